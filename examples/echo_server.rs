@@ -1,0 +1,128 @@
+//! Echoes every client: `cargo run --release --example echo_server [ADDR]`.
+//!
+//! ADDR is an IP address and a port, `127.0.0.1:7007` if none is given; port 0
+//! lets the OS choose. `RUST_LOG=info` shows who comes and goes. Ctrl-C closes
+//! everything.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::{App, Registry, Shutdown};
+
+/// How long accepting rests after an error: doubled from the first to the
+/// last while errors follow each other.
+const FIRST_REST: Duration = Duration::from_millis(50);
+const LAST_REST: Duration = Duration::from_secs(2);
+
+struct Echo {
+    app: App,
+    rest: Duration,
+}
+
+impl Actor for Echo {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        log::info!("client {} came", info.client_socket_id);
+        self.rest = FIRST_REST;
+        let client = info.client();
+        client.set_no_delay(true);
+        client.update(tcp::SocketProperties {
+            buffer_size: Some(65536),
+            ..Default::default()
+        });
+        client.set_paused(false);
+    }
+}
+
+impl Handler<AcceptErrorInfo> for Echo {
+    type Result = ();
+
+    /// The socket is paused now, and the clients wait in the backlog.
+    fn handle(&mut self, info: AcceptErrorInfo, ctx: &mut Self::Context) {
+        log::warn!(
+            "cannot accept: {}; trying again in {:?}",
+            info.result_code,
+            self.rest
+        );
+        ctx.run_later(self.rest, move |this, _| {
+            this.app.tcp_server.set_paused(info.socket_id, false);
+        });
+        self.rest = (self.rest * 2).min(LAST_REST);
+    }
+}
+
+impl Handler<ReceiveInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let client = info.client().clone();
+        if let Err(error) = client.forward(info) {
+            log::warn!("client {}: {error}", client.id());
+            client.close();
+        }
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        log::info!("client {} left: {}", info.socket_id, info.result_code);
+        info.client().close();
+    }
+}
+
+#[actix_rt::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let address: SocketAddr = match std::env::args().nth(1) {
+        Some(address) => address
+            .parse()
+            .map_err(|_| format!("{address:?} is not an address like 127.0.0.1:7007"))?,
+        None => SocketAddr::from(([127, 0, 0, 1], 7007)),
+    };
+
+    let registry = Registry::new().start();
+    let app = App::new("echo", &registry);
+    let rest = FIRST_REST;
+    let echo = Echo {
+        app: app.clone(),
+        rest,
+    }
+    .start();
+    app.tcp_server
+        .on_accept
+        .add_listener(echo.clone().recipient());
+    app.tcp_server
+        .on_accept_error
+        .add_listener(echo.clone().recipient());
+    app.tcp.on_receive.add_listener(echo.clone().recipient());
+    app.tcp.on_receive_error.add_listener(echo.recipient());
+
+    let server = app.tcp_server.create(Default::default()).await?.socket_id;
+    app.tcp_server
+        .listen(
+            server,
+            address.ip().to_string(),
+            address.port().into(),
+            None,
+        )
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+    let bound = app.tcp_server.get_info(server).await?.local_addr();
+    println!("listening on {}", bound.unwrap_or(address));
+
+    actix_rt::signal::ctrl_c().await?;
+    log::info!("closing everything");
+    registry.send(Shutdown).await??;
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! What a Rust caller holds: one documented function per Chrome function.
+
+mod event;
+mod tcp;
+mod tcp_server;
+
+pub use event::OnEvent;
+pub use tcp::Tcp;
+pub use tcp_server::TcpServer;
+
+use actix::{Addr, Handler, Message};
+
+use crate::answer::{Answer, Ask};
+use crate::error::Error;
+use crate::ids::AppId;
+use crate::registry::Registry;
+
+/// An app's `chrome.sockets`: its view of a [`Registry`].
+///
+/// It is a cheap handle: clones, and other `App`s with the same id on the same
+/// registry, are the same app. Calls are sent when the function is called, in
+/// the order of the calls; awaiting the [`Answer`] tells the outcome.
+///
+/// ```
+/// use chrome_sockets::{App, Registry};
+///
+/// # actix_rt::System::new().block_on(async {
+/// let app = App::new("my-app", &Registry::new().start());
+/// let server = app.tcp_server.create(Default::default()).await?.socket_id;
+/// app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
+/// let info = app.tcp_server.get_info(server).await?;
+/// println!("listening on {}", info.local_addr().expect("it listens"));
+/// # Ok::<_, chrome_sockets::Error>(())
+/// # }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct App {
+    /// `chrome.sockets.tcpServer`.
+    pub tcp_server: TcpServer,
+    /// `chrome.sockets.tcp`.
+    pub tcp: Tcp,
+    caller: Caller,
+}
+
+impl App {
+    /// The app with this id on a registry; it need not have been heard of.
+    pub fn new(id: impl Into<AppId>, registry: &Addr<Registry>) -> Self {
+        let caller = Caller {
+            app: id.into(),
+            registry: registry.clone(),
+        };
+        App {
+            tcp_server: TcpServer::new(caller.clone()),
+            tcp: Tcp::new(caller.clone()),
+            caller,
+        }
+    }
+
+    /// The app's id.
+    pub fn id(&self) -> &AppId {
+        &self.caller.app
+    }
+
+    /// The registry that owns its sockets.
+    pub fn registry(&self) -> &Addr<Registry> {
+        &self.caller.registry
+    }
+}
+
+/// Who calls, and whom.
+#[derive(Clone, Debug)]
+struct Caller {
+    app: AppId,
+    registry: Addr<Registry>,
+}
+
+impl Caller {
+    fn call<M, T>(&self, message: impl FnOnce(AppId) -> M) -> Answer<T>
+    where
+        Registry: Handler<M>,
+        M: Message<Result = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let (answer, reply) = Answer::pair();
+        self.registry.do_send::<Ask<M, T>>(Ask {
+            message: message(self.app.clone()),
+            reply,
+        });
+        answer
+    }
+}

@@ -1,0 +1,197 @@
+//! `chrome.sockets.tcp` of one app.
+
+use bytes::Bytes;
+
+use super::{Caller, OnEvent};
+use crate::answer::Answer;
+use crate::ids::ClientSocketId;
+use crate::tcp::{
+    ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
+    GetSockets, ReceiveErrorInfo, ReceiveInfo, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused,
+    SocketInfo, SocketProperties, Update,
+};
+
+/// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
+/// accepted or connected.
+///
+/// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
+/// for an id that was never given out, was closed, or belongs to another app,
+/// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
+/// For many calls on one socket, its [`ClientSocket`] is the shorter way.
+#[derive(Clone, Debug)]
+pub struct Tcp {
+    /// `onReceive`: data came in. While nobody listens, nothing is read.
+    pub on_receive: OnEvent<ReceiveInfo>,
+    /// `onReceiveError`: nothing more comes in.
+    pub on_receive_error: OnEvent<ReceiveErrorInfo>,
+    caller: Caller,
+}
+
+impl Tcp {
+    pub(super) fn new(caller: Caller) -> Self {
+        Tcp {
+            on_receive: OnEvent::new(caller.clone()),
+            on_receive_error: OnEvent::new(caller.clone()),
+            caller,
+        }
+    }
+
+    /// `tcp.create`: a new client socket, not connected; without properties
+    /// not persistent, not paused, nameless, its buffer size unset.
+    ///
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; no socket is made.
+    pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
+        self.caller.call(|app| Create { app, properties })
+    }
+
+    /// `tcp.update`: sets what is given and keeps the rest.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); nothing changes then.
+    pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
+        self.caller.call(|app| Update {
+            app,
+            socket_id,
+            properties,
+        })
+    }
+
+    /// `tcp.setPaused`: paused, neither data nor the end of the connection is
+    /// reported; TCP slows the peer. An accepted socket starts paused. The
+    /// answer to `true` means that it has happened: every `onReceive` raised
+    /// before has been handled, and none comes until the socket is resumed.
+    /// Legal in every state.
+    ///
+    /// # Errors
+    /// [`EventsInFlight`](crate::Error::EventsInFlight) if a listener has not
+    /// handled such an event within [`PAUSE_GRACE`](crate::PAUSE_GRACE), as
+    /// one that holds it while it waits for this answer; the socket is paused
+    /// all the same.
+    pub fn set_paused(&self, socket_id: ClientSocketId, paused: bool) -> Answer<()> {
+        self.caller.call(|app| SetPaused {
+            app,
+            socket_id,
+            paused,
+        })
+    }
+
+    /// `tcp.setKeepAlive`: has the OS probe an idle connection after `delay`
+    /// seconds; `None` and 0 leave the OS's own delay.
+    ///
+    /// # Errors
+    /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected, for
+    /// a negative delay, and for one that the OS refuses.
+    pub fn set_keep_alive(
+        &self,
+        socket_id: ClientSocketId,
+        enable: bool,
+        delay: Option<i32>,
+    ) -> Answer<()> {
+        self.caller.call(|app| SetKeepAlive {
+            app,
+            socket_id,
+            enable,
+            delay,
+        })
+    }
+
+    /// `tcp.setNoDelay`: small packets leave at once (`true`), or are gathered
+    /// by Nagle's algorithm.
+    ///
+    /// # Errors
+    /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected.
+    pub fn set_no_delay(&self, socket_id: ClientSocketId, no_delay: bool) -> Answer<()> {
+        self.caller.call(|app| SetNoDelay {
+            app,
+            socket_id,
+            no_delay,
+        })
+    }
+
+    /// `tcp.connect`: to a host name or an IP address. A name is resolved off
+    /// the actor's thread, and its addresses are tried in the resolver's
+    /// order. The socket receives at once unless it is paused. `close` and
+    /// `disconnect` end the attempt: it answers
+    /// [`ABORTED`](crate::NetError::ABORTED).
+    ///
+    /// # Errors
+    /// After any of them the socket is as before and may connect again.
+    /// - [`CONNECTION_REFUSED`](crate::NetError::CONNECTION_REFUSED)
+    /// - [`NAME_NOT_RESOLVED`](crate::NetError::NAME_NOT_RESOLVED): the name
+    ///   has no address of the kind asked for; also an IPv4 literal asked for
+    ///   as IPv6.
+    /// - [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED); while
+    ///   another attempt runs,
+    ///   [`CONNECTION_FAILED`](crate::NetError::CONNECTION_FAILED).
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): a port
+    ///   outside 0–65535; port 0 is
+    ///   [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID).
+    /// - whatever else the OS says.
+    pub fn connect(
+        &self,
+        socket_id: ClientSocketId,
+        peer_address: impl Into<String>,
+        peer_port: i32,
+        dns_query_type: DnsQueryType,
+    ) -> Answer<()> {
+        self.caller.call(|app| Connect {
+            app,
+            socket_id,
+            peer_address: peer_address.into(),
+            peer_port,
+            dns_query_type,
+        })
+    }
+
+    /// `tcp.disconnect`: ends the connection; the id stays and may connect
+    /// again. Sends that were called before still leave (a peer that reads
+    /// nothing for 30 s loses them). An un-paused connected socket raises
+    /// `onReceiveError`, before the answer, and becomes paused. Nothing
+    /// happens if it is not connected.
+    pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {
+        self.caller.call(|app| Disconnect { app, socket_id })
+    }
+
+    /// `tcp.send`: all of `data`, in the order of the calls, also when none is
+    /// awaited. The answer means that the OS has it. An empty send succeeds
+    /// with 0 bytes. A peer that has only ended its own side still receives,
+    /// as long as `onReceiveError` has not told of that end.
+    ///
+    /// # Errors
+    /// - [`SOCKET_NOT_CONNECTED`](crate::NetError::SOCKET_NOT_CONNECTED)
+    /// - [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET) and whatever
+    ///   else the OS says: some of `data` may have been sent, and every later
+    ///   send fails likewise.
+    /// - [`WriteQuotaExceeded`](crate::Error::WriteQuotaExceeded): nothing was
+    ///   sent; a later call works.
+    pub fn send(&self, socket_id: ClientSocketId, data: impl Into<Bytes>) -> Answer<SendInfo> {
+        self.caller.call(|app| Send {
+            app,
+            socket_id,
+            data: data.into(),
+        })
+    }
+
+    /// `tcp.close`: as [`disconnect`](Self::disconnect), and the id is gone at
+    /// once.
+    pub fn close(&self, socket_id: ClientSocketId) -> Answer<()> {
+        self.caller.call(|app| Close { app, socket_id })
+    }
+
+    /// `tcp.getInfo`.
+    pub fn get_info(&self, socket_id: ClientSocketId) -> Answer<SocketInfo> {
+        self.caller.call(|app| GetInfo { app, socket_id })
+    }
+
+    /// `tcp.getSockets`: the app's own, in the order of their ids.
+    pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
+        self.caller.call(|app| GetSockets { app })
+    }
+
+    /// The handle of a socket, for calls that do not pass the registry.
+    pub fn socket(&self, socket_id: ClientSocketId) -> Answer<ClientSocket> {
+        self.caller.call(|app| GetSocket { app, socket_id })
+    }
+}

@@ -1,0 +1,140 @@
+//! `chrome.sockets.tcpServer` of one app.
+
+use super::{Caller, OnEvent};
+use crate::answer::Answer;
+use crate::ids::ServerSocketId;
+use crate::tcp_server::{
+    AcceptErrorInfo, AcceptInfo, Close, Create, CreateInfo, Disconnect, GetInfo, GetSockets,
+    Listen, SetPaused, SocketInfo, SocketProperties, Update,
+};
+
+/// `chrome.sockets.tcpServer`: the server sockets of an [`App`](crate::App).
+///
+/// Each function answers [`Error::SocketNotFound`](crate::Error::SocketNotFound)
+/// for an id that was never given out, was closed, or belongs to another app,
+/// and [`Error::Stopped`](crate::Error::Stopped) after the registry has ended.
+#[derive(Clone, Debug)]
+pub struct TcpServer {
+    /// `onAccept`: a connection was accepted. While nobody listens, none is.
+    pub on_accept: OnEvent<AcceptInfo>,
+    /// `onAcceptError`: the network failed while waiting; the socket is
+    /// paused.
+    pub on_accept_error: OnEvent<AcceptErrorInfo>,
+    caller: Caller,
+}
+
+impl TcpServer {
+    pub(super) fn new(caller: Caller) -> Self {
+        TcpServer {
+            on_accept: OnEvent::new(caller.clone()),
+            on_accept_error: OnEvent::new(caller.clone()),
+            caller,
+        }
+    }
+
+    /// `tcpServer.create`: a new server socket; without properties it is not
+    /// persistent, not paused, and has no name.
+    ///
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; no socket is made.
+    pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
+        self.caller.call(|app| Create { app, properties })
+    }
+
+    /// `tcpServer.update`: sets what is given and keeps the rest.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); nothing changes then.
+    pub fn update(&self, socket_id: ServerSocketId, properties: SocketProperties) -> Answer<()> {
+        self.caller.call(|app| Update {
+            app,
+            socket_id,
+            properties,
+        })
+    }
+
+    /// `tcpServer.setPaused`: paused, the socket raises no `onAccept` and
+    /// connections wait in the kernel's backlog, which refuses more once it
+    /// is full. Resumed, those that wait are delivered in order.
+    ///
+    /// Legal at any time: before `listen`, twice, after an accept error. It
+    /// survives `disconnect`. The answer to `true` means that it has
+    /// happened: every event raised before has been handled, and none comes
+    /// until the socket is resumed.
+    ///
+    /// # Errors
+    /// [`EventsInFlight`](crate::Error::EventsInFlight) if a listener has not
+    /// handled such an event within [`PAUSE_GRACE`](crate::PAUSE_GRACE), as
+    /// one that waits for this answer with `ctx.wait` while an event is in its
+    /// mailbox cannot; the socket is paused all the same.
+    pub fn set_paused(&self, socket_id: ServerSocketId, paused: bool) -> Answer<()> {
+        self.caller.call(|app| SetPaused {
+            app,
+            socket_id,
+            paused,
+        })
+    }
+
+    /// `tcpServer.listen`: binds to an address of this machine and listens.
+    ///
+    /// `address` is an IPv4 or IPv6 literal; `::` takes IPv4 clients too,
+    /// which then show as `::ffff:a.b.c.d`. Port 0 lets the OS choose, and
+    /// [`get_info`](Self::get_info) tells what it chose. `backlog` is how many
+    /// connections may wait ([`DEFAULT_BACKLOG`](crate::tcp_server::DEFAULT_BACKLOG);
+    /// the OS may cut it to its own limit). A paused socket listens, and lets
+    /// them wait.
+    ///
+    /// # Errors
+    /// After any of them the socket is as before and may listen again.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): no IP
+    ///   literal (a host name, an empty or bracketed address, `127.1`), a port
+    ///   outside 0–65535, or a backlog below 1.
+    /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE)
+    /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): not an
+    ///   address of this machine.
+    /// - [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED):
+    ///   already listening, which goes on.
+    /// - [`ACCESS_DENIED`](crate::NetError::ACCESS_DENIED),
+    ///   [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
+    ///   and whatever else the OS says.
+    pub fn listen(
+        &self,
+        socket_id: ServerSocketId,
+        address: impl Into<String>,
+        port: i32,
+        backlog: Option<i32>,
+    ) -> Answer<()> {
+        self.caller.call(|app| Listen {
+            app,
+            socket_id,
+            address: address.into(),
+            port,
+            backlog,
+        })
+    }
+
+    /// `tcpServer.disconnect`: stops listening; the answer means that the
+    /// port is free. Id, name, persistent and paused stay, accepted clients
+    /// live on, and the socket may listen again. Nothing happens if it does
+    /// not listen. What waits in the backlog is reset by the OS.
+    pub fn disconnect(&self, socket_id: ServerSocketId) -> Answer<()> {
+        self.caller.call(|app| Disconnect { app, socket_id })
+    }
+
+    /// `tcpServer.close`: as [`disconnect`](Self::disconnect), and the id is
+    /// gone at once. The answer means that the port is free.
+    pub fn close(&self, socket_id: ServerSocketId) -> Answer<()> {
+        self.caller.call(|app| Close { app, socket_id })
+    }
+
+    /// `tcpServer.getInfo`: address and port only while listening.
+    pub fn get_info(&self, socket_id: ServerSocketId) -> Answer<SocketInfo> {
+        self.caller.call(|app| GetInfo { app, socket_id })
+    }
+
+    /// `tcpServer.getSockets`: the app's own, in the order of their ids.
+    pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
+        self.caller.call(|app| GetSockets { app })
+    }
+}

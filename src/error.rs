@@ -1,0 +1,77 @@
+//! What an app is told when a call fails.
+//!
+//! Three kinds of failure are kept apart. A *result code* is what the network
+//! answered ([`Error::Net`]); Chrome's API puts it into `resultCode`. A
+//! *refusal* means that the call did nothing at all, and Chrome's API writes
+//! it into `chrome.runtime.lastError`; its text here is the same. The rest
+//! ([`Error::Stopped`], [`Error::EventsInFlight`]) cannot happen in Chrome,
+//! whose sockets never outlive their owner. None of them can say "success".
+
+use derive_more::{Display, From};
+
+use crate::net_error::NetError;
+
+/// Why a call of [`App`](crate::App), a message or a
+/// [`ClientSocket`](crate::tcp::ClientSocket) failed.
+///
+/// After any of these the socket is as it was before the call, unless the
+/// call's own documentation says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Display, From, derive_more::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The id was never given out, was closed, or belongs to another app.
+    #[display("Socket not found")]
+    SocketNotFound,
+
+    /// More than the app's quota of sends is in flight: nothing of this send
+    /// was sent, and a later one works once the peers have read.
+    #[display("Exceeded write quota.")]
+    WriteQuotaExceeded,
+
+    /// The network's own answer.
+    #[display("{_0}")]
+    #[from]
+    Net(#[error(not(source))] NetError),
+
+    /// The socket is paused and nothing new will be delivered, but an event
+    /// that was handed to a subscriber before has not been handled for
+    /// [`PAUSE_GRACE`](crate::PAUSE_GRACE): a subscriber that waits for this
+    /// answer inside the handler of that very event, for instance.
+    #[display(
+        "The socket is paused, but a subscriber still holds an event of it: \
+         do not wait for the answer to setPaused inside the handler of its event"
+    )]
+    EventsInFlight,
+
+    /// The registry, or the actor that kept the socket, has stopped.
+    #[display("The registry has stopped: its sockets are closed; start another one")]
+    Stopped,
+}
+
+impl Error {
+    /// The network's code, where there is one.
+    pub fn net_error(&self) -> Option<NetError> {
+        match self {
+            Error::Net(error) => Some(*error),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_read_as_chromes_last_error() {
+        assert_eq!(Error::SocketNotFound.to_string(), "Socket not found");
+        assert_eq!(
+            Error::WriteQuotaExceeded.to_string(),
+            "Exceeded write quota."
+        );
+        let net = Error::from(NetError::ADDRESS_IN_USE);
+        assert_eq!(net.to_string(), "net::ERR_ADDRESS_IN_USE");
+        assert_eq!(net.net_error().map(NetError::code), Some(-147));
+        assert_eq!(Error::SocketNotFound.net_error(), None);
+    }
+}

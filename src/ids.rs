@@ -1,0 +1,106 @@
+//! Who owns a socket, and which socket is meant.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use derive_more::{Debug, Display};
+
+/// The app that owns a socket: every socket belongs to exactly one, and to
+/// every other app its id does not exist.
+///
+/// Any non-empty or empty text is a valid id; cloning one is cheap.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display)]
+#[debug("AppId({_0:?})")]
+pub struct AppId(Arc<str>);
+
+impl AppId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for AppId {
+    fn from(id: &str) -> Self {
+        AppId(id.into())
+    }
+}
+
+impl From<String> for AppId {
+    fn from(id: String) -> Self {
+        AppId(id.into())
+    }
+}
+
+impl From<&AppId> for AppId {
+    fn from(id: &AppId) -> Self {
+        id.clone()
+    }
+}
+
+macro_rules! socket_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display)]
+        #[debug("{}({_0})", stringify!($name))]
+        pub struct $name(u64);
+
+        impl $name {
+            /// The id with this number. Whether a socket has it is only known
+            /// when it is used: "Socket not found" otherwise.
+            pub const fn new(number: u64) -> Self {
+                $name(number)
+            }
+
+            /// The number that Chrome's API shows.
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl From<u64> for $name {
+            fn from(number: u64) -> Self {
+                $name(number)
+            }
+        }
+    };
+}
+
+socket_id!(
+    /// `socketId` of `chrome.sockets.tcpServer`: counts from 1, never reused.
+    ServerSocketId
+);
+socket_id!(
+    /// `socketId` of `chrome.sockets.tcp`, and `clientSocketId` of
+    /// `onAccept`: counts from 1, never reused.
+    ClientSocketId
+);
+
+/// Numbers one namespace from 1 upward. Shared, because an accepted
+/// connection gets its number where it is accepted, not by a message.
+#[derive(Default)]
+pub(crate) struct IdAllocator(AtomicU64);
+
+impl IdAllocator {
+    pub(crate) fn allocate(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_start_at_one_and_never_repeat() {
+        let ids = IdAllocator::default();
+        assert_eq!([ids.allocate(), ids.allocate(), ids.allocate()], [1, 2, 3]);
+    }
+
+    #[test]
+    fn ids_show_the_number_that_chrome_shows() {
+        assert_eq!(ServerSocketId::new(7).to_string(), "7");
+        assert_eq!(format!("{:?}", ClientSocketId::new(7)), "ClientSocketId(7)");
+        assert_eq!(AppId::from("a").to_string(), "a");
+    }
+}

@@ -1,0 +1,32 @@
+//! The text that an app may give to a socket.
+
+use crate::error::Error;
+use crate::net_error::NetError;
+
+/// The longest name of a socket, in bytes. Chrome has no limit; here a name
+/// is not a way to fill the memory.
+pub const MAX_NAME: usize = 4096;
+
+/// The name to keep; an empty one is none.
+pub(crate) fn checked_name(name: String) -> Result<Option<Box<str>>, Error> {
+    if name.len() > MAX_NAME {
+        return Err(NetError::INVALID_ARGUMENT.into());
+    }
+    Ok((!name.is_empty()).then(|| name.into_boxed_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_name_is_no_name_and_a_long_one_is_refused() {
+        assert_eq!(checked_name(String::new()), Ok(None));
+        assert_eq!(checked_name("web".into()), Ok(Some("web".into())));
+        assert!(checked_name("x".repeat(MAX_NAME)).is_ok());
+        assert_eq!(
+            checked_name("x".repeat(MAX_NAME + 1)),
+            Err(NetError::INVALID_ARGUMENT.into())
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! An OS error becomes a [`NetError`] once, by the operation that it failed.
+//!
+//! The base is Chromium's own mapping of errno values; the operations differ
+//! from it where Chromium's callers, or this crate's promises, do.
+
+use std::io;
+
+use super::NetError;
+
+/// `bind` and `listen`.
+pub(crate) fn listen(error: &io::Error) -> NetError {
+    system(error)
+}
+
+/// `accept`. `None`: the client gave up before it was accepted, which is no
+/// error of the listening socket.
+pub(crate) fn accept(error: &io::Error) -> Option<NetError> {
+    match error.raw_os_error() {
+        Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => None,
+        _ => Some(system(error)),
+    }
+}
+
+/// `connect`.
+pub(crate) fn connect(error: &io::Error) -> NetError {
+    match error.raw_os_error() {
+        Some(libc::EACCES | libc::EPERM) => NetError::NETWORK_ACCESS_DENIED,
+        Some(libc::ETIMEDOUT) => NetError::CONNECTION_TIMED_OUT,
+        _ => match system(error) {
+            NetError::FAILED => NetError::CONNECTION_FAILED,
+            known => known,
+        },
+    }
+}
+
+/// Name resolution: whatever the resolver says, the name has no address.
+pub(crate) fn resolve(_: &io::Error) -> NetError {
+    NetError::NAME_NOT_RESOLVED
+}
+
+/// `read`. A reset is the end of the connection, as a close is.
+pub(crate) fn read(error: &io::Error) -> NetError {
+    match system(error) {
+        NetError::CONNECTION_RESET => NetError::CONNECTION_CLOSED,
+        other => other,
+    }
+}
+
+/// `write`.
+pub(crate) fn write(error: &io::Error) -> NetError {
+    system(error)
+}
+
+/// `setsockopt`: Chrome knows only that it failed.
+pub(crate) fn option(_: &io::Error) -> NetError {
+    NetError::FAILED
+}
+
+fn system(error: &io::Error) -> NetError {
+    let Some(errno) = error.raw_os_error() else {
+        return from_kind(error.kind());
+    };
+    match errno {
+        libc::EACCES | libc::EPERM | libc::EROFS | libc::EISDIR | libc::ETXTBSY => {
+            NetError::ACCESS_DENIED
+        }
+        libc::ENETDOWN => NetError::INTERNET_DISCONNECTED,
+        libc::ETIMEDOUT => NetError::TIMED_OUT,
+        libc::ECONNRESET | libc::ENETRESET | libc::EPIPE => NetError::CONNECTION_RESET,
+        libc::ECONNABORTED => NetError::CONNECTION_ABORTED,
+        libc::ECONNREFUSED => NetError::CONNECTION_REFUSED,
+        libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::ENETUNREACH | libc::EAFNOSUPPORT => {
+            NetError::ADDRESS_UNREACHABLE
+        }
+        libc::EADDRNOTAVAIL => NetError::ADDRESS_INVALID,
+        libc::EADDRINUSE => NetError::ADDRESS_IN_USE,
+        libc::EMSGSIZE => NetError::MSG_TOO_BIG,
+        libc::ENOTCONN => NetError::SOCKET_NOT_CONNECTED,
+        libc::EISCONN => NetError::SOCKET_IS_CONNECTED,
+        libc::EINVAL | libc::E2BIG | libc::EFAULT | libc::ENODEV => NetError::INVALID_ARGUMENT,
+        libc::EBADF => NetError::INVALID_HANDLE,
+        libc::EMFILE | libc::ENFILE | libc::EBUSY | libc::EDEADLK | libc::ENOLCK | libc::EUSERS => {
+            NetError::INSUFFICIENT_RESOURCES
+        }
+        libc::ENOMEM => NetError::OUT_OF_MEMORY,
+        libc::ENOBUFS => NetError::NO_BUFFER_SPACE,
+        libc::ENOSPC | libc::EDQUOT => NetError::FILE_NO_SPACE,
+        libc::ENOENT | libc::ENOTDIR => NetError::FILE_NOT_FOUND,
+        libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOPROTOOPT => NetError::NOT_IMPLEMENTED,
+        libc::ECANCELED => NetError::ABORTED,
+        _ => NetError::FAILED,
+    }
+}
+
+/// Errors that did not come from the OS: a runtime that is shutting down, or
+/// a scripted network that gave only a kind.
+fn from_kind(kind: io::ErrorKind) -> NetError {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::PermissionDenied => NetError::ACCESS_DENIED,
+        Kind::TimedOut => NetError::TIMED_OUT,
+        Kind::ConnectionReset | Kind::BrokenPipe => NetError::CONNECTION_RESET,
+        Kind::UnexpectedEof => NetError::CONNECTION_CLOSED,
+        Kind::ConnectionAborted => NetError::CONNECTION_ABORTED,
+        Kind::ConnectionRefused => NetError::CONNECTION_REFUSED,
+        Kind::AddrNotAvailable => NetError::ADDRESS_INVALID,
+        Kind::AddrInUse => NetError::ADDRESS_IN_USE,
+        Kind::NotConnected => NetError::SOCKET_NOT_CONNECTED,
+        Kind::InvalidInput => NetError::INVALID_ARGUMENT,
+        Kind::OutOfMemory => NetError::OUT_OF_MEMORY,
+        _ => NetError::FAILED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn os(errno: i32) -> io::Error {
+        io::Error::from_raw_os_error(errno)
+    }
+
+    #[test]
+    fn listen_errors_have_chromes_numbers() {
+        for (errno, code) in [
+            (libc::EADDRINUSE, -147),
+            (libc::EADDRNOTAVAIL, -108),
+            (libc::EACCES, -10),
+            (libc::EMFILE, -12),
+            (libc::ENFILE, -12),
+            (libc::ENOBUFS, -176),
+            (libc::ENOMEM, -13),
+            (libc::EINVAL, -4),
+            (libc::EAFNOSUPPORT, -109),
+            (libc::ENOTSOCK, -2),
+        ] {
+            assert_eq!(listen(&os(errno)).code(), code, "errno {errno}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_gave_up_is_no_accept_error() {
+        assert_eq!(accept(&os(libc::ECONNABORTED)), None);
+        assert_eq!(
+            accept(&os(libc::EMFILE)),
+            Some(NetError::INSUFFICIENT_RESOURCES)
+        );
+        assert_eq!(accept(&os(libc::ENOBUFS)), Some(NetError::NO_BUFFER_SPACE));
+        assert_eq!(accept(&os(libc::EPROTO)), Some(NetError::FAILED));
+    }
+
+    #[test]
+    fn connect_errors_have_chromes_numbers() {
+        for (errno, code) in [
+            (libc::ECONNREFUSED, -102),
+            (libc::ETIMEDOUT, -118),
+            (libc::EACCES, -138),
+            (libc::ENETUNREACH, -109),
+            (libc::EHOSTUNREACH, -109),
+            (libc::ECONNRESET, -101),
+            (libc::EADDRNOTAVAIL, -108),
+            (libc::EPROTO, -104),
+        ] {
+            assert_eq!(connect(&os(errno)).code(), code, "errno {errno}");
+        }
+    }
+
+    #[test]
+    fn a_reset_reads_as_closed_and_writes_as_reset() {
+        assert_eq!(read(&os(libc::ECONNRESET)), NetError::CONNECTION_CLOSED);
+        assert_eq!(read(&os(libc::ETIMEDOUT)), NetError::TIMED_OUT);
+        assert_eq!(write(&os(libc::EPIPE)), NetError::CONNECTION_RESET);
+        assert_eq!(write(&os(libc::ECONNRESET)), NetError::CONNECTION_RESET);
+    }
+
+    #[test]
+    fn an_error_without_errno_is_mapped_by_its_kind() {
+        let eof = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert_eq!(read(&eof), NetError::CONNECTION_CLOSED);
+        assert_eq!(listen(&io::Error::other("?")), NetError::FAILED);
+    }
+}

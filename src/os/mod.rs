@@ -1,0 +1,92 @@
+//! The only door to the operating system, and every call through it can fail.
+//!
+//! [`Network`] opens sockets, a [`Listener`] accepts, a [`Stream`] reads and
+//! writes. The real ones ([`TokioNetwork`]) are socket2 and tokio; the
+//! scripted ones of the `testing` feature answer as a test says.
+
+mod tokio_net;
+
+pub use tokio_net::TokioNetwork;
+
+use std::io;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+/// Opens sockets. Its methods are called inside a tokio runtime.
+pub trait Network: Send + Sync + 'static {
+    /// Binds and listens.
+    ///
+    /// # Errors
+    /// What `socket`, `bind` and `listen` say.
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>>;
+
+    /// The addresses of a host name, best first. Must not block the thread.
+    ///
+    /// # Errors
+    /// Whatever keeps the name from being resolved.
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+
+    /// Connects. Dropping the future gives the attempt up.
+    ///
+    /// # Errors
+    /// What `socket` and `connect` say.
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+}
+
+/// A listening socket: dropping it frees the port.
+pub trait Listener: Send {
+    /// The next connection that waits, and its peer's address. On `Pending`
+    /// the waker is called when there may be one.
+    ///
+    /// # Errors
+    /// What `accept` says; the listener may be polled again.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
+
+    /// The address it is bound to, the port that the OS chose included.
+    ///
+    /// # Errors
+    /// What `getsockname` says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// A connection: dropping it closes it.
+pub trait Stream: Send {
+    /// Reads what is there; 0 bytes mean that the peer has ended its side.
+    ///
+    /// # Errors
+    /// What `read` says.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes as much of the slices as the OS takes.
+    ///
+    /// # Errors
+    /// What `write` says.
+    fn poll_write(&mut self, cx: &mut Context<'_>, data: &[IoSlice<'_>])
+    -> Poll<io::Result<usize>>;
+
+    /// This end's address.
+    ///
+    /// # Errors
+    /// What `getsockname` says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Turns Nagle's algorithm off (`true`) or on.
+    ///
+    /// # Errors
+    /// What `setsockopt` says.
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
+
+    /// Probes an idle connection after this time (whole seconds; 0 leaves the
+    /// OS's own delay), or never.
+    ///
+    /// # Errors
+    /// What `setsockopt` says.
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
+}

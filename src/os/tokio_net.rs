@@ -1,0 +1,114 @@
+//! The real network: socket2 makes the sockets, tokio polls them.
+#![expect(clippy::disallowed_types, reason = "this is the door to the OS")]
+
+use std::io;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Listener, Network, Stream};
+
+/// The sockets of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TokioNetwork;
+
+impl Network for TokioNetwork {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        // Without it, connections of the past (TIME_WAIT) keep the port from
+        // being listened on again for a minute. Two listeners still conflict.
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // `::` takes IPv4 too, whatever the machine's default is.
+            socket.set_only_v6(false)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        Ok(Box::new(TcpListener::from_std(socket.into())?))
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        // tokio asks the system's resolver on a thread of its blocking pool.
+        let host = host.to_owned();
+        async move {
+            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        }
+        .boxed()
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        async move {
+            let stream = TcpStream::connect(address).await?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        }
+        .boxed()
+    }
+}
+
+impl Listener for TcpListener {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        let (stream, peer) = ready!(TcpListener::poll_accept(self, cx))?;
+        Poll::Ready(Ok((Box::new(stream), peer)))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpListener::local_addr(self)
+    }
+}
+
+impl Stream for TcpStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        // Not `try_read`: after a short read this one knows, without asking
+        // the OS again, that there is no more.
+        let mut buffer = ReadBuf::new(buffer);
+        ready!(AsyncRead::poll_read(Pin::new(self), cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match data {
+            [one] => AsyncWrite::poll_write(Pin::new(self), cx, one),
+            many => AsyncWrite::poll_write_vectored(Pin::new(self), cx, many),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        TcpStream::local_addr(self)
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        TcpStream::set_nodelay(self, nodelay)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        let socket = SockRef::from(self);
+        socket.set_keepalive(after.is_some())?;
+        match after {
+            // 0 is Chrome's default and no delay that the OS takes: the
+            // system's own delay stays.
+            None | Some(Duration::ZERO) => Ok(()),
+            Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
+        }
+    }
+}

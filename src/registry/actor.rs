@@ -1,0 +1,151 @@
+//! The actor that owns the sockets: it gives out their ids, and passes calls
+//! on to them.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use futures::future::join_all;
+
+use super::apps::{AppState, Apps};
+use crate::error::Error;
+use crate::ids::{AppId, IdAllocator};
+use crate::os::{Network, TokioNetwork};
+use crate::tcp::{self, Lane, ReadyQueue, Rows, Table};
+use crate::tcp_server;
+
+/// Owns every socket of its apps.
+///
+/// It is a plain actor: start it with [`start`](Self::start), send it the
+/// messages of [`tcp_server`](crate::tcp_server) and [`tcp`](crate::tcp), or
+/// hold an [`App`](crate::App), which does that. Calls are carried out in the
+/// order in which they are sent. Its mailbox takes every message, so that
+/// none overtakes another; what bounds the work are the answers that the
+/// callers wait for, and the write quota. It ends, and closes every socket,
+/// when its last address is dropped or by [`Shutdown`].
+#[derive(derive_more::Debug)]
+pub struct Registry {
+    #[debug(skip)]
+    pub(super) network: Arc<dyn Network>,
+    write_quota: usize,
+    #[debug(skip)]
+    pub(super) server_ids: IdAllocator,
+    #[debug(skip)]
+    pub(super) apps: Apps,
+    /// The client sockets of every app.
+    #[debug(skip)]
+    pub(super) table: Arc<Table>,
+    #[debug(skip)]
+    rows: Option<(Addr<Rows>, Arc<ReadyQueue>)>,
+}
+
+/// Closes every socket and ends the [`Registry`]; the answer means that every
+/// port is free. Calls that come after it answer [`Error::Stopped`].
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<(), Error>")]
+pub struct Shutdown;
+
+impl Default for Registry {
+    fn default() -> Self {
+        Registry::new()
+    }
+}
+
+impl Registry {
+    /// A registry on the sockets of this machine.
+    pub fn new() -> Self {
+        Registry::with_network(TokioNetwork)
+    }
+
+    /// A registry on another network: a scripted one, for instance.
+    pub fn with_network(network: impl Network) -> Self {
+        Registry {
+            network: Arc::new(network),
+            write_quota: tcp::DEFAULT_WRITE_QUOTA,
+            server_ids: IdAllocator::default(),
+            apps: Apps::default(),
+            table: Arc::default(),
+            rows: None,
+        }
+    }
+
+    /// How many bytes of each app's sends may be in flight
+    /// ([`tcp::DEFAULT_WRITE_QUOTA`]); a send beyond fails with
+    /// [`Error::WriteQuotaExceeded`]. A send counts for at least 64 bytes.
+    pub fn write_quota(mut self, bytes: usize) -> Self {
+        self.write_quota = bytes;
+        self
+    }
+
+    /// Starts it in the current arbiter, which its sockets live in too.
+    ///
+    /// # Panics
+    /// As every actor's start does, outside an actix `System`.
+    pub fn start(self) -> Addr<Self> {
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(0);
+            self
+        })
+    }
+
+    /// What is kept of `app`; made now if it has not been heard of.
+    pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
+        let (rows, ready) = self.rows.get_or_insert_with(|| {
+            let ready = Arc::new(ReadyQueue::default());
+            (Rows::start(self.network.clone(), ready.clone()), ready)
+        });
+        let (rows, ready, table) = (&*rows, &*ready, &self.table);
+        let lane = |audience| {
+            Lane::new(
+                Arc::new(audience),
+                rows.clone(),
+                ready.clone(),
+                table.clone(),
+            )
+        };
+        self.apps.get_or_make(app, lane, self.write_quota)
+    }
+
+    pub(super) fn rows(&self) -> Option<&Addr<Rows>> {
+        self.rows.as_ref().map(|(rows, _)| rows)
+    }
+
+    /// Closes everything; the future ends when it is closed.
+    fn close_all(&mut self) -> impl Future<Output = ()> + 'static {
+        let servers = self.apps.drain_servers();
+        let stopped = join_all(servers.iter().map(|server| server.send(tcp_server::Stop)));
+        let rows = self.rows.take().map(|(rows, _)| rows.send(tcp::Stop));
+        self.table.clear();
+        async move {
+            // An actor that is gone already has closed its sockets.
+            stopped.await;
+            if let Some(rows) = rows {
+                let _ = rows.await;
+            }
+        }
+    }
+}
+
+impl Actor for Registry {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(0);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        // The messages are sent; nobody is left to wait for the answers.
+        drop(self.close_all());
+    }
+}
+
+impl Handler<Shutdown> for Registry {
+    type Result = ResponseActFuture<Self, Result<(), Error>>;
+
+    fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
+        let closed = self.close_all().into_actor(self);
+        Box::pin(closed.map(|(), _, ctx| {
+            ctx.stop();
+            Ok(())
+        }))
+    }
+}

@@ -1,0 +1,87 @@
+//! `addListener`, `removeListener` and `hasListener(s)` of the four events.
+
+use actix::prelude::*;
+
+use super::Registry;
+use super::apps::AppState;
+use crate::error::Error;
+use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
+use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
+
+/// Where an app's listeners of an event are, and who has waited for one.
+trait Heard: Event {
+    fn listeners(app: &AppState) -> &Listeners<Self>;
+
+    fn added(app: &AppState);
+}
+
+impl Heard for AcceptInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_accept.on_accept
+    }
+
+    fn added(app: &AppState) {
+        for server in app.servers() {
+            server.do_send(tcp_server::ListenersChanged);
+        }
+    }
+}
+
+impl Heard for AcceptErrorInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_accept.on_accept_error
+    }
+
+    fn added(_: &AppState) {}
+}
+
+impl Heard for ReceiveInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.lane.audience.on_receive
+    }
+
+    fn added(app: &AppState) {
+        let app_id = app.lane.audience.app.clone();
+        app.lane.rows.do_send(tcp::ListenersChanged(app_id));
+    }
+}
+
+impl Heard for ReceiveErrorInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.lane.audience.on_receive_error
+    }
+
+    fn added(_: &AppState) {}
+}
+
+impl<E: Heard> Handler<AddListener<E>> for Registry {
+    type Result = Result<(), Error>;
+
+    fn handle(&mut self, call: AddListener<E>, _: &mut Self::Context) -> Self::Result {
+        let app = self.app(&call.app);
+        E::listeners(app).add(call.recipient);
+        E::added(app);
+        Ok(())
+    }
+}
+
+impl<E: Heard> Handler<RemoveListener<E>> for Registry {
+    type Result = Result<(), Error>;
+
+    fn handle(&mut self, call: RemoveListener<E>, _: &mut Self::Context) -> Self::Result {
+        if let Some(app) = self.apps.get(&call.app) {
+            E::listeners(app).remove(&call.recipient);
+        }
+        Ok(())
+    }
+}
+
+impl<E: Heard> Handler<HasListener<E>> for Registry {
+    type Result = Result<bool, Error>;
+
+    fn handle(&mut self, call: HasListener<E>, _: &mut Self::Context) -> Self::Result {
+        let app = self.apps.get(&call.app);
+        Ok(app.is_some_and(|app| E::listeners(app).has(call.recipient.as_ref())))
+    }
+}

@@ -1,0 +1,245 @@
+//! Every call that names a socket, and the way to it.
+//!
+//! The registry does not wait for an answer: it passes the caller's reply on
+//! with the call, and whoever has the socket answers directly. So calls reach
+//! a socket in the order in which they were sent.
+
+use actix::dev::{MessageResponse, OneshotSender};
+use actix::prelude::*;
+use futures::future::join_all;
+
+use super::Registry;
+use crate::answer::{Answer, Ask, Reply};
+use crate::error::Error;
+use crate::ids::{AppId, ClientSocketId};
+use crate::tcp::{self, ClientSocket, Op, Target};
+use crate::tcp_server::{self, ServerSocket};
+
+/// A call on its way: an answer now, or somebody who will give it.
+pub struct Routed<T>(Route<T>);
+
+enum Route<T> {
+    Answered(Result<T, Error>),
+    Passed(Box<dyn FnOnce(Reply<T>)>),
+}
+
+impl<T> Routed<T> {
+    fn answered(answer: Result<T, Error>) -> Self {
+        Routed(Route::Answered(answer))
+    }
+
+    /// Passed on to `target`, or answered with the reason why there is none.
+    fn passed<U: 'static>(
+        target: Result<U, Error>,
+        pass: impl FnOnce(U, Reply<T>) + 'static,
+    ) -> Self {
+        match target {
+            Ok(target) => Routed(Route::Passed(Box::new(move |reply| pass(target, reply)))),
+            Err(error) => Routed::answered(Err(error)),
+        }
+    }
+}
+
+impl<M, T> MessageResponse<Registry, M> for Routed<T>
+where
+    M: Message<Result = Result<T, Error>>,
+{
+    fn handle(self, _: &mut Context<Registry>, sender: Option<OneshotSender<Result<T, Error>>>) {
+        let reply = Reply::from(sender);
+        match self.0 {
+            Route::Answered(answer) => reply.send(answer),
+            Route::Passed(pass) => pass(reply),
+        }
+    }
+}
+
+impl Registry {
+    fn server<M, T>(&self, target: Result<&Addr<ServerSocket>, Error>, message: M) -> Routed<T>
+    where
+        ServerSocket: Handler<Ask<M, T>>,
+        M: Message<Result = Result<T, Error>> + Send + 'static,
+        T: Send + 'static,
+    {
+        Routed::passed(target.cloned(), |server, reply| {
+            server.do_send(Ask { message, reply });
+        })
+    }
+
+    fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
+        self.table.get(app, id).ok_or(Error::SocketNotFound)
+    }
+}
+
+/// What [`App`](crate::App) sends: the same calls, which are carried out even
+/// if nobody waits for the answer.
+impl<M, T> Handler<Ask<M, T>> for Registry
+where
+    Registry: Handler<M>,
+    M: Message<Result = Result<T, Error>>,
+{
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<M, T>, ctx: &mut Self::Context) {
+        let response = Handler::<M>::handle(self, ask.message, ctx);
+        response.handle(ctx, ask.reply.into());
+    }
+}
+
+macro_rules! routes {
+    ($($message:path => $answer:ty: |$registry:ident, $call:ident| $body:expr;)*) => {$(
+        impl Handler<$message> for Registry {
+            type Result = Routed<$answer>;
+
+            fn handle(&mut self, $call: $message, _: &mut Self::Context) -> Self::Result {
+                let $registry = self;
+                $body
+            }
+        }
+    )*};
+}
+
+routes! {
+    tcp_server::Create => tcp_server::CreateInfo: |registry, call| {
+        Routed::answered(registry.create_server(call))
+    };
+    tcp_server::Update => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
+    tcp_server::SetPaused => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
+    tcp_server::Listen => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
+    tcp_server::Disconnect => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
+    tcp_server::Close => (): |registry, call| {
+        let removed = registry.apps.remove_server(&call.app, call.socket_id);
+        registry.server(removed.as_ref().map_err(|error| *error), call)
+    };
+    tcp_server::GetInfo => tcp_server::SocketInfo: |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
+
+    tcp::Create => tcp::CreateInfo: |registry, call| {
+        let lane = registry.app(&call.app).lane.clone();
+        let socket = ClientSocket::new(registry.table.allocate(), lane);
+        registry.table.insert(socket.clone());
+        Routed::passed(Ok(socket), |socket, reply| {
+            socket.do_send(Op::Create(Box::new(call.properties), reply));
+        })
+    };
+    tcp::Update => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
+            socket.do_send(Op::Update(Box::new(call.properties), reply));
+        })
+    };
+    tcp::SetPaused => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
+            socket.do_send(Op::SetPaused(call.paused, reply));
+        })
+    };
+    tcp::SetKeepAlive => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
+            socket.do_send(Op::SetKeepAlive(call.enable, call.delay.unwrap_or(0), reply));
+        })
+    };
+    tcp::SetNoDelay => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
+            socket.do_send(Op::SetNoDelay(call.no_delay, reply));
+        })
+    };
+    tcp::Connect => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
+            let target = Target::new(&call.peer_address, call.peer_port, call.dns_query_type);
+            socket.do_send(Op::Connect(Box::new(target), reply));
+        })
+    };
+    tcp::Disconnect => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
+            socket.do_send(Op::Disconnect(reply));
+        })
+    };
+    tcp::Send => tcp::SendInfo: |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
+            socket.send_to(call.data, reply);
+        })
+    };
+    tcp::Close => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
+            socket.close_to(reply);
+        })
+    };
+    tcp::GetInfo => tcp::SocketInfo: |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
+            socket.do_send(Op::GetInfo(reply));
+        })
+    };
+    tcp::GetSocket => ClientSocket: |registry, call| {
+        Routed::answered(registry.client(&call.app, call.socket_id))
+    };
+}
+
+impl Registry {
+    fn create_server(&mut self, call: tcp_server::Create) -> Result<tcp_server::CreateInfo, Error> {
+        let network = self.network.clone();
+        let table = self.table.clone();
+        let socket_id = self.server_ids.allocate().into();
+        let app = self.app(&call.app);
+        let server = ServerSocket::start(
+            socket_id,
+            call.properties,
+            app.on_accept.clone(),
+            network,
+            app.lane.clone(),
+            table,
+        )?;
+        app.insert_server(socket_id, server);
+        Ok(tcp_server::CreateInfo { socket_id })
+    }
+}
+
+impl Handler<tcp_server::GetSockets> for Registry {
+    type Result = ResponseFuture<Result<Vec<tcp_server::SocketInfo>, Error>>;
+
+    fn handle(&mut self, call: tcp_server::GetSockets, _: &mut Self::Context) -> Self::Result {
+        let app = self.apps.get(&call.app);
+        // Asked now, so that the answers show this moment.
+        let infos: Vec<_> = app
+            .into_iter()
+            .flat_map(|app| app.servers())
+            .map(|server| {
+                let (answer, reply) = Answer::pair();
+                let message = tcp_server::GetInfo {
+                    app: call.app.clone(),
+                    // Each answers for itself.
+                    socket_id: 0.into(),
+                };
+                server.do_send(Ask { message, reply });
+                answer
+            })
+            .collect();
+        Box::pin(async move {
+            let infos = join_all(infos).await;
+            // One that ended meanwhile is not open.
+            Ok(infos.into_iter().flatten().collect())
+        })
+    }
+}
+
+impl Handler<tcp::GetSockets> for Registry {
+    type Result = ResponseFuture<Result<Vec<tcp::SocketInfo>, Error>>;
+
+    fn handle(&mut self, call: tcp::GetSockets, _: &mut Self::Context) -> Self::Result {
+        let infos = self.rows().map(|rows| rows.send(tcp::GetInfos(call.app)));
+        Box::pin(async move {
+            let mut infos = match infos {
+                Some(infos) => infos.await.map_err(|_| Error::Stopped)?,
+                None => Vec::new(),
+            };
+            infos.sort_by_key(|info| info.socket_id);
+            Ok(infos)
+        })
+    }
+}

@@ -1,0 +1,446 @@
+//! The actor of an arbiter's client sockets: each is a row, none is a task.
+//!
+//! Three things move it: a command from a handle, a send, and its ready
+//! queue, which the wakers and credits of the rows fill. All that is ready is
+//! looked at in one turn, through one buffer.
+
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use slab::Slab;
+use tokio::task::unconstrained;
+
+use super::connect::{Connected, Target, connect};
+use super::drain::{Drain, PATIENCE};
+use super::lane::ReadyQueue;
+use super::row::{Connecting, Connection, Link, Row};
+use super::socket::ClientSocket;
+use super::write::Outgoing;
+use super::{CreateInfo, SocketInfo, SocketProperties, WINDOW};
+use crate::PAUSE_GRACE;
+use crate::answer::Reply;
+use crate::error::Error;
+use crate::ids::AppId;
+use crate::net_error::NetError;
+use crate::os::{Network, Stream};
+
+/// Who accepted a socket, and wants to know that the app has taken it.
+pub(crate) trait Offer: Send + Sync {
+    fn claimed(self: Arc<Self>);
+}
+
+/// Something for one row to do.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Command {
+    pub(super) socket: ClientSocket,
+    pub(super) op: Op,
+}
+
+pub(crate) enum Op {
+    Create(Box<SocketProperties>, Reply<CreateInfo>),
+    Adopt(Box<dyn Stream>, SocketAddr, Arc<dyn Offer>),
+    Update(Box<SocketProperties>, Reply<()>),
+    SetPaused(bool, Reply<()>),
+    SetKeepAlive(bool, i32, Reply<()>),
+    SetNoDelay(bool, Reply<()>),
+    Connect(Box<Target>, Reply<()>),
+    Connected(u64, Box<Result<Connected, NetError>>),
+    Disconnect(Reply<()>),
+    Close(Reply<()>),
+    GetInfo(Reply<SocketInfo>),
+    PauseGraceIsOver,
+    DrainIsDue,
+}
+
+/// All of an app's sockets here.
+#[derive(Message)]
+#[rtype(result = "Vec<SocketInfo>")]
+pub(crate) struct GetInfos(pub(crate) AppId);
+
+/// An app has a new listener: what waited for one can go on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ListenersChanged(pub(crate) AppId);
+
+/// Closes every socket and ends the actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop;
+
+pub(crate) struct Rows {
+    entries: Slab<Entry>,
+    ready: Arc<ReadyQueue>,
+    /// The slots of the turn; kept for its memory.
+    batch: Vec<u32>,
+    buffer: Box<[u8]>,
+    network: Arc<dyn Network>,
+    attempts: u64,
+}
+
+enum Entry {
+    Socket(Row),
+    /// A connection that ended with sends on their way.
+    Drain(Drain),
+}
+
+impl Rows {
+    /// Starts the actor here; `ready` is its queue, for the lanes that lead to
+    /// it.
+    pub(crate) fn start(network: Arc<dyn Network>, ready: Arc<ReadyQueue>) -> Addr<Self> {
+        Rows::create(|ctx| {
+            // Commands are never refused and never overtake each other: what
+            // bounds them are the quota and the credits.
+            ctx.set_mailbox_capacity(0);
+            Rows {
+                entries: Slab::new(),
+                ready,
+                batch: Vec::new(),
+                buffer: vec![0; WINDOW].into_boxed_slice(),
+                network,
+                attempts: 0,
+            }
+        })
+    }
+
+    /// One look at a slot: writes, reads, tells.
+    fn look_at(&mut self, slot: u32) {
+        let key = slot as usize;
+        match self.entries.get_mut(key) {
+            None => {}
+            Some(Entry::Drain(drain)) => {
+                let done = drain.is_done();
+                if done {
+                    self.entries.remove(key);
+                }
+            }
+            Some(Entry::Socket(row)) => {
+                row.socket.looked_at();
+                row.socket.want_credit(false);
+                if let Link::Connected(connection) = &mut row.link
+                    && !connection.queue.is_empty()
+                {
+                    connection.flush(&row.socket);
+                }
+                row.read(&mut self.buffer);
+                if row.waits_for_listeners() {
+                    row.socket.want_credit(true);
+                    if row.socket.unhandled_events() == 0 {
+                        row.answer_pausing(|_| true, Ok(()));
+                        let ended = row.finish();
+                        let socket = row.socket.clone();
+                        self.drain(ended, &socket);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets a connection that the app is done with send what it was given,
+    /// then closes it.
+    fn drain(&mut self, ended: Option<Connection>, of: &ClientSocket) {
+        let Some(connection) = ended.filter(|connection| !connection.queue.is_empty()) else {
+            return;
+        };
+        let drain = Drain::new(connection, of);
+        let socket = drain.socket.clone();
+        self.insert(&socket, Entry::Drain(drain));
+        socket.make_ready();
+        later(PATIENCE, socket, Op::DrainIsDue);
+    }
+
+    fn insert(&mut self, socket: &ClientSocket, entry: Entry) {
+        let slot = self.entries.insert(entry);
+        socket.set_slot(u32::try_from(slot).unwrap_or(u32::MAX));
+    }
+
+    fn row(&mut self, socket: &ClientSocket) -> Option<&mut Row> {
+        match self.entries.get_mut(socket.slot() as usize) {
+            Some(Entry::Socket(row)) if row.socket == *socket => Some(row),
+            _ => None,
+        }
+    }
+
+    fn connect(&mut self, socket: &ClientSocket, target: Target, reply: Reply<()>) {
+        self.attempts += 1;
+        let attempt = self.attempts;
+        let network = self.network.clone();
+        let Some(row) = self.row(socket) else {
+            return reply.send(Err(Error::SocketNotFound));
+        };
+        match row.link {
+            Link::Connected(_) => reply.send(Err(NetError::SOCKET_IS_CONNECTED.into())),
+            // Chromium's answer to a second attempt.
+            Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
+            Link::None => {
+                let socket = socket.clone();
+                let task = actix_rt::spawn(async move {
+                    let made = connect(network, target).await;
+                    socket.do_send(Op::Connected(attempt, Box::new(made)));
+                });
+                row.link = Link::Connecting(Box::new(Connecting {
+                    attempt,
+                    task,
+                    reply,
+                }));
+            }
+        }
+    }
+
+    fn connected(
+        &mut self,
+        socket: &ClientSocket,
+        attempt: u64,
+        made: Result<Connected, NetError>,
+    ) {
+        let Some(row) = self.row(socket) else { return };
+        match std::mem::replace(&mut row.link, Link::None) {
+            Link::Connecting(connecting) if connecting.attempt == attempt => match made {
+                Ok(made) => {
+                    row.link = Link::Connected(made.into());
+                    connecting.reply.send(Ok(()));
+                    socket.make_ready();
+                }
+                Err(error) => connecting.reply.send(Err(error.into())),
+            },
+            // The attempt was given up just before it was over.
+            other => row.link = other,
+        }
+    }
+
+    fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
+        let row = self.row(socket).ok_or(Error::SocketNotFound)?;
+        row.claim();
+        row.answer_pausing(|_| true, Ok(()));
+        let ended = row.disconnect();
+        self.entries.remove(socket.slot() as usize);
+        self.drain(ended, socket);
+        Ok(())
+    }
+
+    fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
+        let Some(row) = self.row(socket) else {
+            return reply.send(Err(Error::SocketNotFound));
+        };
+        row.claim();
+        row.paused = paused;
+        if paused && socket.unhandled_events() > 0 {
+            // What listeners have not handled yet was raised before: the
+            // answer means that it has been.
+            row.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+            later(PAUSE_GRACE, socket.clone(), Op::PauseGraceIsOver);
+            socket.make_ready();
+        } else {
+            row.answer_pausing(|_| true, Ok(()));
+            reply.send(Ok(()));
+            freely(|| self.look_at(socket.slot()));
+        }
+    }
+
+    fn change(
+        &mut self,
+        socket: &ClientSocket,
+        reply: Reply<()>,
+        change: impl FnOnce(&mut Row) -> Result<(), Error>,
+    ) {
+        let answer = match self.row(socket) {
+            Some(row) => {
+                row.claim();
+                change(row)
+            }
+            None => Err(Error::SocketNotFound),
+        };
+        reply.send(answer);
+    }
+
+    fn drain_is_due(&mut self, socket: ClientSocket) {
+        let slot = socket.slot() as usize;
+        match self.entries.get_mut(slot) {
+            Some(Entry::Drain(drain)) if drain.socket == socket => {
+                if drain.has_moved() {
+                    later(PATIENCE, socket, Op::DrainIsDue);
+                } else {
+                    log::warn!("the peer of a closed connection does not read: dropped");
+                    self.entries.remove(slot);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Actor for Rows {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(Turn);
+    }
+}
+
+/// Looks at every row that is ready; those that become ready meanwhile have
+/// the next turn, after the messages that have come.
+struct Turn;
+
+impl ActorFuture<Rows> for Turn {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        rows: &mut Rows,
+        _: &mut Context<Rows>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let mut batch = std::mem::take(&mut rows.batch);
+        rows.ready.take(&mut batch, cx);
+        freely(|| {
+            for slot in batch.drain(..) {
+                rows.look_at(slot);
+            }
+        });
+        rows.batch = batch;
+        Poll::Pending
+    }
+}
+
+/// Runs `turn` outside tokio's budget of 128 operations a task: it would make
+/// this task, which has the work of all connections, put most of them off.
+/// Each row has a bound of its own.
+fn freely(turn: impl FnOnce()) {
+    let mut turn = Some(turn);
+    let once = unconstrained(std::future::poll_fn(|_| {
+        if let Some(turn) = turn.take() {
+            turn();
+        }
+        Poll::Ready(())
+    }));
+    let mut cx = TaskContext::from_waker(std::task::Waker::noop());
+    let _ = pin!(once).poll(&mut cx);
+}
+
+fn later(delay: Duration, socket: ClientSocket, op: Op) {
+    actix_rt::spawn(async move {
+        actix_rt::time::sleep(delay).await;
+        socket.do_send(op);
+    });
+}
+
+impl Handler<Outgoing> for Rows {
+    type Result = ();
+
+    fn handle(&mut self, outgoing: Outgoing, _: &mut Self::Context) {
+        let socket = outgoing.socket.clone();
+        match self.row(&socket) {
+            Some(row) => {
+                row.claim();
+                freely(|| row.send(outgoing));
+            }
+            None => outgoing.fail(Error::SocketNotFound),
+        }
+    }
+}
+
+impl Handler<Command> for Rows {
+    type Result = ();
+
+    fn handle(&mut self, Command { socket, op }: Command, _: &mut Self::Context) {
+        match op {
+            Op::Create(properties, reply) => {
+                let mut row = Row::new(socket.clone());
+                match row.update(*properties) {
+                    Ok(()) => {
+                        let socket_id = socket.id();
+                        self.insert(&socket, Entry::Socket(row));
+                        reply.send(Ok(CreateInfo { socket_id }));
+                    }
+                    Err(error) => {
+                        socket.lane().table.remove(socket.id());
+                        reply.send(Err(error));
+                    }
+                }
+            }
+            Op::Adopt(stream, peer, offer) => {
+                let row = Row::accepted(socket.clone(), stream, peer, offer);
+                self.insert(&socket, Entry::Socket(row));
+            }
+            Op::Connect(target, reply) => self.connect(&socket, *target, reply),
+            Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
+            Op::Close(reply) => reply.send(self.close(&socket)),
+            Op::GetInfo(reply) => {
+                reply.send(
+                    self.row(&socket)
+                        .map(|row| row.info())
+                        .ok_or(Error::SocketNotFound),
+                );
+            }
+            Op::Update(properties, reply) => {
+                self.change(&socket, reply, |row| row.update(*properties));
+            }
+            Op::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
+            Op::SetKeepAlive(enable, delay, reply) => {
+                self.change(&socket, reply, |row| row.set_keep_alive(enable, delay));
+            }
+            Op::SetNoDelay(no_delay, reply) => {
+                self.change(&socket, reply, |row| row.set_no_delay(no_delay));
+            }
+            Op::Disconnect(reply) => {
+                let mut ended = None;
+                self.change(&socket, reply, |row| {
+                    ended = row.disconnect();
+                    Ok(())
+                });
+                self.drain(ended, &socket);
+            }
+            Op::PauseGraceIsOver => {
+                if let Some(row) = self.row(&socket) {
+                    let now = Instant::now();
+                    row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
+                }
+            }
+            Op::DrainIsDue => self.drain_is_due(socket),
+        }
+    }
+}
+
+impl Handler<GetInfos> for Rows {
+    type Result = MessageResult<GetInfos>;
+
+    fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
+        let rows = self.entries.iter().filter_map(|(_, entry)| match entry {
+            Entry::Socket(row) if *row.socket.app() == app => Some(row.info()),
+            _ => None,
+        });
+        MessageResult(rows.collect())
+    }
+}
+
+impl Handler<ListenersChanged> for Rows {
+    type Result = ();
+
+    fn handle(&mut self, ListenersChanged(app): ListenersChanged, _: &mut Self::Context) {
+        for (_, entry) in &self.entries {
+            if let Entry::Socket(row) = entry
+                && *row.socket.app() == app
+            {
+                row.socket.make_ready();
+            }
+        }
+    }
+}
+
+impl Handler<Stop> for Rows {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        for entry in self.entries.drain() {
+            if let Entry::Socket(mut row) = entry {
+                row.socket.mark_closed();
+                row.disconnect();
+            }
+        }
+        ctx.stop();
+    }
+}

@@ -1,0 +1,130 @@
+//! `tcp.connect`: from a name to a connection, off the actor's thread.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::DnsQueryType;
+use crate::net_error::{self, NetError};
+use crate::os::{Network, Stream};
+
+/// The longest host name there is (RFC 1035).
+const MAX_HOST: usize = 253;
+
+/// Where a `connect` goes.
+pub(crate) struct Target {
+    host: String,
+    port: i32,
+    dns: DnsQueryType,
+}
+
+impl Target {
+    pub(crate) fn new(host: &str, port: i32, dns: DnsQueryType) -> Self {
+        Target {
+            // What is longer cannot be resolved, and need not be copied.
+            host: host.chars().take(MAX_HOST + 1).collect(),
+            port,
+            dns,
+        }
+    }
+
+    pub(super) fn port(&self) -> Result<u16, NetError> {
+        match u16::try_from(self.port) {
+            Ok(0) => Err(NetError::ADDRESS_INVALID),
+            Ok(port) => Ok(port),
+            Err(_) => Err(NetError::INVALID_ARGUMENT),
+        }
+    }
+
+    fn allows(&self, address: &IpAddr) -> bool {
+        match self.dns {
+            DnsQueryType::Any => true,
+            DnsQueryType::Ipv4 => address.is_ipv4(),
+            DnsQueryType::Ipv6 => address.is_ipv6(),
+        }
+    }
+
+    async fn addresses(&self, network: &dyn Network) -> Result<Vec<IpAddr>, NetError> {
+        let mut addresses = match self.host.parse() {
+            Ok(literal) => vec![literal],
+            Err(_) if !self.may_be_a_name() => Vec::new(),
+            Err(_) => network
+                .resolve(&self.host)
+                .await
+                .map_err(|error| net_error::resolve(&error))?,
+        };
+        addresses.retain(|address| self.allows(address));
+        if addresses.is_empty() {
+            return Err(NetError::NAME_NOT_RESOLVED);
+        }
+        Ok(addresses)
+    }
+
+    fn may_be_a_name(&self) -> bool {
+        !self.host.is_empty()
+            && self.host.len() <= MAX_HOST
+            && !self
+                .host
+                .contains(|c: char| c.is_control() || c.is_whitespace())
+    }
+}
+
+/// A connection that `connect` made.
+pub(crate) struct Connected {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) peer: SocketAddr,
+    pub(super) local: Option<SocketAddr>,
+}
+
+/// Tries the target's addresses one after the other; the last one's error is
+/// the answer when none works.
+pub(super) async fn connect(
+    network: Arc<dyn Network>,
+    target: Target,
+) -> Result<Connected, NetError> {
+    let port = target.port()?;
+    let mut last = NetError::NAME_NOT_RESOLVED;
+    for address in target.addresses(&*network).await? {
+        let peer = SocketAddr::new(address, port);
+        match network.connect(peer).await {
+            Ok(stream) => {
+                let local = stream.local_addr().ok();
+                return Ok(Connected {
+                    stream,
+                    peer,
+                    local,
+                });
+            }
+            Err(error) => last = net_error::connect(&error),
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str, port: i32) -> Target {
+        Target::new(host, port, DnsQueryType::Any)
+    }
+
+    #[test]
+    fn ports_outside_the_range_are_invalid() {
+        assert_eq!(target("a", 1).port(), Ok(1));
+        assert_eq!(target("a", 65535).port(), Ok(65535));
+        assert_eq!(target("a", 0).port(), Err(NetError::ADDRESS_INVALID));
+        for port in [-1, 65536, i32::MAX, i32::MIN] {
+            assert_eq!(target("a", port).port(), Err(NetError::INVALID_ARGUMENT));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_not_asked_for() {
+        for host in ["", " ", "a b", "a\0b", "a\n"] {
+            assert!(!target(host, 1).may_be_a_name(), "{host:?}");
+        }
+        assert!(!target(&"a".repeat(254), 1).may_be_a_name());
+        assert!(!target(&"a".repeat(1 << 20), 1).may_be_a_name());
+        assert!(target(&"a".repeat(253), 1).may_be_a_name());
+    }
+}

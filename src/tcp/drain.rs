@@ -1,0 +1,54 @@
+//! A connection that the app is done with, while its last sends leave.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::row::Connection;
+use super::socket::ClientSocket;
+use super::write::WriteQueue;
+use crate::net_error;
+use crate::os::Stream;
+
+/// How long a peer may leave the last sends unread before they are dropped.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) struct Drain {
+    /// Nobody's handle: it only wakes the slot.
+    pub(super) socket: ClientSocket,
+    stream: Box<dyn Stream>,
+    queue: WriteQueue,
+    waiting: usize,
+}
+
+impl Drain {
+    pub(super) fn new(connection: Connection, of: &ClientSocket) -> Self {
+        let Connection { stream, queue, .. } = connection;
+        Drain {
+            socket: ClientSocket::new(of.id(), of.lane().clone()),
+            stream,
+            waiting: queue.bytes(),
+            queue,
+        }
+    }
+
+    /// Sends what the OS takes; `true` when all is sent, or cannot be.
+    pub(super) fn is_done(&mut self) -> bool {
+        self.socket.looked_at();
+        let waker = self.socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        match self.queue.poll_flush(&mut *self.stream, &mut cx) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(())) => true,
+            Poll::Ready(Err(error)) => {
+                self.queue.fail(net_error::write(&error).into());
+                true
+            }
+        }
+    }
+
+    /// Whether anything was sent since this was last asked.
+    pub(super) fn has_moved(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.waiting, self.queue.bytes());
+        self.waiting < before
+    }
+}

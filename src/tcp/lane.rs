@@ -1,0 +1,178 @@
+//! What every socket of one app in one rows actor shares: the way to the
+//! actor, the app's listeners, and the app's bounds.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix::Addr;
+use futures::task::AtomicWaker;
+
+use super::actor::Rows;
+use super::events::{ReceiveErrorInfo, ReceiveInfo};
+use super::socket::ClientSocket;
+use super::table::Table;
+use crate::error::Error;
+use crate::events::Listeners;
+use crate::ids::AppId;
+
+/// The received bytes of one app in one rows actor that listeners have not
+/// handled yet; beyond it no socket of the app is read. 64 sockets with a
+/// full window each: enough that a single slow socket never stops the
+/// others, small enough that ten thousand fast peers cost megabytes.
+const UNHANDLED_LIMIT: usize = 64 * super::WINDOW;
+
+/// A send counts for at least this many bytes, so that a flood of empty ones
+/// is bounded too.
+const MIN_CHARGE: usize = 64;
+
+/// What one app's client sockets have in common, wherever their rows are.
+pub(crate) struct Audience {
+    pub(crate) app: AppId,
+    pub(crate) on_receive: Listeners<ReceiveInfo>,
+    pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
+    sending: AtomicUsize,
+    write_quota: usize,
+}
+
+impl Audience {
+    pub(crate) fn new(app: AppId, write_quota: usize) -> Self {
+        Audience {
+            app,
+            on_receive: Listeners::default(),
+            on_receive_error: Listeners::default(),
+            sending: AtomicUsize::new(0),
+            write_quota,
+        }
+    }
+
+    /// Takes a send's bytes out of the quota and says how many to give back.
+    pub(super) fn charge(&self, bytes: usize) -> Result<usize, Error> {
+        let charge = bytes.max(MIN_CHARGE);
+        self.sending
+            .fetch_update(SeqCst, SeqCst, |sending| {
+                sending
+                    .checked_add(charge)
+                    .filter(|sum| *sum <= self.write_quota)
+            })
+            .map(|_| charge)
+            .map_err(|_| Error::WriteQuotaExceeded)
+    }
+
+    pub(super) fn refund(&self, charge: usize) {
+        self.sending.fetch_sub(charge, SeqCst);
+    }
+}
+
+pub(crate) struct Lane {
+    pub(crate) audience: Arc<Audience>,
+    pub(crate) rows: Addr<Rows>,
+    pub(super) ready: Arc<ReadyQueue>,
+    pub(super) table: Arc<Table>,
+    unhandled: AtomicUsize,
+    /// Sockets that have something to read and wait for `unhandled` to fall.
+    starved: Mutex<Vec<ClientSocket>>,
+    has_starved: AtomicBool,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        audience: Arc<Audience>,
+        rows: Addr<Rows>,
+        ready: Arc<ReadyQueue>,
+        table: Arc<Table>,
+    ) -> Self {
+        Lane {
+            audience,
+            rows,
+            ready,
+            table,
+            unhandled: AtomicUsize::new(0),
+            starved: Mutex::default(),
+            has_starved: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether a socket may be read; if not, it is made ready again when
+    /// listeners have caught up.
+    pub(super) fn may_read(&self, socket: &ClientSocket) -> bool {
+        if self.unhandled.load(SeqCst) < UNHANDLED_LIMIT {
+            return true;
+        }
+        if socket.mark_starved() {
+            let mut starved = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
+            starved.push(socket.clone());
+        }
+        self.has_starved.store(true, SeqCst);
+        // The last credit may have come back before the flag stood.
+        self.feed(self.unhandled.load(SeqCst));
+        false
+    }
+
+    pub(super) fn take(&self, bytes: usize) {
+        self.unhandled.fetch_add(bytes, SeqCst);
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        let before = self.unhandled.fetch_sub(bytes, SeqCst);
+        self.feed(before - bytes);
+    }
+
+    fn feed(&self, unhandled: usize) {
+        if unhandled <= UNHANDLED_LIMIT / 2
+            && self.has_starved.load(SeqCst)
+            && self.has_starved.swap(false, SeqCst)
+        {
+            let starved =
+                std::mem::take(&mut *self.starved.lock().unwrap_or_else(PoisonError::into_inner));
+            for socket in starved {
+                socket.clear_starved();
+                socket.make_ready();
+            }
+        }
+    }
+}
+
+/// The rows that have something to do, by slot. Whoever makes a row ready
+/// wakes the actor; the actor takes the whole queue at once.
+#[derive(Default)]
+pub(crate) struct ReadyQueue {
+    slots: Mutex<Vec<u32>>,
+    actor: AtomicWaker,
+}
+
+impl ReadyQueue {
+    pub(super) fn push(&self, slot: u32) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.push(slot);
+        let first = slots.len() == 1;
+        drop(slots);
+        // Whoever made the queue non-empty has woken the actor already.
+        if first {
+            self.actor.wake();
+        }
+    }
+
+    /// Empties the queue into `batch`, and has `cx` woken for what comes.
+    pub(super) fn take(&self, batch: &mut Vec<u32>, cx: &std::task::Context<'_>) {
+        self.actor.register(cx.waker());
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut *slots, batch);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quota_refuses_what_goes_over_and_takes_it_later() {
+        let audience = Audience::new("a".into(), 1000);
+        assert_eq!(audience.charge(600), Ok(600));
+        assert_eq!(audience.charge(401), Err(Error::WriteQuotaExceeded));
+        assert_eq!(audience.charge(400), Ok(400));
+        assert_eq!(audience.charge(0), Err(Error::WriteQuotaExceeded));
+        audience.refund(600);
+        assert_eq!(audience.charge(0), Ok(MIN_CHARGE));
+        assert_eq!(audience.charge(usize::MAX), Err(Error::WriteQuotaExceeded));
+    }
+}

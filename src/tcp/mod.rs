@@ -1,0 +1,43 @@
+//! `chrome.sockets.tcp`: client sockets, accepted or connected.
+//!
+//! They are not an actor each but rows of one actor an arbiter, which is what
+//! makes them cheaper than a task each: see `ARCHITECTURE.md`.
+
+mod actor;
+mod connect;
+mod drain;
+mod events;
+mod lane;
+mod messages;
+mod read;
+mod row;
+mod socket;
+mod table;
+mod types;
+mod write;
+
+pub use events::{ReceiveErrorInfo, ReceiveInfo};
+pub use messages::{
+    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Send, SetKeepAlive,
+    SetNoDelay, SetPaused, Update,
+};
+pub use socket::ClientSocket;
+pub use types::{
+    CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SendInfo, SocketInfo, SocketProperties,
+};
+
+pub(crate) use actor::{GetInfos, ListenersChanged, Offer, Op, Rows, Stop};
+pub(crate) use connect::Target;
+pub(crate) use lane::{Audience, Lane, ReadyQueue};
+pub(crate) use table::Table;
+
+/// The received bytes of one socket that its listeners may hold before it is
+/// read no further: 65,536, one full read of the kernel's.
+pub const WINDOW: usize = 64 * 1024;
+
+/// Reading goes on when listeners hold no more than this: half a window, so
+/// that a bulk transfer wakes the row once for several events.
+const RESUME_BELOW: usize = WINDOW / 2;
+
+/// The sends of one app that may be in flight: 200 MiB, Chrome's own bound.
+pub const DEFAULT_WRITE_QUOTA: usize = 200 * 1024 * 1024;

@@ -1,0 +1,276 @@
+//! One client socket: what the app set, and its connection.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use actix_rt::task::JoinHandle;
+
+use super::connect::Connected;
+use super::events::ReceiveErrorInfo;
+use super::socket::ClientSocket;
+use super::write::{Outgoing, WriteQueue};
+use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
+use crate::answer::Reply;
+use crate::error::Error;
+use crate::name::checked_name;
+use crate::net_error::{self, NetError};
+use crate::os::Stream;
+
+pub(super) struct Row {
+    pub(super) socket: ClientSocket,
+    pub(super) paused: bool,
+    pub(super) link: Link,
+    /// Who accepted it, until the app does something with it.
+    pub(super) offer: Option<Arc<dyn Offer>>,
+    /// The `setPaused(true)` calls that wait for listeners to catch up, and
+    /// until when.
+    pub(super) pausing: Vec<(Instant, Reply<()>)>,
+    persistent: bool,
+    name: Option<Box<str>>,
+    buffer_size: Option<i32>,
+}
+
+pub(super) enum Link {
+    None,
+    Connecting(Box<Connecting>),
+    Connected(Connection),
+}
+
+pub(super) struct Connecting {
+    pub(super) attempt: u64,
+    pub(super) task: JoinHandle<()>,
+    pub(super) reply: Reply<()>,
+}
+
+pub(super) struct Connection {
+    pub(super) stream: Box<dyn Stream>,
+    pub(super) queue: WriteQueue,
+    peer: SocketAddr,
+    /// Shown of connected sockets alone, so few have one.
+    local: Option<Box<SocketAddr>>,
+    /// Why nothing more can be written, though something may still be read.
+    write_error: Option<NetError>,
+    /// Why nothing more can be read; told when the app may hear it.
+    pub(super) end: Option<NetError>,
+}
+
+impl Row {
+    pub(super) fn new(socket: ClientSocket) -> Self {
+        Row {
+            socket,
+            paused: false,
+            link: Link::None,
+            offer: None,
+            pausing: Vec::new(),
+            persistent: false,
+            name: None,
+            buffer_size: None,
+        }
+    }
+
+    /// An accepted connection: paused until the app wants it.
+    pub(super) fn accepted(
+        socket: ClientSocket,
+        stream: Box<dyn Stream>,
+        peer: SocketAddr,
+        offer: Arc<dyn Offer>,
+    ) -> Self {
+        Row {
+            paused: true,
+            link: Link::Connected(Connection::new(stream, peer, None)),
+            offer: Some(offer),
+            ..Row::new(socket)
+        }
+    }
+
+    /// The event that offered this socket has reached somebody.
+    pub(super) fn claim(&mut self) {
+        if let Some(offer) = self.offer.take() {
+            offer.claimed();
+        }
+    }
+
+    pub(super) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
+        let name = properties.name.map(checked_name).transpose()?;
+        if let Some(name) = name {
+            self.name = name;
+        }
+        if let Some(persistent) = properties.persistent {
+            self.persistent = persistent;
+        }
+        if let Some(size) = properties.buffer_size {
+            self.buffer_size = (size >= 1).then_some(size);
+        }
+        Ok(())
+    }
+
+    pub(super) fn info(&self) -> SocketInfo {
+        let connection = self.connection();
+        let local = connection.and_then(|connection| connection.local.as_deref());
+        let peer = connection.map(|connection| connection.peer);
+        SocketInfo {
+            socket_id: self.socket.id(),
+            persistent: self.persistent,
+            name: self.name.as_deref().map(str::to_owned),
+            buffer_size: self.buffer_size,
+            paused: self.paused,
+            connected: connection.is_some(),
+            local_address: local.map(SocketAddr::ip),
+            local_port: local.map(SocketAddr::port),
+            peer_address: peer.map(|peer| peer.ip()),
+            peer_port: peer.map(|peer| peer.port()),
+        }
+    }
+
+    /// The most bytes of one event.
+    pub(super) fn chunk(&self) -> usize {
+        self.buffer_size
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(DEFAULT_BUFFER_SIZE)
+    }
+
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        match &self.link {
+            Link::Connected(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    pub(super) fn send(&mut self, outgoing: Outgoing) {
+        match &mut self.link {
+            Link::Connected(connection) => connection.send(outgoing, &self.socket),
+            _ => outgoing.fail(NetError::SOCKET_NOT_CONNECTED.into()),
+        }
+    }
+
+    /// Ends what is going on: an attempt to connect is given up, and a
+    /// connection is returned, its end told if the app was receiving.
+    pub(super) fn disconnect(&mut self) -> Option<Connection> {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => None,
+            Link::Connecting(connecting) => {
+                connecting.task.abort();
+                connecting.reply.send(Err(NetError::ABORTED.into()));
+                None
+            }
+            Link::Connected(connection) => {
+                if !self.paused {
+                    self.tell_end(NetError::CONNECTION_CLOSED);
+                }
+                Some(connection)
+            }
+        }
+    }
+
+    /// Tells that nothing more comes if that is so, the app is receiving, and
+    /// listeners have handled all that came before.
+    pub(super) fn finish(&mut self) -> Option<Connection> {
+        let end = self.connection()?.end?;
+        if self.paused || self.socket.unhandled_events() > 0 {
+            return None;
+        }
+        self.tell_end(end);
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::Connected(connection) => Some(connection),
+            other => {
+                self.link = other;
+                None
+            }
+        }
+    }
+
+    fn tell_end(&mut self, result_code: NetError) {
+        self.paused = true;
+        let socket = &self.socket;
+        let told = socket
+            .lane()
+            .audience
+            .on_receive_error
+            .dispatch(|_, _| ReceiveErrorInfo {
+                socket_id: socket.id(),
+                result_code,
+                client: socket.clone(),
+            });
+        if told == 0 {
+            log::debug!(
+                "client socket {}: {result_code}, nobody listens",
+                socket.id()
+            );
+        }
+    }
+
+    /// Whether something waits for listeners to handle what they have.
+    pub(super) fn waits_for_listeners(&self) -> bool {
+        !self.pausing.is_empty() || self.connection().is_some_and(|c| c.end.is_some())
+    }
+
+    /// Answers the `setPaused(true)` calls whose time limit `which` picks.
+    pub(super) fn answer_pausing(
+        &mut self,
+        which: impl Fn(Instant) -> bool,
+        answer: Result<(), Error>,
+    ) {
+        for (_, reply) in self.pausing.extract_if(.., |(until, _)| which(*until)) {
+            reply.send(answer);
+        }
+    }
+
+    pub(super) fn set_keep_alive(&self, enable: bool, delay: i32) -> Result<(), Error> {
+        let seconds = u64::try_from(delay).map_err(|_| NetError::FAILED)?;
+        self.option(|stream| stream.set_keepalive(enable.then(|| Duration::from_secs(seconds))))
+    }
+
+    pub(super) fn set_no_delay(&self, no_delay: bool) -> Result<(), Error> {
+        self.option(|stream| stream.set_nodelay(no_delay))
+    }
+
+    fn option(&self, set: impl FnOnce(&dyn Stream) -> io::Result<()>) -> Result<(), Error> {
+        let connection = self.connection().ok_or(NetError::FAILED)?;
+        set(&*connection.stream).map_err(|error| net_error::option(&error).into())
+    }
+}
+
+impl Connection {
+    fn new(stream: Box<dyn Stream>, peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+        Connection {
+            stream,
+            queue: WriteQueue::default(),
+            peer,
+            local: local.map(Box::new),
+            write_error: None,
+            end: None,
+        }
+    }
+
+    fn send(&mut self, outgoing: Outgoing, socket: &ClientSocket) {
+        if let Some(error) = self.write_error {
+            return outgoing.fail(error.into());
+        }
+        let idle = self.queue.is_empty();
+        self.queue.push(outgoing);
+        if idle {
+            self.flush(socket);
+        }
+    }
+
+    /// Writes what the OS takes; an error fails everything that waits, and
+    /// what is still to be read can be read.
+    pub(super) fn flush(&mut self, socket: &ClientSocket) {
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        if let Poll::Ready(Err(error)) = self.queue.poll_flush(&mut *self.stream, &mut cx) {
+            let error = net_error::write(&error);
+            self.write_error = Some(error);
+            self.queue.fail(error.into());
+        }
+    }
+}
+
+impl From<Connected> for Connection {
+    fn from(made: Connected) -> Self {
+        Connection::new(made.stream, made.peer, made.local)
+    }
+}

@@ -1,0 +1,362 @@
+//! The handle of a client socket: what goes to its row, and what its row and
+//! its listeners share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+
+use bytes::Bytes;
+use futures::task::{ArcWake, WakerRef, waker_ref};
+
+use super::actor::{Command, Op};
+use super::connect::Target;
+use super::events::ReceiveInfo;
+use super::lane::Lane;
+use super::write::Outgoing;
+use super::{DnsQueryType, RESUME_BELOW, SendInfo, SocketInfo, SocketProperties};
+use crate::answer::{Answer, Reply};
+use crate::error::Error;
+use crate::ids::{AppId, ClientSocketId};
+
+/// A client socket, addressed without the [`Registry`](crate::Registry).
+///
+/// It comes with `onAccept`, `onReceive` and `onReceiveError`, or from
+/// [`Tcp::socket`](crate::Tcp::socket). Cloning it is one reference count.
+/// Calls happen in the order in which they are made, from whichever handle or
+/// id, whether or not their [`Answer`] is awaited; what each one does is
+/// documented at the method of [`Tcp`](crate::Tcp) with its name. A handle
+/// does not keep its socket open, and outlives it: every call answers
+/// [`Error::SocketNotFound`] after `close`.
+#[derive(Clone)]
+pub struct ClientSocket(Arc<Shared>);
+
+struct Shared {
+    id: ClientSocketId,
+    /// Where the row is; set by the rows actor before any command is handled.
+    slot: AtomicU32,
+    /// Whether the row stands in the ready queue.
+    queued: AtomicBool,
+    /// Whether the row waits for listeners to handle what they have.
+    wants_credit: AtomicBool,
+    /// Whether the row stands in its lane's list of starved ones.
+    starved: AtomicBool,
+    /// Whether the id is gone.
+    closed: AtomicBool,
+    /// What listeners have not handled: events in the upper half, bytes in
+    /// the lower. One word, so that both change at once.
+    unhandled: AtomicU64,
+    lane: Arc<Lane>,
+}
+
+const EVENT: u64 = 1 << 32;
+
+impl ClientSocket {
+    pub(crate) fn new(id: ClientSocketId, lane: Arc<Lane>) -> Self {
+        ClientSocket(Arc::new(Shared {
+            id,
+            slot: AtomicU32::new(u32::MAX),
+            queued: AtomicBool::new(false),
+            wants_credit: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            unhandled: AtomicU64::new(0),
+            lane,
+        }))
+    }
+
+    /// `socketId`.
+    pub fn id(&self) -> ClientSocketId {
+        self.0.id
+    }
+
+    /// The app that owns it.
+    pub fn app(&self) -> &AppId {
+        &self.0.lane.audience.app
+    }
+
+    /// `tcp.update`.
+    pub fn update(&self, properties: SocketProperties) -> Answer<()> {
+        self.call(|reply| Op::Update(Box::new(properties), reply))
+    }
+
+    /// `tcp.setPaused`.
+    pub fn set_paused(&self, paused: bool) -> Answer<()> {
+        self.call(|reply| Op::SetPaused(paused, reply))
+    }
+
+    /// `tcp.setKeepAlive`.
+    pub fn set_keep_alive(&self, enable: bool, delay: Option<i32>) -> Answer<()> {
+        self.call(|reply| Op::SetKeepAlive(enable, delay.unwrap_or(0), reply))
+    }
+
+    /// `tcp.setNoDelay`.
+    pub fn set_no_delay(&self, no_delay: bool) -> Answer<()> {
+        self.call(|reply| Op::SetNoDelay(no_delay, reply))
+    }
+
+    /// `tcp.connect`.
+    pub fn connect(
+        &self,
+        peer_address: &str,
+        peer_port: i32,
+        dns_query_type: DnsQueryType,
+    ) -> Answer<()> {
+        let target = Target::new(peer_address, peer_port, dns_query_type);
+        self.call(|reply| Op::Connect(Box::new(target), reply))
+    }
+
+    /// `tcp.disconnect`.
+    pub fn disconnect(&self) -> Answer<()> {
+        self.call(Op::Disconnect)
+    }
+
+    /// `tcp.send`.
+    pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
+        let (answer, reply) = Answer::pair();
+        self.send_to(data.into(), reply);
+        answer
+    }
+
+    /// `tcp.send` for those who do not wait for the answer: only what can be
+    /// known at once is told. The fate of the connection shows in
+    /// `onReceiveError`.
+    ///
+    /// # Errors
+    /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or
+    /// [`Error::Stopped`]; nothing of `data` is sent then.
+    pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
+        let data = data.into();
+        let charge = self.charge(data.len())?;
+        self.enqueue(data, charge, None, Reply::nobody());
+        Ok(())
+    }
+
+    /// Sends what was received, on this socket or another, and holds the
+    /// event's credit until the peer's TCP has it: a peer that does not read
+    /// stops the one that sends, and what lies between them stays bounded by
+    /// [`WINDOW`](super::WINDOW). The echo of `info` is
+    /// `info.client().clone().forward(info)`.
+    ///
+    /// # Errors
+    /// As [`try_send`](Self::try_send).
+    pub fn forward(&self, info: ReceiveInfo) -> Result<(), Error> {
+        let ReceiveInfo { data, credit, .. } = info;
+        let charge = self.charge(data.len())?;
+        self.enqueue(data, charge, Some(credit.handled()), Reply::nobody());
+        Ok(())
+    }
+
+    /// `tcp.close`.
+    pub fn close(&self) -> Answer<()> {
+        let (answer, reply) = Answer::pair();
+        self.close_to(reply);
+        answer
+    }
+
+    /// `tcp.getInfo`.
+    pub fn get_info(&self) -> Answer<SocketInfo> {
+        self.call(Op::GetInfo)
+    }
+
+    fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Answer<T> {
+        if self.is_closed() {
+            return Answer::known(Err(Error::SocketNotFound));
+        }
+        let (answer, reply) = Answer::pair();
+        self.do_send(op(reply));
+        answer
+    }
+
+    pub(crate) fn close_to(&self, reply: Reply<()>) {
+        if self.mark_closed() {
+            self.0.lane.table.remove(self.0.id);
+            self.do_send(Op::Close(reply));
+        } else {
+            reply.send(Err(Error::SocketNotFound));
+        }
+    }
+
+    pub(crate) fn send_to(&self, data: Bytes, reply: Reply<SendInfo>) {
+        match self.charge(data.len()) {
+            Ok(charge) => self.enqueue(data, charge, None, reply),
+            Err(error) => reply.send(Err(error)),
+        }
+    }
+
+    fn enqueue(&self, data: Bytes, charge: usize, credit: Option<Credit>, reply: Reply<SendInfo>) {
+        let outgoing = Outgoing::new(self.clone(), data, charge, credit, reply);
+        self.0.lane.rows.do_send(outgoing);
+    }
+
+    fn charge(&self, bytes: usize) -> Result<usize, Error> {
+        if self.is_closed() {
+            return Err(Error::SocketNotFound);
+        }
+        if !self.0.lane.rows.connected() {
+            return Err(Error::Stopped);
+        }
+        self.0.lane.audience.charge(bytes)
+    }
+}
+
+/// What the row, its waker and its credits do with a socket.
+impl ClientSocket {
+    pub(crate) fn do_send(&self, op: Op) {
+        self.0.lane.rows.do_send(Command {
+            socket: self.clone(),
+            op,
+        });
+    }
+
+    pub(super) fn lane(&self) -> &Arc<Lane> {
+        &self.0.lane
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.0.slot.load(SeqCst)
+    }
+
+    pub(super) fn set_slot(&self, slot: u32) {
+        self.0.slot.store(slot, SeqCst);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closed.load(SeqCst)
+    }
+
+    /// Marks the id as gone; `false` if it was.
+    pub(super) fn mark_closed(&self) -> bool {
+        !self.0.closed.swap(true, SeqCst)
+    }
+
+    pub(super) fn mark_starved(&self) -> bool {
+        !self.0.starved.swap(true, SeqCst)
+    }
+
+    pub(super) fn clear_starved(&self) {
+        self.0.starved.store(false, SeqCst);
+    }
+
+    /// Has the actor look at the row.
+    pub(super) fn make_ready(&self) {
+        if !self.0.queued.swap(true, SeqCst) {
+            self.0.lane.ready.push(self.slot());
+        }
+    }
+
+    /// The actor looks at the row now; what happens from here on makes it
+    /// ready again.
+    pub(super) fn looked_at(&self) {
+        self.0.queued.store(false, SeqCst);
+    }
+
+    pub(super) fn waker(&self) -> WakerRef<'_> {
+        waker_ref(&self.0)
+    }
+
+    /// How many events of this socket listeners have not handled.
+    pub(super) fn unhandled_events(&self) -> u64 {
+        self.0.unhandled.load(SeqCst) / EVENT
+    }
+
+    /// How many bytes of this socket listeners still hold.
+    pub(super) fn unhandled_bytes(&self) -> usize {
+        (self.0.unhandled.load(SeqCst) % EVENT) as usize
+    }
+
+    /// Whether the row is to be made ready when listeners have caught up.
+    /// After saying so, look again: they may have done so before.
+    pub(super) fn want_credit(&self, wanted: bool) {
+        self.0.wants_credit.store(wanted, SeqCst);
+    }
+}
+
+impl PartialEq for ClientSocket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ClientSocket {}
+
+impl std::fmt::Debug for ClientSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ClientSocket({}, app {:?})", self.id(), self.app())
+    }
+}
+
+impl ArcWake for Shared {
+    fn wake_by_ref(this: &Arc<Self>) {
+        if !this.queued.swap(true, SeqCst) {
+            this.lane.ready.push(this.slot.load(SeqCst));
+        }
+    }
+}
+
+/// The part of a socket's window that one event takes; dropping it gives it
+/// back.
+pub(super) struct Credit {
+    socket: ClientSocket,
+    bytes: usize,
+    /// [`EVENT`], or 0 when the event was handled and only its bytes are held.
+    event: u64,
+}
+
+impl Credit {
+    pub(super) fn take(socket: &ClientSocket, bytes: usize) -> Self {
+        let credit = Credit {
+            socket: socket.clone(),
+            bytes,
+            event: EVENT,
+        };
+        credit.account();
+        credit
+    }
+
+    pub(super) fn socket(&self) -> &ClientSocket {
+        &self.socket
+    }
+
+    /// The event is handled; its bytes are not gone yet.
+    fn handled(mut self) -> Self {
+        let event = std::mem::take(&mut self.event);
+        self.release(event);
+        self
+    }
+
+    fn account(&self) {
+        let shared = &self.socket.0;
+        shared
+            .unhandled
+            .fetch_add(self.event + self.bytes as u64, SeqCst);
+        shared.lane.take(self.bytes);
+    }
+
+    fn release(&self, amount: u64) {
+        let shared = &self.socket.0;
+        let left = shared.unhandled.fetch_sub(amount, SeqCst) - amount;
+        if shared.wants_credit.load(SeqCst)
+            && (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64)
+        {
+            self.socket.make_ready();
+        }
+    }
+}
+
+impl Clone for Credit {
+    fn clone(&self) -> Self {
+        let credit = Credit {
+            socket: self.socket.clone(),
+            bytes: self.bytes,
+            event: self.event,
+        };
+        credit.account();
+        credit
+    }
+}
+
+impl Drop for Credit {
+    fn drop(&mut self) {
+        self.release(self.event + self.bytes as u64);
+        self.socket.0.lane.give_back(self.bytes);
+    }
+}

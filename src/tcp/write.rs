@@ -1,0 +1,146 @@
+//! The sends of one connection, in the order of the calls.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use actix::Message;
+use bytes::{Buf, Bytes};
+
+use super::SendInfo;
+use super::socket::{ClientSocket, Credit};
+use crate::answer::Reply;
+use crate::error::Error;
+use crate::os::Stream;
+
+/// How many sends one call to the OS takes at most: the OS copies no faster
+/// with more, and the slices stand on the stack.
+const SLICES: usize = 32;
+
+/// One send on its way: the message to the rows actor, and the entry of its
+/// write queue. However it ends, its bytes leave the app's quota.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Outgoing {
+    pub(super) socket: ClientSocket,
+    /// What the OS has not taken yet.
+    data: Bytes,
+    bytes: usize,
+    charge: usize,
+    reply: Reply<SendInfo>,
+    /// What `forward` holds back until the bytes have left.
+    _credit: Option<Credit>,
+}
+
+impl Outgoing {
+    pub(super) fn new(
+        socket: ClientSocket,
+        data: Bytes,
+        charge: usize,
+        credit: Option<Credit>,
+        reply: Reply<SendInfo>,
+    ) -> Self {
+        Outgoing {
+            socket,
+            bytes: data.len(),
+            data,
+            charge,
+            reply,
+            _credit: credit,
+        }
+    }
+
+    pub(super) fn fail(mut self, error: Error) {
+        std::mem::replace(&mut self.reply, Reply::nobody()).send(Err(error));
+    }
+
+    fn succeed(mut self) {
+        let bytes_sent = self.bytes;
+        std::mem::replace(&mut self.reply, Reply::nobody()).send(Ok(SendInfo { bytes_sent }));
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        self.socket.lane().audience.refund(self.charge);
+    }
+}
+
+/// What the OS has not taken yet.
+#[derive(Default)]
+pub(super) struct WriteQueue(VecDeque<Outgoing>);
+
+impl WriteQueue {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many bytes wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|outgoing| outgoing.data.len()).sum()
+    }
+
+    pub(super) fn push(&mut self, outgoing: Outgoing) {
+        self.0.push_back(outgoing);
+    }
+
+    /// Writes until nothing is left (`Ready`) or the OS takes no more
+    /// (`Pending`, and the waker is called when it does). An empty send is
+    /// answered when those before it are.
+    pub(super) fn poll_flush(
+        &mut self,
+        stream: &mut dyn Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.answer_whole();
+            if self.0.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slice, outgoing) in slices.iter_mut().zip(&self.0) {
+                *slice = IoSlice::new(&outgoing.data);
+                count += 1;
+            }
+            match stream.poll_write(cx, &slices[..count]) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(written)) => self.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Answers everything with the same failure.
+    pub(super) fn fail(&mut self, error: Error) {
+        for outgoing in self.0.drain(..) {
+            outgoing.fail(error);
+        }
+    }
+
+    fn answer_whole(&mut self) {
+        while self.0.front().is_some_and(|first| first.data.is_empty()) {
+            if let Some(first) = self.0.pop_front() {
+                first.succeed();
+            }
+        }
+        if self.0.is_empty() && self.0.capacity() > 8 {
+            // An idle connection keeps no memory of its busy times.
+            self.0 = VecDeque::new();
+        }
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        for outgoing in &mut self.0 {
+            let part = written.min(outgoing.data.len());
+            outgoing.data.advance(part);
+            written -= part;
+            if written == 0 {
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! One server socket: what the app set, its listener, and its accept loop.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Instant;
+
+use actix::prelude::*;
+
+use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay, UNHANDLED_ACCEPTS};
+use super::{
+    Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetPaused, SocketInfo, SocketProperties,
+    Update,
+};
+use crate::PAUSE_GRACE;
+use crate::answer::{Ask, Reply};
+use crate::error::Error;
+use crate::events::Listeners;
+use crate::ids::ServerSocketId;
+use crate::name::checked_name;
+use crate::net_error::{self, NetError};
+use crate::os::{self, Network, Stream};
+use crate::tcp::{ClientSocket, Lane, Op, Table};
+
+/// How many connections are accepted before other actors have their turn.
+const ACCEPTS_A_TURN: usize = 64;
+
+/// What one app's server sockets have in common.
+#[derive(Default)]
+pub(crate) struct Audience {
+    pub(crate) on_accept: Listeners<AcceptInfo>,
+    pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
+}
+
+/// The app has a new listener of `onAccept`.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ListenersChanged;
+
+/// Closes the socket and ends the actor; the answer means that it is done.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Stop;
+
+pub(crate) struct ServerSocket {
+    id: ServerSocketId,
+    persistent: bool,
+    name: Option<Box<str>>,
+    paused: bool,
+    listener: Option<Bound>,
+    audience: Arc<Audience>,
+    network: Arc<dyn Network>,
+    lane: Arc<Lane>,
+    table: Arc<Table>,
+    on_their_way: Arc<OnTheirWay>,
+    /// Accepted, and heard of by nobody.
+    undelivered: VecDeque<Arc<Offered>>,
+    /// The `setPaused(true)` calls that wait for the events on their way, and
+    /// until when.
+    pausing: Vec<(Instant, Reply<()>)>,
+}
+
+struct Bound {
+    listener: Box<dyn os::Listener>,
+    address: SocketAddr,
+}
+
+impl ServerSocket {
+    pub(crate) fn start(
+        id: ServerSocketId,
+        properties: SocketProperties,
+        audience: Arc<Audience>,
+        network: Arc<dyn Network>,
+        lane: Arc<Lane>,
+        table: Arc<Table>,
+    ) -> Result<Addr<Self>, Error> {
+        let mut socket = ServerSocket {
+            id,
+            persistent: false,
+            name: None,
+            paused: false,
+            listener: None,
+            audience,
+            network,
+            lane,
+            table,
+            on_their_way: Arc::default(),
+            undelivered: VecDeque::new(),
+            pausing: Vec::new(),
+        };
+        socket.update(properties)?;
+        Ok(Self::create(|ctx| {
+            // Calls are never refused and never overtake each other.
+            ctx.set_mailbox_capacity(0);
+            socket
+        }))
+    }
+
+    fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
+        if let Some(name) = properties.name.map(checked_name).transpose()? {
+            self.name = name;
+        }
+        if let Some(persistent) = properties.persistent {
+            self.persistent = persistent;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, call: &Listen) -> Result<(), NetError> {
+        let address = parse_address(&call.address, call.port)?;
+        let backlog = match call.backlog.unwrap_or(DEFAULT_BACKLOG) {
+            backlog @ 1.. => backlog.unsigned_abs(),
+            _ => return Err(NetError::INVALID_ARGUMENT),
+        };
+        if self.listener.is_some() {
+            return Err(NetError::SOCKET_IS_CONNECTED);
+        }
+        let bind = || {
+            let listener = self.network.listen(address, backlog)?;
+            let address = listener.local_addr()?;
+            Ok(Bound { listener, address })
+        };
+        self.listener = Some(bind().map_err(|error| net_error::listen(&error))?);
+        Ok(())
+    }
+
+    /// Frees the port. What was accepted and not heard of yet waits for a
+    /// listener of the event.
+    fn disconnect(&mut self) {
+        self.listener = None;
+    }
+
+    /// The end of the socket. Clients that nobody has heard of end with it, as
+    /// those in the backlog do.
+    fn close(&mut self) {
+        self.disconnect();
+        self.answer_pausing(|_| true, Ok(()));
+        for offered in self.undelivered.drain(..) {
+            offered.end();
+        }
+        self.on_their_way.close();
+    }
+
+    fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
+        self.paused = paused;
+        if paused && self.on_their_way.count() > 0 {
+            // Answered by the accept loop, when they have been handled.
+            self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+            ctx.run_later(PAUSE_GRACE, |this, _| {
+                let now = Instant::now();
+                this.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
+            });
+        } else {
+            self.answer_pausing(|_| true, Ok(()));
+            reply.send(Ok(()));
+        }
+    }
+
+    fn answer_pausing(&mut self, which: impl Fn(Instant) -> bool, answer: Result<(), Error>) {
+        for (_, reply) in self.pausing.extract_if(.., |(until, _)| which(*until)) {
+            reply.send(answer);
+        }
+    }
+
+    fn info(&self) -> SocketInfo {
+        let address = self.listener.as_ref().map(|bound| bound.address);
+        SocketInfo {
+            socket_id: self.id,
+            persistent: self.persistent,
+            name: self.name.as_deref().map(str::to_owned),
+            paused: self.paused,
+            local_address: address.map(|address| address.ip()),
+            local_port: address.map(|address| address.port()),
+        }
+    }
+
+    /// Whether one more `onAccept` may be raised.
+    fn may_raise(&self) -> bool {
+        !self.paused
+            && self.on_their_way.count() < UNHANDLED_ACCEPTS
+            && self.audience.on_accept.has(None)
+    }
+
+    /// Accepts and raises what may be raised.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+        self.undelivered.extend(self.on_their_way.take_returned());
+        for _ in 0..ACCEPTS_A_TURN {
+            if !self.may_raise() {
+                return;
+            }
+            if let Some(offered) = self.undelivered.pop_front() {
+                if offered.is_open() {
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                }
+                continue;
+            }
+            let Some(bound) = &mut self.listener else {
+                return;
+            };
+            match bound.listener.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok((stream, peer))) => self.accepted(stream, peer),
+                Poll::Ready(Err(error)) => {
+                    if let Some(result_code) = net_error::accept(&error) {
+                        self.failed(result_code, &error);
+                    }
+                }
+            }
+        }
+        // There may be more: after the others.
+        cx.waker().wake_by_ref();
+    }
+
+    fn accepted(&mut self, stream: Box<dyn Stream>, peer: SocketAddr) {
+        let client = ClientSocket::new(self.table.allocate(), self.lane.clone());
+        let offered = Offered::new(client.clone(), self.on_their_way.clone());
+        // The row comes first, so that every call for it finds it.
+        client.do_send(Op::Adopt(stream, peer, offered.clone()));
+        self.table.insert(client);
+        offered.dispatch(self.id, &self.audience.on_accept);
+    }
+
+    fn failed(&mut self, result_code: NetError, error: &std::io::Error) {
+        log::warn!("server socket {}: paused, accept failed: {error}", self.id);
+        self.paused = true;
+        let socket_id = self.id;
+        self.audience
+            .on_accept_error
+            .dispatch(|_, _| AcceptErrorInfo {
+                socket_id,
+                result_code,
+            });
+    }
+}
+
+/// `address` as `listen` takes it: a canonical IP literal.
+fn parse_address(address: &str, port: i32) -> Result<SocketAddr, NetError> {
+    let address: IpAddr = address.parse().map_err(|_| NetError::INVALID_ARGUMENT)?;
+    let port = u16::try_from(port).map_err(|_| NetError::INVALID_ARGUMENT)?;
+    Ok((address, port).into())
+}
+
+impl Actor for ServerSocket {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(AcceptLoop);
+    }
+}
+
+/// Has a turn whenever the actor is woken: by a call, the listener, or an
+/// event that was handled or came back.
+struct AcceptLoop;
+
+impl ActorFuture<ServerSocket> for AcceptLoop {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        socket: &mut ServerSocket,
+        _: &mut Context<ServerSocket>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        socket.on_their_way.wake(cx, false);
+        socket.turn(cx);
+        let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
+        if full || !socket.pausing.is_empty() {
+            socket.on_their_way.wake(cx, true);
+            if socket.on_their_way.count() == 0 {
+                socket.answer_pausing(|_| true, Ok(()));
+            }
+            if full && socket.may_raise() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+macro_rules! answers {
+    ($($message:ident -> $answer:ty: |$this:ident, $call:ident| $body:expr;)*) => {$(
+        impl Handler<Ask<$message, $answer>> for ServerSocket {
+            type Result = ();
+
+            fn handle(&mut self, ask: Ask<$message, $answer>, _: &mut Self::Context) {
+                let ($this, $call) = (self, ask.message);
+                ask.reply.send($body);
+            }
+        }
+    )*};
+}
+
+answers! {
+    Update -> (): |this, call| this.update(call.properties);
+    Listen -> (): |this, call| this.listen(&call).map_err(Error::from);
+    Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
+    GetInfo -> SocketInfo: |this, _call| Ok(this.info());
+}
+
+impl Handler<Ask<SetPaused, ()>> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<SetPaused, ()>, ctx: &mut Self::Context) {
+        self.set_paused(ask.message.paused, ask.reply, ctx);
+    }
+}
+
+impl Handler<Ask<Close, ()>> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, ask: Ask<Close, ()>, ctx: &mut Self::Context) {
+        self.close();
+        ask.reply.send(Ok(()));
+        ctx.stop();
+    }
+}
+
+impl Handler<ListenersChanged> for ServerSocket {
+    type Result = ();
+
+    /// The accept loop has its turn after every message.
+    fn handle(&mut self, _: ListenersChanged, _: &mut Self::Context) {}
+}
+
+impl Handler<Stop> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.close();
+        ctx.stop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_canonical_ip_literals_and_ports_are_addresses() {
+        for (address, port) in [
+            ("", 0),
+            ("localhost", 0),
+            ("[::1]", 0),
+            ("300.1.1.1", 0),
+            ("127.1", 0),
+            ("0x7f000001", 0),
+            ("0177.0.0.1", 0),
+            ("127.0.0.1 ", 0),
+            ("127.0.0.1:80", 0),
+            ("::1%lo", 0),
+            ("*", 0),
+            ("127.0.0.1\0", 0),
+            ("127.0.0.1", -1),
+            ("127.0.0.1", 65536),
+            ("127.0.0.1", i32::MAX),
+        ] {
+            assert_eq!(
+                parse_address(address, port),
+                Err(NetError::INVALID_ARGUMENT),
+                "{address:?}:{port}"
+            );
+        }
+        assert!(parse_address("::", 0).is_ok());
+        assert!(parse_address("0.0.0.0", 65535).is_ok());
+    }
+}

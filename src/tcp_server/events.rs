@@ -1,0 +1,226 @@
+//! What `chrome.sockets.tcpServer` raises.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, PoisonError};
+
+use actix::{Message, Recipient};
+use futures::task::AtomicWaker;
+
+use crate::events::{Event, Listeners};
+use crate::ids::{ClientSocketId, ServerSocketId};
+use crate::net_error::NetError;
+use crate::tcp::{ClientSocket, Offer};
+
+/// `tcpServer.onAccept`: a connection was accepted.
+///
+/// It is a paused client socket: nothing is received on it before
+/// `setPaused(false)`. The event has reached its listener when the listener
+/// drops it (the end of the handler does) or does anything with the client.
+/// If it is dropped unread because its listener died, it is raised again for
+/// the next one. A server socket goes on accepting while fewer than
+/// [`UNHANDLED_ACCEPTS`] of its events are on their way.
+#[derive(Clone, derive_more::Debug, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct AcceptInfo {
+    /// The server socket.
+    pub socket_id: ServerSocketId,
+    /// The new client socket, for `chrome.sockets.tcp` alone.
+    pub client_socket_id: ClientSocketId,
+    #[debug(skip)]
+    delivery: Delivery,
+}
+
+impl AcceptInfo {
+    /// The handle of the new client socket.
+    pub fn client(&self) -> &ClientSocket {
+        &self.delivery.offered.client
+    }
+}
+
+impl Event for AcceptInfo {}
+
+/// `tcpServer.onAcceptError`: the network failed while waiting for a
+/// connection. The socket is paused; `setPaused(false)` tries again.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct AcceptErrorInfo {
+    /// The server socket.
+    pub socket_id: ServerSocketId,
+    /// What the network said, for instance
+    /// [`INSUFFICIENT_RESOURCES`](NetError::INSUFFICIENT_RESOURCES) when the
+    /// process has no descriptor left.
+    pub result_code: NetError,
+}
+
+impl Event for AcceptErrorInfo {}
+
+/// The most `onAccept` events of one server socket that listeners have not
+/// handled; beyond it connections wait in the kernel's backlog.
+pub const UNHANDLED_ACCEPTS: usize = 64;
+
+/// The `onAccept` events of one server socket that are on their way.
+#[derive(Default)]
+pub(super) struct OnTheirWay {
+    count: AtomicUsize,
+    /// Clients whose event reached nobody, in the order in which they came
+    /// back.
+    returned: Mutex<Vec<Arc<Offered>>>,
+    actor: AtomicWaker,
+    /// Whether the actor waits for the count to fall.
+    awaited: AtomicBool,
+    /// Whether the server socket is gone.
+    closed: AtomicBool,
+}
+
+impl OnTheirWay {
+    pub(super) fn count(&self) -> usize {
+        self.count.load(SeqCst)
+    }
+
+    /// Has the actor woken for what comes back, and, if `awaited`, for every
+    /// event that is handled. After saying so, look at the count again.
+    pub(super) fn wake(&self, cx: &std::task::Context<'_>, awaited: bool) {
+        self.actor.register(cx.waker());
+        self.awaited.store(awaited, SeqCst);
+    }
+
+    pub(super) fn take_returned(&self) -> Vec<Arc<Offered>> {
+        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *returned)
+    }
+
+    /// Nobody takes back what reaches nobody from now on: it is closed.
+    pub(super) fn close(&self) {
+        self.closed.store(true, SeqCst);
+        for offered in self.take_returned() {
+            offered.end();
+        }
+    }
+}
+
+/// One accepted client, offered to the listeners.
+pub(super) struct Offered {
+    pub(super) client: ClientSocket,
+    on_their_way: Arc<OnTheirWay>,
+    /// The copies of its event that have not been dropped, and one for the
+    /// time of the dispatch.
+    copies: AtomicUsize,
+    /// Whether a listener has had it.
+    reached: AtomicBool,
+    /// Whether it counts no more among those on their way.
+    settled: AtomicBool,
+}
+
+impl Offered {
+    pub(super) fn new(client: ClientSocket, on_their_way: Arc<OnTheirWay>) -> Arc<Self> {
+        Arc::new(Offered {
+            client,
+            on_their_way,
+            copies: AtomicUsize::new(0),
+            reached: AtomicBool::new(false),
+            settled: AtomicBool::new(true),
+        })
+    }
+
+    /// Whether anyone is still to hear of it.
+    pub(super) fn is_open(&self) -> bool {
+        !self.reached.load(SeqCst) && !self.client.is_closed()
+    }
+
+    /// Raises `onAccept` for it.
+    pub(super) fn dispatch(
+        self: &Arc<Self>,
+        socket_id: ServerSocketId,
+        on_accept: &Listeners<AcceptInfo>,
+    ) {
+        self.settled.store(false, SeqCst);
+        self.on_their_way.count.fetch_add(1, SeqCst);
+        self.copies.fetch_add(1, SeqCst);
+        on_accept.dispatch(|listener, _| {
+            self.copies.fetch_add(1, SeqCst);
+            AcceptInfo {
+                socket_id,
+                client_socket_id: self.client.id(),
+                delivery: Delivery {
+                    offered: self.clone(),
+                    listener: listener.clone(),
+                },
+            }
+        });
+        self.drop_copy();
+    }
+
+    /// Closes a client that nobody has heard of.
+    pub(super) fn end(&self) {
+        if self.is_open() {
+            log::debug!(
+                "client socket {}: closed, nobody heard of it",
+                self.client.id()
+            );
+            self.client.close();
+        }
+    }
+
+    fn drop_copy(self: &Arc<Self>) {
+        if self.copies.fetch_sub(1, SeqCst) == 1 {
+            self.settle();
+        }
+    }
+
+    fn settle(self: &Arc<Self>) {
+        if self.settled.swap(true, SeqCst) {
+            return;
+        }
+        let way = &self.on_their_way;
+        let lost = self.is_open();
+        if lost {
+            let mut returned = way.returned.lock().unwrap_or_else(PoisonError::into_inner);
+            returned.push(self.clone());
+            drop(returned);
+            if way.closed.load(SeqCst) {
+                way.close();
+            }
+        }
+        way.count.fetch_sub(1, SeqCst);
+        if lost || way.awaited.load(SeqCst) {
+            way.actor.wake();
+        }
+    }
+}
+
+impl Offer for Offered {
+    fn claimed(self: Arc<Self>) {
+        self.reached.store(true, SeqCst);
+        self.settle();
+    }
+}
+
+/// One listener's copy of an event.
+struct Delivery {
+    offered: Arc<Offered>,
+    listener: Arc<Recipient<AcceptInfo>>,
+}
+
+impl Clone for Delivery {
+    fn clone(&self) -> Self {
+        self.offered.copies.fetch_add(1, SeqCst);
+        Delivery {
+            offered: self.offered.clone(),
+            listener: self.listener.clone(),
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        // A mailbox closes before it drops what is in it, and a handler that
+        // panics drops its event while panicking: neither has handled it.
+        if self.listener.connected() && !std::thread::panicking() {
+            self.offered.reached.store(true, SeqCst);
+        }
+        self.offered.drop_copy();
+    }
+}

@@ -1,0 +1,66 @@
+//! One message a function of `chrome.sockets.tcpServer`, for the
+//! [`Registry`](crate::Registry). Each is the same call as the method of
+//! [`TcpServer`](crate::TcpServer) with its name, where the edges are
+//! documented.
+
+use super::{CreateInfo, SocketInfo, SocketProperties};
+use crate::answer::messages;
+use crate::ids::ServerSocketId;
+
+messages! {
+    /// `tcpServer.create`.
+    Create {
+        /// What the socket starts with.
+        properties: SocketProperties,
+    } -> CreateInfo;
+
+    /// `tcpServer.update`.
+    Update {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// What changes.
+        properties: SocketProperties,
+    } -> ();
+
+    /// `tcpServer.setPaused`.
+    SetPaused {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// Whether it stops accepting, or goes on.
+        paused: bool,
+    } -> ();
+
+    /// `tcpServer.listen`.
+    Listen {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// An IP address of this machine.
+        address: String,
+        /// 0–65535; 0 lets the OS choose.
+        port: i32,
+        /// How many connections may wait, at least 1
+        /// ([`DEFAULT_BACKLOG`](super::DEFAULT_BACKLOG)).
+        backlog: Option<i32>,
+    } -> ();
+
+    /// `tcpServer.disconnect`.
+    Disconnect {
+        /// The socket.
+        socket_id: ServerSocketId,
+    } -> ();
+
+    /// `tcpServer.close`.
+    Close {
+        /// The socket.
+        socket_id: ServerSocketId,
+    } -> ();
+
+    /// `tcpServer.getInfo`.
+    GetInfo {
+        /// The socket.
+        socket_id: ServerSocketId,
+    } -> SocketInfo;
+
+    /// `tcpServer.getSockets`.
+    GetSockets {} -> Vec<SocketInfo>;
+}
