@@ -1,0 +1,17 @@
+//! One binary, a file a promise.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the peers of a test are ordinary sockets"
+)]
+
+mod chrome_traces;
+mod examples;
+mod faults;
+mod hostile;
+mod memory;
+mod ordering;
+mod pause;
+mod support;
+mod tcp;
+mod tcp_server;
+mod tidy;
