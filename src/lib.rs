@@ -12,6 +12,12 @@ mod registry;
 pub mod tcp;
 pub mod tcp_server;
 
+/// A network whose every answer the test writes.
+#[cfg(feature = "testing")]
+pub mod testing {
+    pub use crate::os::scripted::{Call, Hold, Peer, ScriptedNetwork};
+}
+
 use std::time::Duration;
 
 pub use answer::Answer;

@@ -60,8 +60,8 @@ impl TcpServer {
     ///
     /// Legal at any time: before `listen`, twice, after an accept error. It
     /// survives `disconnect`. The answer to `true` means that it has
-    /// happened: every event raised before has been handled, and none comes
-    /// until the socket is resumed.
+    /// happened: every event raised before has reached its handlers, and none
+    /// comes until the socket is resumed.
     ///
     /// # Errors
     /// [`EventsInFlight`](crate::Error::EventsInFlight) if a listener has not

@@ -16,7 +16,7 @@ pub(crate) fn listen(error: &io::Error) -> NetError {
 /// error of the listening socket.
 pub(crate) fn accept(error: &io::Error) -> Option<NetError> {
     match error.raw_os_error() {
-        Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => None,
+        Some(libc::ECONNABORTED | libc::EINTR) => None,
         _ => Some(system(error)),
     }
 }

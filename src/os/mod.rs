@@ -4,6 +4,8 @@
 //! writes. The real ones ([`TokioNetwork`]) are socket2 and tokio; the
 //! scripted ones of the `testing` feature answer as a test says.
 
+#[cfg(feature = "testing")]
+pub(crate) mod scripted;
 mod tokio_net;
 
 pub use tokio_net::TokioNetwork;

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Lane, ReadyQueue, Rows, Table};
-use crate::tcp_server;
+use crate::tcp_server::{self, ServerSocket};
 
 /// Owns every socket of its apps.
 ///
@@ -109,19 +109,11 @@ impl Registry {
         self.rows.as_ref().map(|(rows, _)| rows)
     }
 
-    /// Closes everything; the future ends when it is closed.
-    fn close_all(&mut self) -> impl Future<Output = ()> + 'static {
-        let servers = self.apps.drain_servers();
-        let stopped = join_all(servers.iter().map(|server| server.send(tcp_server::Stop)));
-        let rows = self.rows.take().map(|(rows, _)| rows.send(tcp::Stop));
+    /// Forgets everything, and says who has to close it.
+    fn forget_all(&mut self) -> (Vec<Addr<ServerSocket>>, Option<Addr<Rows>>) {
         self.table.clear();
-        async move {
-            // An actor that is gone already has closed its sockets.
-            stopped.await;
-            if let Some(rows) = rows {
-                let _ = rows.await;
-            }
-        }
+        let rows = self.rows.take().map(|(rows, _)| rows);
+        (self.apps.drain_servers(), rows)
     }
 }
 
@@ -133,8 +125,13 @@ impl Actor for Registry {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        // The messages are sent; nobody is left to wait for the answers.
-        drop(self.close_all());
+        let (servers, rows) = self.forget_all();
+        for server in servers {
+            server.do_send(tcp_server::Stop);
+        }
+        if let Some(rows) = rows {
+            rows.do_send(tcp::Stop);
+        }
     }
 }
 
@@ -142,8 +139,15 @@ impl Handler<Shutdown> for Registry {
     type Result = ResponseActFuture<Self, Result<(), Error>>;
 
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
-        let closed = self.close_all().into_actor(self);
-        Box::pin(closed.map(|(), _, ctx| {
+        let (servers, rows) = self.forget_all();
+        let closed = async move {
+            // One that is gone already has closed its sockets.
+            join_all(servers.iter().map(|server| server.send(tcp_server::Stop))).await;
+            if let Some(rows) = rows {
+                let _ = rows.send(tcp::Stop).await;
+            }
+        };
+        Box::pin(closed.into_actor(self).map(|(), _, ctx| {
             ctx.stop();
             Ok(())
         }))

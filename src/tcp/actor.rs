@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::time::Instant;
 use slab::Slab;
 use tokio::task::unconstrained;
 
@@ -332,13 +333,12 @@ impl Handler<Outgoing> for Rows {
     type Result = ();
 
     fn handle(&mut self, outgoing: Outgoing, _: &mut Self::Context) {
-        let socket = outgoing.socket.clone();
-        match self.row(&socket) {
-            Some(row) => {
+        match self.entries.get_mut(outgoing.socket.slot() as usize) {
+            Some(Entry::Socket(row)) if row.socket == outgoing.socket => {
                 row.claim();
                 freely(|| row.send(outgoing));
             }
-            None => outgoing.fail(Error::SocketNotFound),
+            _ => outgoing.fail(Error::SocketNotFound),
         }
     }
 }
@@ -437,7 +437,6 @@ impl Handler<Stop> for Rows {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         for entry in self.entries.drain() {
             if let Entry::Socket(mut row) = entry {
-                row.socket.mark_closed();
                 row.disconnect();
             }
         }

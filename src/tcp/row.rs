@@ -4,9 +4,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
+use actix_rt::time::Instant;
 
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;

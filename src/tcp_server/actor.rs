@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
 
 use actix::prelude::*;
+use actix_rt::time::Instant;
 
 use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay, UNHANDLED_ACCEPTS};
 use super::{

@@ -1,1 +1,251 @@
-//! To be written.
+//! A pause that can be trusted, while connections storm in.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::tcp::ReceiveInfo;
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::testing::ScriptedNetwork;
+use chrome_sockets::{Error, PAUSE_GRACE};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{World, within};
+
+/// Counts what it handles, on an arbiter of its own and slower than it comes.
+struct Counter {
+    handled: Arc<AtomicUsize>,
+    seen: HashSet<u64>,
+    slow: Duration,
+}
+
+impl Actor for Counter {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Counter {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        // First: what is asked for is that no handler begins after the answer.
+        self.handled.fetch_add(1, SeqCst);
+        std::thread::sleep(self.slow);
+        assert!(
+            self.seen.insert(info.client_socket_id.get()),
+            "client {} was delivered twice",
+            info.client_socket_id
+        );
+        info.client().send(&b"!"[..]);
+        info.client().close();
+    }
+}
+
+impl Handler<ReceiveInfo> for Counter {
+    type Result = ();
+
+    fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
+        self.handled.fetch_add(1, SeqCst);
+        std::thread::sleep(self.slow);
+    }
+}
+
+/// Starts a counter elsewhere, so that its events are really on their way.
+async fn counter(arbiter: &Arbiter, slow: Duration) -> (Addr<Counter>, Arc<AtomicUsize>) {
+    let handled = Arc::new(AtomicUsize::new(0));
+    let count = handled.clone();
+    let counter = Counter::start_in_arbiter(&arbiter.handle(), move |_| Counter {
+        handled: count,
+        seen: HashSet::new(),
+        slow,
+    });
+    (counter, handled)
+}
+
+#[actix_rt::test]
+async fn a_thousand_pauses_in_a_connect_storm_let_nothing_through_and_lose_nothing() {
+    const CYCLES: usize = 1000;
+    const CLIENTS: usize = 4000;
+    let world = World::new().await;
+    let (server, address) = world.listen().await;
+    let on_accept = &world.app.tcp_server.on_accept;
+    let arbiter = Arbiter::new();
+    let (listener, handled) = counter(&arbiter, Duration::from_micros(20)).await;
+    on_accept.remove_listener(world.listener.clone().recipient());
+    on_accept
+        .add_listener(listener.recipient())
+        .await
+        .expect("added");
+
+    // The storm: every client waits for its byte, so none may be lost.
+    let storm = std::thread::spawn(move || {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    for _ in 0..CLIENTS / 8 {
+                        let mut client =
+                            std::net::TcpStream::connect(address).expect("the backlog has room");
+                        let mut byte = [0];
+                        std::io::Read::read_exact(&mut client, &mut byte).expect("its byte");
+                        assert_eq!(&byte, b"!");
+                    }
+                })
+            })
+            .collect();
+        for client in clients {
+            client.join().expect("every client is served");
+        }
+    });
+
+    let mut moved = 0;
+    for _ in 0..CYCLES {
+        let before = handled.load(SeqCst);
+        world
+            .app
+            .tcp_server
+            .set_paused(server, false)
+            .await
+            .expect("resume");
+        tokio::task::yield_now().await;
+        world
+            .app
+            .tcp_server
+            .set_paused(server, true)
+            .await
+            .expect("pause");
+        let paused = handled.load(SeqCst);
+        moved += usize::from(paused > before);
+        // Time for a late event, had there been one.
+        tokio::time::sleep(Duration::from_micros(300)).await;
+        assert_eq!(handled.load(SeqCst), paused, "an event after the answer");
+    }
+    assert!(moved > CYCLES / 20, "the storm missed the pauses: {moved}");
+    world
+        .app
+        .tcp_server
+        .set_paused(server, false)
+        .await
+        .expect("resume");
+    let done = tokio::task::spawn_blocking(move || storm.join());
+    within("the last client", done)
+        .await
+        .expect("joined")
+        .expect("storm");
+    assert_eq!(handled.load(SeqCst), CLIENTS);
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn a_paused_client_socket_hears_nothing_after_the_answer() {
+    let mut world = World::new().await;
+    let (_, address) = world.listen().await;
+    let arbiter = Arbiter::new();
+    let (listener, handled) = counter(&arbiter, Duration::from_millis(2)).await;
+    let on_receive = &world.app.tcp.on_receive;
+    on_receive.remove_listener(world.listener.clone().recipient());
+    on_receive
+        .add_listener(listener.recipient())
+        .await
+        .expect("added");
+
+    let mut peer = TcpStream::connect(address).await.expect("connect");
+    let client = world.accepted().await;
+    let talk = actix_rt::spawn(async move { while peer.write_all(&[0; 4096]).await.is_ok() {} });
+    for _ in 0..50 {
+        client.set_paused(false).await.expect("resume");
+        let before = handled.load(SeqCst);
+        while handled.load(SeqCst) == before {
+            tokio::task::yield_now().await;
+        }
+        client.set_paused(true).await.expect("pause");
+        let paused = handled.load(SeqCst);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert_eq!(handled.load(SeqCst), paused, "an event after the answer");
+    }
+    talk.abort();
+    arbiter.stop();
+}
+
+/// Waits for the answer to its pause inside the handler, with its mailbox
+/// blocked, as nobody should.
+struct Blocked {
+    app: chrome_sockets::App,
+    answers: tokio::sync::mpsc::UnboundedSender<Result<(), Error>>,
+}
+
+impl Actor for Blocked {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Blocked {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, ctx: &mut Self::Context) {
+        let answer = self.app.tcp_server.set_paused(info.socket_id, true);
+        ctx.wait(
+            async move {
+                let answer = answer.await;
+                drop(info);
+                answer
+            }
+            .into_actor(self)
+            .map(|answer, this, _| {
+                let _ = this.answers.send(answer);
+            }),
+        );
+    }
+}
+
+#[actix_rt::test]
+async fn waiting_for_a_pause_inside_the_handler_of_its_event_is_told_and_hangs_nobody() {
+    let network = ScriptedNetwork::new();
+    let world = World::with_network(network.clone()).await;
+    let (server, address) = world.listen().await;
+    let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let app = world.app.clone();
+    let on_accept = &world.app.tcp_server.on_accept;
+    on_accept.remove_listener(world.listener.clone().recipient());
+    let blocked = Blocked { app, answers }.start();
+    on_accept
+        .add_listener(blocked.recipient())
+        .await
+        .expect("added");
+
+    // No real socket is there, so the clock may run ahead.
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let _peer = network.client(address).expect("it listens");
+    let answer = answered.recv().await.expect("an answer");
+    assert_eq!(answer, Err(Error::EventsInFlight));
+    assert!(begin.elapsed() >= PAUSE_GRACE);
+    let info = world.app.tcp_server.get_info(server).await.expect("alive");
+    assert!(info.paused, "paused all the same");
+    assert_eq!(
+        world.app.tcp_server.set_paused(server, true).await,
+        Ok(()),
+        "the event has been handled since"
+    );
+}
+
+#[actix_rt::test]
+async fn a_stalled_read_of_a_paused_socket_goes_on_where_it_was() {
+    let mut world = World::new().await;
+    let (_, address) = world.listen().await;
+    let mut peer = TcpStream::connect(address).await.expect("connect");
+    let client = world.accepted().await;
+    for round in 0..100u8 {
+        client.set_paused(round % 2 == 0).await.expect("alive");
+        peer.write_all(&[round; 100]).await.expect("write");
+    }
+    client.set_paused(false).await.expect("resume");
+    let data = world.received(client.id(), 100 * 100).await;
+    let expected: Vec<u8> = (0..100).flat_map(|round| [round; 100]).collect();
+    assert_eq!(data, expected);
+    client.send(&b"alive"[..]).await.expect("send");
+    let mut alive = [0; 5];
+    within("proof of life", peer.read_exact(&mut alive))
+        .await
+        .expect("read");
+}

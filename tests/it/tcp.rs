@@ -1,1 +1,125 @@
-//! To be written.
+//! `chrome.sockets.tcp`: a test for each sentence of its promises.
+#![expect(clippy::panic, reason = "this is how a test fails")]
+
+mod connecting;
+mod ending;
+mod events;
+mod handles;
+mod messages;
+mod networks;
+mod options;
+mod ownership;
+mod properties;
+mod quota;
+mod receiving;
+mod sending;
+
+use std::net::SocketAddr;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrome_sockets::tcp::{ClientSocket, DnsQueryType};
+use chrome_sockets::{App, ClientSocketId, Error};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{World, within};
+use crate::tcp_server::dial;
+
+/// More than the kernel takes of a connection whose peer does not read.
+const LARGE: usize = 8 * 1024 * 1024;
+
+/// Bytes of which none is like the one beside it, nor a whole chunk like
+/// another, so that what is lost or swapped shows.
+fn pattern(length: usize) -> Bytes {
+    static LARGEST: LazyLock<Bytes> = LazyLock::new(|| {
+        let bytes = (0..LARGE).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
+        bytes.collect()
+    });
+    LARGEST.slice(..length)
+}
+
+/// An accepted client, which is paused, and its peer.
+async fn pair(world: &mut World) -> (ClientSocket, TcpStream) {
+    let (_, at) = world.listen().await;
+    let peer = dial(at).await;
+    (world.accepted().await, peer)
+}
+
+/// A client that `connect` connected, which is not paused, and its peer.
+async fn connected(world: &World) -> (ClientSocket, TcpStream) {
+    let id = world.create().await;
+    let peer = connect(&world.app, id).await;
+    let client = world.app.tcp.socket(id).await.expect("it exists");
+    (client, peer)
+}
+
+/// Connects a client to a listener that then is gone, and returns its peer.
+async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
+    let (listener, at) = remote().await;
+    let (answer, peer) = within("the connection", async {
+        tokio::join!(connect_to(app, id, at), listener.accept())
+    })
+    .await;
+    answer.expect("connect");
+    peer.expect("accept").0
+}
+
+/// Somebody else's server.
+async fn remote() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let at = listener.local_addr().expect("its address");
+    (listener, at)
+}
+
+async fn connect_to(app: &App, id: ClientSocketId, at: SocketAddr) -> Result<(), Error> {
+    let connecting = app
+        .tcp
+        .connect(id, at.ip().to_string(), at.port().into(), DnsQueryType::Any);
+    connecting.await
+}
+
+async fn write(peer: &mut TcpStream, data: &[u8]) {
+    within("the end of the peer's write", peer.write_all(data))
+        .await
+        .expect("write");
+}
+
+/// What the peer reads next.
+async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
+    let mut data = vec![0; length];
+    within("what the peer reads", peer.read_exact(&mut data))
+        .await
+        .expect("read");
+    data
+}
+
+/// What the peer reads until the connection ends.
+async fn read_to_end(peer: &mut TcpStream) -> Vec<u8> {
+    let mut data = Vec::new();
+    within(
+        "the end of what the peer reads",
+        peer.read_to_end(&mut data),
+    )
+    .await
+    .expect("read");
+    data
+}
+
+/// Resets the peer's connection: an end that is not a close.
+fn reset(peer: TcpStream) {
+    socket2::SockRef::from(&peer)
+        .set_linger(Some(Duration::ZERO))
+        .expect("linger");
+    drop(peer);
+}
+
+/// Asserts that a socket is not connected and paused, as it is after the end
+/// of its connection.
+async fn assert_ended(app: &App, id: ClientSocketId) {
+    let info = app.tcp.get_info(id).await.expect("it exists");
+    assert!(!info.connected, "{info:?}");
+    assert!(info.paused, "{info:?}");
+    assert_eq!((info.peer_addr(), info.local_addr()), (None, None));
+}

@@ -1,26 +1,82 @@
 //! `chrome.sockets.tcpServer`: a test for each sentence of its promises.
+#![expect(clippy::panic, reason = "this is how a test fails")]
 
-use chrome_sockets::tcp_server::SocketProperties;
-use chrome_sockets::{Error, NetError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+mod accepting;
+mod backlog;
+pub mod ear;
+mod ending;
+mod events;
+mod listening;
+mod messages;
+mod ownership;
+mod pausing;
+mod properties;
+
+use std::fmt::Debug;
+use std::net::SocketAddr;
+
+use chrome_sockets::{Answer, App, ClientSocketId, NetError, ServerSocketId};
 use tokio::net::TcpStream;
 
-use crate::support::{Heard, World, within};
+use crate::support::{World, within};
 
-#[actix_rt::test]
-async fn an_accepted_client_starts_paused_and_receives_when_resumed() {
-    let mut world = World::new().await;
-    let (_, address) = world.listen().await;
-    let mut peer = TcpStream::connect(address).await.expect("connect");
-    peer.write_all(b"early").await.expect("write");
-    let client = world.accepted().await;
-    world.nothing().await;
-    client.set_paused(false).await.expect("resume");
-    assert_eq!(world.received(client.id(), 5).await, b"early");
-    client.send(&b"back"[..]).await.expect("send");
-    let mut back = [0; 4];
-    within("the echo", peer.read_exact(&mut back))
+/// The number that Chrome's API shows for a call that the network refused.
+pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
+    match within(call, answer).await {
+        Ok(value) => panic!("{call} should fail, not answer {value:?}"),
+        Err(error) => match error.net_error().map(NetError::code) {
+            Some(code) => code,
+            None => panic!("{call} should fail with a code, not with {error:?}"),
+        },
+    }
+}
+
+/// A server socket that does not listen yet.
+async fn create(app: &App) -> ServerSocketId {
+    let created = app.tcp_server.create(Default::default()).await;
+    created.expect("create").socket_id
+}
+
+/// Where a server socket listens.
+async fn address(app: &App, id: ServerSocketId) -> SocketAddr {
+    let info = app.tcp_server.get_info(id).await.expect("it exists");
+    info.local_addr().expect("it listens")
+}
+
+/// Whether it listens, as `getInfo` says.
+async fn listens(app: &App, id: ServerSocketId) -> bool {
+    let info = app.tcp_server.get_info(id).await.expect("it exists");
+    assert_eq!(info.local_address.is_some(), info.local_port.is_some());
+    info.local_address.is_some()
+}
+
+/// A server socket that listens at `ip`. A test that wants its port a second
+/// time has an address of its own, so that no other is given the port
+/// meanwhile.
+async fn listen_at(app: &App, ip: &str) -> (ServerSocketId, SocketAddr) {
+    let id = create(app).await;
+    let answer = app.tcp_server.listen(id, ip, 0, None);
+    answer.await.expect("listen");
+    (id, address(app, id).await)
+}
+
+/// A connection to a server socket.
+pub async fn dial(address: SocketAddr) -> TcpStream {
+    within("the connection", TcpStream::connect(address))
         .await
-        .expect("read");
-    assert_eq!(&back, b"back");
+        .expect("connect")
+}
+
+/// The port that a client socket shows for its peer, which tells whose it is.
+async fn peer_port(world: &World, client: ClientSocketId) -> u16 {
+    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    info.peer_port.expect("it is connected")
+}
+
+/// The next event, which must be `onAccept` for the connection of `peer`.
+async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocketId {
+    let client = world.accepted().await.id();
+    let port = peer.local_addr().expect("its address").port();
+    assert_eq!(peer_port(world, client).await, port, "another connection");
+    client
 }

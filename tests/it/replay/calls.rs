@@ -1,0 +1,207 @@
+//! A recorded call as a call of this crate, and its answer as Chrome's.
+
+use std::net::IpAddr;
+
+use chrome_sockets::tcp::DnsQueryType;
+use chrome_sockets::{App, Error, NetError, tcp, tcp_server};
+use serde_json::{Value, json};
+
+use super::step::Step;
+
+/// Calls a function of an app: `{result: [callback arguments], lastError?}`.
+pub async fn call(app: &App, step: &Step<'_>, function: &str, args: &[Value]) -> Value {
+    match function.split_once('.') {
+        Some(("tcpServer", function)) => call_server(app, step, function, args).await,
+        Some(("tcp", function)) => call_tcp(app, step, function, args).await,
+        _ => step.fail("the namespace is not known here"),
+    }
+}
+
+async fn call_server(app: &App, step: &Step<'_>, function: &str, args: &[Value]) -> Value {
+    let server = &app.tcp_server;
+    let id = |value| step.id(value).into();
+    match (function, args) {
+        ("create", [properties]) => {
+            let created = server.create(server_properties(step, properties)).await;
+            let id = created.map(|created| json!([{ "socketId": created.socket_id.get() }]));
+            answer(id, nothing)
+        }
+        ("update", [socket, properties]) => {
+            let properties = server_properties(step, properties);
+            done(server.update(id(socket), properties).await)
+        }
+        ("setPaused", [socket, paused]) => {
+            done(server.set_paused(id(socket), step.flag(paused)).await)
+        }
+        ("listen", [socket, address, port]) => {
+            let (address, port) = (step.string(address), step.int(port));
+            let listening = server.listen(id(socket), address, port, None).await;
+            answer(listening.map(|()| json!([0])), code)
+        }
+        ("disconnect", [socket]) => done(server.disconnect(id(socket)).await),
+        ("close", [socket]) => done(server.close(id(socket)).await),
+        ("getInfo", [socket]) => {
+            let info = server.get_info(id(socket)).await;
+            answer(info.map(|info| json!([server_info(info)])), nothing)
+        }
+        ("getSockets", []) => {
+            let infos = server.get_sockets().await;
+            let list = infos.map(|infos| infos.into_iter().map(server_info).collect::<Value>());
+            answer(list.map(|list| json!([list])), nothing)
+        }
+        _ => step.fail("the call is not known here"),
+    }
+}
+
+async fn call_tcp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) -> Value {
+    let tcp = &app.tcp;
+    let id = |value| step.id(value).into();
+    match (function, args) {
+        ("create", [properties]) => {
+            let created = tcp.create(tcp_properties(step, properties)).await;
+            let id = created.map(|created| json!([{ "socketId": created.socket_id.get() }]));
+            answer(id, nothing)
+        }
+        ("update", [socket, properties]) => {
+            let properties = tcp_properties(step, properties);
+            done(tcp.update(id(socket), properties).await)
+        }
+        ("setPaused", [socket, paused]) => {
+            done(tcp.set_paused(id(socket), step.flag(paused)).await)
+        }
+        ("setKeepAlive", [socket, enable, delay]) => {
+            let (enable, delay) = (step.flag(enable), step.int(delay));
+            let set = tcp.set_keep_alive(id(socket), enable, Some(delay)).await;
+            answer(set.map(|()| json!([0])), option_code)
+        }
+        ("setNoDelay", [socket, no_delay]) => {
+            let set = tcp.set_no_delay(id(socket), step.flag(no_delay)).await;
+            answer(set.map(|()| json!([0])), option_code)
+        }
+        ("connect", [socket, address, port]) => {
+            let (address, port) = (step.string(address), step.int(port));
+            let connected = tcp
+                .connect(id(socket), address, port, DnsQueryType::Any)
+                .await;
+            answer(connected.map(|()| json!([0])), code)
+        }
+        ("disconnect", [socket]) => done(tcp.disconnect(id(socket)).await),
+        ("send", [socket, data]) => {
+            let data = step.bytes(step.string(&data["bytes"]));
+            let sent = tcp.send(id(socket), data).await;
+            let info = sent.map(|sent| json!([{ "resultCode": 0, "bytesSent": sent.bytes_sent }]));
+            answer(info, send_code)
+        }
+        ("close", [socket]) => done(tcp.close(id(socket)).await),
+        ("getInfo", [socket]) => {
+            let info = tcp.get_info(id(socket)).await;
+            answer(info.map(|info| json!([tcp_info(info)])), nothing)
+        }
+        ("getSockets", []) => {
+            let infos = tcp.get_sockets().await;
+            let list = infos.map(|infos| infos.into_iter().map(tcp_info).collect::<Value>());
+            answer(list.map(|list| json!([list])), nothing)
+        }
+        _ => step.fail("the call is not known here"),
+    }
+}
+
+/// An answer from the callback's arguments; a failure has its own.
+fn answer(outcome: Result<Value, Error>, failed: fn(Error) -> Value) -> Value {
+    match outcome {
+        Ok(arguments) => json!({ "result": arguments }),
+        Err(error) => json!({ "result": failed(error), "lastError": error.to_string() }),
+    }
+}
+
+/// The answer of a function whose callback has no arguments.
+fn done(outcome: Result<(), Error>) -> Value {
+    answer(outcome.map(|()| json!([])), nothing)
+}
+
+fn nothing(_: Error) -> Value {
+    json!([])
+}
+
+fn code(error: Error) -> Value {
+    error
+        .net_error()
+        .map_or(json!([]), |error| json!([error.code()]))
+}
+
+fn send_code(error: Error) -> Value {
+    error
+        .net_error()
+        .map_or(json!([]), |error| json!([{ "resultCode": error.code() }]))
+}
+
+/// The two that set an option have a code for a socket that does not exist.
+fn option_code(error: Error) -> Value {
+    match error {
+        Error::SocketNotFound => json!([NetError::FAILED.code()]),
+        error => code(error),
+    }
+}
+
+fn server_properties(step: &Step<'_>, json: &Value) -> tcp_server::SocketProperties {
+    let mut properties = tcp_server::SocketProperties::default();
+    for (field, value) in step.object(json) {
+        match field.as_str() {
+            "persistent" => properties.persistent = Some(step.flag(value)),
+            "name" => properties.name = Some(step.string(value).to_owned()),
+            _ => step.fail(format_args!("the property {field} is not known here")),
+        }
+    }
+    properties
+}
+
+fn tcp_properties(step: &Step<'_>, json: &Value) -> tcp::SocketProperties {
+    let mut properties = tcp::SocketProperties::default();
+    for (field, value) in step.object(json) {
+        match field.as_str() {
+            "persistent" => properties.persistent = Some(step.flag(value)),
+            "name" => properties.name = Some(step.string(value).to_owned()),
+            "bufferSize" => properties.buffer_size = Some(step.int(value)),
+            _ => step.fail(format_args!("the property {field} is not known here")),
+        }
+    }
+    properties
+}
+
+fn server_info(info: tcp_server::SocketInfo) -> Value {
+    present(json!({
+        "socketId": info.socket_id.get(),
+        "persistent": info.persistent,
+        "name": info.name,
+        "paused": info.paused,
+        "localAddress": text(info.local_address),
+        "localPort": info.local_port,
+    }))
+}
+
+fn tcp_info(info: tcp::SocketInfo) -> Value {
+    present(json!({
+        "socketId": info.socket_id.get(),
+        "persistent": info.persistent,
+        "name": info.name,
+        "bufferSize": info.buffer_size,
+        "paused": info.paused,
+        "connected": info.connected,
+        "localAddress": text(info.local_address),
+        "localPort": info.local_port,
+        "peerAddress": text(info.peer_address),
+        "peerPort": info.peer_port,
+    }))
+}
+
+fn text(address: Option<IpAddr>) -> Option<String> {
+    address.map(|address| address.to_string())
+}
+
+/// Chrome leaves out what is not there.
+fn present(mut info: Value) -> Value {
+    if let Some(fields) = info.as_object_mut() {
+        fields.retain(|_, value| !value.is_null());
+    }
+    info
+}

@@ -1,0 +1,120 @@
+//! One step of a recording: what it says, and how it fails.
+
+use std::fmt::{Display, Formatter, Result};
+
+use serde_json::{Map, Value};
+
+/// A step, and where it stands.
+pub struct Step<'a> {
+    recording: &'a str,
+    number: usize,
+    pub json: &'a Value,
+}
+
+impl<'a> Step<'a> {
+    pub fn new(recording: &'a str, number: usize, json: &'a Value) -> Self {
+        Step {
+            recording,
+            number,
+            json,
+        }
+    }
+
+    /// Fails with all that is needed to find the step.
+    #[track_caller]
+    #[expect(clippy::panic, reason = "this is how a test fails")]
+    pub fn fail(&self, why: impl Display) -> ! {
+        panic!("{self}: {why}")
+    }
+
+    /// Fails if the step says more than is known here: what is overlooked is
+    /// not replayed.
+    pub fn only(&self, known: &[&str]) {
+        for field in self
+            .json
+            .as_object()
+            .into_iter()
+            .flat_map(|step| step.keys())
+        {
+            if !known.contains(&field.as_str()) {
+                self.fail(format_args!("{field:?} is not known here"));
+            }
+        }
+    }
+
+    /// The answer to give: the documented one, where Chromium's is another.
+    pub fn expected(&self) -> &'a Value {
+        let documented = self.json.get("documented");
+        match documented.or_else(|| self.json.get("chrome")) {
+            Some(expected) => expected,
+            None => self.fail("no answer was recorded"),
+        }
+    }
+
+    pub fn compare(&self, got: &Value) {
+        let expected = self.expected();
+        if got != expected {
+            self.fail(format_args!("\nexpected {expected}\n     got {got}"));
+        }
+    }
+
+    /// A field of the step that is text.
+    pub fn text(&self, field: &str) -> &'a str {
+        self.string(&self.json[field])
+    }
+
+    pub fn string<'v>(&self, value: &'v Value) -> &'v str {
+        self.known(value, "text", value.as_str())
+    }
+
+    pub fn object<'v>(&self, value: &'v Value) -> &'v Map<String, Value> {
+        self.known(value, "an object", value.as_object())
+    }
+
+    pub fn flag(&self, value: &Value) -> bool {
+        self.known(value, "true or false", value.as_bool())
+    }
+
+    pub fn id(&self, value: &Value) -> u64 {
+        self.known(value, "an id", value.as_u64())
+    }
+
+    pub fn int(&self, value: &Value) -> i32 {
+        let number = value.as_i64().and_then(|number| number.try_into().ok());
+        self.known(value, "a number of 32 bits", number)
+    }
+
+    pub fn port(&self, value: &Value) -> u16 {
+        let port = value.as_u64().and_then(|number| number.try_into().ok());
+        self.known(value, "a port", port)
+    }
+
+    /// Binary data, written one character a byte.
+    pub fn bytes(&self, text: &str) -> Vec<u8> {
+        let bytes: Option<_> = text.chars().map(|c| u8::try_from(c).ok()).collect();
+        self.known(&text.into(), "binary data", bytes)
+    }
+
+    fn known<T>(&self, value: &Value, what: &str, read: Option<T>) -> T {
+        match read {
+            Some(read) => read,
+            None => self.fail(format_args!("{value} is not {what}")),
+        }
+    }
+}
+
+impl Display for Step<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let Step {
+            recording,
+            number,
+            json,
+        } = self;
+        write!(f, "{recording}, step {number}, {json}")
+    }
+}
+
+/// Binary data as the recordings write it, one character a byte.
+pub fn binary(data: &[u8]) -> String {
+    data.iter().copied().map(char::from).collect()
+}

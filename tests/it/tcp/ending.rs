@@ -1,0 +1,196 @@
+//! The end of a connection: the peer's, `disconnect` and `close`.
+
+use chrome_sockets::tcp::SocketProperties;
+use chrome_sockets::{ClientSocketId, Error};
+use tokio::io::AsyncWriteExt;
+
+use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
+use crate::support::{Heard, World};
+use crate::tcp_server::code;
+use crate::tcp_server::ear::Ear;
+
+/// Asserts that one onReceiveError(-100) of this socket is all that was heard.
+async fn assert_one_end(ear: &mut Ear, id: ClientSocketId) {
+    match ear.so_far().await.as_slice() {
+        [Heard::ReceiveError(from, error)] => {
+            assert_eq!((*from, error.code()), (id, -100));
+        }
+        other => panic!("expected onReceiveError of {id}, not {other:?}"),
+    }
+}
+
+#[actix_rt::test]
+async fn the_peers_close_is_told_after_all_data_before_it() {
+    let mut world = World::new().await;
+    let (client, mut peer) = connected(&world).await;
+    let data = pattern(1024 * 1024);
+    let sent = data.clone();
+    actix_rt::spawn(async move { peer.write_all(&sent).await.expect("write") });
+    assert!(world.received(client.id(), data.len()).await == data);
+    assert_eq!(world.ended(client.id()).await.code(), -100);
+    assert_ended(&world.app, client.id()).await;
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn the_peers_reset_is_told_as_closed_after_all_data_before_it() {
+    let mut world = World::new().await;
+    for paused in [true, false] {
+        let (client, mut peer) = pair(&mut world).await;
+        client.set_paused(paused).await.expect("setPaused");
+        write(&mut peer, b"last words").await;
+        if !paused {
+            let received = world.received(client.id(), 10).await;
+            assert_eq!(received, b"last words");
+        }
+        reset(peer);
+        if paused {
+            world.nothing().await;
+            client.set_paused(false).await.expect("resume");
+            let received = world.received(client.id(), 10).await;
+            assert_eq!(received, b"last words");
+        }
+        assert_eq!(world.ended(client.id()).await.code(), -100);
+        assert_ended(&world.app, client.id()).await;
+        world.nothing().await;
+    }
+}
+
+#[actix_rt::test]
+async fn the_end_is_told_once_and_resuming_does_not_repeat_it() {
+    let mut world = World::new().await;
+    let (client, peer) = connected(&world).await;
+    drop(peer);
+    assert_eq!(world.ended(client.id()).await.code(), -100);
+    client.set_paused(false).await.expect("resume");
+    client.disconnect().await.expect("disconnect");
+    client.close().await.expect("close");
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn disconnect_of_a_receiving_socket_raises_on_receive_error_before_its_answer() {
+    let world = World::new().await;
+    let mut ear = Ear::of(&world.app).await;
+    let (client, mut peer) = connected(&world).await;
+    client.disconnect().await.expect("disconnect");
+    assert_one_end(&mut ear, client.id()).await;
+    assert_ended(&world.app, client.id()).await;
+    assert_eq!(read_to_end(&mut peer).await, b"");
+}
+
+#[actix_rt::test]
+async fn close_of_a_receiving_socket_raises_on_receive_error_before_its_answer() {
+    let mut world = World::new().await;
+    let mut ear = Ear::of(&world.app).await;
+    let (client, mut peer) = connected(&world).await;
+    client.close().await.expect("close");
+    assert_one_end(&mut ear, client.id()).await;
+    world.ended(client.id()).await;
+    assert_eq!(read_to_end(&mut peer).await, b"");
+
+    // An accepted socket that was resumed does the same.
+    let (client, mut peer) = pair(&mut world).await;
+    client.set_paused(false).await.expect("resume");
+    ear.so_far().await;
+    world.app.tcp.close(client.id()).await.expect("close");
+    assert_one_end(&mut ear, client.id()).await;
+    assert_eq!(read_to_end(&mut peer).await, b"");
+}
+
+#[actix_rt::test]
+async fn disconnect_and_close_of_a_paused_socket_raise_nothing() {
+    let mut world = World::new().await;
+    for close in [false, true] {
+        let (client, mut peer) = pair(&mut world).await;
+        let ended = if close {
+            client.close()
+        } else {
+            client.disconnect()
+        };
+        ended.await.expect("it ends");
+        assert_eq!(read_to_end(&mut peer).await, b"");
+        world.nothing().await;
+    }
+}
+
+#[actix_rt::test]
+async fn disconnect_keeps_id_and_properties() {
+    let mut world = World::new().await;
+    let (client, _peer) = pair(&mut world).await;
+    let properties = SocketProperties {
+        persistent: Some(true),
+        name: Some("mail".into()),
+        buffer_size: Some(7),
+    };
+    client.update(properties).await.expect("update");
+    let mut expected = client.get_info().await.expect("it exists");
+    client.disconnect().await.expect("disconnect");
+    expected.connected = false;
+    expected.peer_address = None;
+    expected.peer_port = None;
+    assert_eq!(client.get_info().await, Ok(expected));
+}
+
+#[actix_rt::test]
+async fn disconnect_is_fine_on_a_socket_that_is_not_connected_and_raises_nothing() {
+    let mut world = World::new().await;
+    let tcp = world.app.tcp.clone();
+    let id = world.create().await;
+    let before = tcp.get_info(id).await;
+    for _ in 0..2 {
+        assert_eq!(tcp.disconnect(id).await, Ok(()));
+    }
+    assert_eq!(tcp.get_info(id).await, before, "it stays un-paused");
+    assert_eq!(tcp.close(id).await, Ok(()));
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn the_id_is_gone_at_once_when_close_is_called() {
+    let mut world = World::new().await;
+    let (client, _peer) = pair(&mut world).await;
+    let tcp = &world.app.tcp;
+    let id = client.id();
+    let closed = tcp.close(id);
+    let info = tcp.get_info(id);
+    let again = tcp.close(id);
+    assert_eq!(info.await, Err(Error::SocketNotFound));
+    assert_eq!(again.await, Err(Error::SocketNotFound));
+    assert_eq!(closed.await, Ok(()));
+    assert_eq!(tcp.get_sockets().await, Ok(Vec::new()));
+}
+
+#[actix_rt::test]
+async fn data_that_was_not_received_is_not_reported_after_disconnect() {
+    let mut world = World::new().await;
+    let (client, mut peer) = pair(&mut world).await;
+    write(&mut peer, b"never heard").await;
+    client.disconnect().await.expect("disconnect");
+    client.set_paused(false).await.expect("resume");
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn the_end_of_one_connection_leaves_the_others() {
+    let mut world = World::new().await;
+    let (first, first_peer) = connected(&world).await;
+    let (second, _second_peer) = connected(&world).await;
+    let (third, mut third_peer) = connected(&world).await;
+    drop(first_peer);
+    assert_eq!(world.ended(first.id()).await.code(), -100);
+    second.close().await.expect("close");
+    assert_eq!(world.ended(second.id()).await.code(), -100);
+    write(&mut third_peer, b"still here").await;
+    assert_eq!(world.received(third.id(), 10).await, b"still here");
+}
+
+#[actix_rt::test]
+async fn a_send_after_the_end_says_that_the_socket_is_not_connected() {
+    let mut world = World::new().await;
+    let (client, peer) = connected(&world).await;
+    drop(peer);
+    assert_eq!(world.ended(client.id()).await.code(), -100);
+    let late = client.send(&b"late"[..]);
+    assert_eq!(code("send", late).await, -15);
+}

@@ -1,0 +1,139 @@
+//! Networks that are the real one but for what a test wants to see.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::mpsc::UnboundedSender;
+
+/// Every name has these addresses.
+pub struct Names(pub Vec<IpAddr>);
+
+impl Network for Names {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        TokioNetwork.listen(address, backlog)
+    }
+
+    fn resolve(&self, _: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let addresses = self.0.clone();
+        async move { Ok(addresses) }.boxed()
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        TokioNetwork.connect(address)
+    }
+}
+
+/// How far an attempt to connect has come.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Attempt {
+    Began,
+    GivenUp,
+}
+
+/// Port 1 never answers, neither yes nor no.
+pub struct Silent(pub UnboundedSender<Attempt>);
+
+impl Network for Silent {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        TokioNetwork.listen(address, backlog)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        TokioNetwork.resolve(host)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        if address.port() != 1 {
+            return TokioNetwork.connect(address);
+        }
+        let tell = GivesUp(self.0.clone());
+        async move {
+            tell.0.send(Attempt::Began).expect("the test runs");
+            std::future::pending::<()>().await;
+            drop(tell);
+            unreachable!("it never answers")
+        }
+        .boxed()
+    }
+}
+
+/// Tells that the attempt it belongs to was dropped.
+struct GivesUp(UnboundedSender<Attempt>);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        // At the end of a test nobody listens.
+        let _ = self.0.send(Attempt::GivenUp);
+    }
+}
+
+/// An option that was set on a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Set {
+    NoDelay(bool),
+    KeepAlive(Option<Duration>),
+}
+
+/// Tells which options are set on what `connect` connects.
+pub struct Options(pub UnboundedSender<Set>);
+
+impl Network for Options {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        TokioNetwork.listen(address, backlog)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        TokioNetwork.resolve(host)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        let tell = self.0.clone();
+        async move {
+            let real = TokioNetwork.connect(address).await?;
+            Ok(Box::new(Watched { real, tell }) as Box<dyn Stream>)
+        }
+        .boxed()
+    }
+}
+
+struct Watched {
+    real: Box<dyn Stream>,
+    tell: UnboundedSender<Set>,
+}
+
+impl Stream for Watched {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.real.poll_read(cx, buffer)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.real.poll_write(cx, data)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.real.local_addr()
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.tell
+            .send(Set::NoDelay(nodelay))
+            .expect("the test runs");
+        self.real.set_nodelay(nodelay)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        self.tell
+            .send(Set::KeepAlive(after))
+            .expect("the test runs");
+        self.real.set_keepalive(after)
+    }
+}

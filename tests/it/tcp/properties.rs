@@ -1,0 +1,188 @@
+//! `create`, `update`, `getInfo`, `getSockets` and the state of `setPaused`.
+
+use chrome_sockets::tcp::SocketProperties;
+use chrome_sockets::{Error, MAX_NAME, NetError};
+
+use super::{connected, pair};
+use crate::support::World;
+
+fn named(name: &str) -> SocketProperties {
+    SocketProperties {
+        name: Some(name.into()),
+        ..Default::default()
+    }
+}
+
+fn sized(buffer_size: i32) -> SocketProperties {
+    SocketProperties {
+        buffer_size: Some(buffer_size),
+        ..Default::default()
+    }
+}
+
+#[actix_rt::test]
+async fn a_new_socket_is_not_persistent_not_paused_nameless_and_not_connected() {
+    let world = World::new().await;
+    let id = world.create().await;
+    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    assert_eq!(info.socket_id, id);
+    assert!(!info.persistent);
+    assert!(!info.paused);
+    assert!(!info.connected);
+    assert_eq!(info.name, None);
+    assert_eq!(info.buffer_size, None);
+    assert_eq!((info.local_address, info.local_port), (None, None));
+    assert_eq!((info.peer_address, info.peer_port), (None, None));
+}
+
+#[actix_rt::test]
+async fn create_takes_persistent_name_and_buffer_size() {
+    let world = World::new().await;
+    let created = world.app.tcp.create(SocketProperties {
+        persistent: Some(true),
+        name: Some("mail".into()),
+        buffer_size: Some(100),
+    });
+    let id = created.await.expect("create").socket_id;
+    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    assert!(info.persistent);
+    assert_eq!(info.name.as_deref(), Some("mail"));
+    assert_eq!(info.buffer_size, Some(100));
+}
+
+#[actix_rt::test]
+async fn an_empty_name_is_no_name() {
+    let world = World::new().await;
+    let tcp = &world.app.tcp;
+    let created = tcp.create(named("")).await.expect("create");
+    let id = created.socket_id;
+    assert_eq!(tcp.get_info(id).await.expect("it exists").name, None);
+    tcp.update(id, named("mail")).await.expect("update");
+    let info = tcp.get_info(id).await.expect("it exists");
+    assert_eq!(info.name.as_deref(), Some("mail"));
+    tcp.update(id, named("")).await.expect("update");
+    assert_eq!(tcp.get_info(id).await.expect("it exists").name, None);
+}
+
+#[actix_rt::test]
+async fn a_buffer_size_below_one_counts_as_unset() {
+    let world = World::new().await;
+    let tcp = &world.app.tcp;
+    for unset in [0, -1, i32::MIN] {
+        let created = tcp.create(sized(unset)).await.expect("create");
+        let id = created.socket_id;
+        let info = tcp.get_info(id).await.expect("it exists");
+        assert_eq!(info.buffer_size, None, "{unset}");
+        for size in [1, i32::MAX] {
+            tcp.update(id, sized(size)).await.expect("update");
+            let info = tcp.get_info(id).await.expect("it exists");
+            assert_eq!(info.buffer_size, Some(size));
+        }
+        tcp.update(id, sized(unset)).await.expect("update");
+        let info = tcp.get_info(id).await.expect("it exists");
+        assert_eq!(info.buffer_size, None, "{unset}");
+    }
+}
+
+#[actix_rt::test]
+async fn update_sets_what_is_given_and_keeps_the_rest() {
+    let world = World::new().await;
+    let tcp = &world.app.tcp;
+    let id = world.create().await;
+    let mut expected = tcp.get_info(id).await.expect("it exists");
+
+    tcp.update(id, named("mail")).await.expect("update");
+    expected.name = Some("mail".into());
+    assert_eq!(tcp.get_info(id).await, Ok(expected.clone()));
+
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    tcp.update(id, persistent).await.expect("update");
+    expected.persistent = true;
+    assert_eq!(tcp.get_info(id).await, Ok(expected.clone()));
+
+    tcp.update(id, sized(10)).await.expect("update");
+    expected.buffer_size = Some(10);
+    assert_eq!(tcp.get_info(id).await, Ok(expected.clone()));
+
+    tcp.update(id, Default::default()).await.expect("update");
+    assert_eq!(tcp.get_info(id).await, Ok(expected));
+}
+
+#[actix_rt::test]
+async fn update_leaves_a_connection_as_it_is() {
+    let mut world = World::new().await;
+    let (client, _peer) = pair(&mut world).await;
+    let mut expected = client.get_info().await.expect("it exists");
+    client.update(named("mail")).await.expect("update");
+    expected.name = Some("mail".into());
+    assert_eq!(client.get_info().await, Ok(expected));
+}
+
+#[actix_rt::test]
+async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
+    let world = World::new().await;
+    let tcp = &world.app.tcp;
+    let too_long = "x".repeat(MAX_NAME + 1);
+    let invalid = Error::Net(NetError::INVALID_ARGUMENT);
+    assert_eq!(tcp.create(named(&too_long)).await, Err(invalid));
+    assert_eq!(tcp.get_sockets().await, Ok(Vec::new()));
+
+    let id = world.create().await;
+    let before = tcp.get_info(id).await;
+    let refused = tcp.update(
+        id,
+        SocketProperties {
+            persistent: Some(true),
+            name: Some(too_long),
+            buffer_size: Some(1),
+        },
+    );
+    assert_eq!(refused.await, Err(invalid));
+    assert_eq!(tcp.get_info(id).await, before);
+}
+
+#[actix_rt::test]
+async fn set_paused_is_legal_and_idempotent_in_every_state() {
+    let mut world = World::new().await;
+    let tcp = world.app.tcp.clone();
+    let new = world.create().await;
+    let (accepted, _accepted_peer) = pair(&mut world).await;
+    let (connected, _connected_peer) = connected(&world).await;
+    let (ended, _ended_peer) = pair(&mut world).await;
+    ended.disconnect().await.expect("disconnect");
+    for id in [new, accepted.id(), connected.id(), ended.id()] {
+        for paused in [true, true, false, false, true] {
+            assert_eq!(tcp.set_paused(id, paused).await, Ok(()));
+            let info = tcp.get_info(id).await.expect("it exists");
+            assert_eq!(info.paused, paused);
+        }
+    }
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
+    let mut world = World::new().await;
+    let tcp = world.app.tcp.clone();
+    assert_eq!(tcp.get_sockets().await, Ok(Vec::new()));
+
+    let first = world.create().await;
+    let (second, _second_peer) = pair(&mut world).await;
+    let (third, _third_peer) = connected(&world).await;
+    tcp.close(first).await.expect("close");
+    // It may have the memory of the first, and is the last all the same.
+    let created = tcp.create(named("fourth")).await.expect("create");
+    let fourth = created.socket_id;
+
+    let mut expected = Vec::new();
+    for id in [second.id(), third.id(), fourth] {
+        expected.push(tcp.get_info(id).await.expect("it exists"));
+    }
+    assert_eq!(tcp.get_sockets().await, Ok(expected.clone()));
+    tcp.close(third.id()).await.expect("close");
+    expected.remove(1);
+    assert_eq!(tcp.get_sockets().await, Ok(expected));
+}

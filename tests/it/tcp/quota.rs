@@ -1,0 +1,66 @@
+//! How much of an app's sends may be in flight.
+
+use bytes::Bytes;
+use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
+use chrome_sockets::{App, Error, Registry};
+
+use super::{connect, pair, read};
+use crate::support::{World, within};
+
+const MIB: usize = 1024 * 1024;
+
+#[actix_rt::test]
+async fn more_than_200_mib_of_one_apps_sends_in_flight_is_refused() {
+    assert_eq!(DEFAULT_WRITE_QUOTA, 200 * MIB);
+    let mut world = World::new().await;
+    let (client, _peer) = pair(&mut world).await;
+    // The same memory many times; the peer does not read.
+    let data = Bytes::from(vec![0; 20 * MIB]);
+    let mut sends = Vec::new();
+    for _ in 0..10 {
+        sends.push(client.send(data.clone()));
+    }
+    let refused = client.send(&b"x"[..]).await;
+    assert_eq!(refused, Err(Error::WriteQuotaExceeded));
+    assert_eq!(
+        Error::WriteQuotaExceeded.to_string(),
+        "Exceeded write quota."
+    );
+    let info = client.get_info().await.expect("it exists");
+    assert!(info.connected, "a refusal ends no connection");
+}
+
+#[actix_rt::test]
+async fn the_quota_is_one_apps_over_all_its_sockets_and_comes_back() {
+    let mut world = World::on(Registry::new().write_quota(16 * MIB)).await;
+    let (first, mut peer) = pair(&mut world).await;
+    let (second, mut second_peer) = pair(&mut world).await;
+    let sending = first.send(vec![1; 16 * MIB]);
+    for refused in [
+        second.send(&b"x"[..]).await,
+        world.app.tcp.send(first.id(), &b"x"[..]).await,
+    ] {
+        assert_eq!(refused, Err(Error::WriteQuotaExceeded));
+    }
+    assert_eq!(second.try_send(&b"x"[..]), Err(Error::WriteQuotaExceeded));
+
+    // Another app has its own.
+    let other = App::new("other", &world.registry);
+    let created = other.tcp.create(Default::default()).await;
+    let theirs = created.expect("create").socket_id;
+    let mut their_peer = connect(&other, theirs).await;
+    other
+        .tcp
+        .send(theirs, &b"fine"[..])
+        .await
+        .expect("another app's quota");
+    assert_eq!(read(&mut their_peer, 4).await, b"fine");
+
+    // Nothing of the refused sends is there, and later ones work.
+    assert!(read(&mut peer, 16 * MIB).await == vec![1; 16 * MIB]);
+    within("the send", sending).await.expect("send");
+    second.send(&b"second"[..]).await.expect("it came back");
+    assert_eq!(read(&mut second_peer, 6).await, b"second");
+    first.send(&b"first"[..]).await.expect("it came back");
+    assert_eq!(read(&mut peer, 5).await, b"first");
+}

@@ -1,0 +1,142 @@
+//! A listener beside that of the world, which can be asked what it has heard.
+
+use actix::prelude::*;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{App, ClientSocketId};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::support::{Heard, within};
+
+/// Hears what it is added to.
+pub struct Ear {
+    pub addr: Addr<Hearing>,
+    heard: UnboundedReceiver<Heard>,
+}
+
+impl Ear {
+    /// Hears nothing yet.
+    pub fn new() -> Self {
+        let (sender, heard) = unbounded_channel();
+        let addr = Hearing(sender).start();
+        Ear { addr, heard }
+    }
+
+    /// Hears every event of this app.
+    pub async fn of(app: &App) -> Self {
+        let ear = Ear::new();
+        let accept = app.tcp_server.on_accept.add_listener(ear.recipient());
+        let receive = app.tcp.on_receive.add_listener(ear.recipient());
+        let error = app.tcp.on_receive_error.add_listener(ear.recipient());
+        for added in [accept, receive, error] {
+            added.await.expect("the registry runs");
+        }
+        ear
+    }
+
+    /// What `addListener` and `removeListener` take.
+    pub fn recipient<E>(&self) -> Recipient<E>
+    where
+        Hearing: Handler<E>,
+        E: Message<Result = ()> + Send + 'static,
+    {
+        self.addr.clone().recipient()
+    }
+
+    /// The next event.
+    pub async fn next(&mut self) -> Heard {
+        within("an event for the second listener", self.heard.recv())
+            .await
+            .expect("the listener runs")
+    }
+
+    /// The next event, which must be an accepted client.
+    pub async fn accepted(&mut self) -> ClientSocketId {
+        match self.next().await {
+            Heard::Accept(_, client) => client.id(),
+            other => panic!("expected onAccept, not {other:?}"),
+        }
+    }
+
+    /// All that was raised before this call and not returned before. Its
+    /// mailbox is in order, so what was sent earlier has been heard.
+    pub async fn so_far(&mut self) -> Vec<Heard> {
+        self.addr.send(Flush).await.expect("the listener runs");
+        let mut heard = Vec::new();
+        while let Ok(event) = self.heard.try_recv() {
+            heard.push(event);
+        }
+        heard
+    }
+
+    /// Stops the actor, and waits until it is dead.
+    pub async fn stop(self) {
+        self.addr.do_send(Stop);
+        within("the end of the listener", async {
+            while self.addr.connected() {
+                actix_rt::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The actor behind an [`Ear`].
+pub struct Hearing(UnboundedSender<Heard>);
+
+impl Actor for Hearing {
+    type Context = Context<Self>;
+}
+
+impl Hearing {
+    fn tell(&self, heard: Heard) {
+        // The ear may be gone before its actor is.
+        let _ = self.0.send(heard);
+    }
+}
+
+impl Handler<AcceptInfo> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.tell(Heard::Accept(info.socket_id, info.client().clone()));
+    }
+}
+
+impl Handler<ReceiveInfo> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.tell(Heard::Receive(info.socket_id, info.data));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.tell(Heard::ReceiveError(info.socket_id, info.result_code));
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Flush;
+
+impl Handler<Flush> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Handler<Stop> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

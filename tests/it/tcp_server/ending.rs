@@ -1,0 +1,219 @@
+//! `disconnect` and `close` of a server socket.
+
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
+
+use chrome_sockets::tcp_server::SocketProperties;
+use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{accepts, address, create, dial, listen_at, listens};
+use crate::support::{World, within};
+
+/// Asserts that an accepted client and its peer still talk to each other.
+async fn assert_talks(world: &mut World, peer: &mut TcpStream, id: ClientSocketId) {
+    let tcp = world.app.tcp.clone();
+    tcp.set_paused(id, false).await.expect("resume");
+    peer.write_all(b"ping").await.expect("write");
+    assert_eq!(world.received(id, 4).await, b"ping");
+    tcp.send(id, &b"pong"[..]).await.expect("send");
+    let mut answer = [0; 4];
+    within("the answer", peer.read_exact(&mut answer))
+        .await
+        .expect("read");
+    assert_eq!(&answer, b"pong");
+}
+
+async fn assert_refused(at: SocketAddr) {
+    let refused = within("the refusal", TcpStream::connect(at)).await;
+    let error = refused.expect_err("nobody listens");
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+async fn listen_on(app: &App, id: ServerSocketId, at: SocketAddr) -> Result<(), Error> {
+    let listening = app
+        .tcp_server
+        .listen(id, at.ip().to_string(), at.port().into(), None);
+    listening.await
+}
+
+#[actix_rt::test]
+async fn disconnect_stops_listening() {
+    let mut world = World::new().await;
+    let (id, at) = listen_at(&world.app, "127.0.72.1").await;
+    let disconnected = world.app.tcp_server.disconnect(id);
+    disconnected.await.expect("disconnect");
+    assert!(!listens(&world.app, id).await);
+    assert_refused(at).await;
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn the_answer_to_disconnect_means_that_the_port_is_free() {
+    let mut world = World::new().await;
+    let (id, at) = listen_at(&world.app, "127.0.72.2").await;
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+    let disconnected = world.app.tcp_server.disconnect(id);
+    disconnected.await.expect("disconnect");
+
+    // Any program may have it, another socket of the app as well.
+    drop(TcpListener::bind(at).expect("the port is free"));
+    let other = create(&world.app).await;
+    assert_eq!(listen_on(&world.app, other, at).await, Ok(()));
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn disconnect_keeps_id_name_persistent_and_paused() {
+    let world = World::new().await;
+    let server = &world.app.tcp_server;
+    let created = server.create(SocketProperties {
+        persistent: Some(true),
+        name: Some("web".into()),
+    });
+    let id = created.await.expect("create").socket_id;
+    server.set_paused(id, true).await.expect("pause");
+    let before = server.get_info(id).await;
+    server
+        .listen(id, "127.0.0.1", 0, None)
+        .await
+        .expect("listen");
+    server.disconnect(id).await.expect("disconnect");
+    assert_eq!(server.get_info(id).await, before);
+}
+
+#[actix_rt::test]
+async fn disconnect_of_an_un_paused_socket_leaves_it_un_paused() {
+    let world = World::new().await;
+    let (id, _) = world.listen().await;
+    let server = &world.app.tcp_server;
+    server.disconnect(id).await.expect("disconnect");
+    assert!(!server.get_info(id).await.expect("it exists").paused);
+}
+
+#[actix_rt::test]
+async fn disconnect_is_fine_on_a_socket_that_never_listened_and_twice() {
+    let mut world = World::new().await;
+    let server = world.app.tcp_server.clone();
+    let id = create(&world.app).await;
+    for _ in 0..2 {
+        assert_eq!(server.disconnect(id).await, Ok(()));
+    }
+    let (listening, _) = world.listen().await;
+    for _ in 0..2 {
+        assert_eq!(server.disconnect(listening).await, Ok(()));
+    }
+    let listened = server.listen(id, "127.0.0.1", 0, None);
+    listened.await.expect("it may listen");
+    let peer = dial(address(&world.app, id).await).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn accepted_clients_live_on_after_disconnect() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let mut peer = dial(at).await;
+    let client = accepts(&mut world, &peer).await;
+    let disconnected = world.app.tcp_server.disconnect(id);
+    disconnected.await.expect("disconnect");
+    assert_talks(&mut world, &mut peer, client).await;
+}
+
+#[actix_rt::test]
+async fn what_waits_in_the_backlog_is_reset_by_disconnect_and_by_close() {
+    let world = World::new().await;
+    let server = &world.app.tcp_server;
+    for close in [false, true] {
+        let (id, at) = world.listen().await;
+        server.set_paused(id, true).await.expect("pause");
+        let mut waiting = dial(at).await;
+        let ended = if close {
+            server.close(id)
+        } else {
+            server.disconnect(id)
+        };
+        ended.await.expect("it ends");
+        let read = within("the reset", waiting.read(&mut [0; 1])).await;
+        let error = read.expect_err("it was not accepted");
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
+}
+
+#[actix_rt::test]
+async fn close_stops_listening_and_its_answer_means_that_the_port_is_free() {
+    let mut world = World::new().await;
+    let (id, at) = listen_at(&world.app, "127.0.72.3").await;
+    world.app.tcp_server.close(id).await.expect("close");
+    assert_refused(at).await;
+    drop(TcpListener::bind(at).expect("the port is free"));
+    let other = create(&world.app).await;
+    assert_eq!(listen_on(&world.app, other, at).await, Ok(()));
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn the_id_is_gone_at_once_when_close_is_called() {
+    let world = World::new().await;
+    let server = &world.app.tcp_server;
+    let (id, _) = world.listen().await;
+    let closed = server.close(id);
+    let info = server.get_info(id);
+    let again = server.close(id);
+    let sockets = server.get_sockets();
+    assert_eq!(info.await, Err(Error::SocketNotFound));
+    assert_eq!(again.await, Err(Error::SocketNotFound));
+    assert_eq!(sockets.await, Ok(Vec::new()));
+    assert_eq!(closed.await, Ok(()));
+}
+
+#[actix_rt::test]
+async fn close_is_fine_on_a_socket_that_does_not_listen() {
+    let world = World::new().await;
+    let server = &world.app.tcp_server;
+    let never = create(&world.app).await;
+    assert_eq!(server.close(never).await, Ok(()));
+    let (no_more, _) = world.listen().await;
+    server.disconnect(no_more).await.expect("disconnect");
+    assert_eq!(server.close(no_more).await, Ok(()));
+}
+
+#[actix_rt::test]
+async fn accepted_clients_live_on_after_close() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let mut peer = dial(at).await;
+    let client = accepts(&mut world, &peer).await;
+    world.app.tcp_server.close(id).await.expect("close");
+    assert_talks(&mut world, &mut peer, client).await;
+}
+
+#[actix_rt::test]
+async fn one_socket_that_ends_leaves_the_others_listening() {
+    let mut world = World::new().await;
+    let (closed, _) = world.listen().await;
+    let (disconnected, _) = world.listen().await;
+    let (_, at) = world.listen().await;
+    let server = world.app.tcp_server.clone();
+    server.close(closed).await.expect("close");
+    server.disconnect(disconnected).await.expect("disconnect");
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn pausing_and_closing_at_once_answers_both() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+    let server = &world.app.tcp_server;
+    let paused = server.set_paused(id, true);
+    let closed = server.close(id);
+    assert_eq!(within("setPaused", paused).await, Ok(()));
+    assert_eq!(within("close", closed).await, Ok(()));
+}

@@ -1,0 +1,231 @@
+//! `listen`: what it takes, what it refuses, and what is left after that.
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+
+use super::{accepts, address, code, create, dial, listen_at, listens};
+use crate::support::{Heard, World};
+
+#[actix_rt::test]
+async fn port_zero_picks_one_and_get_info_tells_it() {
+    let mut world = World::new().await;
+    let (first, at) = listen_at(&world.app, "127.0.0.1").await;
+    assert_eq!(at.ip(), Ipv4Addr::LOCALHOST);
+    assert_ne!(at.port(), 0);
+    let (second, other) = listen_at(&world.app, "127.0.0.1").await;
+    assert_ne!(at.port(), other.port());
+    for (id, address) in [(first, at), (second, other)] {
+        let peer = dial(address).await;
+        match world.next().await {
+            Heard::Accept(from, _) => assert_eq!(from, id),
+            heard => panic!("expected onAccept, not {heard:?}"),
+        }
+        drop(peer);
+    }
+}
+
+#[actix_rt::test]
+async fn a_port_that_is_named_is_the_one_listened_on() {
+    let mut world = World::new().await;
+    // A free port: one that a socket which is gone has had.
+    let (id, at) = listen_at(&world.app, "127.0.71.1").await;
+    world.app.tcp_server.close(id).await.expect("close");
+
+    let id = create(&world.app).await;
+    let listening = world
+        .app
+        .tcp_server
+        .listen(id, "127.0.71.1", at.port().into(), None);
+    listening.await.expect("listen");
+    assert_eq!(address(&world.app, id).await, at);
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn an_ipv6_address_is_listened_on() {
+    let mut world = World::new().await;
+    let (_, at) = listen_at(&world.app, "::1").await;
+    assert_eq!(at.ip(), Ipv6Addr::LOCALHOST);
+    let peer = dial(at).await;
+    let client = accepts(&mut world, &peer).await;
+    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    assert_eq!(info.peer_address, Some(Ipv6Addr::LOCALHOST.into()));
+}
+
+#[actix_rt::test]
+async fn a_v4_client_of_a_dual_stack_socket_shows_mapped() {
+    let mut world = World::new().await;
+    let (_, at) = listen_at(&world.app, "::").await;
+    assert_eq!(at.ip(), Ipv6Addr::UNSPECIFIED);
+
+    let v4 = dial((Ipv4Addr::LOCALHOST, at.port()).into()).await;
+    let client = accepts(&mut world, &v4).await;
+    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let shown = info.peer_address.map(|address| address.to_string());
+    assert_eq!(shown.as_deref(), Some("::ffff:127.0.0.1"));
+
+    let v6 = dial((Ipv6Addr::LOCALHOST, at.port()).into()).await;
+    let client = accepts(&mut world, &v6).await;
+    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    assert_eq!(info.peer_address, Some(Ipv6Addr::LOCALHOST.into()));
+}
+
+#[actix_rt::test]
+async fn the_v4_wildcard_takes_v4_clients() {
+    let mut world = World::new().await;
+    let (_, at) = listen_at(&world.app, "0.0.0.0").await;
+    assert_eq!(at.ip(), Ipv4Addr::UNSPECIFIED);
+    let peer = dial((Ipv4Addr::LOCALHOST, at.port()).into()).await;
+    let client = accepts(&mut world, &peer).await;
+    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    assert_eq!(info.peer_address, Some(Ipv4Addr::LOCALHOST.into()));
+}
+
+#[actix_rt::test]
+async fn what_cannot_be_right_is_refused_and_the_socket_may_listen_then() {
+    let world = World::new().await;
+    let server = &world.app.tcp_server;
+    let id = create(&world.app).await;
+    let before = server.get_info(id).await;
+    for (address, port, backlog) in [
+        // Not an IP literal.
+        ("localhost", 0, None),
+        ("", 0, None),
+        ("*", 0, None),
+        ("300.1.1.1", 0, None),
+        ("127.0.0.1:0", 0, None),
+        ("127.0.0.1 ", 0, None),
+        ("[::1]", 0, None),
+        ("[::]", 0, None),
+        // IP literals, but not canonical ones: Chromium takes them.
+        ("127.1", 0, None),
+        ("0x7f000001", 0, None),
+        ("2130706433", 0, None),
+        ("0177.0.0.1", 0, None),
+        // Ports outside 0-65535, those that Chromium cuts to 16 bits too.
+        ("127.0.0.1", -1, None),
+        ("127.0.0.1", 65536, None),
+        ("127.0.0.1", i32::MAX, None),
+        ("127.0.0.1", i32::MIN, None),
+        // Backlogs below 1.
+        ("127.0.0.1", 0, Some(0)),
+        ("127.0.0.1", 0, Some(-1)),
+        ("127.0.0.1", 0, Some(i32::MIN)),
+    ] {
+        let call = format!("listen({address:?}, {port}, {backlog:?})");
+        let answer = server.listen(id, address, port, backlog);
+        assert_eq!(code(&call, answer).await, -4, "{call}");
+        assert_eq!(server.get_info(id).await, before, "{call}");
+    }
+    let answer = server.listen(id, "127.0.0.1", 0, None);
+    answer.await.expect("it may listen after all of these");
+    assert!(listens(&world.app, id).await);
+}
+
+#[actix_rt::test]
+async fn an_address_in_use_is_refused_and_the_socket_may_listen_elsewhere() {
+    let mut world = World::new().await;
+    let (_, taken) = world.listen().await;
+    let server = world.app.tcp_server.clone();
+    let id = create(&world.app).await;
+    let before = server.get_info(id).await;
+    let again = server.listen(id, "127.0.0.1", taken.port().into(), None);
+    assert_eq!(code("listen", again).await, -147);
+    assert_eq!(server.get_info(id).await, before);
+
+    // The one that has the address goes on, and so does the other elsewhere.
+    let peer = dial(taken).await;
+    accepts(&mut world, &peer).await;
+    let elsewhere = server.listen(id, "127.0.0.1", 0, None);
+    elsewhere.await.expect("listen");
+    let peer = dial(address(&world.app, id).await).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn an_address_that_another_program_uses_is_in_use() {
+    let world = World::new().await;
+    let theirs = TcpListener::bind("127.0.71.2:0").expect("bind");
+    let port = theirs.local_addr().expect("its address").port();
+    let id = create(&world.app).await;
+    let server = &world.app.tcp_server;
+    let refused = server.listen(id, "127.0.71.2", port.into(), None);
+    assert_eq!(code("listen", refused).await, -147);
+    drop(theirs);
+    let answer = server.listen(id, "127.0.71.2", port.into(), None);
+    answer.await.expect("it is free now");
+}
+
+#[actix_rt::test]
+async fn an_address_that_is_not_ours_is_invalid_and_the_socket_may_listen_on_one_that_is() {
+    let world = World::new().await;
+    let server = &world.app.tcp_server;
+    let id = create(&world.app).await;
+    let before = server.get_info(id).await;
+    // Set aside for documentation: no machine has them.
+    for foreign in ["192.0.2.200", "2001:db8::1"] {
+        let refused = server.listen(id, foreign, 0, None);
+        assert_eq!(code(foreign, refused).await, -108, "{foreign}");
+        assert_eq!(server.get_info(id).await, before, "{foreign}");
+    }
+    let answer = server.listen(id, "127.0.0.1", 0, None);
+    answer.await.expect("listen");
+    assert!(listens(&world.app, id).await);
+}
+
+#[actix_rt::test]
+async fn listening_twice_is_refused_and_nothing_changes() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let server = world.app.tcp_server.clone();
+    let before = server.get_info(id).await;
+    for (address, port) in [
+        ("127.0.0.1", 0),
+        ("127.0.0.1", i32::from(at.port())),
+        ("127.0.71.3", 0),
+        ("::", 0),
+    ] {
+        let refused = server.listen(id, address, port, None);
+        assert_eq!(code("listen", refused).await, -23, "{address}:{port}");
+        assert_eq!(server.get_info(id).await, before, "{address}:{port}");
+    }
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
+
+#[actix_rt::test]
+async fn listening_again_after_disconnect_works() {
+    let mut world = World::new().await;
+    let server = world.app.tcp_server.clone();
+    let (id, first) = listen_at(&world.app, "127.0.71.4").await;
+    // The same port, then another address.
+    for (ip, port) in [("127.0.71.4", first.port()), ("127.0.71.5", 0)] {
+        let before = address(&world.app, id).await;
+        server.disconnect(id).await.expect("disconnect");
+        let answer = server.listen(id, ip, port.into(), None);
+        answer.await.expect("listen");
+        let now = address(&world.app, id).await;
+        assert_eq!(now.ip().to_string(), ip);
+        assert_eq!(now == before, port != 0);
+        let peer = dial(now).await;
+        accepts(&mut world, &peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn un_awaited_calls_listen_disconnect_and_listen_in_order() {
+    let mut world = World::new().await;
+    let server = world.app.tcp_server.clone();
+    let id = create(&world.app).await;
+    let first = server.listen(id, "127.0.71.6", 0, None);
+    let twice = server.listen(id, "127.0.71.6", 0, None);
+    drop(server.disconnect(id));
+    let second = server.listen(id, "127.0.71.7", 0, None);
+    assert_eq!(first.await, Ok(()));
+    assert_eq!(code("listen", twice).await, -23);
+    assert_eq!(second.await, Ok(()));
+    let at = address(&world.app, id).await;
+    assert_eq!(at.ip(), Ipv4Addr::new(127, 0, 71, 7));
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
