@@ -1,6 +1,7 @@
 //! What every socket of one app in one rows actor shares: the way to the
 //! actor, the app's listeners, and the app's bounds.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -152,11 +153,12 @@ impl ReadyQueue {
         }
     }
 
-    /// Empties the queue into `batch`, and has `cx` woken for what comes.
-    pub(super) fn take(&self, batch: &mut Vec<u32>, cx: &std::task::Context<'_>) {
+    /// Moves the queue to the end of `batch`, and has `cx` woken for what
+    /// comes.
+    pub(super) fn take(&self, batch: &mut VecDeque<u32>, cx: &std::task::Context<'_>) {
         self.actor.register(cx.waker());
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::swap(&mut *slots, batch);
+        batch.extend(slots.drain(..));
     }
 }
 

@@ -9,6 +9,7 @@ mod drain;
 mod events;
 mod lane;
 mod messages;
+mod pool;
 mod read;
 mod row;
 mod socket;

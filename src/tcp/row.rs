@@ -250,23 +250,28 @@ impl Connection {
         if let Some(error) = self.write_error {
             return outgoing.fail(error.into());
         }
-        let idle = self.queue.is_empty();
-        self.queue.push(outgoing);
-        if idle {
-            self.flush(socket);
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
+            self.write_failed(&error);
         }
     }
 
-    /// Writes what the OS takes; an error fails everything that waits, and
-    /// what is still to be read can be read.
+    /// Writes what the OS takes of what waits.
     pub(super) fn flush(&mut self, socket: &ClientSocket) {
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Poll::Ready(Err(error)) = self.queue.poll_flush(&mut *self.stream, &mut cx) {
-            let error = net_error::write(&error);
-            self.write_error = Some(error);
-            self.queue.fail(error.into());
+            self.write_failed(&error);
         }
+    }
+
+    /// Fails everything that waits, and what comes; what is still to be read
+    /// can be read.
+    fn write_failed(&mut self, error: &io::Error) {
+        let error = net_error::write(error);
+        self.write_error = Some(error);
+        self.queue.fail(error.into());
     }
 }
 

@@ -266,7 +266,10 @@ impl ClientSocket {
     /// Whether the row is to be made ready when listeners have caught up.
     /// After saying so, look again: they may have done so before.
     pub(super) fn want_credit(&self, wanted: bool) {
-        self.0.wants_credit.store(wanted, SeqCst);
+        // Few rows ever wait: most looks only find that out.
+        if wanted || self.0.wants_credit.load(SeqCst) {
+            self.0.wants_credit.store(wanted, SeqCst);
+        }
     }
 }
 

@@ -58,6 +58,19 @@ impl Outgoing {
         let bytes_sent = self.bytes;
         std::mem::replace(&mut self.reply, Reply::nobody()).send(Ok(SendInfo { bytes_sent }));
     }
+
+    /// Writes what the OS takes of it.
+    fn write(&mut self, stream: &mut dyn Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.data.is_empty() {
+            match stream.poll_write(cx, &[IoSlice::new(&self.data)]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.data.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl Drop for Outgoing {
@@ -80,8 +93,27 @@ impl WriteQueue {
         self.0.iter().map(|outgoing| outgoing.data.len()).sum()
     }
 
-    pub(super) fn push(&mut self, outgoing: Outgoing) {
-        self.0.push_back(outgoing);
+    /// Writes what the OS takes now, if nothing is before it, and keeps the
+    /// rest in line. After an error, everything that waits is to be failed.
+    pub(super) fn write(
+        &mut self,
+        mut outgoing: Outgoing,
+        stream: &mut dyn Stream,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        if !self.0.is_empty() {
+            self.0.push_back(outgoing);
+            return Ok(());
+        }
+        match outgoing.write(stream, cx) {
+            Poll::Ready(Ok(())) => outgoing.succeed(),
+            Poll::Ready(Err(error)) => {
+                self.0.push_back(outgoing);
+                return Err(error);
+            }
+            Poll::Pending => self.0.push_back(outgoing),
+        }
+        Ok(())
     }
 
     /// Writes until nothing is left (`Ready`) or the OS takes no more
@@ -127,7 +159,7 @@ impl WriteQueue {
                 first.succeed();
             }
         }
-        if self.0.is_empty() && self.0.capacity() > 8 {
+        if self.0.is_empty() && self.0.capacity() > 0 {
             // An idle connection keeps no memory of its busy times.
             self.0 = VecDeque::new();
         }

@@ -1,11 +1,13 @@
 //! The end of a connection: the peer's, `disconnect` and `close`.
 
-use chrome_sockets::tcp::SocketProperties;
+use actix::prelude::*;
+use chrome_sockets::tcp::{ReceiveInfo, SocketProperties};
 use chrome_sockets::{ClientSocketId, Error};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
-use crate::support::{Heard, World};
+use crate::support::{Heard, World, within};
 use crate::tcp_server::code;
 use crate::tcp_server::ear::Ear;
 
@@ -54,6 +56,46 @@ async fn the_peers_reset_is_told_as_closed_after_all_data_before_it() {
         assert_ended(&world.app, client.id()).await;
         world.nothing().await;
     }
+}
+
+/// Passes the events on: none is handled until the test drops it.
+struct Holds(UnboundedSender<ReceiveInfo>);
+
+impl Actor for Holds {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceiveInfo> for Holds {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.0.send(info).expect("the test runs");
+    }
+}
+
+#[actix_rt::test]
+async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_un_paused() {
+    let mut world = World::new().await;
+    let (tell, mut held) = unbounded_channel();
+    let holds = Holds(tell).start().recipient();
+    let added = world.app.tcp.on_receive.add_listener(holds);
+    added.await.expect("the registry runs");
+    let (client, mut peer) = connected(&world).await;
+    write(&mut peer, b"last words").await;
+    drop(peer);
+    assert_eq!(world.received(client.id(), 10).await, b"last words");
+    let event = within("the held event", held.recv()).await;
+    world.nothing().await;
+    assert!(client.get_info().await.expect("it exists").connected);
+
+    // Paused meanwhile, it waits further when the data is handled.
+    let paused = client.set_paused(true);
+    assert!(client.get_info().await.expect("it exists").paused);
+    drop(event);
+    assert_eq!(within("the answer", paused).await, Ok(()));
+    world.nothing().await;
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(world.ended(client.id()).await.code(), -100);
 }
 
 #[actix_rt::test]
