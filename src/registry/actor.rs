@@ -10,7 +10,7 @@ use super::apps::{AppState, Apps};
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
 use crate::os::{Network, TokioNetwork};
-use crate::tcp::{self, Lane, ReadyQueue, Rows, Table};
+use crate::tcp::{self, Inbox, Lane, Rows, Table};
 use crate::tcp_server::{self, ServerSocket};
 
 /// Owns every socket of its apps.
@@ -35,7 +35,7 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) table: Arc<Table>,
     #[debug(skip)]
-    rows: Option<(Addr<Rows>, Arc<ReadyQueue>)>,
+    rows: Option<(Addr<Rows>, Arc<Inbox>)>,
 }
 
 /// Closes every socket and ends the [`Registry`]; the answer means that every
@@ -89,16 +89,16 @@ impl Registry {
 
     /// What is kept of `app`; made now if it has not been heard of.
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
-        let (rows, ready) = self.rows.get_or_insert_with(|| {
-            let ready = Arc::new(ReadyQueue::default());
-            (Rows::start(self.network.clone(), ready.clone()), ready)
+        let (rows, inbox) = self.rows.get_or_insert_with(|| {
+            let inbox = Arc::new(Inbox::default());
+            (Rows::start(self.network.clone(), inbox.clone()), inbox)
         });
-        let (rows, ready, table) = (&*rows, &*ready, &self.table);
+        let (rows, inbox, table) = (&*rows, &*inbox, &self.table);
         let lane = |audience| {
             Lane::new(
                 Arc::new(audience),
                 rows.clone(),
-                ready.clone(),
+                inbox.clone(),
                 table.clone(),
             )
         };

@@ -1,7 +1,7 @@
 //! The actor of an arbiter's client sockets: each is a row, none is a task.
 //!
-//! Three things move it: a command from a handle, a send, and its ready
-//! queue, which the wakers and credits of the rows fill.
+//! Its inbox moves it, which handles fill with calls, and the wakers and
+//! credits of the rows with rows to look at.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use tokio::task::unconstrained;
 
 use super::connect::{Connected, Target, connect};
 use super::drain::{Drain, PATIENCE};
-use super::lane::ReadyQueue;
+use super::inbox::{Call, Inbox};
 use super::pool::Pool;
 use super::read::Heard;
 use super::row::{Connecting, Connection, Link, Row};
@@ -43,13 +43,6 @@ pub(crate) trait Offer: Send + Sync {
 }
 
 /// Something for one row to do.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Command {
-    pub(super) socket: ClientSocket,
-    pub(super) op: Op,
-}
-
 pub(crate) enum Op {
     Create(Box<SocketProperties>, Reply<CreateInfo>),
     Adopt(Box<dyn Stream>, SocketAddr, Arc<dyn Offer>),
@@ -83,7 +76,9 @@ pub(crate) struct Stop;
 
 pub(crate) struct Rows {
     entries: Slab<Entry>,
-    ready: Arc<ReadyQueue>,
+    inbox: Arc<Inbox>,
+    /// The calls of the turn; kept for its memory.
+    calls: VecDeque<Call>,
     /// The slots that are to be looked at.
     batch: VecDeque<u32>,
     pool: Pool,
@@ -98,22 +93,106 @@ enum Entry {
 }
 
 impl Rows {
-    /// Starts the actor here; `ready` is its queue, for the lanes that lead to
-    /// it.
-    pub(crate) fn start(network: Arc<dyn Network>, ready: Arc<ReadyQueue>) -> Addr<Self> {
+    /// Starts the actor here, behind this inbox.
+    pub(crate) fn start(network: Arc<dyn Network>, inbox: Arc<Inbox>) -> Addr<Self> {
         Rows::create(|ctx| {
-            // Commands are never refused and never overtake each other: what
-            // bounds them are the quota and the credits.
+            // The registry's few messages are never refused either.
             ctx.set_mailbox_capacity(0);
             Rows {
                 entries: Slab::new(),
-                ready,
+                inbox,
+                calls: VecDeque::new(),
                 batch: VecDeque::new(),
                 pool: Pool::new(),
                 network,
                 attempts: 0,
             }
         })
+    }
+
+    /// Carries out every call that has come, in order.
+    fn answer_calls(&mut self) {
+        let mut calls = std::mem::take(&mut self.calls);
+        self.inbox.calls(&mut calls);
+        if !calls.is_empty() {
+            freely(|| {
+                for call in calls.drain(..) {
+                    match call {
+                        Call::Send(outgoing) => self.send(outgoing),
+                        Call::Op(socket, op) => self.carry_out(socket, op),
+                    }
+                }
+            });
+        }
+        self.calls = calls;
+    }
+
+    fn send(&mut self, outgoing: Outgoing) {
+        match self.entries.get_mut(outgoing.socket.slot() as usize) {
+            Some(Entry::Socket(row)) if row.socket == outgoing.socket => {
+                row.claim();
+                row.send(outgoing);
+            }
+            _ => outgoing.fail(Error::SocketNotFound),
+        }
+    }
+
+    fn carry_out(&mut self, socket: ClientSocket, op: Op) {
+        match op {
+            Op::Create(properties, reply) => {
+                let mut row = Row::new(socket.clone());
+                match row.update(*properties) {
+                    Ok(()) => {
+                        let socket_id = socket.id();
+                        self.insert(&socket, Entry::Socket(row));
+                        reply.send(Ok(CreateInfo { socket_id }));
+                    }
+                    Err(error) => {
+                        socket.lane().table.remove(socket.id());
+                        reply.send(Err(error));
+                    }
+                }
+            }
+            Op::Adopt(stream, peer, offer) => {
+                let row = Row::accepted(socket.clone(), stream, peer, offer);
+                self.insert(&socket, Entry::Socket(row));
+            }
+            Op::Connect(target, reply) => self.connect(&socket, *target, reply),
+            Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
+            Op::Close(reply) => reply.send(self.close(&socket)),
+            Op::GetInfo(reply) => {
+                reply.send(
+                    self.row(&socket)
+                        .map(|row| row.info())
+                        .ok_or(Error::SocketNotFound),
+                );
+            }
+            Op::Update(properties, reply) => {
+                self.change(&socket, reply, |row| row.update(*properties));
+            }
+            Op::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
+            Op::SetKeepAlive(enable, delay, reply) => {
+                self.change(&socket, reply, |row| row.set_keep_alive(enable, delay));
+            }
+            Op::SetNoDelay(no_delay, reply) => {
+                self.change(&socket, reply, |row| row.set_no_delay(no_delay));
+            }
+            Op::Disconnect(reply) => {
+                let mut ended = None;
+                self.change(&socket, reply, |row| {
+                    ended = row.disconnect();
+                    Ok(())
+                });
+                self.drain(ended, &socket);
+            }
+            Op::PauseGraceIsOver => {
+                if let Some(row) = self.row(&socket) {
+                    let now = Instant::now();
+                    row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
+                }
+            }
+            Op::DrainIsDue => self.drain_is_due(socket),
+        }
     }
 
     /// One look at a slot: writes, reads, tells.
@@ -246,7 +325,7 @@ impl Rows {
         } else {
             row.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
-            freely(|| self.look_at(socket.slot(), &mut Heard::default()));
+            self.look_at(socket.slot(), &mut Heard::default());
         }
     }
 
@@ -290,7 +369,13 @@ impl Actor for Rows {
     }
 }
 
-/// Looks at the rows that are ready; the rest has the next turn, after the
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.inbox.close();
+    }
+}
+
+/// Carries out the calls, then looks at the rows that are ready; the rest has the next turn, after the
 /// listeners and the sends that this one gives rise to.
 struct Turn;
 
@@ -303,7 +388,8 @@ impl ActorFuture<Rows> for Turn {
         _: &mut Context<Rows>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        rows.ready.take(&mut rows.batch, cx);
+        rows.inbox.rows(&mut rows.batch, cx);
+        rows.answer_calls();
         let mut heard = Heard::default();
         freely(|| {
             for _ in 0..ROWS_A_TURN {
@@ -342,86 +428,12 @@ fn later(delay: Duration, socket: ClientSocket, op: Op) {
     });
 }
 
-impl Handler<Outgoing> for Rows {
-    type Result = ();
-
-    fn handle(&mut self, outgoing: Outgoing, _: &mut Self::Context) {
-        match self.entries.get_mut(outgoing.socket.slot() as usize) {
-            Some(Entry::Socket(row)) if row.socket == outgoing.socket => {
-                row.claim();
-                freely(|| row.send(outgoing));
-            }
-            _ => outgoing.fail(Error::SocketNotFound),
-        }
-    }
-}
-
-impl Handler<Command> for Rows {
-    type Result = ();
-
-    fn handle(&mut self, Command { socket, op }: Command, _: &mut Self::Context) {
-        match op {
-            Op::Create(properties, reply) => {
-                let mut row = Row::new(socket.clone());
-                match row.update(*properties) {
-                    Ok(()) => {
-                        let socket_id = socket.id();
-                        self.insert(&socket, Entry::Socket(row));
-                        reply.send(Ok(CreateInfo { socket_id }));
-                    }
-                    Err(error) => {
-                        socket.lane().table.remove(socket.id());
-                        reply.send(Err(error));
-                    }
-                }
-            }
-            Op::Adopt(stream, peer, offer) => {
-                let row = Row::accepted(socket.clone(), stream, peer, offer);
-                self.insert(&socket, Entry::Socket(row));
-            }
-            Op::Connect(target, reply) => self.connect(&socket, *target, reply),
-            Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
-            Op::Close(reply) => reply.send(self.close(&socket)),
-            Op::GetInfo(reply) => {
-                reply.send(
-                    self.row(&socket)
-                        .map(|row| row.info())
-                        .ok_or(Error::SocketNotFound),
-                );
-            }
-            Op::Update(properties, reply) => {
-                self.change(&socket, reply, |row| row.update(*properties));
-            }
-            Op::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
-            Op::SetKeepAlive(enable, delay, reply) => {
-                self.change(&socket, reply, |row| row.set_keep_alive(enable, delay));
-            }
-            Op::SetNoDelay(no_delay, reply) => {
-                self.change(&socket, reply, |row| row.set_no_delay(no_delay));
-            }
-            Op::Disconnect(reply) => {
-                let mut ended = None;
-                self.change(&socket, reply, |row| {
-                    ended = row.disconnect();
-                    Ok(())
-                });
-                self.drain(ended, &socket);
-            }
-            Op::PauseGraceIsOver => {
-                if let Some(row) = self.row(&socket) {
-                    let now = Instant::now();
-                    row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
-                }
-            }
-            Op::DrainIsDue => self.drain_is_due(socket),
-        }
-    }
-}
-
 impl Handler<GetInfos> for Rows {
     type Result = MessageResult<GetInfos>;
 
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
+        // What was called before shows.
+        self.answer_calls();
         let rows = self.entries.iter().filter_map(|(_, entry)| match entry {
             Entry::Socket(row) if *row.socket.app() == app => Some(row.info()),
             _ => None,
@@ -448,6 +460,7 @@ impl Handler<Stop> for Rows {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        self.answer_calls();
         for entry in self.entries.drain() {
             if let Entry::Socket(mut row) = entry {
                 row.disconnect();

@@ -1,15 +1,14 @@
 //! What every socket of one app in one rows actor shares: the way to the
 //! actor, the app's listeners, and the app's bounds.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::Addr;
-use futures::task::AtomicWaker;
 
 use super::actor::Rows;
 use super::events::{ReceiveErrorInfo, ReceiveInfo};
+use super::inbox::Inbox;
 use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
@@ -67,7 +66,7 @@ impl Audience {
 pub(crate) struct Lane {
     pub(crate) audience: Arc<Audience>,
     pub(crate) rows: Addr<Rows>,
-    pub(super) ready: Arc<ReadyQueue>,
+    pub(super) inbox: Arc<Inbox>,
     pub(super) table: Arc<Table>,
     unhandled: AtomicUsize,
     /// Sockets that have something to read and wait for `unhandled` to fall.
@@ -79,13 +78,13 @@ impl Lane {
     pub(crate) fn new(
         audience: Arc<Audience>,
         rows: Addr<Rows>,
-        ready: Arc<ReadyQueue>,
+        inbox: Arc<Inbox>,
         table: Arc<Table>,
     ) -> Self {
         Lane {
             audience,
             rows,
-            ready,
+            inbox,
             table,
             unhandled: AtomicUsize::new(0),
             starved: Mutex::default(),
@@ -130,35 +129,6 @@ impl Lane {
                 socket.make_ready();
             }
         }
-    }
-}
-
-/// The rows that have something to do, by slot. Whoever makes a row ready
-/// wakes the actor; the actor takes the whole queue at once.
-#[derive(Default)]
-pub(crate) struct ReadyQueue {
-    slots: Mutex<Vec<u32>>,
-    actor: AtomicWaker,
-}
-
-impl ReadyQueue {
-    pub(super) fn push(&self, slot: u32) {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.push(slot);
-        let first = slots.len() == 1;
-        drop(slots);
-        // Whoever made the queue non-empty has woken the actor already.
-        if first {
-            self.actor.wake();
-        }
-    }
-
-    /// Moves the queue to the end of `batch`, and has `cx` woken for what
-    /// comes.
-    pub(super) fn take(&self, batch: &mut VecDeque<u32>, cx: &std::task::Context<'_>) {
-        self.actor.register(cx.waker());
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.extend(slots.drain(..));
     }
 }
 

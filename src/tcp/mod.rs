@@ -7,6 +7,7 @@ mod actor;
 mod connect;
 mod drain;
 mod events;
+mod inbox;
 mod lane;
 mod messages;
 mod pool;
@@ -29,7 +30,8 @@ pub use types::{
 
 pub(crate) use actor::{GetInfos, ListenersChanged, Offer, Op, Rows, Stop};
 pub(crate) use connect::Target;
-pub(crate) use lane::{Audience, Lane, ReadyQueue};
+pub(crate) use inbox::Inbox;
+pub(crate) use lane::{Audience, Lane};
 pub(crate) use table::Table;
 
 /// The received bytes of one socket that its listeners may hold before it is

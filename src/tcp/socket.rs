@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
-use super::actor::{Command, Op};
+use super::actor::Op;
 use super::connect::Target;
 use super::events::ReceiveInfo;
+use super::inbox::Call;
 use super::lane::Lane;
 use super::write::Outgoing;
 use super::{DnsQueryType, RESUME_BELOW, SendInfo, SocketInfo, SocketProperties};
@@ -21,9 +22,11 @@ use crate::ids::{AppId, ClientSocketId};
 ///
 /// It comes with `onAccept`, `onReceive` and `onReceiveError`, or from
 /// [`Tcp::socket`](crate::Tcp::socket). Cloning it is one reference count.
-/// Calls happen in the order in which they are made, from whichever handle or
-/// id, whether or not their [`Answer`] is awaited; what each one does is
-/// documented at the method of [`Tcp`](crate::Tcp) with its name. A handle
+/// Calls through handles happen in the order in which they are made, whether
+/// or not their [`Answer`] is awaited; so do calls by id among themselves, but
+/// those take the longer way, and one that was made before may be overtaken by
+/// a handle's: await its answer first. What each call does is documented at
+/// the method of [`Tcp`](crate::Tcp) with its name. A handle
 /// does not keep its socket open, and outlives it: every call answers
 /// [`Error::SocketNotFound`] after `close`.
 #[derive(Clone)]
@@ -136,12 +139,15 @@ impl ClientSocket {
     /// [`WINDOW`](super::WINDOW). The echo of `info` is
     /// `info.client().clone().forward(info)`.
     ///
+    /// It takes nothing from the write quota.
+    ///
     /// # Errors
-    /// As [`try_send`](Self::try_send).
+    /// [`Error::SocketNotFound`] or [`Error::Stopped`].
     pub fn forward(&self, info: ReceiveInfo) -> Result<(), Error> {
         let ReceiveInfo { data, credit, .. } = info;
-        let charge = self.charge(data.len())?;
-        self.enqueue(data, charge, Some(credit.handled()), Reply::nobody());
+        self.check()?;
+        // The credit bounds it: no quota is needed.
+        self.enqueue(data, 0, Some(credit), Reply::nobody());
         Ok(())
     }
 
@@ -184,27 +190,29 @@ impl ClientSocket {
 
     fn enqueue(&self, data: Bytes, charge: usize, credit: Option<Credit>, reply: Reply<SendInfo>) {
         let outgoing = Outgoing::new(self.clone(), data, charge, credit, reply);
-        self.0.lane.rows.do_send(outgoing);
+        self.0.lane.inbox.call(Call::Send(outgoing));
     }
 
     fn charge(&self, bytes: usize) -> Result<usize, Error> {
+        self.check()?;
+        self.0.lane.audience.charge(bytes)
+    }
+
+    fn check(&self) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }
-        if !self.0.lane.rows.connected() {
+        if !self.0.lane.inbox.is_open() {
             return Err(Error::Stopped);
         }
-        self.0.lane.audience.charge(bytes)
+        Ok(())
     }
 }
 
 /// What the row, its waker and its credits do with a socket.
 impl ClientSocket {
     pub(crate) fn do_send(&self, op: Op) {
-        self.0.lane.rows.do_send(Command {
-            socket: self.clone(),
-            op,
-        });
+        self.0.lane.inbox.call(Call::Op(self.clone(), op));
     }
 
     pub(super) fn lane(&self) -> &Arc<Lane> {
@@ -239,7 +247,7 @@ impl ClientSocket {
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
         if !self.0.queued.swap(true, SeqCst) {
-            self.0.lane.ready.push(self.slot());
+            self.0.lane.inbox.look_at(self.slot());
         }
     }
 
@@ -290,7 +298,7 @@ impl std::fmt::Debug for ClientSocket {
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
         if !this.queued.swap(true, SeqCst) {
-            this.lane.ready.push(this.slot.load(SeqCst));
+            this.lane.inbox.look_at(this.slot.load(SeqCst));
         }
     }
 }
@@ -320,10 +328,9 @@ impl Credit {
     }
 
     /// The event is handled; its bytes are not gone yet.
-    fn handled(mut self) -> Self {
+    pub(super) fn handled(&mut self) {
         let event = std::mem::take(&mut self.event);
         self.release(event);
-        self
     }
 
     fn account(&self) {

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
-use actix::Message;
 use bytes::{Buf, Bytes};
 
 use super::SendInfo;
@@ -17,10 +16,8 @@ use crate::os::Stream;
 /// with more, and the slices stand on the stack.
 const SLICES: usize = 32;
 
-/// One send on its way: the message to the rows actor, and the entry of its
-/// write queue. However it ends, its bytes leave the app's quota.
-#[derive(Message)]
-#[rtype(result = "()")]
+/// One send on its way: the call to the rows actor, and the entry of the
+/// connection's write queue. However it ends, its bytes leave the app's quota.
 pub(super) struct Outgoing {
     pub(super) socket: ClientSocket,
     /// What the OS has not taken yet.
@@ -29,7 +26,7 @@ pub(super) struct Outgoing {
     charge: usize,
     reply: Reply<SendInfo>,
     /// What `forward` holds back until the bytes have left.
-    _credit: Option<Credit>,
+    credit: Option<Credit>,
 }
 
 impl Outgoing {
@@ -46,7 +43,7 @@ impl Outgoing {
             data,
             charge,
             reply,
-            _credit: credit,
+            credit,
         }
     }
 
@@ -75,7 +72,9 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        self.socket.lane().audience.refund(self.charge);
+        if self.charge > 0 {
+            self.socket.lane().audience.refund(self.charge);
+        }
     }
 }
 
@@ -101,19 +100,23 @@ impl WriteQueue {
         stream: &mut dyn Stream,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
-        if !self.0.is_empty() {
-            self.0.push_back(outgoing);
+        let written = match self.0.is_empty() {
+            true => outgoing.write(stream, cx),
+            false => Poll::Pending,
+        };
+        if let Poll::Ready(Ok(())) = written {
+            outgoing.succeed();
             return Ok(());
         }
-        match outgoing.write(stream, cx) {
-            Poll::Ready(Ok(())) => outgoing.succeed(),
-            Poll::Ready(Err(error)) => {
-                self.0.push_back(outgoing);
-                return Err(error);
-            }
-            Poll::Pending => self.0.push_back(outgoing),
+        if let Some(credit) = &mut outgoing.credit {
+            // What is forwarded has been handled, though it still takes room.
+            credit.handled();
         }
-        Ok(())
+        self.0.push_back(outgoing);
+        match written {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Writes until nothing is left (`Ready`) or the OS takes no more

@@ -102,7 +102,7 @@ async fn sends_by_id_are_delivered_in_the_order_of_the_calls() {
 }
 
 #[actix_rt::test]
-async fn sends_by_id_and_by_handle_are_delivered_in_the_order_of_the_calls() {
+async fn a_send_by_handle_comes_after_one_by_id_that_was_answered() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let mut expected = Vec::new();
@@ -110,7 +110,10 @@ async fn sends_by_id_and_by_handle_are_delivered_in_the_order_of_the_calls() {
         let line = format!("line {i}\n");
         expected.extend_from_slice(line.as_bytes());
         match i % 2 {
-            0 => drop(world.app.tcp.send(client.id(), line)),
+            0 => assert_eq!(
+                world.app.tcp.send(client.id(), line.clone()).await,
+                sent(line.len())
+            ),
             _ => drop(client.send(line)),
         }
     }
