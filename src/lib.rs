@@ -1,16 +1,123 @@
-//! Chrome's `chrome.sockets.tcpServer` and `chrome.sockets.tcp` as actors.
+//! Chrome's `chrome.sockets.tcpServer` and `chrome.sockets.tcp` as an actor
+//! system on [`actix`]: TCP servers that pause, resume, survive faults and say
+//! what happened.
+//!
+//! # The tour
+//!
+//! A [`Registry`] actor owns the sockets. An [`App`] is a caller's view of it:
+//! one function per Chrome function, in the two namespaces
+//! [`App::tcp_server`] and [`App::tcp`]. Events go to any actor that handles
+//! them, as [`Recipient`](actix::Recipient)s of
+//! [`AcceptInfo`](tcp_server::AcceptInfo),
+//! [`AcceptErrorInfo`](tcp_server::AcceptErrorInfo),
+//! [`ReceiveInfo`](tcp::ReceiveInfo) and
+//! [`ReceiveErrorInfo`](tcp::ReceiveErrorInfo). This is an echo server, and a
+//! client that uses it:
+//!
+//! ```
+//! use actix::prelude::*;
+//! use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+//! use chrome_sockets::tcp_server::AcceptInfo;
+//! use chrome_sockets::{App, Registry, Shutdown};
+//!
+//! struct Echo;
+//!
+//! impl Actor for Echo {
+//!     type Context = Context<Self>;
+//! }
+//!
+//! impl Handler<AcceptInfo> for Echo {
+//!     type Result = ();
+//!
+//!     // A connection. It is paused until the app wants its data.
+//!     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+//!         info.client().set_paused(false);
+//!     }
+//! }
+//!
+//! impl Handler<ReceiveInfo> for Echo {
+//!     type Result = ();
+//!
+//!     // Data. Forwarding holds the sender back until the peer has it.
+//!     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+//!         let client = info.client().clone();
+//!         client.forward(info).expect("the client is open until its end is told");
+//!     }
+//! }
+//!
+//! impl Handler<ReceiveErrorInfo> for Echo {
+//!     type Result = ();
+//!
+//!     // The end of a connection. Every socket is closed after use.
+//!     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+//!         info.client().close();
+//!     }
+//! }
+//!
+//! # actix_rt::System::new().block_on(async {
+//! let registry = Registry::new().start();
+//! let app = App::new("echo", &registry);
+//! let echo = Echo.start();
+//! app.tcp_server.on_accept.add_listener(echo.clone().recipient());
+//! app.tcp.on_receive.add_listener(echo.clone().recipient());
+//! app.tcp.on_receive_error.add_listener(echo.recipient());
+//!
+//! let server = app.tcp_server.create(Default::default()).await?.socket_id;
+//! app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
+//! let address = app.tcp_server.get_info(server).await?.local_addr();
+//!
+//! # let reply = tokio::task::spawn_blocking(move || {
+//! use std::io::{Read, Write};
+//! let mut client = std::net::TcpStream::connect(address.expect("it listens"))?;
+//! client.write_all(b"hello")?;
+//! let mut reply = [0; 5];
+//! client.read_exact(&mut reply)?;
+//! # std::io::Result::Ok(reply)
+//! # }).await.expect("joined").expect("echoed");
+//! assert_eq!(&reply, b"hello");
+//!
+//! registry.send(Shutdown).await.expect("it runs")?;
+//! # Ok::<_, chrome_sockets::Error>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # What to know
+//!
+//! - **Calls are sent when they are made**, in that order. An [`Answer`] may be
+//!   awaited or dropped.
+//! - **Nothing in memory grows with a slow listener or a fast peer.** Events
+//!   carry a credit; when listeners hold a [`WINDOW`](tcp::WINDOW) of a socket,
+//!   it is not read, and TCP slows its peer. Connections that nobody can hear
+//!   of stay in the kernel's backlog.
+//! - **A pause can be trusted**: after the answer to `setPaused(true)` no
+//!   handler is called for that socket.
+//! - **An accept error pauses the socket and says so**, as Chrome does. The app
+//!   decides when to resume.
+//! - **An event whose listener died unread is raised again** for the next
+//!   listener of `onAccept`: no accepted connection is lost.
+//! - Errors are Chromium's: [`NetError`] has its numbers and names, [`Error`]
+//!   its texts.
+//!
+//! The `testing` feature adds a network whose every answer the test writes.
+//! `ARCHITECTURE.md` in the repository tells how it works inside.
+
+mod ids;
+mod net_error;
+
+mod error;
 
 mod answer;
-mod app;
-mod error;
-mod events;
-mod ids;
 mod name;
-mod net_error;
+
 pub mod os;
-mod registry;
+
+mod events;
 pub mod tcp;
 pub mod tcp_server;
+
+mod registry;
+
+mod app;
 
 /// A network whose every answer the test writes.
 #[cfg(feature = "testing")]
