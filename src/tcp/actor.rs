@@ -110,21 +110,20 @@ impl Rows {
         })
     }
 
-    /// Carries out every call that has come, in order.
-    fn answer_calls(&mut self) {
-        let mut calls = std::mem::take(&mut self.calls);
-        self.inbox.calls(&mut calls);
-        if !calls.is_empty() {
-            freely(|| {
-                for call in calls.drain(..) {
-                    match call {
-                        Call::Send(outgoing) => self.send(outgoing),
-                        Call::Op(socket, op) => self.carry_out(socket, op),
-                    }
-                }
-            });
+    /// Carries out calls, in order.
+    fn answer(&mut self, calls: &mut VecDeque<Call>) {
+        for call in calls.drain(..) {
+            match call {
+                Call::Send(outgoing) => self.send(outgoing),
+                Call::Op(socket, op) => self.carry_out(socket, op),
+            }
         }
-        self.calls = calls;
+    }
+
+    /// Carries out every call that has come, for what is to see it.
+    fn catch_up(&mut self) {
+        let mut calls = self.inbox.take_calls();
+        freely(|| self.answer(&mut calls));
     }
 
     fn send(&mut self, outgoing: Outgoing) {
@@ -388,10 +387,11 @@ impl ActorFuture<Rows> for Turn {
         _: &mut Context<Rows>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        rows.inbox.rows(&mut rows.batch, cx);
-        rows.answer_calls();
-        let mut heard = Heard::default();
+        let mut calls = std::mem::take(&mut rows.calls);
+        rows.inbox.take(&mut calls, &mut rows.batch, cx);
         freely(|| {
+            rows.answer(&mut calls);
+            let mut heard = Heard::default();
             for _ in 0..ROWS_A_TURN {
                 let Some(slot) = rows.batch.pop_front() else {
                     return;
@@ -399,6 +399,7 @@ impl ActorFuture<Rows> for Turn {
                 rows.look_at(slot, &mut heard);
             }
         });
+        rows.calls = calls;
         if !rows.batch.is_empty() {
             cx.waker().wake_by_ref();
         }
@@ -433,7 +434,7 @@ impl Handler<GetInfos> for Rows {
 
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
         // What was called before shows.
-        self.answer_calls();
+        self.catch_up();
         let rows = self.entries.iter().filter_map(|(_, entry)| match entry {
             Entry::Socket(row) if *row.socket.app() == app => Some(row.info()),
             _ => None,
@@ -460,7 +461,7 @@ impl Handler<Stop> for Rows {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        self.answer_calls();
+        self.catch_up();
         for entry in self.entries.drain() {
             if let Entry::Socket(mut row) = entry {
                 row.disconnect();

@@ -79,19 +79,27 @@ impl Inbox {
         !self.lock().closed
     }
 
-    /// Moves the rows to the end of `slots`, and has `cx` woken for what comes.
-    /// The calls are taken by [`calls`](Self::calls).
-    pub(super) fn rows(&self, slots: &mut VecDeque<u32>, cx: &Context<'_>) {
+    /// Exchanges the calls for `calls`, which is empty, moves the rows to the
+    /// end of `slots`, and has `cx` woken for what comes. Both at once: what
+    /// is left in the queue has woken nobody but this turn.
+    pub(super) fn take(
+        &self,
+        calls: &mut VecDeque<Call>,
+        slots: &mut VecDeque<u32>,
+        cx: &Context<'_>,
+    ) {
         self.actor.register(cx.waker());
-        slots.extend(self.lock().slots.drain(..));
+        if calls.capacity() > KEPT {
+            *calls = VecDeque::new();
+        }
+        let mut waiting = self.lock();
+        std::mem::swap(&mut waiting.calls, calls);
+        slots.extend(waiting.slots.drain(..));
     }
 
-    /// Exchanges the calls for `empty`.
-    pub(super) fn calls(&self, empty: &mut VecDeque<Call>) {
-        if empty.capacity() > KEPT {
-            *empty = VecDeque::new();
-        }
-        std::mem::swap(&mut self.lock().calls, empty);
+    /// The calls alone; the rows are taken by the turn that follows.
+    pub(super) fn take_calls(&self) -> VecDeque<Call> {
+        std::mem::take(&mut self.lock().calls)
     }
 
     /// The actor's end: nothing is taken in any more.
@@ -106,5 +114,75 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use futures::task::{ArcWake, waker};
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl ArcWake for Wakes {
+        fn wake_by_ref(this: &Arc<Self>) {
+            this.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    #[test]
+    fn only_what_finds_the_inbox_empty_wakes_the_actor() {
+        let wakes = Arc::new(Wakes::default());
+        let waker = waker(wakes.clone());
+        let cx = Context::from_waker(&waker);
+        let inbox = Inbox::default();
+        let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
+        inbox.take(&mut calls, &mut slots, &cx);
+        inbox.look_at(1);
+        inbox.look_at(2);
+        assert_eq!(wakes.0.load(SeqCst), 1);
+        inbox.take(&mut calls, &mut slots, &cx);
+        assert_eq!(slots, [1, 2]);
+        inbox.look_at(3);
+        assert_eq!(wakes.0.load(SeqCst), 2, "it was empty again");
+        inbox.close();
+        inbox.look_at(4);
+        inbox.take(&mut calls, &mut slots, &cx);
+        assert_eq!(slots, [1, 2, 3], "nothing comes after the end");
+        assert!(!inbox.is_open());
+    }
+
+    #[test]
+    fn no_row_is_forgotten_while_others_push() {
+        const EACH: u32 = 20_000;
+        let wakes = Arc::new(Wakes::default());
+        let waker = waker(wakes.clone());
+        let cx = Context::from_waker(&waker);
+        let inbox = Arc::new(Inbox::default());
+        let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
+        inbox.take(&mut calls, &mut slots, &cx);
+        let pushers: Vec<_> = (0..4)
+            .map(|_| {
+                let inbox = inbox.clone();
+                std::thread::spawn(move || (0..EACH).for_each(|slot| inbox.look_at(slot)))
+            })
+            .collect();
+        let mut woken = 0;
+        while slots.len() < 4 * EACH as usize {
+            // As the actor: only a wake makes it look.
+            while wakes.0.load(SeqCst) == woken {
+                std::thread::yield_now();
+            }
+            woken = wakes.0.load(SeqCst);
+            inbox.take(&mut calls, &mut slots, &cx);
+        }
+        for pusher in pushers {
+            pusher.join().expect("it pushes");
+        }
     }
 }
