@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::signal::unix::{SignalKind, signal};
 use chrome_sockets::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, Registry, Shutdown};
@@ -91,6 +92,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         None => SocketAddr::from(([127, 0, 0, 1], 7007)),
     };
 
+    // From now on Ctrl-C ends the program in order.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let registry = Registry::new().start();
     let app = App::new("echo", &registry);
     let rest = FIRST_REST;
@@ -121,7 +124,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bound = app.tcp_server.get_info(server).await?.local_addr();
     println!("listening on {}", bound.unwrap_or(address));
 
-    actix_rt::signal::ctrl_c().await?;
+    interrupt.recv().await;
     log::info!("closing everything");
     registry.send(Shutdown).await??;
     Ok(())

@@ -11,6 +11,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 
 use actix::prelude::*;
+use actix_rt::signal::unix::{SignalKind, signal};
 use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId, Registry, ServerSocketId, Shutdown};
@@ -97,6 +98,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(2), |limit| limit.parse())
         .map_err(|_| "LIMIT is how many clients are served at once")?;
 
+    // From now on Ctrl-C ends the program in order.
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let registry = Registry::new().start();
     let app = App::new("door", &registry);
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
@@ -125,7 +128,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("listening on {bound}");
     }
 
-    actix_rt::signal::ctrl_c().await?;
+    interrupt.recv().await;
     registry.send(Shutdown).await??;
     Ok(())
 }

@@ -5,7 +5,8 @@
 //! carries (see [`tcp::ReceiveInfo`](crate::tcp::ReceiveInfo) and
 //! [`tcp_server::AcceptInfo`](crate::tcp_server::AcceptInfo)).
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use actix::{Message, Recipient};
 
@@ -50,39 +51,55 @@ pub struct HasListener<E: Event> {
 }
 
 /// The listeners of one event of one app, shared by everything that raises it.
-pub(crate) struct Listeners<E: Event>(RwLock<Vec<Arc<Recipient<E>>>>);
+pub(crate) struct Listeners<E: Event> {
+    list: RwLock<Vec<Arc<Recipient<E>>>>,
+    /// How many have been found dead.
+    deaths: AtomicU64,
+}
 
 impl<E: Event> Default for Listeners<E> {
     fn default() -> Self {
-        Listeners(RwLock::default())
+        Listeners {
+            list: RwLock::default(),
+            deaths: AtomicU64::new(0),
+        }
     }
 }
 
 impl<E: Event> Listeners<E> {
     pub(crate) fn add(&self, recipient: Recipient<E>) {
-        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|known| known.connected());
+        let mut list = self.living();
         if !list.iter().any(|known| **known == recipient) {
             list.push(Arc::new(recipient));
         }
     }
 
     pub(crate) fn remove(&self, recipient: &Recipient<E>) {
-        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        list.retain(|known| known.connected() && **known != *recipient);
+        self.living().retain(|known| **known != *recipient);
     }
 
     pub(crate) fn has(&self, recipient: Option<&Recipient<E>>) -> bool {
-        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        list.iter()
+        self.read()
+            .iter()
             .any(|known| known.connected() && recipient.is_none_or(|wanted| **known == *wanted))
+    }
+
+    /// Whether anybody listens, and how many listeners have died so far.
+    pub(crate) fn census(&self) -> (bool, u64) {
+        let list = self.read();
+        let mut anybody = !list.is_empty();
+        if !list.iter().all(|known| known.connected()) {
+            drop(list);
+            anybody = !self.living().is_empty();
+        }
+        (anybody, self.deaths.load(SeqCst))
     }
 
     /// Sends each live listener the copy that `copy` makes for it, in the
     /// order in which they were added, and says how many there were. `copy`
     /// is also told whether another may follow.
     pub(crate) fn dispatch(&self, mut copy: impl FnMut(&Arc<Recipient<E>>, bool) -> E) -> usize {
-        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let list = self.read();
         let mut sent = 0;
         for (i, listener) in list.iter().enumerate() {
             if listener.connected() {
@@ -93,9 +110,21 @@ impl<E: Event> Listeners<E> {
         let dead = list.len() - sent;
         drop(list);
         if dead > 0 {
-            let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            list.retain(|known| known.connected());
+            drop(self.living());
         }
         sent
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Vec<Arc<Recipient<E>>>> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list, to be changed, after the dead are forgotten.
+    fn living(&self) -> RwLockWriteGuard<'_, Vec<Arc<Recipient<E>>>> {
+        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let before = list.len();
+        list.retain(|known| known.connected());
+        self.deaths.fetch_add((before - list.len()) as u64, SeqCst);
+        list
     }
 }

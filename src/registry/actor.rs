@@ -136,8 +136,11 @@ impl Actor for Registry {
 }
 
 impl Handler<Shutdown> for Registry {
-    type Result = ResponseActFuture<Self, Result<(), Error>>;
+    type Result = AtomicResponse<Self, Result<(), Error>>;
 
+    /// Nothing else is taken in meanwhile, and what has come is dropped then:
+    /// its answer is [`Error::Stopped`]. The sockets do not wait for anybody,
+    /// so this does not wait long.
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
         let (servers, rows) = self.forget_all();
         let closed = async move {
@@ -147,9 +150,9 @@ impl Handler<Shutdown> for Registry {
                 let _ = rows.send(tcp::Stop).await;
             }
         };
-        Box::pin(closed.into_actor(self).map(|(), _, ctx| {
+        AtomicResponse::new(Box::pin(closed.into_actor(self).map(|(), _, ctx| {
             ctx.stop();
             Ok(())
-        }))
+        })))
     }
 }

@@ -57,6 +57,10 @@ pub(crate) struct ServerSocket {
     on_their_way: Arc<OnTheirWay>,
     /// Accepted, and heard of by nobody.
     undelivered: VecDeque<Arc<Offered>>,
+    /// How many listeners had died when it was last looked.
+    deaths: u64,
+    /// Whether what a dead listener leaves behind is still coming back.
+    recovering: bool,
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
     pausing: Vec<(Instant, Reply<()>)>,
@@ -88,6 +92,8 @@ impl ServerSocket {
             table,
             on_their_way: Arc::default(),
             undelivered: VecDeque::new(),
+            deaths: 0,
+            recovering: false,
             pausing: Vec::new(),
         };
         socket.update(properties)?;
@@ -177,10 +183,25 @@ impl ServerSocket {
     }
 
     /// Whether one more `onAccept` may be raised.
-    fn may_raise(&self) -> bool {
-        !self.paused
-            && self.on_their_way.count() < UNHANDLED_ACCEPTS
-            && self.audience.on_accept.has(None)
+    fn may_raise(&mut self) -> bool {
+        if self.paused || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
+            return false;
+        }
+        let (anybody, deaths) = self.audience.on_accept.census();
+        if self.deaths != deaths {
+            // Its mailbox is emptied on its own thread: later clients wait
+            // until all of it has come back.
+            self.deaths = deaths;
+            self.recovering = true;
+        }
+        if self.recovering && self.on_their_way.count() == 0 {
+            self.recovering = false;
+            self.undelivered.extend(self.on_their_way.take_returned());
+            self.undelivered
+                .make_contiguous()
+                .sort_by_key(|offered| offered.client.id());
+        }
+        anybody && !self.recovering
     }
 
     /// Accepts and raises what may be raised.
@@ -266,12 +287,13 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         socket.on_their_way.wake(cx, false);
         socket.turn(cx);
         let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
-        if full || !socket.pausing.is_empty() {
+        let held_up = full || socket.recovering;
+        if held_up || !socket.pausing.is_empty() {
             socket.on_their_way.wake(cx, true);
             if socket.on_their_way.count() == 0 {
                 socket.answer_pausing(|_| true, Ok(()));
             }
-            if full && socket.may_raise() {
+            if held_up && socket.may_raise() {
                 cx.waker().wake_by_ref();
             }
         }

@@ -3,6 +3,7 @@
     clippy::disallowed_types,
     reason = "the peers of a test are ordinary sockets"
 )]
+#![expect(clippy::panic, reason = "that is how a test's helper fails")]
 
 mod chrome_traces;
 mod examples;

@@ -1,0 +1,153 @@
+//! `echo_server` when many come at once, and not all of them mean well.
+
+use std::io::{ErrorKind, Write};
+use std::process::Command;
+use std::sync::{Barrier, RwLock};
+use std::thread;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::process::{Example, Program, binary};
+use super::{MIB, block, dial, echo_line, expect};
+use crate::support::within;
+
+#[test]
+fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
+    const CLIENTS: usize = 60;
+    let mut server = Example::listening(Program::start(
+        Command::new("sh")
+            .args(["-c", r#"ulimit -n 40; exec "$0" "$@""#])
+            .arg(binary("echo_server"))
+            .arg("127.0.0.1:0"),
+    ));
+    let address = server.address;
+    let together = Barrier::new(CLIENTS);
+    let door = RwLock::new(());
+    thread::scope(|scope| {
+        // Nobody leaves before the server is out of descriptors for certain.
+        let closed = door.write().expect("nobody else has it");
+        for i in 0..CLIENTS {
+            let (together, door) = (&together, &door);
+            scope.spawn(move || {
+                together.wait();
+                let client = dial(address);
+                echo_line(&client, &format!("client {i}"));
+                drop(door.read());
+                client.set_nonblocking(true).expect("a mode");
+                let more = client.peek(&mut [0; 1]).map_err(|error| error.kind());
+                assert_eq!(
+                    more,
+                    Err(ErrorKind::WouldBlock),
+                    "client {i} must be left alone after its echo"
+                );
+            });
+        }
+        let line = server.program.stderr.line("cannot accept");
+        assert!(line.contains("INSUFFICIENT_RESOURCES"), "{line}");
+        drop(closed);
+    });
+    echo_line(&dial(address), "proof of life");
+    server.ends_well();
+}
+
+#[actix_rt::test]
+async fn two_hundred_resets_amid_garbage_do_not_keep_an_honest_client_waiting() {
+    const RESETS: usize = 200;
+    let server = Example::echo();
+    let mut honest = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+
+    let address = server.address;
+    let hostile = (0..RESETS).map(|i| {
+        actix_rt::spawn(async move {
+            let mut client = TcpStream::connect(address).await.expect("it listens");
+            // The lengths differ, so that the resets find the server reading,
+            // writing, or in possession of all.
+            let garbage = &block()[i..][..1 + i * 1000];
+            let read = i % 2 == 0;
+            if read {
+                client.write_all(garbage).await.expect("it reads");
+                client.read_exact(&mut [0; 1]).await.expect("an echo");
+            } else {
+                // As much as is taken at once, and then it is over.
+                let _ = client.try_write(garbage);
+            }
+            client.set_zero_linger().expect("an option");
+        })
+    });
+    let mut hostile: Vec<_> = hostile.collect();
+    // One honest round for each few resets, while the others go on.
+    for round in 0.. {
+        let line = format!("honest round {round}\n");
+        let mut echo = vec![0; line.len()];
+        within("an honest client's echo", async {
+            honest.write_all(line.as_bytes()).await?;
+            honest.read_exact(&mut echo).await
+        })
+        .await
+        .expect("an honest client is served throughout");
+        assert_eq!(String::from_utf8_lossy(&echo), line);
+        let Some(reset) = hostile.pop() else { break };
+        within("a hostile client's end", reset)
+            .await
+            .expect("it is not refused");
+    }
+    echo_line(&dial(address), "proof of life");
+    server.ends_well();
+}
+
+#[test]
+fn clients_that_reset_while_they_send_without_end_do_no_harm() {
+    let server = Example::echo();
+    let honest = dial(server.address);
+    for i in 0..10 {
+        let deaf = dial(server.address);
+        deaf.set_nonblocking(true).expect("a mode");
+        // Nothing is read, so in the end nothing is taken.
+        while (&deaf).write(&block()[..64 * 1024]).is_ok() {}
+        echo_line(&honest, &format!("beside deaf client {i}"));
+        // What it has not read makes the end of it a reset.
+        drop(deaf);
+        echo_line(&honest, &format!("after deaf client {i}"));
+    }
+    super::echo_all(&honest, MIB);
+    server.ends_well();
+}
+
+#[test]
+fn five_hundred_clients_that_never_send_do_not_keep_an_honest_one_waiting() {
+    raise_descriptor_limit();
+    let server = Example::echo();
+    let honest = dial(server.address);
+    let mut idle = Vec::new();
+    for i in 0..500 {
+        idle.push(dial(server.address));
+        if i % 50 == 0 {
+            echo_line(&honest, &format!("beside {i} idle ones"));
+        }
+    }
+    super::echo_all(&honest, MIB);
+    echo_line(&dial(server.address), "a new one");
+    // They were only silent, not forgotten.
+    for client in &idle {
+        (&*client).write_all(b"awake\n").expect("it is connected");
+    }
+    for (i, client) in idle.iter().enumerate() {
+        expect(client, b"awake\n", &format!("idle client {i}"));
+    }
+    server.ends_well();
+}
+
+/// As many descriptors as this process may have, which the server inherits:
+/// other tests run beside this one.
+fn raise_descriptor_limit() {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, limit).expect("up to the maximum");
+}

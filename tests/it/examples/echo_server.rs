@@ -1,0 +1,159 @@
+//! `echo_server`: how it starts, what it echoes, how it ends.
+
+use std::io::{Read, Write};
+use std::process::Command;
+use std::thread;
+
+use super::process::{Ended, Example, Program, binary};
+use super::{MIB, dial, echo_all, echo_line, expect_end};
+
+/// Runs it until it ends by itself.
+fn refused(args: &[&str]) -> Ended {
+    let ended = Program::start(Command::new(binary("echo_server")).args(args)).ended();
+    assert!(!ended.status.success(), "{args:?} must not report success");
+    assert!(
+        ended.stdout.is_empty(),
+        "{args:?}: nothing listens, so stdout must be empty"
+    );
+    ended
+}
+
+#[test]
+fn it_says_where_it_listens_and_echoes() {
+    let server = Example::echo();
+    assert_eq!(server.address.ip().to_string(), "127.0.0.1");
+    assert_ne!(server.address.port(), 0, "the OS chose a port");
+    let client = dial(server.address);
+    echo_line(&client, "hello");
+    echo_line(&client, "");
+    echo_line(&dial(server.address), "hello from another");
+    server.ends_well();
+}
+
+#[test]
+fn the_default_address_is_the_documented_one() {
+    let text = include_str!("../../../examples/echo_server.rs");
+    let docs: Vec<&str> = text.lines().filter(|l| l.starts_with("//!")).collect();
+    assert!(docs.join("\n").contains("`127.0.0.1:7007`"), "{docs:?}");
+
+    let mut program = Program::start(&mut Command::new(binary("echo_server")));
+    // Somebody else may have the port, which then shows in the message.
+    let line = if program.stdout.says_anything() {
+        program.stdout.line("listening on ")
+    } else {
+        program.stderr.line("cannot listen on ")
+    };
+    assert!(line.contains(" on 127.0.0.1:7007"), "{line}");
+}
+
+#[test]
+fn an_address_that_is_none_is_an_error_that_names_it() {
+    for address in [
+        "nonsense",
+        "127.0.0.1",
+        "127.0.0.1:70000",
+        "localhost:80",
+        "",
+    ] {
+        let stderr = refused(&[address]).stderr;
+        assert!(stderr.contains(address), "{address:?}: {stderr}");
+        assert!(stderr.contains("127.0.0.1:7007"), "an example: {stderr}");
+        assert!(!stderr.contains("panicked"), "{address:?}: {stderr}");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_an_error_that_names_it() {
+    let server = Example::echo();
+    let client = dial(server.address);
+    let address = server.address.to_string();
+
+    let stderr = refused(&[&address]).stderr;
+    assert!(stderr.contains(&address), "{stderr}");
+    assert!(stderr.contains("ADDRESS_IN_USE"), "{stderr}");
+    assert!(!stderr.contains("panicked"), "{stderr}");
+
+    echo_line(&client, "the first one is unharmed");
+    echo_line(&dial(server.address), "and takes new clients");
+}
+
+#[test]
+fn ctrl_c_as_soon_as_it_listens_ends_it_well() {
+    // Often, because what goes wrong here does so one time in some.
+    for _ in 0..20 {
+        Example::echo().ends_well();
+    }
+}
+
+#[test]
+fn ctrl_c_closes_every_client() {
+    let server = Example::echo();
+    let idle = dial(server.address);
+    let active = dial(server.address);
+    echo_line(&active, "before");
+    // A client that sends and does not read: both directions are full.
+    let deaf = dial(server.address);
+    deaf.set_nonblocking(true).expect("a mode");
+    while (&deaf).write(&[b'x'; 64 * 1024]).is_ok() {}
+
+    server.ends_well();
+    expect_end(&idle, "the idle client");
+    expect_end(&active, "the active client");
+    deaf.set_nonblocking(false).expect("a mode");
+    // What was under way may still come, but then the end, as EOF or reset.
+    let mut buffer = vec![0; MIB];
+    while let Ok(1..) = (&deaf).read(&mut buffer) {}
+    let end = (&deaf).read(&mut buffer).map_err(|error| error.kind());
+    assert!(
+        !matches!(end, Ok(1..) | Err(std::io::ErrorKind::WouldBlock)),
+        "the deaf client: {end:?}"
+    );
+}
+
+#[test]
+fn the_port_is_free_at_once_after_ctrl_c() {
+    // No client of another test has this address, nor can one get the port
+    // in between.
+    let mut server = Example::start("echo_server", &["127.0.0.7:0"]);
+    let address = server.address;
+    for round in 0..3 {
+        // The server closes first, so it is its port that TIME_WAIT holds.
+        let client = dial(address);
+        echo_line(&client, &format!("round {round}"));
+        server.ends_well();
+        server = Example::start("echo_server", &[&address.to_string()]);
+        assert_eq!(server.address, address);
+    }
+    echo_line(&dial(address), "the last one listens too");
+}
+
+#[test]
+fn all_of_64_mib_comes_back_and_then_the_end() {
+    let server = Example::echo();
+    echo_all(&dial(server.address), 64 * MIB);
+    echo_line(&dial(server.address), "and it goes on");
+    server.ends_well();
+}
+
+#[test]
+fn many_small_lines_come_back_one_by_one_and_in_a_row() {
+    let server = Example::echo();
+    let client = dial(server.address);
+    client.set_nodelay(true).expect("an option");
+    for i in 0..1000 {
+        echo_line(&client, &format!("line {i}"));
+    }
+
+    // Each in a write of its own, without waiting for any echo.
+    let lines: Vec<String> = (0..10_000).map(|i| format!("{i:07}\r\n")).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for line in &lines {
+                (&client).write_all(line.as_bytes()).expect("it reads on");
+            }
+        });
+        for line in &lines {
+            super::expect(&client, line.as_bytes(), line);
+        }
+    });
+}

@@ -1,0 +1,127 @@
+//! Programs that know nothing of this crate, as clients of `echo_server`.
+
+use std::io::{Write, stderr};
+use std::net::SocketAddr;
+use std::process::Command;
+
+use super::process::{Example, Program};
+use super::{MIB, block, dial, echo_line};
+
+/// Says that a test did not happen, past the test harness, which would hide
+/// it. In CI, where everything is installed, that is a failure.
+fn left_out(why: &str) {
+    let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
+    assert!(!ci, "{why}, but in CI nothing may be left out");
+    let _ = writeln!(stderr(), "left out: {why}");
+}
+
+/// Whether the program is there, and its own words about itself have this.
+fn has(program: &str, arg: &str, words: &str) -> bool {
+    let Some(help) = Program::try_start(Command::new(program).arg(arg)) else {
+        left_out(&format!("{program} is not installed"));
+        return false;
+    };
+    let help = help.ended();
+    let text = String::from_utf8_lossy(&help.stdout) + &*help.stderr;
+    let has = text.contains(words);
+    if !has {
+        left_out(&format!("this {program} has no {words}"));
+    }
+    has
+}
+
+fn proof_of_life(server: Example) {
+    echo_line(&dial(server.address), "proof of life");
+    server.ends_well();
+}
+
+const PYTHON_CLIENT: &str = r#"
+import random, socket, sys, threading
+
+LENGTH = 64 * 1024 * 1024
+# A prime length, so that no chunk of the stream is like another.
+BLOCK = random.Random(7).randbytes(1048573)
+
+def part(start, length):
+    at = start % len(BLOCK)
+    return (BLOCK[at:] + BLOCK)[:length] if length <= len(BLOCK) else None
+
+def send(client):
+    sent = 0
+    while sent < LENGTH:
+        chunk = part(sent, min(100000, LENGTH - sent))
+        client.sendall(chunk)
+        sent += len(chunk)
+    client.shutdown(socket.SHUT_WR)
+
+client = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20)
+threading.Thread(target=send, args=(client,), daemon=True).start()
+got = 0
+while chunk := client.recv(65536):
+    if chunk != part(got, len(chunk)):
+        sys.exit(f"wrong bytes between {got} and {got + len(chunk)}")
+    got += len(chunk)
+print(f"{got} bytes came back")
+"#;
+
+#[test]
+fn a_python_client_gets_all_of_64_mib_back() {
+    if !has("python3", "--version", "Python 3.") {
+        return;
+    }
+    let server = Example::echo();
+    let (host, port) = host_and_port(server.address);
+    let client = Program::start(Command::new("python3").args(["-c", PYTHON_CLIENT, &host, &port]));
+    let ended = client.ended();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    assert_eq!(said, format!("{} bytes came back\n", 64 * MIB));
+    proof_of_life(server);
+}
+
+#[test]
+fn nc_gets_back_the_8_mib_piped_into_it() {
+    if !has("nc", "-h", "-N") {
+        return;
+    }
+    let server = Example::echo();
+    let (host, port) = host_and_port(server.address);
+    let mut nc = Program::start(Command::new("nc").args(["-N", &host, &port]));
+    let data: &'static [u8] = block().repeat(8).leak();
+    nc.feed(&data[..8 * MIB]);
+    let ended = nc.ended();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert_eq!(ended.stdout.len(), 8 * MIB);
+    assert!(ended.stdout == data[..8 * MIB], "other bytes came back");
+    proof_of_life(server);
+}
+
+#[test]
+fn curl_telnet_gets_its_lines_back() {
+    if !has("curl", "--version", "telnet") {
+        return;
+    }
+    let server = Example::echo();
+    let url = format!("telnet://{}", server.address);
+    // -q: whatever the user's own settings are; -N: no buffer of its own.
+    let mut curl = Program::start(Command::new("curl").args(["-qsN", "--max-time", "20", &url]));
+    let lines: String = (0..10_000)
+        .map(|i| format!("line {i} of what was typed\n"))
+        .collect();
+    let lines: &'static str = lines.leak();
+    // It waits for its input before it looks at the connection, so the input
+    // has to end; curl itself ends when the server closes the connection.
+    curl.feed(lines.as_bytes());
+    assert!(
+        curl.stdout.bytes(lines.len()) == lines.as_bytes(),
+        "other lines came back"
+    );
+    proof_of_life(server);
+    let ended = curl.ended();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    assert!(ended.stdout == lines.as_bytes(), "more came than was sent");
+}
+
+fn host_and_port(address: SocketAddr) -> (String, String) {
+    (address.ip().to_string(), address.port().to_string())
+}

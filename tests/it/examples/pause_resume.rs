@@ -1,0 +1,92 @@
+//! `pause_resume`: LIMIT clients are served, the others wait their turn.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::process::Command;
+
+use super::process::{Example, Program, binary};
+use super::{dial, echo_line, expect};
+use crate::support::{LIMIT, QUIET};
+
+fn welcome(client: &TcpStream, number: usize) {
+    let words = format!("you are client {number}\n");
+    expect(client, words.as_bytes(), &words);
+}
+
+fn hears_nothing(client: &TcpStream) {
+    client.set_read_timeout(Some(QUIET)).expect("a limit");
+    let heard = client.peek(&mut [0; 1]).map_err(|error| error.kind());
+    assert!(
+        matches!(heard, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        "a client beyond the limit must wait, not {heard:?}"
+    );
+    client.set_read_timeout(Some(LIMIT)).expect("a limit");
+}
+
+#[test]
+fn the_third_client_waits_until_one_of_two_leaves() {
+    let mut door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
+    let first = dial(door.address);
+    welcome(&first, 1);
+    let second = dial(door.address);
+    welcome(&second, 2);
+    door.program.stdout.line("2 of 2 inside, paused");
+
+    let third = dial(door.address);
+    hears_nothing(&third);
+    echo_line(&first, "inside");
+    echo_line(&second, "inside too");
+    hears_nothing(&third);
+
+    drop(first);
+    welcome(&third, 3);
+    echo_line(&third, "let in");
+    echo_line(&second, "not disturbed");
+    door.ends_well();
+}
+
+#[test]
+fn all_who_wait_are_let_in_as_others_leave() {
+    const CLIENTS: usize = 20;
+    let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
+    let waiting: Vec<TcpStream> = (0..CLIENTS).map(|_| dial(door.address)).collect();
+    for (i, client) in waiting.into_iter().enumerate() {
+        welcome(&client, i + 1);
+        echo_line(&client, "my turn");
+    }
+    // All are gone, so the door is open again.
+    let last = dial(door.address);
+    welcome(&last, CLIENTS + 1);
+    door.ends_well();
+}
+
+#[test]
+fn ctrl_c_ends_it_well_with_clients_inside_and_outside() {
+    let door = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
+    let inside = dial(door.address);
+    welcome(&inside, 1);
+    let outside = dial(door.address);
+    hears_nothing(&outside);
+    door.ends_well();
+    super::expect_end(&inside, "the client inside");
+}
+
+#[test]
+fn ctrl_c_as_soon_as_it_listens_ends_it_well() {
+    for _ in 0..20 {
+        Example::start("pause_resume", &["127.0.0.1:0"]).ends_well();
+    }
+}
+
+#[test]
+fn arguments_that_are_wrong_are_errors_that_say_what_is_right() {
+    for (args, words) in [
+        (["nonsense", "2"], "ADDR is"),
+        (["127.0.0.1:0", "many"], "LIMIT is"),
+    ] {
+        let ended = Program::start(Command::new(binary("pause_resume")).args(args)).ended();
+        assert!(!ended.status.success(), "{args:?}");
+        assert!(ended.stderr.contains(words), "{args:?}: {}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+}

@@ -1,0 +1,238 @@
+//! A program as a child process: what it says is waited for with a limit, and
+//! it never outlives its test.
+
+use std::env::consts::EXE_SUFFIX;
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::LIMIT;
+
+/// How long a program may take from its start to its end.
+const WHOLE_RUN: Duration = Duration::from_secs(60);
+
+/// Where cargo has put the example.
+pub fn binary(example: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the test knows where it is");
+    let target = test.ancestors().nth(2).expect("target/PROFILE/deps/it");
+    let path = target
+        .join("examples")
+        .join(format!("{example}{EXE_SUFFIX}"));
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --examples`, or `cargo test` without a \
+         choice of targets, which does that",
+        path.display()
+    );
+    path
+}
+
+/// What a program writes into one pipe.
+pub struct Output {
+    name: &'static str,
+    chunks: Receiver<Vec<u8>>,
+    seen: Vec<u8>,
+}
+
+impl Output {
+    fn of(name: &'static str, pipe: Option<impl Read + Send + 'static>) -> Self {
+        let mut pipe = pipe.expect("it is piped");
+        let (sender, chunks) = channel();
+        thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            while let Ok(length @ 1..) = pipe.read(&mut buffer) {
+                // A test that is over reads no more; the pipe must be
+                // drained all the same, or the program might wait forever.
+                let _ = sender.send(buffer[..length].to_vec());
+            }
+        });
+        Output {
+            name,
+            chunks,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes in what comes next. `false`: nothing will, the pipe is closed.
+    fn more(&mut self, what: &str, until: Instant) -> bool {
+        let left = until.saturating_duration_since(Instant::now());
+        match self.chunks.recv_timeout(left) {
+            Ok(chunk) => self.seen.extend(chunk),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => panic!(
+                "{what} did not come in time; {} so far: {}",
+                self.name,
+                self.text()
+            ),
+        }
+        true
+    }
+
+    /// Everything up to now.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen).into_owned()
+    }
+
+    /// Waits for the first word, or the end. `false`: it ended without one.
+    pub fn says_anything(&mut self) -> bool {
+        !self.seen.is_empty() || self.more("any word", Instant::now() + LIMIT)
+    }
+
+    /// Waits for a whole line with these words in it.
+    pub fn line(&mut self, words: &str) -> String {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let text = self.text();
+            let mut whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+            if let Some(line) = whole.find(|line| line.contains(words)) {
+                return line.trim_end().to_owned();
+            }
+            if !self.more(&format!("a line with {words:?}"), until) {
+                panic!("{} ended without {words:?}: {text}", self.name);
+            }
+        }
+    }
+
+    /// Waits for this many bytes.
+    pub fn bytes(&mut self, length: usize) -> &[u8] {
+        let until = Instant::now() + LIMIT;
+        while self.seen.len() < length {
+            let what = format!("byte {length} after {}", self.seen.len());
+            if !self.more(&what, until) {
+                panic!("{} ended before {what}", self.name);
+            }
+        }
+        &self.seen
+    }
+
+    /// Waits for the end, which is that of the program, and is everything.
+    pub fn all(&mut self) -> &[u8] {
+        let until = Instant::now() + WHOLE_RUN;
+        while self.more("the end of the program", until) {}
+        &self.seen
+    }
+}
+
+/// A running program; dropping it kills it.
+pub struct Program {
+    child: Child,
+    pub stdout: Output,
+    pub stderr: Output,
+}
+
+/// How a program ended and what it had said.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Program {
+    /// `None`: this machine does not have it.
+    pub fn try_start(command: &mut Command) -> Option<Self> {
+        let command = command
+            // What the programs print is what they print by default.
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => panic!("{command:?} did not start: {error}"),
+        };
+        Some(Program {
+            stdout: Output::of("stdout", child.stdout.take()),
+            stderr: Output::of("stderr", child.stderr.take()),
+            child,
+        })
+    }
+
+    pub fn start(command: &mut Command) -> Self {
+        Self::try_start(command).unwrap_or_else(|| panic!("{command:?} is not installed"))
+    }
+
+    pub fn interrupt(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
+    }
+
+    pub fn stdin(&mut self) -> ChildStdin {
+        self.child.stdin.take().expect("it is piped")
+    }
+
+    /// Gives the program its whole input at once.
+    pub fn feed(&mut self, input: &'static [u8]) {
+        let mut stdin = self.stdin();
+        // It may read no further than it writes, so this cannot be waited for.
+        thread::spawn(move || {
+            let _ = stdin.write_all(input);
+        });
+    }
+
+    /// Waits for its end.
+    pub fn ended(mut self) -> Ended {
+        let stdout = self.stdout.all().to_vec();
+        self.stderr.all();
+        // Both pipes are closed, so it has ended or is about to.
+        let status = self.child.wait().expect("it is this process's child");
+        Ended {
+            status,
+            stdout,
+            stderr: self.stderr.text(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // After its end, both do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running example that listens.
+pub struct Example {
+    pub program: Program,
+    pub address: SocketAddr,
+}
+
+impl Example {
+    pub fn start(name: &str, args: &[&str]) -> Self {
+        Self::listening(Program::start(Command::new(binary(name)).args(args)))
+    }
+
+    /// `echo_server` on a port of the OS's choice.
+    pub fn echo() -> Self {
+        Self::start("echo_server", &["127.0.0.1:0"])
+    }
+
+    /// Waits for the line that says where.
+    pub fn listening(mut program: Program) -> Self {
+        let line = program.stdout.line("listening on ");
+        let address = line
+            .strip_prefix("listening on ")
+            .and_then(|address| address.parse().ok())
+            .unwrap_or_else(|| panic!("no address in {line:?}"));
+        Example { program, address }
+    }
+
+    /// Ctrl-C: it must end, say nothing bad, and report success.
+    pub fn ends_well(self) {
+        self.program.interrupt();
+        let ended = self.program.ended();
+        assert!(
+            ended.status.success(),
+            "after Ctrl-C: {}; stderr: {}",
+            ended.status,
+            ended.stderr
+        );
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+}
