@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::time::Instant;
@@ -26,6 +27,11 @@ use crate::tcp::{ClientSocket, Lane, Op, Table};
 
 /// How many connections are accepted before other actors have their turn.
 const ACCEPTS_A_TURN: usize = 64;
+
+/// How long a server socket waits for what a dead listener has left unhandled:
+/// its mailbox is emptied in far less. It cannot wait for good, because a
+/// listener that lives may keep an event for as long as it likes.
+const RECOVERY: Duration = Duration::from_millis(100);
 
 /// What one app's server sockets have in common.
 #[derive(Default)]
@@ -195,13 +201,18 @@ impl ServerSocket {
             self.recovering = true;
         }
         if self.recovering && self.on_their_way.count() == 0 {
-            self.recovering = false;
-            self.undelivered.extend(self.on_their_way.take_returned());
-            self.undelivered
-                .make_contiguous()
-                .sort_by_key(|offered| offered.client.id());
+            self.recover();
         }
         anybody && !self.recovering
+    }
+
+    /// Takes up what a dead listener has left, before anything later.
+    fn recover(&mut self) {
+        self.recovering = false;
+        self.undelivered.extend(self.on_their_way.take_returned());
+        self.undelivered
+            .make_contiguous()
+            .sort_by_key(|offered| offered.client.id());
     }
 
     /// Accepts and raises what may be raised.
@@ -281,11 +292,15 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
     fn poll(
         self: Pin<&mut Self>,
         socket: &mut ServerSocket,
-        _: &mut Context<ServerSocket>,
+        ctx: &mut Context<ServerSocket>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         socket.on_their_way.wake(cx, false);
+        let recovering = socket.recovering;
         socket.turn(cx);
+        if socket.recovering && !recovering {
+            ctx.run_later(RECOVERY, |socket, _| socket.recover());
+        }
         let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
         let held_up = full || socket.recovering;
         if held_up || !socket.pausing.is_empty() {

@@ -7,6 +7,7 @@ mod echo_server;
 mod foreign;
 mod pause_resume;
 mod process;
+mod small;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -615,14 +615,19 @@ async fn with_a_full_mailbox(
     scene: &mut Scene,
     arbiter: &Arbiter,
     clients: usize,
-) -> (Vec<Peer>, ClientSocket, std::sync::mpsc::Sender<()>) {
+) -> (
+    Vec<Peer>,
+    ClientSocket,
+    std::sync::mpsc::Sender<()>,
+    Addr<Dying>,
+) {
     let (handling, mut handled) = unbounded_channel();
     let (die, go_on) = std::sync::mpsc::channel();
     let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
     let on_accept = &scene.world.app.tcp_server.on_accept;
     on_accept.remove_listener(scene.world.listener.clone().recipient());
     on_accept
-        .add_listener(dying.recipient())
+        .add_listener(dying.clone().recipient())
         .await
         .expect("added");
     let peers: Vec<_> = (0..clients).map(|_| scene.dial()).collect();
@@ -630,14 +635,14 @@ async fn with_a_full_mailbox(
     let wait = clients - UNHANDLED_ACCEPTS;
     let full = || scene.network.waiting(scene.at) == wait;
     until("a full mailbox", full).await;
-    (peers, first.expect("it lives"), die)
+    (peers, first.expect("it lives"), die, dying)
 }
 
 #[actix_rt::test]
 async fn what_a_dead_listener_left_unhandled_is_raised_again_exactly_once_and_in_order() {
     let mut scene = Scene::new().await;
     let arbiter = Arbiter::new();
-    let (mut peers, first, die) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
+    let (mut peers, first, die, _) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
     die.send(()).expect("it waits");
     let on_accept = scene.world.app.tcp_server.on_accept.clone();
     // It is forgotten when its actor is dead.
@@ -660,19 +665,27 @@ async fn what_a_dead_listener_left_unhandled_is_raised_again_exactly_once_and_in
 }
 
 #[actix_rt::test]
-async fn what_a_dying_listener_leaves_comes_before_the_clients_that_came_later() {
-    // Its mailbox is emptied on another thread than the next one's is filled:
-    // many rounds, so that each has been faster.
+async fn what_a_dead_listener_left_unhandled_comes_before_the_clients_that_came_later() {
+    // Its mailbox is emptied on its own thread while the next listener's is
+    // filled on this one: many rounds, so that each has been faster.
     for _ in 0..50 {
         let mut scene = Scene::new().await;
         let arbiter = Arbiter::new();
-        let (peers, first, die) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
-        let on_accept = scene.world.app.tcp_server.on_accept.clone();
+        let (peers, first, die, dying) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
+        let server = scene.world.app.tcp_server.clone();
         let next = scene.world.listener.clone().recipient();
-        on_accept.add_listener(next).await.expect("added");
+        // What it handles as the last makes room: not for another, which both
+        // listeners would rightly hear of.
+        let pausing = server.set_paused(scene.server, true);
+        server.on_accept.add_listener(next).await.expect("added");
         die.send(()).expect("it waits");
+        until("its death", || !dying.connected()).await;
+        let resuming = server.set_paused(scene.server, false);
         for peer in &peers[1..] {
             accepts(&mut scene.world, peer).await;
+        }
+        for answer in [pausing, resuming] {
+            within("the answer", answer).await.expect("alive");
         }
         assert_talks(&mut scene.world, &first, &peers[0]).await;
         scene.assert_alive(vec![]).await;
@@ -706,5 +719,46 @@ async fn what_a_dead_listener_left_unhandled_is_not_raised_again_if_another_had_
         assert_talks(&mut scene.world, client, peer).await;
     }
     scene.assert_alive(vec![]).await;
+    arbiter.stop();
+}
+
+/// Keeps every event that it hears.
+struct Keeping(Vec<AcceptInfo>);
+
+impl Actor for Keeping {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Keeping {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.0.push(info);
+    }
+}
+
+#[actix_rt::test]
+async fn a_listener_that_keeps_its_events_does_not_stop_the_others_when_one_dies() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    let keeping = Keeping(Vec::new()).start();
+    let added = on_accept.add_listener(keeping.clone().recipient()).await;
+    added.expect("added");
+    let (handling, mut handled) = unbounded_channel();
+    let (die, go_on) = std::sync::mpsc::channel();
+    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
+    let added = on_accept.add_listener(dying.clone().recipient()).await;
+    added.expect("added");
+
+    // The kept events are fewer than a server socket may have on their way.
+    let first = scene.dial();
+    let client = accepts(&mut scene.world, &first).await;
+    within("its first event", handled.recv()).await;
+    die.send(()).expect("it waits");
+    until("its death", || !dying.connected()).await;
+    scene.assert_alive(vec![]).await;
+    assert_talks(&mut scene.world, &client, &first).await;
+    assert!(keeping.connected());
     arbiter.stop();
 }

@@ -40,7 +40,9 @@ const SOCKETS: [&str; 11] = [
 const LONGEST: usize = 490;
 
 struct Source {
-    /// Relative to the folder that was asked for.
+    /// One of `src`, `tests`, `examples`, `benches`.
+    folder: &'static str,
+    /// Relative to the folder.
     path: PathBuf,
     text: String,
 }
@@ -48,7 +50,8 @@ struct Source {
 impl Source {
     /// Whether all of it is a test.
     fn is_test(&self) -> bool {
-        self.path.ends_with("tests.rs")
+        let mut names = self.path.iter();
+        names.any(|name| name == "tests" || name == "tests.rs")
     }
 
     fn layer(&self) -> String {
@@ -76,17 +79,18 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 /// Every Rust file in a folder and those below.
-fn sources(folder: &str) -> Vec<Source> {
+fn sources(folder: &'static str) -> Vec<Source> {
     let top = root().join(folder);
-    let mut folders = vec![top.clone()];
+    let mut unread = vec![top.clone()];
     let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).expect("it is a folder") {
+    while let Some(path) = unread.pop() {
+        for entry in fs::read_dir(&path).expect("it is a folder") {
             let path = entry.expect("an entry").path();
             if path.is_dir() {
-                folders.push(path);
+                unread.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 found.push(Source {
+                    folder,
                     text: read(&path),
                     path: path.strip_prefix(&top).expect("it is below").to_owned(),
                 });
@@ -234,7 +238,8 @@ struct Broken(String);
 impl Broken {
     fn at(&mut self, source: &Source, code: &str, at: usize, what: &str) {
         let line = code[..at].matches('\n').count() + 1;
-        let _ = write!(self.0, "\n  {}:{line}: {what}", source.path.display());
+        let path = Path::new(source.folder).join(&source.path);
+        let _ = write!(self.0, "\n  {}:{line}: {what}", path.display());
     }
 
     fn words(&mut self, source: &Source, code: &str, words: &[&str]) {
@@ -396,7 +401,7 @@ fn every_file_can_be_read_as_a_whole() {
         for source in sources(folder) {
             let lines = source.text.lines().count();
             if lines > LONGEST {
-                broken.at(&source, "", 0, &format!("{lines} lines in {folder}"));
+                broken.at(&source, "", 0, &format!("{lines} lines"));
             }
         }
     }
@@ -432,7 +437,7 @@ fn the_readme_names_every_example() {
 #[test]
 fn every_dependency_is_used() {
     let manifest = read("Cargo.toml");
-    let code_of = |folders: &[&str]| -> String {
+    let code_of = |folders: &[&'static str]| -> String {
         let all = folders.iter().flat_map(|folder| sources(folder));
         all.map(|source| split(&source.text).code).collect()
     };

@@ -1,7 +1,7 @@
 //! `pause_resume`: LIMIT clients are served, the others wait their turn.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
 use super::process::{Example, Program, binary};
@@ -32,11 +32,20 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     welcome(&second, 2);
     door.program.stdout.line("2 of 2 inside, paused");
 
+    // What was printed is now carried out as well.
+    echo_line(&first, "inside");
+
     let third = dial(door.address);
     hears_nothing(&third);
-    echo_line(&first, "inside");
+    echo_line(&first, "still inside");
     echo_line(&second, "inside too");
     hears_nothing(&third);
+    let said = door.program.stdout.so_far();
+    let told = said.matches("2 of 2 inside").count();
+    assert_eq!(
+        told, 1,
+        "the third waits in the backlog, not accepted: {said}"
+    );
 
     drop(first);
     welcome(&third, 3);
@@ -46,15 +55,24 @@ fn the_third_client_waits_until_one_of_two_leaves() {
 }
 
 #[test]
-fn all_who_wait_are_let_in_as_others_leave() {
+fn however_many_come_at_once_two_are_inside_and_all_get_their_turn() {
     const CLIENTS: usize = 20;
     let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
-    let waiting: Vec<TcpStream> = (0..CLIENTS).map(|_| dial(door.address)).collect();
-    for (i, client) in waiting.into_iter().enumerate() {
-        welcome(&client, i + 1);
-        echo_line(&client, "my turn");
+    let waiting: Vec<TcpStream> = door
+        .program
+        .while_it_stands_still(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
+    for (i, client) in waiting.iter().enumerate() {
+        welcome(client, i + 1);
+        echo_line(client, "my turn");
+        for outside in waiting.iter().skip(i + 2) {
+            outside.set_nonblocking(true).expect("a mode");
+            let heard = outside.peek(&mut [0; 1]).map_err(|error| error.kind());
+            assert_eq!(heard, Err(ErrorKind::WouldBlock), "beside client {}", i + 1);
+            outside.set_nonblocking(false).expect("a mode");
+        }
+        client.shutdown(Shutdown::Both).expect("it is connected");
     }
-    // All are gone, so the door is open again.
+    // All have left, so the door is open again.
     let last = dial(door.address);
     welcome(&last, CLIENTS + 1);
     door.ends_well();

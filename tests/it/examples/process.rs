@@ -74,8 +74,14 @@ impl Output {
         true
     }
 
-    /// Everything up to now.
-    pub fn text(&self) -> String {
+    /// Everything that has come up to now.
+    pub fn so_far(&mut self) -> String {
+        self.seen.extend(self.chunks.try_iter().flatten());
+        self.text()
+    }
+
+    /// Everything that was waited for.
+    fn text(&self) -> String {
         String::from_utf8_lossy(&self.seen).into_owned()
     }
 
@@ -112,8 +118,8 @@ impl Output {
     }
 
     /// Waits for the end, which is that of the program, and is everything.
-    pub fn all(&mut self) -> &[u8] {
-        let until = Instant::now() + WHOLE_RUN;
+    fn all(&mut self, limit: Duration) -> &[u8] {
+        let until = Instant::now() + limit;
         while self.more("the end of the program", until) {}
         &self.seen
     }
@@ -158,8 +164,16 @@ impl Program {
         Self::try_start(command).unwrap_or_else(|| panic!("{command:?} is not installed"))
     }
 
-    pub fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// What happens meanwhile comes upon the program all at once.
+    pub fn while_it_stands_still<T>(&self, act: impl FnOnce() -> T) -> T {
+        self.signal(Signal::STOP);
+        let result = act();
+        self.signal(Signal::CONT);
+        result
     }
 
     pub fn stdin(&mut self) -> ChildStdin {
@@ -176,9 +190,13 @@ impl Program {
     }
 
     /// Waits for its end.
-    pub fn ended(mut self) -> Ended {
-        let stdout = self.stdout.all().to_vec();
-        self.stderr.all();
+    pub fn ended(self) -> Ended {
+        self.ended_within(WHOLE_RUN)
+    }
+
+    fn ended_within(mut self, limit: Duration) -> Ended {
+        let stdout = self.stdout.all(limit).to_vec();
+        self.stderr.all(limit);
         // Both pipes are closed, so it has ended or is about to.
         let status = self.child.wait().expect("it is this process's child");
         Ended {
@@ -225,8 +243,8 @@ impl Example {
 
     /// Ctrl-C: it must end, say nothing bad, and report success.
     pub fn ends_well(self) {
-        self.program.interrupt();
-        let ended = self.program.ended();
+        self.program.signal(Signal::INT);
+        let ended = self.program.ended_within(LIMIT);
         assert!(
             ended.status.success(),
             "after Ctrl-C: {}; stderr: {}",
