@@ -9,6 +9,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
@@ -84,7 +85,17 @@ impl Handler<ReceiveErrorInfo> for Door {
 }
 
 #[actix_rt::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     env_logger::init();
     let mut args = std::env::args().skip(1);
     let address: SocketAddr = args
@@ -123,7 +134,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             address.port().into(),
             None,
         )
-        .await?;
+        .await
+        .map_err(|error| format!("cannot listen on {address}: {error}"))?;
     if let Some(bound) = app.tcp_server.get_info(server).await?.local_addr() {
         println!("listening on {bound}");
     }

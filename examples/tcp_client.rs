@@ -5,6 +5,7 @@
 //! are given.
 
 use std::error::Error;
+use std::process::ExitCode;
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{DnsQueryType, ReceiveErrorInfo, ReceiveInfo};
@@ -50,7 +51,17 @@ impl Handler<ReceiveErrorInfo> for Printer {
 }
 
 #[actix_rt::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     env_logger::init();
     let mut args = std::env::args().skip(1);
     let host = args.next().unwrap_or("127.0.0.1".to_owned());
