@@ -1,0 +1,178 @@
+//! Listeners die with events in their mailbox.
+
+use super::*;
+
+/// Dies in the handler of its first event, once it is told to, with whatever
+/// its mailbox holds by then.
+struct Dying {
+    handling: UnboundedSender<ClientSocket>,
+    go_on: std::sync::mpsc::Receiver<()>,
+}
+
+impl Actor for Dying {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Dying {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, ctx: &mut Self::Context) {
+        let _ = self.handling.send(info.client().clone());
+        self.go_on.recv().expect("the test tells it");
+        ctx.stop();
+    }
+}
+
+/// Lets `clients` connect while the only listener is in its first event;
+/// returns them with the first one's socket and what makes the listener die.
+async fn with_a_full_mailbox(
+    scene: &mut Scene,
+    arbiter: &Arbiter,
+    clients: usize,
+) -> (
+    Vec<Peer>,
+    ClientSocket,
+    std::sync::mpsc::Sender<()>,
+    Addr<Dying>,
+) {
+    let (handling, mut handled) = unbounded_channel();
+    let (die, go_on) = std::sync::mpsc::channel();
+    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
+    let on_accept = &scene.world.app.tcp_server.on_accept;
+    on_accept.remove_listener(scene.world.listener.clone().recipient());
+    on_accept
+        .add_listener(dying.clone().recipient())
+        .await
+        .expect("added");
+    let peers: Vec<_> = (0..clients).map(|_| scene.dial()).collect();
+    let first = within("its first event", handled.recv()).await;
+    let wait = clients - UNHANDLED_ACCEPTS;
+    let full = || scene.network.waiting(scene.at) == wait;
+    until("a full mailbox", full).await;
+    (peers, first.expect("it lives"), die, dying)
+}
+
+#[actix_rt::test]
+async fn what_a_dead_listener_left_unhandled_is_raised_again_exactly_once_and_in_order() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let (mut peers, first, die, _) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
+    die.send(()).expect("it waits");
+    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    // It is forgotten when its actor is dead.
+    within("its death", async {
+        while on_accept.has_listeners().await.expect("alive") {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    scene.world.nothing().await;
+    let next = scene.world.listener.clone().recipient();
+    on_accept.add_listener(next).await.expect("added");
+
+    let during = peers.split_off(1);
+    scene.assert_alive(during).await;
+    assert_talks(&mut scene.world, &first, &peers[0]).await;
+    let sockets = scene.world.app.tcp.get_sockets().await.expect("alive");
+    assert_eq!(sockets.len(), 1 + 200 + 1, "each client has one socket");
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn what_a_dead_listener_left_unhandled_comes_before_the_clients_that_came_later() {
+    // Its mailbox is emptied on its own thread while the next listener's is
+    // filled on this one: many rounds, so that each has been faster.
+    for _ in 0..50 {
+        let mut scene = Scene::new().await;
+        let arbiter = Arbiter::new();
+        let (peers, first, die, dying) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
+        let server = scene.world.app.tcp_server.clone();
+        let next = scene.world.listener.clone().recipient();
+        // What it handles as the last makes room: not for another, which both
+        // listeners would rightly hear of.
+        let pausing = server.set_paused(scene.server, true);
+        server.on_accept.add_listener(next).await.expect("added");
+        die.send(()).expect("it waits");
+        until("its death", || !dying.connected()).await;
+        let resuming = server.set_paused(scene.server, false);
+        for peer in &peers[1..] {
+            accepts(&mut scene.world, peer).await;
+        }
+        for answer in [pausing, resuming] {
+            within("the answer", answer).await.expect("alive");
+        }
+        assert_talks(&mut scene.world, &first, &peers[0]).await;
+        scene.assert_alive(vec![]).await;
+        arbiter.stop();
+    }
+}
+
+#[actix_rt::test]
+async fn what_a_dead_listener_left_unhandled_is_not_raised_again_if_another_had_it() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let clients = UNHANDLED_ACCEPTS;
+    let (handling, mut handled) = unbounded_channel();
+    let (die, go_on) = std::sync::mpsc::channel();
+    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
+    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    let added = on_accept.add_listener(dying.clone().recipient()).await;
+    added.expect("added");
+
+    let peers: Vec<_> = (0..clients).map(|_| scene.dial()).collect();
+    within("its first event", handled.recv()).await;
+    let mut sockets = Vec::new();
+    for peer in &peers {
+        // The listener that lives hears at once, whatever the other does.
+        sockets.push(accepts(&mut scene.world, peer).await);
+    }
+    die.send(()).expect("it waits");
+    until("its death", || !dying.connected()).await;
+    scene.world.nothing().await;
+    for (client, peer) in sockets.iter().zip(&peers) {
+        assert_talks(&mut scene.world, client, peer).await;
+    }
+    scene.assert_alive(vec![]).await;
+    arbiter.stop();
+}
+
+/// Keeps every event that it hears.
+struct Keeping(Vec<AcceptInfo>);
+
+impl Actor for Keeping {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Keeping {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.0.push(info);
+    }
+}
+
+#[actix_rt::test]
+async fn a_listener_that_keeps_its_events_does_not_stop_the_others_when_one_dies() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    let keeping = Keeping(Vec::new()).start();
+    let added = on_accept.add_listener(keeping.clone().recipient()).await;
+    added.expect("added");
+    let (handling, mut handled) = unbounded_channel();
+    let (die, go_on) = std::sync::mpsc::channel();
+    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
+    let added = on_accept.add_listener(dying.clone().recipient()).await;
+    added.expect("added");
+
+    // The kept events are fewer than a server socket may have on their way.
+    let first = scene.dial();
+    let client = accepts(&mut scene.world, &first).await;
+    within("its first event", handled.recv()).await;
+    die.send(()).expect("it waits");
+    until("its death", || !dying.connected()).await;
+    scene.assert_alive(vec![]).await;
+    assert_talks(&mut scene.world, &client, &first).await;
+    assert!(keeping.connected());
+    arbiter.stop();
+}

@@ -1,0 +1,119 @@
+//! `listen` and `accept` fail.
+
+use super::*;
+
+#[actix_rt::test]
+async fn each_listen_error_has_its_code_and_the_socket_may_listen_then() {
+    let mut scene = Scene::new().await;
+    for (errno, expected) in [
+        (libc::EADDRINUSE, -147),
+        (libc::EADDRNOTAVAIL, -108),
+        (libc::EACCES, -10),
+        (libc::EPERM, -10),
+        (libc::EMFILE, -12),
+        (libc::ENFILE, -12),
+        (libc::ENOMEM, -13),
+        (libc::ENOBUFS, -176),
+        (libc::EINVAL, -4),
+        (libc::EAFNOSUPPORT, -109),
+        (libc::EOPNOTSUPP, -11),
+        (libc::ENOTSOCK, -2),
+    ] {
+        let server = scene.world.app.tcp_server.clone();
+        let id = server.create(Default::default()).await.expect("create");
+        let id = id.socket_id;
+        let before = server.get_info(id).await;
+        scene.network.listen_error(errno);
+        let refused = server.listen(id, "127.0.0.1", 0, None);
+        assert_eq!(code("listen", refused).await, expected, "errno {errno}");
+        assert_eq!(server.get_info(id).await, before, "errno {errno}");
+
+        // The next one finds the OS willing.
+        let during = scene.dial();
+        let listening = server.listen(id, "127.0.0.1", 0, None).await;
+        assert_eq!(listening, Ok(()), "after errno {errno}");
+        scene.assert_alive(vec![during]).await;
+        let info = server.get_info(id).await.expect("it exists");
+        let at = info.local_addr().expect("it listens");
+        let peer = scene.network.client(at).expect("it listens");
+        let client = accepts(&mut scene.world, &peer).await;
+        assert_talks(&mut scene.world, &client, &peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn each_accept_error_is_told_pauses_and_keeps_the_clients_in_line() {
+    let mut scene = Scene::new().await;
+    let server = scene.world.app.tcp_server.clone();
+    for (errno, expected) in [
+        (libc::EMFILE, -12),
+        (libc::ENFILE, -12),
+        (libc::ENOBUFS, -176),
+        (libc::ENOMEM, -13),
+        (libc::EPROTO, -2),
+        (libc::EPERM, -10),
+        (libc::ENETDOWN, -106),
+        (libc::EHOSTUNREACH, -109),
+    ] {
+        let faulty = scene.network.accept_error(scene.at, errno);
+        faulty.expect("it listens");
+        let during = vec![scene.dial(), scene.dial(), scene.dial()];
+        match scene.world.next().await {
+            Heard::AcceptError(from, error) => {
+                assert_eq!((from, error.code()), (scene.server, expected), "{errno}");
+            }
+            other => panic!("expected onAcceptError for errno {errno}, not {other:?}"),
+        }
+        let info = server.get_info(scene.server).await.expect("it exists");
+        assert!(info.paused, "after errno {errno}");
+        assert_eq!(info.local_addr(), Some(scene.at), "it goes on listening");
+        assert_eq!(scene.network.waiting(scene.at), 3, "they wait in line");
+
+        let resumed = server.set_paused(scene.server, false).await;
+        resumed.expect("resume");
+        // The next event is the first client's, so no error was told twice.
+        scene.assert_alive(during).await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_accept_error_in_the_middle_of_the_line_and_again_after_resuming_loses_nobody() {
+    let mut scene = Scene::new().await;
+    let server = scene.world.app.tcp_server.clone();
+    let pause = async |paused| server.set_paused(scene.server, paused).await;
+    pause(true).await.expect("pause");
+    let first = scene.dial();
+    for _ in 0..3 {
+        let faulty = scene.network.accept_error(scene.at, libc::EMFILE);
+        faulty.expect("it listens");
+    }
+    let during = vec![scene.dial(), scene.dial()];
+    pause(false).await.expect("resume");
+
+    let client = accepts(&mut scene.world, &first).await;
+    for _ in 0..3 {
+        match scene.world.next().await {
+            Heard::AcceptError(_, error) => assert_eq!(error.code(), -12),
+            other => panic!("expected onAcceptError, not {other:?}"),
+        }
+        assert_eq!(scene.network.waiting(scene.at), 2);
+        pause(false).await.expect("resume");
+    }
+    scene.assert_alive(during).await;
+    assert_talks(&mut scene.world, &client, &first).await;
+}
+
+#[actix_rt::test]
+async fn clients_that_gave_up_and_interrupted_accepts_are_no_errors() {
+    let mut scene = Scene::new().await;
+    for round in 0..1000 {
+        let errno = [libc::ECONNABORTED, libc::EINTR][usize::from(round % 10 == 0)];
+        let faulty = scene.network.accept_error(scene.at, errno);
+        faulty.expect("it listens");
+    }
+    let during = vec![scene.dial()];
+    // The next event is the client's.
+    scene.assert_alive(during).await;
+    let info = scene.world.app.tcp_server.get_info(scene.server).await;
+    assert!(!info.expect("it exists").paused);
+}

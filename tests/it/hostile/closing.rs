@@ -1,0 +1,112 @@
+//! Closing more than once, and calls after it.
+
+use super::*;
+
+#[actix_rt::test]
+async fn of_many_closes_at_once_one_closes_and_the_others_find_nothing() {
+    let mut scene = Scene::new().await;
+    let app = scene.world.app.clone();
+    for round in 0..20 {
+        let created = app.tcp_server.create(Default::default()).await;
+        let server = created.expect("create").socket_id;
+        let mut peer = dial(scene.at).await;
+        let client = scene.world.accepted().await;
+        let closes = (0..10).map(|i| match (i + round) % 3 {
+            0 => client.close(),
+            1 => client.clone().close(),
+            _ => app.tcp.close(client.id()),
+        });
+        let answers = within("the answers", join_all(closes)).await;
+        let closed = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(closed, 1, "{answers:?}");
+        assert!(
+            answers
+                .iter()
+                .all(|answer| answer.is_ok() || *answer == NOT_FOUND)
+        );
+        let mut nothing = [0];
+        let end = within("the end", peer.read(&mut nothing)).await;
+        assert_eq!(end.expect("closed in order"), 0);
+
+        let closes = (0..10).map(|_| app.tcp_server.close(server));
+        let answers = within("the answers", join_all(closes)).await;
+        assert_eq!(answers[0], Ok(()));
+        assert!(answers[1..].iter().all(|answer| *answer == NOT_FOUND));
+    }
+    scene.assert_alive().await;
+}
+
+#[actix_rt::test]
+async fn of_many_closes_from_many_threads_one_closes() {
+    let mut scene = Scene::new().await;
+    let app = scene.world.app.clone();
+    for _ in 0..50 {
+        let mut peer = dial(scene.at).await;
+        let client = scene.world.accepted().await;
+        let barrier = std::sync::Arc::new(std::sync::Barrier::new(4));
+        let threads: Vec<_> = (0..4)
+            .map(|i| {
+                let (app, client, barrier) = (app.clone(), client.clone(), barrier.clone());
+                std::thread::spawn(move || {
+                    barrier.wait();
+                    match i % 2 {
+                        0 => client.close(),
+                        _ => app.tcp.close(client.id()),
+                    }
+                })
+            })
+            .collect();
+        let closes = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("no panic"));
+        let answers = within("the answers", join_all(closes)).await;
+        let closed = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(closed, 1, "{answers:?}");
+        let end = within("the end", peer.read(&mut [0])).await;
+        assert_eq!(end.expect("closed in order"), 0);
+    }
+    scene.assert_alive().await;
+}
+
+/// Keeps what it receives, as a listener may.
+struct Keeper(UnboundedSender<ReceiveInfo>);
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceiveInfo> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let _ = self.0.send(info);
+    }
+}
+
+#[actix_rt::test]
+async fn calls_on_handles_after_close_say_that_the_socket_is_not_found() {
+    let mut scene = Scene::new().await;
+    let app = scene.world.app.clone();
+    let (sender, mut kept) = unbounded_channel();
+    let keeper = Keeper(sender).start();
+    let added = app.tcp.on_receive.add_listener(keeper.clone().recipient());
+    added.await.expect("added");
+    let mut peer = dial(scene.at).await;
+    let client = scene.world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    peer.write_all(b"early").await.expect("write");
+    assert_eq!(scene.world.received(client.id(), 5).await, b"early");
+    let info = within("the event", kept.recv()).await.expect("it lives");
+    let removed = app.tcp.on_receive.remove_listener(keeper.recipient());
+    removed.await.expect("removed");
+
+    app.tcp.close(client.id()).await.expect("close");
+    assert_eq!(scene.world.ended(client.id()).await.code(), -100);
+    for (function, answer) in handle_functions(&client).await {
+        assert_eq!(answer, NOT_FOUND, "{function}");
+    }
+    // What an event still holds is no way around it.
+    assert_eq!(info.client().forward(info.clone()), NOT_FOUND);
+    assert_eq!(client.forward(info), NOT_FOUND);
+    scene.assert_alive().await;
+}

@@ -1,0 +1,151 @@
+//! Listeners that panic.
+
+use super::*;
+
+/// Panics in its first handler, once its mailbox is as full as it gets.
+struct Panicking(std::sync::mpsc::Receiver<()>);
+
+impl Actor for Panicking {
+    type Context = Context<Self>;
+}
+
+impl Panicking {
+    fn fail(&self) {
+        self.0.recv().expect("the test tells it");
+        panic!("a listener that is not well");
+    }
+}
+
+impl Handler<AcceptInfo> for Panicking {
+    type Result = ();
+
+    fn handle(&mut self, _: AcceptInfo, _: &mut Self::Context) {
+        self.fail();
+    }
+}
+
+impl Handler<ReceiveInfo> for Panicking {
+    type Result = ();
+
+    fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
+        self.fail();
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Panicking {
+    type Result = ();
+
+    fn handle(&mut self, _: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.fail();
+    }
+}
+
+/// Starts it on an arbiter of its own; it panics when the sender is used.
+fn panicking(arbiter: &Arbiter) -> (Addr<Panicking>, std::sync::mpsc::Sender<()>) {
+    let (fail, told) = std::sync::mpsc::channel();
+    let actor = Panicking::start_in_arbiter(&arbiter.handle(), |_| Panicking(told));
+    (actor, fail)
+}
+
+#[actix_rt::test]
+async fn clients_of_a_listener_that_panics_are_raised_again_to_the_next_one() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let (listener, fail) = panicking(&arbiter);
+    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    let own = scene.world.listener.clone().recipient::<AcceptInfo>();
+    on_accept.remove_listener(own.clone());
+    on_accept
+        .add_listener(listener.clone().recipient())
+        .await
+        .expect("added");
+    let mut peers = Vec::new();
+    for _ in 0..20 {
+        peers.push(dial(scene.at).await);
+    }
+    // The first is in its handler, the others in its mailbox.
+    within("twenty clients", async {
+        while scene
+            .world
+            .app
+            .tcp
+            .get_sockets()
+            .await
+            .expect("alive")
+            .len()
+            < 21
+        {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    fail.send(()).expect("it waits");
+    until("its end", || !listener.connected()).await;
+    on_accept.add_listener(own).await.expect("added");
+    let (mut ids, mut clients) = (HashSet::new(), Vec::new());
+    for peer in &peers {
+        let client = scene.world.accepted().await;
+        let info = client.get_info().await.expect("it exists");
+        assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
+        assert!(ids.insert(client.id()), "raised twice");
+        clients.push(client);
+    }
+    for (client, peer) in clients.iter().zip(&mut peers) {
+        assert_talks(&mut scene.world, client, peer).await;
+    }
+    scene.assert_alive().await;
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn a_listener_that_panics_on_data_harms_neither_its_socket_nor_the_others() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let (listener, fail) = panicking(&arbiter);
+    let (on_receive, on_receive_error) = {
+        let tcp = &scene.world.app.tcp;
+        (tcp.on_receive.clone(), tcp.on_receive_error.clone())
+    };
+    let own = scene.world.listener.clone().recipient::<ReceiveInfo>();
+    on_receive.remove_listener(own.clone());
+    on_receive_error.add_listener(listener.clone().recipient());
+    on_receive
+        .add_listener(listener.clone().recipient())
+        .await
+        .expect("added");
+    let mut peer = dial(scene.at).await;
+    let client = scene.world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    // More than its window: what it was given dies with it, and no more.
+    let data: Vec<u8> = (0..20 * MIB)
+        .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
+        .collect();
+    let expected = data.clone();
+    let writing = actix_rt::spawn(async move {
+        peer.write_all(&data).await.expect("write");
+        peer
+    });
+    fail.send(()).expect("it waits");
+    until("its end", || !listener.connected()).await;
+    on_receive.add_listener(own).await.expect("added");
+
+    let mut received = Vec::new();
+    let lost = loop {
+        match scene.world.next().await {
+            Heard::Receive(id, bytes) if id == client.id() => received.extend_from_slice(&bytes),
+            other => panic!("expected onReceive, not {other:?}"),
+        }
+        let lost = expected.len() - received.len();
+        if expected[expected.len() - 1..] == received[received.len() - 1..]
+            && lost <= tcp::WINDOW + 65_536
+            && expected[lost..] == received
+        {
+            break lost;
+        }
+    };
+    assert!(lost > 0, "the one that panicked had had something");
+    let mut peer = within("the write", writing).await.expect("no panic");
+    assert_talks(&mut scene.world, &client, &mut peer).await;
+    scene.assert_alive().await;
+    arbiter.stop();
+}

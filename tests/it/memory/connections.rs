@@ -1,0 +1,323 @@
+//! Many connections, and peers that do not read.
+
+use super::*;
+
+/// Counts the clients; greets them, or echoes what they say.
+struct Greeter {
+    clients: Arc<AtomicUsize>,
+    greets: bool,
+}
+
+impl Actor for Greeter {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Greeter {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.clients.fetch_add(1, SeqCst);
+        info.client().set_paused(false);
+        if self.greets {
+            info.client().send(&b"!"[..]);
+        }
+    }
+}
+
+impl Handler<ReceiveInfo> for Greeter {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let client = info.client().clone();
+        client.forward(info).expect("its quota");
+    }
+}
+
+impl Greeter {
+    /// Starts it as the app's only listener.
+    async fn on(stage: &Stage, greets: bool) -> Arc<AtomicUsize> {
+        let clients = Arc::<AtomicUsize>::default();
+        let count = clients.clone();
+        let greeter = Greeter {
+            clients: count,
+            greets,
+        };
+        let greeter = greeter.start();
+        stage.hears_accept(greeter.clone()).await;
+        stage.hears_receive(greeter).await;
+        clients
+    }
+}
+
+/// How many connections wait, or are idle.
+const MANY: usize = 4_000;
+
+/// What an idle connection may cost.
+const IDLE: usize = 4 * KIB;
+
+/// Connects as many peers, from several threads.
+fn connect_many(at: SocketAddr, many: usize) -> Vec<TcpStream> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| (0..many / 8).map(|_| connect(at)).collect::<Vec<_>>()))
+            .collect();
+        let peers = threads.into_iter().map(|thread| thread.join());
+        peers.flat_map(|peers| peers.expect("connect")).collect()
+    })
+}
+
+#[test]
+fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_process() {
+    if part().is_some() {
+        return play(async {
+            let mut stage = Stage::set(Registry::new()).await;
+            let clients = Greeter::on(&stage, true).await;
+            stage.pause(true).await;
+            let before = resident();
+            stage.listen(4096).await;
+            stage.hear("all connected").await;
+            stage.pause(true).await;
+            let waiting = resident().saturating_sub(before);
+            assert_eq!(clients.load(SeqCst), 0, "it is paused");
+            assert_eq!(stage.app.tcp.get_sockets().await, Ok(vec![]));
+            assert!(waiting <= 8 * MIB, "grown by {}", kib(waiting));
+
+            stage.pause(false).await;
+            let all = || clients.load(SeqCst) == MANY;
+            let accepted = growth_until("all of them", before, all).await;
+            let most = 8 * MIB + MANY * IDLE;
+            assert!(accepted <= most, "grown by {}", kib(accepted));
+            stage
+                .done(&format!(
+                    "{} waiting, {} accepted",
+                    kib(waiting),
+                    kib(accepted)
+                ))
+                .await;
+        });
+    }
+    let mut measured = Measured::start(
+        "connections::four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_process",
+        "the paused server",
+    );
+    let mut peers = connect_many(measured.at, MANY);
+    measured.say("all connected");
+    for peer in &mut peers {
+        let mut greeting = [0];
+        peer.read_exact(&mut greeting).expect("each is accepted");
+        assert_eq!(&greeting, b"!");
+    }
+    measured.finish();
+}
+
+#[test]
+fn an_idle_connection_costs_at_most_four_kibibytes() {
+    const WARM: usize = 800;
+    if part().is_some() {
+        return play(async {
+            let mut stage = Stage::set(Registry::new()).await;
+            let clients = Greeter::on(&stage, false).await;
+            stage.listen(4096).await;
+            stage.hear("warm").await;
+            growth_until("the first", 0, || clients.load(SeqCst) == WARM).await;
+            stage.all_resumed(WARM).await;
+            let before = resident();
+            stage.say("go on");
+            stage.hear("all connected").await;
+            let all = || clients.load(SeqCst) == WARM + MANY;
+            growth_until("all of them", before, all).await;
+            stage.all_resumed(WARM + MANY).await;
+            let each = resident().saturating_sub(before) / MANY;
+            assert!(each <= IDLE, "{each} bytes each");
+            stage.say("idle");
+            stage.done(&format!("{each} bytes each")).await;
+        });
+    }
+    let mut measured = Measured::start(
+        "connections::an_idle_connection_costs_at_most_four_kibibytes",
+        "the server",
+    );
+    let mut peers = connect_many(measured.at, WARM);
+    measured.say("warm");
+    measured.hear("go on");
+    peers.extend(connect_many(measured.at, MANY));
+    measured.say("all connected");
+    measured.hear("idle");
+    // Each is a connection that works.
+    for peer in &mut peers {
+        peer.write_all(b"echo").expect("write");
+    }
+    for peer in &mut peers {
+        let mut echo = [0; 4];
+        peer.read_exact(&mut echo).expect("read");
+        assert_eq!(&echo, b"echo");
+    }
+    measured.finish();
+}
+
+#[test]
+fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
+    const WARM: usize = 4 * MIB;
+    const ALL: usize = 64 * MIB;
+    if part().is_some() {
+        return play(async {
+            let mut stage = Stage::set(Registry::new()).await;
+            Greeter::on(&stage, false).await;
+            stage.listen(16).await;
+            stage.hear("warm").await;
+            let before = resident();
+            stage.say("go on");
+            stage.hear("stalled").await;
+            let stalled = resident().saturating_sub(before);
+            assert!(stalled <= 8 * MIB, "grown by {}", kib(stalled));
+            stage.say("read");
+            stage.hear("all read").await;
+            let after = resident().saturating_sub(before);
+            assert!(after <= 8 * MIB, "grown by {} then", kib(after));
+            stage
+                .done(&format!("{} stalled, {} after", kib(stalled), kib(after)))
+                .await;
+        });
+    }
+    let mut measured = Measured::start(
+        "connections::the_echo_of_a_peer_that_never_reads_does_not_grow_the_process",
+        "the echo server",
+    );
+    let peer = connect(measured.at);
+    let read = |start: usize, length: usize| {
+        let mut echo = vec![0; 64 * KIB];
+        for at in (start..start + length).step_by(echo.len()) {
+            (&peer).read_exact(&mut echo).expect("the echo");
+            assert!(echo == pattern(at, echo.len()), "not the echo at {at}");
+        }
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| (&peer).write_all(&pattern(0, WARM)).expect("write"));
+        read(0, WARM);
+    });
+    measured.say("warm");
+    measured.hear("go on");
+    let all = pattern(WARM, ALL);
+    let mut written = 0;
+    // Nothing moves any more when nothing has for as long as this.
+    let stall = Some(Duration::from_millis(500));
+    peer.set_write_timeout(stall).expect("an option");
+    loop {
+        match (&peer).write(&all[written..]) {
+            Ok(count) => written += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error} after {written} bytes"),
+        }
+        assert!(written < ALL, "a peer that does not read is not slowed");
+    }
+    measured.say("stalled");
+    measured.hear("read");
+    peer.set_write_timeout(None).expect("an option");
+    thread::scope(|scope| {
+        scope.spawn(|| (&peer).write_all(&all[written..]).expect("write"));
+        read(WARM, ALL);
+    });
+    measured.say("all read");
+    measured.finish();
+}
+
+/// Passes the first client on.
+struct First(UnboundedSender<ClientSocket>);
+
+impl Actor for First {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for First {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        let _ = self.0.send(info.client().clone());
+    }
+}
+
+/// Plays the app that sends more than anybody reads.
+async fn floods() {
+    let mut stage = Stage::set(Registry::new().write_quota(MIB)).await;
+    let (sender, mut accepted) = unbounded_channel();
+    stage.hears_accept(First(sender).start()).await;
+    stage.listen(16).await;
+    let client = within("a client", accepted.recv()).await;
+    let client = client.expect("it lives");
+    let mut sent = 0;
+
+    // Until the kernel takes no more: a call that is answered means that the
+    // send before it was tried.
+    let before = resident();
+    loop {
+        let answer = client.send(pattern(sent, 64 * KIB));
+        sent += 64 * KIB;
+        client.get_info().await.expect("it is connected");
+        match answer.now_or_never() {
+            Some(taken) => assert!(taken.is_ok(), "{taken:?}"),
+            None => break,
+        }
+    }
+    // From here on everything waits, and the smallest sends are the most.
+    let exceeded = Err(Error::WriteQuotaExceeded);
+    let mut refused = 0;
+    while refused < 1000 {
+        match client.try_send(pattern(sent, 1)) {
+            Ok(()) => {
+                sent += 1;
+                refused = 0;
+            }
+            answer => {
+                assert_eq!(answer, exceeded);
+                refused += 1;
+                client.get_info().await.expect("it is connected");
+            }
+        }
+    }
+    let data = Bytes::from(vec![0; MIB]);
+    for length in [0, 1, KIB, MIB] {
+        for _ in 0..10_000 {
+            let answer = client.try_send(data.slice(..length));
+            assert_eq!(answer, exceeded, "{length} bytes");
+        }
+    }
+    for _ in 0..10_000 {
+        let by_id = stage.app.tcp.send(client.id(), &b"refused"[..]).await;
+        assert_eq!(by_id.map(drop), exceeded);
+    }
+    let flooded = resident().saturating_sub(before);
+    assert!(flooded <= 8 * MIB, "grown by {}", kib(flooded));
+
+    stage.say(&format!("sent {sent}"));
+    stage.hear("all read").await;
+    let later = within("a later send", client.send(&b"later"[..])).await;
+    assert_eq!(later.map(|sent| sent.bytes_sent), Ok(5));
+    let after = resident().saturating_sub(before);
+    assert!(after <= 8 * MIB, "grown by {} then", kib(after));
+    stage
+        .done(&format!("{} flooded, {} after", kib(flooded), kib(after)))
+        .await;
+}
+
+#[test]
+fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
+    if part().is_some() {
+        return play(floods());
+    }
+    let mut measured = Measured::start(
+        "connections::a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota",
+        "the sender",
+    );
+    let mut peer = connect(measured.at);
+    let sent: usize = measured.hear("sent ").parse().expect("a number");
+    assert!(sent > MIB, "the quota and what the kernel has");
+    // All that was not refused, and nothing else.
+    let mut heard = vec![0; sent];
+    peer.read_exact(&mut heard).expect("read");
+    assert!(heard == pattern(0, sent), "not what was sent");
+    measured.say("all read");
+    let mut later = [0; 5];
+    peer.read_exact(&mut later).expect("read");
+    assert_eq!(&later, b"later");
+    measured.finish();
+}

@@ -1,0 +1,124 @@
+//! A listener that sleeps, and fast peers.
+
+use super::*;
+
+/// Resumes every client, and counts their bytes; once told to, it sleeps in a
+/// handler.
+struct Sleeper {
+    clients: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
+    tired: Arc<AtomicBool>,
+    asleep: Arc<AtomicBool>,
+    buffer_size: Option<i32>,
+}
+
+impl Actor for Sleeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Sleeper {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.clients.fetch_add(1, SeqCst);
+        info.client().update(tcp::SocketProperties {
+            buffer_size: self.buffer_size,
+            ..Default::default()
+        });
+        info.client().set_paused(false);
+    }
+}
+
+impl Handler<ReceiveInfo> for Sleeper {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        if self.tired.swap(false, SeqCst) {
+            self.asleep.store(true, SeqCst);
+            thread::sleep(SLEEP);
+            self.asleep.store(false, SeqCst);
+        }
+        self.received.fetch_add(info.data.len(), SeqCst);
+    }
+}
+
+/// Plays the app whose listener sleeps. `warm` bytes are received before and
+/// after.
+async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, warm: usize) {
+    let stage = Stage::set(Registry::new()).await;
+    let (clients, received) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (tired, asleep) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let sleeper = Sleeper {
+        clients: clients.clone(),
+        received: received.clone(),
+        tired: tired.clone(),
+        asleep: asleep.clone(),
+        buffer_size,
+    };
+    let arbiter = Arbiter::new();
+    let sleeper = Sleeper::start_in_arbiter(&arbiter.handle(), |_| sleeper);
+    stage.hears_accept(sleeper.clone()).await;
+    stage.hears_receive(sleeper).await;
+    stage.listen(4096).await;
+    growth_until("the peers", 0, || clients.load(SeqCst) == peers).await;
+    let before = resident();
+    stage.say("go on");
+
+    // Every peer is at it, and the listener keeps up.
+    growth_until("the first bytes", 0, || received.load(SeqCst) >= warm).await;
+    tired.store(true, SeqCst);
+    growth_until("its sleep", before, || asleep.load(SeqCst)).await;
+    let slept = received.load(SeqCst);
+    let grown = growth_until("its end", before, || !asleep.load(SeqCst)).await;
+    assert!(grown <= most, "grown by {} while it slept", kib(grown));
+
+    // And on it goes, with more than what was on its way.
+    let enough = || received.load(SeqCst) >= slept + warm;
+    let awake = growth_until("what else is sent", before, enough).await;
+    assert!(awake <= most, "grown by {} when it woke", kib(awake));
+    let grown = format!("{} asleep, {} awake", kib(grown), kib(awake));
+    stage.done(&grown).await;
+    arbiter.stop();
+}
+
+#[test]
+fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process() {
+    const NAME: &str =
+        "listener::fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process";
+    if let Some(part) = part() {
+        return play(async {
+            match part.as_str() {
+                "one fast peer" => listener_sleeps(1, None, 8 * MIB, 64 * MIB).await,
+                "400 fast peers" => listener_sleeps(400, None, 16 * MIB, 64 * MIB).await,
+                // One event a byte.
+                _ => listener_sleeps(200, Some(1), 16 * MIB, 100_000).await,
+            }
+        });
+    }
+    // At once, since each of them sleeps. A process that does grow is not let
+    // grow for ever.
+    let parts = [
+        ("one fast peer", 1, 64 * KIB, 16_384),
+        ("400 fast peers", 400, 64 * KIB, 41),
+        ("200 peers that send single bytes", 200, 1, 5_000),
+    ];
+    let parts = parts.map(|(part, peers, piece, most)| {
+        thread::spawn(move || {
+            let mut measured = Measured::start(NAME, part);
+            let peers: Vec<_> = (0..peers).map(|_| connect(measured.at)).collect();
+            measured.hear("go on");
+            let writers: Vec<_> = peers
+                .into_iter()
+                .map(|peer| thread::spawn(move || write_fast(&peer, &vec![7; piece], most)))
+                .collect();
+            measured.finish();
+            for writer in writers {
+                let writes = writer.join().expect("no panic");
+                assert!(writes > 0, "a peer of {part} could not write at all");
+            }
+        })
+    });
+    for part in parts {
+        part.join().expect("this part");
+    }
+}

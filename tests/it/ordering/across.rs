@@ -1,0 +1,345 @@
+//! Across arbiters, with mailboxes full.
+
+use super::*;
+
+/// A registry on an arbiter of its own.
+async fn registry_in(arbiter: &Arbiter) -> Addr<Registry> {
+    let (sender, started) = oneshot::channel();
+    arbiter.spawn_fn(|| {
+        let registry = Registry::new().write_quota(64 * 1024 * 1024).start();
+        assert!(sender.send(registry).is_ok(), "the test waits for it");
+    });
+    let registry = within("the registry", started).await;
+    registry.expect("it has started")
+}
+
+/// What is told to a [`Noted`]'s test.
+#[derive(Debug, PartialEq)]
+enum Note {
+    Accept(ClientSocketId),
+    Receive(ClientSocketId, Bytes),
+    End(ClientSocketId, NetError),
+}
+
+/// Notes what it hears, once its gate is open. The first of them resumes the
+/// clients.
+struct Noted {
+    notes: UnboundedSender<Note>,
+    gate: Option<mpsc::Receiver<()>>,
+    resumes: bool,
+}
+
+impl Actor for Noted {
+    type Context = Context<Self>;
+}
+
+impl Noted {
+    fn note(&mut self, note: Note) {
+        if let Some(gate) = self.gate.take() {
+            // Its mailbox fills meanwhile. A test that fails closes the gate.
+            let _ = gate.recv();
+        }
+        let _ = self.notes.send(note);
+    }
+}
+
+impl Handler<AcceptInfo> for Noted {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        if self.resumes {
+            info.client().set_paused(false);
+        }
+        self.note(Note::Accept(info.client_socket_id));
+    }
+}
+
+impl Handler<ReceiveInfo> for Noted {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.note(Note::Receive(info.socket_id, info.data));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Noted {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.note(Note::End(info.socket_id, info.result_code));
+    }
+}
+
+/// Makes a mailbox long.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stuffing;
+
+impl Handler<Stuffing> for Noted {
+    type Result = ();
+
+    fn handle(&mut self, _: Stuffing, _: &mut Self::Context) {}
+}
+
+/// A listener on an arbiter of its own, for all events of an app.
+struct Ear {
+    arbiter: Arbiter,
+    actor: Addr<Noted>,
+    notes: UnboundedReceiver<Note>,
+    /// Used or dropped, it lets the listener go on.
+    gate: Option<mpsc::Sender<()>>,
+}
+
+impl Ear {
+    async fn of(app: &App, gated: bool, resumes: bool) -> Self {
+        let arbiter = Arbiter::new();
+        let (sender, notes) = unbounded_channel();
+        let (open, gate) = mpsc::channel();
+        let actor = Noted::start_in_arbiter(&arbiter.handle(), move |_| Noted {
+            notes: sender,
+            gate: gated.then_some(gate),
+            resumes,
+        });
+        let (server, tcp) = (&app.tcp_server, &app.tcp);
+        for added in [
+            server.on_accept.add_listener(actor.clone().recipient()),
+            tcp.on_receive.add_listener(actor.clone().recipient()),
+            tcp.on_receive_error.add_listener(actor.clone().recipient()),
+        ] {
+            within("addListener", added).await.expect("added");
+        }
+        Ear {
+            arbiter,
+            actor,
+            notes,
+            gate: gated.then_some(open),
+        }
+    }
+
+    async fn next(&mut self) -> Note {
+        let note = within("an event", self.notes.recv()).await;
+        note.expect("the listener lives")
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.gate = None;
+        self.arbiter.stop();
+    }
+}
+
+/// A listening app on another thread's registry.
+async fn elsewhere(arbiter: &Arbiter) -> (App, SocketAddr) {
+    let app = App::new("test", &registry_in(arbiter).await);
+    let server = &app.tcp_server;
+    let created = server.create(Default::default()).await;
+    let id = created.expect("create").socket_id;
+    let listening = server.listen(id, "127.0.0.1", 0, None).await;
+    listening.expect("listen");
+    let info = server.get_info(id).await.expect("it exists");
+    (app, info.local_addr().expect("it listens"))
+}
+
+#[actix_rt::test]
+async fn ten_thousand_sends_across_arbiters_with_mailboxes_full_arrive_in_order_and_whole() {
+    let arbiter = Arbiter::new();
+    let (app, at) = elsewhere(&arbiter).await;
+    let mut ear = Ear::of(&app, true, true).await;
+    let mut peer = dial(at).await;
+    // It is in its handler of onAccept now, and what comes next fills it.
+    let client = within("a client", async {
+        loop {
+            let sockets = app.tcp.get_sockets().await.expect("alive");
+            match sockets.first() {
+                Some(info) if !info.paused => return info.socket_id,
+                _ => actix_rt::task::yield_now().await,
+            }
+        }
+    })
+    .await;
+    for _ in 0..SENDS {
+        ear.actor.do_send(Stuffing);
+    }
+    let flood = vec![b'x'; 4 * tcp::WINDOW];
+    let handle = app.tcp.socket(client).await.expect("it exists");
+
+    for way in ["by id", "by handle", "by plain message"] {
+        let mut answers: Vec<futures::future::LocalBoxFuture<_>> = Vec::new();
+        let mut others = Vec::new();
+        for number in 0..SENDS {
+            // The mailboxes on the way are as full as ten thousand sends and
+            // as many other calls make them.
+            others.push(match number % 2 {
+                0 => app.tcp.get_info(client),
+                _ => handle.get_info(),
+            });
+            answers.push(match way {
+                "by id" => Box::pin(app.tcp.send(client, message(number))),
+                "by handle" => Box::pin(handle.send(message(number))),
+                _ => Box::pin(request(app.registry(), &app, client, message(number))),
+            });
+        }
+        let answers = within("the answers", join_all(answers));
+        let ((), answers) = tokio::join!(assert_all_arrive(&mut peer), answers);
+        assert!(answers.iter().all(Result::is_ok), "{way}");
+        for info in within("the other answers", join_all(others)).await {
+            assert!(info.expect(way).connected);
+        }
+        // The bytes of the other direction wait for the listener meanwhile.
+        let stuffed = peer.try_write(&flood);
+        assert!(stuffed.is_ok_and(|stuffed| stuffed > 0) || way != "by id");
+    }
+
+    drop(ear.gate.take());
+    assert_eq!(ear.next().await, Note::Accept(client));
+    match ear.next().await {
+        Note::Receive(id, data) => assert_eq!((id, data[0]), (client, b'x')),
+        other => panic!("expected onReceive, not {other:?}"),
+    }
+    handle.close().await.expect("close");
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn each_of_several_callers_on_several_arbiters_keeps_its_own_order() {
+    const CALLERS: u32 = 4;
+    const EACH: u32 = SENDS / CALLERS;
+    let arbiter = Arbiter::new();
+    let (app, at) = elsewhere(&arbiter).await;
+    let mut ear = Ear::of(&app, false, false).await;
+    let mut peer = dial(at).await;
+    let client = match ear.next().await {
+        Note::Accept(client) => client,
+        other => panic!("expected onAccept, not {other:?}"),
+    };
+    let handle = app.tcp.socket(client).await.expect("it exists");
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let arbiter = Arbiter::new();
+            let (app, handle) = (app.clone(), handle.clone());
+            arbiter.spawn_fn(move || {
+                for number in caller * EACH..(caller + 1) * EACH {
+                    match caller % 2 {
+                        0 => drop(app.tcp.send(client, message(number))),
+                        _ => drop(handle.send(message(number))),
+                    }
+                }
+            });
+            arbiter
+        })
+        .collect();
+
+    // Whoever is next, it is that one's next message, and it is whole.
+    let mut next: Vec<_> = (0..CALLERS).map(|caller| caller * EACH).collect();
+    for _ in 0..SENDS {
+        let number = within("a message", peer.read_u32()).await.expect("read");
+        let caller = (number / EACH) as usize;
+        assert!(next.get(caller) == Some(&number), "{number} after {next:?}");
+        next[caller] += 1;
+        let expected = message(number);
+        let mut rest = vec![0; expected.len() - 4];
+        within("its bytes", peer.read_exact(&mut rest))
+            .await
+            .expect("read");
+        assert_eq!(rest, expected[4..], "message {number}");
+    }
+    for arbiter in callers.iter().chain([&arbiter]) {
+        arbiter.stop();
+    }
+}
+
+#[actix_rt::test]
+async fn the_events_of_a_socket_come_in_order_to_every_listener_on_whatever_arbiter() {
+    const LENGTH: usize = 3_000_000;
+    let arbiter = Arbiter::new();
+    let (app, at) = elsewhere(&arbiter).await;
+    let mut ears = Vec::new();
+    for resumes in [true, false, false] {
+        ears.push(Ear::of(&app, false, resumes).await);
+    }
+    let data: Vec<u8> = (0..LENGTH)
+        .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
+        .collect();
+    let sent = data.clone();
+    let writing = actix_rt::spawn(async move {
+        let mut peer = dial(at).await;
+        peer.write_all(&sent).await.expect("write");
+    });
+    for (i, ear) in ears.iter_mut().enumerate() {
+        let client = match ear.next().await {
+            Note::Accept(client) => client,
+            other => panic!("listener {i}: expected onAccept, not {other:?}"),
+        };
+        let mut received = Vec::new();
+        let end = loop {
+            match ear.next().await {
+                Note::Receive(id, bytes) if id == client => received.extend_from_slice(&bytes),
+                Note::End(id, code) if id == client => break code,
+                other => panic!("listener {i}: expected its events, not {other:?}"),
+            }
+        };
+        assert_eq!(end, NetError::CONNECTION_CLOSED, "listener {i}");
+        assert!(received == data, "listener {i} heard another order");
+    }
+    within("the write", writing).await.expect("no panic");
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn no_listener_hears_of_a_clients_data_before_it_hears_of_the_client() {
+    const CLIENTS: usize = 500;
+    let arbiter = Arbiter::new();
+    let (app, at) = elsewhere(&arbiter).await;
+    // The first resumes each client at once; the second is far behind.
+    let mut fast = Ear::of(&app, false, true).await;
+    let mut slow = Ear::of(&app, true, false).await;
+    let storm = std::thread::spawn(move || {
+        let peers = (0..CLIENTS).map(|_| {
+            let mut peer = std::net::TcpStream::connect(at).expect("connect");
+            std::io::Write::write_all(&mut peer, b"hello").expect("write");
+            peer
+        });
+        peers.collect::<Vec<_>>()
+    });
+    for _ in 0..SENDS {
+        slow.actor.do_send(Stuffing);
+    }
+    while !matches!(fast.next().await, Note::Receive(..)) {}
+    drop(slow.gate.take());
+
+    let mut known = HashSet::new();
+    let mut greeted = HashSet::new();
+    while greeted.len() < CLIENTS {
+        match slow.next().await {
+            Note::Accept(client) => assert!(known.insert(client), "{client} twice"),
+            Note::Receive(client, data) => {
+                assert!(known.contains(&client), "{client} was not heard of");
+                assert!(greeted.insert(client), "{client} greeted twice");
+                assert_eq!(data, "hello");
+            }
+            Note::End(client, code) => panic!("{client} ended with {code}"),
+        }
+    }
+    drop(storm.join().expect("every client has connected"));
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn answers_and_events_of_one_socket_agree_on_what_was_first() {
+    let mut world = World::new().await;
+    for _ in 0..100 {
+        let (client, mut peer) = pair(&mut world).await;
+        peer.write_all(b"first").await.expect("write");
+        client.set_paused(false).await.expect("resume");
+        assert_eq!(world.received(client.id(), 5).await, b"first");
+        // The end is raised before disconnect is answered.
+        client.disconnect().await.expect("disconnect");
+        match world.next().await {
+            Heard::ReceiveError(id, code) => {
+                assert_eq!((id, code), (client.id(), NetError::CONNECTION_CLOSED));
+            }
+            other => panic!("expected onReceiveError, not {other:?}"),
+        }
+    }
+}
