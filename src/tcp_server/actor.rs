@@ -299,7 +299,11 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         let recovering = socket.recovering;
         socket.turn(cx);
         if socket.recovering && !recovering {
-            ctx.run_later(RECOVERY, |socket, _| socket.recover());
+            ctx.run_later(RECOVERY, |socket, _| {
+                socket.recover();
+                // The loop has had its turn before the clock had.
+                socket.on_their_way.nudge();
+            });
         }
         let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
         let held_up = full || socket.recovering;

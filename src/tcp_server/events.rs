@@ -87,6 +87,11 @@ impl OnTheirWay {
         self.awaited.store(awaited, SeqCst);
     }
 
+    /// Wakes the actor.
+    pub(super) fn nudge(&self) {
+        self.actor.wake();
+    }
+
     pub(super) fn take_returned(&self) -> Vec<Arc<Offered>> {
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *returned)
