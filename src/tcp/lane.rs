@@ -58,6 +58,22 @@ impl Audience {
             .map_err(|_| Error::WriteQuotaExceeded)
     }
 
+    /// Whether a send is possible at all.
+    pub(super) fn may_send(&self) -> Result<(), Error> {
+        match self.sending.load(SeqCst) < self.write_quota {
+            true => Ok(()),
+            false => Err(Error::WriteQuotaExceeded),
+        }
+    }
+
+    /// Takes bytes out of the quota that are on their way already, and says
+    /// how many to give back.
+    pub(super) fn charge_late(&self, bytes: usize) -> usize {
+        let charge = bytes.max(MIN_CHARGE);
+        self.sending.fetch_add(charge, SeqCst);
+        charge
+    }
+
     pub(super) fn refund(&self, charge: usize) {
         self.sending.fetch_sub(charge, SeqCst);
     }

@@ -139,14 +139,15 @@ impl ClientSocket {
     /// [`WINDOW`](super::WINDOW). The echo of `info` is
     /// `info.client().clone().forward(info)`.
     ///
-    /// It takes nothing from the write quota.
+    /// What the peer's TCP does not take at once counts in the app's write
+    /// quota.
     ///
     /// # Errors
-    /// [`Error::SocketNotFound`] or [`Error::Stopped`].
+    /// As [`try_send`](Self::try_send).
     pub fn forward(&self, info: ReceiveInfo) -> Result<(), Error> {
         let ReceiveInfo { data, credit, .. } = info;
         self.check()?;
-        // The credit bounds it: no quota is needed.
+        self.0.lane.audience.may_send()?;
         self.enqueue(data, 0, Some(credit), Reply::nobody());
         Ok(())
     }
@@ -327,10 +328,15 @@ impl Credit {
         &self.socket
     }
 
-    /// The event is handled; its bytes are not gone yet.
+    /// The event is handled; its bytes are not gone yet. They hold back their
+    /// own socket alone from now on: a peer that reads nothing must not stop
+    /// the app's others.
     pub(super) fn handled(&mut self) {
         let event = std::mem::take(&mut self.event);
-        self.release(event);
+        if event != 0 {
+            self.release(event);
+            self.socket.0.lane.give_back(self.bytes);
+        }
     }
 
     fn account(&self) {
@@ -338,7 +344,9 @@ impl Credit {
         shared
             .unhandled
             .fetch_add(self.event + self.bytes as u64, SeqCst);
-        shared.lane.take(self.bytes);
+        if self.event != 0 {
+            shared.lane.take(self.bytes);
+        }
     }
 
     fn release(&self, amount: u64) {
@@ -367,6 +375,8 @@ impl Clone for Credit {
 impl Drop for Credit {
     fn drop(&mut self) {
         self.release(self.event + self.bytes as u64);
-        self.socket.0.lane.give_back(self.bytes);
+        if self.event != 0 {
+            self.socket.0.lane.give_back(self.bytes);
+        }
     }
 }

@@ -109,8 +109,11 @@ impl WriteQueue {
             return Ok(());
         }
         if let Some(credit) = &mut outgoing.credit {
-            // What is forwarded has been handled, though it still takes room.
+            // What is forwarded has been handled, though it still takes room:
+            // in its socket's window, and, as it waits now, in the quota.
             credit.handled();
+            let audience = &outgoing.socket.lane().audience;
+            outgoing.charge = audience.charge_late(outgoing.data.len());
         }
         self.0.push_back(outgoing);
         match written {

@@ -4,6 +4,7 @@
 
 mod arguments;
 mod closing;
+mod deaf;
 mod ids;
 mod panicking;
 mod stopping;
