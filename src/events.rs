@@ -50,9 +50,27 @@ pub struct HasListener<E: Event> {
     pub recipient: Option<Recipient<E>>,
 }
 
+/// The listeners of one moment.
+pub(crate) type Snapshot<E> = Arc<Vec<Arc<Recipient<E>>>>;
+
+/// Sends each live listener its copy; see [`Listeners::dispatch`].
+pub(crate) fn dispatch<E: Event>(
+    list: &[Arc<Recipient<E>>],
+    mut copy: impl FnMut(&Arc<Recipient<E>>, bool) -> E,
+) -> usize {
+    let mut sent = 0;
+    for (i, listener) in list.iter().enumerate() {
+        if listener.connected() {
+            listener.do_send(copy(listener, i + 1 < list.len()));
+            sent += 1;
+        }
+    }
+    sent
+}
+
 /// The listeners of one event of one app, shared by everything that raises it.
 pub(crate) struct Listeners<E: Event> {
-    list: RwLock<Vec<Arc<Recipient<E>>>>,
+    list: RwLock<Snapshot<E>>,
     /// How many have been found dead.
     deaths: AtomicU64,
 }
@@ -70,12 +88,12 @@ impl<E: Event> Listeners<E> {
     pub(crate) fn add(&self, recipient: Recipient<E>) {
         let mut list = self.living();
         if !list.iter().any(|known| **known == recipient) {
-            list.push(Arc::new(recipient));
+            Arc::make_mut(&mut list).push(Arc::new(recipient));
         }
     }
 
     pub(crate) fn remove(&self, recipient: &Recipient<E>) {
-        self.living().retain(|known| **known != *recipient);
+        Arc::make_mut(&mut self.living()).retain(|known| **known != *recipient);
     }
 
     pub(crate) fn has(&self, recipient: Option<&Recipient<E>>) -> bool {
@@ -98,33 +116,32 @@ impl<E: Event> Listeners<E> {
     /// Sends each live listener the copy that `copy` makes for it, in the
     /// order in which they were added, and says how many there were. `copy`
     /// is also told whether another may follow.
-    pub(crate) fn dispatch(&self, mut copy: impl FnMut(&Arc<Recipient<E>>, bool) -> E) -> usize {
-        let list = self.read();
-        let mut sent = 0;
-        for (i, listener) in list.iter().enumerate() {
-            if listener.connected() {
-                listener.do_send(copy(listener, i + 1 < list.len()));
-                sent += 1;
-            }
-        }
-        let dead = list.len() - sent;
-        drop(list);
-        if dead > 0 {
+    pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<Recipient<E>>, bool) -> E) -> usize {
+        let list = self.snapshot();
+        let sent = dispatch(&list, copy);
+        if sent < list.len() {
             drop(self.living());
         }
         sent
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Vec<Arc<Recipient<E>>>> {
+    /// The listeners of this moment, for many events at once.
+    pub(crate) fn snapshot(&self) -> Snapshot<E> {
+        self.read().clone()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Snapshot<E>> {
         self.list.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The list, to be changed, after the dead are forgotten.
-    fn living(&self) -> RwLockWriteGuard<'_, Vec<Arc<Recipient<E>>>> {
+    fn living(&self) -> RwLockWriteGuard<'_, Snapshot<E>> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
-        let before = list.len();
-        list.retain(|known| known.connected());
-        self.deaths.fetch_add((before - list.len()) as u64, SeqCst);
+        let dead = list.iter().filter(|known| !known.connected()).count();
+        if dead > 0 {
+            Arc::make_mut(&mut list).retain(|known| known.connected());
+            self.deaths.fetch_add(dead as u64, SeqCst);
+        }
         list
     }
 }

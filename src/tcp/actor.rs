@@ -19,7 +19,7 @@ use super::connect::{Connected, Target, connect};
 use super::drain::{Drain, PATIENCE};
 use super::inbox::{Call, Inbox};
 use super::pool::Pool;
-use super::read::Heard;
+use super::read::Audible;
 use super::row::{Connecting, Connection, Link, Row};
 use super::socket::ClientSocket;
 use super::write::Outgoing;
@@ -195,7 +195,7 @@ impl Rows {
     }
 
     /// One look at a slot: writes, reads, tells.
-    fn look_at(&mut self, slot: u32, heard: &mut Heard) {
+    fn look_at(&mut self, slot: u32, audible: &mut Audible) {
         let key = slot as usize;
         match self.entries.get_mut(key) {
             None => {}
@@ -213,7 +213,7 @@ impl Rows {
                 {
                     connection.flush(&row.socket);
                 }
-                row.read(&mut self.pool, heard);
+                row.read(&mut self.pool, audible);
                 if row.waits_for_listeners() {
                     row.socket.want_credit(true);
                     if row.socket.unhandled_events() == 0 {
@@ -324,7 +324,7 @@ impl Rows {
         } else {
             row.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
-            self.look_at(socket.slot(), &mut Heard::default());
+            self.look_at(socket.slot(), &mut Audible::default());
         }
     }
 
@@ -391,12 +391,12 @@ impl ActorFuture<Rows> for Turn {
         rows.inbox.take(&mut calls, &mut rows.batch, cx);
         freely(|| {
             rows.answer(&mut calls);
-            let mut heard = Heard::default();
+            let mut audible = Audible::default();
             for _ in 0..ROWS_A_TURN {
                 let Some(slot) = rows.batch.pop_front() else {
                     return;
                 };
-                rows.look_at(slot, &mut heard);
+                rows.look_at(slot, &mut audible);
             }
         });
         rows.calls = calls;

@@ -11,6 +11,7 @@ use super::pool::Pool;
 use super::row::{Link, Row};
 use super::socket::{ClientSocket, Credit};
 use super::{RESUME_BELOW, WINDOW};
+use crate::events::{Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 
 /// An event takes at least this much of a window, whatever it carries: about
@@ -27,7 +28,7 @@ impl Row {
     /// Reads what is there and may be read. Whatever stops it makes the row
     /// ready again when it is over: the OS's waker, a credit,
     /// `setPaused(false)` or a new listener.
-    pub(super) fn read(&mut self, pool: &mut Pool, heard: &mut Heard) {
+    pub(super) fn read(&mut self, pool: &mut Pool, audible: &mut Audible) {
         let chunk = self.chunk();
         let most = chunk.saturating_mul(EVENTS_A_READ);
         let socket = &self.socket;
@@ -35,7 +36,13 @@ impl Row {
             let Link::Connected(connection) = &mut self.link else {
                 return;
             };
-            if self.paused || connection.end.is_some() || !may_take_more(socket, heard) {
+            if self.paused || connection.end.is_some() {
+                return;
+            }
+            let Some(listeners) = audible.on(socket.lane()) else {
+                return;
+            };
+            if !has_window(socket) || !socket.lane().may_read(socket) {
                 return;
             }
             let waker = socket.waker();
@@ -48,7 +55,7 @@ impl Row {
                 }
                 Poll::Ready(Ok(count)) => {
                     for piece in pool.pieces(count, chunk) {
-                        deliver(socket, piece);
+                        deliver(socket, piece, listeners);
                     }
                 }
                 Poll::Ready(Err(error)) => {
@@ -62,28 +69,24 @@ impl Row {
     }
 }
 
-/// Whether anybody listens to a lane's `onReceive`, asked once a turn: the
-/// rows of a turn are nearly always one app's.
+/// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
+/// turn are nearly always one app's.
 #[derive(Default)]
-pub(super) struct Heard(Option<(*const Lane, bool)>);
+pub(super) struct Audible(Option<(Arc<Lane>, Snapshot<ReceiveInfo>)>);
 
-impl Heard {
-    fn by_anyone(&mut self, lane: &Arc<Lane>) -> bool {
-        let this = Arc::as_ptr(lane);
-        match self.0 {
-            Some((known, heard)) if known == this => heard,
-            _ => {
-                let heard = lane.audience.on_receive.has(None);
-                self.0 = Some((this, heard));
-                heard
-            }
+impl Audible {
+    /// The listeners, if any lives.
+    fn on(&mut self, lane: &Arc<Lane>) -> Option<&Snapshot<ReceiveInfo>> {
+        let known = |(known, _): &(Arc<Lane>, _)| Arc::ptr_eq(known, lane);
+        if !self.0.as_ref().is_some_and(known) {
+            self.0 = Some((lane.clone(), lane.audience.on_receive.snapshot()));
         }
+        let (_, listeners) = self.0.as_ref()?;
+        listeners
+            .iter()
+            .any(|listener| listener.connected())
+            .then_some(listeners)
     }
-}
-
-/// Whether there are listeners, and they can take more.
-fn may_take_more(socket: &ClientSocket, heard: &mut Heard) -> bool {
-    heard.by_anyone(socket.lane()) && has_window(socket) && socket.lane().may_read(socket)
 }
 
 /// Whether listeners hold less than a window; if not, their credits make the
@@ -96,10 +99,9 @@ fn has_window(socket: &ClientSocket) -> bool {
     socket.unhandled_bytes() <= RESUME_BELOW
 }
 
-fn deliver(socket: &ClientSocket, mut data: Bytes) {
+fn deliver(socket: &ClientSocket, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
     let takes = data.len().max(MIN_EVENT);
-    let on_receive = &socket.lane().audience.on_receive;
-    on_receive.dispatch(|_, more| ReceiveInfo {
+    dispatch(listeners, |_, more| ReceiveInfo {
         socket_id: socket.id(),
         data: if more {
             data.clone()

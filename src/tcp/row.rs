@@ -49,13 +49,19 @@ pub(super) struct Connecting {
 pub(super) struct Connection {
     pub(super) stream: Box<dyn Stream>,
     pub(super) queue: WriteQueue,
-    peer: SocketAddr,
-    /// Shown of connected sockets alone, so few have one.
-    local: Option<Box<SocketAddr>>,
+    /// Only `getInfo` asks for them, so they stand apart from what every
+    /// event touches.
+    ends: Box<Ends>,
     /// Why nothing more can be written, though something may still be read.
     write_error: Option<NetError>,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
+}
+
+struct Ends {
+    peer: SocketAddr,
+    /// Shown of connected sockets alone.
+    local: Option<SocketAddr>,
 }
 
 impl Row {
@@ -109,18 +115,18 @@ impl Row {
     }
 
     pub(super) fn info(&self) -> SocketInfo {
-        let connection = self.connection();
-        let local = connection.and_then(|connection| connection.local.as_deref());
-        let peer = connection.map(|connection| connection.peer);
+        let ends = self.connection().map(|connection| &connection.ends);
+        let local = ends.and_then(|ends| ends.local);
+        let peer = ends.map(|ends| ends.peer);
         SocketInfo {
             socket_id: self.socket.id(),
             persistent: self.persistent,
             name: self.name.as_deref().map(str::to_owned),
             buffer_size: self.buffer_size,
             paused: self.paused,
-            connected: connection.is_some(),
-            local_address: local.map(SocketAddr::ip),
-            local_port: local.map(SocketAddr::port),
+            connected: ends.is_some(),
+            local_address: local.map(|local| local.ip()),
+            local_port: local.map(|local| local.port()),
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
         }
@@ -239,8 +245,7 @@ impl Connection {
         Connection {
             stream,
             queue: WriteQueue::default(),
-            peer,
-            local: local.map(Box::new),
+            ends: Box::new(Ends { peer, local }),
             write_error: None,
             end: None,
         }
