@@ -33,15 +33,26 @@ pub enum Error {
     #[from]
     Net(#[error(not(source))] NetError),
 
-    /// The socket is paused and nothing new will be delivered, but an event
-    /// that was handed to a subscriber before has not been handled for
-    /// [`PAUSE_GRACE`](crate::PAUSE_GRACE): a subscriber that waits for this
-    /// answer inside the handler of that very event, for instance.
+    /// The socket is paused, or the app suspended, and nothing new will be
+    /// delivered, but an event that was handed to a subscriber before has not
+    /// been handled for [`PAUSE_GRACE`](crate::PAUSE_GRACE): a subscriber that
+    /// waits for this answer inside the handler of that very event, for
+    /// instance.
     #[display(
-        "The socket is paused, but a subscriber still holds an event of it: \
-         do not wait for the answer to setPaused inside the handler of its event"
+        "A subscriber still holds an event: do not wait for the answer to \
+         setPaused or suspend inside the handler of an event"
     )]
     EventsInFlight,
+
+    /// The app was unloaded before the call was carried out.
+    #[display("The app was unloaded: its sockets are closed")]
+    Unloaded,
+
+    /// The app's event page panicked, or did not start within
+    /// [`LOAD_LIMIT`](crate::lifecycle::LOAD_LIMIT). The app is still
+    /// suspended.
+    #[display("The app's event page did not start: the log says why")]
+    NotLoaded,
 
     /// The registry, or the actor that kept the socket, has stopped.
     #[display("The registry has stopped: its sockets are closed; start another one")]

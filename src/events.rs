@@ -96,6 +96,13 @@ impl<E: Event> Listeners<E> {
         Arc::make_mut(&mut self.living()).retain(|known| **known != *recipient);
     }
 
+    /// Forgets everybody.
+    pub(crate) fn clear(&self) {
+        let list = std::mem::take(&mut *self.living());
+        // The last address of an actor may go here: not under the lock.
+        drop(list);
+    }
+
     pub(crate) fn has(&self, recipient: Option<&Recipient<E>>) -> bool {
         self.read()
             .iter()

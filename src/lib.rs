@@ -112,12 +112,22 @@ mod name;
 pub mod os;
 
 mod events;
+mod life;
 pub mod tcp;
 pub mod tcp_server;
 
 mod registry;
 
 mod app;
+
+/// Apps that are suspended, and loaded again when something waits for them;
+/// [`App::suspend`] tells what that means.
+pub mod lifecycle {
+    pub use crate::life::SuspendInfo;
+    pub use crate::registry::{
+        EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload,
+    };
+}
 
 /// A network whose every answer the test writes.
 #[cfg(feature = "testing")]

@@ -1,6 +1,7 @@
 //! What a Rust caller holds: one documented function per Chrome function.
 
 mod event;
+mod lifecycle;
 mod tcp;
 mod tcp_server;
 
@@ -13,6 +14,7 @@ use actix::{Addr, Handler, Message};
 use crate::answer::{Answer, Ask};
 use crate::error::Error;
 use crate::ids::AppId;
+use crate::life::SuspendInfo;
 use crate::registry::Registry;
 
 /// An app's `chrome.sockets`: its view of a [`Registry`].
@@ -39,6 +41,8 @@ pub struct App {
     pub tcp_server: TcpServer,
     /// `chrome.sockets.tcp`.
     pub tcp: Tcp,
+    /// `runtime.onSuspend`: the app is being [suspended](App::suspend).
+    pub on_suspend: OnEvent<SuspendInfo>,
     caller: Caller,
 }
 
@@ -52,6 +56,7 @@ impl App {
         App {
             tcp_server: TcpServer::new(caller.clone()),
             tcp: Tcp::new(caller.clone()),
+            on_suspend: OnEvent::new(caller.clone()),
             caller,
         }
     }

@@ -66,6 +66,10 @@ pub trait Stream: Send {
     /// What `read` says.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
+    /// Ready when there is something to read, the end and errors included, and
+    /// takes nothing of it.
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// Writes as much of the slices as the OS takes.
     ///
     /// # Errors

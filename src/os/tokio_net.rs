@@ -82,6 +82,11 @@ impl Stream for TcpStream {
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Not `poll_read_ready`: it may be ready from an earlier time.
+        TcpStream::poll_peek(self, cx, &mut ReadBuf::new(&mut [0])).map(drop)
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use actix::WeakRecipient;
 use actix::prelude::*;
 use futures::future::join_all;
 
 use super::apps::{AppState, Apps};
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
+use crate::life::{Life, Wanted};
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
 use crate::tcp_server::{self, ServerSocket};
@@ -36,6 +38,9 @@ pub struct Registry {
     pub(super) table: Arc<Table>,
     #[debug(skip)]
     rows: Option<(Addr<Rows>, Arc<Inbox>)>,
+    /// Its own address, for those who want an app loaded.
+    #[debug(skip)]
+    wanted: Option<WeakRecipient<Wanted>>,
 }
 
 /// Closes every socket and ends the [`Registry`]; the answer means that every
@@ -65,6 +70,7 @@ impl Registry {
             apps: Apps::default(),
             table: Arc::default(),
             rows: None,
+            wanted: None,
         }
     }
 
@@ -93,16 +99,16 @@ impl Registry {
             let inbox = Arc::new(Inbox::default());
             (Rows::start(self.network.clone(), inbox.clone()), inbox)
         });
-        let (rows, inbox, table) = (&*rows, &*inbox, &self.table);
-        let lane = |audience| {
+        let lane = || {
             Lane::new(
-                Arc::new(audience),
+                Arc::new(tcp::Audience::new(app.clone(), self.write_quota)),
+                Arc::new(Life::new(app.clone(), self.wanted.clone())),
                 rows.clone(),
                 inbox.clone(),
-                table.clone(),
+                self.table.clone(),
             )
         };
-        self.apps.get_or_make(app, lane, self.write_quota)
+        self.apps.get_or_make(app, lane)
     }
 
     pub(super) fn rows(&self) -> Option<&Addr<Rows>> {
@@ -122,6 +128,7 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(0);
+        self.wanted = Some(ctx.address().downgrade().recipient());
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {

@@ -1,17 +1,25 @@
 //! The apps of a registry, and their server sockets.
 
 use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
 use std::sync::Arc;
 
 use actix::Addr;
+use futures::FutureExt;
+use futures::future::{join, join_all};
 
+use super::lifecycle::Lifecycle;
 use crate::error::Error;
+use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
+use crate::life::SuspendInfo;
 use crate::tcp::{self, Lane};
 use crate::tcp_server::{self, ServerSocket};
 
 /// What is kept of one app.
 pub(super) struct AppState {
+    pub(super) lifecycle: Lifecycle,
+    pub(super) on_suspend: Listeners<SuspendInfo>,
     pub(super) on_accept: Arc<tcp_server::Audience>,
     /// Its way to the rows actor, its listeners and its bounds.
     pub(super) lane: Arc<Lane>,
@@ -30,12 +38,13 @@ impl Apps {
     pub(super) fn get_or_make(
         &mut self,
         app: &AppId,
-        lane: impl FnOnce(tcp::Audience) -> Lane,
-        write_quota: usize,
+        lane: impl FnOnce() -> Lane,
     ) -> &mut AppState {
         self.0.entry(app.clone()).or_insert_with(|| AppState {
+            lifecycle: Lifecycle::default(),
+            on_suspend: Listeners::default(),
             on_accept: Arc::default(),
-            lane: Arc::new(lane(tcp::Audience::new(app.clone(), write_quota))),
+            lane: Arc::new(lane()),
             servers: BTreeMap::new(),
         })
     }
@@ -46,9 +55,9 @@ impl Apps {
         app: &AppId,
         id: ServerSocketId,
     ) -> Result<&Addr<ServerSocket>, Error> {
-        self.get(app)
-            .and_then(|state| state.servers.get(&id))
-            .ok_or(Error::SocketNotFound)
+        let state = self.get(app).ok_or(Error::SocketNotFound)?;
+        state.lane.life.touch();
+        state.servers.get(&id).ok_or(Error::SocketNotFound)
     }
 
     /// Takes the id out of use.
@@ -63,6 +72,15 @@ impl Apps {
             .ok_or(Error::SocketNotFound)
     }
 
+    pub(super) fn get_mut(&mut self, app: &AppId) -> Option<&mut AppState> {
+        self.0.get_mut(app)
+    }
+
+    /// Takes all that an app has out of use.
+    pub(super) fn remove(&mut self, app: &AppId) -> Option<AppState> {
+        self.0.remove(app)
+    }
+
     /// Takes everything out of use.
     pub(super) fn drain_servers(&mut self) -> Vec<Addr<ServerSocket>> {
         self.0
@@ -75,6 +93,61 @@ impl Apps {
 impl AppState {
     pub(super) fn insert_server(&mut self, id: ServerSocketId, server: Addr<ServerSocket>) {
         self.servers.insert(id, server);
+    }
+
+    pub(super) fn remove_server(&mut self, id: ServerSocketId) {
+        self.servers.remove(&id);
+    }
+
+    /// Nobody hears of anything any more.
+    pub(super) fn clear_listeners(&self) {
+        self.on_suspend.clear();
+        self.on_accept.on_accept.clear();
+        self.on_accept.on_accept_error.clear();
+        self.lane.audience.on_receive.clear();
+        self.lane.audience.on_receive_error.clear();
+    }
+
+    /// Has the sockets look again whether they may raise events; done when
+    /// each of them has.
+    pub(super) fn look_again(&self) -> impl Future<Output = ()> + use<> {
+        let servers = self
+            .servers()
+            .map(|server| server.send(tcp_server::ListenersChanged));
+        let servers = join_all(servers.collect::<Vec<_>>());
+        let app = self.lane.audience.app.clone();
+        let rows = self.lane.rows.send(tcp::ListenersChanged(app));
+        join(servers, rows).map(drop)
+    }
+
+    /// Closes what does not outlive a suspension, and tells which server
+    /// sockets that were.
+    pub(super) fn end_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
+        let ended = self
+            .servers()
+            .map(|server| server.send(tcp_server::EndUnlessPersistent));
+        let ended = join_all(ended.collect::<Vec<_>>());
+        let (lane, all) = (self.lane.clone(), false);
+        async move {
+            let ended = ended.await.into_iter().flatten().flatten().collect();
+            // Clients last: those that nobody has heard of end with their
+            // server socket.
+            let rows = lane.rows.clone();
+            let _ = rows.send(tcp::CloseSockets { lane, all }).await;
+            ended
+        }
+    }
+
+    /// Closes everything.
+    pub(super) fn end_all(&self) -> impl Future<Output = ()> + use<> {
+        let ended = self.servers().map(|server| server.send(tcp_server::Stop));
+        let ended = join_all(ended.collect::<Vec<_>>());
+        let (lane, all) = (self.lane.clone(), true);
+        let rows = lane.rows.send(tcp::CloseSockets {
+            lane: lane.clone(),
+            all,
+        });
+        join(ended, rows).map(drop)
     }
 
     /// In the order of their ids.

@@ -1,4 +1,4 @@
-//! `addListener`, `removeListener` and `hasListener(s)` of the four events.
+//! `addListener`, `removeListener` and `hasListener(s)` of the events.
 
 use actix::prelude::*;
 
@@ -6,6 +6,7 @@ use super::Registry;
 use super::apps::AppState;
 use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
+use crate::life::SuspendInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
 
@@ -14,6 +15,14 @@ trait Heard: Event {
     fn listeners(app: &AppState) -> &Listeners<Self>;
 
     fn added(app: &AppState);
+}
+
+impl Heard for SuspendInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_suspend
+    }
+
+    fn added(_: &AppState) {}
 }
 
 impl Heard for AcceptInfo {

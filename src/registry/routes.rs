@@ -66,7 +66,9 @@ impl Registry {
     }
 
     fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
-        self.table.get(app, id).ok_or(Error::SocketNotFound)
+        let socket = self.table.get(app, id).ok_or(Error::SocketNotFound)?;
+        socket.lane().life.touch();
+        Ok(socket)
     }
 }
 

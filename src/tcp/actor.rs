@@ -27,7 +27,7 @@ use super::{CreateInfo, SocketInfo, SocketProperties};
 use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::error::Error;
-use crate::ids::AppId;
+use crate::life::Pending;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
 
@@ -40,6 +40,9 @@ const ROWS_A_TURN: usize = 32;
 /// Who accepted a socket, and wants to know that the app has taken it.
 pub(crate) trait Offer: Send + Sync {
     fn claimed(self: Arc<Self>);
+
+    /// Whether anyone is still to hear of it.
+    fn is_open(&self) -> bool;
 }
 
 /// Something for one row to do.
@@ -59,23 +62,8 @@ pub(crate) enum Op {
     DrainIsDue,
 }
 
-/// All of an app's sockets here.
-#[derive(Message)]
-#[rtype(result = "Vec<SocketInfo>")]
-pub(crate) struct GetInfos(pub(crate) AppId);
-
-/// An app has a new listener: what waited for one can go on.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct ListenersChanged(pub(crate) AppId);
-
-/// Closes every socket and ends the actor.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Stop;
-
 pub(crate) struct Rows {
-    entries: Slab<Entry>,
+    pub(super) entries: Slab<Entry>,
     inbox: Arc<Inbox>,
     /// The calls of the turn; kept for its memory.
     calls: VecDeque<Call>,
@@ -86,7 +74,7 @@ pub(crate) struct Rows {
     attempts: u64,
 }
 
-enum Entry {
+pub(super) enum Entry {
     Socket(Row),
     /// A connection that ended with sends on their way.
     Drain(Drain),
@@ -121,7 +109,7 @@ impl Rows {
     }
 
     /// Carries out every call that has come, for what is to see it.
-    fn catch_up(&mut self) {
+    pub(super) fn catch_up(&mut self) {
         let mut calls = self.inbox.take_calls();
         freely(|| self.answer(&mut calls));
     }
@@ -273,6 +261,7 @@ impl Rows {
                     attempt,
                     task,
                     reply,
+                    _pending: Pending::new(&row.socket.lane().life),
                 }));
             }
         }
@@ -299,7 +288,7 @@ impl Rows {
         }
     }
 
-    fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
+    pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
         let row = self.row(socket).ok_or(Error::SocketNotFound)?;
         row.claim();
         row.answer_pausing(|_| true, Ok(()));
@@ -427,46 +416,4 @@ fn later(delay: Duration, socket: ClientSocket, op: Op) {
         actix_rt::time::sleep(delay).await;
         socket.do_send(op);
     });
-}
-
-impl Handler<GetInfos> for Rows {
-    type Result = MessageResult<GetInfos>;
-
-    fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
-        // What was called before shows.
-        self.catch_up();
-        let rows = self.entries.iter().filter_map(|(_, entry)| match entry {
-            Entry::Socket(row) if *row.socket.app() == app => Some(row.info()),
-            _ => None,
-        });
-        MessageResult(rows.collect())
-    }
-}
-
-impl Handler<ListenersChanged> for Rows {
-    type Result = ();
-
-    fn handle(&mut self, ListenersChanged(app): ListenersChanged, _: &mut Self::Context) {
-        for (_, entry) in &self.entries {
-            if let Entry::Socket(row) = entry
-                && *row.socket.app() == app
-            {
-                row.socket.make_ready();
-            }
-        }
-    }
-}
-
-impl Handler<Stop> for Rows {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        self.catch_up();
-        for entry in self.entries.drain() {
-            if let Entry::Socket(mut row) = entry {
-                row.disconnect();
-            }
-        }
-        ctx.stop();
-    }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
 use actix::Addr;
 
@@ -14,6 +15,7 @@ use super::table::Table;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::AppId;
+use crate::life::Life;
 
 /// The received bytes of one app in one rows actor that listeners have not
 /// handled yet; beyond it no socket of the app is read. 64 sockets with a
@@ -74,6 +76,11 @@ impl Audience {
         charge
     }
 
+    /// Whether a send is in flight.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.load(SeqCst) > 0
+    }
+
     pub(super) fn refund(&self, charge: usize) {
         self.sending.fetch_sub(charge, SeqCst);
     }
@@ -81,6 +88,7 @@ impl Audience {
 
 pub(crate) struct Lane {
     pub(crate) audience: Arc<Audience>,
+    pub(crate) life: Arc<Life>,
     pub(crate) rows: Addr<Rows>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) table: Arc<Table>,
@@ -93,12 +101,14 @@ pub(crate) struct Lane {
 impl Lane {
     pub(crate) fn new(
         audience: Arc<Audience>,
+        life: Arc<Life>,
         rows: Addr<Rows>,
         inbox: Arc<Inbox>,
         table: Arc<Table>,
     ) -> Self {
         Lane {
             audience,
+            life,
             rows,
             inbox,
             table,
@@ -124,13 +134,30 @@ impl Lane {
         false
     }
 
+    /// Ready when the app has handled every event.
+    pub(crate) fn poll_quiet(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.life.wake_when_quiet(cx);
+        match self.is_quiet() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.unhandled.load(SeqCst) == 0 && self.life.is_quiet()
+    }
+
     pub(super) fn take(&self, bytes: usize) {
+        self.life.touch();
         self.unhandled.fetch_add(bytes, SeqCst);
     }
 
     pub(super) fn give_back(&self, bytes: usize) {
-        let before = self.unhandled.fetch_sub(bytes, SeqCst);
-        self.feed(before - bytes);
+        let left = self.unhandled.fetch_sub(bytes, SeqCst) - bytes;
+        if left == 0 {
+            self.life.wake_quiet();
+        }
+        self.feed(left);
     }
 
     fn feed(&self, unhandled: usize) {

@@ -14,6 +14,7 @@ mod pool;
 mod read;
 mod row;
 mod socket;
+mod sweep;
 mod table;
 mod types;
 mod write;
@@ -28,10 +29,11 @@ pub use types::{
     CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SendInfo, SocketInfo, SocketProperties,
 };
 
-pub(crate) use actor::{GetInfos, ListenersChanged, Offer, Op, Rows, Stop};
+pub(crate) use actor::{Offer, Op, Rows};
 pub(crate) use connect::Target;
 pub(crate) use inbox::Inbox;
 pub(crate) use lane::{Audience, Lane};
+pub(crate) use sweep::{CloseSockets, GetInfos, ListenersChanged, Stop};
 pub(crate) use table::Table;
 
 /// The received bytes of one socket that its listeners may hold before it is

@@ -40,7 +40,7 @@ impl Row {
                 return;
             }
             let Some(listeners) = audible.on(socket.lane()) else {
-                return;
+                return self.knock();
             };
             if !has_window(socket) || !socket.lane().may_read(socket) {
                 return;
@@ -69,17 +69,38 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Has a suspended app loaded if there is something for it to receive.
+    fn knock(&mut self) {
+        let socket = &self.socket;
+        let life = &socket.lane().life;
+        if !self.persistent || !life.is_suspended() {
+            return;
+        }
+        if let Link::Connected(connection) = &mut self.link {
+            let waker = socket.waker();
+            let mut cx = Context::from_waker(&waker);
+            if connection.stream.poll_peek(&mut cx).is_ready() {
+                life.want();
+            }
+        }
+    }
+}
+
 /// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
 /// turn are nearly always one app's.
 #[derive(Default)]
 pub(super) struct Audible(Option<(Arc<Lane>, Snapshot<ReceiveInfo>)>);
 
 impl Audible {
-    /// The listeners, if any lives.
+    /// The listeners, if any lives and may hear something.
     fn on(&mut self, lane: &Arc<Lane>) -> Option<&Snapshot<ReceiveInfo>> {
         let known = |(known, _): &(Arc<Lane>, _)| Arc::ptr_eq(known, lane);
         if !self.0.as_ref().is_some_and(known) {
             self.0 = Some((lane.clone(), lane.audience.on_receive.snapshot()));
+        }
+        if lane.life.is_suspended() {
+            return None;
         }
         let (_, listeners) = self.0.as_ref()?;
         listeners

@@ -16,6 +16,7 @@ use super::write::{Outgoing, WriteQueue};
 use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
 use crate::answer::Reply;
 use crate::error::Error;
+use crate::life::Pending;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::Stream;
@@ -29,7 +30,7 @@ pub(super) struct Row {
     /// The `setPaused(true)` calls that wait for listeners to catch up, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
-    persistent: bool,
+    pub(super) persistent: bool,
     name: Option<Box<str>>,
     buffer_size: Option<i32>,
 }
@@ -44,6 +45,7 @@ pub(super) struct Connecting {
     pub(super) attempt: u64,
     pub(super) task: JoinHandle<()>,
     pub(super) reply: Reply<()>,
+    pub(super) _pending: Pending,
 }
 
 pub(super) struct Connection {
@@ -93,6 +95,11 @@ impl Row {
         }
     }
 
+    /// Whether its app has it, and may lose it: nobody else waits to hear of it.
+    pub(super) fn ends_by_suspension(&self) -> bool {
+        !self.persistent && !self.offer.as_ref().is_some_and(|offer| offer.is_open())
+    }
+
     /// The event that offered this socket has reached somebody.
     pub(super) fn claim(&mut self) {
         if let Some(offer) = self.offer.take() {
@@ -110,6 +117,10 @@ impl Row {
         }
         if let Some(size) = properties.buffer_size {
             self.buffer_size = (size >= 1).then_some(size);
+        }
+        if self.socket.lane().life.is_suspended() {
+            // Now it may have the app loaded.
+            self.socket.make_ready();
         }
         Ok(())
     }
@@ -177,6 +188,13 @@ impl Row {
     pub(super) fn finish(&mut self) -> Option<Connection> {
         let end = self.connection()?.end?;
         if self.paused || self.socket.unhandled_events() > 0 {
+            return None;
+        }
+        let life = &self.socket.lane().life;
+        if life.is_suspended() {
+            if self.persistent {
+                life.want();
+            }
             return None;
         }
         self.tell_end(end);

@@ -169,6 +169,7 @@ impl ClientSocket {
             return Answer::known(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
+        self.0.lane.life.touch();
         self.do_send(op(reply));
         answer
     }
@@ -190,6 +191,7 @@ impl ClientSocket {
     }
 
     fn enqueue(&self, data: Bytes, charge: usize, credit: Option<Credit>, reply: Reply<SendInfo>) {
+        self.0.lane.life.touch();
         let outgoing = Outgoing::new(self.clone(), data, charge, credit, reply);
         self.0.lane.inbox.call(Call::Send(outgoing));
     }
@@ -216,7 +218,7 @@ impl ClientSocket {
         self.0.lane.inbox.call(Call::Op(self.clone(), op));
     }
 
-    pub(super) fn lane(&self) -> &Arc<Lane> {
+    pub(crate) fn lane(&self) -> &Arc<Lane> {
         &self.0.lane
     }
 

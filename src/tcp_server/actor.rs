@@ -2,15 +2,13 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::time::Instant;
 
-use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay, UNHANDLED_ACCEPTS};
+use super::accept::AcceptLoop;
+use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
 use super::{
     Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetPaused, SocketInfo, SocketProperties,
     Update,
@@ -22,16 +20,8 @@ use crate::events::Listeners;
 use crate::ids::ServerSocketId;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
-use crate::os::{self, Network, Stream};
-use crate::tcp::{ClientSocket, Lane, Op, Table};
-
-/// How many connections are accepted before other actors have their turn.
-const ACCEPTS_A_TURN: usize = 64;
-
-/// How long a server socket waits for what a dead listener has left unhandled:
-/// its mailbox is emptied in far less. It cannot wait for good, because a
-/// listener that lives may keep an event for as long as it likes.
-const RECOVERY: Duration = Duration::from_millis(100);
+use crate::os::{self, Network};
+use crate::tcp::{Lane, Table};
 
 /// What one app's server sockets have in common.
 #[derive(Default)]
@@ -45,35 +35,45 @@ pub(crate) struct Audience {
 #[rtype(result = "()")]
 pub(crate) struct ListenersChanged;
 
+/// The app is suspended: closes the socket if it is not persistent, and says
+/// which one it was then.
+#[derive(Message)]
+#[rtype(result = "Option<ServerSocketId>")]
+pub(crate) struct EndUnlessPersistent;
+
 /// Closes the socket and ends the actor; the answer means that it is done.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
 
 pub(crate) struct ServerSocket {
-    id: ServerSocketId,
-    persistent: bool,
+    pub(super) id: ServerSocketId,
+    pub(super) persistent: bool,
     name: Option<Box<str>>,
-    paused: bool,
-    listener: Option<Bound>,
-    audience: Arc<Audience>,
+    pub(super) paused: bool,
+    pub(super) listener: Option<Bound>,
+    pub(super) audience: Arc<Audience>,
     network: Arc<dyn Network>,
-    lane: Arc<Lane>,
-    table: Arc<Table>,
-    on_their_way: Arc<OnTheirWay>,
+    pub(super) lane: Arc<Lane>,
+    pub(super) table: Arc<Table>,
+    pub(super) on_their_way: Arc<OnTheirWay>,
     /// Accepted, and heard of by nobody.
-    undelivered: VecDeque<Arc<Offered>>,
+    pub(super) undelivered: VecDeque<Arc<Offered>>,
     /// How many listeners had died when it was last looked.
-    deaths: u64,
+    pub(super) deaths: u64,
     /// Whether what a dead listener leaves behind is still coming back.
-    recovering: bool,
+    pub(super) recovering: bool,
+    /// Whether it is closed, and the registry does not know it yet.
+    ended: bool,
+    /// An accept error that the app has not heard of: it is suspended.
+    pub(super) untold: Option<NetError>,
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
-    pausing: Vec<(Instant, Reply<()>)>,
+    pub(super) pausing: Vec<(Instant, Reply<()>)>,
 }
 
-struct Bound {
-    listener: Box<dyn os::Listener>,
+pub(super) struct Bound {
+    pub(super) listener: Box<dyn os::Listener>,
     address: SocketAddr,
 }
 
@@ -100,6 +100,8 @@ impl ServerSocket {
             undelivered: VecDeque::new(),
             deaths: 0,
             recovering: false,
+            ended: false,
+            untold: None,
             pausing: Vec::new(),
         };
         socket.update(properties)?;
@@ -170,7 +172,11 @@ impl ServerSocket {
         }
     }
 
-    fn answer_pausing(&mut self, which: impl Fn(Instant) -> bool, answer: Result<(), Error>) {
+    pub(super) fn answer_pausing(
+        &mut self,
+        which: impl Fn(Instant) -> bool,
+        answer: Result<(), Error>,
+    ) {
         for (_, reply) in self.pausing.extract_if(.., |(until, _)| which(*until)) {
             reply.send(answer);
         }
@@ -186,84 +192,6 @@ impl ServerSocket {
             local_address: address.map(|address| address.ip()),
             local_port: address.map(|address| address.port()),
         }
-    }
-
-    /// Whether one more `onAccept` may be raised.
-    fn may_raise(&mut self) -> bool {
-        if self.paused || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
-            return false;
-        }
-        let (anybody, deaths) = self.audience.on_accept.census();
-        if self.deaths != deaths {
-            // Its mailbox is emptied on its own thread: later clients wait
-            // until all of it has come back.
-            self.deaths = deaths;
-            self.recovering = true;
-        }
-        if self.recovering && self.on_their_way.count() == 0 {
-            self.recover();
-        }
-        anybody && !self.recovering
-    }
-
-    /// Takes up what a dead listener has left, before anything later.
-    fn recover(&mut self) {
-        self.recovering = false;
-        self.undelivered.extend(self.on_their_way.take_returned());
-        self.undelivered
-            .make_contiguous()
-            .sort_by_key(|offered| offered.client.id());
-    }
-
-    /// Accepts and raises what may be raised.
-    fn turn(&mut self, cx: &mut TaskContext<'_>) {
-        self.undelivered.extend(self.on_their_way.take_returned());
-        for _ in 0..ACCEPTS_A_TURN {
-            if !self.may_raise() {
-                return;
-            }
-            if let Some(offered) = self.undelivered.pop_front() {
-                if offered.is_open() {
-                    offered.dispatch(self.id, &self.audience.on_accept);
-                }
-                continue;
-            }
-            let Some(bound) = &mut self.listener else {
-                return;
-            };
-            match bound.listener.poll_accept(cx) {
-                Poll::Pending => return,
-                Poll::Ready(Ok((stream, peer))) => self.accepted(stream, peer),
-                Poll::Ready(Err(error)) => {
-                    if let Some(result_code) = net_error::accept(&error) {
-                        self.failed(result_code, &error);
-                    }
-                }
-            }
-        }
-        // There may be more: after the others.
-        cx.waker().wake_by_ref();
-    }
-
-    fn accepted(&mut self, stream: Box<dyn Stream>, peer: SocketAddr) {
-        let client = ClientSocket::new(self.table.allocate(), self.lane.clone());
-        let offered = Offered::new(client.clone(), self.on_their_way.clone());
-        // The row comes first, so that every call for it finds it.
-        client.do_send(Op::Adopt(stream, peer, offered.clone()));
-        self.table.insert(client);
-        offered.dispatch(self.id, &self.audience.on_accept);
-    }
-
-    fn failed(&mut self, result_code: NetError, error: &std::io::Error) {
-        log::warn!("server socket {}: paused, accept failed: {error}", self.id);
-        self.paused = true;
-        let socket_id = self.id;
-        self.audience
-            .on_accept_error
-            .dispatch(|_, _| AcceptErrorInfo {
-                socket_id,
-                result_code,
-            });
     }
 }
 
@@ -282,44 +210,6 @@ impl Actor for ServerSocket {
     }
 }
 
-/// Has a turn whenever the actor is woken: by a call, the listener, or an
-/// event that was handled or came back.
-struct AcceptLoop;
-
-impl ActorFuture<ServerSocket> for AcceptLoop {
-    type Output = ();
-
-    fn poll(
-        self: Pin<&mut Self>,
-        socket: &mut ServerSocket,
-        ctx: &mut Context<ServerSocket>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        socket.on_their_way.wake(cx, false);
-        let recovering = socket.recovering;
-        socket.turn(cx);
-        if socket.recovering && !recovering {
-            ctx.run_later(RECOVERY, |socket, _| {
-                socket.recover();
-                // The loop has had its turn before the clock had.
-                socket.on_their_way.nudge();
-            });
-        }
-        let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
-        let held_up = full || socket.recovering;
-        if held_up || !socket.pausing.is_empty() {
-            socket.on_their_way.wake(cx, true);
-            if socket.on_their_way.count() == 0 {
-                socket.answer_pausing(|_| true, Ok(()));
-            }
-            if held_up && socket.may_raise() {
-                cx.waker().wake_by_ref();
-            }
-        }
-        Poll::Pending
-    }
-}
-
 macro_rules! answers {
     ($($message:ident -> $answer:ty: |$this:ident, $call:ident| $body:expr;)*) => {$(
         impl Handler<Ask<$message, $answer>> for ServerSocket {
@@ -327,7 +217,10 @@ macro_rules! answers {
 
             fn handle(&mut self, ask: Ask<$message, $answer>, _: &mut Self::Context) {
                 let ($this, $call) = (self, ask.message);
-                ask.reply.send($body);
+                ask.reply.send(match $this.ended {
+                    true => Err(Error::SocketNotFound),
+                    false => $body,
+                });
             }
         }
     )*};
@@ -363,6 +256,21 @@ impl Handler<ListenersChanged> for ServerSocket {
 
     /// The accept loop has its turn after every message.
     fn handle(&mut self, _: ListenersChanged, _: &mut Self::Context) {}
+}
+
+impl Handler<EndUnlessPersistent> for ServerSocket {
+    type Result = MessageResult<EndUnlessPersistent>;
+
+    /// The actor goes on until the registry has forgotten it, for the calls
+    /// that are on their way.
+    fn handle(&mut self, _: EndUnlessPersistent, _: &mut Self::Context) -> Self::Result {
+        if self.persistent {
+            return MessageResult(None);
+        }
+        self.close();
+        self.ended = true;
+        MessageResult(Some(self.id))
+    }
 }
 
 impl Handler<Stop> for ServerSocket {

@@ -130,11 +130,6 @@ impl Offered {
         })
     }
 
-    /// Whether anyone is still to hear of it.
-    pub(super) fn is_open(&self) -> bool {
-        !self.reached.load(SeqCst) && !self.client.is_closed()
-    }
-
     /// Raises `onAccept` for it.
     pub(super) fn dispatch(
         self: &Arc<Self>,
@@ -143,6 +138,7 @@ impl Offered {
     ) {
         self.settled.store(false, SeqCst);
         self.on_their_way.count.fetch_add(1, SeqCst);
+        self.client.lane().life.raised();
         self.copies.fetch_add(1, SeqCst);
         on_accept.dispatch(|listener, _| {
             self.copies.fetch_add(1, SeqCst);
@@ -190,6 +186,7 @@ impl Offered {
             }
         }
         way.count.fetch_sub(1, SeqCst);
+        self.client.lane().life.handled();
         if lost || way.awaited.load(SeqCst) {
             way.actor.wake();
         }
@@ -200,6 +197,10 @@ impl Offer for Offered {
     fn claimed(self: Arc<Self>) {
         self.reached.store(true, SeqCst);
         self.settle();
+    }
+
+    fn is_open(&self) -> bool {
+        !self.reached.load(SeqCst) && !self.client.is_closed()
     }
 }
 

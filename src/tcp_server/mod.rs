@@ -1,5 +1,6 @@
 //! `chrome.sockets.tcpServer`: one actor a server socket.
 
+mod accept;
 mod actor;
 mod events;
 mod messages;
@@ -9,4 +10,4 @@ pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPTS};
 pub use messages::{Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetPaused, Update};
 pub use types::{CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties};
 
-pub(crate) use actor::{Audience, ListenersChanged, ServerSocket, Stop};
+pub(crate) use actor::{Audience, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop};

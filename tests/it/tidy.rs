@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 12] = [
     "ids",
     "net_error",
     "error",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 11] = [
     "name",
     "os",
     "events",
+    "life",
     "tcp",
     "tcp_server",
     "registry",

@@ -109,6 +109,16 @@ impl Stream for End {
         self.with(|near, _| near.poll_read(cx, buffer))
     }
 
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.with(|near, _| {
+            if near.incoming.is_empty() && !near.reset && !near.ended {
+                near.reader = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        })
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

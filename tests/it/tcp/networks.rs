@@ -111,6 +111,10 @@ impl Stream for Watched {
         self.real.poll_read(cx, buffer)
     }
 
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.real.poll_peek(cx)
+    }
+
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,

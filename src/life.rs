@@ -1,0 +1,185 @@
+//! Whether an app is loaded, known to everything that it owns.
+//!
+//! A *suspended* app hears nothing: what is to be told waits where it is, and
+//! has the app loaded again. The [`Registry`](crate::Registry) does both; its
+//! sockets only look here before they raise an event.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
+use std::task::Context;
+
+use actix::{Message, WeakRecipient};
+use futures::task::AtomicWaker;
+
+use crate::events::Event;
+use crate::ids::AppId;
+
+/// Something waits for an app that is suspended. Told once, until the app is
+/// loaded.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wanted(pub(crate) AppId);
+
+/// One app's life.
+pub(crate) struct Life {
+    app: AppId,
+    suspended: AtomicBool,
+    /// Whether the registry knows that something waits.
+    wanted: AtomicBool,
+    registry: Option<WeakRecipient<Wanted>>,
+    /// Whether the app was called, or told something, since this was asked.
+    touched: AtomicBool,
+    /// Events that the app has not handled, those of client sockets apart:
+    /// they have their credits.
+    unhandled: AtomicUsize,
+    /// Who waits for all events to be handled.
+    quiet: AtomicWaker,
+    /// Calls that take their time and are not answered yet.
+    pending: AtomicUsize,
+}
+
+impl Life {
+    pub(crate) fn new(app: AppId, registry: Option<WeakRecipient<Wanted>>) -> Self {
+        Life {
+            app,
+            suspended: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            registry,
+            touched: AtomicBool::new(false),
+            unhandled: AtomicUsize::new(0),
+            quiet: AtomicWaker::new(),
+            pending: AtomicUsize::new(0),
+        }
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.suspended.load(SeqCst)
+    }
+
+    /// No event is raised from now on.
+    pub(crate) fn suspend(&self) {
+        self.wanted.store(false, SeqCst);
+        self.suspended.store(true, SeqCst);
+    }
+
+    /// Events are raised again.
+    pub(crate) fn resume(&self) {
+        self.suspended.store(false, SeqCst);
+        self.wanted.store(false, SeqCst);
+    }
+
+    /// Whether something waits for the app.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.wanted.load(SeqCst)
+    }
+
+    /// Something waits: has the app loaded.
+    pub(crate) fn want(&self) {
+        if !self.wanted.swap(true, SeqCst)
+            && let Some(registry) = self.registry.as_ref().and_then(WeakRecipient::upgrade)
+        {
+            registry.do_send(Wanted(self.app.clone()));
+        }
+    }
+
+    /// The app is not idle.
+    pub(crate) fn touch(&self) {
+        // On the way of every event: nearly always it only looks.
+        if !self.touched.load(Relaxed) {
+            self.touched.store(true, Relaxed);
+        }
+    }
+
+    /// Whether the app was idle since this was last asked.
+    pub(crate) fn was_idle(&self) -> bool {
+        !self.touched.swap(false, Relaxed) && self.pending.load(SeqCst) == 0
+    }
+
+    /// One event more is on its way.
+    pub(crate) fn raised(&self) {
+        self.touch();
+        self.unhandled.fetch_add(1, SeqCst);
+    }
+
+    /// One event less is on its way.
+    pub(crate) fn handled(&self) {
+        self.touch();
+        self.unhandled.fetch_sub(1, SeqCst);
+        self.wake_quiet();
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.unhandled.load(SeqCst) == 0
+    }
+
+    /// Has `cx` woken when a suspended app has handled events. After saying
+    /// so, look again.
+    pub(crate) fn wake_when_quiet(&self, cx: &Context<'_>) {
+        self.quiet.register(cx.waker());
+    }
+
+    /// Wakes who waits for the app to have handled all.
+    pub(crate) fn wake_quiet(&self) {
+        if self.is_suspended() {
+            self.quiet.wake();
+        }
+    }
+}
+
+/// A call that takes its time, until it is dropped: the app is not idle.
+pub(crate) struct Pending(Arc<Life>);
+
+impl Pending {
+    pub(crate) fn new(life: &Arc<Life>) -> Self {
+        life.pending.fetch_add(1, SeqCst);
+        Pending(life.clone())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.touch();
+        self.0.pending.fetch_sub(1, SeqCst);
+    }
+}
+
+/// `runtime.onSuspend`: the app is being suspended. Its sockets that are not
+/// persistent are closed, and its listeners forgotten, when the handlers of
+/// this and of all events before it are done.
+///
+/// An actor that started for this app alone ends by itself when its last
+/// address goes, which the listeners are; one that keeps itself alive, by an
+/// interval for instance, should stop here.
+#[derive(derive_more::Debug, Message)]
+#[rtype(result = "()")]
+#[non_exhaustive]
+pub struct SuspendInfo {
+    /// The app.
+    pub app: AppId,
+    #[debug(skip)]
+    life: Arc<Life>,
+}
+
+impl SuspendInfo {
+    pub(crate) fn new(app: AppId, life: &Arc<Life>) -> Self {
+        life.raised();
+        SuspendInfo {
+            app,
+            life: life.clone(),
+        }
+    }
+}
+
+impl Clone for SuspendInfo {
+    fn clone(&self) -> Self {
+        SuspendInfo::new(self.app.clone(), &self.life)
+    }
+}
+
+impl Drop for SuspendInfo {
+    fn drop(&mut self) {
+        self.life.handled();
+    }
+}
+
+impl Event for SuspendInfo {}

@@ -1,0 +1,411 @@
+//! Apps that are suspended, and loaded again when something waits for them.
+//!
+//! Each app's calls are carried out one after the other: a suspension waits
+//! for listeners, and a load for the app's own code.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::prelude::*;
+use actix_rt::time::timeout;
+use futures::FutureExt;
+use futures::future::{LocalBoxFuture, poll_fn};
+
+use super::Registry;
+use super::apps::AppState;
+use crate::PAUSE_GRACE;
+use crate::answer::{Answer, Reply, messages};
+use crate::error::Error;
+use crate::ids::AppId;
+use crate::life::{Life, SuspendInfo, Wanted};
+
+/// How long an event page may take to start: 30 seconds.
+pub const LOAD_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long is waited before an event page that did not start is tried again:
+/// doubled from the first to the last while it fails.
+const FIRST_REST: Duration = Duration::from_millis(100);
+const LAST_REST: Duration = Duration::from_secs(30);
+
+/// How often an idle time-out is looked at while it runs.
+const LOOKS: u32 = 4;
+
+messages! {
+    /// Suspends the app: see [`App::suspend`](crate::App::suspend).
+    Suspend {} -> ();
+
+    /// Loads the app: see [`App::resume`](crate::App::resume).
+    Resume {} -> ();
+
+    /// Closes everything that the app has, and forgets it: see
+    /// [`App::unload`](crate::App::unload).
+    Unload {} -> ();
+
+    /// Whether the app is suspended.
+    IsSuspended {} -> bool;
+
+    /// How the app is loaded from now on: see
+    /// [`App::set_event_page`](crate::App::set_event_page).
+    SetEventPage {
+        /// What starts it; `None`: nothing, it waits for [`Resume`].
+        page: Option<EventPage>,
+    } -> ();
+}
+
+/// How an app is started when something waits for it: Chrome's event page.
+///
+/// It is called in the registry's arbiter, and has started when its future is
+/// done: by then it has added its listeners. An error, a panic, or taking
+/// longer than [`LOAD_LIMIT`] means that it did not start: the app stays
+/// suspended, what waits for it goes on waiting, and it is tried again after a
+/// rest of 100 ms, doubled each time up to 30 s.
+#[derive(Clone, derive_more::Debug)]
+pub struct EventPage {
+    #[debug(skip)]
+    start: Arc<Start>,
+    idle_time_out: Option<Duration>,
+}
+
+type Start =
+    dyn Fn(AppId, Addr<Registry>) -> LocalBoxFuture<'static, Result<(), Error>> + Send + Sync;
+
+impl EventPage {
+    /// As `EventPage::new`, for whom an app's id and its registry will do.
+    pub(crate) fn from_fn<F>(start: F) -> Self
+    where
+        F: Fn(AppId, Addr<Registry>) -> LocalBoxFuture<'static, Result<(), Error>>,
+        F: Send + Sync + 'static,
+    {
+        EventPage {
+            start: Arc::new(start),
+            idle_time_out: None,
+        }
+    }
+
+    /// Suspends the app by itself when it has been idle this long (never, by
+    /// default). It is idle while it makes no call, hears no event, has
+    /// handled every event, and waits for no send and no connection. Open
+    /// connections do not count: those that are not persistent are closed, as
+    /// Chrome does. The time is kept to a quarter of it; zero is one
+    /// millisecond.
+    pub fn idle_time_out(mut self, after: Duration) -> Self {
+        self.idle_time_out = Some(after.max(Duration::from_millis(1)));
+        self
+    }
+}
+
+/// What the registry does with one app's life.
+#[derive(Default)]
+pub(super) struct Lifecycle {
+    page: Option<EventPage>,
+    /// The calls that wait for the one that is being carried out.
+    calls: VecDeque<(Call, Reply<()>)>,
+    busy: bool,
+    /// How long the next rest is, while the page does not start.
+    rest: Option<Duration>,
+    idle_watch: Option<SpawnHandle>,
+    /// How often it was found idle, one time after the other.
+    idle: u32,
+}
+
+#[derive(Clone, Copy)]
+enum Call {
+    Suspend,
+    Resume,
+}
+
+impl Registry {
+    fn enqueue(&mut self, app: &AppId, call: Call, reply: Reply<()>, ctx: &mut Context<Self>) {
+        let lifecycle = &mut self.app(app).lifecycle;
+        lifecycle.calls.push_back((call, reply));
+        self.next_call(app, ctx);
+    }
+
+    /// Carries out the app's next call, if none is being carried out.
+    fn next_call(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+        while let Some(state) = self.apps.get_mut(app)
+            && !state.lifecycle.busy
+            && let Some((call, reply)) = state.lifecycle.calls.pop_front()
+        {
+            let is_suspended = state.lane.life.is_suspended();
+            match call {
+                Call::Suspend if !is_suspended => {
+                    state.lifecycle.busy = true;
+                    self.suspend(app.clone(), reply, ctx);
+                }
+                Call::Resume if is_suspended => {
+                    state.lifecycle.busy = true;
+                    self.load(app.clone(), reply, ctx);
+                }
+                Call::Suspend | Call::Resume => reply.send(Ok(())),
+            }
+        }
+    }
+
+    /// The app, if it is still the one whose life this is.
+    fn living(&mut self, app: &AppId, life: &Arc<Life>) -> Result<&mut AppState, Error> {
+        self.apps
+            .get_mut(app)
+            .filter(|state| Arc::ptr_eq(&state.lane.life, life))
+            .ok_or(Error::Unloaded)
+    }
+
+    /// The app's call is carried out: goes on with the next one.
+    fn done(
+        &mut self,
+        app: &AppId,
+        life: &Arc<Life>,
+        answer: Result<(), Error>,
+        reply: Reply<()>,
+        ctx: &mut Context<Self>,
+    ) {
+        let answer = self.living(app, life).and_then(|state| {
+            state.lifecycle.busy = false;
+            answer
+        });
+        reply.send(answer);
+        self.next_call(app, ctx);
+    }
+
+    /// Loads an app that something waits for, if it has a way to be loaded.
+    fn load_wanted(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+        let wanted = self
+            .apps
+            .get(app)
+            .is_some_and(|state| state.lane.life.is_wanted() && state.lifecycle.page.is_some());
+        if wanted {
+            self.enqueue(app, Call::Resume, Reply::nobody(), ctx);
+        }
+    }
+
+    /// Suspends the app if it has been idle for long enough.
+    fn look_for_idleness(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+        let Some(state) = self.apps.get_mut(app) else {
+            return;
+        };
+        let lane = &state.lane;
+        let idle = lane.life.was_idle() && lane.is_quiet() && !lane.audience.is_sending();
+        let lifecycle = &mut state.lifecycle;
+        lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
+        if lifecycle.idle > LOOKS && !lifecycle.busy && !lane.life.is_suspended() {
+            lifecycle.idle = 0;
+            log::info!("app {app}: suspended, because it is idle");
+            self.enqueue(app, Call::Suspend, Reply::nobody(), ctx);
+        }
+    }
+
+    /// Nothing is raised from here on. What is on its way is handled, then
+    /// what is not persistent is closed.
+    fn suspend(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
+        let state = self.app(&app);
+        let lane = state.lane.clone();
+        let life = lane.life.clone();
+        life.suspend();
+        state
+            .on_suspend
+            .dispatch(|_, _| SuspendInfo::new(app.clone(), &life));
+        let turns = state.look_again();
+        let handled = async move {
+            // A turn that has begun may raise events yet.
+            turns.await;
+            let handled = poll_fn(|cx| lane.poll_quiet(cx));
+            let in_time = timeout(PAUSE_GRACE, handled).await;
+            in_time.map_err(|_| Error::EventsInFlight)
+        };
+        let task = wrap_future::<_, Self>(handled)
+            .then(move |handled, registry, _| {
+                let ended = registry.living(&app, &life).map(|state| {
+                    state.clear_listeners();
+                    state.end_transient()
+                });
+                wrap_future(async move {
+                    let ended = match ended {
+                        Ok(ended) => ended.await,
+                        // It was unloaded meanwhile.
+                        Err(_) => Vec::new(),
+                    };
+                    (app, life, handled, ended)
+                })
+            })
+            .map(|(app, life, handled, ended), registry, ctx| {
+                if let Ok(state) = registry.living(&app, &life) {
+                    ended.into_iter().for_each(|id| state.remove_server(id));
+                }
+                registry.done(&app, &life, handled, reply, ctx);
+            });
+        ctx.spawn(task);
+    }
+
+    /// Starts the app's event page, if it has one, and lets events go on when
+    /// it has started.
+    fn load(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
+        let state = self.app(&app);
+        let life = state.lane.life.clone();
+        let page = state.lifecycle.page.clone();
+        let registry = ctx.address();
+        actix_rt::spawn(async move {
+            let result = match page {
+                Some(page) => page.start(&app, &registry).await,
+                None => Ok(()),
+            };
+            // Behind the listeners that it has added.
+            registry.do_send(Started {
+                app,
+                life,
+                result,
+                reply,
+            });
+        });
+    }
+}
+
+impl EventPage {
+    async fn start(&self, app: &AppId, registry: &Addr<Registry>) -> Result<(), Error> {
+        // What panics is the app's own code: nothing of ours is left half done.
+        let start = AssertUnwindSafe(async { (self.start)(app.clone(), registry.clone()).await });
+        match timeout(LOAD_LIMIT, start.catch_unwind()).await {
+            Ok(Ok(started)) => started,
+            Ok(Err(_)) => {
+                log::error!("app {app}: its event page panicked");
+                Err(Error::NotLoaded)
+            }
+            Err(_) => {
+                log::error!("app {app}: its event page did not start within {LOAD_LIMIT:?}");
+                Err(Error::NotLoaded)
+            }
+        }
+    }
+}
+
+/// An event page has started, or failed to.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Started {
+    app: AppId,
+    life: Arc<Life>,
+    result: Result<(), Error>,
+    reply: Reply<()>,
+}
+
+impl Handler<Started> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
+        let Started {
+            app,
+            life,
+            result,
+            reply,
+        } = started;
+        if let Ok(state) = self.living(&app, &life) {
+            let rest = state.lifecycle.rest.take();
+            match result {
+                Ok(()) => {
+                    life.resume();
+                    ctx.spawn(wrap_future(state.look_again()));
+                }
+                Err(error) => {
+                    // Those that it has added: it will add them again.
+                    state.clear_listeners();
+                    let rest = rest.unwrap_or(FIRST_REST);
+                    state.lifecycle.rest = Some((rest * 2).min(LAST_REST));
+                    log::error!("app {app}: not loaded, {error}; trying again in {rest:?}");
+                    let app = app.clone();
+                    ctx.run_later(rest, move |registry, ctx| registry.load_wanted(&app, ctx));
+                }
+            }
+        }
+        self.done(&app, &life, result, reply, ctx);
+    }
+}
+
+impl Handler<Wanted> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Wanted(app): Wanted, ctx: &mut Self::Context) {
+        self.load_wanted(&app, ctx);
+    }
+}
+
+impl Handler<Suspend> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: Suspend, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, reply) = Answer::pair();
+        self.enqueue(&call.app, Call::Suspend, reply, ctx);
+        Box::pin(answer)
+    }
+}
+
+impl Handler<Resume> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: Resume, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, reply) = Answer::pair();
+        self.enqueue(&call.app, Call::Resume, reply, ctx);
+        Box::pin(answer)
+    }
+}
+
+impl Handler<Unload> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: Unload, ctx: &mut Self::Context) -> Self::Result {
+        let ended = self.apps.remove(&call.app).map(|mut state| {
+            state.lane.life.suspend();
+            state.clear_listeners();
+            if let Some(watch) = state.lifecycle.idle_watch.take() {
+                ctx.cancel_future(watch);
+            }
+            for (_, reply) in state.lifecycle.calls.drain(..) {
+                reply.send(Err(Error::Unloaded));
+            }
+            state.end_all()
+        });
+        Box::pin(async move {
+            if let Some(ended) = ended {
+                ended.await;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Handler<IsSuspended> for Registry {
+    type Result = Result<bool, Error>;
+
+    fn handle(&mut self, call: IsSuspended, _: &mut Self::Context) -> Self::Result {
+        let state = self.apps.get(&call.app);
+        Ok(state.is_some_and(|state| state.lane.life.is_suspended()))
+    }
+}
+
+impl Handler<SetEventPage> for Registry {
+    type Result = Result<(), Error>;
+
+    fn handle(&mut self, call: SetEventPage, ctx: &mut Self::Context) -> Self::Result {
+        let app = call.app;
+        let watch = call
+            .page
+            .as_ref()
+            .and_then(|page| page.idle_time_out)
+            .map(|after| {
+                let app = app.clone();
+                let look = move |registry: &mut Self, ctx: &mut Context<Self>| {
+                    registry.look_for_idleness(&app, ctx);
+                };
+                ctx.run_interval(after / LOOKS, look)
+            });
+        let lifecycle = &mut self.app(&app).lifecycle;
+        lifecycle.page = call.page;
+        lifecycle.idle = 0;
+        if let Some(former) = std::mem::replace(&mut lifecycle.idle_watch, watch) {
+            ctx.cancel_future(former);
+        }
+        self.load_wanted(&app, ctx);
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! From the listener to the app's listeners, as far as they may be told.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::actor::ServerSocket;
+use super::events::{AcceptErrorInfo, Offered, UNHANDLED_ACCEPTS};
+use crate::net_error::{self, NetError};
+use crate::os::Stream;
+use crate::tcp::{ClientSocket, Offer, Op};
+
+/// How many connections are accepted before other actors have their turn.
+const ACCEPTS_A_TURN: usize = 64;
+
+/// How long a server socket waits for what a dead listener has left unhandled:
+/// its mailbox is emptied in far less. It cannot wait for good, because a
+/// listener that lives may keep an event for as long as it likes.
+const RECOVERY: Duration = Duration::from_millis(100);
+
+/// Has a turn whenever the actor is woken: by a call, the listener, or an
+/// event that was handled or came back.
+pub(super) struct AcceptLoop;
+
+impl ActorFuture<ServerSocket> for AcceptLoop {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        socket: &mut ServerSocket,
+        ctx: &mut Context<ServerSocket>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        socket.on_their_way.wake(cx, false);
+        let recovering = socket.recovering;
+        socket.turn(cx);
+        if socket.recovering && !recovering {
+            ctx.run_later(RECOVERY, |socket, _| {
+                socket.recover();
+                // The loop has had its turn before the clock had.
+                socket.on_their_way.nudge();
+            });
+        }
+        let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
+        let held_up = full || socket.recovering;
+        if held_up || !socket.pausing.is_empty() {
+            socket.on_their_way.wake(cx, true);
+            if socket.on_their_way.count() == 0 {
+                socket.answer_pausing(|_| true, Ok(()));
+            }
+            if held_up && socket.may_raise() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl ServerSocket {
+    /// Whether one more `onAccept` may be raised.
+    fn may_raise(&mut self) -> bool {
+        if self.paused || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
+            return false;
+        }
+        let (anybody, deaths) = self.audience.on_accept.census();
+        if self.deaths != deaths {
+            // Its mailbox is emptied on its own thread: later clients wait
+            // until all of it has come back.
+            self.deaths = deaths;
+            self.recovering = true;
+        }
+        if self.recovering && self.on_their_way.count() == 0 {
+            self.recover();
+        }
+        anybody && !self.recovering
+    }
+
+    /// Takes up what a dead listener has left, before anything later.
+    fn recover(&mut self) {
+        self.recovering = false;
+        self.undelivered.extend(self.on_their_way.take_returned());
+        self.undelivered
+            .make_contiguous()
+            .sort_by_key(|offered| offered.client.id());
+    }
+
+    /// Accepts and raises what may be raised.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+        self.undelivered.extend(self.on_their_way.take_returned());
+        if self.lane.life.is_suspended() {
+            return self.knock(cx);
+        }
+        if let Some(result_code) = self.untold.take() {
+            self.tell(result_code);
+        }
+        for _ in 0..ACCEPTS_A_TURN {
+            if !self.may_raise() {
+                return;
+            }
+            if let Some(offered) = self.undelivered.pop_front() {
+                if offered.is_open() {
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                }
+                continue;
+            }
+            let Some(bound) = &mut self.listener else {
+                return;
+            };
+            match bound.listener.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Ok((stream, peer))) => {
+                    let offered = self.accepted(stream, peer);
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                }
+                Poll::Ready(Err(error)) => {
+                    if let Some(result_code) = net_error::accept(&error) {
+                        self.failed(result_code, &error);
+                    }
+                }
+            }
+        }
+        // There may be more: after the others.
+        cx.waker().wake_by_ref();
+    }
+
+    /// Has a suspended app loaded if there is something to tell. No more than
+    /// one connection is accepted to know that: it is the first one that the
+    /// app then hears of.
+    fn knock(&mut self, cx: &mut TaskContext<'_>) {
+        self.undelivered.retain(|offered| offered.is_open());
+        if !self.persistent {
+            return;
+        }
+        if !self.paused
+            && self.undelivered.is_empty()
+            && let Some(bound) = &mut self.listener
+        {
+            match bound.listener.poll_accept(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok((stream, peer))) => {
+                    let offered = self.accepted(stream, peer);
+                    self.undelivered.push_back(offered);
+                }
+                Poll::Ready(Err(error)) => match net_error::accept(&error) {
+                    Some(result_code) => self.failed(result_code, &error),
+                    None => cx.waker().wake_by_ref(),
+                },
+            }
+        }
+        if self.untold.is_some() || (!self.paused && !self.undelivered.is_empty()) {
+            self.lane.life.want();
+        }
+    }
+
+    fn accepted(&mut self, stream: Box<dyn Stream>, peer: SocketAddr) -> Arc<Offered> {
+        let client = ClientSocket::new(self.table.allocate(), self.lane.clone());
+        let offered = Offered::new(client.clone(), self.on_their_way.clone());
+        // The row comes first, so that every call for it finds it.
+        client.do_send(Op::Adopt(stream, peer, offered.clone()));
+        self.table.insert(client);
+        offered
+    }
+
+    fn failed(&mut self, result_code: NetError, error: &std::io::Error) {
+        log::warn!("server socket {}: paused, accept failed: {error}", self.id);
+        self.paused = true;
+        if self.lane.life.is_suspended() {
+            self.untold = Some(result_code);
+        } else {
+            self.tell(result_code);
+        }
+    }
+
+    fn tell(&self, result_code: NetError) {
+        let socket_id = self.id;
+        self.audience
+            .on_accept_error
+            .dispatch(|_, _| AcceptErrorInfo {
+                socket_id,
+                result_code,
+            });
+    }
+}
