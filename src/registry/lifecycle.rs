@@ -190,7 +190,7 @@ impl Registry {
         let idle = lane.life.was_idle() && lane.is_quiet() && !lane.audience.is_sending();
         let lifecycle = &mut state.lifecycle;
         lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
-        if lifecycle.idle > LOOKS && !lifecycle.busy && !lane.life.is_suspended() {
+        if lifecycle.idle >= LOOKS && !lifecycle.busy && !lane.life.is_suspended() {
             lifecycle.idle = 0;
             log::info!("app {app}: suspended, because it is idle");
             self.enqueue(app, Call::Suspend, Reply::nobody(), ctx);

@@ -9,6 +9,7 @@ mod chrome_traces;
 mod examples;
 mod faults;
 mod hostile;
+mod lifecycle;
 mod memory;
 mod ordering;
 mod pause;

@@ -74,7 +74,7 @@ async fn peer_port(world: &World, client: ClientSocketId) -> u16 {
 }
 
 /// The next event, which must be `onAccept` for the connection of `peer`.
-async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocketId {
+pub async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocketId {
     let client = world.accepted().await.id();
     let port = peer.local_addr().expect("its address").port();
     assert_eq!(peer_port(world, client).await, port, "another connection");

@@ -105,6 +105,15 @@ impl Output {
         }
     }
 
+    /// Waits until this has been said so many times.
+    pub fn times(&mut self, words: &str, times: usize) {
+        let until = Instant::now() + LIMIT;
+        while self.text().matches(words).count() < times {
+            let what = format!("{words:?} for the {times}th time");
+            assert!(self.more(&what, until), "{} ended before {what}", self.name);
+        }
+    }
+
     /// Waits for this many bytes.
     pub fn bytes(&mut self, length: usize) -> &[u8] {
         let until = Instant::now() + LIMIT;

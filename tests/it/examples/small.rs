@@ -1,9 +1,11 @@
 //! The small programs that the documentation shows: what each promises in its
 //! first lines.
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::process::Command;
 
+use super::dial;
 use super::process::{Ended, Example, Program, binary};
 
 fn run(example: &str, args: &[&str]) -> Ended {
@@ -54,4 +56,39 @@ fn scripted_faults_serves_the_client_that_came_during_the_fault() {
         "{said}"
     );
     assert!(said.contains("the client got \"welcome\""), "{said}");
+}
+
+#[test]
+fn event_page_is_suspended_when_idle_and_loaded_by_the_next_client() {
+    let mut example = Example::start("event_page", &["127.0.0.1:0", "0.2"]);
+    for load in 1..=3 {
+        let said = format!("load {load}\n");
+        if load > 1 {
+            let before = example.program.stdout.so_far();
+            assert!(!before.contains(&said), "nobody has come: {before}");
+        }
+        let mut all = String::new();
+        let mut client = dial(example.address);
+        client.read_to_string(&mut all).expect("it is closed");
+        assert_eq!(all, format!("client 1 since load {load}\n"));
+        let line = "suspended after 1 clients\n";
+        example.program.stdout.times(line, load);
+    }
+    example.ends_well();
+}
+
+#[test]
+fn event_page_says_which_argument_is_wrong() {
+    for (args, words) in [
+        (&["nowhere"][..], "\"nowhere\" is not an address"),
+        (
+            &["127.0.0.1:0", "soon"],
+            "\"soon\" is not a number of seconds",
+        ),
+        (&["127.0.0.1:0", "-1"], "\"-1\" is not a number of seconds"),
+    ] {
+        let ended = run("event_page", args);
+        assert!(!ended.status.success());
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
 }

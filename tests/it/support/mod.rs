@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{App, ClientSocketId, NetError, Registry, ServerSocketId};
+use chrome_sockets::{Answer, App, ClientSocketId, NetError, Registry, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long anything may take before a test fails: far longer than it takes.
@@ -75,11 +75,23 @@ impl Handler<ReceiveErrorInfo> for Listener {
     }
 }
 
+/// Has a listener hear every event of an app.
+pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
+    let (tcp, server) = (&app.tcp, &app.tcp_server);
+    server.on_accept.add_listener(listener.clone().recipient());
+    let errors = &server.on_accept_error;
+    errors.add_listener(listener.clone().recipient());
+    tcp.on_receive.add_listener(listener.clone().recipient());
+    let ends = &tcp.on_receive_error;
+    ends.add_listener(listener.clone().recipient())
+}
+
 /// An app on a registry of its own, and what its listener hears.
 pub struct World {
     pub app: App,
     pub registry: Addr<Registry>,
     pub listener: Addr<Listener>,
+    tell: UnboundedSender<Heard>,
     heard: UnboundedReceiver<Heard>,
 }
 
@@ -95,25 +107,22 @@ impl World {
     pub async fn on(registry: Registry) -> Self {
         let registry = registry.start();
         let app = App::new("test", &registry);
-        let (sender, heard) = unbounded_channel();
-        let listener = Listener(sender).start();
-        let tcp = &app.tcp;
-        let server = &app.tcp_server;
-        server.on_accept.add_listener(listener.clone().recipient());
-        server
-            .on_accept_error
-            .add_listener(listener.clone().recipient());
-        tcp.on_receive.add_listener(listener.clone().recipient());
-        tcp.on_receive_error
-            .add_listener(listener.clone().recipient())
-            .await
-            .expect("the registry runs");
+        let (tell, heard) = unbounded_channel();
+        let listener = Listener(tell.clone()).start();
+        subscribe(&app, &listener).await.expect("the registry runs");
         World {
             app,
             registry,
             listener,
+            tell,
             heard,
         }
+    }
+
+    /// Another listener, which the world hears too.
+    pub fn another_listener(&self) -> impl Fn() -> Listener + use<> {
+        let tell = self.tell.clone();
+        move || Listener(tell.clone())
     }
 
     /// A server socket that listens on a port of the OS's choice.
@@ -143,6 +152,14 @@ impl World {
         within("an event", self.heard.recv())
             .await
             .expect("the listener runs")
+    }
+
+    /// The next event, by a clock that the test may have paused.
+    pub async fn next_before(&mut self, limit: Duration) -> Heard {
+        match actix_rt::time::timeout(limit, self.heard.recv()).await {
+            Ok(heard) => heard.expect("the listener runs"),
+            Err(_) => panic!("no event came within {limit:?}"),
+        }
     }
 
     /// The next event, which must be an accepted client.

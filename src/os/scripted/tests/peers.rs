@@ -43,6 +43,26 @@ fn a_reset_fails_writes_at_once_and_reads_after_the_data() {
 }
 
 #[test]
+fn a_peek_sees_data_the_end_and_errors_and_takes_nothing() {
+    let (mut stream, peer) = connection();
+    let bell = Bell::new();
+    assert!(bell.with(|cx| stream.poll_peek(cx)).is_pending());
+    peer.send("x");
+    assert_eq!(bell.rings(), 1);
+    for _ in 0..2 {
+        assert!(bell.with(|cx| stream.poll_peek(cx)).is_ready());
+    }
+    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"x");
+    assert!(bell.with(|cx| stream.poll_peek(cx)).is_pending());
+    peer.read_error(libc::EIO);
+    assert!(bell.with(|cx| stream.poll_peek(cx)).is_ready());
+    assert_eq!(errno(now(|cx| read(&mut *stream, cx))), libc::EIO);
+    peer.end();
+    assert!(bell.with(|cx| stream.poll_peek(cx)).is_ready());
+    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"");
+}
+
+#[test]
 fn a_reset_wakes_who_reads_and_who_writes() {
     let (mut stream, peer) = connection();
     let (reads, writes) = (Bell::new(), Bell::new());

@@ -1,0 +1,104 @@
+//! Apps that are suspended, loaded again, and unloaded.
+
+mod idle;
+mod loading;
+mod storm;
+mod suspending;
+mod unloading;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use actix::prelude::*;
+use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::tcp::{self, DnsQueryType};
+use chrome_sockets::{App, ClientSocketId, ServerSocketId, tcp_server};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{World, subscribe, within};
+
+/// An event page whose events the world hears, and how often it was started.
+fn page(world: &World) -> (EventPage, Arc<AtomicUsize>) {
+    let starts = Arc::new(AtomicUsize::new(0));
+    let (listener, count) = (world.another_listener(), starts.clone());
+    let page = EventPage::new(move |app| {
+        count.fetch_add(1, SeqCst);
+        subscribe(&app, &listener().start())
+    });
+    (page, starts)
+}
+
+/// Gives the app an event page that the world hears.
+async fn with_page(world: &World) -> Arc<AtomicUsize> {
+    let (page, starts) = page(world);
+    let set = world.app.set_event_page(Some(page));
+    set.await.expect("the registry runs");
+    starts
+}
+
+async fn suspend(app: &App) {
+    within("the answer to suspend", app.suspend())
+        .await
+        .expect("suspend");
+    assert_eq!(app.is_suspended().await, Ok(true));
+}
+
+async fn resume(app: &App) {
+    within("the answer to resume", app.resume())
+        .await
+        .expect("resume");
+    assert_eq!(app.is_suspended().await, Ok(false));
+}
+
+/// A server socket that listens and outlives a suspension.
+async fn persistent_server(world: &World) -> (ServerSocketId, SocketAddr) {
+    let (id, at) = world.listen().await;
+    let properties = tcp_server::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    let updated = world.app.tcp_server.update(id, properties);
+    updated.await.expect("it exists");
+    (id, at)
+}
+
+/// A client socket that outlives a suspension, and its peer.
+async fn persistent_client(world: &World) -> (ClientSocketId, TcpStream) {
+    let created = world.app.tcp.create(tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    });
+    let id = created.await.expect("create").socket_id;
+    (id, connect(&world.app, id).await)
+}
+
+async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("it is bound");
+    let connected = app
+        .tcp
+        .connect(id, "127.0.0.1", at.port().into(), DnsQueryType::Any);
+    connected.await.expect("connect");
+    let accepted = within("the connection", listener.accept()).await;
+    accepted.expect("accept").0
+}
+
+/// Waits for the peer's connection to be over.
+async fn ends(mut peer: TcpStream) {
+    let mut rest = Vec::new();
+    // A reset ends it as well.
+    let _ = within("the end of the connection", peer.read_to_end(&mut rest)).await;
+    assert_eq!(rest, b"", "nothing was sent");
+}
+
+async fn server_sockets(app: &App) -> Vec<ServerSocketId> {
+    let sockets = app.tcp_server.get_sockets().await.expect("the registry");
+    sockets.iter().map(|info| info.socket_id).collect()
+}
+
+async fn client_sockets(app: &App) -> Vec<ClientSocketId> {
+    let sockets = app.tcp.get_sockets().await.expect("the registry");
+    sockets.iter().map(|info| info.socket_id).collect()
+}

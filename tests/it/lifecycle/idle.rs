@@ -1,0 +1,132 @@
+//! The idle time-out of an event page.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use chrome_sockets::lifecycle::SuspendInfo;
+use chrome_sockets::tcp::DnsQueryType;
+use chrome_sockets::testing::ScriptedNetwork;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, advance, sleep};
+
+use super::{page, persistent_server};
+use crate::support::{Heard, World};
+
+const IDLE: Duration = Duration::from_secs(8);
+
+struct Ear(mpsc::UnboundedSender<Instant>);
+
+impl actix::Actor for Ear {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<SuspendInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, _: SuspendInfo, _: &mut Self::Context) {
+        let _ = self.0.send(Instant::now());
+    }
+}
+
+/// Whether the app was suspended after exactly this long, to a quarter.
+async fn suspended_after(suspensions: &mut mpsc::UnboundedReceiver<Instant>, from: Instant) {
+    let at = suspensions.recv().await.expect("it runs");
+    let idle = at - from;
+    // The clock has milliseconds.
+    let least = IDLE - Duration::from_millis(5);
+    assert!(idle >= least && idle <= IDLE + IDLE / 2, "after {idle:?}");
+}
+
+async fn world() -> (World, ScriptedNetwork, mpsc::UnboundedReceiver<Instant>) {
+    use actix::Actor;
+    let network = ScriptedNetwork::new();
+    let world = World::with_network(network.clone()).await;
+    let (page, _) = page(&world);
+    let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    set.await.expect("it runs");
+    let (tell, told) = mpsc::unbounded_channel();
+    let ear = Ear(tell).start();
+    let added = world.app.on_suspend.add_listener(ear.recipient());
+    added.await.expect("it runs");
+    (world, network, told)
+}
+
+#[actix_rt::test]
+async fn an_idle_app_is_suspended_and_a_connection_loads_it_again() {
+    tokio::time::pause();
+    let (mut world, network, mut suspensions) = world().await;
+    let (_, at) = persistent_server(&world).await;
+    suspended_after(&mut suspensions, Instant::now()).await;
+    let _peer = network.client(at).expect("it listens");
+    world.accepted().await;
+    assert_eq!(world.app.is_suspended().await, Ok(false));
+    sleep(2 * IDLE).await;
+    assert_eq!(world.app.is_suspended().await, Ok(true), "idle again");
+}
+
+#[actix_rt::test]
+async fn calls_and_events_keep_it_loaded() {
+    tokio::time::pause();
+    let (mut world, network, mut suspensions) = world().await;
+    let (_, at) = persistent_server(&world).await;
+    let peer = network.client(at).expect("it listens");
+    let client = world.accepted().await;
+    client.set_paused(false).await.expect("it is open");
+    for round in 0..20 {
+        sleep(IDLE / 2).await;
+        match round % 3 {
+            0 => drop(client.get_info().await.expect("it is open")),
+            1 => drop(
+                world
+                    .app
+                    .tcp
+                    .get_info(client.id())
+                    .await
+                    .expect("it is open"),
+            ),
+            _ => {
+                peer.send("x");
+                assert!(matches!(world.next().await, Heard::Receive(..)));
+            }
+        }
+    }
+    assert!(suspensions.try_recv().is_err(), "it was never idle");
+    suspended_after(&mut suspensions, Instant::now()).await;
+    assert!(peer.is_closed(), "it is not persistent");
+}
+
+#[actix_rt::test]
+async fn a_send_that_waits_and_a_connection_being_made_keep_it_loaded() {
+    tokio::time::pause();
+    let (world, network, mut suspensions) = world().await;
+    let target = "192.0.2.1:7".parse().expect("an address");
+    let peer = network.server(target);
+    let hold = network.hold_connect(target);
+    let client = world.create().await;
+    let any = DnsQueryType::Any;
+    let connected = world.app.tcp.connect(client, "192.0.2.1", 7, any);
+    sleep(3 * IDLE).await;
+    assert!(suspensions.try_recv().is_err(), "a connect waits");
+    peer.limit_writes(0);
+    hold.release();
+    connected.await.expect("connect");
+    let sent = world.app.tcp.send(client, &b"x"[..]);
+    sleep(3 * IDLE).await;
+    assert!(suspensions.try_recv().is_err(), "a send waits");
+    peer.unlimit_writes();
+    sent.await.expect("it is sent");
+    suspended_after(&mut suspensions, Instant::now()).await;
+}
+
+#[actix_rt::test]
+async fn another_page_has_another_time_out_or_none() {
+    tokio::time::pause();
+    let (world, _, mut suspensions) = world().await;
+    let (page, starts) = page(&world);
+    world.app.set_event_page(Some(page)).await.expect("it runs");
+    advance(10 * IDLE).await;
+    sleep(IDLE).await;
+    assert!(suspensions.try_recv().is_err());
+    assert_eq!(starts.load(SeqCst), 0);
+    assert_eq!(world.app.is_suspended().await, Ok(false));
+}

@@ -1,0 +1,357 @@
+//! What loads an app, and how its events come then.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::lifecycle::{EventPage, LOAD_LIMIT};
+use chrome_sockets::testing::ScriptedNetwork;
+use chrome_sockets::{Error, NetError};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+
+use super::{
+    client_sockets, page, persistent_client, persistent_server, resume, server_sockets, suspend,
+    with_page,
+};
+use crate::support::{Heard, World, subscribe, within};
+use crate::tcp_server::{accepts, dial};
+
+const EMFILE: i32 = 24;
+
+#[actix_rt::test]
+async fn a_connection_loads_the_app_and_is_heard_of_once() {
+    let mut world = World::new().await;
+    let (server, at) = persistent_server(&world).await;
+    let starts = with_page(&world).await;
+    for time in 1..=3 {
+        suspend(&world.app).await;
+        let peer = dial(at).await;
+        accepts(&mut world, &peer).await;
+        assert_eq!(starts.load(SeqCst), time);
+        assert_eq!(world.app.is_suspended().await, Ok(false));
+        assert_eq!(server_sockets(&world.app).await, [server]);
+    }
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn those_that_wait_are_heard_of_in_order_and_one_at_most_is_accepted_before() {
+    let mut world = World::new().await;
+    let (_, at) = persistent_server(&world).await;
+    suspend(&world.app).await;
+    let mut peers = Vec::new();
+    for _ in 0..50 {
+        peers.push(dial(at).await);
+    }
+    // Without an event page nothing loads the app.
+    world.nothing().await;
+    assert!(client_sockets(&world.app).await.len() <= 1);
+    assert_eq!(world.app.is_suspended().await, Ok(true));
+    // One that comes now is what they have waited for.
+    let starts = with_page(&world).await;
+    for peer in &peers {
+        accepts(&mut world, peer).await;
+    }
+    assert_eq!(starts.load(SeqCst), 1);
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn without_an_event_page_listeners_added_while_suspended_hear_all_after_resume() {
+    let mut world = World::new().await;
+    let (_, at) = persistent_server(&world).await;
+    suspend(&world.app).await;
+    let first = dial(at).await;
+    subscribe(&world.app, &world.listener)
+        .await
+        .expect("it runs");
+    world.nothing().await;
+    resume(&world.app).await;
+    accepts(&mut world, &first).await;
+    let second = dial(at).await;
+    accepts(&mut world, &second).await;
+}
+
+#[actix_rt::test]
+async fn data_for_a_persistent_client_loads_the_app_and_none_is_lost() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (client, mut peer) = persistent_client(&world).await;
+    for time in 1..=3_u8 {
+        suspend(&world.app).await;
+        assert_eq!(starts.load(SeqCst), usize::from(time) - 1, "nothing waits");
+        peer.write_all(&[time; 10_000]).await.expect("it is open");
+        assert_eq!(world.received(client, 10_000).await, [time; 10_000]);
+        assert_eq!(starts.load(SeqCst), usize::from(time));
+    }
+}
+
+#[actix_rt::test]
+async fn a_suspended_apps_client_is_not_read() {
+    const LENGTH: usize = 8 << 20;
+    let mut world = World::new().await;
+    let (client, mut peer) = persistent_client(&world).await;
+    suspend(&world.app).await;
+    let (sent, mut is_sent) = mpsc::unbounded_channel();
+    actix_rt::spawn(async move {
+        peer.write_all(&vec![5; LENGTH]).await.expect("it is open");
+        let _ = sent.send(peer);
+    });
+    world.nothing().await;
+    assert!(is_sent.try_recv().is_err(), "the kernel cannot hold it all");
+    with_page(&world).await;
+    let data = world.received(client, LENGTH).await;
+    assert!(data.iter().all(|byte| *byte == 5));
+    within("the peer's send", is_sent.recv()).await;
+}
+
+#[actix_rt::test]
+async fn the_end_of_a_persistent_clients_connection_loads_the_app() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (client, peer) = persistent_client(&world).await;
+    suspend(&world.app).await;
+    drop(peer);
+    assert_eq!(world.ended(client).await, NetError::CONNECTION_CLOSED);
+    assert_eq!(starts.load(SeqCst), 1);
+    assert_eq!(client_sockets(&world.app).await, [client]);
+}
+
+#[actix_rt::test]
+async fn an_accept_error_pauses_the_socket_loads_the_app_and_is_told() {
+    let network = ScriptedNetwork::new();
+    let mut world = World::with_network(network.clone()).await;
+    let starts = with_page(&world).await;
+    let (server, at) = persistent_server(&world).await;
+    suspend(&world.app).await;
+    network.accept_error(at, EMFILE).expect("it listens");
+    let peer = network.client(at).expect("it listens");
+    match world.next().await {
+        Heard::AcceptError(id, code) => {
+            assert_eq!((id, code), (server, NetError::INSUFFICIENT_RESOURCES));
+        }
+        other => panic!("expected onAcceptError, not {other:?}"),
+    }
+    assert_eq!(starts.load(SeqCst), 1);
+    world.nothing().await;
+    world
+        .app
+        .tcp_server
+        .set_paused(server, false)
+        .await
+        .expect("it exists");
+    let client = world.accepted().await;
+    assert_eq!(
+        client.get_info().await.map(|info| info.peer_port),
+        Ok(Some(peer.addr().port()))
+    );
+}
+
+#[actix_rt::test]
+async fn paused_sockets_load_nothing() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (server, at) = persistent_server(&world).await;
+    let (client, mut peer) = persistent_client(&world).await;
+    world
+        .app
+        .tcp_server
+        .set_paused(server, true)
+        .await
+        .expect("it exists");
+    world
+        .app
+        .tcp
+        .set_paused(client, true)
+        .await
+        .expect("it exists");
+    suspend(&world.app).await;
+    let dialed = dial(at).await;
+    peer.write_all(b"x").await.expect("it is open");
+    world.nothing().await;
+    assert_eq!(starts.load(SeqCst), 0);
+    // A call of somebody who administers the app un-pauses them.
+    world
+        .app
+        .tcp_server
+        .set_paused(server, false)
+        .await
+        .expect("it exists");
+    accepts(&mut world, &dialed).await;
+    suspend(&world.app).await;
+    world
+        .app
+        .tcp
+        .set_paused(client, false)
+        .await
+        .expect("it exists");
+    assert_eq!(world.received(client, 1).await, b"x");
+    assert_eq!(starts.load(SeqCst), 2);
+}
+
+#[actix_rt::test]
+async fn nothing_is_told_before_the_page_has_started() {
+    let mut world = World::new().await;
+    let (_, at) = persistent_server(&world).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let (listener, closed) = (world.another_listener(), gate.clone());
+    let page = EventPage::new(move |app| {
+        let (listener, gate) = (listener().start(), closed.clone());
+        async move {
+            subscribe(&app, &listener).await?;
+            gate.acquire().await.expect("it stays").forget();
+            Ok(())
+        }
+    });
+    world.app.set_event_page(Some(page)).await.expect("it runs");
+    suspend(&world.app).await;
+    let peer = dial(at).await;
+    world.nothing().await;
+    assert_eq!(
+        world.app.tcp_server.on_accept.has_listeners().await,
+        Ok(true)
+    );
+    let mut answer = world.app.resume();
+    let early = actix_rt::time::timeout(crate::support::QUIET, &mut answer).await;
+    assert!(early.is_err(), "answered before the page has started");
+    gate.add_permits(1);
+    assert_eq!(within("the answer to resume", answer).await, Ok(()));
+    accepts(&mut world, &peer).await;
+    world.nothing().await;
+}
+
+/// A page that fails in its own way as often as asked, and then starts.
+fn failing<R>(
+    world: &World,
+    times: usize,
+    fail: impl Fn() -> R + Send + Sync + 'static,
+) -> (EventPage, Arc<AtomicUsize>)
+where
+    R: Future<Output = Result<(), Error>> + 'static,
+{
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (listener, count) = (world.another_listener(), tries.clone());
+    let page = EventPage::new(move |app| {
+        let fails = count.fetch_add(1, SeqCst) < times;
+        // A page that fails may have added listeners: they are forgotten.
+        let added = subscribe(&app, &listener().start());
+        let failure = fails.then(&fail);
+        async move {
+            added.await?;
+            match failure {
+                Some(failure) => failure.await,
+                None => Ok(()),
+            }
+        }
+    });
+    (page, tries)
+}
+
+#[actix_rt::test]
+async fn a_page_that_does_not_start_is_tried_again_after_longer_and_longer_rests() {
+    tokio::time::pause();
+    const TIMES: usize = 4;
+    for how in ["an error", "a panic", "an early panic", "taking for ever"] {
+        let network = ScriptedNetwork::new();
+        let mut world = World::with_network(network.clone()).await;
+        let (_, at) = persistent_server(&world).await;
+        let (page, tries) = failing(&world, TIMES, move || async move {
+            match how {
+                "an error" => Err(Error::WriteQuotaExceeded),
+                "taking for ever" => std::future::pending().await,
+                _ => panic!("the page fails, as it should"),
+            }
+        });
+        world.app.set_event_page(Some(page)).await.expect("it runs");
+        suspend(&world.app).await;
+        let began = Instant::now();
+        let peer = network.client(at).expect("it listens");
+        let client = match world.next_before(6 * LOAD_LIMIT).await {
+            Heard::Accept(_, client) => client,
+            other => panic!("expected onAccept, not {other:?}"),
+        };
+        let info = client.get_info().await.expect("it is open");
+        assert_eq!(info.peer_port, Some(peer.addr().port()));
+        assert_eq!(tries.load(SeqCst), TIMES + 1, "{how}");
+        // 100, 200, 400 and 800 ms.
+        let mut least = Duration::from_millis(1500);
+        if how == "taking for ever" {
+            least += 4 * LOAD_LIMIT;
+        }
+        let took = began.elapsed();
+        assert!(
+            took >= least && took < least + Duration::from_secs(1),
+            "{how}: {took:?}"
+        );
+        world.nothing().await;
+    }
+}
+
+#[actix_rt::test]
+async fn resume_tells_why_the_page_did_not_start_and_the_app_stays_suspended() {
+    let world = World::new().await;
+    for (page, expected) in [
+        (
+            failing(&world, 1, || async { Err(Error::WriteQuotaExceeded) }).0,
+            Error::WriteQuotaExceeded,
+        ),
+        (
+            failing(&world, 1, || async { panic!("as it should") }).0,
+            Error::NotLoaded,
+        ),
+    ] {
+        world.app.set_event_page(Some(page)).await.expect("it runs");
+        suspend(&world.app).await;
+        assert_eq!(
+            within("the answer", world.app.resume()).await,
+            Err(expected)
+        );
+        assert_eq!(world.app.is_suspended().await, Ok(true));
+        assert_eq!(
+            world.app.tcp_server.on_accept.has_listeners().await,
+            Ok(false)
+        );
+        resume(&world.app).await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_app_suspended_while_it_is_loaded_is_suspended_then() {
+    let world = World::new().await;
+    let (page, starts) = page(&world);
+    world.app.set_event_page(Some(page)).await.expect("it runs");
+    suspend(&world.app).await;
+    let (resumed, suspended) = (world.app.resume(), world.app.suspend());
+    assert_eq!(within("the answer to resume", resumed).await, Ok(()));
+    assert_eq!(within("the answer to suspend", suspended).await, Ok(()));
+    assert_eq!(starts.load(SeqCst), 1);
+    assert_eq!(world.app.is_suspended().await, Ok(true));
+    assert_eq!(
+        world.app.tcp_server.on_accept.has_listeners().await,
+        Ok(false)
+    );
+}
+
+#[actix_rt::test]
+async fn a_client_whose_listener_died_unread_is_kept_and_told_after_loading() {
+    let network = ScriptedNetwork::new();
+    let mut world = World::with_network(network.clone()).await;
+    let (_, at) = persistent_server(&world).await;
+    suspend(&world.app).await;
+    let peer = network.client(at).expect("it listens");
+    // Accepted to know that it waits; another suspension does not end it.
+    world.nothing().await;
+    resume(&world.app).await;
+    suspend(&world.app).await;
+    assert!(!peer.is_closed());
+    with_page(&world).await;
+    let client = world.accepted().await;
+    assert_eq!(
+        client.get_info().await.map(|info| info.peer_port),
+        Ok(Some(peer.addr().port()))
+    );
+    world.nothing().await;
+}

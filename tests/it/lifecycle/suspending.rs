@@ -1,0 +1,361 @@
+//! What a suspension ends, what it keeps, and when it is over.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use actix::prelude::*;
+use chrome_sockets::lifecycle::SuspendInfo;
+use chrome_sockets::tcp::ReceiveInfo;
+use chrome_sockets::tcp_server::{AcceptInfo, SocketProperties};
+use chrome_sockets::{App, Error, PAUSE_GRACE};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
+    suspend,
+};
+use crate::support::{Heard, World, within};
+use crate::tcp_server::dial;
+
+#[actix_rt::test]
+async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let accepted = dial(at).await;
+    let first = world.accepted().await;
+    let made = world.create().await;
+    let connected = connect(&world.app, made).await;
+    suspend(&world.app).await;
+
+    ends(accepted).await;
+    ends(connected).await;
+    assert!(
+        tokio::net::TcpStream::connect(at).await.is_err(),
+        "its port is free"
+    );
+    assert_eq!(server_sockets(&world.app).await, []);
+    assert_eq!(client_sockets(&world.app).await, []);
+    let gone = Err(Error::SocketNotFound);
+    assert_eq!(world.app.tcp_server.set_paused(server, false).await, gone);
+    assert_eq!(world.app.tcp.set_paused(made, false).await, gone);
+    assert_eq!(first.set_paused(false).await, gone);
+    // Their numbers are not given out again.
+    let (later, _) = world.listen().await;
+    assert!(later > server);
+    assert!(world.create().await > made);
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn persistent_sockets_keep_what_they_are() {
+    let mut world = World::new().await;
+    let (server, at) = persistent_server(&world).await;
+    let properties = SocketProperties {
+        name: Some("kept".into()),
+        ..Default::default()
+    };
+    let updated = world.app.tcp_server.update(server, properties).await;
+    updated.expect("it exists");
+    world
+        .app
+        .tcp_server
+        .set_paused(server, true)
+        .await
+        .expect("it exists");
+    let (client, mut peer) = persistent_client(&world).await;
+    let before = (
+        world.app.tcp_server.get_info(server).await,
+        world.app.tcp.get_info(client).await,
+    );
+    suspend(&world.app).await;
+    let during = (
+        world.app.tcp_server.get_info(server).await,
+        world.app.tcp.get_info(client).await,
+    );
+    assert_eq!(during, before);
+    resume(&world.app).await;
+    assert_eq!(server_sockets(&world.app).await, [server]);
+    assert_eq!(client_sockets(&world.app).await, [client]);
+    let after = (
+        world.app.tcp_server.get_info(server).await,
+        world.app.tcp.get_info(client).await,
+    );
+    assert_eq!(after, before);
+
+    // They work: nobody listens any more, so somebody does again.
+    crate::support::subscribe(&world.app, &world.listener);
+    peer.write_all(b"x").await.expect("it is open");
+    assert_eq!(world.received(client, 1).await, b"x");
+    world
+        .app
+        .tcp_server
+        .set_paused(server, false)
+        .await
+        .expect("it exists");
+    let _dialed = dial(at).await;
+    world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn suspending_twice_resuming_twice_and_an_app_that_was_never_heard_of_are_all_right() {
+    let world = World::new().await;
+    let app = App::new("never heard of", &world.registry);
+    assert_eq!(app.is_suspended().await, Ok(false));
+    resume(&app).await;
+    suspend(&app).await;
+    suspend(&app).await;
+    resume(&app).await;
+    resume(&app).await;
+    assert_eq!(world.app.is_suspended().await, Ok(false), "another app");
+}
+
+#[actix_rt::test]
+async fn calls_one_after_the_other_are_carried_out_in_their_order() {
+    let world = World::new().await;
+    let app = &world.app;
+    let calls = [
+        app.suspend(),
+        app.resume(),
+        app.resume(),
+        app.suspend(),
+        app.suspend(),
+        app.resume(),
+        app.suspend(),
+    ];
+    for call in calls {
+        assert_eq!(within("the answer", call).await, Ok(()));
+    }
+    assert_eq!(app.is_suspended().await, Ok(true));
+}
+
+#[actix_rt::test]
+async fn another_apps_sockets_and_listeners_are_left_alone() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let other = App::new("other", &world.registry);
+    suspend(&other).await;
+    let _dialed = dial(at).await;
+    assert!(matches!(world.next().await, Heard::Accept(id, _) if id == server));
+}
+
+/// Takes its time for what it hears, and says when it has begun.
+struct Slow {
+    began: mpsc::UnboundedSender<()>,
+    release: Option<oneshot::Receiver<()>>,
+    done: Arc<AtomicBool>,
+}
+
+impl Slow {
+    fn start() -> (
+        Addr<Self>,
+        mpsc::UnboundedReceiver<()>,
+        oneshot::Sender<()>,
+        Arc<AtomicBool>,
+    ) {
+        let (began, has_begun) = mpsc::unbounded_channel();
+        let (release, released) = oneshot::channel();
+        let done = Arc::new(AtomicBool::new(false));
+        let slow = Slow {
+            began,
+            release: Some(released),
+            done: done.clone(),
+        };
+        (Actor::start(slow), has_begun, release, done)
+    }
+
+    /// Holds `event` until it is released.
+    fn hold<E: 'static>(&mut self, event: E, ctx: &mut Context<Self>) {
+        let _ = self.began.send(());
+        let released = self.release.take();
+        let hold = async move {
+            if let Some(released) = released {
+                let _ = released.await;
+            }
+        };
+        ctx.wait(hold.into_actor(self).map(move |(), slow, _| {
+            slow.done.store(true, SeqCst);
+            drop(event);
+        }));
+    }
+}
+
+impl Actor for Slow {
+    type Context = Context<Self>;
+}
+
+macro_rules! holds {
+    ($($event:ty)*) => {$(
+        impl Handler<$event> for Slow {
+            type Result = ();
+
+            fn handle(&mut self, event: $event, ctx: &mut Self::Context) {
+                self.hold(event, ctx);
+            }
+        }
+    )*};
+}
+
+holds! { AcceptInfo ReceiveInfo SuspendInfo }
+
+/// That a suspension is answered when the listener has handled its event.
+async fn waits_for(
+    app: &App,
+    began: &mut mpsc::UnboundedReceiver<()>,
+    release: oneshot::Sender<()>,
+    done: &AtomicBool,
+) {
+    within("the event", began.recv()).await.expect("it runs");
+    let mut answer = app.suspend();
+    let early = actix_rt::time::timeout(crate::support::QUIET, &mut answer).await;
+    assert!(early.is_err(), "answered before the event was handled");
+    assert_eq!(app.is_suspended().await, Ok(true), "but nothing is raised");
+    release.send(()).expect("it waits");
+    assert_eq!(within("the answer to suspend", answer).await, Ok(()));
+    assert!(done.load(SeqCst));
+}
+
+#[actix_rt::test]
+async fn it_waits_until_an_on_accept_on_its_way_is_handled() {
+    let world = World::new().await;
+    let app = App::new("slow", &world.registry);
+    let (slow, mut began, release, done) = Slow::start();
+    app.tcp_server.on_accept.add_listener(slow.recipient());
+    let server = app
+        .tcp_server
+        .create(Default::default())
+        .await
+        .expect("create")
+        .socket_id;
+    app.tcp_server
+        .listen(server, "127.0.0.1", 0, None)
+        .await
+        .expect("listen");
+    let info = app.tcp_server.get_info(server).await.expect("it exists");
+    let peer = dial(info.local_addr().expect("it listens")).await;
+    waits_for(&app, &mut began, release, &done).await;
+    ends(peer).await;
+}
+
+#[actix_rt::test]
+async fn it_waits_until_an_on_receive_on_its_way_is_handled() {
+    let world = World::new().await;
+    let app = App::new("slow", &world.registry);
+    let (slow, mut began, release, done) = Slow::start();
+    app.tcp.on_receive.add_listener(slow.recipient());
+    let client = app
+        .tcp
+        .create(Default::default())
+        .await
+        .expect("create")
+        .socket_id;
+    let mut peer = connect(&app, client).await;
+    peer.write_all(b"x").await.expect("it is open");
+    waits_for(&app, &mut began, release, &done).await;
+    ends(peer).await;
+}
+
+#[actix_rt::test]
+async fn on_suspend_is_raised_first_and_waited_for() {
+    let world = World::new().await;
+    let app = App::new("slow", &world.registry);
+    let (slow, mut began, release, done) = Slow::start();
+    app.on_suspend.add_listener(slow.recipient());
+    let client = app
+        .tcp
+        .create(Default::default())
+        .await
+        .expect("create")
+        .socket_id;
+    let mut answer = app.suspend();
+    within("onSuspend", began.recv()).await.expect("it runs");
+    let early = actix_rt::time::timeout(crate::support::QUIET, &mut answer).await;
+    assert!(early.is_err(), "answered before onSuspend was handled");
+    // Until then the app has what it had.
+    assert_eq!(
+        app.tcp.get_info(client).await.map(|info| info.socket_id),
+        Ok(client)
+    );
+    release.send(()).expect("it waits");
+    assert_eq!(within("the answer to suspend", answer).await, Ok(()));
+    assert!(done.load(SeqCst));
+    assert_eq!(client_sockets(&app).await, []);
+    assert_eq!(app.on_suspend.has_listeners().await, Ok(false));
+}
+
+#[actix_rt::test]
+async fn a_listener_that_holds_an_event_for_ever_is_told_and_the_app_is_suspended() {
+    tokio::time::pause();
+    let world = World::with_network(chrome_sockets::testing::ScriptedNetwork::new()).await;
+    let app = App::new("slow", &world.registry);
+    let (slow, mut began, release, _) = Slow::start();
+    app.on_suspend.add_listener(slow.recipient());
+    let client = app
+        .tcp
+        .create(Default::default())
+        .await
+        .expect("create")
+        .socket_id;
+    let asked = tokio::time::Instant::now();
+    let answer = app.suspend();
+    began.recv().await.expect("it runs");
+    assert_eq!(answer.await, Err(Error::EventsInFlight));
+    assert_eq!(asked.elapsed().as_secs(), PAUSE_GRACE.as_secs());
+    assert_eq!(app.is_suspended().await, Ok(true));
+    assert_eq!(app.tcp.get_info(client).await, Err(Error::SocketNotFound));
+    drop(release);
+    resume(&app).await;
+}
+
+#[actix_rt::test]
+async fn listeners_are_forgotten_and_an_actor_of_the_apps_own_ends() {
+    struct Page(Option<oneshot::Sender<()>>);
+    impl Actor for Page {
+        type Context = Context<Self>;
+
+        fn stopped(&mut self, _: &mut Self::Context) {
+            let ended = self.0.take().expect("it ends once");
+            let _ = ended.send(());
+        }
+    }
+    impl Handler<AcceptInfo> for Page {
+        type Result = ();
+
+        fn handle(&mut self, _: AcceptInfo, _: &mut Self::Context) {}
+    }
+    let world = World::new().await;
+    let (ended, has_ended) = oneshot::channel();
+    let page = Page(Some(ended)).start();
+    world
+        .app
+        .tcp_server
+        .on_accept
+        .add_listener(page.recipient());
+    suspend(&world.app).await;
+    within("the end of the page", has_ended)
+        .await
+        .expect("it said so");
+    let app = &world.app;
+    assert_eq!(app.tcp_server.on_accept.has_listeners().await, Ok(false));
+    assert_eq!(
+        app.tcp_server.on_accept_error.has_listeners().await,
+        Ok(false)
+    );
+    assert_eq!(app.tcp.on_receive.has_listeners().await, Ok(false));
+    assert_eq!(app.tcp.on_receive_error.has_listeners().await, Ok(false));
+}
+
+#[actix_rt::test]
+async fn a_client_whose_sends_are_on_their_way_gets_them_all() {
+    use tokio::io::AsyncReadExt;
+    const LENGTH: usize = 4 << 20;
+    let world = World::new().await;
+    let client = world.create().await;
+    let mut peer = connect(&world.app, client).await;
+    world.app.tcp.send(client, vec![7; LENGTH]);
+    suspend(&world.app).await;
+    let mut all = Vec::new();
+    let read = within("the end of what was sent", peer.read_to_end(&mut all)).await;
+    read.expect("it ends in order");
+    assert!(all.len() == LENGTH && all.iter().all(|byte| *byte == 7));
+}

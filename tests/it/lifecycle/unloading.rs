@@ -1,0 +1,129 @@
+//! `unload`: nothing is left.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use actix::prelude::*;
+use chrome_sockets::lifecycle::{EventPage, SuspendInfo};
+use chrome_sockets::{App, Error, tcp_server};
+use tokio::net::TcpStream;
+
+use super::{
+    client_sockets, ends, persistent_client, persistent_server, server_sockets, suspend, with_page,
+};
+use crate::support::{World, subscribe, within};
+use crate::tcp_server::{accepts, dial};
+
+#[actix_rt::test]
+async fn everything_is_closed_persistent_or_not_and_the_ports_are_free() {
+    let mut world = World::new().await;
+    let (server, at) = persistent_server(&world).await;
+    let (other_server, other_at) = world.listen().await;
+    let accepted = dial(at).await;
+    let first = world.accepted().await;
+    let (client, peer) = persistent_client(&world).await;
+    let app = &world.app;
+    assert_eq!(within("the answer to unload", app.unload()).await, Ok(()));
+    for at in [at, other_at] {
+        assert!(TcpStream::connect(at).await.is_err(), "{at} is free");
+    }
+    ends(accepted).await;
+    ends(peer).await;
+    assert_eq!(server_sockets(app).await, []);
+    assert_eq!(client_sockets(app).await, []);
+    let gone = Err(Error::SocketNotFound);
+    assert_eq!(first.set_paused(false).await, gone);
+    assert_eq!(app.tcp.set_paused(client, false).await, gone);
+    for server in [server, other_server] {
+        assert_eq!(app.tcp_server.set_paused(server, false).await, gone);
+    }
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_is_unloaded_with_what_waits_for_it() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (_, at) = persistent_server(&world).await;
+    world.app.set_event_page(None).await.expect("it runs");
+    suspend(&world.app).await;
+    let waiting = dial(at).await;
+    world.nothing().await;
+    world.app.unload().await.expect("it runs");
+    ends(waiting).await;
+    assert_eq!(starts.load(SeqCst), 0);
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn what_comes_after_is_a_new_app() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (before, _) = persistent_server(&world).await;
+    suspend(&world.app).await;
+    world.app.unload().await.expect("it runs");
+    assert_eq!(world.app.is_suspended().await, Ok(false));
+    // Its event page and listeners are forgotten; its numbers go on.
+    let (server, at) = persistent_server(&world).await;
+    assert!(server > before);
+    let peer = dial(at).await;
+    world.nothing().await;
+    subscribe(&world.app, &world.listener);
+    accepts(&mut world, &peer).await;
+    suspend(&world.app).await;
+    let _waiting = dial(at).await;
+    world.nothing().await;
+    assert_eq!(starts.load(SeqCst), 0);
+}
+
+#[actix_rt::test]
+async fn another_app_is_left_alone_and_unloading_nothing_is_all_right() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let other = App::new("other", &world.registry);
+    assert_eq!(other.unload().await, Ok(()));
+    assert_eq!(other.unload().await, Ok(()));
+    let peer = dial(at).await;
+    accepts(&mut world, &peer).await;
+}
+
+/// Never gives an event back.
+struct Keeper(Vec<SuspendInfo>);
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<SuspendInfo> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, info: SuspendInfo, _: &mut Self::Context) {
+        self.0.push(info);
+    }
+}
+
+#[actix_rt::test]
+async fn calls_that_wait_when_an_app_is_unloaded_are_answered() {
+    let world = World::new().await;
+    let app = &world.app;
+    // One that is being suspended, with two calls behind.
+    let keeper = Keeper(Vec::new()).start();
+    app.on_suspend.add_listener(keeper.recipient());
+    let waiting = [app.suspend(), app.resume(), app.suspend()];
+    assert_eq!(app.unload().await, Ok(()));
+    for answer in waiting {
+        assert_eq!(within("the answer", answer).await, Err(Error::Unloaded));
+    }
+    // One that is being loaded.
+    let never = EventPage::new(|_| std::future::pending());
+    app.set_event_page(Some(never)).await.expect("it runs");
+    suspend(app).await;
+    let waiting = [app.suspend(), app.resume(), app.suspend()];
+    assert_eq!(app.unload().await, Ok(()));
+    let [first, rest @ ..] = waiting;
+    assert_eq!(within("the answer", first).await, Ok(()));
+    let [_, last] = rest;
+    assert_eq!(within("the answer", last).await, Err(Error::Unloaded));
+    let created = app
+        .tcp_server
+        .create(tcp_server::SocketProperties::default());
+    assert!(created.await.is_ok(), "a new app of that name");
+}
