@@ -16,7 +16,7 @@ use crate::ids::AppId;
 
 /// Something waits for an app that is suspended. Told once, until the app is
 /// loaded.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Wanted(pub(crate) AppId);
 

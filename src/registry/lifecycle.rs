@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use actix::fut::wrap_future;
 use actix::prelude::*;
-use actix_rt::time::timeout;
+use actix_rt::task::JoinHandle;
+use actix_rt::time::{sleep, timeout};
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, poll_fn};
 
@@ -106,7 +107,8 @@ pub(super) struct Lifecycle {
     busy: bool,
     /// How long the next rest is, while the page does not start.
     rest: Option<Duration>,
-    idle_watch: Option<SpawnHandle>,
+    retry: Option<Timer>,
+    idle_watch: Option<Timer>,
     /// How often it was found idle, one time after the other.
     idle: u32,
 }
@@ -181,22 +183,6 @@ impl Registry {
         }
     }
 
-    /// Suspends the app if it has been idle for long enough.
-    fn look_for_idleness(&mut self, app: &AppId, ctx: &mut Context<Self>) {
-        let Some(state) = self.apps.get_mut(app) else {
-            return;
-        };
-        let lane = &state.lane;
-        let idle = lane.life.was_idle() && lane.is_quiet() && !lane.audience.is_sending();
-        let lifecycle = &mut state.lifecycle;
-        lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
-        if lifecycle.idle >= LOOKS && !lifecycle.busy && !lane.life.is_suspended() {
-            lifecycle.idle = 0;
-            log::info!("app {app}: suspended, because it is idle");
-            self.enqueue(app, Call::Suspend, Reply::nobody(), ctx);
-        }
-    }
-
     /// Nothing is raised from here on. What is on its way is handled, then
     /// what is not persistent is closed.
     fn suspend(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
@@ -245,6 +231,7 @@ impl Registry {
         let state = self.app(&app);
         let life = state.lane.life.clone();
         let page = state.lifecycle.page.clone();
+        state.lifecycle.retry = None;
         let registry = ctx.address();
         actix_rt::spawn(async move {
             let result = match page {
@@ -313,12 +300,66 @@ impl Handler<Started> for Registry {
                     let rest = rest.unwrap_or(FIRST_REST);
                     state.lifecycle.rest = Some((rest * 2).min(LAST_REST));
                     log::error!("app {app}: not loaded, {error}; trying again in {rest:?}");
-                    let app = app.clone();
-                    ctx.run_later(rest, move |registry, ctx| registry.load_wanted(&app, ctx));
+                    let wanted = Wanted(app.clone());
+                    let retry = Timer::start(rest, ctx, move || wanted.clone());
+                    state.lifecycle.retry = Some(retry);
                 }
             }
         }
         self.done(&app, &life, result, reply, ctx);
+    }
+}
+
+/// Sends the registry a message again and again, until it is dropped. Unlike
+/// the context's own timers it does not keep the registry from ending with its
+/// last address.
+struct Timer(JoinHandle<()>);
+
+impl Timer {
+    fn start<M>(every: Duration, ctx: &Context<Registry>, message: impl Fn() -> M + 'static) -> Self
+    where
+        Registry: Handler<M>,
+        M: Message<Result = ()> + Send + 'static,
+    {
+        let registry = ctx.address().downgrade();
+        Timer(actix_rt::spawn(async move {
+            loop {
+                sleep(every).await;
+                match registry.upgrade() {
+                    Some(registry) => registry.do_send(message()),
+                    None => return,
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LookForIdleness(AppId);
+
+impl Handler<LookForIdleness> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, LookForIdleness(app): LookForIdleness, ctx: &mut Self::Context) {
+        let Some(state) = self.apps.get_mut(&app) else {
+            return;
+        };
+        let lane = &state.lane;
+        let idle = lane.life.was_idle() && lane.is_quiet() && !lane.audience.is_sending();
+        let lifecycle = &mut state.lifecycle;
+        lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
+        if lifecycle.idle >= LOOKS && !lifecycle.busy && !lane.life.is_suspended() {
+            lifecycle.idle = 0;
+            log::info!("app {app}: suspended, because it is idle");
+            self.enqueue(&app, Call::Suspend, Reply::nobody(), ctx);
+        }
     }
 }
 
@@ -353,13 +394,10 @@ impl Handler<Resume> for Registry {
 impl Handler<Unload> for Registry {
     type Result = ResponseFuture<Result<(), Error>>;
 
-    fn handle(&mut self, call: Unload, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, call: Unload, _: &mut Self::Context) -> Self::Result {
         let ended = self.apps.remove(&call.app).map(|mut state| {
             state.lane.life.suspend();
             state.clear_listeners();
-            if let Some(watch) = state.lifecycle.idle_watch.take() {
-                ctx.cancel_future(watch);
-            }
             for (_, reply) in state.lifecycle.calls.drain(..) {
                 reply.send(Err(Error::Unloaded));
             }
@@ -394,17 +432,12 @@ impl Handler<SetEventPage> for Registry {
             .and_then(|page| page.idle_time_out)
             .map(|after| {
                 let app = app.clone();
-                let look = move |registry: &mut Self, ctx: &mut Context<Self>| {
-                    registry.look_for_idleness(&app, ctx);
-                };
-                ctx.run_interval(after / LOOKS, look)
+                Timer::start(after / LOOKS, ctx, move || LookForIdleness(app.clone()))
             });
         let lifecycle = &mut self.app(&app).lifecycle;
         lifecycle.page = call.page;
         lifecycle.idle = 0;
-        if let Some(former) = std::mem::replace(&mut lifecycle.idle_watch, watch) {
-            ctx.cancel_future(former);
-        }
+        lifecycle.idle_watch = watch;
         self.load_wanted(&app, ctx);
         Ok(())
     }

@@ -155,6 +155,7 @@ impl Lane {
     pub(super) fn give_back(&self, bytes: usize) {
         let left = self.unhandled.fetch_sub(bytes, SeqCst) - bytes;
         if left == 0 {
+            self.life.touch();
             self.life.wake_quiet();
         }
         self.feed(left);

@@ -73,7 +73,9 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         if self.charge > 0 {
-            self.socket.lane().audience.refund(self.charge);
+            let lane = self.socket.lane();
+            lane.life.touch();
+            lane.audience.refund(self.charge);
         }
     }
 }

@@ -82,15 +82,22 @@ impl ServerSocket {
     /// Takes up what a dead listener has left, before anything later.
     fn recover(&mut self) {
         self.recovering = false;
-        self.undelivered.extend(self.on_their_way.take_returned());
-        self.undelivered
-            .make_contiguous()
-            .sort_by_key(|offered| offered.client.id());
+        self.take_returned();
+    }
+
+    fn take_returned(&mut self) {
+        let returned = self.on_their_way.take_returned();
+        if !returned.is_empty() {
+            self.undelivered.extend(returned);
+            self.undelivered
+                .make_contiguous()
+                .sort_by_key(|offered| offered.client.id());
+        }
     }
 
     /// Accepts and raises what may be raised.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
-        self.undelivered.extend(self.on_their_way.take_returned());
+        self.take_returned();
         if self.lane.life.is_suspended() {
             return self.knock(cx);
         }

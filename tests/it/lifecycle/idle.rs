@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, advance, sleep};
 
 use super::{page, persistent_server};
-use crate::support::{Heard, World};
+use crate::support::{Heard, World, within};
 
 const IDLE: Duration = Duration::from_secs(8);
 
@@ -129,4 +129,20 @@ async fn another_page_has_another_time_out_or_none() {
     assert!(suspensions.try_recv().is_err());
     assert_eq!(starts.load(SeqCst), 0);
     assert_eq!(world.app.is_suspended().await, Ok(false));
+}
+
+#[actix_rt::test]
+async fn an_idle_time_out_does_not_keep_a_registry_that_nobody_has_an_address_of() {
+    let world = World::new().await;
+    let (page, _) = page(&world);
+    let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    set.await.expect("it runs");
+    let (_, at) = persistent_server(&world).await;
+    drop(world);
+    let is_free = async {
+        while tokio::net::TcpStream::connect(at).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the end of the registry", is_free).await;
 }
