@@ -2,6 +2,8 @@
 
 mod idle;
 mod loading;
+mod meanwhile;
+mod slow;
 mod storm;
 mod suspending;
 mod unloading;

@@ -1,16 +1,14 @@
 //! What a suspension ends, what it keeps, and when it is over.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use actix::prelude::*;
-use chrome_sockets::lifecycle::SuspendInfo;
-use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::{AcceptInfo, SocketProperties};
 use chrome_sockets::{App, Error, PAUSE_GRACE};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
+use super::slow::Slow;
 use super::{
     client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
     suspend,
@@ -138,65 +136,6 @@ async fn another_apps_sockets_and_listeners_are_left_alone() {
     let _dialed = dial(at).await;
     assert!(matches!(world.next().await, Heard::Accept(id, _) if id == server));
 }
-
-/// Takes its time for what it hears, and says when it has begun.
-struct Slow {
-    began: mpsc::UnboundedSender<()>,
-    release: Option<oneshot::Receiver<()>>,
-    done: Arc<AtomicBool>,
-}
-
-impl Slow {
-    fn start() -> (
-        Addr<Self>,
-        mpsc::UnboundedReceiver<()>,
-        oneshot::Sender<()>,
-        Arc<AtomicBool>,
-    ) {
-        let (began, has_begun) = mpsc::unbounded_channel();
-        let (release, released) = oneshot::channel();
-        let done = Arc::new(AtomicBool::new(false));
-        let slow = Slow {
-            began,
-            release: Some(released),
-            done: done.clone(),
-        };
-        (Actor::start(slow), has_begun, release, done)
-    }
-
-    /// Holds `event` until it is released.
-    fn hold<E: 'static>(&mut self, event: E, ctx: &mut Context<Self>) {
-        let _ = self.began.send(());
-        let released = self.release.take();
-        let hold = async move {
-            if let Some(released) = released {
-                let _ = released.await;
-            }
-        };
-        ctx.wait(hold.into_actor(self).map(move |(), slow, _| {
-            slow.done.store(true, SeqCst);
-            drop(event);
-        }));
-    }
-}
-
-impl Actor for Slow {
-    type Context = Context<Self>;
-}
-
-macro_rules! holds {
-    ($($event:ty)*) => {$(
-        impl Handler<$event> for Slow {
-            type Result = ();
-
-            fn handle(&mut self, event: $event, ctx: &mut Self::Context) {
-                self.hold(event, ctx);
-            }
-        }
-    )*};
-}
-
-holds! { AcceptInfo ReceiveInfo SuspendInfo }
 
 /// That a suspension is answered when the listener has handled its event.
 async fn waits_for(

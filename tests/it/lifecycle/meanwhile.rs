@@ -1,0 +1,126 @@
+//! What comes while a suspension waits for listeners.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use chrome_sockets::testing::ScriptedNetwork;
+use chrome_sockets::{App, ClientSocketId, Error, NetError, PAUSE_GRACE, tcp};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::slow::Slow;
+use super::{client_sockets, connect, page, resume, with_page};
+use crate::support::{World, within};
+
+/// A client socket whose data a listener holds, so that a suspension waits.
+async fn held(
+    world: &World,
+) -> (
+    ClientSocketId,
+    TcpStream,
+    mpsc::UnboundedReceiver<()>,
+    oneshot::Sender<()>,
+) {
+    let (slow, mut began, release, _) = Slow::start();
+    let heard = &world.app.tcp.on_receive;
+    heard.remove_listener(world.listener.clone().recipient());
+    heard.add_listener(slow.recipient());
+    let client = world.create().await;
+    let mut peer = connect(&world.app, client).await;
+    peer.write_all(b"held").await.expect("it is open");
+    within("the event", began.recv()).await.expect("it runs");
+    (client, peer, began, release)
+}
+
+async fn make_persistent(app: &App, id: ClientSocketId) {
+    let updated = app.tcp.update(
+        id,
+        tcp::SocketProperties {
+            persistent: Some(true),
+            ..Default::default()
+        },
+    );
+    updated.await.expect("it exists");
+}
+
+#[actix_rt::test]
+async fn an_end_that_was_read_before_is_told_after_loading() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (client, peer, _began, release) = held(&world).await;
+    make_persistent(&world.app, client).await;
+    drop(peer);
+    // It may not be told before the data has been handled.
+    world.nothing().await;
+    let suspended = world.app.suspend();
+    release.send(()).expect("it waits");
+    assert_eq!(within("the answer to suspend", suspended).await, Ok(()));
+    assert_eq!(world.ended(client).await, NetError::CONNECTION_CLOSED);
+    assert_eq!(starts.load(SeqCst), 1);
+}
+
+#[actix_rt::test]
+async fn a_client_made_persistent_in_time_is_kept_with_its_data() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (_, _peer, _began, release) = held(&world).await;
+    let late = world.create().await;
+    let mut late_peer = connect(&world.app, late).await;
+    let suspended = world.app.suspend();
+    late_peer.write_all(b"late").await.expect("it is open");
+    // The socket has seen that there is data, and that it is not to be told.
+    world.nothing().await;
+    make_persistent(&world.app, late).await;
+    release.send(()).expect("it waits");
+    assert_eq!(within("the answer to suspend", suspended).await, Ok(()));
+    assert_eq!(world.received(late, 4).await, b"late");
+    assert_eq!(starts.load(SeqCst), 1);
+    assert_eq!(client_sockets(&world.app).await, [late]);
+}
+
+#[actix_rt::test]
+async fn data_of_a_client_that_the_suspension_ends_loads_nothing() {
+    let mut world = World::new().await;
+    let starts = with_page(&world).await;
+    let (_, mut peer, _began, release) = held(&world).await;
+    let suspended = world.app.suspend();
+    peer.write_all(b"more").await.expect("it is open");
+    world.nothing().await;
+    release.send(()).expect("it waits");
+    assert_eq!(within("the answer to suspend", suspended).await, Ok(()));
+    world.nothing().await;
+    assert_eq!(starts.load(SeqCst), 0);
+    assert_eq!(world.app.is_suspended().await, Ok(true));
+}
+
+#[actix_rt::test]
+async fn the_suspension_of_an_app_that_was_unloaded_ends_nothing_of_the_next_one() {
+    tokio::time::pause();
+    let world = World::with_network(ScriptedNetwork::new()).await;
+    let app = &world.app;
+    let (slow, mut began, release, _) = Slow::start();
+    app.on_suspend.add_listener(slow.recipient());
+    let first = app.suspend();
+    began.recv().await.expect("it runs");
+    sleep(PAUSE_GRACE / 2).await;
+    app.unload().await.expect("it runs");
+
+    // A new app of that name, which waits for its listener too.
+    let (other, mut began, other_release, _) = Slow::start();
+    app.on_suspend.add_listener(other.recipient());
+    let client = world.create().await;
+    let second = app.suspend();
+    began.recv().await.expect("it runs");
+    assert_eq!(first.await, Err(Error::Unloaded));
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(client_sockets(app).await, [client], "its own wait goes on");
+    assert_eq!(app.on_suspend.has_listeners().await, Ok(true));
+    assert_eq!(second.await, Err(Error::EventsInFlight));
+    assert_eq!(client_sockets(app).await, []);
+    drop((release, other_release));
+    let (page, _) = page(&world);
+    app.set_event_page(Some(page)).await.expect("it runs");
+    resume(app).await;
+}
