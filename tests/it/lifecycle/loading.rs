@@ -48,6 +48,10 @@ async fn those_that_wait_are_heard_of_in_order_and_one_at_most_is_accepted_befor
     }
     // Without an event page nothing loads the app.
     world.nothing().await;
+    for _ in 0..5 {
+        // Each call gives the server socket a turn.
+        assert_eq!(server_sockets(&world.app).await.len(), 1);
+    }
     assert!(client_sockets(&world.app).await.len() <= 1);
     assert_eq!(world.app.is_suspended().await, Ok(true));
     // One that comes now is what they have waited for.
@@ -190,6 +194,26 @@ async fn paused_sockets_load_nothing() {
         .expect("it exists");
     assert_eq!(world.received(client, 1).await, b"x");
     assert_eq!(starts.load(SeqCst), 2);
+}
+
+#[actix_rt::test]
+async fn a_client_that_nobody_has_heard_of_loads_nothing_while_its_server_socket_is_paused() {
+    let mut world = World::new().await;
+    let (server, at) = persistent_server(&world).await;
+    let paused = |paused| world.app.tcp_server.set_paused(server, paused);
+    suspend(&world.app).await;
+    let peer = dial(at).await;
+    let accepted = async { while client_sockets(&world.app).await.is_empty() {} };
+    within("the connection", accepted).await;
+    paused(true).await.expect("it exists");
+    resume(&world.app).await;
+    suspend(&world.app).await;
+    let starts = with_page(&world).await;
+    assert_eq!(server_sockets(&world.app).await, [server]);
+    assert_eq!(world.app.is_suspended().await, Ok(true));
+    assert_eq!(starts.load(SeqCst), 0);
+    paused(false).await.expect("it exists");
+    accepts(&mut world, &peer).await;
 }
 
 #[actix_rt::test]

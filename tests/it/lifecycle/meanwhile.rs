@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::slow::Slow;
 use super::{client_sockets, connect, page, resume, with_page};
 use crate::support::{World, within};
+use crate::tcp_server::dial;
 
 /// A client socket whose data a listener holds, so that a suspension waits.
 async fn held(
@@ -81,11 +82,13 @@ async fn a_client_made_persistent_in_time_is_kept_with_its_data() {
 }
 
 #[actix_rt::test]
-async fn data_of_a_client_that_the_suspension_ends_loads_nothing() {
+async fn what_comes_to_sockets_that_the_suspension_ends_loads_nothing() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (_, mut peer, _began, release) = held(&world).await;
+    let (_, at) = world.listen().await;
     let suspended = world.app.suspend();
+    let _dialed = dial(at).await;
     peer.write_all(b"more").await.expect("it is open");
     world.nothing().await;
     release.send(()).expect("it waits");

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use actix::prelude::*;
 use chrome_sockets::tcp_server::{AcceptInfo, SocketProperties};
 use chrome_sockets::{App, Error, PAUSE_GRACE};
+use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,6 +44,27 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
     assert!(later > server);
     assert!(world.create().await > made);
     world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn calls_that_meet_the_end_of_their_socket_do_not_find_it() {
+    let world = World::new().await;
+    let (server, _) = world.listen().await;
+    let client = world.create().await;
+    let app = &world.app;
+    let (mut servers, mut clients) = (Vec::new(), Vec::new());
+    let mut suspended = app.suspend();
+    while (&mut suspended).now_or_never().is_none() {
+        servers.push(app.tcp_server.get_info(server));
+        clients.push(app.tcp.get_info(client));
+        tokio::task::yield_now().await;
+    }
+    let expected =
+        |answer: Result<(), Error>| matches!(answer, Ok(()) | Err(Error::SocketNotFound));
+    for (server, client) in servers.into_iter().zip(clients) {
+        assert!(expected(server.await.map(drop)));
+        assert!(expected(client.await.map(drop)));
+    }
 }
 
 #[actix_rt::test]
