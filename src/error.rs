@@ -23,6 +23,11 @@ pub enum Error {
     #[display("Socket not found")]
     SocketNotFound,
 
+    /// The app's [`Permissions`](crate::Permissions) do not cover the call's
+    /// address and port.
+    #[display("Does not have permission")]
+    PermissionDenied,
+
     /// More than the app's quota of sends is in flight: nothing of this send
     /// was sent, and a later one works once the peers have read.
     #[display("Exceeded write quota.")]
@@ -79,6 +84,10 @@ mod tests {
         assert_eq!(
             Error::WriteQuotaExceeded.to_string(),
             "Exceeded write quota."
+        );
+        assert_eq!(
+            Error::PermissionDenied.to_string(),
+            "Does not have permission"
         );
         let net = Error::from(NetError::ADDRESS_IN_USE);
         assert_eq!(net.to_string(), "net::ERR_ADDRESS_IN_USE");

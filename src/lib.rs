@@ -95,6 +95,8 @@
 //!   decides when to resume.
 //! - **An event whose listener died unread is raised again** for the next
 //!   listener of `onAccept`: no accepted connection is lost.
+//! - **An app does what it may**: all by default, or what the `sockets` key of
+//!   its manifest says ([`App::set_permissions`], [`manifest`]).
 //! - Errors are Chromium's: [`NetError`] has its numbers and names, [`Error`]
 //!   its texts.
 //!
@@ -108,6 +110,8 @@ mod error;
 
 mod answer;
 mod name;
+
+pub mod manifest;
 
 pub mod os;
 
@@ -142,9 +146,10 @@ pub use app::{App, OnEvent, Tcp, TcpServer};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, RemoveListener};
 pub use ids::{AppId, ClientSocketId, ServerSocketId};
+pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;
-pub use registry::{Registry, Shutdown};
+pub use registry::{Registry, SetPermissions, Shutdown};
 
 /// How long the answer to `setPaused(true)` waits for listeners to handle the
 /// events that were raised before: 5 seconds.

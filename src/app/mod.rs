@@ -15,7 +15,8 @@ use crate::answer::{Answer, Ask};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::life::SuspendInfo;
-use crate::registry::Registry;
+use crate::manifest::Permissions;
+use crate::registry::{Registry, SetPermissions};
 
 /// An app's `chrome.sockets`: its view of a [`Registry`].
 ///
@@ -64,6 +65,33 @@ impl App {
     /// The app's id.
     pub fn id(&self) -> &AppId {
         &self.caller.app
+    }
+
+    /// Sets what the app may do, in place of what it might before (until the
+    /// first call, [`Registry::permissions`]). No other app is concerned.
+    ///
+    /// `listen` and `connect` are checked when they are carried out, also by a
+    /// [`ClientSocket`](crate::tcp::ClientSocket). The answer means that every
+    /// call made from then on is checked by the new permissions. What listens
+    /// or is connected already is not closed, and accepted clients need none.
+    ///
+    /// ```
+    /// use chrome_sockets::{App, Error, Permissions, Registry};
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let app = App::new("my-app", &Registry::new().start());
+    /// let key = r#"{ "tcpServer": { "listen": "127.0.0.1:*" } }"#;
+    /// app.set_permissions(Permissions::from_sockets(key).expect("it is right"));
+    ///
+    /// let server = app.tcp_server.create(Default::default()).await?.socket_id;
+    /// let anywhere = app.tcp_server.listen(server, "0.0.0.0", 0, None).await;
+    /// assert_eq!(anywhere, Err(Error::PermissionDenied));
+    /// app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
+    /// # Ok::<_, chrome_sockets::Error>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn set_permissions(&self, permissions: Permissions) -> Answer<()> {
+        self.caller.call(|app| SetPermissions { app, permissions })
     }
 
     /// The registry that owns its sockets.

@@ -111,13 +111,16 @@ impl Tcp {
     }
 
     /// `tcp.connect`: to a host name or an IP address. A name is resolved off
-    /// the actor's thread, and its addresses are tried in the resolver's
-    /// order. The socket receives at once unless it is paused. `close` and
-    /// `disconnect` end the attempt: it answers
-    /// [`ABORTED`](crate::NetError::ABORTED).
+    /// the actor's thread, one in another script by its ASCII form (UTS 46),
+    /// and its addresses are tried in the resolver's order. The socket
+    /// receives at once unless it is paused. `close` and `disconnect` end the
+    /// attempt: it answers [`ABORTED`](crate::NetError::ABORTED).
     ///
     /// # Errors
     /// After any of them the socket is as before and may connect again.
+    /// - [`PermissionDenied`](crate::Error::PermissionDenied): the app may not
+    ///   connect to this host and port. This is looked at first, whatever the
+    ///   arguments and the socket are, and before the name is resolved.
     /// - [`CONNECTION_REFUSED`](crate::NetError::CONNECTION_REFUSED)
     /// - [`NAME_NOT_RESOLVED`](crate::NetError::NAME_NOT_RESOLVED): the name
     ///   has no address of the kind asked for; also an IPv4 literal asked for

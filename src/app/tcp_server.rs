@@ -87,6 +87,9 @@ impl TcpServer {
     ///
     /// # Errors
     /// After any of them the socket is as before and may listen again.
+    /// - [`PermissionDenied`](crate::Error::PermissionDenied): the app may not
+    ///   listen on this address and port. This is looked at first, whatever
+    ///   the arguments and the socket are. Port 0 needs the permission for any.
     /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): no IP
     ///   literal (a host name, an empty or bracketed address, `127.1`), a port
     ///   outside 0–65535, or a backlog below 1.

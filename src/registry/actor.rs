@@ -11,6 +11,7 @@ use super::apps::{AppState, Apps};
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
 use crate::life::{Life, Wanted};
+use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
 use crate::tcp_server::{self, ServerSocket};
@@ -29,6 +30,8 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) network: Arc<dyn Network>,
     write_quota: usize,
+    /// Of apps that have none of their own.
+    permissions: Arc<Permissions>,
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,
     #[debug(skip)]
@@ -66,6 +69,7 @@ impl Registry {
         Registry {
             network: Arc::new(network),
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
+            permissions: Arc::new(Permissions::all()),
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
             table: Arc::default(),
@@ -79,6 +83,16 @@ impl Registry {
     /// [`Error::WriteQuotaExceeded`]. A send counts for at least 64 bytes.
     pub fn write_quota(mut self, bytes: usize) -> Self {
         self.write_quota = bytes;
+        self
+    }
+
+    /// What an app may do that has no permissions of its own
+    /// ([`App::set_permissions`](crate::App::set_permissions)):
+    /// [`Permissions::all`] unless this is called, because a Rust program
+    /// needs nobody's permission. [`Permissions::none`] is for a program that
+    /// carries out the calls of others.
+    pub fn permissions(mut self, permissions: Permissions) -> Self {
+        self.permissions = Arc::new(permissions);
         self
     }
 
@@ -101,7 +115,11 @@ impl Registry {
         });
         let lane = || {
             Lane::new(
-                Arc::new(tcp::Audience::new(app.clone(), self.write_quota)),
+                Arc::new(tcp::Audience::new(
+                    app.clone(),
+                    self.write_quota,
+                    self.permissions.clone(),
+                )),
                 Arc::new(Life::new(app.clone(), self.wanted.clone())),
                 rows.clone(),
                 inbox.clone(),

@@ -4,7 +4,9 @@ mod actor;
 mod apps;
 mod lifecycle;
 mod listeners;
+mod permissions;
 mod routes;
 
 pub use actor::{Registry, Shutdown};
 pub use lifecycle::{EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload};
+pub use permissions::SetPermissions;

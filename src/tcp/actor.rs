@@ -247,6 +247,9 @@ impl Rows {
         let Some(row) = self.row(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
+        if !target.is_permitted(&socket.lane().audience.permissions()) {
+            return reply.send(Err(Error::PermissionDenied));
+        }
         match row.link {
             Link::Connected(_) => reply.send(Err(NetError::SOCKET_IS_CONNECTED.into())),
             // Chromium's answer to a second attempt.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::DnsQueryType;
+use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
 use crate::os::{Network, Stream};
 
@@ -12,7 +13,9 @@ const MAX_HOST: usize = 253;
 
 /// Where a `connect` goes.
 pub(crate) struct Target {
-    host: String,
+    /// In the form that permissions are checked by; else, as it was written,
+    /// what only the permission for any host covers.
+    host: Result<Host, String>,
     port: i32,
     dns: DnsQueryType,
 }
@@ -21,7 +24,7 @@ impl Target {
     pub(crate) fn new(host: &str, port: i32, dns: DnsQueryType) -> Self {
         Target {
             // What is longer cannot be resolved, and need not be copied.
-            host: host.chars().take(MAX_HOST + 1).collect(),
+            host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST + 1).collect()),
             port,
             dns,
         }
@@ -35,6 +38,10 @@ impl Target {
         }
     }
 
+    pub(super) fn is_permitted(&self, permissions: &Permissions) -> bool {
+        permissions.may_reach(self.host.as_ref().ok(), self.port)
+    }
+
     fn allows(&self, address: &IpAddr) -> bool {
         match self.dns {
             DnsQueryType::Any => true,
@@ -44,28 +51,30 @@ impl Target {
     }
 
     async fn addresses(&self, network: &dyn Network) -> Result<Vec<IpAddr>, NetError> {
-        let mut addresses = match self.host.parse() {
-            Ok(literal) => vec![literal],
-            Err(_) if !self.may_be_a_name() => Vec::new(),
-            Err(_) => network
-                .resolve(&self.host)
-                .await
-                .map_err(|error| net_error::resolve(&error))?,
+        let name = match &self.host {
+            Ok(Host::Address(literal)) => return self.kind_asked_for(vec![*literal]),
+            Ok(Host::Name(name)) => name.as_str(),
+            Err(text) if may_be_a_name(text) => text,
+            Err(_) => return Err(NetError::NAME_NOT_RESOLVED),
         };
+        let resolved = network.resolve(name).await;
+        self.kind_asked_for(resolved.map_err(|error| net_error::resolve(&error))?)
+    }
+
+    fn kind_asked_for(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
         addresses.retain(|address| self.allows(address));
         if addresses.is_empty() {
             return Err(NetError::NAME_NOT_RESOLVED);
         }
         Ok(addresses)
     }
+}
 
-    fn may_be_a_name(&self) -> bool {
-        !self.host.is_empty()
-            && self.host.len() <= MAX_HOST
-            && !self
-                .host
-                .contains(|c: char| c.is_control() || c.is_whitespace())
-    }
+/// Whether a resolver should be asked for what has no form.
+fn may_be_a_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= MAX_HOST
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
 /// A connection that `connect` made.
@@ -121,10 +130,11 @@ mod tests {
     #[test]
     fn what_cannot_be_a_name_is_not_asked_for() {
         for host in ["", " ", "a b", "a\0b", "a\n"] {
-            assert!(!target(host, 1).may_be_a_name(), "{host:?}");
+            assert!(!may_be_a_name(host), "{host:?}");
         }
-        assert!(!target(&"a".repeat(254), 1).may_be_a_name());
-        assert!(!target(&"a".repeat(1 << 20), 1).may_be_a_name());
-        assert!(target(&"a".repeat(253), 1).may_be_a_name());
+        assert!(!may_be_a_name(&"a".repeat(254)));
+        assert!(may_be_a_name(&"a".repeat(253)));
+        let long = target(&"a".repeat(1 << 20), 1);
+        assert!(long.host.is_err_and(|text| text.len() == 254));
     }
 }

@@ -1,8 +1,8 @@
 //! What every socket of one app in one rows actor shares: the way to the
-//! actor, the app's listeners, and the app's bounds.
+//! actor, the app's listeners, what the app may do, and its bounds.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
 use actix::Addr;
@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::AppId;
 use crate::life::Life;
+use crate::manifest::Permissions;
 
 /// The received bytes of one app in one rows actor that listeners have not
 /// handled yet; beyond it no socket of the app is read. 64 sockets with a
@@ -27,24 +28,40 @@ const UNHANDLED_LIMIT: usize = 64 * super::WINDOW;
 /// is bounded too.
 const MIN_CHARGE: usize = 64;
 
-/// What one app's client sockets have in common, wherever their rows are.
+/// What one app's sockets have in common, wherever they are.
 pub(crate) struct Audience {
     pub(crate) app: AppId,
     pub(crate) on_receive: Listeners<ReceiveInfo>,
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
+    permissions: RwLock<Arc<Permissions>>,
     sending: AtomicUsize,
     write_quota: usize,
 }
 
 impl Audience {
-    pub(crate) fn new(app: AppId, write_quota: usize) -> Self {
+    pub(crate) fn new(app: AppId, write_quota: usize, permissions: Arc<Permissions>) -> Self {
         Audience {
             app,
             on_receive: Listeners::default(),
             on_receive_error: Listeners::default(),
+            permissions: RwLock::new(permissions),
             sending: AtomicUsize::new(0),
             write_quota,
         }
+    }
+
+    /// What the app may do now.
+    pub(crate) fn permissions(&self) -> Arc<Permissions> {
+        let permissions = self.permissions.read();
+        permissions.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_permissions(&self, permissions: Permissions) {
+        let mut current = self
+            .permissions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(permissions);
     }
 
     /// Takes a send's bytes out of the quota and says how many to give back.
@@ -182,7 +199,7 @@ mod tests {
 
     #[test]
     fn the_quota_refuses_what_goes_over_and_takes_it_later() {
-        let audience = Audience::new("a".into(), 1000);
+        let audience = Audience::new("a".into(), 1000, Arc::new(Permissions::all()));
         assert_eq!(audience.charge(600), Ok(600));
         assert_eq!(audience.charge(401), Err(Error::WriteQuotaExceeded));
         assert_eq!(audience.charge(400), Ok(400));

@@ -122,14 +122,18 @@ impl ServerSocket {
         Ok(())
     }
 
-    fn listen(&mut self, call: &Listen) -> Result<(), NetError> {
+    fn listen(&mut self, call: &Listen) -> Result<(), Error> {
+        let permissions = self.lane.audience.permissions();
+        if !permissions.may_listen(&call.address, call.port) {
+            return Err(Error::PermissionDenied);
+        }
         let address = parse_address(&call.address, call.port)?;
         let backlog = match call.backlog.unwrap_or(DEFAULT_BACKLOG) {
             backlog @ 1.. => backlog.unsigned_abs(),
-            _ => return Err(NetError::INVALID_ARGUMENT),
+            _ => return Err(NetError::INVALID_ARGUMENT.into()),
         };
         if self.listener.is_some() {
-            return Err(NetError::SOCKET_IS_CONNECTED);
+            return Err(NetError::SOCKET_IS_CONNECTED.into());
         }
         let bind = || {
             let listener = self.network.listen(address, backlog)?;
@@ -228,7 +232,7 @@ macro_rules! answers {
 
 answers! {
     Update -> (): |this, call| this.update(call.properties);
-    Listen -> (): |this, call| this.listen(&call).map_err(Error::from);
+    Listen -> (): |this, call| this.listen(&call);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());
 }

@@ -13,6 +13,7 @@ mod lifecycle;
 mod memory;
 mod ordering;
 mod pause;
+mod permissions;
 mod support;
 mod tcp;
 mod tcp_server;

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 13] = [
     "ids",
     "net_error",
     "error",
     "answer",
     "name",
+    "manifest",
     "os",
     "events",
     "life",

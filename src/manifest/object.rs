@@ -1,0 +1,72 @@
+//! Objects of the manifest whose every key is known and optional.
+
+/// Declares one. Unlike a derived `Deserialize`, it takes no list for an
+/// object.
+macro_rules! object {
+    (
+        $(#[$attribute:meta])*
+        $visibility:vis struct $name:ident {
+            $($field:ident: $type:ty = $key:literal,)*
+        }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize)]
+        $visibility struct $name {
+            $(
+                #[serde(rename = $key, skip_serializing_if = "super::object::is_default")]
+                $field: $type,
+            )*
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D>(deserializer: D) -> Result<Self, D::Error>
+            where
+                D: serde::Deserializer<'de>,
+            {
+                const KEYS: &[&str] = &[$($key),*];
+
+                struct Keys;
+
+                impl<'de> serde::de::Visitor<'de> for Keys {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        write!(f, "an object with the optional keys {}", KEYS.join(", "))
+                    }
+
+                    fn visit_map<A>(self, mut map: A) -> Result<$name, A::Error>
+                    where
+                        A: serde::de::MapAccess<'de>,
+                    {
+                        $(let mut $field: Option<$type> = None;)*
+                        while let Some(key) = map.next_key::<String>()? {
+                            match key.as_str() {
+                                $(
+                                    $key if $field.is_some() => {
+                                        return Err(serde::de::Error::duplicate_field($key));
+                                    }
+                                    $key => $field = Some(map.next_value()?),
+                                )*
+                                _ => {
+                                    let key = super::error::cut(&key);
+                                    return Err(serde::de::Error::unknown_field(&key, KEYS));
+                                }
+                            }
+                        }
+                        Ok($name {
+                            $($field: $field.unwrap_or_default(),)*
+                        })
+                    }
+                }
+
+                deserializer.deserialize_map(Keys)
+            }
+        }
+    };
+}
+pub(super) use object;
+
+/// Whether a key is not written.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,180 @@
+//! What is denied has no effect, by whatever way it is called.
+
+use chrome_sockets::tcp::{self, DnsQueryType::Any};
+use chrome_sockets::testing::{Call, ScriptedNetwork};
+use chrome_sockets::{App, ClientSocketId, Error, Permissions, Registry, ServerSocketId};
+use chrome_sockets::{os::Network, tcp_server};
+
+use crate::support::{World, within};
+use crate::tcp_server::code;
+
+const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
+
+/// A world whose apps may do this and no more.
+async fn world(network: impl Network, sockets: &str) -> World {
+    let permissions = Permissions::from_sockets(sockets).expect("right");
+    World::on(Registry::with_network(network).permissions(permissions)).await
+}
+
+/// The answers to the same `listen`, by each way there is.
+async fn listens(
+    app: &App,
+    id: ServerSocketId,
+    address: &str,
+    port: i32,
+) -> [Result<(), Error>; 2] {
+    let message = tcp_server::Listen {
+        app: app.id().clone(),
+        socket_id: id,
+        address: address.to_owned(),
+        port,
+        backlog: None,
+    };
+    let by_message = app.registry().send(message).await.expect("it runs");
+    [
+        app.tcp_server.listen(id, address, port, None).await,
+        by_message,
+    ]
+}
+
+/// The answers to the same `connect`, by each way there is.
+async fn connects(app: &App, id: ClientSocketId, host: &str, port: i32) -> [Result<(), Error>; 3] {
+    let message = tcp::Connect {
+        app: app.id().clone(),
+        socket_id: id,
+        peer_address: host.to_owned(),
+        peer_port: port,
+        dns_query_type: Any,
+    };
+    let handle = app.tcp.socket(id).await.expect("it exists");
+    [
+        app.tcp.connect(id, host, port, Any).await,
+        app.registry().send(message).await.expect("it runs"),
+        handle.connect(host, port, Any).await,
+    ]
+}
+
+#[actix_rt::test]
+async fn a_denied_listen_opens_nothing_and_changes_nothing() {
+    let network = ScriptedNetwork::new();
+    let world = world(
+        network.clone(),
+        r#"{"tcpServer": {"listen": "127.0.0.1:4000"}}"#,
+    )
+    .await;
+    let server = &world.app.tcp_server;
+    let id = server
+        .create(Default::default())
+        .await
+        .expect("create")
+        .socket_id;
+    let before = server.get_info(id).await;
+    for (address, port) in [
+        ("127.0.0.1", 0),
+        ("127.0.0.1", 4001),
+        ("0.0.0.0", 4000),
+        ("::ffff:127.0.0.1", 4000),
+        // What could not listen anyway is denied first, as in Chrome.
+        ("localhost", 4000),
+        ("", 4000),
+        ("127.0.0.1", -1),
+        ("127.0.0.1", 65536 + 4000),
+    ] {
+        let answers = listens(&world.app, id, address, port).await;
+        assert_eq!(answers, [DENIED; 2], "{address:?} {port}");
+    }
+    let backlog = server.listen(id, "127.0.0.1", 1, Some(-1));
+    assert_eq!(backlog.await, DENIED);
+    assert_eq!(server.get_info(id).await, before);
+    assert_eq!(network.calls(), []);
+
+    server
+        .listen(id, "127.0.0.1", 4000, None)
+        .await
+        .expect("it is permitted");
+    assert_eq!(network.listening().len(), 1);
+    let listening = server.get_info(id).await;
+    let again = server.listen(id, "127.0.0.1", 4001, None);
+    assert_eq!(again.await, DENIED, "not that it listens already");
+    assert_eq!(server.get_info(id).await, listening);
+    let again = server.listen(id, "127.0.0.1", 4000, None);
+    assert_eq!(code("listen", again).await, -23);
+}
+
+#[actix_rt::test]
+async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
+    let network = ScriptedNetwork::new();
+    let at = "127.0.0.1:80".parse().expect("an address");
+    let _peer = network.server(at);
+    let world = world(network.clone(), r#"{"tcp": {"connect": "127.0.0.1:80"}}"#).await;
+    let tcp = world.app.tcp.clone();
+    let id = world.create().await;
+    let before = tcp.get_info(id).await;
+    let denied = [
+        ("127.0.0.1", 81),
+        ("127.0.0.2", 80),
+        ("localhost", 80),
+        ("nothing.invalid", 80),
+        // What could not connect anyway is denied first, as in Chrome.
+        ("", 80),
+        ("a b", 80),
+        ("127.0.0.1", 0),
+        ("127.0.0.1", -1),
+        ("127.0.0.1", 65536 + 80),
+    ];
+    for (host, port) in denied {
+        let answers = connects(&world.app, id, host, port).await;
+        assert_eq!(answers, [DENIED; 3], "{host:?} {port}");
+    }
+    assert_eq!(tcp.get_info(id).await, before);
+    assert_eq!(network.calls(), []);
+
+    let hold = network.hold_connect(at);
+    let connecting = tcp.connect(id, "127.0.0.1", 80, Any);
+    for (host, port) in denied {
+        let answers = connects(&world.app, id, host, port).await;
+        assert_eq!(answers, [DENIED; 3], "while it connects: {host:?} {port}");
+    }
+    hold.release();
+    assert_eq!(within("the connection", connecting).await, Ok(()));
+    let connected = tcp.get_info(id).await;
+    for (host, port) in denied {
+        let answers = connects(&world.app, id, host, port).await;
+        assert_eq!(answers, [DENIED; 3], "when connected: {host:?} {port}");
+    }
+    assert_eq!(tcp.get_info(id).await, connected);
+    assert_eq!(network.calls(), [Call::Connect { address: at }]);
+    let again = tcp.connect(id, "127.0.0.1", 80, Any);
+    assert_eq!(code("connect", again).await, -23);
+}
+
+#[actix_rt::test]
+async fn a_socket_that_is_not_there_is_not_found_whatever_is_permitted() {
+    let world = world(ScriptedNetwork::new(), "{}").await;
+    let app = &world.app;
+    let not_found = Err(Error::SocketNotFound);
+    let listening = app.tcp_server.listen(1.into(), "127.0.0.1", 0, None);
+    assert_eq!(listening.await, not_found);
+    let connecting = app.tcp.connect(1.into(), "127.0.0.1", 80, Any);
+    assert_eq!(connecting.await, not_found);
+
+    let id = world.create().await;
+    let handle = app.tcp.socket(id).await.expect("it exists");
+    handle.close().await.expect("close");
+    assert_eq!(handle.connect("127.0.0.1", 80, Any).await, not_found);
+    assert_eq!(app.tcp.connect(id, "127.0.0.1", 80, Any).await, not_found);
+}
+
+#[actix_rt::test]
+async fn an_accepted_client_needs_no_permission_to_connect() {
+    let network = ScriptedNetwork::new();
+    let mut world = world(network.clone(), r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).await;
+    let (_, at) = world.listen().await;
+    let peer = network.client(at).expect("it listens");
+    let client = world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    peer.send("in");
+    assert_eq!(world.received(client.id(), 2).await, b"in");
+    assert_eq!(client.send("out").await.expect("send").bytes_sent, 3);
+    assert_eq!(client.connect("127.0.0.1", 80, Any).await, DENIED);
+}

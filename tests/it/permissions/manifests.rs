@@ -1,0 +1,354 @@
+//! What a manifest says, and what is wrong in it.
+
+use std::fmt::Write as _;
+
+use chrome_sockets::Permissions;
+use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, Pattern};
+use serde_json::json;
+
+/// The patterns of an operation, as text.
+fn shown(patterns: &[Pattern]) -> Vec<String> {
+    patterns.iter().map(Pattern::to_string).collect()
+}
+
+#[test]
+fn each_operation_has_the_patterns_of_its_key_one_or_many() {
+    let manifest = r#"{
+        "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "permissions": [[], 1.5e3],
+        "sockets": {
+            "udp": {"send": "", "bind": ["*", ":1"], "multicastMembership": ["224.0.0.251"]},
+            "tcp": {"connect": ["example.com:80", "[::1]"]},
+            "tcpServer": {"listen": "127.0.0.1:*"}
+        },
+        "version": "1"
+    }"#;
+    let permissions = Permissions::from_manifest(manifest).expect("right");
+    for (patterns, expected) in [
+        (permissions.tcp_server_listen(), vec!["127.0.0.1:*"]),
+        (permissions.tcp_connect(), vec!["example.com:80", "[::1]:*"]),
+        (permissions.udp_bind(), vec!["*:*", "*:1"]),
+        (permissions.udp_send(), vec!["*:*"]),
+        (
+            permissions.udp_multicast_membership(),
+            vec!["224.0.0.251:*"],
+        ),
+    ] {
+        assert_eq!(shown(patterns), expected);
+    }
+}
+
+#[test]
+fn what_is_absent_is_not_permitted() {
+    for manifest in [
+        "{}",
+        r#"{"name": "no sockets"}"#,
+        r#"{"tcp": {"connect": "*"}}"#,
+        r#"{"sockets": {}}"#,
+        r#"{"sockets": {"tcpServer": {}, "tcp": {}, "udp": {}}}"#,
+        r#"{"sockets": {"tcpServer": {"listen": []}}}"#,
+        "\u{feff}{}",
+    ] {
+        let permissions = Permissions::from_manifest(manifest);
+        assert_eq!(permissions, Ok(Permissions::none()), "{manifest}");
+    }
+}
+
+#[test]
+fn permissions_are_written_as_the_value_of_the_key() {
+    let sockets = r#"{"tcp": {"connect": [".Example.com", ":80"]}, "udp": {"bind": [""]}}"#;
+    let permissions = Permissions::from_sockets(sockets).expect("right");
+    let written = serde_json::to_value(&permissions).expect("it is written");
+    let expected = json!({
+        "tcp": {"connect": ["*.example.com:*", "*:80"]},
+        "udp": {"bind": "*:*"},
+    });
+    assert_eq!(written, expected);
+    assert_eq!(serde_json::from_value(written).ok(), Some(permissions));
+
+    let nothing = serde_json::to_value(Permissions::none()).expect("it is written");
+    assert_eq!(nothing, json!({}));
+    let everything = serde_json::to_value(Permissions::all()).expect("it is written");
+    let expected = json!({
+        "tcpServer": {"listen": "*:*"},
+        "tcp": {"connect": "*:*"},
+        "udp": {"bind": "*:*", "send": "*:*", "multicastMembership": "*:*"},
+    });
+    assert_eq!(everything, expected);
+}
+
+#[test]
+fn an_error_in_a_manifest_tells_where_and_what_to_write() {
+    for (manifest, expected) in [
+        // The whole.
+        ("", "EOF while parsing a value at line 1 column 0"),
+        (
+            "[]",
+            "invalid type: sequence, expected a manifest, which is an object at line 1 column 0",
+        ),
+        ("{} {}", "trailing characters at line 1 column 4"),
+        (
+            "{\n\"sockets\": {,",
+            "sockets: key must be a string at line 2 column 13",
+        ),
+        ("// a comment\n{}", "expected value at line 1 column 1"),
+        (
+            r#"{"sockets": {}, "sockets": {}}"#,
+            "duplicate field `sockets` at line 1 column 25",
+        ),
+        // Wrong types.
+        (
+            r#"{"sockets": null}"#,
+            "sockets: invalid type: null, expected an object with the optional keys tcpServer, \
+             tcp, udp at line 1 column 16",
+        ),
+        (
+            r#"{"sockets": [{"listen": "*"}, {}, {}]}"#,
+            "sockets: invalid type: sequence, expected an object with the optional keys \
+             tcpServer, tcp, udp at line 1 column 12",
+        ),
+        (
+            r#"{"sockets": {"tcpServer": "*"}}"#,
+            "sockets.tcpServer: invalid type: string \"*\", expected an object with the optional \
+             keys listen at line 1 column 29",
+        ),
+        (
+            r#"{"sockets": {"tcp": {"connect": true}}}"#,
+            "sockets.tcp.connect: invalid type: boolean `true`, expected a pattern, as \
+             \"host:port\", or a list of patterns at line 1 column 36",
+        ),
+        (
+            r#"{"sockets": {"tcp": {"connect": ["*:1", 80]}}}"#,
+            "sockets.tcp.connect[1]: invalid type: integer `80`, expected a pattern, as \
+             \"host:port\" at line 1 column 42",
+        ),
+        // Keys.
+        (
+            r#"{"sockets": {"tcpserver": {}}}"#,
+            "sockets: unknown field `tcpserver`, expected one of `tcpServer`, `tcp`, `udp` \
+             at line 1 column 24",
+        ),
+        (
+            r#"{"sockets": {"tcp": {"listen": "*"}}}"#,
+            "sockets.tcp: unknown field `listen`, expected `connect` at line 1 column 29",
+        ),
+        (
+            r#"{"sockets": {"udp": {"sent": "*"}}}"#,
+            "sockets.udp: unknown field `sent`, expected one of `bind`, `send`, \
+             `multicastMembership` at line 1 column 27",
+        ),
+        (
+            r#"{"sockets": {"tcp": {"connect": "*", "connect": []}}}"#,
+            "sockets.tcp: duplicate field `connect` at line 1 column 46",
+        ),
+        (
+            r#"{"sockets": {"tcp": {}, "udp": {}, "tc\u0070": {}}}"#,
+            "sockets: duplicate field `tcp` at line 1 column 45",
+        ),
+    ] {
+        match Permissions::from_manifest(manifest) {
+            Ok(permissions) => panic!("{manifest} is taken: {permissions:?}"),
+            Err(error) => assert_eq!(error.to_string(), expected, "{manifest}"),
+        }
+    }
+}
+
+#[test]
+fn an_error_in_the_key_alone_tells_the_path_in_the_key() {
+    let sockets = r#"{"udp": {"send": ["*", "*:0"]}}"#;
+    let error = Permissions::from_sockets(sockets).expect_err("port 0");
+    assert_eq!(error.path(), "udp.send[1]");
+    // A whole manifest is not its key.
+    let error = Permissions::from_sockets(r#"{"sockets": {}}"#).expect_err("a manifest");
+    assert_eq!(
+        error.to_string(),
+        "unknown field `sockets`, expected one of `tcpServer`, `tcp`, `udp` at line 1 column 10"
+    );
+}
+
+#[test]
+fn a_bad_pattern_is_told_with_its_path_and_what_to_write() {
+    const WHITE: &str =
+        "it begins or ends with white space, or its host or port does; take that out";
+    const COLONS: &str = "it has more than one colon; write `host:port`, and an IPv6 address in \
+                          brackets, as `[::1]:80`";
+    const BRACKETS: &str =
+        "brackets hold an IPv6 address without a zone; write `[::1]` or `[::1]:80`";
+    const PORT: &str = "its port is none; write 1 to 65535, or `*` for any";
+    const WILDCARD: &str = "`*` stands for all of a host or for its first labels; write `*` or \
+                            `*.example.com`";
+    const PART: &str = "`*` cannot stand for a part of an IP address; write the address, or `*` \
+                        for any";
+    const EMPTY: &str = "its host has an empty label; write `example.com`, or `*` for any host";
+    const LONG: &str = "its host is longer than the 253 bytes of a name, or the 63 of a label";
+    const NUMBER: &str = "its host ends in a number; write an IPv4 address in full, as `127.0.0.1`";
+    const NAME: &str = "its host is no host name; write one, an IP address, or `*` for any host";
+    const URL: &str = "it is a URL; write `host:port`";
+
+    let label = "a".repeat(64);
+    for (pattern, wrong) in [
+        (" ", WHITE),
+        (" example.com", WHITE),
+        ("example.com ", WHITE),
+        ("example.com :80", WHITE),
+        ("example.com: 80", WHITE),
+        ("example.com:80\n", WHITE),
+        ("\u{3000}a", WHITE),
+        ("::1", COLONS),
+        ("::", COLONS),
+        ("::1:80", COLONS),
+        ("2001:db8::1", COLONS),
+        ("a:1:2", COLONS),
+        ("a:80:", COLONS),
+        ("[::1", BRACKETS),
+        ("[::1]80", BRACKETS),
+        ("[::1]]", BRACKETS),
+        ("[]", BRACKETS),
+        ("[*]", BRACKETS),
+        ("[127.0.0.1]:80", BRACKETS),
+        ("[example.com]", BRACKETS),
+        ("[fe80::1%eth0]:80", BRACKETS),
+        ("*.[::1]", BRACKETS),
+        ("a]", BRACKETS),
+        ("[::1]:80:80", PORT),
+        ("a:0", PORT),
+        ("a:65536", PORT),
+        ("a:-1", PORT),
+        ("a:+80", PORT),
+        ("a:80x", PORT),
+        ("a:http", PORT),
+        ("a:8*", PORT),
+        ("a:８０", PORT),
+        ("a:99999999999999999999", PORT),
+        ("a:1.5", PORT),
+        ("*example.com", WILDCARD),
+        ("www.*.com", WILDCARD),
+        ("example.*", WILDCARD),
+        ("*.*", WILDCARD),
+        ("*.*.example.com", WILDCARD),
+        ("**", WILDCARD),
+        ("127.0.0.*", WILDCARD),
+        ("*.0.0.1", PART),
+        ("*.127.0.0.1", PART),
+        ("*.1", PART),
+        (".0x7f", PART),
+        ("*.１２７.0.0.1", PART),
+        (".", EMPTY),
+        ("*.", EMPTY),
+        ("..", EMPTY),
+        ("a..b", EMPTY),
+        ("a..", EMPTY),
+        ("*..example.com", EMPTY),
+        ("..example.com:80", EMPTY),
+        ("。example.com", EMPTY),
+        (&label, LONG),
+        ("127.1:80", NUMBER),
+        ("127.0.0.1.", NUMBER),
+        ("１２７.0.0.1", NUMBER),
+        ("127.0.0.01", NUMBER),
+        ("256.1.1.1", NUMBER),
+        ("2130706433", NUMBER),
+        ("0x7f000001:*", NUMBER),
+        ("8080", NUMBER),
+        ("a b", NAME),
+        ("a\tb", NAME),
+        ("a/b", NAME),
+        ("a@b:80", NAME),
+        ("a,b", NAME),
+        ("127.0.0.0/8", NAME),
+        ("＊.example.com", NAME),
+        ("a\0", NAME),
+        ("xn--a", NAME),
+        ("http://example.com", URL),
+        ("tcp://127.0.0.1:80", URL),
+    ] {
+        let manifest = json!({"sockets": {"tcpServer": {"listen": ["*", "*", pattern]}}});
+        let error = Permissions::from_manifest(&manifest.to_string());
+        let error = match error {
+            Ok(permissions) => panic!("{pattern:?} is taken: {permissions:?}"),
+            Err(error) => error.to_string(),
+        };
+        let expected =
+            format!("sockets.tcpServer.listen[2]: {pattern:?} is no pattern: {wrong} at line 1 ");
+        assert!(error.starts_with(&expected), "{error}\n{expected}");
+        let alone = pattern.parse::<Pattern>().expect_err(pattern).to_string();
+        assert_eq!(alone, format!("{pattern:?} is no pattern: {wrong}"));
+    }
+}
+
+#[test]
+fn no_list_text_or_pattern_is_longer_than_its_bound() {
+    let list = |length| {
+        let patterns = vec!["*"; length];
+        json!({"udp": {"bind": patterns}}).to_string()
+    };
+    assert!(Permissions::from_sockets(&list(MAX_PATTERNS)).is_ok());
+    let error = Permissions::from_sockets(&list(MAX_PATTERNS + 1)).expect_err("one more");
+    let text = error.to_string();
+    let expected =
+        "udp.bind: more than 1000 patterns; write fewer that cover more, as `*.example.com`";
+    assert!(text.starts_with(expected), "{text}");
+
+    let pattern = format!("*:{:0>1$}", 80, MAX_PATTERN - 2);
+    assert_eq!(pattern.len(), MAX_PATTERN);
+    assert!(pattern.parse::<Pattern>().is_ok());
+    let error = format!("{pattern}0")
+        .parse::<Pattern>()
+        .expect_err("longer");
+    let beginning = &pattern[..64];
+    assert_eq!(
+        error.to_string(),
+        format!("\"{beginning}…\" is no pattern: it is longer than 1024 bytes")
+    );
+
+    let padded = |length: usize| format!("{{}}{}", " ".repeat(length - 2));
+    assert!(Permissions::from_manifest(&padded(MAX_MANIFEST)).is_ok());
+    let error = Permissions::from_manifest(&padded(MAX_MANIFEST + 1)).expect_err("longer");
+    assert_eq!(error.to_string(), "longer than 1048576 bytes");
+}
+
+#[test]
+fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
+    let deep = "[".repeat(MAX_MANIFEST / 4) + &"]".repeat(MAX_MANIFEST / 4);
+    let ignored = format!(r#"{{"icons": {deep}, "sockets": {{"tcp": {{"connect": "*"}}}}}}"#);
+    let permissions = Permissions::from_manifest(&ignored).expect("it is Chrome's");
+    assert!(permissions.may_connect("a", 1));
+
+    let long = "x".repeat(MAX_MANIFEST / 2);
+    for sockets in [
+        deep.clone(),
+        format!(r#"{{"tcp": {deep}}}"#),
+        format!(r#"{{"tcp": {{"connect": {deep}}}}}"#),
+        format!(r#"{{"tcp": {{"connect": [{deep}]}}}}"#),
+        format!(r#"{{"{long}": 1}}"#),
+        format!(r#"{{"tcp": "{long}"}}"#),
+        format!(r#"{{"tcp": {{"connect": "{long}"}}}}"#),
+        format!(r#"{{"tcp": {{"connect": {{"{long}": 1}}}}}}"#),
+    ] {
+        let error = Permissions::from_sockets(&sockets).expect_err("it is wrong");
+        assert!(error.to_string().chars().count() < 400, "{error}");
+        let manifest = format!(r#"{{"{long}": 1, "sockets": {sockets}}}"#);
+        let error = Permissions::from_manifest(&manifest).expect_err("it is wrong");
+        assert!(error.to_string().chars().count() < 400, "{error}");
+    }
+    // Not even a path grows.
+    let broken = format!(r#"{{"{long}": nothing}}"#);
+    let error = Permissions::from_manifest(&broken).expect_err("no JSON");
+    assert!(error.to_string().chars().count() < 400, "{error}");
+}
+
+#[test]
+fn a_manifest_with_as_much_as_there_may_be_is_read_soon() {
+    let mut list = String::new();
+    for number in 0..MAX_PATTERNS {
+        let _ = write!(
+            list,
+            "{}\"*.h{number}.例え.example:80\"",
+            if number > 0 { "," } else { "" }
+        );
+    }
+    let sockets = format!(r#"{{"tcp": {{"connect": [{list}]}}}}"#);
+    let permissions = Permissions::from_sockets(&sockets).expect("right");
+    assert_eq!(permissions.tcp_connect().len(), MAX_PATTERNS);
+    assert!(permissions.may_connect("a.h999.例え.example", 80));
+    assert!(!permissions.may_connect("a.h1000.例え.example", 80));
+}
