@@ -58,6 +58,7 @@ recordings! {
         server_disconnect_then_listen_again
         server_listen_address_in_use
         server_listen_bad_address
+        server_listen_denied
         server_listen_ephemeral_port
         server_listen_ipv6
         server_listen_port_too_large
@@ -80,7 +81,6 @@ recordings! {
         tcp_unknown_id
     }
     later {
-        server_listen_denied: "the manifest's permissions are not built yet",
         tcp_secure_on_accepted: "tcp.secure is not built yet",
     }
 }

@@ -7,7 +7,7 @@ mod step;
 
 use std::time::Duration;
 
-use chrome_sockets::ClientSocketId;
+use chrome_sockets::{ClientSocketId, Permissions};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -30,13 +30,20 @@ pub async fn replay(recording: &Recording, later: &[(&str, &str, &str)]) {
     for (field, value) in recorded.as_object().expect("a recording is an object") {
         let is_known = match field.as_str() {
             "name" => value == name,
-            "steps" | "chromeVersion" | "deviation" => true,
+            "steps" | "chromeVersion" | "deviation" | "sockets" => true,
             _ => false,
         };
         assert!(is_known, "{name}: {field:?}: {value} is not known here");
     }
+    let world = World::new().await;
+    let permissions = match recorded.get("sockets") {
+        Some(_) => Permissions::from_manifest(recording.text).expect("a recording is a manifest"),
+        None => Permissions::all(),
+    };
+    let set = world.app.set_permissions(permissions).await;
+    set.expect("the registry runs");
     let mut stage = Stage {
-        world: World::new().await,
+        world,
         names: Names::default(),
         peers: Peers::default(),
     };
