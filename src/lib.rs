@@ -100,7 +100,9 @@
 //! - Errors are Chromium's: [`NetError`] has its numbers and names, [`Error`]
 //!   its texts.
 //!
-//! The `testing` feature adds a network whose every answer the test writes.
+//! The `tls` feature adds TLS: [`Tcp::secure`], and server sockets that encrypt
+//! what they accept. It takes a C compiler to build. The `testing` feature adds
+//! a network whose every answer the test writes.
 //! `ARCHITECTURE.md` in the repository tells how it works inside.
 
 mod ids;
@@ -114,6 +116,11 @@ mod name;
 pub mod manifest;
 
 pub mod os;
+
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+mod tls;
 
 mod events;
 mod life;
@@ -150,6 +157,8 @@ pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;
 pub use registry::{Registry, SetPermissions, Shutdown};
+#[cfg(feature = "tls")]
+pub use tokio_rustls::rustls;
 
 /// How long the answer to `setPaused(true)` waits for listeners to handle the
 /// events that were raised before: 5 seconds.

@@ -7,8 +7,8 @@ use crate::answer::Answer;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
-    GetSockets, ReceiveErrorInfo, ReceiveInfo, Send, SendInfo, SetKeepAlive, SetNoDelay, SetPaused,
-    SocketInfo, SocketProperties, Update,
+    GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure, SecureOptions, Send, SendInfo, SetKeepAlive,
+    SetNoDelay, SetPaused, SocketInfo, SocketProperties, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -155,6 +155,56 @@ impl Tcp {
     /// happens if it is not connected.
     pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {
         self.caller.call(|app| Disconnect { app, socket_id })
+    }
+
+    /// `tcp.secure`: encrypts the connection of a paused socket by TLS, as its
+    /// client. The server's certificate has to have the host name or IP address
+    /// that [`connect`](Self::connect) was given, and be trusted: by the
+    /// machine, or by what `Registry::tls_client` says. Afterwards the socket is
+    /// used as before, and what ends the connection without saying so (TLS's
+    /// `close_notify`) is an end like any other.
+    ///
+    /// Sends that were called before leave unencrypted, before the handshake
+    /// begins; those that are called during it wait, and leave encrypted.
+    /// `setPaused` and `getInfo` work meanwhile, `setKeepAlive` and
+    /// `setNoDelay` fail; `close` and `disconnect` end the attempt, which
+    /// answers [`ABORTED`](crate::NetError::ABORTED), as the sends that wait do.
+    ///
+    /// # Errors
+    /// After these the socket is as before:
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is not
+    ///   connected, is secured already, or is just being secured, which goes
+    ///   on.
+    /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
+    ///   `min` is above `max`.
+    /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): the crate was
+    ///   built without its feature `tls`.
+    ///
+    /// After these it is closed, and what waits to be sent fails likewise:
+    /// - [`FAILED`](crate::NetError::FAILED): it is not paused, or it was
+    ///   accepted.
+    /// - [`SSL_PROTOCOL_ERROR`](crate::NetError::SSL_PROTOCOL_ERROR): the peer
+    ///   does not speak TLS.
+    /// - [`SSL_VERSION_OR_CIPHER_MISMATCH`](crate::NetError::SSL_VERSION_OR_CIPHER_MISMATCH)
+    /// - [`CERT_COMMON_NAME_INVALID`](crate::NetError::CERT_COMMON_NAME_INVALID),
+    ///   [`CERT_DATE_INVALID`](crate::NetError::CERT_DATE_INVALID),
+    ///   [`CERT_AUTHORITY_INVALID`](crate::NetError::CERT_AUTHORITY_INVALID)
+    ///   and the others that begin with `CERT_`: the first thing that is wrong
+    ///   with the certificate.
+    /// - [`SSL_CLIENT_AUTH_CERT_NEEDED`](crate::NetError::SSL_CLIENT_AUTH_CERT_NEEDED):
+    ///   no certificate is ever shown to the server. One that speaks TLS 1.3
+    ///   may say so only afterwards, and `onReceiveError` tells it.
+    /// - [`CONNECTION_CLOSED`](crate::NetError::CONNECTION_CLOSED) and
+    ///   [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET): the peer gave
+    ///   up.
+    /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): not done within
+    ///   [`HANDSHAKE_TIME_OUT`](crate::tcp::HANDSHAKE_TIME_OUT).
+    pub fn secure(&self, socket_id: ClientSocketId, options: SecureOptions) -> Answer<()> {
+        self.caller.call(|app| Secure {
+            app,
+            socket_id,
+            options,
+        })
     }
 
     /// `tcp.send`: all of `data`, in the order of the calls, also when none is

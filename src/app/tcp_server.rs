@@ -3,10 +3,14 @@
 use super::{Caller, OnEvent};
 use crate::answer::Answer;
 use crate::ids::ServerSocketId;
+#[cfg(feature = "tls")]
+use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, Close, Create, CreateInfo, Disconnect, GetInfo, GetSockets,
-    Listen, SetPaused, SocketInfo, SocketProperties, Update,
+    HandshakeErrorInfo, Listen, SetPaused, SocketInfo, SocketProperties, Update,
 };
+#[cfg(feature = "tls")]
+use crate::tls;
 
 /// `chrome.sockets.tcpServer`: the server sockets of an [`App`](crate::App).
 ///
@@ -20,6 +24,9 @@ pub struct TcpServer {
     /// `onAcceptError`: the network failed while waiting; the socket is
     /// paused.
     pub on_accept_error: OnEvent<AcceptErrorInfo>,
+    /// `onHandshakeError` (beyond Chrome): a connection could not be encrypted
+    /// as `set_tls` says, and is closed.
+    pub on_handshake_error: OnEvent<HandshakeErrorInfo>,
     caller: Caller,
 }
 
@@ -28,6 +35,7 @@ impl TcpServer {
         TcpServer {
             on_accept: OnEvent::new(caller.clone()),
             on_accept_error: OnEvent::new(caller.clone()),
+            on_handshake_error: OnEvent::new(caller.clone()),
             caller,
         }
     }
@@ -114,6 +122,30 @@ impl TcpServer {
             address: address.into(),
             port,
             backlog,
+        })
+    }
+
+    /// Beyond Chrome, with the feature `tls`: encrypts the connections that are
+    /// accepted from now on, by TLS as its server; `None` leaves them plain
+    /// again. Legal at any time, and survives `disconnect`.
+    ///
+    /// Each handshake goes on by itself, so that a client that stalls holds up
+    /// nobody. `onAccept` is raised when it is done, in that order; the client
+    /// is used as any other. One that fails raises
+    /// [`on_handshake_error`](Self::on_handshake_error) instead.
+    ///
+    /// At most [`handshakes`](tls::Server::handshakes) go on or are done and
+    /// wait for listeners. At that limit the oldest is given up for a new
+    /// connection, unless it has gone on for less than a second; then
+    /// connections wait in the kernel's backlog. While the socket is paused
+    /// handshakes go on and raise neither event. `disconnect` leaves them, as
+    /// it leaves accepted clients; `close` ends them untold.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, socket_id: ServerSocketId, tls: Option<tls::Server>) -> Answer<()> {
+        self.caller.call(|app| SetTls {
+            app,
+            socket_id,
+            tls,
         })
     }
 

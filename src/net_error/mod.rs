@@ -7,6 +7,8 @@
 mod system;
 mod table;
 
+#[cfg(feature = "tls")]
+pub(crate) use system::handshake;
 pub(crate) use system::{accept, connect, listen, option, read, resolve, write};
 
 use std::fmt;

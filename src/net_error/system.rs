@@ -51,6 +51,12 @@ pub(crate) fn write(error: &io::Error) -> NetError {
     system(error)
 }
 
+/// What a TLS handshake read and wrote.
+#[cfg(feature = "tls")]
+pub(crate) fn handshake(error: &io::Error) -> NetError {
+    system(error)
+}
+
 /// `setsockopt`: Chrome knows only that it failed.
 pub(crate) fn option(_: &io::Error) -> NetError {
     NetError::FAILED
@@ -58,7 +64,7 @@ pub(crate) fn option(_: &io::Error) -> NetError {
 
 fn system(error: &io::Error) -> NetError {
     let Some(errno) = error.raw_os_error() else {
-        return from_kind(error.kind());
+        return carried(error).unwrap_or_else(|| from_kind(error.kind()));
     };
     match errno {
         libc::EACCES | libc::EPERM | libc::EROFS | libc::EISDIR | libc::ETXTBSY => {
@@ -90,6 +96,11 @@ fn system(error: &io::Error) -> NetError {
         libc::ECANCELED => NetError::ABORTED,
         _ => NetError::FAILED,
     }
+}
+
+/// The code that a layer above the OS put into its error.
+fn carried(error: &io::Error) -> Option<NetError> {
+    error.get_ref()?.downcast_ref().copied()
 }
 
 /// Errors that did not come from the OS: a runtime that is shutting down, or
@@ -178,5 +189,7 @@ mod tests {
         let eof = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(read(&eof), NetError::CONNECTION_CLOSED);
         assert_eq!(listen(&io::Error::other("?")), NetError::FAILED);
+        let carried = io::Error::other(NetError::SSL_PROTOCOL_ERROR);
+        assert_eq!(read(&carried), NetError::SSL_PROTOCOL_ERROR);
     }
 }

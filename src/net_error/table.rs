@@ -41,9 +41,24 @@ table! {
     SSL_PROTOCOL_ERROR = -107, "The peer does not speak TLS as it should.";
     ADDRESS_INVALID = -108, "Not an address of this machine.";
     ADDRESS_UNREACHABLE = -109, "No way leads to the address.";
+    SSL_CLIENT_AUTH_CERT_NEEDED = -110, "The TLS peer asks for a certificate, and none was shown.";
+    NO_SSL_VERSIONS_ENABLED = -112, "No version of TLS is left that may be spoken.";
+    SSL_VERSION_OR_CIPHER_MISMATCH = -113, "Both ends speak TLS, but no version or cipher in common.";
+    BAD_SSL_CLIENT_AUTH_CERT = -117, "The TLS peer refused this end's certificate.";
     CONNECTION_TIMED_OUT = -118, "The peer did not answer the connection attempt.";
+    SSL_BAD_RECORD_MAC_ALERT = -126, "The TLS peer could not read a record.";
     NETWORK_ACCESS_DENIED = -138, "A firewall or the OS forbids the connection.";
     MSG_TOO_BIG = -142, "Larger than the transport takes.";
     ADDRESS_IN_USE = -147, "Another socket is bound to the address.";
+    SSL_DECRYPT_ERROR_ALERT = -153, "The TLS peer could not verify what it was sent.";
+    SSL_UNRECOGNIZED_NAME_ALERT = -159, "The TLS peer does not know the host name.";
     NO_BUFFER_SPACE = -176, "The OS is out of socket buffers.";
+    CERT_COMMON_NAME_INVALID = -200, "The certificate is for another host.";
+    CERT_DATE_INVALID = -201, "The certificate has expired, or is not valid yet.";
+    CERT_AUTHORITY_INVALID = -202, "Nobody who is trusted signed the certificate.";
+    CERT_UNABLE_TO_CHECK_REVOCATION = -205, "Whether the certificate was revoked cannot be told.";
+    CERT_REVOKED = -206, "The certificate was revoked.";
+    CERT_INVALID = -207, "The certificate is broken, or made for something else.";
+    CERT_WEAK_SIGNATURE_ALGORITHM = -208, "The certificate is signed by an algorithm that is not supported.";
+    CERT_NAME_CONSTRAINT_VIOLATION = -212, "The authority may not sign certificates for this name.";
 }

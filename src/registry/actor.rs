@@ -15,6 +15,7 @@ use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
 use crate::tcp_server::{self, ServerSocket};
+use crate::tls;
 
 /// Owns every socket of its apps.
 ///
@@ -32,6 +33,8 @@ pub struct Registry {
     write_quota: usize,
     /// Of apps that have none of their own.
     permissions: Arc<Permissions>,
+    #[debug(skip)]
+    tls: tls::Client,
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,
     #[debug(skip)]
@@ -70,6 +73,7 @@ impl Registry {
             network: Arc::new(network),
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
+            tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
             table: Arc::default(),
@@ -96,6 +100,13 @@ impl Registry {
         self
     }
 
+    /// Whom `tcp.secure` trusts, if not the certificates of the machine.
+    #[cfg(feature = "tls")]
+    pub fn tls_client(mut self, client: tls::Client) -> Self {
+        self.tls = client;
+        self
+    }
+
     /// Starts it in the current arbiter, which its sockets live in too.
     ///
     /// # Panics
@@ -111,7 +122,8 @@ impl Registry {
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
         let (rows, inbox) = self.rows.get_or_insert_with(|| {
             let inbox = Arc::new(Inbox::default());
-            (Rows::start(self.network.clone(), inbox.clone()), inbox)
+            let rows = Rows::start(self.network.clone(), self.tls.clone(), inbox.clone());
+            (rows, inbox)
         });
         let lane = || {
             Lane::new(

@@ -104,6 +104,7 @@ impl AppState {
         self.on_suspend.clear();
         self.on_accept.on_accept.clear();
         self.on_accept.on_accept_error.clear();
+        self.on_accept.on_handshake_error.clear();
         self.lane.audience.on_receive.clear();
         self.lane.audience.on_receive_error.clear();
     }

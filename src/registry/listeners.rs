@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
 use crate::life::SuspendInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
-use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
+use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
 
 /// Where an app's listeners of an event are, and who has waited for one.
 trait Heard: Event {
@@ -40,6 +40,14 @@ impl Heard for AcceptInfo {
 impl Heard for AcceptErrorInfo {
     fn listeners(app: &AppState) -> &Listeners<Self> {
         &app.on_accept.on_accept_error
+    }
+
+    fn added(_: &AppState) {}
+}
+
+impl Heard for HandshakeErrorInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_accept.on_handshake_error
     }
 
     fn added(_: &AppState) {}

@@ -12,7 +12,7 @@ use super::Registry;
 use crate::answer::{Answer, Ask, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
-use crate::tcp::{self, ClientSocket, Op, Target};
+use crate::tcp::{self, ClientSocket, Op, SecureStep, Target};
 use crate::tcp_server::{self, ServerSocket};
 
 /// A call on its way: an answer now, or somebody who will give it.
@@ -158,6 +158,11 @@ routes! {
             socket.do_send(Op::Connect(Box::new(target), reply));
         })
     };
+    tcp::Secure => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
+            socket.do_send(Op::Secure(Box::new(SecureStep::Start(call.options, reply))));
+        })
+    };
     tcp::Disconnect => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
             socket.do_send(Op::Disconnect(reply));
@@ -180,6 +185,13 @@ routes! {
     };
     tcp::GetSocket => ClientSocket: |registry, call| {
         Routed::answered(registry.client(&call.app, call.socket_id))
+    };
+}
+
+#[cfg(feature = "tls")]
+routes! {
+    tcp_server::SetTls => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
 }
 

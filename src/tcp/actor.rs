@@ -21,6 +21,7 @@ use super::inbox::{Call, Inbox};
 use super::pool::Pool;
 use super::read::Audible;
 use super::row::{Connecting, Connection, Link, Row};
+use super::secure::Secure;
 use super::socket::ClientSocket;
 use super::write::Outgoing;
 use super::{CreateInfo, SocketInfo, SocketProperties};
@@ -30,6 +31,7 @@ use crate::error::Error;
 use crate::life::Pending;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
+use crate::tls;
 
 /// How many rows are looked at before listeners and sends have their turn.
 /// With all of a thousand at once, what a row and the kernel keep of a
@@ -55,6 +57,7 @@ pub(crate) enum Op {
     SetNoDelay(bool, Reply<()>),
     Connect(Box<Target>, Reply<()>),
     Connected(u64, Box<Result<Connected, NetError>>),
+    Secure(Box<Secure>),
     Disconnect(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
@@ -71,7 +74,8 @@ pub(crate) struct Rows {
     batch: VecDeque<u32>,
     pool: Pool,
     network: Arc<dyn Network>,
-    attempts: u64,
+    pub(super) tls: tls::Client,
+    pub(super) attempts: u64,
 }
 
 pub(super) enum Entry {
@@ -82,7 +86,11 @@ pub(super) enum Entry {
 
 impl Rows {
     /// Starts the actor here, behind this inbox.
-    pub(crate) fn start(network: Arc<dyn Network>, inbox: Arc<Inbox>) -> Addr<Self> {
+    pub(crate) fn start(
+        network: Arc<dyn Network>,
+        tls: tls::Client,
+        inbox: Arc<Inbox>,
+    ) -> Addr<Self> {
         Rows::create(|ctx| {
             // The registry's few messages are never refused either.
             ctx.set_mailbox_capacity(0);
@@ -93,6 +101,7 @@ impl Rows {
                 batch: VecDeque::new(),
                 pool: Pool::new(),
                 network,
+                tls,
                 attempts: 0,
             }
         })
@@ -146,6 +155,7 @@ impl Rows {
             }
             Op::Connect(target, reply) => self.connect(&socket, *target, reply),
             Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
+            Op::Secure(step) => self.secure(&socket, *step),
             Op::Close(reply) => reply.send(self.close(&socket)),
             Op::GetInfo(reply) => {
                 reply.send(
@@ -200,6 +210,8 @@ impl Rows {
                     && !connection.queue.is_empty()
                 {
                     connection.flush(&row.socket);
+                } else if let Link::Securing(securing) = &mut row.link {
+                    securing.go_on(&row.socket);
                 }
                 row.read(&mut self.pool, audible);
                 if row.waits_for_listeners() {
@@ -217,7 +229,7 @@ impl Rows {
 
     /// Lets a connection that the app is done with send what it was given,
     /// then closes it.
-    fn drain(&mut self, ended: Option<Connection>, of: &ClientSocket) {
+    pub(super) fn drain(&mut self, ended: Option<Connection>, of: &ClientSocket) {
         let Some(connection) = ended.filter(|connection| !connection.queue.is_empty()) else {
             return;
         };
@@ -233,7 +245,7 @@ impl Rows {
         socket.set_slot(u32::try_from(slot).unwrap_or(u32::MAX));
     }
 
-    fn row(&mut self, socket: &ClientSocket) -> Option<&mut Row> {
+    pub(super) fn row(&mut self, socket: &ClientSocket) -> Option<&mut Row> {
         match self.entries.get_mut(socket.slot() as usize) {
             Some(Entry::Socket(row)) if row.socket == *socket => Some(row),
             _ => None,
@@ -251,7 +263,9 @@ impl Rows {
             return reply.send(Err(Error::PermissionDenied));
         }
         match row.link {
-            Link::Connected(_) => reply.send(Err(NetError::SOCKET_IS_CONNECTED.into())),
+            Link::Connected(_) | Link::Securing(_) => {
+                reply.send(Err(NetError::SOCKET_IS_CONNECTED.into()));
+            }
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {

@@ -42,6 +42,16 @@ impl Target {
         permissions.may_reach(self.host.as_ref().ok(), self.port)
     }
 
+    /// What was asked for, whichever address it has: what a certificate has to
+    /// be for.
+    fn host(&self) -> Box<str> {
+        match &self.host {
+            Ok(Host::Address(address)) => address.to_string().into(),
+            Ok(Host::Name(name)) => name.relative().into(),
+            Err(text) => text.as_str().into(),
+        }
+    }
+
     fn allows(&self, address: &IpAddr) -> bool {
         match self.dns {
             DnsQueryType::Any => true,
@@ -82,6 +92,7 @@ pub(crate) struct Connected {
     pub(super) stream: Box<dyn Stream>,
     pub(super) peer: SocketAddr,
     pub(super) local: Option<SocketAddr>,
+    pub(super) host: Box<str>,
 }
 
 /// Tries the target's addresses one after the other; the last one's error is
@@ -101,6 +112,7 @@ pub(super) async fn connect(
                     stream,
                     peer,
                     local,
+                    host: target.host(),
                 });
             }
             Err(error) => last = net_error::connect(&error),

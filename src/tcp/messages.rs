@@ -4,7 +4,9 @@
 
 use bytes::Bytes;
 
-use super::{ClientSocket, CreateInfo, DnsQueryType, SendInfo, SocketInfo, SocketProperties};
+use super::{
+    ClientSocket, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties,
+};
 use crate::answer::messages;
 use crate::ids::ClientSocketId;
 
@@ -66,6 +68,14 @@ messages! {
     Disconnect {
         /// The socket.
         socket_id: ClientSocketId,
+    } -> ();
+
+    /// `tcp.secure`.
+    Secure {
+        /// The socket.
+        socket_id: ClientSocketId,
+        /// Which versions of TLS may be spoken.
+        options: SecureOptions,
     } -> ();
 
     /// `tcp.send`.

@@ -13,6 +13,7 @@ mod messages;
 mod pool;
 mod read;
 mod row;
+mod secure;
 mod socket;
 mod sweep;
 mod table;
@@ -21,20 +22,24 @@ mod write;
 
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
-    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Send, SetKeepAlive,
+    Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
     SetNoDelay, SetPaused, Update,
 };
 pub use socket::ClientSocket;
 pub use types::{
-    CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SendInfo, SocketInfo, SocketProperties,
+    CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
+    SocketProperties, TlsVersion, TlsVersionConstraints,
 };
 
 pub(crate) use actor::{Offer, Op, Rows};
 pub(crate) use connect::Target;
 pub(crate) use inbox::Inbox;
 pub(crate) use lane::{Audience, Lane};
+pub(crate) use secure::Secure as SecureStep;
 pub(crate) use sweep::{CloseSockets, GetInfos, ListenersChanged, Stop};
 pub(crate) use table::Table;
+
+use std::time::Duration;
 
 /// The received bytes of one socket that its listeners may hold before it is
 /// read no further: 65,536, one full read of the kernel's.
@@ -46,3 +51,7 @@ const RESUME_BELOW: usize = WINDOW / 2;
 
 /// The sends of one app that may be in flight: 200 MiB, Chrome's own bound.
 pub const DEFAULT_WRITE_QUOTA: usize = 200 * 1024 * 1024;
+
+/// How long `secure` waits for what was sent before to leave, and for the
+/// handshake: 30 seconds, as Chromium does for a web page.
+pub const HANDSHAKE_TIME_OUT: Duration = Duration::from_secs(30);

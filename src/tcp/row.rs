@@ -11,6 +11,7 @@ use actix_rt::time::Instant;
 
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
+use super::secure::Securing;
 use super::socket::ClientSocket;
 use super::write::{Outgoing, WriteQueue};
 use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
@@ -39,6 +40,7 @@ pub(super) enum Link {
     None,
     Connecting(Box<Connecting>),
     Connected(Connection),
+    Securing(Box<Securing>),
 }
 
 pub(super) struct Connecting {
@@ -53,17 +55,24 @@ pub(super) struct Connection {
     pub(super) queue: WriteQueue,
     /// Only `getInfo` asks for them, so they stand apart from what every
     /// event touches.
-    ends: Box<Ends>,
+    pub(super) ends: Box<Ends>,
     /// Why nothing more can be written, though something may still be read.
-    write_error: Option<NetError>,
+    pub(super) write_error: Option<NetError>,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
 }
 
-struct Ends {
+pub(super) struct Ends {
     peer: SocketAddr,
-    /// Shown of connected sockets alone.
+    /// Only of what `connect` made: an accepted socket keeps no room for it.
+    pub(super) dialled: Option<Box<Dialled>>,
+}
+
+pub(super) struct Dialled {
     local: Option<SocketAddr>,
+    /// What `connect` was given; the certificate has to have this name.
+    pub(super) host: Box<str>,
+    pub(super) is_secured: bool,
 }
 
 impl Row {
@@ -89,7 +98,13 @@ impl Row {
     ) -> Self {
         Row {
             paused: true,
-            link: Link::Connected(Connection::new(stream, peer, None)),
+            link: Link::Connected(Connection::new(
+                stream,
+                Box::new(Ends {
+                    peer,
+                    dialled: None,
+                }),
+            )),
             offer: Some(offer),
             ..Row::new(socket)
         }
@@ -126,8 +141,10 @@ impl Row {
     }
 
     pub(super) fn info(&self) -> SocketInfo {
-        let ends = self.connection().map(|connection| &connection.ends);
-        let local = ends.and_then(|ends| ends.local);
+        let ends = self.ends();
+        let local = ends
+            .and_then(|ends| ends.dialled.as_ref())
+            .and_then(|dialled| dialled.local);
         let peer = ends.map(|ends| ends.peer);
         SocketInfo {
             socket_id: self.socket.id(),
@@ -157,9 +174,18 @@ impl Row {
         }
     }
 
+    fn ends(&self) -> Option<&Ends> {
+        match &self.link {
+            Link::Connected(connection) => Some(&connection.ends),
+            Link::Securing(securing) => securing.ends(),
+            _ => None,
+        }
+    }
+
     pub(super) fn send(&mut self, outgoing: Outgoing) {
         match &mut self.link {
             Link::Connected(connection) => connection.send(outgoing, &self.socket),
+            Link::Securing(securing) => securing.send(outgoing),
             _ => outgoing.fail(NetError::SOCKET_NOT_CONNECTED.into()),
         }
     }
@@ -167,19 +193,24 @@ impl Row {
     /// Ends what is going on: an attempt to connect is given up, and a
     /// connection is returned, its end told if the app was receiving.
     pub(super) fn disconnect(&mut self) -> Option<Connection> {
-        match std::mem::replace(&mut self.link, Link::None) {
+        self.end(NetError::ABORTED)
+    }
+
+    /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
+    pub(super) fn end(&mut self, why: NetError) -> Option<Connection> {
+        let link = std::mem::replace(&mut self.link, Link::None);
+        if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
+            self.tell_end(NetError::CONNECTION_CLOSED);
+        }
+        match link {
             Link::None => None,
             Link::Connecting(connecting) => {
                 connecting.task.abort();
-                connecting.reply.send(Err(NetError::ABORTED.into()));
+                connecting.reply.send(Err(why.into()));
                 None
             }
-            Link::Connected(connection) => {
-                if !self.paused {
-                    self.tell_end(NetError::CONNECTION_CLOSED);
-                }
-                Some(connection)
-            }
+            Link::Connected(connection) => Some(connection),
+            Link::Securing(securing) => securing.fail(why),
         }
     }
 
@@ -259,11 +290,16 @@ impl Row {
 }
 
 impl Connection {
-    fn new(stream: Box<dyn Stream>, peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+    fn new(stream: Box<dyn Stream>, ends: Box<Ends>) -> Self {
+        Connection::encrypted(stream, ends, WriteQueue::default())
+    }
+
+    /// The same connection on another stream, and what is to be sent on it.
+    pub(super) fn encrypted(stream: Box<dyn Stream>, ends: Box<Ends>, queue: WriteQueue) -> Self {
         Connection {
             stream,
-            queue: WriteQueue::default(),
-            ends: Box::new(Ends { peer, local }),
+            queue,
+            ends,
             write_error: None,
             end: None,
         }
@@ -300,6 +336,15 @@ impl Connection {
 
 impl From<Connected> for Connection {
     fn from(made: Connected) -> Self {
-        Connection::new(made.stream, made.peer, made.local)
+        let dialled = Dialled {
+            local: made.local,
+            host: made.host,
+            is_secured: false,
+        };
+        let ends = Ends {
+            peer: made.peer,
+            dialled: Some(Box::new(dialled)),
+        };
+        Connection::new(made.stream, Box::new(ends))
     }
 }

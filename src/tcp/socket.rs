@@ -12,8 +12,9 @@ use super::connect::Target;
 use super::events::ReceiveInfo;
 use super::inbox::Call;
 use super::lane::Lane;
+use super::secure::Secure;
 use super::write::Outgoing;
-use super::{DnsQueryType, RESUME_BELOW, SendInfo, SocketInfo, SocketProperties};
+use super::{DnsQueryType, RESUME_BELOW, SecureOptions, SendInfo, SocketInfo, SocketProperties};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
@@ -110,6 +111,11 @@ impl ClientSocket {
     /// `tcp.disconnect`.
     pub fn disconnect(&self) -> Answer<()> {
         self.call(Op::Disconnect)
+    }
+
+    /// `tcp.secure`.
+    pub fn secure(&self, options: SecureOptions) -> Answer<()> {
+        self.call(|reply| Op::Secure(Box::new(Secure::Start(options, reply))))
     }
 
     /// `tcp.send`.

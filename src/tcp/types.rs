@@ -3,6 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::ids::ClientSocketId;
+use crate::net_error::NetError;
+use crate::tls::Versions;
 
 /// The most bytes of one `onReceive` where `bufferSize` is not set.
 pub const DEFAULT_BUFFER_SIZE: usize = 4096;
@@ -84,4 +86,98 @@ pub enum DnsQueryType {
     Ipv4,
     /// IPv6 alone.
     Ipv6,
+}
+
+/// `tcp.SecureOptions`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SecureOptions {
+    /// Which versions of TLS may be spoken; every one that this crate knows,
+    /// if it is `None`.
+    pub tls_version: Option<TlsVersionConstraints>,
+}
+
+/// `tcp.TLSVersionConstraints`: what is `None` is no constraint.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TlsVersionConstraints {
+    /// The lowest version that may be spoken.
+    pub min: Option<TlsVersion>,
+    /// The highest version that may be spoken.
+    pub max: Option<TlsVersion>,
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum TlsVersion {
+    /// `tls1.2`.
+    Tls1_2,
+    /// `tls1.3`.
+    Tls1_3,
+}
+
+impl TlsVersionConstraints {
+    /// Chrome's texts, as Chromium reads them: `tls1.2` and `tls1.3`. The
+    /// lowest version may also be `tls1` or `tls1.1`, which mean `tls1.2`, as
+    /// nobody speaks them any more. Any other text is no constraint.
+    pub fn from_names(min: Option<&str>, max: Option<&str>) -> Self {
+        let known = |name: &str| match name {
+            "tls1.2" => Some(TlsVersion::Tls1_2),
+            "tls1.3" => Some(TlsVersion::Tls1_3),
+            _ => None,
+        };
+        TlsVersionConstraints {
+            min: min.and_then(|name| match name {
+                "tls1" | "tls1.1" => Some(TlsVersion::Tls1_2),
+                name => known(name),
+            }),
+            max: max.and_then(known),
+        }
+    }
+}
+
+impl SecureOptions {
+    pub(super) fn versions(&self) -> Result<Versions, NetError> {
+        let TlsVersionConstraints { min, max } = self.tls_version.unwrap_or_default();
+        let min = min.unwrap_or(TlsVersion::Tls1_2);
+        let max = max.unwrap_or(TlsVersion::Tls1_3);
+        match (min, max) {
+            (TlsVersion::Tls1_2, TlsVersion::Tls1_2) => Ok(Versions::Tls1_2),
+            (TlsVersion::Tls1_3, TlsVersion::Tls1_3) => Ok(Versions::Tls1_3),
+            (TlsVersion::Tls1_2, TlsVersion::Tls1_3) => Ok(Versions::Both),
+            (TlsVersion::Tls1_3, TlsVersion::Tls1_2) => Err(NetError::NO_SSL_VERSIONS_ENABLED),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_versions_are_read_as_chromium_reads_them() {
+        use Versions::*;
+        for (min, max, versions) in [
+            (None, None, Ok(Both)),
+            (Some("tls1.2"), None, Ok(Both)),
+            (Some("tls1.3"), None, Ok(Tls1_3)),
+            (None, Some("tls1.2"), Ok(Tls1_2)),
+            (None, Some("tls1.3"), Ok(Both)),
+            (Some("tls1.3"), Some("tls1.3"), Ok(Tls1_3)),
+            (Some("tls1"), Some("tls1.2"), Ok(Tls1_2)),
+            (Some("tls1.1"), None, Ok(Both)),
+            (None, Some("tls1"), Ok(Both)),
+            (Some("tls1.3"), Some("tls1.1"), Ok(Tls1_3)),
+            (Some("TLS1.3"), Some("ssl3"), Ok(Both)),
+            (Some(""), Some("tls1.4"), Ok(Both)),
+            (
+                Some("tls1.3"),
+                Some("tls1.2"),
+                Err(NetError::NO_SSL_VERSIONS_ENABLED),
+            ),
+        ] {
+            let tls_version = Some(TlsVersionConstraints::from_names(min, max));
+            let options = SecureOptions { tls_version };
+            assert_eq!(options.versions(), versions, "{min:?} {max:?}");
+        }
+        assert_eq!(SecureOptions::default().versions(), Ok(Both));
+    }
 }

@@ -110,6 +110,15 @@ impl WriteQueue {
             outgoing.succeed();
             return Ok(());
         }
+        self.push(outgoing);
+        match written {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts it in line, to be written later.
+    pub(super) fn push(&mut self, mut outgoing: Outgoing) {
         if let Some(credit) = &mut outgoing.credit {
             // What is forwarded has been handled, though it still takes room:
             // in its socket's window, and, as it waits now, in the quota.
@@ -118,10 +127,6 @@ impl WriteQueue {
             outgoing.charge = audience.charge_late(outgoing.data.len());
         }
         self.0.push_back(outgoing);
-        match written {
-            Poll::Ready(Err(error)) => Err(error),
-            _ => Ok(()),
-        }
     }
 
     /// Writes until nothing is left (`Ready`) or the OS takes no more

@@ -1,6 +1,5 @@
 //! From the listener to the app's listeners, as far as they may be told.
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -10,8 +9,8 @@ use actix::prelude::*;
 
 use super::actor::ServerSocket;
 use super::events::{AcceptErrorInfo, Offered, UNHANDLED_ACCEPTS};
+use super::handshakes::Peered;
 use crate::net_error::{self, NetError};
-use crate::os::Stream;
 use crate::tcp::{ClientSocket, Offer, Op};
 
 /// How many connections are accepted before other actors have their turn.
@@ -98,11 +97,19 @@ impl ServerSocket {
     /// Accepts and raises what may be raised.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
         self.take_returned();
+        if let Some(handshakes) = &mut self.handshakes {
+            handshakes.settle(cx);
+        }
         if self.lane.life.is_suspended() {
             return self.knock(cx);
         }
         if let Some(result_code) = self.untold.take() {
             self.tell(result_code);
+        }
+        if let Some(handshakes) = &mut self.handshakes
+            && !self.paused
+        {
+            handshakes.tell(self.id, &self.audience.on_handshake_error, cx);
         }
         for _ in 0..ACCEPTS_A_TURN {
             if !self.may_raise() {
@@ -114,14 +121,26 @@ impl ServerSocket {
                 }
                 continue;
             }
+            if let Some(handshakes) = &mut self.handshakes {
+                if let Some(finished) = handshakes.finished() {
+                    let offered = self.accepted(finished);
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                    continue;
+                }
+                if !handshakes.has_room(cx) {
+                    return;
+                }
+            }
             let Some(bound) = &mut self.listener else {
                 return;
             };
             match bound.listener.poll_accept(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok((stream, peer))) => {
-                    let offered = self.accepted(stream, peer);
-                    offered.dispatch(self.id, &self.audience.on_accept);
+                Poll::Ready(Ok(accepted)) => {
+                    if let Some(plain) = self.arrived(accepted, cx) {
+                        let offered = self.accepted(plain);
+                        offered.dispatch(self.id, &self.audience.on_accept);
+                    }
                 }
                 Poll::Ready(Err(error)) => {
                     if let Some(result_code) = net_error::accept(&error) {
@@ -136,7 +155,8 @@ impl ServerSocket {
 
     /// Has a suspended app loaded if there is something to tell. No more than
     /// one connection is accepted to know that: it is the first one that the
-    /// app then hears of.
+    /// app then hears of. If connections are encrypted, it is the first one
+    /// whose handshake is done, and they are accepted until then.
     fn knock(&mut self, cx: &mut TaskContext<'_>) {
         self.undelivered.retain(|offered| offered.is_open());
         if !self.persistent {
@@ -144,13 +164,16 @@ impl ServerSocket {
         }
         if !self.paused
             && self.undelivered.is_empty()
+            && self.may_knock(cx)
             && let Some(bound) = &mut self.listener
         {
             match bound.listener.poll_accept(cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok((stream, peer))) => {
-                    let offered = self.accepted(stream, peer);
-                    self.undelivered.push_back(offered);
+                Poll::Ready(Ok(accepted)) => {
+                    if let Some(plain) = self.arrived(accepted, cx) {
+                        let offered = self.accepted(plain);
+                        self.undelivered.push_back(offered);
+                    }
                 }
                 Poll::Ready(Err(error)) => match net_error::accept(&error) {
                     Some(result_code) => self.failed(result_code, &error),
@@ -158,12 +181,30 @@ impl ServerSocket {
                 },
             }
         }
-        if self.untold.is_some() || (!self.paused && !self.undelivered.is_empty()) {
+        let has_finished = self.handshakes.as_ref().is_some_and(|h| h.has_finished());
+        let has_clients = has_finished || !self.undelivered.is_empty();
+        if self.untold.is_some() || (!self.paused && has_clients) {
             self.lane.life.want();
         }
     }
 
-    fn accepted(&mut self, stream: Box<dyn Stream>, peer: SocketAddr) -> Arc<Offered> {
+    fn may_knock(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        match &mut self.handshakes {
+            Some(handshakes) => !handshakes.has_finished() && handshakes.has_room(cx),
+            None => true,
+        }
+    }
+
+    /// A connection is here, and is returned unless it is to be encrypted
+    /// first.
+    fn arrived(&mut self, accepted: Peered, cx: &mut TaskContext<'_>) -> Option<Peered> {
+        match &mut self.handshakes {
+            Some(handshakes) => handshakes.take(accepted, cx),
+            None => Some(accepted),
+        }
+    }
+
+    fn accepted(&mut self, (stream, peer): Peered) -> Arc<Offered> {
         let client = ClientSocket::new(self.table.allocate(), self.lane.clone());
         let offered = Offered::new(client.clone(), self.on_their_way.clone());
         // The row comes first, so that every call for it finds it.

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use actix::prelude::*;
 use actix_rt::time::Instant;
 
+#[cfg(feature = "tls")]
+use super::SetTls;
 use super::accept::AcceptLoop;
 use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
+use super::handshake_errors::HandshakeErrorInfo;
+use super::handshakes::Handshakes;
 use super::{
     Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetPaused, SocketInfo, SocketProperties,
     Update,
@@ -28,6 +32,7 @@ use crate::tcp::{Lane, Table};
 pub(crate) struct Audience {
     pub(crate) on_accept: Listeners<AcceptInfo>,
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
+    pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
 }
 
 /// The app has a new listener of `onAccept`.
@@ -57,6 +62,8 @@ pub(crate) struct ServerSocket {
     pub(super) lane: Arc<Lane>,
     pub(super) table: Arc<Table>,
     pub(super) on_their_way: Arc<OnTheirWay>,
+    /// Made by the first `setTls`.
+    pub(super) handshakes: Option<Box<Handshakes>>,
     /// Accepted, and heard of by nobody.
     pub(super) undelivered: VecDeque<Arc<Offered>>,
     /// How many listeners had died when it was last looked.
@@ -97,6 +104,7 @@ impl ServerSocket {
             lane,
             table,
             on_their_way: Arc::default(),
+            handshakes: None,
             undelivered: VecDeque::new(),
             deaths: 0,
             recovering: false,
@@ -155,6 +163,7 @@ impl ServerSocket {
     fn close(&mut self) {
         self.disconnect();
         self.answer_pausing(|_| true, Ok(()));
+        self.handshakes = None;
         for offered in self.undelivered.drain(..) {
             offered.end();
         }
@@ -235,6 +244,14 @@ answers! {
     Listen -> (): |this, call| this.listen(&call);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());
+}
+
+#[cfg(feature = "tls")]
+answers! {
+    SetTls -> (): |this, call| {
+        this.handshakes.get_or_insert_default().set(call.tls);
+        Ok(())
+    };
 }
 
 impl Handler<Ask<SetPaused, ()>> for ServerSocket {

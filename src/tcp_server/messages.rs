@@ -64,3 +64,14 @@ messages! {
     /// `tcpServer.getSockets`.
     GetSockets {} -> Vec<SocketInfo>;
 }
+
+#[cfg(feature = "tls")]
+messages! {
+    /// `setTls` (beyond Chrome, with the feature `tls`).
+    SetTls {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// How connections are encrypted, if they are.
+        tls: Option<crate::tls::Server>,
+    } -> ();
+}

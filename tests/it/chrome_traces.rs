@@ -13,82 +13,58 @@ pub struct Recording {
     pub text: &'static str,
 }
 
-/// Makes the lists and the tests from the names. A recording that waits for a
-/// later version is an ignored test, so the test output says so too.
+/// Makes the list and the tests from the names.
 macro_rules! recordings {
-    (
-        replayed { $($name:ident)* }
-        later { $($later:ident: $reason:literal,)* }
-    ) => {
-        /// The recordings that are replayed.
-        const REPLAYED: &[Recording] = &[$(recordings!(@read $name)),*];
-
-        /// The recordings that need what a later version builds, and what.
-        const LATER: &[(Recording, &str)] = &[$((recordings!(@read $later), $reason)),*];
-
-        $(
-            #[actix_rt::test]
-            async fn $name() {
-                replay::replay(&recordings!(@read $name), LATER_STEPS).await;
-            }
-        )*
-
-        $(
-            #[actix_rt::test]
-            #[ignore = $reason]
-            async fn $later() {
-                replay::replay(&recordings!(@read $later), LATER_STEPS).await;
-            }
-        )*
-    };
     (@read $name:ident) => {
         Recording {
             name: stringify!($name),
             text: include_str!(concat!("chrome_traces/", stringify!($name), ".json")),
         }
     };
+    ($($name:ident)*) => {
+        /// The recordings that are replayed.
+        const REPLAYED: &[Recording] = &[$(recordings!(@read $name)),*];
+
+        $(
+            #[actix_rt::test]
+            async fn $name() {
+                replay::replay(&recordings!(@read $name)).await;
+            }
+        )*
+    };
 }
 
 recordings! {
-    replayed {
-        server_accept_event
-        server_close_ends_the_id
-        server_create_defaults
-        server_create_with_properties
-        server_disconnect_then_listen_again
-        server_listen_address_in_use
-        server_listen_bad_address
-        server_listen_denied
-        server_listen_ephemeral_port
-        server_listen_ipv6
-        server_listen_port_too_large
-        server_listen_twice
-        server_listen_unknown_id
-        server_paused_before_listen_queues
-        server_paused_with_accept_pending
-        server_resume_with_accept_pending
-        server_update_is_partial
-        tcp_accepted_starts_paused
-        tcp_connect_and_echo
-        tcp_connect_refused
-        tcp_connect_twice
-        tcp_create_defaults
-        tcp_disconnect
-        tcp_options
-        tcp_peer_close
-        tcp_send_reaches_peer
-        tcp_send_unconnected
-        tcp_unknown_id
-    }
-    later {
-        tcp_secure_on_accepted: "tcp.secure is not built yet",
-    }
+    server_accept_event
+    server_close_ends_the_id
+    server_create_defaults
+    server_create_with_properties
+    server_disconnect_then_listen_again
+    server_listen_address_in_use
+    server_listen_bad_address
+    server_listen_denied
+    server_listen_ephemeral_port
+    server_listen_ipv6
+    server_listen_port_too_large
+    server_listen_twice
+    server_listen_unknown_id
+    server_paused_before_listen_queues
+    server_paused_with_accept_pending
+    server_resume_with_accept_pending
+    server_update_is_partial
+    tcp_accepted_starts_paused
+    tcp_connect_and_echo
+    tcp_connect_refused
+    tcp_connect_twice
+    tcp_create_defaults
+    tcp_disconnect
+    tcp_options
+    tcp_peer_close
+    tcp_secure_on_accepted
+    tcp_send_reaches_peer
+    tcp_send_unconnected
+    tcp_unknown_id
 }
-
-/// The calls that are left out of a recording whose other steps are replayed,
-/// and why.
-const LATER_STEPS: &[(&str, &str, &str)] =
-    &[("tcp_unknown_id", "tcp.secure", "it is not built yet")];
 
 #[test]
 fn every_recording_is_listed() {
@@ -100,21 +76,8 @@ fn every_recording_is_listed() {
         .map(|name| name.expect("a name in ASCII"))
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
-    let listed: Vec<&str> = REPLAYED
-        .iter()
-        .chain(LATER.iter().map(|(recording, _)| recording))
-        .map(|recording| recording.name)
-        .collect();
+    let listed: Vec<&str> = REPLAYED.iter().map(|recording| recording.name).collect();
     assert_eq!(listed.len(), 29, "all that was recorded");
     let names: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
     assert_eq!(names, files);
-}
-
-#[test]
-fn every_step_left_out_is_in_its_recording() {
-    for (name, call, _) in LATER_STEPS {
-        let recording = REPLAYED.iter().find(|recording| recording.name == *name);
-        let text = recording.expect(name).text;
-        assert!(text.contains(&format!("\"call\": \"{call}\"")), "{name}");
-    }
 }

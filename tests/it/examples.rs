@@ -4,9 +4,9 @@
 
 mod crowds;
 mod echo_server;
-mod foreign;
+pub mod foreign;
 mod pause_resume;
-mod process;
+pub mod process;
 mod small;
 
 use std::io::{Read, Write};
@@ -16,11 +16,11 @@ use std::thread;
 
 use crate::support::LIMIT;
 
-const MIB: usize = 1024 * 1024;
+pub const MIB: usize = 1024 * 1024;
 
 /// Data in which no chunk is like another: the block is random, and its odd
 /// length keeps it from lining up with any buffer.
-fn block() -> &'static [u8] {
+pub fn block() -> &'static [u8] {
     static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut next = || {

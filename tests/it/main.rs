@@ -18,3 +18,4 @@ mod support;
 mod tcp;
 mod tcp_server;
 mod tidy;
+mod tls;

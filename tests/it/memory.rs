@@ -7,6 +7,7 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connections;
+mod handshakes;
 mod listener;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};

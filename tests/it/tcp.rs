@@ -6,7 +6,7 @@ mod ending;
 mod events;
 mod handles;
 mod messages;
-mod networks;
+pub mod networks;
 mod options;
 mod ownership;
 mod properties;

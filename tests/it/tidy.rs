@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "ids",
     "net_error",
     "error",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 13] = [
     "name",
     "manifest",
     "os",
+    "tls",
     "events",
     "life",
     "tcp",

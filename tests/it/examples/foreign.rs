@@ -16,7 +16,7 @@ fn left_out(why: &str) {
 }
 
 /// Whether the program is there, and its own words about itself have this.
-fn has(program: &str, arg: &str, words: &str) -> bool {
+pub fn has(program: &str, arg: &str, words: &str) -> bool {
     let Some(help) = Program::try_start(Command::new(program).arg(arg)) else {
         left_out(&format!("{program} is not installed"));
         return false;

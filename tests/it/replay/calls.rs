@@ -85,6 +85,10 @@ async fn call_tcp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) ->
                 .await;
             answer(connected.map(|()| json!([0])), code)
         }
+        ("secure", [socket, options]) => {
+            let secured = tcp.secure(id(socket), secure_options(step, options)).await;
+            answer(secured.map(|()| json!([0])), secure_code)
+        }
         ("disconnect", [socket]) => done(tcp.disconnect(id(socket)).await),
         ("send", [socket, data]) => {
             let data = step.bytes(step.string(&data["bytes"]));
@@ -141,6 +145,21 @@ fn option_code(error: Error) -> Value {
         Error::SocketNotFound => json!([NetError::FAILED.code()]),
         error => code(error),
     }
+}
+
+/// `secure` likewise, another one.
+fn secure_code(error: Error) -> Value {
+    match error {
+        Error::SocketNotFound => json!([NetError::INVALID_ARGUMENT.code()]),
+        error => code(error),
+    }
+}
+
+fn secure_options(step: &Step<'_>, json: &Value) -> tcp::SecureOptions {
+    if !step.object(json).is_empty() {
+        step.fail("the options are not known here");
+    }
+    tcp::SecureOptions::default()
 }
 
 fn server_properties(step: &Step<'_>, json: &Value) -> tcp_server::SocketProperties {

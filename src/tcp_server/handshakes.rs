@@ -1,0 +1,175 @@
+//! TLS on accepted connections: the handshakes that go on, off the accept
+//! path, and what came of them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::HANDSHAKE_GRACE;
+use super::handshake_errors::{HandshakeErrorInfo, Untold};
+use crate::events::Listeners;
+use crate::ids::ServerSocketId;
+use crate::net_error::NetError;
+use crate::os::Stream;
+use crate::tls::Server;
+
+/// A connection whose peer is known.
+pub(super) type Peered = (Box<dyn Stream>, SocketAddr);
+
+#[derive(Default)]
+pub(super) struct Handshakes {
+    /// How connections that are accepted from now on are encrypted, if they
+    /// are.
+    server: Option<Server>,
+    /// By age.
+    going: BTreeMap<u64, Going>,
+    tasks: JoinSet<Ended>,
+    started: u64,
+    /// Accepted while there was no room for another handshake.
+    next: Option<(Peered, Server)>,
+    /// Wakes the accept loop when the oldest one may be given up.
+    grace: Option<Pin<Box<Sleep>>>,
+    /// Encrypted, and heard of by nobody.
+    finished: VecDeque<Peered>,
+    untold: Untold,
+}
+
+/// Which one, and what came of it.
+type Ended = (u64, Result<Box<dyn Stream>, NetError>);
+
+struct Going {
+    since: Instant,
+    peer: SocketAddr,
+    task: AbortHandle,
+}
+
+impl Handshakes {
+    #[cfg(feature = "tls")]
+    pub(super) fn set(&mut self, server: Option<Server>) {
+        self.server = server;
+    }
+
+    /// Takes up what has come to its end. It is to be called in every turn.
+    pub(super) fn settle(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(ended)) = self.tasks.poll_join_next(cx) {
+            let (number, made) = match ended {
+                Ok(ended) => ended,
+                // It was given up, which has been told.
+                Err(error) if error.is_cancelled() => continue,
+                Err(error) => match self.number(error.id()) {
+                    Some(number) => (number, Err(NetError::FAILED)),
+                    None => continue,
+                },
+            };
+            // One that was given up when it was just over is not there.
+            if let Some(Going { peer, .. }) = self.going.remove(&number) {
+                match made {
+                    Ok(stream) => self.finished.push_back((stream, peer)),
+                    Err(error) => self.untold.add(peer, error),
+                }
+            }
+        }
+        self.start_next(cx);
+    }
+
+    fn number(&self, id: tokio::task::Id) -> Option<u64> {
+        let mut all = self.going.iter();
+        let found = all.find(|(_, going)| going.task.id() == id);
+        found.map(|(number, _)| *number)
+    }
+
+    /// The next one that `onAccept` can be raised for.
+    pub(super) fn finished(&mut self) -> Option<Peered> {
+        self.finished.pop_front()
+    }
+
+    pub(super) fn has_finished(&self) -> bool {
+        !self.finished.is_empty()
+    }
+
+    /// Whether another connection may be accepted.
+    pub(super) fn has_room(&mut self, cx: &mut Context<'_>) -> bool {
+        self.start_next(cx);
+        let Some(server) = &self.server else {
+            return true;
+        };
+        // Where all have their end behind them, only listeners make room.
+        self.next.is_none() && self.finished.len() < server.most()
+    }
+
+    /// Takes an accepted connection, which is given back if it is not to be
+    /// encrypted.
+    pub(super) fn take(&mut self, accepted: Peered, cx: &mut Context<'_>) -> Option<Peered> {
+        let Some(server) = self.server.clone() else {
+            return Some(accepted);
+        };
+        self.next = Some((accepted, server));
+        self.start_next(cx);
+        None
+    }
+
+    fn start_next(&mut self, cx: &mut Context<'_>) {
+        let Some((_, server)) = &self.next else {
+            return;
+        };
+        let most = server.most();
+        if !self.make_room(most, cx) {
+            return;
+        }
+        if let Some(((stream, peer), server)) = self.next.take() {
+            self.start(stream, peer, server);
+            // The set of the tasks has to see this waker.
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Whether there is room for one more, after the oldest was given up if it
+    /// is old enough.
+    fn make_room(&mut self, most: usize, cx: &mut Context<'_>) -> bool {
+        if self.going.len() + self.finished.len() < most {
+            return true;
+        }
+        let Some(oldest) = self.going.first_entry() else {
+            return false;
+        };
+        let due = oldest.get().since + HANDSHAKE_GRACE;
+        if due <= Instant::now() {
+            let Going { peer, task, .. } = oldest.remove();
+            task.abort();
+            self.untold.add(peer, NetError::INSUFFICIENT_RESOURCES);
+            return true;
+        }
+        let mut grace = Box::pin(sleep_until(due));
+        // Registered by the poll; if it is over already, that is another turn.
+        if grace.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        self.grace = Some(grace);
+        false
+    }
+
+    fn start(&mut self, stream: Box<dyn Stream>, peer: SocketAddr, server: Server) {
+        self.started += 1;
+        let number = self.started;
+        let task = self.tasks.spawn(async move {
+            let made = timeout(server.limit(), server.handshake(stream)).await;
+            (number, made.unwrap_or(Err(NetError::TIMED_OUT)))
+        });
+        let since = Instant::now();
+        self.going.insert(number, Going { since, peer, task });
+    }
+
+    /// Tells of the failures that may be told now.
+    pub(super) fn tell(
+        &mut self,
+        id: ServerSocketId,
+        to: &Listeners<HandshakeErrorInfo>,
+        cx: &Context<'_>,
+    ) {
+        self.untold.tell(id, to, cx);
+    }
+}

@@ -1,0 +1,207 @@
+//! An encrypted connection is a connection like any other.
+
+use std::io::{self, IoSlice, Read};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::unconstrained;
+use tokio_rustls::TlsStream;
+
+use super::codes::translated;
+use crate::os::Stream;
+
+/// How often one read of the encrypted stream reads the one below. What it
+/// reads need not have data in it, so a peer might keep it reading forever.
+const READS_A_POLL: usize = 16;
+
+/// What is read and thrown away at the end, in pieces of [`LEFT_PIECE`].
+const LEFT_PIECES: usize = 4;
+const LEFT_PIECE: usize = 4096;
+
+/// The encrypted stream over a plain one.
+pub(super) struct Secured {
+    tls: TlsStream<Wire>,
+    /// What has been encrypted for the call that is to say so, once all of it
+    /// has left.
+    taken: usize,
+    /// What has failed, to be told after the data before it.
+    failed: Option<io::Error>,
+}
+
+impl Secured {
+    pub(super) fn new(tls: TlsStream<Wire>) -> Self {
+        Secured {
+            tls,
+            taken: 0,
+            failed: None,
+        }
+    }
+
+    /// What was decrypted before something failed.
+    fn read_rest(&mut self, buffer: &mut ReadBuf<'_>) {
+        let into = buffer.initialize_unfilled();
+        let read = match &mut self.tls {
+            TlsStream::Client(client) => client.get_mut().1.reader().read(into),
+            TlsStream::Server(server) => server.get_mut().1.reader().read(into),
+        };
+        buffer.advance(read.unwrap_or(0));
+    }
+
+    fn wire(&self) -> &dyn Stream {
+        &*self.tls.get_ref().0.stream
+    }
+}
+
+impl Stream for Secured {
+    /// Reads record after record until the buffer is full or nothing is there.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.tls.get_mut().0.reads = 0;
+        let mut buffer = ReadBuf::new(buffer);
+        while buffer.remaining() > 0 && self.failed.is_none() {
+            let before = buffer.filled().len();
+            match Pin::new(&mut self.tls).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
+                // An end after data is met again.
+                Poll::Ready(Ok(())) => break,
+                Poll::Pending if before == 0 => return Poll::Pending,
+                Poll::Pending => break,
+                Poll::Ready(Err(error)) => self.failed = Some(translated(error)),
+            }
+        }
+        if self.failed.is_some() && buffer.remaining() > 0 {
+            self.read_rest(&mut buffer);
+        }
+        match (buffer.filled().len(), &self.failed) {
+            (0, Some(_)) => Poll::Ready(self.failed.take().map_or(Ok(0), Err)),
+            (filled, _) => Poll::Ready(Ok(filled)),
+        }
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.failed.is_some() {
+            return Poll::Ready(());
+        }
+        self.tls.get_mut().0.reads = 0;
+        // What the stream below has need not have data in it.
+        if let Err(error) = ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
+            self.failed = Some(translated(error));
+        }
+        Poll::Ready(())
+    }
+
+    /// Says that data is written when all of it, encrypted, has been taken by
+    /// the stream below; until then it expects the same data again.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut tls = Pin::new(&mut self.tls);
+        if self.taken == 0 {
+            let taken = ready!(tls.as_mut().poll_write_vectored(cx, data));
+            self.taken = taken.map_err(translated)?;
+        }
+        ready!(tls.poll_flush(cx)).map_err(translated)?;
+        Poll::Ready(Ok(std::mem::take(&mut self.taken)))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.wire().local_addr()
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.wire().set_nodelay(nodelay)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        self.wire().set_keepalive(after)
+    }
+}
+
+impl Drop for Secured {
+    /// Tells the peer that the end is meant (`close_notify`), if the OS takes
+    /// it at once: without it, an end looks like an attack to the peer.
+    fn drop(&mut self) {
+        let tls = &mut self.tls;
+        let end = unconstrained(std::future::poll_fn(|cx| {
+            let told = Pin::new(&mut *tls).poll_shutdown(cx);
+            // What a server sends by itself after the handshake (tickets for
+            // another connection) may be unread: with it there, the OS would
+            // end the connection by a reset, and take back what was sent last.
+            let mut left = [0; LEFT_PIECE];
+            for _ in 0..LEFT_PIECES {
+                match tls.get_mut().0.stream.poll_read(cx, &mut left) {
+                    Poll::Ready(Ok(1..)) => {}
+                    _ => break,
+                }
+            }
+            told
+        }));
+        let _ = pin!(end).poll(&mut Context::from_waker(Waker::noop()));
+    }
+}
+
+/// The stream below, as tokio's traits want it.
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    reads: usize,
+}
+
+impl Wire {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Wire { stream, reads: 0 }
+    }
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.reads == READS_A_POLL {
+            this.reads = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        this.reads += 1;
+        let count = ready!(this.stream.poll_read(cx, buffer.initialize_unfilled()))?;
+        buffer.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().stream.poll_write(cx, &[IoSlice::new(data)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().stream.poll_write(cx, data)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection itself ends when it is dropped.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,246 @@
+//! Handshakes of `secure` that fail: the code, and the socket is gone.
+
+use chrome_sockets::os::Network;
+use chrome_sockets::tcp::{HANDSHAKE_TIME_OUT, SecureOptions};
+use chrome_sockets::testing::ScriptedNetwork;
+use chrome_sockets::{ClientSocketId, Error, Registry};
+use tokio::io::AsyncReadExt;
+
+use super::certificates::{Authority, Issued};
+use super::{Trusting, accept, assert_talks, dialled, read, write};
+use crate::support::{World, within};
+use crate::tcp_server::code;
+
+/// Asserts that a socket has no id any more, by handle or number.
+async fn assert_gone(world: &World, id: ClientSocketId) {
+    let gone = Err(Error::SocketNotFound);
+    assert_eq!(world.app.tcp.get_info(id).await, gone);
+    let open = world.app.tcp.get_sockets().await.expect("alive");
+    assert!(open.iter().all(|info| info.socket_id != id));
+}
+
+/// What a handshake answers to a peer with this certificate, by this name.
+async fn code_for(t: &mut Trusting, host: &str, issued: &Issued) -> i32 {
+    let (client, peer) = t.dial(host).await;
+    let answer = client.secure(SecureOptions::default());
+    let sending = client.send(&b"secret"[..]);
+    let peers = accept(peer, issued).await;
+    let number = code("secure", answer).await;
+    assert_eq!(code("send", sending).await, number, "what waits fails too");
+    assert_gone(&t.world, client.id()).await;
+    assert!(client.try_send(&b"more"[..]).is_err());
+    // TLS 1.3 lets a server believe until the first read.
+    if let Ok(mut peer) = peers {
+        let read = within("the peer's end", peer.read(&mut [0; 1])).await;
+        assert!(read.is_err(), "the peer must be told: {read:?}");
+    }
+    number
+}
+
+async fn proof_of_life(mut t: Trusting) {
+    t.world.nothing().await;
+    let (client, mut peer) = t.secured().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn what_is_wrong_with_a_certificate_has_chromes_number() {
+    let mut t = Trusting::new().await;
+    let good = t.authority.issue("localhost");
+    let other_name = t.authority.issue("localhost.example");
+    let expired = t.authority.issue_with("localhost", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    let early = t.authority.issue_with("localhost", |params| {
+        params.not_before = rcgen::date_time_ymd(3000, 1, 1);
+    });
+    let for_clients = t.authority.issue_with("localhost", |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let unknown = Authority::new().issue("localhost");
+    for (what, host, issued, number) in [
+        ("another name", "localhost", &other_name, -200),
+        ("a name, not an address", "127.0.0.1", &good, -200),
+        ("expired", "localhost", &expired, -201),
+        ("not valid yet", "localhost", &early, -201),
+        ("an unknown authority", "localhost", &unknown, -202),
+        (
+            "signed by itself",
+            "localhost",
+            &Issued::by_itself("localhost", false),
+            -202,
+        ),
+        (
+            "its own authority",
+            "localhost",
+            &Issued::by_itself("localhost", true),
+            -202,
+        ),
+        ("for another purpose", "localhost", &for_clients, -207),
+    ] {
+        assert_eq!(code_for(&mut t, host, issued).await, number, "{what}");
+    }
+    proof_of_life(t).await;
+}
+
+#[actix_rt::test]
+async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
+    let t = Trusting::new().await;
+    let long = [b'x'; 100_000];
+    for said in [&b"HTTP/1.0 400 Bad Request\r\n\r\n"[..], &[0; 2048], &long] {
+        let (client, mut peer) = t.dial("localhost").await;
+        let answer = client.secure(SecureOptions::default());
+        read(&mut peer, 1).await;
+        // It may not be let say all of it.
+        let _ = tokio::io::AsyncWriteExt::write_all(&mut peer, said).await;
+        assert_eq!(code("secure", answer).await, -107);
+        assert_gone(&t.world, client.id()).await;
+    }
+    proof_of_life(t).await;
+}
+
+#[actix_rt::test]
+async fn a_peer_that_gives_up_has_closed_or_reset_the_connection() {
+    let t = Trusting::new().await;
+    for (reset, number) in [(false, -100), (true, -101)] {
+        let (client, mut peer) = t.dial("localhost").await;
+        let answer = client.secure(SecureOptions::default());
+        // All of the ClientHello, or the close would be a reset.
+        let mut header = [0; 5];
+        peer.read_exact(&mut header).await.expect("a record");
+        let length = u16::from_be_bytes([header[3], header[4]]);
+        read(&mut peer, length.into()).await;
+        if reset {
+            socket2::SockRef::from(&peer)
+                .set_linger(Some(std::time::Duration::ZERO))
+                .expect("an option");
+        }
+        drop(peer);
+        assert_eq!(code("secure", answer).await, number);
+        assert_gone(&t.world, client.id()).await;
+    }
+    proof_of_life(t).await;
+}
+
+#[actix_rt::test]
+async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
+    let t = Trusting::new().await;
+    let (client, mut peer) = t.dial("localhost").await;
+    let answer = client.secure(SecureOptions::default());
+    // The header of a ServerHello that does not come, and its own side's end.
+    write(&mut peer, &[22, 3, 3, 0, 100, 2, 0]).await;
+    within("the end", tokio::io::AsyncWriteExt::shutdown(&mut peer))
+        .await
+        .expect("shutdown");
+    assert_eq!(code("secure", answer).await, -100);
+    assert_gone(&t.world, client.id()).await;
+    proof_of_life(t).await;
+}
+
+#[actix_rt::test]
+async fn an_end_while_unpaused_is_told_as_a_close_is() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.dial("localhost").await;
+    let answer = client.secure(SecureOptions::default());
+    client.set_paused(false).await.expect("resume");
+    drop(peer);
+    let number = code("secure", answer).await;
+    assert!([-100, -101].contains(&number), "{number}");
+    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    assert_gone(&t.world, client.id()).await;
+    proof_of_life(t).await;
+}
+
+#[actix_rt::test]
+async fn a_host_that_can_have_no_certificate_is_no_name() {
+    let authority = Authority::new();
+    let network = ScriptedNetwork::new();
+    network.next_resolve(
+        "no_-.name.",
+        Ok(vec!["127.0.0.1".parse().expect("an address")]),
+    );
+    let _peer = network.server("127.0.0.1:443".parse().expect("an address"));
+    let registry = Registry::with_network(network).tls_client(authority.client());
+    let world = World::on(registry).await;
+    let client = dialled(&world, "no_-.name.", 443).await;
+    let answer = client.secure(SecureOptions::default());
+    assert_eq!(code("secure", answer).await, -200);
+    assert_gone(&world, client.id()).await;
+}
+
+/// A paused socket on a network without time, and its peer.
+async fn scripted() -> (
+    World,
+    chrome_sockets::tcp::ClientSocket,
+    chrome_sockets::testing::Peer,
+) {
+    let network = ScriptedNetwork::new();
+    let peer = network.server("127.0.0.1:443".parse().expect("an address"));
+    let client = Authority::new().client();
+    let world = World::on(Registry::with_network(network).tls_client(client)).await;
+    let client = dialled(&world, "127.0.0.1", 443).await;
+    (world, client, peer)
+}
+
+#[actix_rt::test]
+async fn a_peer_that_stalls_is_given_up_in_time() {
+    let (world, client, peer) = scripted().await;
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let answer = client.secure(SecureOptions::default());
+    let answered = tokio::time::timeout(2 * HANDSHAKE_TIME_OUT, answer).await;
+    let error = answered.expect("it answers by itself").expect_err("no TLS");
+    assert_eq!(error.net_error().map(|error| error.code()), Some(-7));
+    let took = began.elapsed();
+    let late = took - HANDSHAKE_TIME_OUT.min(took);
+    assert!(
+        took >= HANDSHAKE_TIME_OUT && late.as_millis() < 100,
+        "{took:?}"
+    );
+    assert_gone(&world, client.id()).await;
+    assert!(peer.received().starts_with(&[22, 3, 1]), "a ClientHello");
+    assert!(peer.is_closed(), "the connection is gone too");
+}
+
+#[actix_rt::test]
+async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
+    let (world, client, peer) = scripted().await;
+    peer.limit_writes(3);
+    client.try_send(&b"plain"[..]).expect("it is open");
+    tokio::time::pause();
+    let answer = client.secure(SecureOptions::default());
+    let answered = tokio::time::timeout(2 * HANDSHAKE_TIME_OUT, answer).await;
+    let error = answered.expect("it answers by itself").expect_err("no TLS");
+    assert_eq!(error.net_error().map(|error| error.code()), Some(-7));
+    assert_gone(&world, client.id()).await;
+    assert_eq!(peer.received(), b"pla", "no handshake before the rest");
+    peer.unlimit_writes();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(peer.received(), b"plain", "what was sent still leaves");
+    assert!(peer.is_closed());
+}
+
+#[actix_rt::test]
+async fn records_that_leave_and_come_in_single_bytes_are_whole() {
+    let authority = Authority::new();
+    let issued = authority.issue("127.0.0.1");
+    let network = ScriptedNetwork::new();
+    let registry = Registry::with_network(network.clone()).tls_client(authority.client());
+    let mut world = World::on(registry).await;
+    // Both ends are this crate's: a server socket and a client of it.
+    let (server, at) = world.listen().await;
+    let set = world.app.tcp_server.set_tls(server, Some(issued.server()));
+    set.await.expect("it exists");
+    let hold = network.connect(at);
+    drop(hold);
+    let client = dialled(&world, "127.0.0.1", at.port()).await;
+    let answer = client.secure(SecureOptions::default());
+    let accepted = world.accepted().await;
+    within("the handshake", answer).await.expect("secure");
+    accepted.set_paused(false).await.expect("resume");
+    client.try_send(&b"through the script"[..]).expect("open");
+    let data = world.received(accepted.id(), 18).await;
+    assert_eq!(data, b"through the script");
+}

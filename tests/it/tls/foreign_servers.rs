@@ -1,0 +1,180 @@
+//! `secure` with OpenSSL on the other side.
+
+use std::process::Command;
+
+use chrome_sockets::tcp::{self, ClientSocket, SecureOptions, TlsVersionConstraints};
+
+use super::certificates::{Authority, Folder, Issued};
+use super::{Trusting, dialled, pattern};
+use crate::examples::foreign::has;
+use crate::examples::process::Program;
+use crate::support::within;
+use crate::tcp_server::code;
+
+/// `openssl s_server` with a certificate, and where it listens.
+struct Server {
+    _program: Program,
+    port: u16,
+    folder: Folder,
+}
+
+impl Server {
+    fn start(issued: &Issued, args: &[&str]) -> Self {
+        let folder = Folder::new();
+        let [certificate, key] = folder.issued(issued);
+        let mut command = Command::new("openssl");
+        command
+            .args(["s_server", "-accept", "127.0.0.1:0"])
+            .args(["-cert", &certificate, "-key", &key])
+            .args(args)
+            .current_dir(folder.path());
+        let mut program = Program::start(&mut command);
+        let line = program.stdout.line("ACCEPT ");
+        let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
+        Server {
+            _program: program,
+            port: port.unwrap_or_else(|| panic!("no port in {line:?}")),
+            folder,
+        }
+    }
+
+    async fn dial(&self, t: &Trusting, host: &str) -> ClientSocket {
+        dialled(&t.world, host, self.port).await
+    }
+}
+
+fn openssl() -> bool {
+    has("openssl", "version", "OpenSSL")
+}
+
+fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
+    SecureOptions {
+        tls_version: Some(TlsVersionConstraints::from_names(min, max)),
+    }
+}
+
+/// Asserts that the server turns around what it is sent.
+async fn assert_reverses(t: &mut Trusting, client: &ClientSocket) {
+    client.set_paused(false).await.expect("resume");
+    client.send(&b"stressed\n"[..]).await.expect("send");
+    let reversed = t.world.received(client.id(), 9).await;
+    assert_eq!(reversed, b"desserts\n");
+}
+
+#[actix_rt::test]
+async fn versions_are_spoken_as_asked_for() {
+    if !openssl() {
+        return;
+    }
+    let mut t = Trusting::new().await;
+    let issued = t.authority.issue("localhost");
+    for (only, min, max, outcome) in [
+        ("-tls1_2", None, None, 0),
+        ("-tls1_3", None, None, 0),
+        ("-tls1_2", Some("tls1.2"), Some("tls1.2"), 0),
+        ("-tls1_3", Some("tls1.3"), None, 0),
+        ("-tls1_2", Some("tls1.3"), None, -113),
+        ("-tls1_3", None, Some("tls1.2"), -113),
+    ] {
+        let what = format!("{only} and {min:?} to {max:?}");
+        let server = Server::start(&issued, &["-rev", only]);
+        let client = server.dial(&t, "localhost").await;
+        let answer = client.secure(versions(min, max));
+        if outcome == 0 {
+            within(&what, answer).await.expect(&what);
+            assert_reverses(&mut t, &client).await;
+            client.close().await.expect("close");
+            assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        } else {
+            assert_eq!(code(&what, answer).await, outcome, "{what}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn certificates_are_verified() {
+    if !openssl() {
+        return;
+    }
+    let mut t = Trusting::new().await;
+    let good = t.authority.issue("localhost");
+    let expired = t.authority.issue_with("localhost", |params| {
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    });
+    for (what, host, issued, outcome) in [
+        ("good", "localhost", &good, 0),
+        ("wrong name", "127.0.0.1", &good, -200),
+        ("expired", "localhost", &expired, -201),
+        (
+            "unknown",
+            "localhost",
+            &Authority::new().issue("localhost"),
+            -202,
+        ),
+        (
+            "signed by itself",
+            "localhost",
+            &Issued::by_itself("localhost", true),
+            -202,
+        ),
+    ] {
+        let server = Server::start(issued, &["-rev"]);
+        let client = server.dial(&t, host).await;
+        let answer = client.secure(SecureOptions::default());
+        if outcome == 0 {
+            within(what, answer).await.expect(what);
+            assert_reverses(&mut t, &client).await;
+            client.close().await.expect("close");
+            assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        } else {
+            assert_eq!(code(what, answer).await, outcome, "{what}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_server_that_wants_a_certificate_says_so() {
+    if !openssl() {
+        return;
+    }
+    let mut t = Trusting::new().await;
+    let issued = t.authority.issue("localhost");
+    let server = Server::start(&issued, &["-rev", "-tls1_3", "-Verify", "1"]);
+    let client = server.dial(&t, "localhost").await;
+    // TLS 1.3 is done on this side before the server has looked.
+    let answer = client.secure(SecureOptions::default());
+    within("secure", answer).await.expect("secure");
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(t.world.ended(client.id()).await.code(), -110);
+}
+
+#[actix_rt::test]
+async fn a_file_of_megabytes_comes_byte_for_byte_and_its_end_is_told() {
+    if !openssl() {
+        return;
+    }
+    const LENGTH: usize = 5 * 1024 * 1024 + 3;
+    let mut t = Trusting::new().await;
+    let issued = t.authority.issue("localhost");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let server = Server::start(&issued, &["-HTTP", version]);
+        let data = pattern(LENGTH);
+        server.folder.file("file", &data);
+        let client = server.dial(&t, "localhost").await;
+        let answer = client.secure(SecureOptions::default());
+        within("secure", answer).await.expect("secure");
+        let properties = tcp::SocketProperties {
+            buffer_size: Some(65536),
+            ..Default::default()
+        };
+        client.update(properties).await.expect("update");
+        client.set_paused(false).await.expect("resume");
+        client
+            .send(&b"GET /file HTTP/1.0\r\n\r\n"[..])
+            .await
+            .expect("send");
+        let came = t.world.received(client.id(), LENGTH).await;
+        assert!(came == data, "{version}: other bytes came");
+        assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    }
+}

@@ -1,0 +1,183 @@
+//! A secured connection is a connection like any other.
+
+use chrome_sockets::tcp::{self, SecureOptions};
+use futures::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{Trusting, accept, assert_talks, pattern, read, reads_the_end, write};
+use crate::support::{QUIET, within};
+
+/// More than the kernel takes of a connection whose peer does not read.
+const LARGE: usize = 8 * 1024 * 1024;
+
+#[actix_rt::test]
+async fn data_goes_both_ways() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.secured().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn megabytes_go_there_and_back_byte_for_byte() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.secured().await;
+    let properties = tcp::SocketProperties {
+        buffer_size: Some(65536),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("update");
+    client.set_paused(false).await.expect("resume");
+    let echo = actix_rt::spawn(async move {
+        let (mut from, mut to) = tokio::io::split(peer);
+        tokio::io::copy(&mut from, &mut to).await
+    });
+    let data = pattern(LARGE);
+    // Pieces of every kind: larger and smaller than a record, and empty ones.
+    let mut rest = data.clone();
+    let mut answers = Vec::new();
+    for length in [1, 70_000, 0, 16_384, 16_385, 3].into_iter().cycle() {
+        let piece = rest.split_to(rest.len().min(length));
+        answers.push(client.send(piece));
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let back = t.world.received(client.id(), LARGE).await;
+    assert!(back == data, "other bytes came back");
+    let mut sent = 0;
+    for answer in answers {
+        sent += answer.await.expect("send").bytes_sent;
+    }
+    assert_eq!(sent, LARGE);
+    client.close().await.expect("close");
+    let copied = within("the peer's end", echo).await.expect("it echoes");
+    assert_eq!(copied.expect("a clean end"), LARGE as u64);
+}
+
+#[actix_rt::test]
+async fn what_was_sent_before_leaves_plain_and_what_comes_after_never() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.dial("localhost").await;
+    let issued = t.authority.issue("localhost");
+    // More than the kernel takes: it waits in the row.
+    let plain = pattern(LARGE);
+    let before = client.send(plain.clone());
+    let secured = client.secure(SecureOptions::default());
+    let after = client.send(&b"secret"[..]);
+    let empty = client.send(&b""[..]);
+    assert!(read(&mut peer, LARGE).await == plain, "it must leave first");
+    let mut peer = accept(peer, &issued).await.expect("a ClientHello is next");
+    assert_eq!(read(&mut peer, 6).await, b"secret");
+    assert_eq!(before.await.expect("send").bytes_sent, LARGE);
+    secured.await.expect("secure");
+    assert_eq!(after.await.expect("send").bytes_sent, 6);
+    assert_eq!(empty.await.expect("send").bytes_sent, 0);
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn a_send_is_answered_when_the_os_has_it_all_and_not_before() {
+    let t = Trusting::new().await;
+    let (client, mut peer) = t.secured().await;
+    let data = pattern(LARGE);
+    let mut answer = client.send(data.clone());
+    actix_rt::time::sleep(QUIET).await;
+    assert_eq!((&mut answer).now_or_never(), None, "the peer reads nothing");
+    assert!(read(&mut peer, LARGE).await == data, "other bytes came");
+    let sent = within("the answer", answer).await.expect("send");
+    assert_eq!(sent.bytes_sent, LARGE);
+}
+
+#[actix_rt::test]
+async fn close_and_disconnect_tell_the_peer_that_the_end_is_meant() {
+    let t = Trusting::new().await;
+    for close in [true, false] {
+        let (client, mut peer) = t.secured().await;
+        // What was called before still leaves, though nobody reads it yet.
+        let data = pattern(LARGE);
+        client.try_send(data.clone()).expect("it is open");
+        match close {
+            true => client.close().await.expect("close"),
+            false => client.disconnect().await.expect("disconnect"),
+        }
+        assert!(read(&mut peer, LARGE).await == data, "other bytes came");
+        reads_the_end(&mut peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_end_is_told_after_all_data_whether_or_not_it_was_meant() {
+    let mut t = Trusting::new().await;
+    for meant in [true, false] {
+        let (client, mut peer) = t.secured().await;
+        write(&mut peer, b"the last words").await;
+        if meant {
+            peer.shutdown().await.expect("close_notify");
+        }
+        drop(peer);
+        client.set_paused(false).await.expect("resume");
+        let last = t.world.received(client.id(), 14).await;
+        assert_eq!(last, b"the last words");
+        assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        let info = client.get_info().await.expect("it exists");
+        assert!(!info.connected && info.paused, "{info:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn a_record_that_is_none_ends_the_connection_with_its_code() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.secured().await;
+    write(&mut peer, b"good").await;
+    let (wire, _) = peer.get_mut();
+    write(wire, b"this is no record of TLS").await;
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(t.world.received(client.id(), 4).await, b"good");
+    assert_eq!(t.world.ended(client.id()).await.code(), -107);
+    // The peer is told why.
+    let error = within("an alert", peer.read(&mut [0; 1])).await;
+    assert!(error.is_err(), "{error:?}");
+}
+
+#[actix_rt::test]
+async fn a_paused_secured_socket_is_not_read() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.secured().await;
+    client.set_paused(false).await.expect("resume");
+    write(&mut peer, b"one").await;
+    assert_eq!(t.world.received(client.id(), 3).await, b"one");
+    client.set_paused(true).await.expect("pause");
+    write(&mut peer, b"two").await;
+    t.world.nothing().await;
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(t.world.received(client.id(), 3).await, b"two");
+}
+
+#[actix_rt::test]
+async fn it_shows_the_same_addresses_before_and_after() {
+    let t = Trusting::new().await;
+    let (client, peer) = t.dial("localhost").await;
+    let before = client.get_info().await.expect("it exists");
+    let answer = client.secure(SecureOptions::default());
+    assert_eq!(client.get_info().await, Ok(before.clone()), "meanwhile");
+    let issued = t.authority.issue("localhost");
+    let _peer = accept(peer, &issued).await.expect("the handshake");
+    answer.await.expect("secure");
+    assert_eq!(client.get_info().await, Ok(before));
+    client.set_no_delay(true).await.expect("an option");
+    client
+        .set_keep_alive(true, Some(60))
+        .await
+        .expect("another");
+}
+
+#[actix_rt::test]
+async fn an_ip_address_is_a_name_of_its_own() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.dial("127.0.0.1").await;
+    let answer = client.secure(SecureOptions::default());
+    let issued = t.authority.issue("127.0.0.1");
+    let mut peer = accept(peer, &issued).await.expect("the handshake");
+    answer.await.expect("secure");
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}

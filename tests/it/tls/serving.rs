@@ -1,0 +1,301 @@
+//! Server sockets whose connections are encrypted.
+
+use std::time::Duration;
+
+use chrome_sockets::rustls::version::{TLS12, TLS13};
+use chrome_sockets::tcp::SecureOptions;
+use chrome_sockets::tcp_server::HandshakeErrorInfo;
+use chrome_sockets::{Error, tls};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::certificates::{Authority, Issued};
+use super::{Trusting, assert_talks, connect, connect_as, read, reads_the_end, write};
+use crate::support::{QUIET, World, within};
+use crate::tcp_server::{code, dial};
+
+/// Hears of handshakes that failed.
+struct Ear(UnboundedSender<HandshakeErrorInfo>);
+
+impl actix::Actor for Ear {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<HandshakeErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
+        // A test that is over hears no more.
+        let _ = self.0.send(info);
+    }
+}
+
+/// What `onHandshakeError` tells.
+pub struct Failures(UnboundedReceiver<HandshakeErrorInfo>);
+
+impl Failures {
+    pub async fn of(world: &World) -> Self {
+        let (sender, heard) = unbounded_channel();
+        let ear = actix::Actor::start(Ear(sender));
+        let event = &world.app.tcp_server.on_handshake_error;
+        event.add_listener(ear.recipient()).await.expect("added");
+        Failures(heard)
+    }
+
+    pub async fn next(&mut self) -> HandshakeErrorInfo {
+        within("onHandshakeError", self.0.recv())
+            .await
+            .expect("the listener runs")
+    }
+
+    pub fn none(&mut self) {
+        if let Ok(info) = self.0.try_recv() {
+            panic!("expected no failure, not {info:?}");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn an_accepted_client_is_encrypted_and_paused() {
+    let mut t = Trusting::new().await;
+    let issued = t.authority.issue("localhost");
+    let (_, at) = t.serve(issued.server()).await;
+    let mut peer = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    let info = client.get_info().await.expect("it exists");
+    assert!(info.paused && info.connected, "{info:?}");
+    assert_eq!(info.local_addr(), None, "as every accepted one");
+    let from = peer.get_ref().0.local_addr().expect("its address");
+    assert_eq!(info.peer_addr(), Some(from));
+    write(&mut peer, b"early").await;
+    t.world.nothing().await;
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(t.world.received(client.id(), 5).await, b"early");
+    assert_talks(&mut t.world, &client, &mut peer).await;
+    client.close().await.expect("close");
+    reads_the_end(&mut peer).await;
+}
+
+#[actix_rt::test]
+async fn an_accepted_client_cannot_be_secured_again() {
+    let mut t = Trusting::new().await;
+    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut peer = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    let again = client.secure(SecureOptions::default());
+    assert_eq!(code("secure", again).await, -2);
+    assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
+    reads_the_end(&mut peer).await;
+}
+
+#[actix_rt::test]
+async fn one_that_stalls_holds_up_nobody() {
+    let mut t = Trusting::new().await;
+    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let silent = dial(at).await;
+    let mut slow = dial(at).await;
+    write(&mut slow, &[22, 3, 1, 1]).await;
+    for _ in 0..3 {
+        let mut peer = connect(at, &t.authority).await.expect("the handshake");
+        let client = t.world.accepted().await;
+        assert_talks(&mut t.world, &client, &mut peer).await;
+    }
+    // The one that was silent first speaks at last.
+    let config = t.authority.config(&[&TLS13]);
+    let mut peer = connect_as(silent, config).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn each_failure_is_told_with_its_code_and_the_socket_goes_on() {
+    let mut t = Trusting::new().await;
+    let mut failures = Failures::of(&t.world).await;
+    let issued = t.authority.issue("localhost");
+    let server = tls::Server::new(issued.config_of(&[&TLS13]));
+    let (id, at) = t.serve(server).await;
+    let stranger = Authority::new();
+    for (what, number) in [
+        ("garbage", -107),
+        ("the end", -100),
+        ("TLS 1.2 alone", -113),
+        ("one that trusts another authority", -117),
+    ] {
+        let mut peer = dial(at).await;
+        let from = peer.local_addr().expect("its address");
+        let kept = match what {
+            "garbage" => {
+                write(&mut peer, &[b'x'; 2048]).await;
+                Some(peer)
+            }
+            "the end" => {
+                drop(peer);
+                None
+            }
+            "TLS 1.2 alone" => {
+                let config = t.authority.config(&[&TLS12]);
+                connect_as(peer, config).await.expect_err(what);
+                None
+            }
+            _ => {
+                let config = stranger.config(&[&TLS13]);
+                connect_as(peer, config).await.expect_err(what);
+                None
+            }
+        };
+        let info = failures.next().await;
+        assert_eq!(info.socket_id, id, "{what}");
+        assert_eq!(info.result_code.code(), number, "{what}");
+        assert_eq!((info.peer_addr(), info.missed), (from, 0), "{what}");
+        drop(kept);
+    }
+    t.world.nothing().await;
+    failures.none();
+    let mut peer = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn one_that_takes_too_long_is_given_up_and_told() {
+    let mut t = Trusting::new().await;
+    let mut failures = Failures::of(&t.world).await;
+    let issued = t.authority.issue("localhost");
+    let server = issued.server().time_out(Duration::from_millis(50));
+    let (_, at) = t.serve(server).await;
+    let mut silent = dial(at).await;
+    assert_eq!(failures.next().await.result_code.code(), -7);
+    reads_the_end(&mut silent).await;
+    t.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_paused_server_socket_raises_nothing_and_loses_nothing() {
+    let mut t = Trusting::new().await;
+    let mut failures = Failures::of(&t.world).await;
+    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let silent = dial(at).await;
+    let mut bad = dial(at).await;
+    // Proof that both have been accepted: one that came later is served.
+    let _third = connect(at, &t.authority).await.expect("the handshake");
+    t.world.accepted().await;
+    let server = t.world.app.tcp_server.clone();
+    server.set_paused(id, true).await.expect("pause");
+
+    write(&mut bad, &[b'x'; 2048]).await;
+    let config = t.authority.config(&[&TLS13]);
+    let mut peer = connect_as(silent, config).await.expect("it goes on");
+    t.world.nothing().await;
+    failures.none();
+    server.set_paused(id, false).await.expect("resume");
+    let client = t.world.accepted().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_eq!(failures.next().await.result_code.code(), -107);
+}
+
+#[actix_rt::test]
+async fn disconnect_leaves_handshakes_and_close_ends_them() {
+    let mut t = Trusting::new().await;
+    let mut failures = Failures::of(&t.world).await;
+    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let goes_on = dial(at).await;
+    let mut ends = dial(at).await;
+    let _third = connect(at, &t.authority).await.expect("the handshake");
+    t.world.accepted().await;
+    let server = t.world.app.tcp_server.clone();
+    server.disconnect(id).await.expect("disconnect");
+    let config = t.authority.config(&[&TLS13]);
+    let mut peer = connect_as(goes_on, config).await.expect("it goes on");
+    let client = t.world.accepted().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+    server.close(id).await.expect("close");
+    reads_the_end(&mut ends).await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+    failures.none();
+}
+
+#[actix_rt::test]
+async fn it_may_be_switched_on_and_off_and_survives_disconnect() {
+    let mut t = Trusting::new().await;
+    let (id, at) = t.world.listen().await;
+    let server = t.world.app.tcp_server.clone();
+    let issued = t.authority.issue("localhost");
+    let tls = issued.server();
+    for _ in 0..2 {
+        let mut plain = dial(at).await;
+        let client = t.world.accepted().await;
+        assert_talks(&mut t.world, &client, &mut plain).await;
+        server.set_tls(id, Some(tls.clone())).await.expect("on");
+        let mut peer = connect(at, &t.authority).await.expect("the handshake");
+        let client = t.world.accepted().await;
+        assert_talks(&mut t.world, &client, &mut peer).await;
+        server.set_tls(id, None).await.expect("off");
+    }
+    server.set_tls(id, Some(tls)).await.expect("on");
+    server.disconnect(id).await.expect("disconnect");
+    let again = server.listen(id, "127.0.0.1", 0, None);
+    again.await.expect("listen");
+    let info = server.get_info(id).await.expect("it exists");
+    let at = info.local_addr().expect("it listens");
+    connect(at, &t.authority).await.expect("the handshake");
+    let unknown = server.set_tls(99.into(), None).await;
+    assert_eq!(unknown, Err(Error::SocketNotFound));
+}
+
+#[actix_rt::test]
+async fn what_is_encrypted_waits_for_a_listener() {
+    let mut t = Trusting::new().await;
+    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let silent = dial(at).await;
+    let _second = connect(at, &t.authority).await.expect("the handshake");
+    t.world.accepted().await;
+    let on_accept = &t.world.app.tcp_server.on_accept;
+    let listener = t.world.listener.clone();
+    let removed = on_accept.remove_listener(listener.clone().recipient());
+    removed.await.expect("removed");
+    let config = t.authority.config(&[&TLS13]);
+    let mut peer = connect_as(silent, config).await.expect("it goes on");
+    actix_rt::time::sleep(QUIET).await;
+    let added = on_accept.add_listener(listener.recipient());
+    added.await.expect("added");
+    let client = t.world.accepted().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn one_that_ends_only_its_own_side_still_receives() {
+    let mut t = Trusting::new().await;
+    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let mut peer = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    write(&mut peer, b"the last").await;
+    peer.shutdown().await.expect("close_notify");
+    client.try_send(&b"answer"[..]).expect("it is open");
+    assert_eq!(read(&mut peer, 6).await, b"answer");
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(t.world.received(client.id(), 8).await, b"the last");
+    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+}
+
+#[test]
+fn what_is_wrong_with_certificate_or_key_is_told_with_what_to_do() {
+    let authority = Authority::new();
+    let Issued { certificate, key } = authority.issue("localhost");
+    let other = authority.issue("localhost").key;
+    let broken = certificate.replace("MII", "!!!");
+    for (certificate, key, words) in [
+        ("", &*key, "no certificate"),
+        (&*key, &key, "no certificate"),
+        ("not PEM", &key, "no certificate"),
+        (&broken, &key, "certificates cannot be read"),
+        (&certificate, "", "no private key"),
+        (&certificate, &certificate, "no private key"),
+        (&certificate, &other, "cannot be used"),
+    ] {
+        let made = tls::Server::from_pem(certificate.as_bytes(), key.as_bytes());
+        let error = made.expect_err(words).to_string();
+        assert!(error.contains(words), "{words:?} is not in {error:?}");
+    }
+    let nobody = chrome_sockets::rustls::RootCertStore::empty();
+    tls::Client::with_roots(nobody).expect_err("nobody to trust");
+}

@@ -1,0 +1,190 @@
+//! When `secure` may be called, and what else happens meanwhile.
+
+use chrome_sockets::tcp::{SecureOptions, TlsVersion, TlsVersionConstraints};
+use chrome_sockets::{Error, NetError};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::{Trusting, accept, assert_talks, read, write};
+use crate::support::{World, within};
+use crate::tcp::networks::{Attempt, Silent};
+use crate::tcp_server::{code, dial};
+
+fn default() -> SecureOptions {
+    SecureOptions::default()
+}
+
+#[actix_rt::test]
+async fn a_socket_that_is_not_connected_cannot_be_secured_and_stays() {
+    let world = World::new().await;
+    let id = world.create().await;
+    let tcp = &world.app.tcp;
+    tcp.set_paused(id, true).await.expect("pause");
+    assert_eq!(code("secure", tcp.secure(id, default())).await, -4);
+    tcp.get_info(id).await.expect("it stays");
+    let unknown = tcp.secure(99.into(), default()).await;
+    assert_eq!(unknown, Err(Error::SocketNotFound));
+}
+
+#[actix_rt::test]
+async fn a_socket_that_is_connecting_cannot_be_secured_and_goes_on() {
+    let (tell, mut attempts) = unbounded_channel();
+    let world = World::with_network(Silent(tell)).await;
+    let id = world.create().await;
+    let tcp = &world.app.tcp;
+    tcp.set_paused(id, true).await.expect("pause");
+    let connecting = tcp.connect(id, "127.0.0.1", 1, Default::default());
+    within("the attempt", attempts.recv()).await;
+    assert_eq!(code("secure", tcp.secure(id, default())).await, -4);
+    assert!(attempts.try_recv().is_err(), "it goes on");
+    tcp.disconnect(id).await.expect("disconnect");
+    assert_eq!(code("connect", connecting).await, -3);
+    assert_eq!(attempts.recv().await, Some(Attempt::GivenUp));
+}
+
+#[actix_rt::test]
+async fn an_unpaused_socket_is_closed_by_it() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.dial("localhost").await;
+    client.set_paused(false).await.expect("resume");
+    client.try_send(&b"sent before"[..]).expect("it is open");
+    assert_eq!(code("secure", client.secure(default())).await, -2);
+    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
+    let by_id = t.world.app.tcp.get_info(client.id()).await;
+    assert_eq!(by_id, Err(Error::SocketNotFound));
+    assert_eq!(read(&mut peer, 11).await, b"sent before");
+    super::reads_the_end(&mut peer).await;
+}
+
+#[actix_rt::test]
+async fn an_accepted_socket_is_closed_by_it() {
+    let mut t = Trusting::new().await;
+    let (_, at) = t.world.listen().await;
+    let mut peer = dial(at).await;
+    let client = t.world.accepted().await;
+    assert_eq!(code("secure", client.secure(default())).await, -2);
+    assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
+    super::reads_the_end(&mut peer).await;
+}
+
+#[actix_rt::test]
+async fn a_lowest_version_above_the_highest_is_refused_and_nothing_changes() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.dial("localhost").await;
+    let none = SecureOptions {
+        tls_version: Some(TlsVersionConstraints {
+            min: Some(TlsVersion::Tls1_3),
+            max: Some(TlsVersion::Tls1_2),
+        }),
+    };
+    assert_eq!(code("secure", client.secure(none)).await, -112);
+    let answer = client.secure(default());
+    let issued = t.authority.issue("localhost");
+    let mut peer = accept(peer, &issued).await.expect("the handshake");
+    answer.await.expect("secure");
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn a_second_secure_is_refused_and_the_first_goes_on() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.dial("localhost").await;
+    let first = client.secure(default());
+    let second = client.secure(default());
+    assert_eq!(code("secure", second).await, -4);
+    let issued = t.authority.issue("localhost");
+    let mut peer = accept(peer, &issued).await.expect("the handshake");
+    first.await.expect("secure");
+    assert_eq!(code("secure", client.secure(default())).await, -4);
+    assert_talks(&mut t.world, &client, &mut peer).await;
+    // Nor is it an error that closes, as one on an un-paused socket would be.
+    assert_eq!(code("secure", client.secure(default())).await, -4);
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn disconnect_ends_a_handshake_and_the_socket_may_connect_again() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.dial("localhost").await;
+    let securing = client.secure(default());
+    let sending = client.send(&b"secret"[..]);
+    // The ClientHello is here, so the handshake goes on.
+    assert_eq!(read(&mut peer, 1).await, [22]);
+    client.disconnect().await.expect("disconnect");
+    assert_eq!(code("secure", securing).await, -3);
+    assert_eq!(code("send", sending).await, -3);
+    let info = client.get_info().await.expect("it stays");
+    assert!(!info.connected && info.paused, "{info:?}");
+    let mut rest = Vec::new();
+    let end = tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut rest);
+    within("the end", end).await.expect("read");
+    assert!(
+        !rest.windows(6).any(|six| six == b"secret"),
+        "it left plain"
+    );
+    t.world.nothing().await;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("bind");
+    let port = listener.local_addr().expect("its address").port();
+    let again = client.connect("127.0.0.1", port.into(), Default::default());
+    again.await.expect("connect");
+    let (mut peer, _) = listener.accept().await.expect("accept");
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn close_ends_a_handshake() {
+    let t = Trusting::new().await;
+    let (client, mut peer) = t.dial("localhost").await;
+    let securing = client.secure(default());
+    assert_eq!(read(&mut peer, 1).await, [22]);
+    client.close().await.expect("close");
+    assert_eq!(code("secure", securing).await, -3);
+    assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
+    let mut rest = Vec::new();
+    let end = tokio::io::AsyncReadExt::read_to_end(&mut peer, &mut rest);
+    within("the end", end).await.expect("read");
+}
+
+#[actix_rt::test]
+async fn resuming_meanwhile_receives_when_it_is_done() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.dial("localhost").await;
+    let answer = client.secure(default());
+    client.set_paused(false).await.expect("resume");
+    let issued = t.authority.issue("localhost");
+    let mut peer = accept(peer, &issued).await.expect("the handshake");
+    answer.await.expect("secure");
+    write(&mut peer, b"hello").await;
+    assert_eq!(t.world.received(client.id(), 5).await, b"hello");
+}
+
+#[actix_rt::test]
+async fn other_calls_meanwhile_do_as_documented() {
+    let mut t = Trusting::new().await;
+    let (client, peer) = t.dial("localhost").await;
+    let answer = client.secure(default());
+    assert_eq!(code("setNoDelay", client.set_no_delay(true)).await, -2);
+    let keep_alive = client.set_keep_alive(true, None);
+    assert_eq!(code("setKeepAlive", keep_alive).await, -2);
+    let connect = client.connect("127.0.0.1", 1, Default::default());
+    assert_eq!(code("connect", connect).await, -23);
+    client.set_paused(true).await.expect("pause");
+    let issued = t.authority.issue("localhost");
+    let mut peer = accept(peer, &issued).await.expect("the handshake");
+    answer.await.expect("secure");
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn the_registrys_end_answers_a_handshake() {
+    let t = Trusting::new().await;
+    let (client, mut peer) = t.dial("localhost").await;
+    let securing = client.secure(default());
+    assert_eq!(read(&mut peer, 1).await, [22]);
+    let ended = t.world.registry.send(chrome_sockets::Shutdown).await;
+    ended.expect("it runs").expect("shutdown");
+    let answer = within("the answer", securing).await;
+    assert_eq!(answer, Err(NetError::ABORTED.into()));
+}

@@ -1,0 +1,77 @@
+//! Encrypted sockets of apps that are suspended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use actix::Actor;
+use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::{tcp, tcp_server};
+use tokio::io::AsyncWriteExt;
+
+use super::{Trusting, assert_talks, connect, write};
+use crate::support::{subscribe, within};
+use crate::tcp_server::dial;
+
+impl Trusting {
+    /// Suspends the app, whose event page the world hears from now on.
+    async fn suspend(&self) -> Arc<AtomicUsize> {
+        let starts = Arc::new(AtomicUsize::new(0));
+        let (listener, count) = (self.world.another_listener(), starts.clone());
+        let page = EventPage::new(move |app| {
+            count.fetch_add(1, SeqCst);
+            subscribe(&app, &listener().start())
+        });
+        let app = &self.world.app;
+        app.set_event_page(Some(page)).await.expect("it runs");
+        within("suspend", app.suspend()).await.expect("suspend");
+        starts
+    }
+}
+
+#[actix_rt::test]
+async fn a_handshake_that_is_done_loads_the_app_and_none_that_stalls_or_fails() {
+    let mut t = Trusting::new().await;
+    let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let persistent = tcp_server::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    let updated = t.world.app.tcp_server.update(id, persistent);
+    updated.await.expect("it exists");
+    let starts = t.suspend().await;
+    let _silent = dial(at).await;
+    let mut bad = dial(at).await;
+    write(&mut bad, &[b'x'; 2048]).await;
+    super::reads_some_end(&mut bad).await;
+    t.world.nothing().await;
+    assert_eq!(starts.load(SeqCst), 0);
+    let mut peer = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    assert_eq!(starts.load(SeqCst), 1);
+    assert_talks(&mut t.world, &client, &mut peer).await;
+    let mut peer = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    assert_talks(&mut t.world, &client, &mut peer).await;
+}
+
+#[actix_rt::test]
+async fn data_of_a_secured_client_loads_the_app_and_its_tickets_do_not() {
+    let mut t = Trusting::new().await;
+    let (client, mut peer) = t.secured().await;
+    let persistent = tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(persistent).await.expect("update");
+    client.set_paused(false).await.expect("resume");
+    let starts = t.suspend().await;
+    t.world.nothing().await;
+    assert_eq!(starts.load(SeqCst), 0);
+    write(&mut peer, b"wake up").await;
+    assert_eq!(t.world.received(client.id(), 7).await, b"wake up");
+    assert_eq!(starts.load(SeqCst), 1);
+    let starts = t.suspend().await;
+    peer.shutdown().await.expect("close_notify");
+    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    assert_eq!(starts.load(SeqCst), 1);
+}
