@@ -244,3 +244,16 @@ async fn records_that_leave_and_come_in_single_bytes_are_whole() {
     let data = world.received(accepted.id(), 18).await;
     assert_eq!(data, b"through the script");
 }
+
+#[actix_rt::test]
+async fn unless_it_is_told_otherwise_it_trusts_the_machine_which_does_not_know_this_one() {
+    let mut t = Trusting {
+        world: World::new().await,
+        authority: Authority::new(),
+    };
+    let issued = t.authority.issue("localhost");
+    // On a machine without any authority the first is the same as the second.
+    for _ in 0..2 {
+        assert_eq!(code_for(&mut t, "localhost", &issued).await, -202);
+    }
+}

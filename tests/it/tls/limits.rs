@@ -56,7 +56,7 @@ async fn a_flood_of_garbage_is_counted_and_changes_nothing() {
     let flood = actix_rt::spawn(async move {
         for i in 0..FLOOD {
             let mut peer = dial(at).await;
-            let garbage: Vec<u8> = (0..2048_u64).map(|j| (i * j >> 3) as u8).collect();
+            let garbage: Vec<u8> = (0..2048_u64).map(|j| ((i * j) >> 3) as u8).collect();
             // The server may have had enough of it already.
             let _ = peer.write_all(&garbage).await;
         }
