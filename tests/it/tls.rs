@@ -6,6 +6,7 @@ mod failing;
 mod foreign_clients;
 mod foreign_servers;
 mod limits;
+mod script;
 mod secure;
 mod serving;
 mod states;

@@ -1,6 +1,5 @@
 //! Handshakes of `secure` that fail: the code, and the socket is gone.
 
-use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{HANDSHAKE_TIME_OUT, SecureOptions};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, Error, Registry};
@@ -220,29 +219,6 @@ async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
     }
     assert_eq!(peer.received(), b"plain", "what was sent still leaves");
     assert!(peer.is_closed());
-}
-
-#[actix_rt::test]
-async fn records_that_leave_and_come_in_single_bytes_are_whole() {
-    let authority = Authority::new();
-    let issued = authority.issue("127.0.0.1");
-    let network = ScriptedNetwork::new();
-    let registry = Registry::with_network(network.clone()).tls_client(authority.client());
-    let mut world = World::on(registry).await;
-    // Both ends are this crate's: a server socket and a client of it.
-    let (server, at) = world.listen().await;
-    let set = world.app.tcp_server.set_tls(server, Some(issued.server()));
-    set.await.expect("it exists");
-    let hold = network.connect(at);
-    drop(hold);
-    let client = dialled(&world, "127.0.0.1", at.port()).await;
-    let answer = client.secure(SecureOptions::default());
-    let accepted = world.accepted().await;
-    within("the handshake", answer).await.expect("secure");
-    accepted.set_paused(false).await.expect("resume");
-    client.try_send(&b"through the script"[..]).expect("open");
-    let data = world.received(accepted.id(), 18).await;
-    assert_eq!(data, b"through the script");
 }
 
 #[actix_rt::test]

@@ -55,7 +55,7 @@ async fn a_handshake_that_is_done_loads_the_app_and_none_that_stalls_or_fails() 
 }
 
 #[actix_rt::test]
-async fn data_of_a_secured_client_loads_the_app_and_its_tickets_do_not() {
+async fn data_of_a_secured_client_loads_the_app_and_a_change_of_keys_does_not() {
     let mut t = Trusting::new().await;
     let (client, mut peer) = t.secured().await;
     let persistent = tcp::SocketProperties {
@@ -65,6 +65,9 @@ async fn data_of_a_secured_client_loads_the_app_and_its_tickets_do_not() {
     client.update(persistent).await.expect("update");
     client.set_paused(false).await.expect("resume");
     let starts = t.suspend().await;
+    let (_, tls) = peer.get_mut();
+    tls.refresh_traffic_keys().expect("TLS 1.3");
+    peer.flush().await.expect("flush");
     t.world.nothing().await;
     assert_eq!(starts.load(SeqCst), 0);
     write(&mut peer, b"wake up").await;

@@ -1,0 +1,133 @@
+//! A secured connection on a network that takes and gives as the test says.
+
+use std::io::{Read, Write};
+
+use chrome_sockets::Registry;
+use chrome_sockets::rustls::ServerConnection;
+use chrome_sockets::tcp::{ClientSocket, SecureOptions};
+use chrome_sockets::testing::{Peer, ScriptedNetwork};
+use futures::FutureExt;
+
+use super::certificates::Authority;
+use super::dialled;
+use crate::support::World;
+use crate::tcp_server::code;
+
+/// The peer's side of TLS, driven by hand.
+struct Far {
+    peer: Peer,
+    tls: ServerConnection,
+    /// How much of what came has been read.
+    read: usize,
+}
+
+impl Far {
+    /// Takes in what came, answers, and returns the data in it.
+    fn turn(&mut self) -> Vec<u8> {
+        let received = self.peer.received();
+        let mut new = &received[self.read..];
+        while !new.is_empty() {
+            self.tls.read_tls(&mut new).expect("room");
+            self.tls.process_new_packets().expect("TLS");
+        }
+        self.read = received.len();
+        let mut data = Vec::new();
+        // Without an end, this is an error after all that is there.
+        let _ = self.tls.reader().read_to_end(&mut data);
+        let mut answer = Vec::new();
+        while self.tls.wants_write() {
+            self.tls.write_tls(&mut answer).expect("a vector takes all");
+        }
+        if !answer.is_empty() {
+            self.peer.send(answer);
+        }
+        data
+    }
+
+    fn say(&mut self, data: &[u8]) {
+        self.tls.writer().write_all(data).expect("room");
+        self.turn();
+    }
+}
+
+/// Lets everything happen that needs no time.
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A secured socket, paused, and its peer. `bytes` is how much of a read or
+/// write goes through at once.
+async fn secured(bytes: usize) -> (World, ClientSocket, Far) {
+    let network = ScriptedNetwork::new();
+    let authority = Authority::new();
+    let peer = network.server("127.0.0.1:443".parse().expect("an address"));
+    let registry = Registry::with_network(network).tls_client(authority.client());
+    let world = World::on(registry).await;
+    let client = dialled(&world, "127.0.0.1", 443).await;
+    peer.short_reads(bytes);
+    peer.short_writes(bytes);
+    let config = authority.issue("127.0.0.1").config();
+    let mut far = Far {
+        peer,
+        tls: ServerConnection::new(config).expect("a connection"),
+        read: 0,
+    };
+    let mut answer = client.secure(SecureOptions::default());
+    for _ in 0..1000 {
+        settle().await;
+        far.turn();
+        if let Some(answer) = (&mut answer).now_or_never() {
+            answer.expect("the handshake");
+            return (world, client, far);
+        }
+    }
+    panic!("the handshake is not done");
+}
+
+#[actix_rt::test]
+async fn a_connection_of_single_bytes_is_whole() {
+    let (mut world, client, mut far) = secured(1).await;
+    client.set_paused(false).await.expect("resume");
+    far.say(b"byte by byte");
+    assert_eq!(world.received(client.id(), 12).await, b"byte by byte");
+    let sent = client.send(&b"likewise"[..]).await.expect("send");
+    assert_eq!(sent.bytes_sent, 8);
+    assert_eq!(far.turn(), b"likewise");
+}
+
+#[actix_rt::test]
+async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_taken() {
+    let (_world, client, mut far) = secured(usize::MAX).await;
+    far.turn();
+    far.peer.limit_writes(30);
+    let mut first = client.send(&b"sixteen bytes of"[..]);
+    let mut second = client.send(&b" two sends"[..]);
+    settle().await;
+    assert_eq!((&mut first).now_or_never(), None, "it is not whole");
+    assert_eq!((&mut second).now_or_never(), None);
+    assert_eq!(far.turn(), b"");
+    far.peer.unlimit_writes();
+    assert_eq!(first.await.expect("send").bytes_sent, 16);
+    assert_eq!(second.await.expect("send").bytes_sent, 10);
+    assert_eq!(far.turn(), b"sixteen bytes of two sends", "and not twice");
+}
+
+#[actix_rt::test]
+async fn a_write_that_fails_fails_what_waits_and_what_came_is_still_read() {
+    let (mut world, client, mut far) = secured(usize::MAX).await;
+    far.turn();
+    far.peer.limit_writes(30);
+    let waiting = client.send(&b"sixteen bytes of"[..]);
+    settle().await;
+    far.say(b"said before");
+    far.peer.write_error(libc::EPIPE);
+    far.peer.unlimit_writes();
+    assert_eq!(code("send", waiting).await, -101);
+    assert_eq!(code("send", client.send(&b"more"[..])).await, -101);
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(world.received(client.id(), 11).await, b"said before");
+    far.peer.end();
+    assert_eq!(world.ended(client.id()).await.code(), -100);
+}
