@@ -85,6 +85,16 @@ impl IdAllocator {
     pub(crate) fn allocate(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed) + 1
     }
+
+    /// The last number that was given out; 0 if none was.
+    pub(crate) fn last(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Goes on after this number, if it is not beyond it already.
+    pub(crate) fn go_on_after(&self, number: u64) {
+        self.0.fetch_max(number, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +105,10 @@ mod tests {
     fn numbers_start_at_one_and_never_repeat() {
         let ids = IdAllocator::default();
         assert_eq!([ids.allocate(), ids.allocate(), ids.allocate()], [1, 2, 3]);
+        ids.go_on_after(2);
+        assert_eq!((ids.last(), ids.allocate()), (3, 4));
+        ids.go_on_after(9);
+        assert_eq!(ids.allocate(), 10);
     }
 
     #[test]

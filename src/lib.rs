@@ -122,6 +122,7 @@ pub mod tls;
 #[cfg(not(feature = "tls"))]
 mod tls;
 
+mod estate;
 mod events;
 mod life;
 pub mod tcp;
@@ -130,6 +131,8 @@ pub mod tcp_server;
 mod registry;
 
 mod app;
+
+pub mod handover;
 
 /// Apps that are suspended, and loaded again when something waits for them;
 /// [`App::suspend`] tells what that means.

@@ -4,6 +4,7 @@
 //! writes. The real ones ([`TokioNetwork`]) are socket2 and tokio; the
 //! scripted ones of the `testing` feature answer as a test says.
 
+pub(crate) mod passing;
 #[cfg(feature = "testing")]
 pub(crate) mod scripted;
 mod tokio_net;
@@ -13,12 +14,13 @@ pub use tokio_net::TokioNetwork;
 use std::io;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-/// Opens sockets. Its methods are called inside a tokio runtime.
+/// Opens sockets, or takes over those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {
     /// Binds and listens.
     ///
@@ -37,6 +39,24 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// What `socket` and `connect` say.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>>;
+
+    /// Takes over a listening socket that another process has opened.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no such thing, `InvalidInput` if the
+    /// descriptor is something else.
+    fn adopt_listener(&self, _listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
+        Err(unsupported())
+    }
+
+    /// Takes over a connection that another process has opened.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no such thing, `InvalidInput` if the
+    /// descriptor is something else.
+    fn adopt_stream(&self, _stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
+        Err(unsupported())
+    }
 }
 
 /// A listening socket: dropping it frees the port.
@@ -56,6 +76,15 @@ pub trait Listener: Send {
     /// # Errors
     /// What `getsockname` says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// A second descriptor of the same socket, for another process: the port
+    /// stays open, and its backlog waits, until both are closed.
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no such thing; what `dup` says.
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        Err(unsupported())
+    }
 }
 
 /// A connection: dropping it closes it.
@@ -95,4 +124,20 @@ pub trait Stream: Send {
     /// # Errors
     /// What `setsockopt` says.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
+
+    /// A second descriptor of the same connection, for another process.
+    ///
+    /// # Errors
+    /// `Unsupported` where the descriptor is not the whole connection, as
+    /// with TLS; what `dup` says.
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        Err(unsupported())
+    }
+}
+
+fn unsupported() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this network's sockets cannot leave the process",
+    )
 }

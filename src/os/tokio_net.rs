@@ -4,12 +4,14 @@
 use std::io;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rustix::net::sockopt;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,6 +59,46 @@ impl Network for TokioNetwork {
         }
         .boxed()
     }
+
+    fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
+        let socket = tcp_socket(listener)?;
+        if !sockopt::socket_acceptconn(&socket)? {
+            return Err(not("a TCP socket that listens"));
+        }
+        Ok(Box::new(TcpListener::from_std(socket.into())?))
+    }
+
+    fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
+        let socket = tcp_socket(stream)?;
+        // One that was reset meanwhile has no peer any more, and is one all
+        // the same: its first read tells.
+        if sockopt::socket_acceptconn(&socket)? {
+            return Err(not("a TCP connection"));
+        }
+        Ok(Box::new(TcpStream::from_std(socket.into())?))
+    }
+}
+
+/// The socket, ready for tokio, if it is TCP.
+fn tcp_socket(descriptor: OwnedFd) -> io::Result<Socket> {
+    let socket = Socket::from(descriptor);
+    let is_tcp = match socket.r#type() {
+        Ok(kind) => kind == Type::STREAM && socket.local_addr()?.as_socket().is_some(),
+        Err(error) if error.raw_os_error() == Some(libc::ENOTSOCK) => false,
+        Err(error) => return Err(error),
+    };
+    if !is_tcp {
+        return Err(not("a TCP socket"));
+    }
+    // Neither is left to whoever opened it.
+    socket.set_cloexec(true)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn not(what: &str) -> io::Error {
+    let what = format!("the descriptor is not {what}");
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 impl Listener for TcpListener {
@@ -70,6 +112,10 @@ impl Listener for TcpListener {
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
         TcpListener::local_addr(self)
+    }
+
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.as_fd().try_clone_to_owned()
     }
 }
 
@@ -115,5 +161,9 @@ impl Stream for TcpStream {
             None | Some(Duration::ZERO) => Ok(()),
             Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
         }
+    }
+
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.as_fd().try_clone_to_owned()
     }
 }

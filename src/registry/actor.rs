@@ -8,6 +8,8 @@ use actix::prelude::*;
 use futures::future::join_all;
 
 use super::apps::{AppState, Apps};
+use super::inherit::Prepared;
+use super::leave::Leaving;
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
 use crate::life::{Life, Wanted};
@@ -47,6 +49,10 @@ pub struct Registry {
     /// Its own address, for those who want an app loaded.
     #[debug(skip)]
     wanted: Option<WeakRecipient<Wanted>>,
+    #[debug(skip)]
+    pub(super) leaving: Option<Leaving>,
+    #[debug(skip)]
+    pub(super) prepared: Option<Prepared>,
 }
 
 /// Closes every socket and ends the [`Registry`]; the answer means that every
@@ -79,6 +85,8 @@ impl Registry {
             table: Arc::default(),
             rows: None,
             wanted: None,
+            leaving: None,
+            prepared: None,
         }
     }
 
@@ -147,6 +155,9 @@ impl Registry {
 
     /// Forgets everything, and says who has to close it.
     fn forget_all(&mut self) -> (Vec<Addr<ServerSocket>>, Option<Addr<Rows>>) {
+        // What is held for a handover waits no longer.
+        self.leaving = None;
+        self.prepared = None;
         self.table.clear();
         let rows = self.rows.take().map(|(rows, _)| rows);
         (self.apps.drain_servers(), rows)

@@ -81,6 +81,16 @@ impl Apps {
         self.0.remove(app)
     }
 
+    /// Every server socket of every app.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &Addr<ServerSocket>> {
+        self.0.values().flat_map(AppState::servers)
+    }
+
+    /// Whether any app has it.
+    pub(super) fn has_server(&self, id: ServerSocketId) -> bool {
+        self.0.values().any(|state| state.servers.contains_key(&id))
+    }
+
     /// Takes everything out of use.
     pub(super) fn drain_servers(&mut self) -> Vec<Addr<ServerSocket>> {
         self.0
@@ -107,6 +117,14 @@ impl AppState {
         self.on_accept.on_handshake_error.clear();
         self.lane.audience.on_receive.clear();
         self.lane.audience.on_receive_error.clear();
+    }
+
+    /// Whether anybody hears of anything.
+    pub(super) fn has_listeners(&self) -> bool {
+        self.on_accept.on_accept.has(None)
+            || self.on_accept.on_accept_error.has(None)
+            || self.lane.audience.on_receive.has(None)
+            || self.lane.audience.on_receive_error.has(None)
     }
 
     /// Has the sockets look again whether they may raise events; done when

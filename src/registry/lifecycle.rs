@@ -113,6 +113,12 @@ pub(super) struct Lifecycle {
     idle: u32,
 }
 
+impl Lifecycle {
+    pub(super) fn has_page(&self) -> bool {
+        self.page.is_some()
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Call {
     Suspend,

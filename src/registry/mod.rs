@@ -2,6 +2,8 @@
 
 mod actor;
 mod apps;
+mod inherit;
+mod leave;
 mod lifecycle;
 mod listeners;
 mod permissions;
@@ -10,3 +12,6 @@ mod routes;
 pub use actor::{Registry, Shutdown};
 pub use lifecycle::{EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload};
 pub use permissions::SetPermissions;
+
+pub(crate) use inherit::{AdoptListener, Enter, Prepare};
+pub(crate) use leave::{Conclude, Hold, Take, Token};

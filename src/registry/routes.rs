@@ -11,9 +11,9 @@ use futures::future::join_all;
 use super::Registry;
 use crate::answer::{Answer, Ask, Reply};
 use crate::error::Error;
-use crate::ids::{AppId, ClientSocketId};
+use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::tcp::{self, ClientSocket, Op, SecureStep, Target};
-use crate::tcp_server::{self, ServerSocket};
+use crate::tcp_server::{self, Bound, ServerSocket};
 
 /// A call on its way: an answer now, or somebody who will give it.
 pub struct Routed<T>(Route<T>);
@@ -102,7 +102,8 @@ macro_rules! routes {
 
 routes! {
     tcp_server::Create => tcp_server::CreateInfo: |registry, call| {
-        Routed::answered(registry.create_server(call))
+        let created = registry.insert_server(call.app, call.properties, None);
+        Routed::answered(created.map(|socket_id| tcp_server::CreateInfo { socket_id }))
     };
     tcp_server::Update => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
@@ -196,21 +197,28 @@ routes! {
 }
 
 impl Registry {
-    fn create_server(&mut self, call: tcp_server::Create) -> Result<tcp_server::CreateInfo, Error> {
+    /// A new server socket, which listens already if there is a listener.
+    pub(super) fn insert_server(
+        &mut self,
+        app: AppId,
+        properties: tcp_server::SocketProperties,
+        listener: Option<Bound>,
+    ) -> Result<ServerSocketId, Error> {
         let network = self.network.clone();
         let table = self.table.clone();
         let socket_id = self.server_ids.allocate().into();
-        let app = self.app(&call.app);
+        let app = self.app(&app);
         let server = ServerSocket::start(
             socket_id,
-            call.properties,
+            properties,
+            listener,
             app.on_accept.clone(),
             network,
             app.lane.clone(),
             table,
         )?;
         app.insert_server(socket_id, server);
-        Ok(tcp_server::CreateInfo { socket_id })
+        Ok(socket_id)
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::task::unconstrained;
 
 use super::connect::{Connected, Target, connect};
 use super::drain::{Drain, PATIENCE};
+use super::hold::Inherited;
 use super::inbox::{Call, Inbox};
 use super::pool::Pool;
 use super::read::Audible;
@@ -25,7 +26,6 @@ use super::secure::Secure;
 use super::socket::ClientSocket;
 use super::write::Outgoing;
 use super::{CreateInfo, SocketInfo, SocketProperties};
-use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::life::Pending;
@@ -51,6 +51,7 @@ pub(crate) trait Offer: Send + Sync {
 pub(crate) enum Op {
     Create(Box<SocketProperties>, Reply<CreateInfo>),
     Adopt(Box<dyn Stream>, SocketAddr, Arc<dyn Offer>),
+    Inherit(Box<Inherited>),
     Update(Box<SocketProperties>, Reply<()>),
     SetPaused(bool, Reply<()>),
     SetKeepAlive(bool, i32, Reply<()>),
@@ -76,6 +77,8 @@ pub(crate) struct Rows {
     network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
+    /// The calls that wait for the end of a handover, while there is one.
+    pub(super) waiting: Option<Vec<Call>>,
 }
 
 pub(super) enum Entry {
@@ -103,13 +106,17 @@ impl Rows {
                 network,
                 tls,
                 attempts: 0,
+                waiting: None,
             }
         })
     }
 
     /// Carries out calls, in order.
-    fn answer(&mut self, calls: &mut VecDeque<Call>) {
+    pub(super) fn answer(&mut self, calls: &mut VecDeque<Call>) {
         for call in calls.drain(..) {
+            let Some(call) = self.unless_taken(call) else {
+                continue;
+            };
             match call {
                 Call::Send(outgoing) => self.send(outgoing),
                 Call::Op(socket, op) => self.carry_out(socket, op),
@@ -152,6 +159,11 @@ impl Rows {
             Op::Adopt(stream, peer, offer) => {
                 let row = Row::accepted(socket.clone(), stream, peer, offer);
                 self.insert(&socket, Entry::Socket(row));
+            }
+            Op::Inherit(inherited) => {
+                let row = Row::inherited(socket.clone(), *inherited);
+                self.insert(&socket, Entry::Socket(row));
+                socket.make_ready();
             }
             Op::Connect(target, reply) => self.connect(&socket, *target, reply),
             Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
@@ -263,7 +275,7 @@ impl Rows {
             return reply.send(Err(Error::PermissionDenied));
         }
         match row.link {
-            Link::Connected(_) | Link::Securing(_) => {
+            Link::Connected(_) | Link::Held(_) | Link::Securing(_) => {
                 reply.send(Err(NetError::SOCKET_IS_CONNECTED.into()));
             }
             // Chromium's answer to a second attempt.
@@ -322,11 +334,7 @@ impl Rows {
         row.claim();
         row.paused = paused;
         if paused && socket.unhandled_events() > 0 {
-            // What listeners have not handled yet was raised before: the
-            // answer means that it has been.
-            row.pausing.push((Instant::now() + PAUSE_GRACE, reply));
-            later(PAUSE_GRACE, socket.clone(), Op::PauseGraceIsOver);
-            socket.make_ready();
+            row.when_handled(reply);
         } else {
             row.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
@@ -428,7 +436,7 @@ fn freely(turn: impl FnOnce()) {
     let _ = pin!(once).poll(&mut cx);
 }
 
-fn later(delay: Duration, socket: ClientSocket, op: Op) {
+pub(super) fn later(delay: Duration, socket: ClientSocket, op: Op) {
     actix_rt::spawn(async move {
         actix_rt::time::sleep(delay).await;
         socket.do_send(op);

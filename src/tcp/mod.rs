@@ -7,6 +7,7 @@ mod actor;
 mod connect;
 mod drain;
 mod events;
+mod hold;
 mod inbox;
 mod lane;
 mod messages;
@@ -33,6 +34,7 @@ pub use types::{
 
 pub(crate) use actor::{Offer, Op, Rows};
 pub(crate) use connect::Target;
+pub(crate) use hold::{Hold, Inherited, InheritedConnection, Take};
 pub(crate) use inbox::Inbox;
 pub(crate) use lane::{Audience, Lane};
 pub(crate) use secure::Secure as SecureStep;

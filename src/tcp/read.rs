@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::events::ReceiveInfo;
 use super::lane::Lane;
 use super::pool::Pool;
-use super::row::{Link, Row};
+use super::row::{Hold, Link, Row};
 use super::socket::{ClientSocket, Credit};
 use super::{RESUME_BELOW, WINDOW};
 use crate::events::{Snapshot, dispatch};
@@ -36,7 +36,7 @@ impl Row {
             let Link::Connected(connection) = &mut self.link else {
                 return;
             };
-            if self.paused || connection.end.is_some() {
+            if self.paused || self.hold != Hold::No || connection.end.is_some() {
                 return;
             }
             let Some(listeners) = audible.on(socket.lane()) else {

@@ -9,12 +9,14 @@ use std::time::Duration;
 use actix_rt::task::JoinHandle;
 use actix_rt::time::Instant;
 
+use super::actor::{Op, later};
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
 use super::secure::Securing;
 use super::socket::ClientSocket;
 use super::write::{Outgoing, WriteQueue};
 use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
+use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::life::Pending;
@@ -25,6 +27,7 @@ use crate::os::Stream;
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
     pub(super) paused: bool,
+    pub(super) hold: Hold,
     pub(super) link: Link,
     /// Who accepted it, until the app does something with it.
     pub(super) offer: Option<Arc<dyn Offer>>,
@@ -32,8 +35,18 @@ pub(super) struct Row {
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
     pub(super) persistent: bool,
-    name: Option<Box<str>>,
-    buffer_size: Option<i32>,
+    pub(super) name: Option<Box<str>>,
+    pub(super) buffer_size: Option<i32>,
+}
+
+/// How far a handover to another process has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    No,
+    /// Nothing new is raised; calls are carried out.
+    Quiet,
+    /// It stands still, and its calls wait.
+    Taken,
 }
 
 pub(super) enum Link {
@@ -41,6 +54,8 @@ pub(super) enum Link {
     Connecting(Box<Connecting>),
     Connected(Connection),
     Securing(Box<Securing>),
+    /// Left alone until a handover is over.
+    Held(Connection),
 }
 
 pub(super) struct Connecting {
@@ -63,13 +78,13 @@ pub(super) struct Connection {
 }
 
 pub(super) struct Ends {
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Only of what `connect` made: an accepted socket keeps no room for it.
     pub(super) dialled: Option<Box<Dialled>>,
 }
 
 pub(super) struct Dialled {
-    local: Option<SocketAddr>,
+    pub(super) local: Option<SocketAddr>,
     /// What `connect` was given; the certificate has to have this name.
     pub(super) host: Box<str>,
     pub(super) is_secured: bool,
@@ -80,6 +95,7 @@ impl Row {
         Row {
             socket,
             paused: false,
+            hold: Hold::No,
             link: Link::None,
             offer: None,
             pausing: Vec::new(),
@@ -169,14 +185,14 @@ impl Row {
 
     pub(super) fn connection(&self) -> Option<&Connection> {
         match &self.link {
-            Link::Connected(connection) => Some(connection),
+            Link::Connected(connection) | Link::Held(connection) => Some(connection),
             _ => None,
         }
     }
 
     fn ends(&self) -> Option<&Ends> {
         match &self.link {
-            Link::Connected(connection) => Some(&connection.ends),
+            Link::Connected(connection) | Link::Held(connection) => Some(&connection.ends),
             Link::Securing(securing) => securing.ends(),
             _ => None,
         }
@@ -209,8 +225,14 @@ impl Row {
                 connecting.reply.send(Err(why.into()));
                 None
             }
-            Link::Connected(connection) => Some(connection),
             Link::Securing(securing) => securing.fail(why),
+            Link::Held(mut connection) => {
+                // The app is unloaded, and what waits may be on its way from
+                // another process.
+                connection.queue.fail(NetError::ABORTED.into());
+                Some(connection)
+            }
+            Link::Connected(connection) => Some(connection),
         }
     }
 
@@ -218,7 +240,7 @@ impl Row {
     /// listeners have handled all that came before.
     pub(super) fn finish(&mut self) -> Option<Connection> {
         let end = self.connection()?.end?;
-        if self.paused || self.socket.unhandled_events() > 0 {
+        if self.paused || self.hold != Hold::No || self.socket.unhandled_events() > 0 {
             return None;
         }
         let life = &self.socket.lane().life;
@@ -263,6 +285,15 @@ impl Row {
         !self.pausing.is_empty() || self.connection().is_some_and(|c| c.end.is_some())
     }
 
+    /// Answers when listeners have handled what they have: it was raised
+    /// before, and the answer means that it has been handled. Not later than
+    /// after [`PAUSE_GRACE`].
+    pub(super) fn when_handled(&mut self, reply: Reply<()>) {
+        self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+        later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
+        self.socket.make_ready();
+    }
+
     /// Answers the `setPaused(true)` calls whose time limit `which` picks.
     pub(super) fn answer_pausing(
         &mut self,
@@ -290,7 +321,7 @@ impl Row {
 }
 
 impl Connection {
-    fn new(stream: Box<dyn Stream>, ends: Box<Ends>) -> Self {
+    pub(super) fn new(stream: Box<dyn Stream>, ends: Box<Ends>) -> Self {
         Connection::encrypted(stream, ends, WriteQueue::default())
     }
 

@@ -20,6 +20,14 @@ impl Table {
         ClientSocketId::new(self.ids.allocate())
     }
 
+    pub(crate) fn ids(&self) -> &IdAllocator {
+        &self.ids
+    }
+
+    pub(crate) fn has(&self, id: ClientSocketId) -> bool {
+        self.lock().contains_key(&id)
+    }
+
     pub(crate) fn insert(&self, socket: ClientSocket) {
         self.lock().insert(socket.id(), socket);
     }

@@ -94,6 +94,28 @@ impl WriteQueue {
         self.0.iter().map(|outgoing| outgoing.data.len()).sum()
     }
 
+    /// What waits, in order; empty sends carry nothing.
+    pub(super) fn unsent(&self) -> Vec<Bytes> {
+        let data = self.0.iter().map(|outgoing| outgoing.data.clone());
+        data.filter(|data| !data.is_empty()).collect()
+    }
+
+    /// Another process sends what waits.
+    pub(super) fn leave(&mut self) {
+        for outgoing in self.0.drain(..) {
+            outgoing.succeed();
+        }
+    }
+
+    /// What waited in another process.
+    pub(super) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
+        if !data.is_empty() {
+            let charge = socket.lane().audience.charge_late(data.len());
+            let outgoing = Outgoing::new(socket.clone(), data, charge, None, Reply::nobody());
+            self.0.push_back(outgoing);
+        }
+    }
+
     /// Writes what the OS takes now, if nothing is before it, and keeps the
     /// rest in line. After an error, everything that waits is to be failed.
     pub(super) fn write(

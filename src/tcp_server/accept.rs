@@ -10,6 +10,7 @@ use actix::prelude::*;
 use super::actor::ServerSocket;
 use super::events::{AcceptErrorInfo, Offered, UNHANDLED_ACCEPTS};
 use super::handshakes::Peered;
+use crate::ids::ClientSocketId;
 use crate::net_error::{self, NetError};
 use crate::tcp::{ClientSocket, Offer, Op};
 
@@ -79,7 +80,7 @@ impl ServerSocket {
     }
 
     /// Takes up what a dead listener has left, before anything later.
-    fn recover(&mut self) {
+    pub(super) fn recover(&mut self) {
         self.recovering = false;
         self.take_returned();
     }
@@ -101,7 +102,10 @@ impl ServerSocket {
             handshakes.settle(cx);
         }
         if self.lane.life.is_suspended() {
-            return self.knock(cx);
+            if !self.held {
+                self.knock(cx);
+            }
+            return;
         }
         if let Some(result_code) = self.untold.take() {
             self.tell(result_code);
@@ -115,14 +119,16 @@ impl ServerSocket {
             if !self.may_raise() {
                 return;
             }
-            if let Some(offered) = self.undelivered.pop_front() {
+            if (!self.held || self.encrypts())
+                && let Some(offered) = self.undelivered.pop_front()
+            {
                 if offered.is_open() {
                     offered.dispatch(self.id, &self.audience.on_accept);
                 }
                 continue;
             }
             if let Some(handshakes) = &mut self.handshakes {
-                if let Some(finished) = handshakes.finished() {
+                if let Some(finished) = handshakes.finished(cx) {
                     let offered = self.accepted(finished);
                     offered.dispatch(self.id, &self.audience.on_accept);
                     continue;
@@ -130,6 +136,9 @@ impl ServerSocket {
                 if !handshakes.has_room(cx) {
                     return;
                 }
+            }
+            if self.held || self.is_undecided() {
+                return;
             }
             let Some(bound) = &mut self.listener else {
                 return;
@@ -181,16 +190,25 @@ impl ServerSocket {
                 },
             }
         }
-        let has_finished = self.handshakes.as_ref().is_some_and(|h| h.has_finished());
-        let has_clients = has_finished || !self.undelivered.is_empty();
+        let handshakes = self.handshakes.as_ref();
+        let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
         if self.untold.is_some() || (!self.paused && has_clients) {
             self.lane.life.want();
         }
     }
 
+    /// Whether what is accepted is to be encrypted.
+    pub(super) fn encrypts(&self) -> bool {
+        self.handshakes.as_ref().is_some_and(|h| h.encrypts())
+    }
+
+    fn is_undecided(&self) -> bool {
+        self.handshakes.as_ref().is_some_and(|h| h.is_undecided())
+    }
+
     fn may_knock(&mut self, cx: &mut TaskContext<'_>) -> bool {
         match &mut self.handshakes {
-            Some(handshakes) => !handshakes.has_finished() && handshakes.has_room(cx),
+            Some(handshakes) => !handshakes.wants_app() && handshakes.has_room(cx),
             None => true,
         }
     }
@@ -204,8 +222,13 @@ impl ServerSocket {
         }
     }
 
-    fn accepted(&mut self, (stream, peer): Peered) -> Arc<Offered> {
-        let client = ClientSocket::new(self.table.allocate(), self.lane.clone());
+    fn accepted(&mut self, accepted: Peered) -> Arc<Offered> {
+        self.offer(self.table.allocate(), accepted)
+    }
+
+    /// A client socket that nobody has heard of.
+    pub(super) fn offer(&self, id: ClientSocketId, (stream, peer): Peered) -> Arc<Offered> {
+        let client = ClientSocket::new(id, self.lane.clone());
         let offered = Offered::new(client.clone(), self.on_their_way.clone());
         // The row comes first, so that every call for it finds it.
         client.do_send(Op::Adopt(stream, peer, offered.clone()));

@@ -21,7 +21,7 @@ use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
 use crate::error::Error;
 use crate::events::Listeners;
-use crate::ids::ServerSocketId;
+use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
@@ -54,15 +54,17 @@ pub(crate) struct Stop;
 pub(crate) struct ServerSocket {
     pub(super) id: ServerSocketId,
     pub(super) persistent: bool,
-    name: Option<Box<str>>,
+    pub(super) name: Option<Box<str>>,
     pub(super) paused: bool,
+    /// Whether nothing is raised until a handover is over.
+    pub(super) held: bool,
     pub(super) listener: Option<Bound>,
     pub(super) audience: Arc<Audience>,
     network: Arc<dyn Network>,
     pub(super) lane: Arc<Lane>,
     pub(super) table: Arc<Table>,
     pub(super) on_their_way: Arc<OnTheirWay>,
-    /// Made by the first `setTls`.
+    /// Made by the first `setTls`, or with what another process left.
     pub(super) handshakes: Option<Box<Handshakes>>,
     /// Accepted, and heard of by nobody.
     pub(super) undelivered: VecDeque<Arc<Offered>>,
@@ -71,7 +73,7 @@ pub(crate) struct ServerSocket {
     /// Whether what a dead listener leaves behind is still coming back.
     pub(super) recovering: bool,
     /// Whether it is closed, and the registry does not know it yet.
-    ended: bool,
+    pub(super) ended: bool,
     /// An accept error that the app has not heard of: it is suspended.
     pub(super) untold: Option<NetError>,
     /// The `setPaused(true)` calls that wait for the events on their way, and
@@ -79,25 +81,47 @@ pub(crate) struct ServerSocket {
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
 }
 
-pub(super) struct Bound {
+pub(crate) struct Bound {
     pub(super) listener: Box<dyn os::Listener>,
     address: SocketAddr,
+}
+
+impl Bound {
+    pub(crate) fn new(listener: Box<dyn os::Listener>) -> std::io::Result<Self> {
+        let address = listener.local_addr()?;
+        Ok(Bound { listener, address })
+    }
 }
 
 impl ServerSocket {
     pub(crate) fn start(
         id: ServerSocketId,
         properties: SocketProperties,
+        listener: Option<Bound>,
         audience: Arc<Audience>,
         network: Arc<dyn Network>,
         lane: Arc<Lane>,
         table: Arc<Table>,
     ) -> Result<Addr<Self>, Error> {
-        let mut socket = ServerSocket {
+        let mut socket = Self::new(id, audience, network, lane, table);
+        socket.update(properties)?;
+        socket.listener = listener;
+        Ok(socket.run())
+    }
+
+    pub(super) fn new(
+        id: ServerSocketId,
+        audience: Arc<Audience>,
+        network: Arc<dyn Network>,
+        lane: Arc<Lane>,
+        table: Arc<Table>,
+    ) -> Self {
+        ServerSocket {
             id,
             persistent: false,
             name: None,
             paused: false,
+            held: false,
             listener: None,
             audience,
             network,
@@ -111,16 +135,22 @@ impl ServerSocket {
             ended: false,
             untold: None,
             pausing: Vec::new(),
-        };
-        socket.update(properties)?;
-        Ok(Self::create(|ctx| {
-            // Calls are never refused and never overtake each other.
-            ctx.set_mailbox_capacity(0);
-            socket
-        }))
+        }
     }
 
-    fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
+    pub(super) fn run(self) -> Addr<Self> {
+        Self::create(|ctx| {
+            // Calls are never refused and never overtake each other.
+            ctx.set_mailbox_capacity(0);
+            self
+        })
+    }
+
+    pub(super) fn app(&self) -> &AppId {
+        &self.lane.audience.app
+    }
+
+    pub(super) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
         if let Some(name) = properties.name.map(checked_name).transpose()? {
             self.name = name;
         }
@@ -143,11 +173,7 @@ impl ServerSocket {
         if self.listener.is_some() {
             return Err(NetError::SOCKET_IS_CONNECTED.into());
         }
-        let bind = || {
-            let listener = self.network.listen(address, backlog)?;
-            let address = listener.local_addr()?;
-            Ok(Bound { listener, address })
-        };
+        let bind = || Bound::new(self.network.listen(address, backlog)?);
         self.listener = Some(bind().map_err(|error| net_error::listen(&error))?);
         Ok(())
     }
@@ -172,17 +198,26 @@ impl ServerSocket {
 
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
         self.paused = paused;
-        if paused && self.on_their_way.count() > 0 {
-            // Answered by the accept loop, when they have been handled.
-            self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
-            ctx.run_later(PAUSE_GRACE, |this, _| {
-                let now = Instant::now();
-                this.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
-            });
+        if paused {
+            self.when_handled(reply, ctx);
         } else {
             self.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
         }
+    }
+
+    /// Answers when the events on their way have been handled, or when that
+    /// takes longer than [`PAUSE_GRACE`].
+    pub(super) fn when_handled(&mut self, reply: Reply<()>, ctx: &mut Context<Self>) {
+        if self.on_their_way.count() == 0 {
+            return reply.send(Ok(()));
+        }
+        // Answered by the accept loop.
+        self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+        ctx.run_later(PAUSE_GRACE, |this, _| {
+            let now = Instant::now();
+            this.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
+        });
     }
 
     pub(super) fn answer_pausing(
@@ -258,6 +293,9 @@ impl Handler<Ask<SetPaused, ()>> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, ask: Ask<SetPaused, ()>, ctx: &mut Self::Context) {
+        if self.ended {
+            return ask.reply.send(Err(Error::SocketNotFound));
+        }
         self.set_paused(ask.message.paused, ask.reply, ctx);
     }
 }
@@ -266,6 +304,10 @@ impl Handler<Ask<Close, ()>> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, ask: Ask<Close, ()>, ctx: &mut Self::Context) {
+        if self.ended {
+            // The registry has forgotten it, or is about to.
+            return ask.reply.send(Err(Error::SocketNotFound));
+        }
         self.close();
         ask.reply.send(Ok(()));
         ctx.stop();

@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::HANDSHAKE_GRACE;
 use super::handshake_errors::{HandshakeErrorInfo, Untold};
+use crate::answer::Reply;
 use crate::events::Listeners;
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
@@ -25,17 +26,23 @@ pub(super) struct Handshakes {
     /// How connections that are accepted from now on are encrypted, if they
     /// are.
     server: Option<Server>,
+    /// Another process has encrypted, and the app has not said yet how this
+    /// one is to: none may go on without.
+    undecided: bool,
     /// By age.
     going: BTreeMap<u64, Going>,
     tasks: JoinSet<Ended>,
     started: u64,
-    /// Accepted while there was no room for another handshake.
-    next: Option<(Peered, Server)>,
+    /// Accepted while there was no room for another handshake, or nobody had
+    /// said how it is to be encrypted.
+    next: Option<Peered>,
     /// Wakes the accept loop when the oldest one may be given up.
     grace: Option<Pin<Box<Sleep>>>,
     /// Encrypted, and heard of by nobody.
     finished: VecDeque<Peered>,
     untold: Untold,
+    /// Who waits for an end of all that.
+    settling: Vec<Reply<()>>,
 }
 
 /// Which one, and what came of it.
@@ -48,9 +55,37 @@ struct Going {
 }
 
 impl Handshakes {
+    /// Of a socket whose connections another process has encrypted.
+    pub(super) fn undecided() -> Self {
+        Handshakes {
+            undecided: true,
+            ..Handshakes::default()
+        }
+    }
+
     #[cfg(feature = "tls")]
     pub(super) fn set(&mut self, server: Option<Server>) {
+        self.undecided = false;
         self.server = server;
+    }
+
+    pub(super) fn is_undecided(&self) -> bool {
+        self.undecided
+    }
+
+    /// Whether what is accepted is to be encrypted.
+    pub(super) fn encrypts(&self) -> bool {
+        self.undecided || self.server.is_some()
+    }
+
+    /// Answers when every handshake has ended, and `onAccept` has been raised
+    /// for what came of it.
+    pub(super) fn when_settled(&mut self, reply: Reply<()>) {
+        self.settling.push(reply);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.going.is_empty() && self.next.is_none() && self.finished.is_empty()
     }
 
     /// Takes up what has come to its end. It is to be called in every turn.
@@ -74,6 +109,11 @@ impl Handshakes {
             }
         }
         self.start_next(cx);
+        if self.is_settled() {
+            for reply in self.settling.drain(..) {
+                reply.send(Ok(()));
+            }
+        }
     }
 
     fn number(&self, id: tokio::task::Id) -> Option<u64> {
@@ -83,44 +123,51 @@ impl Handshakes {
     }
 
     /// The next one that `onAccept` can be raised for.
-    pub(super) fn finished(&mut self) -> Option<Peered> {
-        self.finished.pop_front()
+    pub(super) fn finished(&mut self, cx: &Context<'_>) -> Option<Peered> {
+        let finished = self.finished.pop_front();
+        if !self.settling.is_empty() && self.finished.is_empty() {
+            // To see that it was the last.
+            cx.waker().wake_by_ref();
+        }
+        finished
     }
 
-    pub(super) fn has_finished(&self) -> bool {
-        !self.finished.is_empty()
+    /// Whether there is something for the app: a connection to be heard of, or
+    /// one that it has to decide on.
+    pub(super) fn wants_app(&self) -> bool {
+        !self.finished.is_empty() || (self.undecided && self.next.is_some())
     }
 
     /// Whether another connection may be accepted.
     pub(super) fn has_room(&mut self, cx: &mut Context<'_>) -> bool {
         self.start_next(cx);
-        let Some(server) = &self.server else {
-            return true;
-        };
         // Where all have their end behind them, only listeners make room.
-        self.next.is_none() && self.finished.len() < server.most()
+        let most = self.server.as_ref().map_or(usize::MAX, Server::most);
+        self.next.is_none() && self.finished.len() < most
     }
 
     /// Takes an accepted connection, which is given back if it is not to be
     /// encrypted.
     pub(super) fn take(&mut self, accepted: Peered, cx: &mut Context<'_>) -> Option<Peered> {
-        let Some(server) = self.server.clone() else {
+        if !self.encrypts() {
             return Some(accepted);
-        };
-        self.next = Some((accepted, server));
+        }
+        self.next = Some(accepted);
         self.start_next(cx);
         None
     }
 
     fn start_next(&mut self, cx: &mut Context<'_>) {
-        let Some((_, server)) = &self.next else {
-            return;
-        };
-        let most = server.most();
-        if !self.make_room(most, cx) {
+        if self.undecided || self.next.is_none() {
             return;
         }
-        if let Some(((stream, peer), server)) = self.next.take() {
+        let Some(server) = self.server.clone() else {
+            // By now it is not to be encrypted.
+            return self.finished.extend(self.next.take());
+        };
+        if self.make_room(server.most(), cx)
+            && let Some((stream, peer)) = self.next.take()
+        {
             self.start(stream, peer, server);
             // The set of the tasks has to see this waker.
             cx.waker().wake_by_ref();

@@ -7,6 +7,7 @@ mod actor;
 mod events;
 mod handshake_errors;
 mod handshakes;
+mod hold;
 mod messages;
 mod types;
 
@@ -17,7 +18,10 @@ pub use messages::SetTls;
 pub use messages::{Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetPaused, Update};
 pub use types::{CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties};
 
-pub(crate) use actor::{Audience, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop};
+pub(crate) use actor::{
+    Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop,
+};
+pub(crate) use hold::{Accepted, Hold, Inherited, Take, Taken};
 
 /// At the limit of its handshakes a server socket gives up the oldest for a
 /// newer one, but none that has gone on for less than this: an honest client

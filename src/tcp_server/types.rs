@@ -12,7 +12,8 @@ pub const DEFAULT_BACKLOG: i32 = 4096;
 /// default.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct SocketProperties {
-    /// Whether the socket stays open when its app is suspended (`false`).
+    /// Whether the socket stays open when its app is suspended, and goes to
+    /// the next process by a [handover](crate::handover) (`false`).
     pub persistent: Option<bool>,
     /// A text of the app's own; the empty one is no name. At most
     /// [`MAX_NAME`](crate::MAX_NAME) bytes.

@@ -8,6 +8,7 @@
 mod chrome_traces;
 mod examples;
 mod faults;
+mod handover;
 mod hostile;
 mod lifecycle;
 mod memory;

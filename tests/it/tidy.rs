@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 16] = [
     "ids",
     "net_error",
     "error",
@@ -16,12 +16,14 @@ const LAYERS: [&str; 14] = [
     "manifest",
     "os",
     "tls",
+    "estate",
     "events",
     "life",
     "tcp",
     "tcp_server",
     "registry",
     "app",
+    "handover",
 ];
 
 /// What opens a socket or asks a resolver, by whatever path it is named.

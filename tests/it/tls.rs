@@ -5,6 +5,7 @@ pub mod certificates;
 mod failing;
 mod foreign_clients;
 mod foreign_servers;
+mod handed_over;
 mod limits;
 mod script;
 mod secure;

@@ -162,6 +162,11 @@ impl World {
         }
     }
 
+    /// An event that has come by now.
+    pub fn heard_already(&mut self) -> Option<Heard> {
+        self.heard.try_recv().ok()
+    }
+
     /// The next event, which must be an accepted client.
     pub async fn accepted(&mut self) -> ClientSocket {
         match self.next().await {

@@ -1,0 +1,289 @@
+//! A registry's side of taking over what another process has left.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use actix::prelude::*;
+use bytes::{Bytes, BytesMut};
+use derive_more::{Display, From};
+
+use super::Registry;
+use super::apps::AppState;
+use super::leave::Token;
+use crate::error::Error;
+use crate::estate::{Client, ConnectionRecord, Estate, Server};
+use crate::ids::{AppId, ClientSocketId, ServerSocketId};
+use crate::name::checked_name;
+use crate::os::Stream;
+use crate::tcp::{self, ClientSocket, InheritedConnection, Op};
+use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, SocketProperties};
+use crate::tls;
+
+/// Why an estate cannot be taken over; nothing has changed.
+#[derive(Debug, Display, From, derive_more::Error)]
+pub(crate) enum Refusal {
+    #[display("another one is being taken over")]
+    Busy,
+    #[display("server socket {_0} is in use here")]
+    ServerInUse(#[error(not(source))] ServerSocketId),
+    #[display("client socket {_0} is in use here")]
+    ClientInUse(#[error(not(source))] ClientSocketId),
+    #[display(
+        "server socket {_0} is encrypted, and this program is built without the feature `tls`"
+    )]
+    NoTls(#[error(not(source))] ServerSocketId),
+    #[display("what is left contradicts itself: {_0}")]
+    Contradiction(#[error(not(source))] &'static str),
+    #[display("{_0}")]
+    #[from]
+    Os(io::Error),
+}
+
+/// Checks an estate and opens its sockets; nothing of it shows before
+/// [`Enter`].
+#[derive(Message)]
+#[rtype(result = "Result<(), Refusal>")]
+pub(crate) struct Prepare {
+    pub(crate) token: Token,
+    pub(crate) estate: Estate,
+}
+
+/// The end of a takeover.
+#[derive(Message)]
+#[rtype(result = "Result<(), Error>")]
+pub(crate) struct Enter {
+    pub(crate) token: Token,
+    /// Whether the sockets are this process's now; or else they are closed
+    /// here.
+    pub(crate) ours: bool,
+}
+
+/// Takes a listening socket from outside in as a server socket.
+#[derive(Message)]
+#[rtype(result = "io::Result<Result<ServerSocketId, Error>>")]
+pub(crate) struct AdoptListener {
+    pub(crate) app: AppId,
+    pub(crate) properties: SocketProperties,
+    pub(crate) listener: OwnedFd,
+}
+
+/// What is ours if the other process lets go.
+pub(super) struct Prepared {
+    token: Token,
+    last_server: u64,
+    last_client: u64,
+    servers: Vec<(AppId, Inherited)>,
+    clients: Vec<(AppId, tcp::Inherited)>,
+}
+
+impl Registry {
+    fn prepare(&self, token: Token, estate: Estate) -> Result<Prepared, Refusal> {
+        let mut prepared = Prepared {
+            token,
+            last_server: estate.last_server,
+            last_client: estate.last_client,
+            servers: Vec::new(),
+            clients: Vec::new(),
+        };
+        let mut offers: BTreeMap<u64, (String, Vec<Accepted>)> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        for client in estate.clients {
+            let id = ClientSocketId::new(client.record.id);
+            if self.table.has(id) {
+                return Err(Refusal::ClientInUse(id));
+            }
+            if !seen.insert(id) {
+                return Err(Refusal::Contradiction("a client socket comes twice"));
+            }
+            prepared.last_client = prepared.last_client.max(id.get());
+            let app = client.record.app.clone();
+            let offered_by = client.record.offered_by;
+            let inherited = self.prepare_client(client)?;
+            match (offered_by, inherited.connection) {
+                (None, connection) => prepared.clients.push((
+                    app.into(),
+                    tcp::Inherited {
+                        connection,
+                        ..inherited
+                    },
+                )),
+                (Some(server), Some(connection)) => {
+                    let of = offers
+                        .entry(server)
+                        .or_insert_with(|| (app.clone(), vec![]));
+                    if of.0 != app {
+                        return Err(Refusal::Contradiction("a client is another app's"));
+                    }
+                    of.1.push(Accepted {
+                        id,
+                        connection: (connection.stream, connection.record.peer),
+                    });
+                }
+                (Some(_), None) => {
+                    return Err(Refusal::Contradiction(
+                        "an accepted client has no connection",
+                    ));
+                }
+            }
+        }
+        let mut seen = HashSet::new();
+        for Server { record, listener } in estate.servers {
+            let id = ServerSocketId::new(record.id);
+            if self.apps.has_server(id) {
+                return Err(Refusal::ServerInUse(id));
+            }
+            if !seen.insert(id) {
+                return Err(Refusal::Contradiction("a server socket comes twice"));
+            }
+            prepared.last_server = prepared.last_server.max(id.get());
+            check_name(record.name.as_ref())?;
+            if record.encrypts && !tls::Client::IS_BUILT {
+                return Err(Refusal::NoTls(id));
+            }
+            let undelivered = match offers.remove(&id.get()) {
+                Some((app, _)) if app != record.app => {
+                    return Err(Refusal::Contradiction("a client is another app's"));
+                }
+                offered => offered.map_or_else(Vec::new, |(_, clients)| clients),
+            };
+            let listener = listener.map(|fd| Bound::new(self.network.adopt_listener(fd)?));
+            let inherited = Inherited {
+                listener: listener.transpose()?,
+                undelivered,
+                record,
+            };
+            let app = inherited.record.app.clone().into();
+            prepared.servers.push((app, inherited));
+        }
+        if !offers.is_empty() {
+            return Err(Refusal::Contradiction(
+                "a client's server socket is missing",
+            ));
+        }
+        Ok(prepared)
+    }
+
+    fn prepare_client(&self, client: Client) -> Result<tcp::Inherited, Refusal> {
+        let Client {
+            record,
+            stream,
+            unsent,
+        } = client;
+        check_name(record.name.as_ref())?;
+        let connection = match (stream, record.connection.clone()) {
+            (None, None) => None,
+            (Some(stream), Some(record)) => {
+                let stream = self.network.adopt_stream(stream)?;
+                Some(inherited_connection(stream, record, unsent))
+            }
+            _ => return Err(Refusal::Contradiction("a connection has no descriptor")),
+        };
+        Ok(tcp::Inherited { record, connection })
+    }
+
+    fn enter(&mut self, prepared: Prepared) -> Result<(), Error> {
+        self.server_ids.go_on_after(prepared.last_server);
+        self.table.ids().go_on_after(prepared.last_client);
+        for (app, inherited) in prepared.clients {
+            let lane = self.heir(&app, inherited.record.suspended).lane.clone();
+            let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);
+            // The row comes first, so that every call for it finds it.
+            client.do_send(Op::Inherit(Box::new(inherited)));
+            self.table.insert(client);
+        }
+        for (app, inherited) in prepared.servers {
+            let network = self.network.clone();
+            let table = self.table.clone();
+            let id = ServerSocketId::new(inherited.record.id);
+            let heir = self.heir(&app, inherited.record.suspended);
+            let server = ServerSocket::inherit(
+                inherited,
+                heir.on_accept.clone(),
+                network,
+                heir.lane.clone(),
+                table,
+            )?;
+            self.app(&app).insert_server(id, server);
+        }
+        Ok(())
+    }
+}
+
+impl Registry {
+    /// The app. If nobody here listens for it, it is suspended as it was; so
+    /// is one that has an event page, to be loaded when it is wanted.
+    fn heir(&mut self, app: &AppId, suspended: bool) -> &AppState {
+        let state = self.app(app);
+        if (suspended || state.lifecycle.has_page()) && !state.has_listeners() {
+            state.lane.life.suspend();
+        }
+        state
+    }
+}
+
+fn check_name(name: Option<&String>) -> Result<(), Refusal> {
+    match checked_name(name.cloned().unwrap_or_default()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Refusal::Contradiction("a name is too long")),
+    }
+}
+
+fn inherited_connection(
+    stream: Box<dyn Stream>,
+    record: ConnectionRecord,
+    unsent: Vec<Bytes>,
+) -> InheritedConnection {
+    let mut together = BytesMut::with_capacity(unsent.iter().map(Bytes::len).sum());
+    unsent
+        .iter()
+        .for_each(|part| together.extend_from_slice(part));
+    InheritedConnection {
+        stream,
+        record,
+        unsent: together.freeze(),
+    }
+}
+
+impl Handler<Prepare> for Registry {
+    type Result = Result<(), Refusal>;
+
+    fn handle(&mut self, call: Prepare, _: &mut Self::Context) -> Self::Result {
+        if self.prepared.is_some() {
+            return Err(Refusal::Busy);
+        }
+        let prepared = self.prepare(call.token, call.estate)?;
+        // A number that is on its way here is not given out meanwhile.
+        self.server_ids.go_on_after(prepared.last_server);
+        self.table.ids().go_on_after(prepared.last_client);
+        self.prepared = Some(prepared);
+        Ok(())
+    }
+}
+
+impl Handler<Enter> for Registry {
+    type Result = Result<(), Error>;
+
+    fn handle(&mut self, Enter { token, ours }: Enter, _: &mut Self::Context) -> Self::Result {
+        match self.prepared.take_if(|prepared| prepared.token == token) {
+            Some(prepared) if ours => self.enter(prepared),
+            Some(_) => Ok(()),
+            None if ours => Err(Error::Stopped),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Handler<AdoptListener> for Registry {
+    type Result = MessageResult<AdoptListener>;
+
+    fn handle(&mut self, call: AdoptListener, _: &mut Self::Context) -> Self::Result {
+        let AdoptListener {
+            app,
+            properties,
+            listener,
+        } = call;
+        let bound = self.network.adopt_listener(listener).and_then(Bound::new);
+        MessageResult(bound.map(|bound| self.insert_server(app, properties, Some(bound))))
+    }
+}

@@ -1,0 +1,174 @@
+//! A server socket on its way to another process.
+
+use std::io;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use actix_rt::time::timeout;
+
+use super::SocketProperties;
+use super::actor::{Audience, Bound, ServerSocket, Stop};
+use super::handshakes::{Handshakes, Peered};
+use crate::PAUSE_GRACE;
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::estate::{self, Left, ServerRecord, SocketName, Verdict, check_app};
+use crate::ids::ClientSocketId;
+use crate::net_error::NetError;
+use crate::os::Network;
+use crate::tcp::{ClientSocket, Lane, Offer, Table};
+
+/// A persistent socket raises nothing any more until the verdict; answered
+/// when listeners have handled what was raised before, or after
+/// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hold(pub(crate) Verdict);
+
+/// What a persistent socket leaves. From here on it stands still: calls wait
+/// in its mailbox for the verdict.
+#[derive(Message)]
+#[rtype(result = "Option<Taken>")]
+pub(crate) struct Take(pub(crate) Verdict);
+
+pub(crate) enum Taken {
+    /// With the clients that nobody has heard of.
+    Server(estate::Server, Vec<ClientSocket>),
+    Left(Left),
+}
+
+/// What another process has left.
+pub(crate) struct Inherited {
+    pub(crate) record: ServerRecord,
+    pub(crate) listener: Option<Bound>,
+    /// The clients that nobody has heard of.
+    pub(crate) undelivered: Vec<Accepted>,
+}
+
+/// A connection that was accepted for this socket.
+pub(crate) struct Accepted {
+    pub(crate) id: ClientSocketId,
+    pub(crate) connection: Peered,
+}
+
+impl ServerSocket {
+    /// Starts what another process has left.
+    pub(crate) fn inherit(
+        inherited: Inherited,
+        audience: Arc<Audience>,
+        network: Arc<dyn Network>,
+        lane: Arc<Lane>,
+        table: Arc<Table>,
+    ) -> Result<Addr<Self>, Error> {
+        let Inherited {
+            record,
+            listener,
+            undelivered,
+        } = inherited;
+        let mut socket = Self::new(record.id.into(), audience, network, lane, table);
+        socket.update(SocketProperties {
+            persistent: Some(true),
+            name: record.name,
+        })?;
+        socket.paused = record.paused;
+        socket.untold = record.untold.and_then(NetError::from_code);
+        socket.listener = listener;
+        if record.encrypts {
+            log::info!("server socket {}: waits for setTls", socket.id);
+            socket.handshakes = Some(Box::new(Handshakes::undecided()));
+        }
+        for Accepted { id, connection } in undelivered {
+            let offered = socket.offer(id, connection);
+            socket.undelivered.push_back(offered);
+        }
+        Ok(socket.run())
+    }
+
+    fn take(&mut self) -> io::Result<Taken> {
+        check_app(self.app())?;
+        let bound = self.listener.as_ref();
+        let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
+        let record = ServerRecord {
+            app: self.app().as_str().to_owned(),
+            id: self.id.get(),
+            name: self.name.as_deref().map(str::to_owned),
+            paused: self.paused,
+            untold: self.untold.map(NetError::code),
+            encrypts: self.encrypts(),
+            suspended: self.lane.life.is_suspended(),
+        };
+        self.recover();
+        let unheard = self.undelivered.iter().filter(|offered| offered.is_open());
+        let unheard = unheard.map(|offered| offered.client.clone()).collect();
+        Ok(Taken::Server(estate::Server { record, listener }, unheard))
+    }
+
+    /// Another process has it now: the queued calls are told so, then this
+    /// ends.
+    fn forget(&mut self, ctx: &mut Context<Self>) {
+        self.ended = true;
+        self.listener = None;
+        self.handshakes = None;
+        // Those that could not go along: nobody will hear of them here.
+        self.undelivered.drain(..).for_each(|offered| offered.end());
+        self.answer_pausing(|_| true, Ok(()));
+        ctx.address().do_send(Stop);
+    }
+}
+
+impl Handler<Hold> for ServerSocket {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Hold(verdict): Hold, ctx: &mut Self::Context) -> Self::Result {
+        if !self.persistent {
+            return Box::pin(actix::fut::ready(()));
+        }
+        self.held = true;
+        ctx.spawn(verdict.gone().into_actor(self).map(|_, this, _| {
+            this.held = false;
+            this.on_their_way.nudge();
+        }));
+        // What was encrypted cannot go along: it is heard of here, if it is so
+        // far in time.
+        let (settled, reply) = Answer::pair();
+        match &mut self.handshakes {
+            Some(handshakes) => handshakes.when_settled(reply),
+            None => reply.send(Ok(())),
+        }
+        let settled = timeout(PAUSE_GRACE, settled).into_actor(self);
+        Box::pin(settled.then(|_, this, ctx| {
+            let (quiet, reply) = Answer::pair();
+            this.when_handled(reply, ctx);
+            // After the grace it goes all the same: the events were raised.
+            quiet.into_actor(this).map(|_, _, _| ())
+        }))
+    }
+}
+
+impl Handler<Take> for ServerSocket {
+    type Result = Option<Taken>;
+
+    fn handle(&mut self, Take(verdict): Take, ctx: &mut Self::Context) -> Self::Result {
+        if !self.persistent {
+            self.held = false;
+            return None;
+        }
+        match self.take() {
+            Ok(taken) => {
+                ctx.wait(verdict.gone().into_actor(self).map(|gone, this, ctx| {
+                    if gone {
+                        this.forget(ctx);
+                    }
+                }));
+                Some(taken)
+            }
+            Err(error) => {
+                self.held = false;
+                Some(Taken::Left(Left {
+                    socket: SocketName::Server(self.app().clone(), self.id),
+                    reason: error.to_string(),
+                }))
+            }
+        }
+    }
+}

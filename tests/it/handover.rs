@@ -1,0 +1,461 @@
+//! Persistent sockets go from one registry to the next, whole or not at all.
+
+mod bytes;
+mod failing;
+mod meanwhile;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use actix::prelude::*;
+use actix_rt::task::JoinHandle;
+use chrome_sockets::handover::{Error, Inheritance, Receipt, Successor, hand_over};
+use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::tcp::ReceiveInfo;
+use chrome_sockets::tcp_server::SocketProperties;
+use chrome_sockets::{ClientSocketId, NetError, ServerSocketId, tcp};
+use socket2::SockRef;
+
+use crate::support::{Heard, LIMIT, World, within};
+
+/// The two ends between the processes.
+pub fn ends() -> (OwnedFd, OwnedFd) {
+    let (old, new) = UnixStream::pair().expect("a pair");
+    (old.into(), new.into())
+}
+
+/// Hands all of one world over to another.
+async fn succeed(old: &World, new: &World) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
+    let (here, there) = ends();
+    let given = hand_over(&old.registry, Successor::over(here));
+    let taken = Inheritance::from_socket(there).adopt(&new.registry);
+    within("the handover", futures::future::join(given, taken)).await
+}
+
+/// The old end of a handover, under way.
+pub fn begin(old: &World, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
+    let (registry, here) = (old.registry.clone(), here.into());
+    actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
+}
+
+/// As [`succeed`], which must.
+pub async fn succeeds(old: &World, new: &World) -> Receipt {
+    let (given, taken) = succeed(old, new).await;
+    let (given, taken) = (given.expect("given"), taken.expect("taken"));
+    assert_eq!(given.servers, taken.servers);
+    assert_eq!(given.clients, taken.clients);
+    assert_eq!(given.unheard, taken.unheard);
+    given
+}
+
+/// A persistent server socket that listens.
+async fn persistent(world: &World, name: &str) -> (ServerSocketId, SocketAddr) {
+    let (id, address) = world.listen().await;
+    let properties = SocketProperties {
+        persistent: Some(true),
+        name: Some(name.into()),
+    };
+    let updated = world.app.tcp_server.update(id, properties).await;
+    updated.expect("update");
+    (id, address)
+}
+
+/// A client socket that was accepted on it, is persistent and receives, and
+/// its peer.
+async fn accept_persistent(
+    world: &mut World,
+    address: SocketAddr,
+) -> (tcp::ClientSocket, TcpStream) {
+    let peer = dial(address);
+    let client = world.accepted().await;
+    let properties = tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("update");
+    client.set_paused(false).await.expect("it receives");
+    (client, peer)
+}
+
+fn dial(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect_timeout(&address, LIMIT).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    stream
+}
+
+/// Nobody listens there. It may take a moment: a process that another test is
+/// just starting has a copy of every socket until it runs its program.
+async fn port_is_free(address: SocketAddr) {
+    within("the port's end", async {
+        while TcpStream::connect(address).is_ok() {
+            actix_rt::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// A new client is accepted and heard here.
+async fn serves(world: &mut World, address: SocketAddr) {
+    let mut peer = dial(address);
+    let client = world.accepted().await;
+    client.set_paused(false);
+    peer.write_all(b"alive").expect("it reads");
+    assert_eq!(world.received(client.id(), 5).await, b"alive");
+    client.send("yes").await.expect("sent");
+    let mut reply = [0; 3];
+    peer.read_exact(&mut reply).expect("a reply");
+    assert_eq!(&reply, b"yes");
+    client.close().await.expect("closed");
+    assert_eq!(world.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+}
+
+#[actix_rt::test]
+async fn a_server_socket_goes_with_all_that_it_is() {
+    let old = World::new().await;
+    let mut new = World::new().await;
+    // One that is closed, so that the ids are not the first ones.
+    let (gone, _) = old.listen().await;
+    old.app.tcp_server.close(gone).await.expect("closed");
+    let (id, address) = persistent(&old, "web").await;
+    let (transient, other) = old.listen().await;
+    let before = old.app.tcp_server.get_info(id).await;
+
+    let receipt = succeeds(&old, &new).await;
+    assert_eq!(receipt.servers, [("test".into(), id)]);
+    assert_eq!((receipt.unheard, receipt.left), (0, Vec::new()));
+
+    assert_eq!(new.app.tcp_server.get_info(id).await, before);
+    assert_eq!(
+        old.app.tcp_server.get_info(id).await,
+        Err(chrome_sockets::Error::SocketNotFound)
+    );
+    let kept = old.app.tcp_server.get_sockets().await.expect("it runs");
+    let kept: Vec<_> = kept.into_iter().map(|info| info.socket_id).collect();
+    assert_eq!(kept, [transient], "what is not persistent stays");
+    dial(other);
+
+    // No number is given out twice.
+    let next = new.app.tcp_server.create(Default::default()).await;
+    assert_eq!(next.map(|info| info.socket_id), Ok(ServerSocketId::new(4)));
+    serves(&mut new, address).await;
+}
+
+#[actix_rt::test]
+async fn what_waits_in_the_backlog_is_accepted_once_by_the_successor() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (id, address) = persistent(&old, "").await;
+    serves(&mut old, address).await;
+    old.app
+        .tcp_server
+        .set_paused(id, true)
+        .await
+        .expect("paused");
+    let mut waiting: Vec<_> = (0..20).map(|_| dial(address)).collect();
+
+    succeeds(&old, &new).await;
+    let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+    assert!(info.paused, "a paused one stays paused");
+    new.nothing().await;
+    new.app
+        .tcp_server
+        .set_paused(id, false)
+        .await
+        .expect("resumed");
+    for (i, peer) in waiting.iter_mut().enumerate() {
+        let client = new.accepted().await;
+        // The first one was the old process's.
+        assert_eq!(client.id(), ClientSocketId::new(i as u64 + 2));
+        client.send(format!("{i:02}")).await.expect("sent");
+        let mut reply = [0; 2];
+        peer.read_exact(&mut reply).expect("a reply");
+        assert_eq!(reply, format!("{i:02}").as_bytes());
+    }
+    new.nothing().await;
+    old.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
+    const MANY: usize = 8 * 1024 * 1024;
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, address) = persistent(&old, "").await;
+    let (client, mut peer) = accept_persistent(&mut old, address).await;
+    let properties = tcp::SocketProperties {
+        name: Some("friend".into()),
+        buffer_size: Some(1000),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("update");
+    client
+        .set_keep_alive(true, Some(77))
+        .await
+        .expect("an option");
+    peer.write_all(b"first ").expect("it reads");
+    assert_eq!(old.received(client.id(), 6).await, b"first ");
+    // It does not read, so that most of this is not sent yet.
+    let data: Vec<u8> = (0..MANY).map(|i| (i / 7 % 251) as u8).collect();
+    let sent = data.chunks(100_000).map(|part| client.send(part.to_vec()));
+    let sent: Vec<_> = sent.collect();
+    // It has come and is not read: the socket is paused.
+    client.set_paused(true).await.expect("paused");
+    peer.write_all(b"second ").expect("there is room");
+    let before = old.app.tcp.get_info(client.id()).await;
+
+    let receipt = succeeds(&old, &new).await;
+    assert_eq!(receipt.clients, [("test".into(), client.id())]);
+    for answer in sent {
+        answer.await.expect("the successor sends it");
+    }
+    assert_eq!(new.app.tcp.get_info(client.id()).await, before);
+    let gone = client.send("lost").await;
+    assert_eq!(gone, Err(chrome_sockets::Error::SocketNotFound));
+
+    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    let last = here.send("the end");
+    let reader = std::thread::spawn(move || {
+        let mut got = vec![0; MANY + 7];
+        peer.read_exact(&mut got).expect("everything");
+        (peer, got)
+    });
+    last.await.expect("sent");
+    let (mut peer, got) = reader.join().expect("it reads");
+    assert!(got[..MANY] == data, "other bytes came than were sent");
+    assert_eq!(&got[MANY..], b"the end");
+    new.nothing().await;
+    here.set_paused(false).await.expect("resumed");
+    peer.write_all(b"third").expect("it reads");
+    assert_eq!(new.received(client.id(), 12).await, b"second third");
+    drop(peer);
+    assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    old.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_end_that_waits_behind_data_is_told_by_the_successor() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, address) = persistent(&old, "").await;
+    let (client, mut peer) = accept_persistent(&mut old, address).await;
+    client.set_paused(true).await.expect("paused");
+    peer.write_all(b"bye").expect("there is room");
+    drop(peer);
+
+    succeeds(&old, &new).await;
+    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    here.set_paused(false).await.expect("resumed");
+    assert_eq!(new.received(client.id(), 3).await, b"bye");
+    assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+}
+
+#[actix_rt::test]
+async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
+    // It is read while a listener still has data, and told after that only.
+    struct Slow(Sender<()>, Receiver<()>);
+    impl Actor for Slow {
+        type Context = Context<Self>;
+    }
+    impl Handler<ReceiveInfo> for Slow {
+        type Result = ();
+        fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
+            self.0.send(()).expect("the test waits");
+            self.1.recv_timeout(LIMIT).expect("the test goes on");
+        }
+    }
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, address) = persistent(&old, "").await;
+    let (client, mut peer) = accept_persistent(&mut old, address).await;
+    let receive = &old.app.tcp.on_receive;
+    receive.remove_listener(old.listener.clone().recipient());
+    let elsewhere = Arbiter::new();
+    let (began, begins) = channel();
+    let (go, going) = channel();
+    let slow = Slow::start_in_arbiter(&elsewhere.handle(), |_| Slow(began, going));
+    receive.add_listener(slow.recipient()).await.expect("added");
+    peer.write_all(b"bye").expect("it reads");
+    let begins = tokio::task::spawn_blocking(move || begins.recv_timeout(LIMIT));
+    begins.await.expect("it ran").expect("it hears");
+    // A reset is an end of its own, which cannot be read a second time.
+    SockRef::from(&peer)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an option");
+    drop(peer);
+    old.nothing().await;
+
+    let (here, there) = ends();
+    let given = begin(&old, here);
+    let registry = new.registry.clone();
+    let taken = actix_rt::spawn(async move {
+        let inheritance = Inheritance::from_socket(there);
+        inheritance.adopt(&registry).await
+    });
+    // By now the sockets raise nothing any more.
+    old.nothing().await;
+    go.send(()).expect("it waits");
+    within("the handover", taken)
+        .await
+        .expect("it ran")
+        .expect("taken");
+    given.await.expect("it ran").expect("given");
+    assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    old.nothing().await;
+    elsewhere.stop();
+}
+
+#[actix_rt::test]
+async fn a_client_that_is_not_persistent_is_served_on_by_the_old_process() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, address) = persistent(&old, "").await;
+    let mut peer = dial(address);
+    let client = old.accepted().await;
+    client.set_paused(false).await.expect("it receives");
+
+    succeeds(&old, &new).await;
+    peer.write_all(b"still here").expect("it reads");
+    assert_eq!(old.received(client.id(), 10).await, b"still here");
+    client.send("good").await.expect("sent");
+    let mut reply = [0; 4];
+    peer.read_exact(&mut reply).expect("a reply");
+    assert_eq!(&reply, b"good");
+    serves(&mut new, address).await;
+}
+
+#[actix_rt::test]
+async fn accepted_clients_that_nobody_has_heard_of_go_along() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (id, address) = persistent(&old, "").await;
+    // The app is suspended, so the first one is accepted and not told.
+    old.app.suspend().await.expect("suspended");
+    let mut peers: Vec<_> = (0..3).map(|_| dial(address)).collect();
+    let client = ClientSocketId::new(1);
+    within("the first one", async {
+        while old.app.tcp.get_info(client).await.is_err() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+
+    let receipt = succeeds(&old, &new).await;
+    assert_eq!(receipt.unheard, 1);
+    assert_eq!(receipt.clients, [], "it is nobody's yet");
+    for (i, peer) in peers.iter_mut().enumerate() {
+        match new.next().await {
+            Heard::Accept(server, client) => {
+                assert_eq!(server, id);
+                assert_eq!(client.id(), ClientSocketId::new(i as u64 + 1));
+                client.send("hello").await.expect("sent");
+            }
+            other => panic!("expected onAccept, not {other:?}"),
+        }
+        let mut reply = [0; 5];
+        peer.read_exact(&mut reply).expect("a reply");
+    }
+    old.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_socket_without_listener_or_connection_goes_too() {
+    let old = World::new().await;
+    let new = World::new().await;
+    let properties = SocketProperties {
+        persistent: Some(true),
+        name: Some("later".into()),
+    };
+    let server = old.app.tcp_server.create(properties).await;
+    let server = server.expect("create").socket_id;
+    let properties = tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    let client = old.app.tcp.create(properties).await.expect("create");
+
+    succeeds(&old, &new).await;
+    let (_, address) = new.listen().await;
+    let tcp = &new.app.tcp;
+    let connected = tcp.connect(
+        client.socket_id,
+        "127.0.0.1",
+        address.port().into(),
+        Default::default(),
+    );
+    connected.await.expect("it connects here");
+    let listening = new.app.tcp_server.listen(server, "127.0.0.1", 0, None);
+    listening.await.expect("it listens here");
+    let info = new.app.tcp_server.get_info(server).await.expect("info");
+    assert_eq!(info.name.as_deref(), Some("later"));
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_is_suspended_in_the_successor_until_it_is_wanted() {
+    let old = World::new().await;
+    let (id, address) = persistent(&old, "").await;
+    old.app.suspend().await.expect("suspended");
+    let registry = chrome_sockets::Registry::new().start();
+    let (here, there) = ends();
+    let given = hand_over(&old.registry, Successor::over(here));
+    let taken = Inheritance::from_socket(there).adopt(&registry);
+    let (given, taken) = within("the handover", futures::future::join(given, taken)).await;
+    assert_eq!(given.expect("given"), taken.expect("taken"));
+
+    let app = chrome_sockets::App::new("test", &registry);
+    assert_eq!(app.is_suspended().await, Ok(true));
+    let info = app.tcp_server.get_info(id).await.expect("it is here");
+    assert_eq!(info.local_addr(), Some(address));
+}
+
+#[actix_rt::test]
+async fn many_generations_hand_over_one_after_the_other() {
+    let mut world = World::new().await;
+    let (id, address) = persistent(&world, "dynasty").await;
+    let (client, mut peer) = accept_persistent(&mut world, address).await;
+    let client = client.id();
+    for round in 0..20 {
+        let next = World::new().await;
+        // It comes at any time.
+        peer.write_all(&[round; 3000]).expect("there is room");
+        succeeds(&world, &next).await;
+        let mut had = Vec::new();
+        let old = std::mem::replace(&mut world, next);
+        let mut old = old;
+        // What the old one had read by then, and what it had not.
+        while let Some(Heard::Receive(_, data)) = old.heard_already() {
+            had.extend_from_slice(&data);
+        }
+        had.extend(world.received(client, 3000 - had.len()).await);
+        assert_eq!(had, [round; 3000]);
+    }
+    let info = world.app.tcp_server.get_info(id).await.expect("it is here");
+    assert_eq!(info.name.as_deref(), Some("dynasty"));
+}
+
+#[actix_rt::test]
+async fn an_event_page_of_the_successor_is_loaded_by_who_has_waited() {
+    let old = World::new().await;
+    let mut new = World::new().await;
+    // The listener of this world is what the page starts.
+    new.app.suspend().await.expect("suspended");
+    let listener = new.listener.clone();
+    let page = EventPage::new(move |app| {
+        let listener = listener.clone().recipient();
+        app.tcp_server.on_accept.add_listener(listener)
+    });
+    new.app.set_event_page(Some(page)).await.expect("set");
+    let (_, address) = persistent(&old, "").await;
+    old.app.suspend().await.expect("suspended");
+    let mut waiting = dial(address);
+
+    succeeds(&old, &new).await;
+    let client = new.accepted().await;
+    client.send("hello").await.expect("sent");
+    waiting.read_exact(&mut [0; 5]).expect("it is served");
+    assert_eq!(new.app.is_suspended().await, Ok(false));
+}
