@@ -6,8 +6,10 @@ mod crowds;
 mod echo_server;
 pub mod foreign;
 mod pause_resume;
+mod persistent_server;
 pub mod process;
 mod small;
+mod systemd;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -114,6 +114,28 @@ impl Output {
         }
     }
 
+    /// Waits for this many whole lines with these words in them.
+    pub fn lines(&mut self, words: &str, count: usize) -> Vec<String> {
+        let until = Instant::now() + LIMIT;
+        loop {
+            let text = self.text();
+            let whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
+            let lines: Vec<&str> = whole.filter(|line| line.contains(words)).collect();
+            if lines.len() >= count {
+                return lines
+                    .iter()
+                    .map(|line| line.trim_end().to_owned())
+                    .collect();
+            }
+            if !self.more(&format!("line {count} with {words:?}"), until) {
+                panic!(
+                    "{} ended before line {count} with {words:?}: {text}",
+                    self.name
+                );
+            }
+        }
+    }
+
     /// Waits for this many bytes.
     pub fn bytes(&mut self, length: usize) -> &[u8] {
         let until = Instant::now() + LIMIT;

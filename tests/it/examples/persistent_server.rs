@@ -1,0 +1,271 @@
+//! `persistent_server`: a restart loses nobody, counted from the client's
+//! side.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use socket2::{Domain, Socket, Type};
+
+use super::process::{Program, binary};
+use super::{dial, echo_line, expect_end};
+use crate::support::LIMIT;
+
+/// How long the restarts go on, and how often there is one.
+const STORM: Duration = Duration::from_secs(60);
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How many clients there are at any time, and how many each is a second.
+const CLIENTS: u8 = 4;
+const A_SECOND: u32 = 80;
+
+/// The processes of one server, the first of which this test has started.
+struct Family {
+    first: Program,
+    address: SocketAddr,
+    pids: Vec<Pid>,
+}
+
+impl Family {
+    fn start() -> Self {
+        let mut command = Command::new(binary("persistent_server"));
+        let first = Program::start(command.arg("127.0.0.1:0"));
+        let mut family = Family {
+            first,
+            address: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            pids: Vec::new(),
+        };
+        family.address = family.next();
+        family
+    }
+
+    /// Waits for the next one to listen.
+    fn next(&mut self) -> SocketAddr {
+        let count = self.pids.len() + 1;
+        let lines = self.first.stdout.lines("listening on ", count);
+        let (address, pid) = listening(&lines[count - 1]);
+        self.pids.push(pid);
+        address
+    }
+
+    fn last(&self) -> Pid {
+        *self.pids.last().expect("there is one")
+    }
+
+    /// The last one hands over to a new one.
+    fn restart(&mut self) {
+        kill_process(self.last(), Signal::HUP).expect("it runs");
+        assert_eq!(self.next(), self.address, "the successor listens there too");
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        for pid in &self.pids {
+            kill(*pid);
+        }
+    }
+}
+
+/// The address and the process id of a `listening on ADDR pid PID`.
+pub fn listening(line: &str) -> (SocketAddr, Pid) {
+    let words: Vec<&str> = line.split(' ').collect();
+    let ["listening", "on", address, "pid", pid] = words[..] else {
+        panic!("{line:?} does not say where and who");
+    };
+    let pid = pid.parse().ok().and_then(Pid::from_raw);
+    (
+        address.parse().expect("an address"),
+        pid.expect("a process id"),
+    )
+}
+
+/// Whether it is still this program, and no zombie.
+fn runs(pid: Pid) -> bool {
+    let command = std::fs::read(format!("/proc/{pid}/cmdline"));
+    let command = String::from_utf8_lossy(&command.unwrap_or_default()).into_owned();
+    command.contains("persistent_server")
+}
+
+/// Ends it at once, if it still runs.
+pub fn kill(pid: Pid) {
+    if runs(pid) {
+        // It may have ended by now.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+fn ends(pid: Pid) {
+    let until = Instant::now() + LIMIT;
+    while runs(pid) {
+        assert!(Instant::now() < until, "process {pid} did not end");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A connection from a loopback address of its own, which has its own ports:
+/// there are more connections than one has in TIME_WAIT.
+fn dial_from(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let from = SocketAddr::from(([127, 0, 1, from], 0));
+    socket.bind(&from.into())?;
+    socket.connect_timeout(&to.into(), LIMIT)?;
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(LIMIT))?;
+    Ok(stream)
+}
+
+/// One client: comes, says something, hears it, goes, and sees the end.
+fn visit(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
+    let mut stream = dial_from(from, to)?;
+    let word = format!("client {from} visit {number}");
+    stream.write_all(word.as_bytes())?;
+    let mut echo = vec![0; word.len()];
+    stream.read_exact(&mut echo)?;
+    assert_eq!(echo, word.as_bytes());
+    stream.shutdown(std::net::Shutdown::Write)?;
+    assert_eq!(stream.read(&mut [0])?, 0, "nothing but the echo");
+    Ok(())
+}
+
+#[test]
+fn a_restart_every_second_for_a_minute_loses_no_client() {
+    let mut family = Family::start();
+    let address = family.address;
+    let over = AtomicBool::new(false);
+    let visits = AtomicUsize::new(0);
+    let mut long: Vec<(TcpStream, usize)> = Vec::new();
+    thread::scope(|scope| {
+        for from in 1..=CLIENTS {
+            let (over, visits) = (&over, &visits);
+            scope.spawn(move || {
+                for number in 0.. {
+                    let began = Instant::now();
+                    if over.load(SeqCst) {
+                        return;
+                    }
+                    if let Err(error) = visit(from, number, address) {
+                        over.store(true, SeqCst);
+                        panic!("client {from}, visit {number}: {error}");
+                    }
+                    visits.fetch_add(1, SeqCst);
+                    // The rate, not a wait for anything.
+                    let rest = (Duration::from_secs(1) / A_SECOND).checked_sub(began.elapsed());
+                    thread::sleep(rest.unwrap_or_default());
+                }
+            });
+        }
+        let began = Instant::now();
+        let mut next = began;
+        while began.elapsed() < STORM && !over.load(SeqCst) {
+            family.restart();
+            let generation = family.pids.len();
+            // Some stay for five restarts; their process stays for them.
+            long.retain(|(stream, since)| {
+                echo_line(stream, &format!("in generation {generation}"));
+                generation - since < 5
+            });
+            if generation % 10 == 2 {
+                long.push((dial_from(100, address).expect("it listens"), generation));
+            }
+            next += EVERY;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+        }
+        over.store(true, SeqCst);
+    });
+    let (restarts, visits) = (family.pids.len() - 1, visits.load(SeqCst));
+    println!("{restarts} restarts, {visits} visits");
+    assert!(restarts >= 20, "only {restarts} restarts in a minute");
+    assert!(visits >= 20 * restarts, "only {visits} visits");
+    drop(long);
+    for pid in &family.pids[..restarts] {
+        ends(*pid);
+    }
+    echo_line(&dial(address), "proof of life");
+}
+
+#[test]
+fn it_says_where_and_who_and_its_successor_says_the_same() {
+    let mut family = Family::start();
+    let first = family.last();
+    let client = dial(family.address);
+    echo_line(&client, "before");
+    family.restart();
+    assert_ne!(family.last(), first);
+    echo_line(&client, "the old process has its clients still");
+    assert!(runs(first));
+    echo_line(&dial(family.address), "the new one takes new ones");
+    drop(client);
+    ends(first);
+    kill_process(family.last(), Signal::TERM).expect("it runs");
+    ends(family.last());
+    TcpStream::connect(family.address).expect_err("the port is free");
+}
+
+#[test]
+fn a_successor_that_cannot_start_changes_nothing() {
+    // It starts and fails: its program is found, and may open no file.
+    let folder = std::env::temp_dir().join(format!("persistent-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let copy = folder.join("persistent_server");
+    std::fs::copy(binary("persistent_server"), &copy).expect("a copy");
+    let mut program = Program::start(Command::new(&copy).arg("127.0.0.1:0"));
+    let (address, pid) = listening(&program.stdout.line("listening on "));
+    let client = dial(address);
+    let broken = folder.join("broken");
+    for wrong in [
+        "#!/bin/sh\nexit 3\n",
+        "#!/bin/sh\necho what >&0; exec sleep 60\n",
+    ] {
+        std::fs::write(&broken, wrong).expect("a file");
+        let mut mode = std::fs::metadata(&copy).expect("it is there").permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
+        std::fs::set_permissions(&broken, mode).expect("a mode");
+        std::fs::rename(&broken, &copy).expect("a new version");
+        kill_process(pid, Signal::HUP).expect("it runs");
+        let count = 1 + usize::from(wrong.contains("what"));
+        program.stderr.lines("serving on, not restarted", count);
+        echo_line(&client, "unharmed");
+        echo_line(&dial(address), "and it takes new ones");
+    }
+    std::fs::remove_dir_all(&folder).expect("it was here");
+    // What was started has ended with its failure.
+    kill_process(pid, Signal::INT).expect("it runs");
+    let ended = program.ended();
+    assert!(ended.status.success(), "{}", ended.stderr);
+    expect_end(&client, "the client");
+}
+
+#[test]
+fn a_variable_of_another_process_is_not_taken_for_its_own() {
+    for (variable, value) in [
+        ("CHROME_SOCKETS_PREDECESSOR", "1"),
+        ("CHROME_SOCKETS_PREDECESSOR", ""),
+        ("LISTEN_PID", "1"),
+    ] {
+        let mut command = Command::new(binary("persistent_server"));
+        command.arg("127.0.0.1:0").env(variable, value);
+        let mut program = Program::start(command.env("LISTEN_FDS", "3"));
+        let (address, _) = listening(&program.stdout.line("listening on "));
+        echo_line(&dial(address), "it serves");
+    }
+}
+
+#[test]
+fn a_predecessor_that_is_none_is_an_error() {
+    let pid = std::process::id().to_string();
+    let mut command = Command::new(binary("persistent_server"));
+    let command = command.env("CHROME_SOCKETS_PREDECESSOR", pid);
+    let ended = Program::start(command).ended();
+    assert!(!ended.status.success());
+    assert!(
+        ended.stderr.contains("not a Unix stream socket"),
+        "{}",
+        ended.stderr
+    );
+    assert!(ended.stdout.is_empty());
+}

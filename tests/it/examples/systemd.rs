@@ -1,0 +1,175 @@
+//! `persistent_server` under a service manager: socket activation by a real
+//! one and a made-up one, and the descriptor store.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::{ChildStdin, Command};
+
+use rustix::process::Pid;
+
+use super::foreign::has;
+use super::persistent_server::{kill, listening};
+use super::process::{Program, binary};
+use super::{dial, echo_line};
+
+struct Manager {
+    program: Program,
+    orders: ChildStdin,
+    starts: usize,
+    service: Option<Pid>,
+}
+
+/// The manager is killed and cannot end its service by itself then.
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if let Some(service) = self.service {
+            kill(service);
+        }
+    }
+}
+
+impl Manager {
+    fn new(listen: &str) -> Option<Self> {
+        if !has("python3", "--version", "Python 3") {
+            return None;
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/examples/manager.py");
+        let mut command = Command::new("python3");
+        let server = binary("persistent_server");
+        command
+            .args([script, listen])
+            .arg(server)
+            .arg("127.0.0.1:0");
+        let mut program = Program::start(&mut command);
+        Some(Manager {
+            orders: program.stdin(),
+            program,
+            starts: 0,
+            service: None,
+        })
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("it reads");
+    }
+
+    /// Starts the service and says where it listens.
+    fn start(&mut self) -> SocketAddr {
+        self.order("start");
+        self.starts += 1;
+        let stdout = &mut self.program.stdout;
+        let lines = stdout.lines("listening on ", self.starts);
+        let (address, pid) = listening(&lines[self.starts - 1]);
+        self.service = Some(pid);
+        address
+    }
+
+    fn stop(&mut self) {
+        self.order("stop");
+        let stopped = self.program.stdout.lines("stopped", self.starts);
+        assert_eq!(stopped[self.starts - 1], "stopped 0");
+    }
+
+    fn stored(&mut self, count: usize) -> String {
+        self.order("store");
+        let lines = self.program.stdout.lines("store", count);
+        lines[count - 1].clone()
+    }
+}
+
+#[test]
+fn the_descriptor_store_keeps_who_comes_between_two_processes() {
+    let Some(mut manager) = Manager::new("--no-listen") else {
+        return;
+    };
+    let address = manager.start();
+    for round in 1..=3 {
+        echo_line(&dial(address), "before");
+        manager.stop();
+        let stored = manager.stored(2 * round - 1);
+        assert!(stored.contains("chrome-sockets-state"), "{stored}");
+        assert!(stored.contains("chrome-sockets-server-1"), "{stored}");
+        let between = dial(address);
+        (&between).write_all(b"between\n").expect("there is room");
+        assert_eq!(manager.start(), address, "round {round}");
+        let mut echo = [0; 8];
+        (&between).read_exact(&mut echo).expect("it is served");
+        assert_eq!(&echo, b"between\n");
+        echo_line(&dial(address), "after");
+        // It was taken out again: what the service closes is closed.
+        assert_eq!(manager.stored(2 * round), "store");
+    }
+}
+
+#[test]
+fn a_socket_units_listener_is_taken_once_and_kept() {
+    let Some(mut manager) = Manager::new("--listen") else {
+        return;
+    };
+    let line = manager.program.stdout.line("activated at ");
+    let address: SocketAddr = line["activated at ".len()..].parse().expect("an address");
+    let early = dial(address);
+    assert_eq!(manager.start(), address, "not its argument");
+    echo_line(&early, "it came before the service");
+    manager.stop();
+    let between = dial(address);
+    // The listener comes by both ways now.
+    assert_eq!(manager.start(), address);
+    echo_line(&between, "between");
+    for i in 0..10 {
+        echo_line(&dial(address), &format!("one socket accepts: {i}"));
+    }
+}
+
+#[test]
+fn systemd_socket_activate_passes_a_listener_with_a_name() {
+    const PROGRAM: &str = "systemd-socket-activate";
+    if !has(PROGRAM, "--help", "--fdname") {
+        return;
+    }
+    // A port that is free, at an address that no other test uses.
+    let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 77), 0)).expect("a port");
+    let address = free.local_addr().expect("bound");
+    drop(free);
+    let mut command = Command::new(PROGRAM);
+    let arguments = ["--fdname=web", &format!("--listen={address}")];
+    let mut program = Program::start(command.args(arguments).arg(binary("persistent_server")));
+    program.stderr.line("Listening on");
+    // It starts the service when somebody comes.
+    let client = dial(address);
+    let line = program.stdout.line("listening on ");
+    assert!(line.contains(&address.to_string()), "{line}");
+    echo_line(&client, "it was not lost");
+    echo_line(&dial(address), "nor is the next");
+}
+
+#[test]
+fn descriptors_that_were_not_passed_are_not_taken() {
+    for (count, words) in [
+        ("2", "descriptor 3 was not passed"),
+        ("-1", "LISTEN_FDS is not a number"),
+        ("99999999999", "LISTEN_FDS is not a number"),
+    ] {
+        let mut command = Command::new("sh");
+        let script = r#"LISTEN_PID=$$ exec "$0" 127.0.0.1:0"#;
+        command
+            .args(["-c", script])
+            .arg(binary("persistent_server"));
+        let ended = Program::start(command.env("LISTEN_FDS", count)).ended();
+        assert!(!ended.status.success());
+        assert!(ended.stderr.contains(words), "{count}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_descriptor_that_is_no_listener_is_an_error() {
+    let mut command = Command::new("sh");
+    let script = r#"LISTEN_PID=$$ exec "$0" 127.0.0.1:0 3</dev/null"#;
+    command
+        .args(["-c", script])
+        .arg(binary("persistent_server"));
+    let ended = Program::start(command.env("LISTEN_FDS", "1")).ended();
+    assert!(!ended.status.success());
+    let words = "the descriptor is not a TCP socket";
+    assert!(ended.stderr.contains(words), "{}", ended.stderr);
+}
