@@ -102,7 +102,8 @@
 //!
 //! The `tls` feature adds TLS: [`Tcp::secure`], and server sockets that encrypt
 //! what they accept. It takes a C compiler to build. The `testing` feature adds
-//! a network whose every answer the test writes.
+//! a network whose every answer the test writes, and one that has real sockets
+//! fail by rules.
 //! `ARCHITECTURE.md` in the repository tells how it works inside.
 
 mod ids;
@@ -143,9 +144,14 @@ pub mod lifecycle {
     };
 }
 
-/// A network whose every answer the test writes.
+/// Networks that fail: one whose every answer the test writes, and one that
+/// has the operations of any other, the real one too, fail by rules.
 #[cfg(feature = "testing")]
 pub mod testing {
+    pub use crate::os::faulty::{
+        Clear, Errno, Fault, FaultyNetwork, Inject, NotAnErrno, Operation, Place, Release, Remove,
+        Rule, RuleError, RuleId, RuleReport, STRIKES_KEPT, Strike,
+    };
     pub use crate::os::scripted::{Call, Hold, Peer, ScriptedNetwork};
 }
 

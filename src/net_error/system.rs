@@ -12,13 +12,44 @@ pub(crate) fn listen(error: &io::Error) -> NetError {
     system(error)
 }
 
-/// `accept`. `None`: the client gave up before it was accepted, which is no
-/// error of the listening socket.
-pub(crate) fn accept(error: &io::Error) -> Option<NetError> {
+/// Whose an error of `accept` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AcceptError {
+    /// The client gave up before it was accepted, or nobody was there.
+    Nobodys,
+    /// The connection's that would have been accepted, which is gone: the man
+    /// page has `accept` called again.
+    Connections(NetError),
+    /// The listening socket's, or the process's.
+    Sockets(NetError),
+}
+
+/// `accept`.
+pub(crate) fn accept(error: &io::Error) -> AcceptError {
     match error.raw_os_error() {
-        Some(libc::ECONNABORTED | libc::EINTR) => None,
-        _ => Some(system(error)),
+        Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => AcceptError::Nobodys,
+        Some(errno) if is_of_a_new_connection(errno) => AcceptError::Connections(system(error)),
+        _ => AcceptError::Sockets(system(error)),
     }
+}
+
+/// The errors that `accept` passes on from a new TCP connection (accept(2),
+/// "Error handling").
+fn is_of_a_new_connection(errno: i32) -> bool {
+    #[cfg(target_os = "linux")]
+    if errno == libc::ENONET {
+        return true;
+    }
+    matches!(
+        errno,
+        libc::ENETDOWN
+            | libc::EPROTO
+            | libc::ENOPROTOOPT
+            | libc::EHOSTDOWN
+            | libc::EHOSTUNREACH
+            | libc::EOPNOTSUPP
+            | libc::ENETUNREACH
+    )
 }
 
 /// `connect`.
@@ -90,6 +121,8 @@ fn system(error: &io::Error) -> NetError {
         }
         libc::ENOMEM => NetError::OUT_OF_MEMORY,
         libc::ENOBUFS => NetError::NO_BUFFER_SPACE,
+        libc::EFBIG => NetError::FILE_TOO_BIG,
+        libc::ENAMETOOLONG => NetError::FILE_PATH_TOO_LONG,
         libc::ENOSPC | libc::EDQUOT => NetError::FILE_NO_SPACE,
         libc::ENOENT | libc::ENOTDIR => NetError::FILE_NOT_FOUND,
         libc::ENOSYS | libc::EOPNOTSUPP | libc::ENOPROTOOPT => NetError::NOT_IMPLEMENTED,
@@ -151,13 +184,29 @@ mod tests {
 
     #[test]
     fn a_client_that_gave_up_is_no_accept_error() {
-        assert_eq!(accept(&os(libc::ECONNABORTED)), None);
-        assert_eq!(
-            accept(&os(libc::EMFILE)),
-            Some(NetError::INSUFFICIENT_RESOURCES)
-        );
-        assert_eq!(accept(&os(libc::ENOBUFS)), Some(NetError::NO_BUFFER_SPACE));
-        assert_eq!(accept(&os(libc::EPROTO)), Some(NetError::FAILED));
+        for errno in [libc::ECONNABORTED, libc::EINTR, libc::EAGAIN] {
+            assert_eq!(accept(&os(errno)), AcceptError::Nobodys, "errno {errno}");
+        }
+    }
+
+    #[test]
+    fn an_accept_error_of_one_connection_is_not_the_sockets() {
+        use AcceptError::{Connections, Sockets};
+        for (errno, whose) in [
+            (libc::EMFILE, Sockets(NetError::INSUFFICIENT_RESOURCES)),
+            (libc::ENOBUFS, Sockets(NetError::NO_BUFFER_SPACE)),
+            (libc::EPERM, Sockets(NetError::ACCESS_DENIED)),
+            (libc::EINVAL, Sockets(NetError::INVALID_ARGUMENT)),
+            (libc::EPROTO, Connections(NetError::FAILED)),
+            (libc::ENETDOWN, Connections(NetError::INTERNET_DISCONNECTED)),
+            (libc::EOPNOTSUPP, Connections(NetError::NOT_IMPLEMENTED)),
+            (
+                libc::EHOSTUNREACH,
+                Connections(NetError::ADDRESS_UNREACHABLE),
+            ),
+        ] {
+            assert_eq!(accept(&os(errno)), whose, "errno {errno}");
+        }
     }
 
     #[test]

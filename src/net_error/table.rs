@@ -24,11 +24,13 @@ table! {
     INVALID_HANDLE = -5, "The descriptor is not one.";
     FILE_NOT_FOUND = -6, "The OS found no such file.";
     TIMED_OUT = -7, "Took longer than the OS waits.";
+    FILE_TOO_BIG = -8, "Larger than a file may be.";
     ACCESS_DENIED = -10, "The OS forbids it, a port below 1024 for instance.";
     NOT_IMPLEMENTED = -11, "The OS cannot do this.";
     INSUFFICIENT_RESOURCES = -12, "Out of descriptors or a like resource.";
     OUT_OF_MEMORY = -13, "The OS had no memory for it.";
     SOCKET_NOT_CONNECTED = -15, "The socket is not connected.";
+    FILE_PATH_TOO_LONG = -17, "Longer than the OS takes a path.";
     FILE_NO_SPACE = -18, "No room left on a device.";
     SOCKET_IS_CONNECTED = -23, "Already connected, or already listening.";
     CONNECTION_CLOSED = -100, "The connection is closed.";

@@ -1,9 +1,12 @@
 //! The only door to the operating system, and every call through it can fail.
 //!
 //! [`Network`] opens sockets, a [`Listener`] accepts, a [`Stream`] reads and
-//! writes. The real ones ([`TokioNetwork`]) are socket2 and tokio; the
-//! scripted ones of the `testing` feature answer as a test says.
+//! writes. The real ones ([`TokioNetwork`]) are socket2 and tokio; with the
+//! `testing` feature there are scripted ones, which answer as a test says, and
+//! faulty ones, which have any of these fail by rules.
 
+#[cfg(feature = "testing")]
+pub(crate) mod faulty;
 pub(crate) mod passing;
 #[cfg(feature = "testing")]
 pub(crate) mod scripted;
@@ -133,6 +136,11 @@ pub trait Stream: Send {
     fn duplicate(&self) -> io::Result<OwnedFd> {
         Err(unsupported())
     }
+
+    /// Dropping it resets the connection from now on: its peer learns that it
+    /// is broken, not that it ended, and what was not sent is not. A network
+    /// that cannot do this closes.
+    fn reset_when_dropped(&mut self) {}
 }
 
 fn unsupported() -> io::Error {
@@ -140,4 +148,18 @@ fn unsupported() -> io::Error {
         io::ErrorKind::Unsupported,
         "this network's sockets cannot leave the process",
     )
+}
+
+/// A call that a signal interrupted, or that found nothing where something was
+/// announced, has not failed: its caller is woken to make it again, after the
+/// others.
+pub(crate) fn again<T>(answer: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    use io::ErrorKind::{Interrupted, WouldBlock};
+    match answer {
+        Poll::Ready(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+        answer => answer,
+    }
 }

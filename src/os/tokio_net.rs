@@ -166,4 +166,9 @@ impl Stream for TcpStream {
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.as_fd().try_clone_to_owned()
     }
+
+    fn reset_when_dropped(&mut self) {
+        // If it cannot be set, closing is what is left.
+        let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+    }
 }

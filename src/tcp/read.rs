@@ -13,6 +13,7 @@ use super::socket::{ClientSocket, Credit};
 use super::{RESUME_BELOW, WINDOW};
 use crate::events::{Snapshot, dispatch};
 use crate::net_error::{self, NetError};
+use crate::os::again;
 
 /// An event takes at least this much of a window, whatever it carries: about
 /// what it costs in memory. So tiny events are bounded too.
@@ -47,7 +48,8 @@ impl Row {
             }
             let waker = socket.waker();
             let mut cx = Context::from_waker(&waker);
-            match connection.stream.poll_read(&mut cx, pool.buffer(most)) {
+            let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
+            match again(read, &mut cx) {
                 Poll::Pending => return,
                 Poll::Ready(Ok(0)) => {
                     connection.end = Some(NetError::CONNECTION_CLOSED);

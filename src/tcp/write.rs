@@ -10,7 +10,7 @@ use super::SendInfo;
 use super::socket::{ClientSocket, Credit};
 use crate::answer::Reply;
 use crate::error::Error;
-use crate::os::Stream;
+use crate::os::{Stream, again};
 
 /// How many sends one call to the OS takes at most: the OS copies no faster
 /// with more, and the slices stand on the stack.
@@ -59,7 +59,7 @@ impl Outgoing {
     /// Writes what the OS takes of it.
     fn write(&mut self, stream: &mut dyn Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.data.is_empty() {
-            match stream.poll_write(cx, &[IoSlice::new(&self.data)]) {
+            match again(stream.poll_write(cx, &[IoSlice::new(&self.data)]), cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => self.data.advance(written),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -170,7 +170,7 @@ impl WriteQueue {
                 *slice = IoSlice::new(&outgoing.data);
                 count += 1;
             }
-            match stream.poll_write(cx, &slices[..count]) {
+            match again(stream.poll_write(cx, &slices[..count]), cx) {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }

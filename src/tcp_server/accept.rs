@@ -1,5 +1,6 @@
 //! From the listener to the app's listeners, as far as they may be told.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -11,11 +12,15 @@ use super::actor::ServerSocket;
 use super::events::{AcceptErrorInfo, Offered, UNHANDLED_ACCEPTS};
 use super::handshakes::Peered;
 use crate::ids::ClientSocketId;
-use crate::net_error::{self, NetError};
+use crate::net_error::{self, AcceptError, NetError};
 use crate::tcp::{ClientSocket, Offer, Op};
 
 /// How many connections are accepted before other actors have their turn.
 const ACCEPTS_A_TURN: usize = 64;
+
+/// How many connections in a row may fail before they are accepted. With more
+/// it is not the connections: the socket is paused rather than asked for good.
+const UNLUCKY: usize = 64;
 
 /// How long a server socket waits for what a dead listener has left unhandled:
 /// its mailbox is emptied in far less. It cannot wait for good, because a
@@ -151,11 +156,7 @@ impl ServerSocket {
                         offered.dispatch(self.id, &self.audience.on_accept);
                     }
                 }
-                Poll::Ready(Err(error)) => {
-                    if let Some(result_code) = net_error::accept(&error) {
-                        self.failed(result_code, &error);
-                    }
-                }
+                Poll::Ready(Err(error)) => self.not_accepted(&error),
             }
         }
         // There may be more: after the others.
@@ -184,10 +185,10 @@ impl ServerSocket {
                         self.undelivered.push_back(offered);
                     }
                 }
-                Poll::Ready(Err(error)) => match net_error::accept(&error) {
-                    Some(result_code) => self.failed(result_code, &error),
-                    None => cx.waker().wake_by_ref(),
-                },
+                Poll::Ready(Err(error)) => {
+                    self.not_accepted(&error);
+                    cx.waker().wake_by_ref();
+                }
             }
         }
         let handshakes = self.handshakes.as_ref();
@@ -216,6 +217,7 @@ impl ServerSocket {
     /// A connection is here, and is returned unless it is to be encrypted
     /// first.
     fn arrived(&mut self, accepted: Peered, cx: &mut TaskContext<'_>) -> Option<Peered> {
+        self.unlucky = 0;
         match &mut self.handshakes {
             Some(handshakes) => handshakes.take(accepted, cx),
             None => Some(accepted),
@@ -236,7 +238,21 @@ impl ServerSocket {
         offered
     }
 
-    fn failed(&mut self, result_code: NetError, error: &std::io::Error) {
+    fn not_accepted(&mut self, error: &io::Error) {
+        match net_error::accept(error) {
+            AcceptError::Nobodys => {}
+            AcceptError::Connections(_) if self.unlucky < UNLUCKY => {
+                self.unlucky += 1;
+                log::warn!("server socket {}: lost one that came: {error}", self.id);
+            }
+            AcceptError::Connections(result_code) | AcceptError::Sockets(result_code) => {
+                self.unlucky = 0;
+                self.failed(result_code, error);
+            }
+        }
+    }
+
+    fn failed(&mut self, result_code: NetError, error: &io::Error) {
         log::warn!("server socket {}: paused, accept failed: {error}", self.id);
         self.paused = true;
         if self.lane.life.is_suspended() {

@@ -74,6 +74,8 @@ pub(crate) struct ServerSocket {
     pub(super) recovering: bool,
     /// Whether it is closed, and the registry does not know it yet.
     pub(super) ended: bool,
+    /// How many connections in a row failed before they were accepted.
+    pub(super) unlucky: usize,
     /// An accept error that the app has not heard of: it is suspended.
     pub(super) untold: Option<NetError>,
     /// The `setPaused(true)` calls that wait for the events on their way, and
@@ -133,6 +135,7 @@ impl ServerSocket {
             deaths: 0,
             recovering: false,
             ended: false,
+            unlucky: 0,
             untold: None,
             pausing: Vec::new(),
         }

@@ -11,7 +11,7 @@ use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
 
 use super::codes::translated;
-use crate::os::Stream;
+use crate::os::{Stream, again};
 
 /// How often one read of the encrypted stream reads the one below. What it
 /// reads need not have data in it, so a peer might keep it reading forever.
@@ -119,6 +119,10 @@ impl Stream for Secured {
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
         self.wire().set_keepalive(after)
     }
+
+    fn reset_when_dropped(&mut self) {
+        self.tls.get_mut().0.stream.reset_when_dropped();
+    }
 }
 
 impl Drop for Secured {
@@ -169,7 +173,8 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         this.reads += 1;
-        let count = ready!(this.stream.poll_read(cx, buffer.initialize_unfilled()))?;
+        let read = this.stream.poll_read(cx, buffer.initialize_unfilled());
+        let count = ready!(again(read, cx))?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }
@@ -181,7 +186,8 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream.poll_write(cx, &[IoSlice::new(data)])
+        let stream = &mut self.get_mut().stream;
+        again(stream.poll_write(cx, &[IoSlice::new(data)]), cx)
     }
 
     fn poll_write_vectored(
@@ -189,7 +195,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().stream.poll_write(cx, data)
+        again(self.get_mut().stream.poll_write(cx, data), cx)
     }
 
     fn is_write_vectored(&self) -> bool {

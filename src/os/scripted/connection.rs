@@ -38,6 +38,8 @@ pub(super) struct Side {
     pub(super) reset: bool,
     /// This end was dropped.
     pub(super) closed: bool,
+    /// Dropping this end resets the connection.
+    resets: bool,
     pub(super) nodelay: Option<bool>,
     pub(super) keepalive: Option<Option<Duration>>,
     pub(super) reader: Option<Waker>,
@@ -99,6 +101,7 @@ impl Drop for End {
         wake(self.with(|near, far| {
             near.closed = true;
             far.ended = true;
+            far.reset |= near.resets;
             far.take_wakers()
         }));
     }
@@ -147,6 +150,10 @@ impl Stream for End {
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
         self.set_option(|near| near.keepalive = Some(after))
     }
+
+    fn reset_when_dropped(&mut self) {
+        self.with(|near, _| near.resets = true);
+    }
 }
 
 impl Side {
@@ -162,6 +169,7 @@ impl Side {
             ended: false,
             reset: false,
             closed: false,
+            resets: false,
             nodelay: None,
             keepalive: None,
             reader: None,

@@ -50,10 +50,9 @@ async fn each_accept_error_is_told_pauses_and_keeps_the_clients_in_line() {
         (libc::ENFILE, -12),
         (libc::ENOBUFS, -176),
         (libc::ENOMEM, -13),
-        (libc::EPROTO, -2),
         (libc::EPERM, -10),
-        (libc::ENETDOWN, -106),
-        (libc::EHOSTUNREACH, -109),
+        (libc::EINVAL, -4),
+        (libc::ETIMEDOUT, -7),
     ] {
         let faulty = scene.network.accept_error(scene.at, errno);
         faulty.expect("it listens");
@@ -116,4 +115,35 @@ async fn clients_that_gave_up_and_interrupted_accepts_are_no_errors() {
     scene.assert_alive(during).await;
     let info = scene.world.app.tcp_server.get_info(scene.server).await;
     assert!(!info.expect("it exists").paused);
+}
+
+#[actix_rt::test]
+async fn errors_of_single_connections_do_not_pause_unless_there_is_nothing_else() {
+    let mut scene = Scene::new().await;
+    let server = scene.world.app.tcp_server.clone();
+    let (network, at) = (scene.network.clone(), scene.at);
+    let fails = |errno, times| {
+        for _ in 0..times {
+            network.accept_error(at, errno).expect("it listens");
+        }
+    };
+    for errno in [libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH] {
+        fails(errno, 64);
+        let during = vec![scene.dial()];
+        // The next event is the client's.
+        scene.assert_alive(during).await;
+    }
+    // A listener that says nothing else is not asked for good.
+    fails(libc::EPROTO, 65);
+    let during = vec![scene.dial()];
+    match scene.world.next().await {
+        Heard::AcceptError(_, error) => assert_eq!(error.code(), -2),
+        other => panic!("expected onAcceptError, not {other:?}"),
+    }
+    assert_eq!(network.waiting(at), 1);
+    let info = server.get_info(scene.server).await.expect("it exists");
+    assert!(info.paused);
+    let resumed = server.set_paused(scene.server, false).await;
+    resumed.expect("resume");
+    scene.assert_alive(during).await;
 }

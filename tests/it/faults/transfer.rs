@@ -206,3 +206,36 @@ async fn each_option_error_is_failed_and_the_connection_goes_on() {
     assert_eq!(peer.nodelay(), Some(true));
     scene.assert_alive(vec![]).await;
 }
+
+#[actix_rt::test]
+async fn interrupted_reads_and_writes_are_made_again() {
+    let mut scene = Scene::new().await;
+    for errno in [libc::EINTR, libc::EAGAIN] {
+        let (client, peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        for round in 0..100 {
+            peer.read_error(errno);
+            peer.send("in");
+            peer.write_error(errno);
+            let sends = [client.send(&b"o"[..]), client.send(&b"ut"[..])];
+            for sent in sends {
+                let sent = within("a send", sent).await;
+                assert!(sent.is_ok(), "round {round}, errno {errno}: {sent:?}");
+            }
+            assert_eq!(scene.world.received(client.id(), 2).await, b"in");
+        }
+        assert_eq!(peer.received(), b"out".repeat(100));
+
+        // Nor is what is left to send after the end lost by it.
+        peer.limit_writes(1);
+        let last = client.send(&b"the last"[..]);
+        client.set_paused(true).await.expect("pause");
+        within("close", client.close()).await.expect("close");
+        peer.write_error(errno);
+        peer.unlimit_writes();
+        within("the last send", last).await.expect("it leaves");
+        until("the end", || peer.is_closed()).await;
+        assert!(peer.received().ends_with(b"the last"), "errno {errno}");
+        scene.assert_alive(vec![]).await;
+    }
+}

@@ -1,0 +1,75 @@
+//! A listener whose accepts fail.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use super::errno::Errno;
+use super::os_error;
+use super::plan::{Effect, Plan};
+use super::rule::{Call, Operation};
+use super::stream::{FaultyStream, Turn};
+use super::{Listener, Stream};
+
+pub(super) struct FaultyListener {
+    inner: Box<dyn Listener>,
+    plan: Arc<Plan>,
+    call: Call,
+    turn: Turn,
+    /// The next connection goes the way of one that was aborted.
+    aborts: bool,
+}
+
+impl FaultyListener {
+    pub(super) fn new(inner: Box<dyn Listener>, plan: Arc<Plan>) -> Self {
+        let call = Call {
+            operation: Operation::Accept,
+            listener: inner.local_addr().ok(),
+            peer: None,
+        };
+        FaultyListener {
+            inner,
+            plan,
+            call,
+            turn: Turn::default(),
+            aborts: false,
+        }
+    }
+
+    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        match ready!(self.turn.poll_effect(cx, &self.plan, &self.call)) {
+            Some(Effect::Error(Errno::ECONNABORTED)) => self.aborts = true,
+            Some(Effect::Error(errno)) => return Poll::Ready(Err(os_error(errno))),
+            _ => {}
+        }
+        let (mut stream, peer) = ready!(self.inner.poll_accept(cx))?;
+        if self.aborts {
+            self.aborts = false;
+            stream.reset_when_dropped();
+            return Poll::Ready(Err(os_error(Errno::ECONNABORTED)));
+        }
+        let stream = FaultyStream::new(stream, self.plan.clone(), self.call.listener, Some(peer));
+        Poll::Ready(Ok((Box::new(stream), peer)))
+    }
+}
+
+impl Listener for FaultyListener {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        let accepted = ready!(self.accept(cx));
+        self.turn = Turn::default();
+        Poll::Ready(accepted)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.inner.duplicate()
+    }
+}

@@ -1,0 +1,4 @@
+//! A faulty network by itself, over a scripted one.
+
+mod plan;
+mod text;
