@@ -3,9 +3,16 @@
 //! ADDR is an IP address and a port, `127.0.0.1:7007` if none is given; port 0
 //! lets the OS choose. `RUST_LOG=info` shows who comes and goes. Ctrl-C closes
 //! everything.
+//!
+//! With `--inject RULE`, which may be given several times, and `--seed N` it
+//! runs on a network that fails, and says at its end what failed:
+//! `cargo run --features testing --example echo_server -- --seed 7 --inject
+//! accept=EMFILE,every=50`.
+
+#[path = "echo_server/arguments.rs"]
+mod arguments;
 
 use std::error::Error;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -13,7 +20,9 @@ use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
 use chrome_sockets::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{App, Registry, Shutdown};
+use chrome_sockets::{App, Shutdown};
+
+use arguments::{Arguments, USAGE};
 
 /// How long accepting rests after an error: doubled from the first to the
 /// last while errors follow each other.
@@ -96,16 +105,17 @@ async fn main() -> ExitCode {
 
 async fn run() -> Result<(), Box<dyn Error>> {
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
-    let address: SocketAddr = match std::env::args().nth(1) {
-        Some(address) => address
-            .parse()
-            .map_err(|_| format!("{address:?} is not an address like 127.0.0.1:7007"))?,
-        None => SocketAddr::from(([127, 0, 0, 1], 7007)),
-    };
+    let arguments = Arguments::parse()?;
+    if arguments.help {
+        println!("{USAGE}");
+        return Ok(());
+    }
+    let address = arguments.address();
+    let (registry, injected) = arguments.registry()?;
 
     // From now on Ctrl-C ends the program in order.
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let registry = Registry::new().start();
+    let registry = registry.start();
     let app = App::new("echo", &registry);
     let rest = FIRST_REST;
     let echo = Echo {
@@ -138,5 +148,6 @@ async fn run() -> Result<(), Box<dyn Error>> {
     interrupt.recv().await;
     log::info!("closing everything");
     registry.send(Shutdown).await??;
+    injected.print();
     Ok(())
 }

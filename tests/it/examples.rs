@@ -5,6 +5,7 @@
 mod crowds;
 mod echo_server;
 pub mod foreign;
+mod injected;
 mod pause_resume;
 mod persistent_server;
 pub mod process;

@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod handover;
 mod hostile;
+mod injection;
 mod lifecycle;
 mod memory;
 mod ordering;

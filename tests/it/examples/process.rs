@@ -274,6 +274,11 @@ impl Example {
 
     /// Ctrl-C: it must end, say nothing bad, and report success.
     pub fn ends_well(self) {
+        self.ended_by_ctrl_c();
+    }
+
+    /// The same, and what it said after it had said where it listens.
+    pub fn ended_by_ctrl_c(self) -> String {
         self.program.signal(Signal::INT);
         let ended = self.program.ended_within(LIMIT);
         assert!(
@@ -283,5 +288,8 @@ impl Example {
             ended.stderr
         );
         assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+        let said = String::from_utf8_lossy(&ended.stdout);
+        let listening = said.split_once('\n');
+        listening.map_or("", |(_, rest)| rest).to_owned()
     }
 }

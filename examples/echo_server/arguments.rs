@@ -1,0 +1,111 @@
+//! The command line of `echo_server`, and the faults that it asks for.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use chrome_sockets::Registry;
+use lexopt::prelude::*;
+
+pub const USAGE: &str = "\
+usage: echo_server [ADDR] [--seed N] [--inject RULE]...
+
+ADDR           where to listen: 127.0.0.1:7007 if it is not given
+--inject RULE  has the network fail: accept=EMFILE,every=50
+               read=ECONNRESET,p=0.001   write=short,every=7
+               accept=stall,for=2s       read=reset,times=3
+--seed N       tells which calls fail by their probability: 0 if not given";
+
+#[derive(Default)]
+pub struct Arguments {
+    pub help: bool,
+    address: Option<SocketAddr>,
+    seed: Option<u64>,
+    rules: Vec<String>,
+}
+
+impl Arguments {
+    pub fn parse() -> Result<Self, Box<dyn Error>> {
+        let mut arguments = Arguments::default();
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Value(address) if arguments.address.is_none() => {
+                    let parsed = address.to_str().and_then(|text| text.parse().ok());
+                    let error = || format!("{address:?} is not an address like 127.0.0.1:7007");
+                    arguments.address = Some(parsed.ok_or_else(error)?);
+                }
+                Long("seed") => arguments.seed = Some(parser.value()?.parse()?),
+                Long("inject") => arguments.rules.push(parser.value()?.string()?),
+                Long("help") | Short('h') => arguments.help = true,
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        Ok(arguments)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], 7007));
+        self.address.unwrap_or(default)
+    }
+}
+
+#[cfg(feature = "testing")]
+mod faults {
+    use chrome_sockets::os::TokioNetwork;
+    use chrome_sockets::testing::{FaultyNetwork, Rule};
+
+    use super::*;
+
+    /// What was injected, for the end of the program.
+    pub struct Injected(Option<FaultyNetwork>);
+
+    impl Arguments {
+        /// On the real network, which fails as the rules say, if there are any.
+        pub fn registry(&self) -> Result<(Registry, Injected), Box<dyn Error>> {
+            if self.rules.is_empty() {
+                return Ok((Registry::new(), Injected(None)));
+            }
+            let network = FaultyNetwork::new(TokioNetwork, self.seed.unwrap_or(0));
+            for text in &self.rules {
+                let rule: Rule = text
+                    .parse()
+                    .map_err(|error| format!("--inject {text}: {error}"))?;
+                network.inject(rule);
+            }
+            let registry = Registry::with_network(network.clone());
+            Ok((registry, Injected(Some(network))))
+        }
+    }
+
+    impl Injected {
+        pub fn print(&self) {
+            for rule in self.0.iter().flat_map(FaultyNetwork::report) {
+                println!("{rule}");
+            }
+        }
+    }
+}
+
+#[cfg(not(feature = "testing"))]
+mod faults {
+    use super::*;
+
+    pub struct Injected;
+
+    impl Arguments {
+        pub fn registry(&self) -> Result<(Registry, Injected), Box<dyn Error>> {
+            if self.rules.is_empty() && self.seed.is_none() {
+                return Ok((Registry::new(), Injected));
+            }
+            Err(
+                "--seed and --inject take a build with the feature `testing`: \
+                 cargo run --features testing --example echo_server -- …"
+                    .into(),
+            )
+        }
+    }
+
+    impl Injected {
+        pub fn print(&self) {}
+    }
+}

@@ -1,0 +1,175 @@
+//! Faults injected by rules, into real sockets and into the scripted network:
+//! what the app is told, and what goes on. Each ends with proof of life: an old
+//! connection works, the one that came during the fault works, and a new one
+//! works.
+
+mod changing;
+mod counting;
+#[cfg(target_os = "linux")]
+mod matrix;
+#[cfg(target_os = "linux")]
+mod page;
+mod real;
+mod scripted;
+
+use std::fmt::Debug;
+use std::io;
+use std::net::SocketAddr;
+
+use chrome_sockets::os::TokioNetwork;
+use chrome_sockets::tcp::{ClientSocket, DnsQueryType, SendInfo};
+use chrome_sockets::testing::{FaultyNetwork, Rule, RuleId};
+use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{Heard, World, within};
+
+/// What its tests' rules are drawn by.
+const SEED: u64 = 7;
+
+fn rule(text: &str) -> Rule {
+    let rule = text.parse();
+    rule.unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// A listening app on real sockets that fail, with a connection that was there
+/// before any fault.
+struct Scene {
+    world: World,
+    network: FaultyNetwork,
+    server: ServerSocketId,
+    at: SocketAddr,
+    old: (ClientSocket, TcpStream),
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let network = FaultyNetwork::new(TokioNetwork, SEED);
+        let mut world = World::with_network(network.clone()).await;
+        let (server, at) = world.listen().await;
+        let peer = dial(at).await;
+        let client = accepts(&mut world, &peer).await;
+        Scene {
+            old: (client, peer),
+            world,
+            network,
+            server,
+            at,
+        }
+    }
+
+    fn inject(&self, text: &str) -> RuleId {
+        self.network.inject(rule(text))
+    }
+
+    /// A new connection.
+    async fn accepted(&mut self) -> (ClientSocket, TcpStream) {
+        let peer = dial(self.at).await;
+        let client = accepts(&mut self.world, &peer).await;
+        (client, peer)
+    }
+
+    async fn accept_error(&mut self) -> NetError {
+        match self.world.next().await {
+            Heard::AcceptError(from, code) if from == self.server => code,
+            other => panic!("expected onAcceptError, not {other:?}"),
+        }
+    }
+
+    async fn resume(&self) {
+        let resumed = self.world.app.tcp_server.set_paused(self.server, false);
+        resumed.await.expect("resume");
+    }
+
+    async fn assert_paused(&self, paused: bool) {
+        let info = self.world.app.tcp_server.get_info(self.server).await;
+        let info = info.expect("it exists");
+        assert_eq!(info.paused, paused);
+        assert_eq!(info.local_addr(), Some(self.at), "it goes on listening");
+    }
+
+    /// The old connection works, those that came during the fault do, in the
+    /// order in which they came, and so does a new one.
+    async fn assert_alive(&mut self, during: Vec<TcpStream>) {
+        let mut came = Vec::new();
+        for peer in during {
+            came.push((accepts(&mut self.world, &peer).await, peer));
+        }
+        let (client, peer) = &mut self.old;
+        assert_talks(&mut self.world, client, peer).await;
+        for (client, peer) in &mut came {
+            assert_talks(&mut self.world, client, peer).await;
+        }
+        let (client, mut peer) = self.accepted().await;
+        assert_talks(&mut self.world, &client, &mut peer).await;
+    }
+}
+
+async fn dial(at: SocketAddr) -> TcpStream {
+    let dialed = within("a connection", TcpStream::connect(at)).await;
+    dialed.expect("it listens")
+}
+
+/// The next event, which must be `onAccept` for the connection of `peer`.
+async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocket {
+    let client = world.accepted().await;
+    let info = client.get_info().await.expect("it exists");
+    assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
+    client
+}
+
+/// Both directions of a connection work. It is paused then, so that its end,
+/// which the end of the test's interest in it is, makes no event.
+async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &mut TcpStream) {
+    client.set_paused(false).await.expect("resume");
+    let sent = within("the send", client.send(&b"to the peer"[..])).await;
+    assert_eq!(sent, Ok(SendInfo { bytes_sent: 11 }));
+    assert_eq!(read(peer, 11).await, b"to the peer");
+    write(peer, b"to the app").await;
+    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    client.set_paused(true).await.expect("pause");
+}
+
+async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
+    let mut data = vec![0; length];
+    let read = within("what the app sent", peer.read_exact(&mut data)).await;
+    read.expect("the connection works");
+    data
+}
+
+async fn write(peer: &mut TcpStream, data: &[u8]) {
+    let written = within("a write", peer.write_all(data)).await;
+    written.expect("the connection works");
+}
+
+/// How the peer sees the connection end: `Ok` is an end in order.
+async fn end(peer: &mut TcpStream) -> Result<(), io::ErrorKind> {
+    let mut left = Vec::new();
+    let end = within("the end", peer.read_to_end(&mut left)).await;
+    end.map(drop).map_err(|error| error.kind())
+}
+
+fn connect(world: &World, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
+    let (host, port) = (to.ip().to_string(), to.port().into());
+    world.app.tcp.connect(id, host, port, DnsQueryType::Any)
+}
+
+/// The number that Chrome's API shows for a call that the network refused.
+async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
+    let answer = within(call, answer).await;
+    match answer.as_ref().map_err(Error::net_error) {
+        Err(Some(code)) => code.code(),
+        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
+    }
+}
+
+/// Waits for what the network shows.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    within(what, async {
+        while !done() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+}

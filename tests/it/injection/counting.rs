@@ -1,0 +1,125 @@
+//! What is injected is what the seed says, again and again.
+
+use bytes::Bytes;
+use chrome_sockets::testing::Strike;
+
+use super::*;
+
+#[actix_rt::test]
+async fn ten_thousand_reads_strike_as_the_seed_says() {
+    let mut scene = Scene::new().await;
+    let (client, mut peer) = scene.accepted().await;
+    let id = scene.inject("read=EINTR,p=0.01");
+    client.set_paused(false).await.expect("resume");
+    let mut sent = 0;
+    while scene.network.asked(id) < 10_000 {
+        write(&mut peer, b"x").await;
+        assert_eq!(scene.world.received(client.id(), 1).await, b"x");
+        sent += 1;
+    }
+    // Each read that was interrupted was made again.
+    assert!((9_800..10_000).contains(&sent), "{sent}");
+    let strikes = scene.network.strikes();
+    let asked: Vec<u64> = strikes.iter().map(|strike| strike.asked).collect();
+    assert_eq!(asked[..5], [169, 252, 295, 406, 480]);
+    assert_eq!(asked.iter().filter(|asked| **asked <= 10_000).count(), 93);
+    client.set_paused(true).await.expect("pause");
+    scene.assert_alive(vec![]).await;
+}
+
+/// What was injected, and what the app and its clients were told.
+async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
+    let network = FaultyNetwork::new(TokioNetwork, seed);
+    let mut world = World::with_network(network.clone()).await;
+    let (server, at) = world.listen().await;
+    for text in [
+        "accept=EMFILE,p=0.2",
+        "accept=ENOBUFS,every=7",
+        "write=short,bytes=3,p=0.3",
+        "write=EPIPE,p=0.02",
+    ] {
+        network.inject(rule(text));
+    }
+    let mut told = Vec::new();
+    for _ in 0..100 {
+        let mut peer = dial(at).await;
+        let client = loop {
+            match world.next().await {
+                Heard::Accept(_, client) => break client,
+                Heard::AcceptError(_, code) => told.push(code.to_string()),
+                other => panic!("expected onAccept, not {other:?}"),
+            }
+            let resumed = world.app.tcp_server.set_paused(server, false);
+            resumed.await.expect("resume");
+        };
+        for _ in 0..3 {
+            let sent = within("a send", client.send(Bytes::from_static(&[7; 9]))).await;
+            told.push(format!("{sent:?}"));
+            if sent.is_ok() {
+                assert_eq!(read(&mut peer, 9).await, [7; 9]);
+            }
+        }
+    }
+    let strikes = network.strikes();
+    let what = |strike: &Strike| (strike.asked, format!("{} {strike}", strike.rule));
+    let strikes: Vec<_> = strikes
+        .iter()
+        .map(|strike| Strike {
+            peer: None,
+            listener: None,
+            ..strike.clone()
+        })
+        .map(|strike| what(&strike))
+        .collect();
+    (strikes, told)
+}
+
+#[actix_rt::test]
+async fn one_seed_gives_the_same_faults_and_the_app_is_told_the_same() {
+    let (strikes, told) = run(SEED).await;
+    assert!(strikes.len() > 100, "{strikes:?}");
+    for kind in ["EMFILE", "ENOBUFS", "short", "EPIPE"] {
+        let of_it = |(_, text): &(u64, String)| text.contains(kind);
+        assert!(strikes.iter().any(of_it), "no {kind}");
+    }
+    assert_eq!(run(SEED).await, (strikes.clone(), told));
+    assert_ne!(run(SEED + 1).await.0, strikes);
+}
+
+#[actix_rt::test]
+async fn what_was_injected_is_what_the_app_was_told() {
+    let mut scene = Scene::new().await;
+    scene.inject("accept=EMFILE,p=0.3");
+    let mut told = 0;
+    for _ in 0..100 {
+        let mut peer = dial(scene.at).await;
+        let client = loop {
+            match scene.world.next().await {
+                Heard::Accept(_, client) => break client,
+                Heard::AcceptError(_, code) => assert_eq!(code.code(), -12),
+                other => panic!("expected onAccept, not {other:?}"),
+            }
+            told += 1;
+            scene.resume().await;
+        };
+        within("a send", client.send(&b"x"[..]))
+            .await
+            .expect("send");
+        assert_eq!(read(&mut peer, 1).await, b"x");
+    }
+    scene.network.clear();
+    let strikes = scene.network.strikes();
+    assert!(
+        strikes
+            .iter()
+            .all(|strike| strike.listener == Some(scene.at))
+    );
+    // The last accept may have failed since, with nobody there.
+    while told < strikes.len() {
+        assert_eq!(scene.accept_error().await.code(), -12);
+        told += 1;
+        scene.resume().await;
+    }
+    scene.assert_alive(vec![]).await;
+    assert_eq!(scene.network.strikes().len(), told);
+}

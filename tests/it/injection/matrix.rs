@@ -1,0 +1,393 @@
+//! Every error that the manual pages of the socket calls name, on real sockets.
+
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// What comes of an error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Outcome {
+    /// `listen` answers this code.
+    NotListening(i32),
+    /// `connect` answers this code.
+    NotConnected(i32),
+    /// `onAcceptError` with this code.
+    Paused(i32),
+    /// The next accept finds the client.
+    AcceptedAgain,
+    /// That client is lost.
+    Aborted,
+    /// `onReceiveError` with this code.
+    Ended(i32),
+    /// The next read finds the data.
+    ReadAgain,
+    /// `send` answers this code.
+    Unwritable(i32),
+    /// `send` answers the first, and `onReceiveError` comes with the second.
+    Broken(i32, i32),
+    /// The next write takes the data.
+    WrittenAgain,
+}
+
+use Outcome::*;
+
+/// A manual page: each error that it names.
+pub(super) struct Page {
+    /// As it is cited.
+    pub(super) name: &'static str,
+    /// The test below that goes through its rows.
+    pub(super) test: &'static str,
+    pub(super) rows: &'static [(&'static str, Outcome)],
+}
+
+pub(super) const PAGES: [Page; 6] = [ACCEPT, READ, WRITE, CONNECT, BIND, LISTEN];
+
+const ACCEPT: Page = Page {
+    name: "accept(2)",
+    test: "each_accept_error",
+    rows: &[
+        ("EAGAIN", AcceptedAgain),
+        ("EBADF", Paused(-5)),
+        ("ECONNABORTED", Aborted),
+        ("EFAULT", Paused(-4)),
+        ("EINTR", AcceptedAgain),
+        ("EINVAL", Paused(-4)),
+        ("EMFILE", Paused(-12)),
+        ("ENFILE", Paused(-12)),
+        ("ENOBUFS", Paused(-176)),
+        ("ENOMEM", Paused(-13)),
+        ("ENOTSOCK", Paused(-2)),
+        ("EOPNOTSUPP", AcceptedAgain),
+        ("EPERM", Paused(-10)),
+        ("EPROTO", AcceptedAgain),
+        // "Error handling": errors of the new connection.
+        ("ENETDOWN", AcceptedAgain),
+        ("ENOPROTOOPT", AcceptedAgain),
+        ("EHOSTDOWN", AcceptedAgain),
+        ("ENONET", AcceptedAgain),
+        ("EHOSTUNREACH", AcceptedAgain),
+        ("ENETUNREACH", AcceptedAgain),
+        // "Various Linux kernels can return other errors."
+        ("ENOSR", Paused(-2)),
+        ("ESOCKTNOSUPPORT", Paused(-2)),
+        ("EPROTONOSUPPORT", Paused(-2)),
+        ("ETIMEDOUT", Paused(-7)),
+    ],
+};
+
+const READ: Page = Page {
+    name: "read(2), recv(2)",
+    test: "each_read_error",
+    rows: &[
+        ("EAGAIN", ReadAgain),
+        ("EBADF", Ended(-5)),
+        ("ECONNREFUSED", Ended(-102)),
+        ("ECONNRESET", Ended(-100)),
+        ("EFAULT", Ended(-4)),
+        ("EHOSTUNREACH", Ended(-109)),
+        ("EINTR", ReadAgain),
+        ("EINVAL", Ended(-4)),
+        ("EIO", Ended(-2)),
+        ("EISDIR", Ended(-10)),
+        ("ENETDOWN", Ended(-106)),
+        ("ENETUNREACH", Ended(-109)),
+        ("ENOMEM", Ended(-13)),
+        ("ENOTCONN", Ended(-15)),
+        ("ENOTSOCK", Ended(-2)),
+        ("ETIMEDOUT", Ended(-7)),
+    ],
+};
+
+const WRITE: Page = Page {
+    name: "write(2), send(2)",
+    test: "each_write_error",
+    rows: &[
+        ("EACCES", Unwritable(-10)),
+        ("EAGAIN", WrittenAgain),
+        ("EALREADY", Unwritable(-2)),
+        ("EBADF", Broken(-5, -5)),
+        ("ECONNRESET", Broken(-101, -100)),
+        ("EDESTADDRREQ", Unwritable(-2)),
+        ("EDQUOT", Unwritable(-18)),
+        ("EFAULT", Unwritable(-4)),
+        ("EFBIG", Unwritable(-8)),
+        ("EHOSTUNREACH", Broken(-109, -109)),
+        ("EINTR", WrittenAgain),
+        ("EINVAL", Unwritable(-4)),
+        ("EIO", Unwritable(-2)),
+        ("EISCONN", Unwritable(-23)),
+        ("EMSGSIZE", Unwritable(-142)),
+        ("ENETDOWN", Broken(-106, -106)),
+        ("ENETUNREACH", Broken(-109, -109)),
+        ("ENOBUFS", Unwritable(-176)),
+        ("ENOMEM", Unwritable(-13)),
+        ("ENOSPC", Unwritable(-18)),
+        ("ENOTCONN", Broken(-15, -15)),
+        ("ENOTSOCK", Broken(-2, -2)),
+        ("EOPNOTSUPP", Unwritable(-11)),
+        ("EPERM", Unwritable(-10)),
+        ("EPIPE", Unwritable(-101)),
+        ("ETIMEDOUT", Broken(-7, -7)),
+    ],
+};
+
+const CONNECT: Page = Page {
+    name: "connect(2)",
+    test: "each_connect_error",
+    rows: &[
+        ("EACCES", NotConnected(-138)),
+        ("EADDRINUSE", NotConnected(-147)),
+        ("EADDRNOTAVAIL", NotConnected(-108)),
+        ("EAFNOSUPPORT", NotConnected(-109)),
+        ("EAGAIN", NotConnected(-104)),
+        ("EALREADY", NotConnected(-104)),
+        ("EBADF", NotConnected(-5)),
+        ("ECONNREFUSED", NotConnected(-102)),
+        ("EFAULT", NotConnected(-4)),
+        ("EINPROGRESS", NotConnected(-104)),
+        ("EINTR", NotConnected(-104)),
+        ("EISCONN", NotConnected(-23)),
+        ("ENETUNREACH", NotConnected(-109)),
+        ("ENOTSOCK", NotConnected(-104)),
+        ("EPERM", NotConnected(-138)),
+        ("EPROTOTYPE", NotConnected(-104)),
+        ("ETIMEDOUT", NotConnected(-118)),
+    ],
+};
+
+const BIND: Page = Page {
+    name: "bind(2)",
+    test: "each_bind_and_listen_error",
+    rows: &[
+        ("EACCES", NotListening(-10)),
+        ("EADDRINUSE", NotListening(-147)),
+        ("EADDRNOTAVAIL", NotListening(-108)),
+        ("EBADF", NotListening(-5)),
+        ("EFAULT", NotListening(-4)),
+        ("EINVAL", NotListening(-4)),
+        ("ELOOP", NotListening(-2)),
+        ("ENAMETOOLONG", NotListening(-17)),
+        ("ENOENT", NotListening(-6)),
+        ("ENOMEM", NotListening(-13)),
+        ("ENOTDIR", NotListening(-6)),
+        ("ENOTSOCK", NotListening(-2)),
+        ("EROFS", NotListening(-10)),
+    ],
+};
+
+const LISTEN: Page = Page {
+    name: "listen(2)",
+    test: "each_bind_and_listen_error",
+    rows: &[
+        ("EADDRINUSE", NotListening(-147)),
+        ("EBADF", NotListening(-5)),
+        ("ENOTSOCK", NotListening(-2)),
+        ("EOPNOTSUPP", NotListening(-11)),
+    ],
+};
+
+/// A rule that strikes once, and must have.
+struct Once<'a>(&'a FaultyNetwork, RuleId, &'a str);
+
+impl<'a> Once<'a> {
+    fn inject(network: &'a FaultyNetwork, text: &'a str) -> Self {
+        let id = network.inject(rule(text).times(1));
+        Once(network, id, text)
+    }
+
+    fn assert_struck(self) {
+        let Once(network, id, text) = self;
+        let report = network.remove(id).expect("it was injected");
+        assert_eq!(report.struck, 1, "{text}");
+    }
+}
+
+#[actix_rt::test]
+async fn each_accept_error() {
+    let mut scene = Scene::new().await;
+    for (errno, outcome) in ACCEPT.rows {
+        let network = scene.network.clone();
+        let text = format!("accept={errno}");
+        let once = Once::inject(&network, &text);
+        let mut during = dial(scene.at).await;
+        match *outcome {
+            Paused(code) => {
+                assert_eq!(scene.accept_error().await.code(), code, "{errno}");
+                scene.assert_paused(true).await;
+                once.assert_struck();
+                scene.resume().await;
+                scene.assert_alive(vec![during]).await;
+            }
+            AcceptedAgain => {
+                // The next event is the client's.
+                scene.assert_alive(vec![during]).await;
+                once.assert_struck();
+                scene.assert_paused(false).await;
+            }
+            Aborted => {
+                assert_eq!(end(&mut during).await, Err(io::ErrorKind::ConnectionReset));
+                once.assert_struck();
+                scene.assert_alive(vec![]).await;
+                scene.assert_paused(false).await;
+            }
+            other => panic!("{other:?} does not come of an accept"),
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn each_read_error() {
+    let mut scene = Scene::new().await;
+    let network = scene.network.clone();
+    for (errno, outcome) in READ.rows {
+        let (client, mut peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        write(&mut peer, b"before").await;
+        let received = scene.world.received(client.id(), 6).await;
+        assert_eq!(received, b"before", "{errno}");
+
+        let from = peer.local_addr().expect("it is connected");
+        let text = format!("read={errno},peer={from}");
+        let once = Once::inject(&network, &text);
+        write(&mut peer, b"after").await;
+        match *outcome {
+            Ended(code) => {
+                let ended = scene.world.ended(client.id()).await;
+                assert_eq!(ended.code(), code, "{errno}");
+                let info = client.get_info().await.expect("its id lives on");
+                assert!(!info.connected && info.paused, "{info:?}");
+                // What was not read makes the end a reset for its peer.
+                let _ = end(&mut peer).await;
+                once.assert_struck();
+
+                let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let to = far.local_addr().expect("it is bound");
+                let again = connect(&scene.world, client.id(), to);
+                within("connect", again).await.expect("it may connect then");
+                let (mut peer, _) = far.accept().await.expect("it connected");
+                assert_talks(&mut scene.world, &client, &mut peer).await;
+            }
+            ReadAgain => {
+                let received = scene.world.received(client.id(), 5).await;
+                assert_eq!(received, b"after", "{errno}");
+                once.assert_struck();
+                assert_talks(&mut scene.world, &client, &mut peer).await;
+            }
+            other => panic!("{other:?} does not come of a read"),
+        }
+        let during = dial(scene.at).await;
+        scene.assert_alive(vec![during]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn each_write_error() {
+    let mut scene = Scene::new().await;
+    let network = scene.network.clone();
+    for (errno, outcome) in WRITE.rows {
+        let (client, mut peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        let from = peer.local_addr().expect("it is connected");
+        let text = format!("write={errno},peer={from}");
+        let once = Once::inject(&network, &text);
+        let answers = [(); 3].map(|()| client.send(&b"data"[..]));
+        match *outcome {
+            Unwritable(expected) | Broken(expected, _) => {
+                for answer in answers {
+                    assert_eq!(code(errno, answer).await, expected, "{errno}");
+                }
+            }
+            WrittenAgain => {
+                for answer in answers {
+                    let sent = within(errno, answer).await;
+                    assert_eq!(sent, Ok(SendInfo { bytes_sent: 4 }), "{errno}");
+                }
+                assert_eq!(read(&mut peer, 12).await, b"datadatadata");
+                assert_talks(&mut scene.world, &client, &mut peer).await;
+            }
+            other => panic!("{other:?} does not come of a write"),
+        }
+        once.assert_struck();
+        match *outcome {
+            Unwritable(_) => {
+                write(&mut peer, b"still read").await;
+                let received = scene.world.received(client.id(), 10).await;
+                assert_eq!(received, b"still read", "{errno}");
+                drop(peer);
+                assert_eq!(scene.world.ended(client.id()).await.code(), -100);
+            }
+            Broken(_, expected) => {
+                let ended = scene.world.ended(client.id()).await;
+                assert_eq!(ended.code(), expected, "{errno}");
+                assert_eq!(end(&mut peer).await, Ok(()), "{errno}");
+            }
+            _ => {}
+        }
+        let during = dial(scene.at).await;
+        scene.assert_alive(vec![during]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn each_connect_error() {
+    let mut scene = Scene::new().await;
+    let network = scene.network.clone();
+    let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let to = far.local_addr().expect("it is bound");
+    for (errno, outcome) in CONNECT.rows {
+        let NotConnected(expected) = *outcome else {
+            panic!("{outcome:?} does not come of a connect");
+        };
+        let id = scene.world.create().await;
+        let before = scene.world.app.tcp.get_info(id).await;
+        let text = format!("connect={errno},peer={to}");
+        let once = Once::inject(&network, &text);
+        let refused = connect(&scene.world, id, to);
+        assert_eq!(code("connect", refused).await, expected, "{errno}");
+        assert_eq!(scene.world.app.tcp.get_info(id).await, before, "{errno}");
+        once.assert_struck();
+        let during = dial(scene.at).await;
+
+        let again = connect(&scene.world, id, to);
+        within("connect", again).await.expect("it may connect then");
+        let (mut peer, _) = far.accept().await.expect("it connected");
+        let client = scene.world.app.tcp.socket(id).await.expect("it exists");
+        // Its event is before all that this connection does.
+        let came = accepts(&mut scene.world, &during).await;
+        assert_talks(&mut scene.world, &client, &mut peer).await;
+        let mut during = during;
+        assert_talks(&mut scene.world, &came, &mut during).await;
+        scene.assert_alive(vec![]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn each_bind_and_listen_error() {
+    let mut scene = Scene::new().await;
+    let network = scene.network.clone();
+    let server = scene.world.app.tcp_server.clone();
+    for (errno, outcome) in BIND.rows.iter().chain(LISTEN.rows) {
+        let NotListening(expected) = *outcome else {
+            panic!("{outcome:?} does not come of a listen");
+        };
+        let created = server.create(Default::default()).await.expect("create");
+        let id = created.socket_id;
+        let before = server.get_info(id).await;
+        let text = format!("listen={errno}");
+        let once = Once::inject(&network, &text);
+        let refused = server.listen(id, "127.0.0.1", 0, None);
+        assert_eq!(code("listen", refused).await, expected, "{errno}");
+        assert_eq!(server.get_info(id).await, before, "{errno}");
+        once.assert_struck();
+
+        let during = dial(scene.at).await;
+        let listening = server.listen(id, "127.0.0.1", 0, None).await;
+        assert_eq!(listening, Ok(()), "after {errno}");
+        scene.assert_alive(vec![during]).await;
+        let info = server.get_info(id).await.expect("it exists");
+        let mut peer = dial(info.local_addr().expect("it listens")).await;
+        let client = accepts(&mut scene.world, &peer).await;
+        assert_talks(&mut scene.world, &client, &mut peer).await;
+        server.close(id).await.expect("close");
+    }
+}

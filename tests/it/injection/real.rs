@@ -1,0 +1,200 @@
+//! Stalls, short transfers, resets and ends, on real sockets.
+
+use bytes::Bytes;
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// The rule's text, for the connection of this peer alone.
+fn with(peer: &TcpStream, text: &str) -> String {
+    let address = peer.local_addr().expect("it is connected");
+    format!("{text},peer={address}")
+}
+
+#[actix_rt::test]
+async fn a_reset_is_found_by_both_ends() {
+    let mut scene = Scene::new().await;
+    for text in ["read=reset", "write=reset"] {
+        let (client, mut peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        scene.inject(&with(&peer, text));
+        match text {
+            "read=reset" => write(&mut peer, b"never read").await,
+            _ => assert_eq!(code(text, client.send(&b"lost"[..])).await, -101),
+        }
+        let during = dial(scene.at).await;
+        assert_eq!(scene.world.ended(client.id()).await.code(), -100, "{text}");
+        let seen = end(&mut peer).await;
+        assert_eq!(seen, Err(io::ErrorKind::ConnectionReset), "{text}");
+        assert_eq!(code(text, client.send(&b"late"[..])).await, -15);
+        scene.assert_alive(vec![during]).await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_end_is_told_though_the_peer_has_not_ended() {
+    let mut scene = Scene::new().await;
+    let (client, mut peer) = scene.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    client.send(&b"last words"[..]).await.expect("send");
+    scene.inject(&with(&peer, "read=end"));
+    write(&mut peer, b"x").await;
+    assert_eq!(scene.world.ended(client.id()).await.code(), -100);
+    assert_eq!(read(&mut peer, 10).await, b"last words");
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn a_stalled_accept_leaves_its_clients_in_the_backlog() {
+    let mut scene = Scene::new().await;
+    let id = scene.inject("accept=stall,times=1");
+    let during = vec![dial(scene.at).await, dial(scene.at).await];
+    until("the stall", || scene.network.stalled(id) == 1).await;
+    scene.world.nothing().await;
+    scene.assert_paused(false).await;
+    assert!(scene.network.release(id));
+    scene.assert_alive(during).await;
+    assert_eq!(scene.network.struck(id), 1);
+}
+
+#[actix_rt::test]
+async fn a_stalled_accept_ends_by_itself_when_its_time_is_over() {
+    let mut scene = Scene::new().await;
+    let id = scene.inject("accept=stall,for=20ms,every=2");
+    let during = vec![dial(scene.at).await, dial(scene.at).await];
+    scene.assert_alive(during).await;
+    // Three clients, and the one after is waited for.
+    assert!(scene.network.struck(id) >= 1);
+}
+
+#[actix_rt::test]
+async fn a_stalled_read_and_write_go_on_when_they_are_released() {
+    let mut scene = Scene::new().await;
+    let (client, mut peer) = scene.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    let read_rule = scene.inject(&with(&peer, "read=stall,times=1"));
+    let write_rule = scene.inject(&with(&peer, "write=stall,times=1"));
+    write(&mut peer, b"in").await;
+    let sends = [&b"first "[..], b"second"].map(|part| client.send(part));
+    until("both stalls", || {
+        scene.network.stalled(read_rule) == 1 && scene.network.stalled(write_rule) == 1
+    })
+    .await;
+    scene.world.nothing().await;
+    let during = dial(scene.at).await;
+    let came = accepts(&mut scene.world, &during).await;
+
+    scene.network.remove(read_rule);
+    assert_eq!(scene.world.received(client.id(), 2).await, b"in");
+    scene.network.release(write_rule);
+    for sent in sends {
+        within("a send", sent).await.expect("it has left");
+    }
+    assert_eq!(read(&mut peer, 12).await, b"first second");
+    assert_talks(&mut scene.world, &client, &mut peer).await;
+    let mut during = during;
+    assert_talks(&mut scene.world, &came, &mut during).await;
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn a_stalled_connect_or_resolve_is_given_up_or_goes_on() {
+    let mut scene = Scene::new().await;
+    let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = far.local_addr().expect("it is bound").port();
+    for (text, host) in [
+        ("connect=stall", "127.0.0.1"),
+        ("resolve=stall", "localhost"),
+    ] {
+        let tcp = scene.world.app.tcp.clone();
+        let rule = scene.inject(&format!("{text},times=2"));
+        let id = scene.world.create().await;
+        let begin = || tcp.connect(id, host, port.into(), DnsQueryType::Ipv4);
+        let attempt = begin();
+        until("the stall", || scene.network.stalled(rule) == 1).await;
+        within("disconnect", tcp.disconnect(id))
+            .await
+            .expect("it is given up");
+        assert_eq!(code(text, attempt).await, -3);
+        until("its end", || scene.network.stalled(rule) == 0).await;
+
+        let attempt = begin();
+        until("the stall", || scene.network.stalled(rule) == 1).await;
+        let during = dial(scene.at).await;
+        scene.assert_alive(vec![during]).await;
+        scene.network.release(rule);
+        within("connect", attempt).await.expect("it goes on");
+        let (mut peer, _) = far.accept().await.expect("it connected");
+        let client = tcp.socket(id).await.expect("it exists");
+        assert_talks(&mut scene.world, &client, &mut peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_name_that_cannot_be_asked_for_is_not_resolved() {
+    let mut scene = Scene::new().await;
+    let id = scene.world.create().await;
+    scene.inject("resolve=EIO,times=1");
+    let tcp = scene.world.app.tcp.clone();
+    let connect = || tcp.connect(id, "localhost", scene.at.port().into(), DnsQueryType::Ipv4);
+    assert_eq!(code("connect", connect()).await, -105);
+    within("connect", connect())
+        .await
+        .expect("it may connect then");
+    scene.world.accepted().await;
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn torn_reads_and_writes_lose_and_swap_nothing() {
+    let mut scene = Scene::new().await;
+    let bytes = (0..30_000_usize).map(|i| (i ^ (i >> 8)) as u8);
+    let large: Vec<u8> = bytes.collect();
+    let (client, mut peer) = scene.accepted().await;
+    let rules = [
+        scene.inject(&with(&peer, "read=short,every=2")),
+        scene.inject(&with(&peer, "read=short,bytes=7")),
+        scene.inject(&with(&peer, "write=short,p=0.5")),
+        scene.inject(&with(&peer, "write=short,bytes=7")),
+    ];
+    client.set_paused(false).await.expect("resume");
+    let (mut reader, mut writer) = peer.split();
+    let mut echoed = vec![0; large.len()];
+    let sending = client.send(Bytes::from(large.clone()));
+    let (written, read, received) = tokio::join!(
+        writer.write_all(&large),
+        reader.read_exact(&mut echoed),
+        scene.world.received(client.id(), large.len()),
+    );
+    written.expect("the app reads");
+    read.expect("the app writes");
+    assert!(received == large, "received in another order");
+    assert!(echoed == large, "sent in another order");
+    within("the send", sending).await.expect("it has left");
+    for rule in rules {
+        assert!(scene.network.struck(rule) > 1000);
+        scene.network.remove(rule);
+    }
+    assert_talks(&mut scene.world, &client, &mut peer).await;
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn errors_of_a_listener_that_is_gone_are_nobodys() {
+    let scene = Scene::new().await;
+    let rule = scene.inject("accept=stall");
+    let during = dial(scene.at).await;
+    until("the stall", || scene.network.stalled(rule) == 1).await;
+    let server = scene.world.app.tcp_server.clone();
+    server.close(scene.server).await.expect("close");
+    until("its end", || scene.network.stalled(rule) == 0).await;
+    let mut during = during;
+    let seen = end(&mut during).await;
+    assert_eq!(
+        seen,
+        Err(io::ErrorKind::ConnectionReset),
+        "as any in a backlog"
+    );
+    let again = TcpListener::bind(scene.at).await;
+    assert!(again.is_ok(), "the port is free: {again:?}");
+}
