@@ -53,10 +53,16 @@ pub(crate) struct ServerRecord {
     pub(crate) app: String,
     pub(crate) id: u64,
     pub(crate) name: Option<String>,
+    /// By the app.
     pub(crate) paused: bool,
+    /// A code of [`NetError`](crate::net_error::NetError): the accept error
+    /// that it is paused by.
+    pub(crate) accept_error: Option<i32>,
     /// A code of [`NetError`](crate::net_error::NetError): an accept error
     /// that a suspended app has not heard of.
     pub(crate) untold: Option<i32>,
+    /// The OS's number of that one.
+    pub(crate) untold_errno: Option<i32>,
     /// Whether its connections are encrypted. How does not go along: it has
     /// secrets in it.
     pub(crate) encrypts: bool,

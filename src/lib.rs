@@ -92,7 +92,8 @@
 //! - **A pause can be trusted**: after the answer to `setPaused(true)` no
 //!   handler is called for that socket.
 //! - **An accept error pauses the socket and says so**, as Chrome does. The app
-//!   decides when to resume.
+//!   decides when to resume, or sets another
+//!   [policy](tcp_server::AcceptPolicy).
 //! - **An event whose listener died unread is raised again** for the next
 //!   listener of `onAccept`: no accepted connection is lost.
 //! - **An app does what it may**: all by default, or what the `sockets` key of

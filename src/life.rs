@@ -12,7 +12,7 @@ use actix::{Message, WeakRecipient};
 use futures::task::AtomicWaker;
 
 use crate::events::Event;
-use crate::ids::AppId;
+use crate::ids::{AppId, ServerSocketId};
 
 /// Something waits for an app that is suspended. Told once, until the app is
 /// loaded.
@@ -20,13 +20,25 @@ use crate::ids::AppId;
 #[rtype(result = "()")]
 pub(crate) struct Wanted(pub(crate) AppId);
 
+/// A server socket has closed itself.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ServerEnded(pub(crate) AppId, pub(crate) ServerSocketId);
+
+/// Where the registry is told.
+#[derive(Clone)]
+pub(crate) struct Home {
+    pub(crate) wanted: WeakRecipient<Wanted>,
+    pub(crate) ended: WeakRecipient<ServerEnded>,
+}
+
 /// One app's life.
 pub(crate) struct Life {
     app: AppId,
     suspended: AtomicBool,
     /// Whether the registry knows that something waits.
     wanted: AtomicBool,
-    registry: Option<WeakRecipient<Wanted>>,
+    registry: Option<Home>,
     /// Whether the app was called, or told something, since this was asked.
     touched: AtomicBool,
     /// Events that the app has not handled, those of client sockets apart:
@@ -39,7 +51,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(app: AppId, registry: Option<WeakRecipient<Wanted>>) -> Self {
+    pub(crate) fn new(app: AppId, registry: Option<Home>) -> Self {
         Life {
             app,
             suspended: AtomicBool::new(false),
@@ -76,9 +88,20 @@ impl Life {
     /// Something waits: has the app loaded.
     pub(crate) fn want(&self) {
         if !self.wanted.swap(true, SeqCst)
-            && let Some(registry) = self.registry.as_ref().and_then(WeakRecipient::upgrade)
+            && let Some(registry) = self
+                .registry
+                .as_ref()
+                .and_then(|home| home.wanted.upgrade())
         {
             registry.do_send(Wanted(self.app.clone()));
+        }
+    }
+
+    /// A server socket of the app has closed itself.
+    pub(crate) fn server_ended(&self, id: ServerSocketId) {
+        let home = self.registry.as_ref();
+        if let Some(registry) = home.and_then(|home| home.ended.upgrade()) {
+            registry.do_send(ServerEnded(self.app.clone(), id));
         }
     }
 

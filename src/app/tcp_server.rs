@@ -6,8 +6,9 @@ use crate::ids::ServerSocketId;
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
-    AcceptErrorInfo, AcceptInfo, Close, Create, CreateInfo, Disconnect, GetInfo, GetSockets,
-    HandshakeErrorInfo, Listen, SetPaused, SocketInfo, SocketProperties, Update,
+    AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, GetInfo,
+    GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy, SetLimits,
+    SetPaused, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -22,11 +23,13 @@ pub struct TcpServer {
     /// `onAccept`: a connection was accepted. While nobody listens, none is.
     pub on_accept: OnEvent<AcceptInfo>,
     /// `onAcceptError`: the network failed while waiting; the socket is
-    /// paused.
+    /// paused, or what [`set_accept_policy`](Self::set_accept_policy) says.
     pub on_accept_error: OnEvent<AcceptErrorInfo>,
     /// `onHandshakeError` (beyond Chrome): a connection could not be encrypted
     /// as `set_tls` says, and is closed.
     pub on_handshake_error: OnEvent<HandshakeErrorInfo>,
+    /// `onRefused` (beyond Chrome): a connection was closed at a limit.
+    pub on_refused: OnEvent<RefusedInfo>,
     caller: Caller,
 }
 
@@ -36,6 +39,7 @@ impl TcpServer {
             on_accept: OnEvent::new(caller.clone()),
             on_accept_error: OnEvent::new(caller.clone()),
             on_handshake_error: OnEvent::new(caller.clone()),
+            on_refused: OnEvent::new(caller.clone()),
             caller,
         }
     }
@@ -81,6 +85,47 @@ impl TcpServer {
             app,
             socket_id,
             paused,
+        })
+    }
+
+    /// Beyond Chrome: what the socket does from now on when accepting fails;
+    /// Chrome's own, to pause, until this is called. Legal at any time, and
+    /// survives `disconnect`. A rest that is under way ends, so the next try
+    /// is under the new policy; a pause stays. It does not go along in a
+    /// [handover](crate::handover): the next process sets its own.
+    ///
+    /// # Errors
+    /// The policy is as before then.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for bounds or
+    ///   a class that the documentation of
+    ///   [`AcceptAction`](crate::tcp_server::AcceptAction) excludes.
+    /// - [`INSUFFICIENT_RESOURCES`](crate::NetError::INSUFFICIENT_RESOURCES)
+    ///   if no descriptor can be reserved to
+    ///   [`Shed`](crate::tcp_server::AcceptAction::Shed); `listen` answers it
+    ///   likewise if the socket does not listen yet.
+    pub fn set_accept_policy(&self, socket_id: ServerSocketId, policy: AcceptPolicy) -> Answer<()> {
+        self.caller.call(|app| SetAcceptPolicy {
+            app,
+            socket_id,
+            policy,
+        })
+    }
+
+    /// Beyond Chrome: what the socket takes on from now on; without limits
+    /// until this is called. Legal at any time, and survives `disconnect`.
+    /// Connections that are open stay open, and count. Those that are closed
+    /// at a limit are counted (`getInfo`) and told
+    /// ([`on_refused`](Self::on_refused)). Limits do not go along in a
+    /// [handover](crate::handover): the next process sets its own.
+    ///
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for what the
+    /// documentation of [`Limits`] excludes; the limits are as before then.
+    pub fn set_limits(&self, socket_id: ServerSocketId, limits: Limits) -> Answer<()> {
+        self.caller.call(|app| SetLimits {
+            app,
+            socket_id,
+            limits,
         })
     }
 
@@ -163,7 +208,8 @@ impl TcpServer {
         self.caller.call(|app| Close { app, socket_id })
     }
 
-    /// `tcpServer.getInfo`: address and port only while listening.
+    /// `tcpServer.getInfo`: address and port only while listening. Beyond
+    /// Chrome it tells why it accepts nothing, and counts its connections.
     pub fn get_info(&self, socket_id: ServerSocketId) -> Answer<SocketInfo> {
         self.caller.call(|app| GetInfo { app, socket_id })
     }

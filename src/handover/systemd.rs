@@ -322,7 +322,9 @@ mod tests {
             id: 3,
             name: Some("n\0".into()),
             paused: true,
+            accept_error: None,
             untold: None,
+            untold_errno: None,
             encrypts: false,
             suspended: false,
         };

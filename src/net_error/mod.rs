@@ -7,9 +7,10 @@
 mod system;
 mod table;
 
+pub use system::AcceptErrorClass;
 #[cfg(feature = "tls")]
 pub(crate) use system::handshake;
-pub(crate) use system::{AcceptError, accept, connect, listen, option, read, resolve, write};
+pub(crate) use system::{accept, connect, listen, option, read, resolve, write};
 
 use std::fmt;
 

@@ -12,24 +12,36 @@ pub(crate) fn listen(error: &io::Error) -> NetError {
     system(error)
 }
 
-/// Whose an error of `accept` is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AcceptError {
-    /// The client gave up before it was accepted, or nobody was there.
-    Nobodys,
-    /// The connection's that would have been accepted, which is gone: the man
-    /// page has `accept` called again.
-    Connections(NetError),
-    /// The listening socket's, or the process's.
-    Sockets(NetError),
+/// What an error of `accept` is about.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum AcceptErrorClass {
+    /// The one connection, whose own error it is: the next is not affected.
+    Connection,
+    /// The process or the machine has no descriptor or no memory left.
+    Resources,
+    /// The listener itself.
+    Listener,
 }
 
-/// `accept`.
-pub(crate) fn accept(error: &io::Error) -> AcceptError {
+/// `accept`. `None`: the client gave up before it was accepted, or nobody was
+/// there, which is no error.
+pub(crate) fn accept(error: &io::Error) -> Option<(AcceptErrorClass, NetError)> {
     match error.raw_os_error() {
-        Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => AcceptError::Nobodys,
-        Some(errno) if is_of_a_new_connection(errno) => AcceptError::Connections(system(error)),
-        _ => AcceptError::Sockets(system(error)),
+        Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => None,
+        _ => Some((accept_class(error), system(error))),
+    }
+}
+
+fn accept_class(error: &io::Error) -> AcceptErrorClass {
+    use AcceptErrorClass::{Connection, Listener, Resources};
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Resources,
+        Some(errno) if is_of_a_new_connection(errno) => Connection,
+        Some(_) => Listener,
+        None => match error.kind() {
+            io::ErrorKind::OutOfMemory => Resources,
+            _ => Listener,
+        },
     }
 }
 
@@ -185,28 +197,35 @@ mod tests {
     #[test]
     fn a_client_that_gave_up_is_no_accept_error() {
         for errno in [libc::ECONNABORTED, libc::EINTR, libc::EAGAIN] {
-            assert_eq!(accept(&os(errno)), AcceptError::Nobodys, "errno {errno}");
+            assert_eq!(accept(&os(errno)), None, "errno {errno}");
         }
     }
 
     #[test]
-    fn an_accept_error_of_one_connection_is_not_the_sockets() {
-        use AcceptError::{Connections, Sockets};
-        for (errno, whose) in [
-            (libc::EMFILE, Sockets(NetError::INSUFFICIENT_RESOURCES)),
-            (libc::ENOBUFS, Sockets(NetError::NO_BUFFER_SPACE)),
-            (libc::EPERM, Sockets(NetError::ACCESS_DENIED)),
-            (libc::EINVAL, Sockets(NetError::INVALID_ARGUMENT)),
-            (libc::EPROTO, Connections(NetError::FAILED)),
-            (libc::ENETDOWN, Connections(NetError::INTERNET_DISCONNECTED)),
-            (libc::EOPNOTSUPP, Connections(NetError::NOT_IMPLEMENTED)),
+    fn an_accept_error_is_about_the_connection_the_resources_or_the_listener() {
+        use AcceptErrorClass::{Connection, Listener, Resources};
+        for (errno, class, code) in [
+            (libc::EPROTO, Connection, NetError::FAILED),
+            (libc::ENETDOWN, Connection, NetError::INTERNET_DISCONNECTED),
+            (libc::EOPNOTSUPP, Connection, NetError::NOT_IMPLEMENTED),
             (
                 libc::EHOSTUNREACH,
-                Connections(NetError::ADDRESS_UNREACHABLE),
+                Connection,
+                NetError::ADDRESS_UNREACHABLE,
             ),
+            (libc::EMFILE, Resources, NetError::INSUFFICIENT_RESOURCES),
+            (libc::ENFILE, Resources, NetError::INSUFFICIENT_RESOURCES),
+            (libc::ENOBUFS, Resources, NetError::NO_BUFFER_SPACE),
+            (libc::ENOMEM, Resources, NetError::OUT_OF_MEMORY),
+            (libc::EPERM, Listener, NetError::ACCESS_DENIED),
+            (libc::EBADF, Listener, NetError::INVALID_HANDLE),
+            (libc::EINVAL, Listener, NetError::INVALID_ARGUMENT),
+            (libc::ENOTSOCK, Listener, NetError::FAILED),
         ] {
-            assert_eq!(accept(&os(errno)), whose, "errno {errno}");
+            assert_eq!(accept(&os(errno)), Some((class, code)), "errno {errno}");
         }
+        let unknown = accept(&io::Error::other("?"));
+        assert_eq!(unknown, Some((Listener, NetError::FAILED)));
     }
 
     #[test]

@@ -80,6 +80,28 @@ pub trait Listener: Send {
     /// What `getsockname` says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
+    /// Accepts the next connection that waits and closes it at once, and needs
+    /// no free descriptor for that if there is one in reserve.
+    ///
+    /// # Errors
+    /// As [`poll_accept`](Self::poll_accept).
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.poll_accept(cx).map_ok(|(_, peer)| peer)
+    }
+
+    /// Holds a descriptor in reserve from now on, for `poll_shed`, or does not.
+    ///
+    /// # Errors
+    /// There is none left.
+    fn set_reserve(&mut self, _reserve: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// How many connections wait to be accepted, where that can be told.
+    fn backlog(&self) -> Option<u32> {
+        None
+    }
+
     /// A second descriptor of the same socket, for another process: the port
     /// stays open, and its backlog waits, until both are closed.
     ///
@@ -127,6 +149,10 @@ pub trait Stream: Send {
     /// # Errors
     /// What `setsockopt` says.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
+
+    /// Closes it by a reset: what was not sent is dropped. As a drop, where
+    /// there is no such thing.
+    fn reset(self: Box<Self>) {}
 
     /// A second descriptor of the same connection, for another process.
     ///

@@ -39,7 +39,7 @@ impl Network for TokioNetwork {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        Ok(Box::new(TcpListener::from_std(socket.into())?))
+        RealListener::boxed(socket)
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
@@ -65,7 +65,7 @@ impl Network for TokioNetwork {
         if !sockopt::socket_acceptconn(&socket)? {
             return Err(not("a TCP socket that listens"));
         }
-        Ok(Box::new(TcpListener::from_std(socket.into())?))
+        RealListener::boxed(socket)
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
@@ -101,21 +101,55 @@ fn not(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-impl Listener for TcpListener {
+struct RealListener {
+    socket: TcpListener,
+    /// Another descriptor of the same socket: it takes no path that may not be
+    /// there, and the port is free when both are closed.
+    reserve: Option<OwnedFd>,
+}
+
+impl RealListener {
+    fn boxed(socket: Socket) -> io::Result<Box<dyn Listener>> {
+        Ok(Box::new(RealListener {
+            socket: TcpListener::from_std(socket.into())?,
+            reserve: None,
+        }))
+    }
+}
+
+impl Listener for RealListener {
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        let (stream, peer) = ready!(TcpListener::poll_accept(self, cx))?;
+        let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
         Poll::Ready(Ok((Box::new(stream), peer)))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        TcpListener::local_addr(self)
+        self.socket.local_addr()
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.as_fd().try_clone_to_owned()
+        self.socket.as_fd().try_clone_to_owned()
+    }
+
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+        self.reserve = None;
+        // The connection is closed before the reserve is taken again.
+        let shed = self.socket.poll_accept(cx).map_ok(|(_, peer)| peer);
+        // Another thread may have been quicker: then the next time tries.
+        let _ = self.set_reserve(true);
+        shed
+    }
+
+    fn set_reserve(&mut self, reserve: bool) -> io::Result<()> {
+        self.reserve = match (reserve, self.reserve.take()) {
+            (true, None) => Some(self.socket.as_fd().try_clone_to_owned()?),
+            (true, held) => held,
+            (false, _) => None,
+        };
+        Ok(())
     }
 }
 
@@ -161,6 +195,11 @@ impl Stream for TcpStream {
             None | Some(Duration::ZERO) => Ok(()),
             Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
         }
+    }
+
+    fn reset(self: Box<Self>) {
+        // One that cannot be set is gone already.
+        let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {

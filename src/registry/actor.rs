@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use actix::WeakRecipient;
 use actix::prelude::*;
 use futures::future::join_all;
 
@@ -12,7 +11,7 @@ use super::inherit::Prepared;
 use super::leave::Leaving;
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
-use crate::life::{Life, Wanted};
+use crate::life::{Home, Life, ServerEnded};
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
@@ -46,9 +45,9 @@ pub struct Registry {
     pub(super) table: Arc<Table>,
     #[debug(skip)]
     rows: Option<(Addr<Rows>, Arc<Inbox>)>,
-    /// Its own address, for those who want an app loaded.
+    /// Its own address, for what its apps have.
     #[debug(skip)]
-    wanted: Option<WeakRecipient<Wanted>>,
+    home: Option<Home>,
     #[debug(skip)]
     pub(super) leaving: Option<Leaving>,
     #[debug(skip)]
@@ -84,7 +83,7 @@ impl Registry {
             apps: Apps::default(),
             table: Arc::default(),
             rows: None,
-            wanted: None,
+            home: None,
             leaving: None,
             prepared: None,
         }
@@ -140,7 +139,7 @@ impl Registry {
                     self.write_quota,
                     self.permissions.clone(),
                 )),
-                Arc::new(Life::new(app.clone(), self.wanted.clone())),
+                Arc::new(Life::new(app.clone(), self.home.clone())),
                 rows.clone(),
                 inbox.clone(),
                 self.table.clone(),
@@ -169,7 +168,11 @@ impl Actor for Registry {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(0);
-        self.wanted = Some(ctx.address().downgrade().recipient());
+        let address = ctx.address().downgrade();
+        self.home = Some(Home {
+            wanted: address.clone().recipient(),
+            ended: address.recipient(),
+        });
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -179,6 +182,16 @@ impl Actor for Registry {
         }
         if let Some(rows) = rows {
             rows.do_send(tcp::Stop);
+        }
+    }
+}
+
+impl Handler<ServerEnded> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, ServerEnded(app, id): ServerEnded, _: &mut Self::Context) {
+        if let Ok(server) = self.apps.remove_server(&app, id) {
+            server.do_send(tcp_server::Stop);
         }
     }
 }

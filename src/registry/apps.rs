@@ -115,6 +115,7 @@ impl AppState {
         self.on_accept.on_accept.clear();
         self.on_accept.on_accept_error.clear();
         self.on_accept.on_handshake_error.clear();
+        self.on_accept.on_refused.clear();
         self.lane.audience.on_receive.clear();
         self.lane.audience.on_receive_error.clear();
     }

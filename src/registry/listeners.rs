@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
 use crate::life::SuspendInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
-use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
+use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
 
 /// Where an app's listeners of an event are, and who has waited for one.
 trait Heard: Event {
@@ -48,6 +48,14 @@ impl Heard for AcceptErrorInfo {
 impl Heard for HandshakeErrorInfo {
     fn listeners(app: &AppState) -> &Listeners<Self> {
         &app.on_accept.on_handshake_error
+    }
+
+    fn added(_: &AppState) {}
+}
+
+impl Heard for RefusedInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_accept.on_refused
     }
 
     fn added(_: &AppState) {}

@@ -111,6 +111,12 @@ routes! {
     tcp_server::SetPaused => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
+    tcp_server::SetAcceptPolicy => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
+    tcp_server::SetLimits => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
     tcp_server::Listen => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };

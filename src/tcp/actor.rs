@@ -4,7 +4,6 @@
 //! credits of the rows with rows to look at.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -21,7 +20,7 @@ use super::hold::Inherited;
 use super::inbox::{Call, Inbox};
 use super::pool::Pool;
 use super::read::Audible;
-use super::row::{Connecting, Connection, Link, Row};
+use super::row::{Connecting, Connection, Ends, Link, Row};
 use super::secure::Secure;
 use super::socket::ClientSocket;
 use super::write::Outgoing;
@@ -50,7 +49,7 @@ pub(crate) trait Offer: Send + Sync {
 /// Something for one row to do.
 pub(crate) enum Op {
     Create(Box<SocketProperties>, Reply<CreateInfo>),
-    Adopt(Box<dyn Stream>, SocketAddr, Arc<dyn Offer>),
+    Adopt(Box<dyn Stream>, Box<Ends>, Arc<dyn Offer>),
     Inherit(Box<Inherited>),
     Update(Box<SocketProperties>, Reply<()>),
     SetPaused(bool, Reply<()>),
@@ -156,8 +155,8 @@ impl Rows {
                     }
                 }
             }
-            Op::Adopt(stream, peer, offer) => {
-                let row = Row::accepted(socket.clone(), stream, peer, offer);
+            Op::Adopt(stream, ends, offer) => {
+                let row = Row::accepted(socket.clone(), stream, ends, offer);
                 self.insert(&socket, Entry::Socket(row));
             }
             Op::Inherit(inherited) => {

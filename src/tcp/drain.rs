@@ -3,7 +3,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::row::Connection;
+use super::row::{Connection, Ends};
 use super::socket::ClientSocket;
 use super::write::WriteQueue;
 use crate::net_error;
@@ -18,16 +18,24 @@ pub(super) struct Drain {
     stream: Box<dyn Stream>,
     queue: WriteQueue,
     waiting: usize,
+    /// It counts as open until it is closed.
+    _ends: Box<Ends>,
 }
 
 impl Drain {
     pub(super) fn new(connection: Connection, of: &ClientSocket) -> Self {
-        let Connection { stream, queue, .. } = connection;
+        let Connection {
+            stream,
+            queue,
+            ends,
+            ..
+        } = connection;
         Drain {
             socket: ClientSocket::new(of.id(), of.lane().clone()),
             stream,
             waiting: queue.bytes(),
             queue,
+            _ends: ends,
         }
     }
 

@@ -82,6 +82,7 @@ impl Row {
             let ends = Ends {
                 peer,
                 dialled: dialled.map(Box::new),
+                _place: None,
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);

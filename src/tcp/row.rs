@@ -12,6 +12,7 @@ use actix_rt::time::Instant;
 use super::actor::{Op, later};
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
+use super::places::Place;
 use super::secure::Securing;
 use super::socket::ClientSocket;
 use super::write::{Outgoing, WriteQueue};
@@ -77,10 +78,26 @@ pub(super) struct Connection {
     pub(super) end: Option<NetError>,
 }
 
-pub(super) struct Ends {
+pub(crate) struct Ends {
     pub(super) peer: SocketAddr,
     /// Only of what `connect` made: an accepted socket keeps no room for it.
     pub(super) dialled: Option<Box<Dialled>>,
+    /// Of what was accepted: free when the stream is closed.
+    pub(super) _place: Option<Place>,
+}
+
+impl Ends {
+    pub(crate) fn accepted(peer: SocketAddr, place: Place) -> Box<Self> {
+        Box::new(Ends {
+            peer,
+            dialled: None,
+            _place: Some(place),
+        })
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
 }
 
 pub(super) struct Dialled {
@@ -109,18 +126,12 @@ impl Row {
     pub(super) fn accepted(
         socket: ClientSocket,
         stream: Box<dyn Stream>,
-        peer: SocketAddr,
+        ends: Box<Ends>,
         offer: Arc<dyn Offer>,
     ) -> Self {
         Row {
             paused: true,
-            link: Link::Connected(Connection::new(
-                stream,
-                Box::new(Ends {
-                    peer,
-                    dialled: None,
-                }),
-            )),
+            link: Link::Connected(Connection::new(stream, ends)),
             offer: Some(offer),
             ..Row::new(socket)
         }
@@ -375,6 +386,7 @@ impl From<Connected> for Connection {
         let ends = Ends {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
+            _place: None,
         };
         Connection::new(made.stream, Box::new(ends))
     }

@@ -1,26 +1,20 @@
 //! From the listener to the app's listeners, as far as they may be told.
 
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::actor::ServerSocket;
-use super::events::{AcceptErrorInfo, Offered, UNHANDLED_ACCEPTS};
+use super::events::{Offered, UNHANDLED_ACCEPTS};
 use super::handshakes::Peered;
 use crate::ids::ClientSocketId;
-use crate::net_error::{self, AcceptError, NetError};
-use crate::tcp::{ClientSocket, Offer, Op};
+use crate::tcp::{ClientSocket, Ends, Offer, Op};
 
 /// How many connections are accepted before other actors have their turn.
 const ACCEPTS_A_TURN: usize = 64;
-
-/// How many connections in a row may fail before they are accepted. With more
-/// it is not the connections: the socket is paused rather than asked for good.
-const UNLUCKY: usize = 64;
 
 /// How long a server socket waits for what a dead listener has left unhandled:
 /// its mailbox is emptied in far less. It cannot wait for good, because a
@@ -68,7 +62,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
 impl ServerSocket {
     /// Whether one more `onAccept` may be raised.
     fn may_raise(&mut self) -> bool {
-        if self.paused || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
+        if self.pauses.is_paused() || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
             return false;
         }
         let (anybody, deaths) = self.audience.on_accept.census();
@@ -112,15 +106,16 @@ impl ServerSocket {
             }
             return;
         }
-        if let Some(result_code) = self.untold.take() {
-            self.tell(result_code);
-        }
+        self.tell_accept_errors(cx);
         if let Some(handshakes) = &mut self.handshakes
-            && !self.paused
+            && !self.pauses.is_paused()
         {
             handshakes.tell(self.id, &self.audience.on_handshake_error, cx);
         }
         for _ in 0..ACCEPTS_A_TURN {
+            if !self.pauses.is_paused() {
+                self.tell_refusals(cx);
+            }
             if !self.may_raise() {
                 return;
             }
@@ -145,18 +140,13 @@ impl ServerSocket {
             if self.held || self.is_undecided() {
                 return;
             }
-            let Some(bound) = &mut self.listener else {
-                return;
-            };
-            match bound.listener.poll_accept(cx) {
+            match self.poll_accept(cx) {
                 Poll::Pending => return,
-                Poll::Ready(Ok(accepted)) => {
-                    if let Some(plain) = self.arrived(accepted, cx) {
-                        let offered = self.accepted(plain);
-                        offered.dispatch(self.id, &self.audience.on_accept);
-                    }
+                Poll::Ready(Some(plain)) => {
+                    let offered = self.accepted(plain);
+                    offered.dispatch(self.id, &self.audience.on_accept);
                 }
-                Poll::Ready(Err(error)) => self.not_accepted(&error),
+                Poll::Ready(None) => {}
             }
         }
         // There may be more: after the others.
@@ -172,29 +162,44 @@ impl ServerSocket {
         if !self.persistent {
             return;
         }
-        if !self.paused
-            && self.undelivered.is_empty()
-            && self.may_knock(cx)
-            && let Some(bound) = &mut self.listener
-        {
-            match bound.listener.poll_accept(cx) {
+        if !self.pauses.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
+            match self.poll_accept(cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(accepted)) => {
-                    if let Some(plain) = self.arrived(accepted, cx) {
-                        let offered = self.accepted(plain);
-                        self.undelivered.push_back(offered);
-                    }
+                Poll::Ready(Some(plain)) => {
+                    let offered = self.accepted(plain);
+                    self.undelivered.push_back(offered);
                 }
-                Poll::Ready(Err(error)) => {
-                    self.not_accepted(&error);
-                    cx.waker().wake_by_ref();
-                }
+                Poll::Ready(None) => cx.waker().wake_by_ref(),
             }
         }
         let handshakes = self.handshakes.as_ref();
         let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
-        if self.untold.is_some() || (!self.paused && has_clients) {
+        if self.errors.has_untold() || (!self.pauses.is_paused() && has_clients) {
             self.lane.life.want();
+        }
+    }
+
+    /// The next connection, unless it is to be encrypted first: then, and if
+    /// it was refused, or accepting failed and may be tried again, `None`.
+    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Peered>> {
+        if self.errors.rests(cx) || self.gate.is_shut(cx) {
+            return Poll::Pending;
+        }
+        let Some(bound) = &mut self.listener else {
+            return Poll::Pending;
+        };
+        match ready!(bound.listener.poll_accept(cx)) {
+            Ok((stream, peer)) => {
+                self.errors.are_over();
+                self.counts.accepted += 1;
+                if let Some((limit, then)) = self.gate.refuses(peer.ip()) {
+                    self.refuse(stream, peer, limit, then);
+                    return Poll::Ready(None);
+                }
+                let ends = Ends::accepted(peer, self.gate.admit(peer.ip()));
+                Poll::Ready(self.arrived((stream, ends), cx))
+            }
+            Err(error) => self.failed(&error, cx).map(|()| None),
         }
     }
 
@@ -203,7 +208,7 @@ impl ServerSocket {
         self.handshakes.as_ref().is_some_and(|h| h.encrypts())
     }
 
-    fn is_undecided(&self) -> bool {
+    pub(super) fn is_undecided(&self) -> bool {
         self.handshakes.as_ref().is_some_and(|h| h.is_undecided())
     }
 
@@ -217,7 +222,6 @@ impl ServerSocket {
     /// A connection is here, and is returned unless it is to be encrypted
     /// first.
     fn arrived(&mut self, accepted: Peered, cx: &mut TaskContext<'_>) -> Option<Peered> {
-        self.unlucky = 0;
         match &mut self.handshakes {
             Some(handshakes) => handshakes.take(accepted, cx),
             None => Some(accepted),
@@ -229,46 +233,12 @@ impl ServerSocket {
     }
 
     /// A client socket that nobody has heard of.
-    pub(super) fn offer(&self, id: ClientSocketId, (stream, peer): Peered) -> Arc<Offered> {
+    pub(super) fn offer(&self, id: ClientSocketId, (stream, ends): Peered) -> Arc<Offered> {
         let client = ClientSocket::new(id, self.lane.clone());
         let offered = Offered::new(client.clone(), self.on_their_way.clone());
         // The row comes first, so that every call for it finds it.
-        client.do_send(Op::Adopt(stream, peer, offered.clone()));
+        client.do_send(Op::Adopt(stream, ends, offered.clone()));
         self.table.insert(client);
         offered
-    }
-
-    fn not_accepted(&mut self, error: &io::Error) {
-        match net_error::accept(error) {
-            AcceptError::Nobodys => {}
-            AcceptError::Connections(_) if self.unlucky < UNLUCKY => {
-                self.unlucky += 1;
-                log::warn!("server socket {}: lost one that came: {error}", self.id);
-            }
-            AcceptError::Connections(result_code) | AcceptError::Sockets(result_code) => {
-                self.unlucky = 0;
-                self.failed(result_code, error);
-            }
-        }
-    }
-
-    fn failed(&mut self, result_code: NetError, error: &io::Error) {
-        log::warn!("server socket {}: paused, accept failed: {error}", self.id);
-        self.paused = true;
-        if self.lane.life.is_suspended() {
-            self.untold = Some(result_code);
-        } else {
-            self.tell(result_code);
-        }
-    }
-
-    fn tell(&self, result_code: NetError) {
-        let socket_id = self.id;
-        self.audience
-            .on_accept_error
-            .dispatch(|_, _| AcceptErrorInfo {
-                socket_id,
-                result_code,
-            });
     }
 }

@@ -1,6 +1,7 @@
 //! One server socket: what the app set, its listener, and its accept loop.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -10,12 +11,15 @@ use actix_rt::time::Instant;
 #[cfg(feature = "tls")]
 use super::SetTls;
 use super::accept::AcceptLoop;
+use super::accept_errors::AcceptErrors;
 use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
 use super::handshake_errors::HandshakeErrorInfo;
 use super::handshakes::Handshakes;
+use super::info::Pauses;
+use super::limits::{Gate, RefusedInfo};
 use super::{
-    Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetPaused, SocketInfo, SocketProperties,
-    Update,
+    AcceptCounts, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetAcceptPolicy, SetLimits,
+    SetPaused, SocketInfo, SocketProperties, Update,
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
@@ -33,6 +37,7 @@ pub(crate) struct Audience {
     pub(crate) on_accept: Listeners<AcceptInfo>,
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
     pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
+    pub(crate) on_refused: Listeners<RefusedInfo>,
 }
 
 /// The app has a new listener of `onAccept`.
@@ -55,7 +60,7 @@ pub(crate) struct ServerSocket {
     pub(super) id: ServerSocketId,
     pub(super) persistent: bool,
     pub(super) name: Option<Box<str>>,
-    pub(super) paused: bool,
+    pub(super) pauses: Pauses,
     /// Whether nothing is raised until a handover is over.
     pub(super) held: bool,
     pub(super) listener: Option<Bound>,
@@ -74,22 +79,22 @@ pub(crate) struct ServerSocket {
     pub(super) recovering: bool,
     /// Whether it is closed, and the registry does not know it yet.
     pub(super) ended: bool,
-    /// How many connections in a row failed before they were accepted.
-    pub(super) unlucky: usize,
-    /// An accept error that the app has not heard of: it is suspended.
-    pub(super) untold: Option<NetError>,
+    pub(super) errors: AcceptErrors,
+    pub(super) gate: Gate,
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
+    /// As far as this actor counts itself.
+    pub(super) counts: AcceptCounts,
 }
 
 pub(crate) struct Bound {
     pub(super) listener: Box<dyn os::Listener>,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Bound {
-    pub(crate) fn new(listener: Box<dyn os::Listener>) -> std::io::Result<Self> {
+    pub(crate) fn new(listener: Box<dyn os::Listener>) -> io::Result<Self> {
         let address = listener.local_addr()?;
         Ok(Bound { listener, address })
     }
@@ -122,7 +127,7 @@ impl ServerSocket {
             id,
             persistent: false,
             name: None,
-            paused: false,
+            pauses: Pauses::default(),
             held: false,
             listener: None,
             audience,
@@ -135,9 +140,10 @@ impl ServerSocket {
             deaths: 0,
             recovering: false,
             ended: false,
-            unlucky: 0,
-            untold: None,
+            errors: AcceptErrors::default(),
+            gate: Gate::default(),
             pausing: Vec::new(),
+            counts: AcceptCounts::default(),
         }
     }
 
@@ -176,8 +182,14 @@ impl ServerSocket {
         if self.listener.is_some() {
             return Err(NetError::SOCKET_IS_CONNECTED.into());
         }
-        let bind = || Bound::new(self.network.listen(address, backlog)?);
-        self.listener = Some(bind().map_err(|error| net_error::listen(&error))?);
+        let bind = || {
+            let mut bound = Bound::new(self.network.listen(address, backlog)?)?;
+            if self.errors.sheds() {
+                bound.listener.set_reserve(true)?;
+            }
+            Ok(bound)
+        };
+        self.listener = Some(bind().map_err(|error: io::Error| net_error::listen(&error))?);
         Ok(())
     }
 
@@ -199,11 +211,19 @@ impl ServerSocket {
         self.on_their_way.close();
     }
 
+    /// Closes it without a call of the app: the registry forgets it.
+    pub(super) fn end(&mut self) {
+        self.close();
+        self.ended = true;
+        self.lane.life.server_ended(self.id);
+    }
+
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
-        self.paused = paused;
+        self.pauses.set(paused);
         if paused {
             self.when_handled(reply, ctx);
         } else {
+            self.errors.end_rest();
             self.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
         }
@@ -230,18 +250,6 @@ impl ServerSocket {
     ) {
         for (_, reply) in self.pausing.extract_if(.., |(until, _)| which(*until)) {
             reply.send(answer);
-        }
-    }
-
-    fn info(&self) -> SocketInfo {
-        let address = self.listener.as_ref().map(|bound| bound.address);
-        SocketInfo {
-            socket_id: self.id,
-            persistent: self.persistent,
-            name: self.name.as_deref().map(str::to_owned),
-            paused: self.paused,
-            local_address: address.map(|address| address.ip()),
-            local_port: address.map(|address| address.port()),
         }
     }
 }
@@ -279,6 +287,8 @@ macro_rules! answers {
 
 answers! {
     Update -> (): |this, call| this.update(call.properties);
+    SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
+    SetLimits -> (): |this, call| this.gate.set(call.limits).map_err(Error::from);
     Listen -> (): |this, call| this.listen(&call);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());
@@ -330,7 +340,7 @@ impl Handler<EndUnlessPersistent> for ServerSocket {
     /// The actor goes on until the registry has forgotten it, for the calls
     /// that are on their way.
     fn handle(&mut self, _: EndUnlessPersistent, _: &mut Self::Context) -> Self::Result {
-        if self.persistent {
+        if self.persistent || self.ended {
             return MessageResult(None);
         }
         self.close();

@@ -1,15 +1,18 @@
 //! What `chrome.sockets.tcpServer` raises.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use super::AcceptAction;
+use super::untold::{self, Unhandled};
 use actix::{Message, Recipient};
 use futures::task::AtomicWaker;
 
 use crate::events::{Event, Listeners};
 use crate::ids::{ClientSocketId, ServerSocketId};
-use crate::net_error::NetError;
+use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp::{ClientSocket, Offer};
 
 /// `tcpServer.onAccept`: a connection was accepted.
@@ -42,8 +45,9 @@ impl AcceptInfo {
 impl Event for AcceptInfo {}
 
 /// `tcpServer.onAcceptError`: the network failed while waiting for a
-/// connection. The socket is paused; `setPaused(false)` tries again.
-#[derive(Clone, Debug, Message)]
+/// connection. The socket is paused and `setPaused(false)` tries again, unless
+/// its [`AcceptPolicy`](super::AcceptPolicy) says otherwise.
+#[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct AcceptErrorInfo {
@@ -53,9 +57,29 @@ pub struct AcceptErrorInfo {
     /// [`INSUFFICIENT_RESOURCES`](NetError::INSUFFICIENT_RESOURCES) when the
     /// process has no descriptor left.
     pub result_code: NetError,
+    /// Beyond Chrome: the number that the OS gave, if it did.
+    pub errno: Option<i32>,
+    /// Beyond Chrome: what is affected.
+    pub class: AcceptErrorClass,
+    /// Beyond Chrome: what was done.
+    pub action: AcceptAction,
+    /// Beyond Chrome: how many errors there were in a row, with this one.
+    pub attempt: u32,
+    /// Beyond Chrome: after how long it is tried again, 0 for at once; `None`
+    /// if that waits for the app.
+    pub next_try: Option<Duration>,
+    /// Beyond Chrome: how many errors before this one were not told, because
+    /// listeners had [`UNHANDLED_ACCEPT_ERRORS`] events to handle.
+    pub missed: u64,
+    #[debug(skip)]
+    pub(super) _unhandled: Unhandled,
 }
 
 impl Event for AcceptErrorInfo {}
+
+/// The most `onAcceptError` events of one server socket that listeners have
+/// not handled, and as many that wait; beyond it errors are only counted.
+pub const UNHANDLED_ACCEPT_ERRORS: usize = untold::UNHANDLED;
 
 /// The most `onAccept` events of one server socket that listeners have not
 /// handled; beyond it connections wait in the kernel's backlog.
@@ -73,9 +97,15 @@ pub(super) struct OnTheirWay {
     awaited: AtomicBool,
     /// Whether the server socket is gone.
     closed: AtomicBool,
+    /// How many clients have reached a listener.
+    delivered: AtomicU64,
 }
 
 impl OnTheirWay {
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered.load(SeqCst)
+    }
+
     pub(super) fn count(&self) -> usize {
         self.count.load(SeqCst)
     }
@@ -161,7 +191,15 @@ impl Offered {
                 "client socket {}: closed, nobody heard of it",
                 self.client.id()
             );
+            // Before the call, which claims it as every call does.
+            self.reached.store(true, SeqCst);
             self.client.close();
+        }
+    }
+
+    fn reached(&self) {
+        if !self.reached.swap(true, SeqCst) {
+            self.on_their_way.delivered.fetch_add(1, SeqCst);
         }
     }
 
@@ -195,7 +233,7 @@ impl Offered {
 
 impl Offer for Offered {
     fn claimed(self: Arc<Self>) {
-        self.reached.store(true, SeqCst);
+        self.reached();
         self.settle();
     }
 
@@ -225,7 +263,7 @@ impl Drop for Delivery {
         // A mailbox closes before it drops what is in it, and a handler that
         // panics drops its event while panicking: neither has handled it.
         if self.listener.connected() && !std::thread::panicking() {
-            self.offered.reached.store(true, SeqCst);
+            self.offered.reached();
         }
         self.offered.drop_copy();
     }

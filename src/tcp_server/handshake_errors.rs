@@ -1,21 +1,18 @@
 //! Handshakes that failed, told no faster than listeners take it.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::Context;
 
 use actix::Message;
-use futures::task::AtomicWaker;
 
+use super::untold::{self, Unhandled, Untold};
 use crate::events::{Event, Listeners};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 
 /// The most `onHandshakeError` events of one server socket that listeners have
 /// not handled, and as many that wait; beyond it failures are only counted.
-pub const UNHANDLED_HANDSHAKE_ERRORS: usize = 64;
+pub const UNHANDLED_HANDSHAKE_ERRORS: usize = untold::UNHANDLED;
 
 /// `onHandshakeError` (beyond Chrome): an accepted connection could not be
 /// encrypted, and is closed. The server socket goes on.
@@ -58,20 +55,20 @@ impl Event for HandshakeErrorInfo {}
 
 /// The failures of one server socket that have not been told.
 #[derive(Default)]
-pub(super) struct Untold {
-    waiting: VecDeque<(SocketAddr, NetError, u64)>,
-    missed: u64,
-    way: Arc<Way>,
+pub(super) struct Failures {
+    untold: Untold<(SocketAddr, NetError)>,
+    /// All, told or not.
+    count: u64,
 }
 
-impl Untold {
+impl Failures {
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
     pub(super) fn add(&mut self, peer: SocketAddr, error: NetError) {
-        if self.waiting.len() < UNHANDLED_HANDSHAKE_ERRORS {
-            let missed = std::mem::take(&mut self.missed);
-            self.waiting.push_back((peer, error, missed));
-        } else {
-            self.missed += 1;
-        }
+        self.count += 1;
+        self.untold.add((peer, error));
     }
 
     /// Tells what may be told now, and has `cx` woken for the rest.
@@ -81,14 +78,7 @@ impl Untold {
         to: &Listeners<HandshakeErrorInfo>,
         cx: &Context<'_>,
     ) {
-        if self.waiting.is_empty() {
-            return;
-        }
-        self.way.actor.register(cx.waker());
-        while self.way.count.load(SeqCst) < UNHANDLED_HANDSHAKE_ERRORS {
-            let Some((peer, result_code, missed)) = self.waiting.pop_front() else {
-                return;
-            };
+        while let Some(((peer, result_code), missed, carried)) = self.untold.next(cx) {
             log::debug!("server socket {socket_id}: no TLS with {peer}: {result_code}");
             to.dispatch(|_, _| HandshakeErrorInfo {
                 socket_id,
@@ -96,45 +86,17 @@ impl Untold {
                 peer_port: peer.port(),
                 result_code,
                 missed,
-                _unhandled: Unhandled::new(&self.way),
+                _unhandled: carried.copy(),
             });
-        }
-    }
-}
-
-/// The events on their way.
-#[derive(Default)]
-struct Way {
-    count: AtomicUsize,
-    actor: AtomicWaker,
-}
-
-/// A copy of an event that its listener has not dropped.
-struct Unhandled(Arc<Way>);
-
-impl Unhandled {
-    fn new(way: &Arc<Way>) -> Self {
-        way.count.fetch_add(1, SeqCst);
-        Unhandled(way.clone())
-    }
-}
-
-impl Clone for Unhandled {
-    fn clone(&self) -> Self {
-        Unhandled::new(&self.0)
-    }
-}
-
-impl Drop for Unhandled {
-    fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, SeqCst) == UNHANDLED_HANDSHAKE_ERRORS {
-            self.0.actor.wake();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use actix::{Actor, Handler};
     use futures::task::ArcWake;
     use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -171,7 +133,7 @@ mod tests {
         let keeper = Keeper(sender).start();
         let listeners = Listeners::default();
         listeners.add(keeper.recipient());
-        let mut untold = Untold::default();
+        let mut untold = Failures::default();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let most = UNHANDLED_HANDSHAKE_ERRORS;
         let wakes = Arc::new(Wakes::default());

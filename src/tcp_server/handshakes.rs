@@ -10,16 +10,17 @@ use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::HANDSHAKE_GRACE;
-use super::handshake_errors::{HandshakeErrorInfo, Untold};
+use super::handshake_errors::{Failures, HandshakeErrorInfo};
 use crate::answer::Reply;
 use crate::events::Listeners;
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
+use crate::tcp::Ends;
 use crate::tls::Server;
 
 /// A connection whose peer is known.
-pub(super) type Peered = (Box<dyn Stream>, SocketAddr);
+pub(super) type Peered = (Box<dyn Stream>, Box<Ends>);
 
 #[derive(Default)]
 pub(super) struct Handshakes {
@@ -40,13 +41,13 @@ pub(super) struct Handshakes {
     grace: Option<Pin<Box<Sleep>>>,
     /// Encrypted, and heard of by nobody.
     finished: VecDeque<Peered>,
-    untold: Untold,
+    failures: Failures,
     /// Who waits for an end of all that.
     settling: Vec<Reply<()>>,
 }
 
 /// Which one, and what came of it.
-type Ended = (u64, Result<Box<dyn Stream>, NetError>);
+type Ended = (u64, Result<Peered, NetError>);
 
 struct Going {
     since: Instant,
@@ -78,6 +79,11 @@ impl Handshakes {
         self.undecided || self.server.is_some()
     }
 
+    /// How many have failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.failures.count()
+    }
+
     /// Answers when every handshake has ended, and `onAccept` has been raised
     /// for what came of it.
     pub(super) fn when_settled(&mut self, reply: Reply<()>) {
@@ -103,8 +109,8 @@ impl Handshakes {
             // One that was given up when it was just over is not there.
             if let Some(Going { peer, .. }) = self.going.remove(&number) {
                 match made {
-                    Ok(stream) => self.finished.push_back((stream, peer)),
-                    Err(error) => self.untold.add(peer, error),
+                    Ok(peered) => self.finished.push_back(peered),
+                    Err(error) => self.failures.add(peer, error),
                 }
             }
         }
@@ -166,9 +172,9 @@ impl Handshakes {
             return self.finished.extend(self.next.take());
         };
         if self.make_room(server.most(), cx)
-            && let Some((stream, peer)) = self.next.take()
+            && let Some((stream, ends)) = self.next.take()
         {
-            self.start(stream, peer, server);
+            self.start(stream, ends, server);
             // The set of the tasks has to see this waker.
             cx.waker().wake_by_ref();
         }
@@ -187,7 +193,7 @@ impl Handshakes {
         if due <= Instant::now() {
             let Going { peer, task, .. } = oldest.remove();
             task.abort();
-            self.untold.add(peer, NetError::INSUFFICIENT_RESOURCES);
+            self.failures.add(peer, NetError::INSUFFICIENT_RESOURCES);
             return true;
         }
         let mut grace = Box::pin(sleep_until(due));
@@ -199,12 +205,14 @@ impl Handshakes {
         false
     }
 
-    fn start(&mut self, stream: Box<dyn Stream>, peer: SocketAddr, server: Server) {
+    fn start(&mut self, stream: Box<dyn Stream>, ends: Box<Ends>, server: Server) {
         self.started += 1;
         let number = self.started;
+        let peer = ends.peer();
         let task = self.tasks.spawn(async move {
             let made = timeout(server.limit(), server.handshake(stream)).await;
-            (number, made.unwrap_or(Err(NetError::TIMED_OUT)))
+            let made = made.unwrap_or(Err(NetError::TIMED_OUT));
+            (number, made.map(|stream| (stream, ends)))
         });
         let since = Instant::now();
         self.going.insert(number, Going { since, peer, task });
@@ -217,6 +225,6 @@ impl Handshakes {
         to: &Listeners<HandshakeErrorInfo>,
         cx: &Context<'_>,
     ) {
-        self.untold.tell(id, to, cx);
+        self.failures.tell(id, to, cx);
     }
 }

@@ -1,22 +1,24 @@
 //! A server socket on its way to another process.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_rt::time::timeout;
 
 use super::SocketProperties;
+use super::accept_errors::Unheard;
 use super::actor::{Audience, Bound, ServerSocket, Stop};
-use super::handshakes::{Handshakes, Peered};
+use super::handshakes::Handshakes;
 use crate::PAUSE_GRACE;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::estate::{self, Left, ServerRecord, SocketName, Verdict, check_app};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
-use crate::os::Network;
-use crate::tcp::{ClientSocket, Lane, Offer, Table};
+use crate::os::{Network, Stream};
+use crate::tcp::{ClientSocket, Ends, Lane, Offer, Table};
 
 /// A persistent socket raises nothing any more until the verdict; answered
 /// when listeners have handled what was raised before, or after
@@ -48,7 +50,7 @@ pub(crate) struct Inherited {
 /// A connection that was accepted for this socket.
 pub(crate) struct Accepted {
     pub(crate) id: ClientSocketId,
-    pub(crate) connection: Peered,
+    pub(crate) connection: (Box<dyn Stream>, SocketAddr),
 }
 
 impl ServerSocket {
@@ -70,16 +72,23 @@ impl ServerSocket {
             persistent: Some(true),
             name: record.name,
         })?;
-        socket.paused = record.paused;
-        socket.untold = record.untold.and_then(NetError::from_code);
+        socket.pauses.app = record.paused;
+        socket.pauses.error = record.accept_error.and_then(NetError::from_code);
+        if let Some(result_code) = record.untold.and_then(NetError::from_code) {
+            let errno = record.untold_errno;
+            socket.errors.inherit(Unheard { result_code, errno });
+        }
         socket.listener = listener;
         if record.encrypts {
             log::info!("server socket {}: waits for setTls", socket.id);
             socket.handshakes = Some(Box::new(Handshakes::undecided()));
         }
         for Accepted { id, connection } in undelivered {
-            let offered = socket.offer(id, connection);
+            let (stream, peer) = connection;
+            let ends = Ends::accepted(peer, socket.gate.admit(peer.ip()));
+            let offered = socket.offer(id, (stream, ends));
             socket.undelivered.push_back(offered);
+            socket.counts.accepted += 1;
         }
         Ok(socket.run())
     }
@@ -88,12 +97,15 @@ impl ServerSocket {
         check_app(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
+        let untold = self.errors.unheard();
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
             name: self.name.as_deref().map(str::to_owned),
-            paused: self.paused,
-            untold: self.untold.map(NetError::code),
+            paused: self.pauses.app,
+            accept_error: self.pauses.error.map(NetError::code),
+            untold: untold.as_ref().map(|error| error.result_code.code()),
+            untold_errno: untold.and_then(|error| error.errno),
             encrypts: self.encrypts(),
             suspended: self.lane.life.is_suspended(),
         };
@@ -149,7 +161,7 @@ impl Handler<Take> for ServerSocket {
     type Result = Option<Taken>;
 
     fn handle(&mut self, Take(verdict): Take, ctx: &mut Self::Context) -> Self::Result {
-        if !self.persistent {
+        if !self.persistent || self.ended {
             self.held = false;
             return None;
         }

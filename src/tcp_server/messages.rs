@@ -3,7 +3,7 @@
 //! [`TcpServer`](crate::TcpServer) with its name, where the edges are
 //! documented.
 
-use super::{CreateInfo, SocketInfo, SocketProperties};
+use super::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
 use crate::answer::messages;
 use crate::ids::ServerSocketId;
 
@@ -28,6 +28,22 @@ messages! {
         socket_id: ServerSocketId,
         /// Whether it stops accepting, or goes on.
         paused: bool,
+    } -> ();
+
+    /// `setAcceptPolicy` (beyond Chrome).
+    SetAcceptPolicy {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// What it does from now on.
+        policy: AcceptPolicy,
+    } -> ();
+
+    /// `setLimits` (beyond Chrome).
+    SetLimits {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// What it takes on from now on.
+        limits: Limits,
     } -> ();
 
     /// `tcpServer.listen`.

@@ -3,20 +3,33 @@
 use std::time::Duration;
 
 mod accept;
+mod accept_errors;
 mod actor;
 mod events;
 mod handshake_errors;
 mod handshakes;
 mod hold;
+mod info;
+mod limits;
 mod messages;
+mod policy;
 mod types;
+mod untold;
 
-pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPTS};
+pub use crate::net_error::AcceptErrorClass;
+pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS};
 pub use handshake_errors::{HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS};
+pub use limits::{AtLimit, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS};
 #[cfg(feature = "tls")]
 pub use messages::SetTls;
-pub use messages::{Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetPaused, Update};
-pub use types::{CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties};
+pub use messages::{
+    Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits, SetPaused,
+    Update,
+};
+pub use policy::{AcceptAction, AcceptPolicy, UNLUCKY_ACCEPTS};
+pub use types::{
+    AcceptCounts, CreateInfo, DEFAULT_BACKLOG, HeldUpBy, SocketInfo, SocketProperties,
+};
 
 pub(crate) use actor::{
     Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop,

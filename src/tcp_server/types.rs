@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::LimitKind;
 use crate::ids::ServerSocketId;
+use crate::net_error::NetError;
 
 /// The backlog of `listen` where none is given: SOMAXCONN, which the OS cuts
 /// to its own limit (`net.core.somaxconn` on Linux).
@@ -43,6 +45,60 @@ pub struct SocketInfo {
     pub local_address: Option<IpAddr>,
     /// The port it listens on, the one that the OS chose for 0 included.
     pub local_port: Option<u16>,
+    /// Beyond Chrome: all that keeps it from accepting at this moment, besides
+    /// not listening; empty if nothing does.
+    pub held_up_by: Vec<HeldUpBy>,
+    /// Beyond Chrome: what became of its connections so far.
+    pub counts: AcceptCounts,
+    /// Beyond Chrome: how many connections wait in the backlog, while it
+    /// listens and where the OS tells it.
+    pub backlog: Option<u32>,
+}
+
+/// Why a server socket accepts nothing (beyond Chrome). There may be several
+/// reasons at once, and each has its own end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum HeldUpBy {
+    /// The app has called `setPaused(true)`; until `setPaused(false)`.
+    App,
+    /// Accepting failed; until `setPaused(false)`, as Chrome has it.
+    AcceptError(NetError),
+    /// Accepting failed, and is tried again by itself
+    /// ([`AcceptAction::BackOff`](super::AcceptAction::BackOff)).
+    BackingOff(NetError),
+    /// A limit at which connections wait.
+    Limit(LimitKind),
+    /// Nobody listens for `onAccept`.
+    NoListener,
+    /// [`UNHANDLED_ACCEPTS`](super::UNHANDLED_ACCEPTS) events have not been
+    /// handled, or what a dead listener has left is still coming back.
+    Unhandled,
+    /// The app is suspended. One connection is accepted all the same if the
+    /// socket is persistent: the app is loaded for it.
+    Suspended,
+    /// It is being handed over to another process.
+    Handover,
+    /// Another process has encrypted its connections, and `setTls` has not
+    /// been called in this one.
+    TlsNotSet,
+}
+
+/// What became of the connections of a server socket, in this process (beyond
+/// Chrome). What is in none of the others is on its way to a listener, or was
+/// closed before anybody had heard of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct AcceptCounts {
+    /// Connections taken from the backlog, or taken over from another process
+    /// before anybody had heard of them.
+    pub accepted: u64,
+    /// Those that a listener of `onAccept` has heard of.
+    pub delivered: u64,
+    /// Those that were closed at a limit.
+    pub refused: u64,
+    /// Those whose handshake failed, and every accept error.
+    pub failed: u64,
 }
 
 impl SocketInfo {

@@ -16,6 +16,7 @@ mod memory;
 mod ordering;
 mod pause;
 mod permissions;
+mod policy;
 mod support;
 mod tcp;
 mod tcp_server;

@@ -85,6 +85,12 @@ impl Listener for ScriptedListener {
         }
     }
 
+    fn backlog(&self) -> Option<u32> {
+        let state = self.network.state();
+        let backlog = state.listeners.get(&self.address)?;
+        u32::try_from(backlog.clients()).ok()
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
     }

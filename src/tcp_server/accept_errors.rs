@@ -1,0 +1,221 @@
+//! Accept errors: what is done about them, and who is told.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix_rt::time::{Sleep, sleep};
+
+use super::actor::ServerSocket;
+use super::events::AcceptErrorInfo;
+use super::limits::LimitKind;
+use super::policy::rest;
+use super::untold::Untold;
+use super::{AcceptAction, AcceptPolicy};
+use crate::error::Error;
+use crate::net_error::{self, AcceptErrorClass, NetError};
+
+/// How long is rested when nothing can be shed.
+const SHED_REST: AcceptAction = AcceptAction::BackOff {
+    first: Duration::from_millis(10),
+    last: Duration::from_secs(1),
+};
+
+#[derive(Default)]
+pub(super) struct AcceptErrors {
+    policy: AcceptPolicy,
+    /// How many there were since a connection was accepted.
+    attempt: u32,
+    resting: Option<Resting>,
+    untold: Untold<Failure>,
+    /// Whether the socket is to be closed when all is told.
+    closing: bool,
+}
+
+struct Resting {
+    error: NetError,
+    over: Pin<Box<Sleep>>,
+}
+
+/// An accept error, and what was done about it.
+#[derive(Clone, Copy)]
+struct Failure {
+    result_code: NetError,
+    errno: Option<i32>,
+    class: AcceptErrorClass,
+    action: AcceptAction,
+    attempt: u32,
+    next_try: Option<Duration>,
+}
+
+/// An error that the app has not heard of, for another process.
+pub(super) struct Unheard {
+    pub(super) result_code: NetError,
+    pub(super) errno: Option<i32>,
+}
+
+impl AcceptErrors {
+    /// Why it rests, if it does.
+    pub(super) fn resting(&self) -> Option<NetError> {
+        self.resting.as_ref().map(|resting| resting.error)
+    }
+
+    /// Tries again at once.
+    pub(super) fn end_rest(&mut self) {
+        self.resting = None;
+    }
+
+    pub(super) fn sheds(&self) -> bool {
+        self.policy.sheds()
+    }
+
+    /// A connection was accepted.
+    pub(super) fn are_over(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// Whether nothing may be accepted yet; `cx` is woken when it may.
+    pub(super) fn rests(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let resting = self.resting.as_mut();
+        let rests = resting.is_some_and(|resting| resting.over.as_mut().poll(cx).is_pending());
+        if !rests {
+            self.resting = None;
+        }
+        rests
+    }
+
+    pub(super) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// The last one that was not told.
+    pub(super) fn unheard(&self) -> Option<Unheard> {
+        self.untold.last().map(|failure| Unheard {
+            result_code: failure.result_code,
+            errno: failure.errno,
+        })
+    }
+
+    /// Another process has met it and not told.
+    pub(super) fn inherit(&mut self, unheard: Unheard) {
+        let Unheard { result_code, errno } = unheard;
+        let error = errno.map(io::Error::from_raw_os_error);
+        let known = error.as_ref().and_then(net_error::accept);
+        let class = known.map_or(AcceptErrorClass::Listener, |(class, _)| class);
+        self.attempt = 1;
+        self.untold.add(Failure {
+            result_code,
+            errno,
+            class,
+            action: AcceptAction::Pause,
+            attempt: self.attempt,
+            next_try: None,
+        });
+    }
+}
+
+impl ServerSocket {
+    pub(super) fn set_accept_policy(&mut self, policy: AcceptPolicy) -> Result<(), Error> {
+        policy.check()?;
+        if let Some(bound) = &mut self.listener {
+            let set = bound.listener.set_reserve(policy.sheds());
+            set.map_err(|error| net_error::listen(&error))?;
+        }
+        self.errors.policy = policy;
+        self.errors.end_rest();
+        Ok(())
+    }
+
+    /// `accept` has answered this. `Pending` if nobody was there to be shed.
+    pub(super) fn failed(&mut self, error: &io::Error, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let Some((class, result_code)) = net_error::accept(error) else {
+            return Poll::Ready(());
+        };
+        let mut action = self.errors.policy.action(class, self.errors.attempt);
+        if action == AcceptAction::Shed
+            && let Some(bound) = &mut self.listener
+        {
+            match bound.listener.poll_shed(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(peer)) => {
+                    self.counts.accepted += 1;
+                    self.was_refused(peer, LimitKind::Descriptors);
+                }
+                Poll::Ready(Err(_)) => action = SHED_REST,
+            }
+        }
+        self.counts.failed += 1;
+        self.errors.attempt = self.errors.attempt.saturating_add(1);
+        let attempt = self.errors.attempt;
+        let next_try = match action {
+            AcceptAction::Pause => {
+                self.pauses.error = Some(result_code);
+                None
+            }
+            AcceptAction::BackOff { first, last } => {
+                let rest = rest(first, last, attempt);
+                self.errors.resting = Some(Resting {
+                    error: result_code,
+                    over: Box::pin(sleep(rest)),
+                });
+                Some(rest)
+            }
+            AcceptAction::Shed | AcceptAction::GoOn => Some(Duration::ZERO),
+            AcceptAction::Close => {
+                self.pauses.error = Some(result_code);
+                self.errors.closing = true;
+                None
+            }
+        };
+        // Those that do not stop it may be many.
+        let level = match action {
+            AcceptAction::Shed => log::Level::Debug,
+            _ => log::Level::Warn,
+        };
+        log::log!(
+            level,
+            "server socket {}: {action:?}, accept failed: {error}",
+            self.id
+        );
+        if action == AcceptAction::GoOn {
+            return Poll::Ready(());
+        }
+        self.errors.untold.add(Failure {
+            result_code,
+            errno: error.raw_os_error(),
+            class,
+            action,
+            attempt,
+            next_try,
+        });
+        if !self.lane.life.is_suspended() {
+            self.tell_accept_errors(cx);
+        }
+        Poll::Ready(())
+    }
+
+    /// Tells what may be told now, and closes the socket if that was awaited.
+    pub(super) fn tell_accept_errors(&mut self, cx: &TaskContext<'_>) {
+        let socket_id = self.id;
+        while let Some((failure, missed, carried)) = self.errors.untold.next(cx) {
+            self.audience
+                .on_accept_error
+                .dispatch(|_, _| AcceptErrorInfo {
+                    socket_id,
+                    result_code: failure.result_code,
+                    errno: failure.errno,
+                    class: failure.class,
+                    action: failure.action,
+                    attempt: failure.attempt,
+                    next_try: failure.next_try,
+                    missed,
+                    _unhandled: carried.copy(),
+                });
+        }
+        if self.errors.closing && !self.ended && self.errors.untold.is_empty() {
+            self.end();
+        }
+    }
+}

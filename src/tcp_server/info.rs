@@ -1,0 +1,75 @@
+//! What a server socket says of itself: why it stands still, and what it has
+//! counted.
+
+use super::actor::ServerSocket;
+use super::events::UNHANDLED_ACCEPTS;
+use super::{AcceptCounts, HeldUpBy, SocketInfo};
+use crate::net_error::NetError;
+
+/// Chrome's `paused`, and who has paused.
+#[derive(Default)]
+pub(super) struct Pauses {
+    pub(super) app: bool,
+    pub(super) error: Option<NetError>,
+}
+
+impl Pauses {
+    pub(super) fn is_paused(&self) -> bool {
+        self.app || self.error.is_some()
+    }
+
+    /// `setPaused`: `false` ends the pause of an accept error, too.
+    pub(super) fn set(&mut self, paused: bool) {
+        self.app = paused;
+        if !paused {
+            self.error = None;
+        }
+    }
+}
+
+impl ServerSocket {
+    pub(super) fn info(&self) -> SocketInfo {
+        let bound = self.listener.as_ref();
+        let address = bound.map(|bound| bound.address);
+        SocketInfo {
+            socket_id: self.id,
+            persistent: self.persistent,
+            name: self.name.as_deref().map(str::to_owned),
+            paused: self.pauses.is_paused(),
+            local_address: address.map(|address| address.ip()),
+            local_port: address.map(|address| address.port()),
+            held_up_by: self.held_up_by(),
+            counts: self.counts(),
+            backlog: bound.and_then(|bound| bound.listener.backlog()),
+        }
+    }
+
+    fn held_up_by(&self) -> Vec<HeldUpBy> {
+        let when = |holds: bool, reason| holds.then_some(reason);
+        let unhandled = self.recovering || self.on_their_way.count() >= UNHANDLED_ACCEPTS;
+        let nobody = !self.audience.on_accept.has(None);
+        [
+            when(self.pauses.app, HeldUpBy::App),
+            self.pauses.error.map(HeldUpBy::AcceptError),
+            self.errors.resting().map(HeldUpBy::BackingOff),
+            self.gate.full().map(HeldUpBy::Limit),
+            when(nobody, HeldUpBy::NoListener),
+            when(unhandled, HeldUpBy::Unhandled),
+            when(self.lane.life.is_suspended(), HeldUpBy::Suspended),
+            when(self.held, HeldUpBy::Handover),
+            when(self.is_undecided(), HeldUpBy::TlsNotSet),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn counts(&self) -> AcceptCounts {
+        let handshakes = self.handshakes.as_ref();
+        AcceptCounts {
+            delivered: self.on_their_way.delivered(),
+            failed: self.counts.failed + handshakes.map_or(0, |it| it.failed()),
+            ..self.counts
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! How a server socket accepts: why it does not, what it does about errors,
+//! and its limits.
+#![expect(clippy::panic, reason = "this is how a test fails")]
+
+mod errors;
+mod exhaustion;
+mod limits;
+mod reasons;
+
+use std::net::SocketAddr;
+
+use chrome_sockets::ServerSocketId;
+use chrome_sockets::tcp_server::SocketInfo;
+use chrome_sockets::testing::ScriptedNetwork;
+
+use crate::support::{World, within};
+
+/// A server socket on a scripted network.
+struct Scene {
+    world: World,
+    network: ScriptedNetwork,
+    id: ServerSocketId,
+    at: SocketAddr,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let network = ScriptedNetwork::new();
+        let world = World::with_network(network.clone()).await;
+        let (id, at) = world.listen().await;
+        Scene {
+            world,
+            network,
+            id,
+            at,
+        }
+    }
+
+    async fn info(&self) -> SocketInfo {
+        let info = self.world.app.tcp_server.get_info(self.id).await;
+        info.expect("it exists")
+    }
+
+    async fn set_paused(&self, paused: bool) {
+        let set = self.world.app.tcp_server.set_paused(self.id, paused);
+        within("the answer", set).await.expect("it exists");
+    }
+}

@@ -1,0 +1,331 @@
+//! How much a server socket takes on.
+
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::tcp_server::{
+    AtLimit, HeldUpBy, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
+};
+use chrome_sockets::testing::Peer;
+use chrome_sockets::{Error, NetError, ServerSocketId};
+use socket2::{Domain, Socket, Type};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
+
+use super::Scene;
+use crate::support::{LIMIT, World, within};
+
+/// Passes refusals on.
+struct Ear(UnboundedSender<RefusedInfo>);
+
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+
+impl Handler<RefusedInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: RefusedInfo, _: &mut Self::Context) {
+        let _ = self.0.send(info);
+    }
+}
+
+async fn hear_refusals(world: &World) -> UnboundedReceiver<RefusedInfo> {
+    let (tell, refusals) = unbounded_channel();
+    let ear = Ear(tell).start().recipient();
+    let on_refused = &world.app.tcp_server.on_refused;
+    on_refused.add_listener(ear).await.expect("added");
+    refusals
+}
+
+async fn told(refusals: &mut UnboundedReceiver<RefusedInfo>) -> RefusedInfo {
+    let info = within("onRefused", refusals.recv()).await;
+    info.expect("the listener runs")
+}
+
+async fn set(world: &World, id: ServerSocketId, limits: Limits) -> Result<(), Error> {
+    within("the answer", world.app.tcp_server.set_limits(id, limits)).await
+}
+
+fn connections(most: usize, then: AtLimit) -> Limits {
+    Limits {
+        connections: Some(Limit { most, then }),
+        ..Default::default()
+    }
+}
+
+impl Scene {
+    async fn limit(&self, limits: Limits) {
+        set(&self.world, self.id, limits)
+            .await
+            .expect("good limits");
+    }
+
+    fn peer(&self) -> Peer {
+        self.network.client(self.at).expect("it listens")
+    }
+}
+
+#[actix_rt::test]
+async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
+    let mut scene = Scene::new().await;
+    scene.limit(connections(2, AtLimit::Queue)).await;
+    let mut peers: Vec<_> = (0..6).map(|_| scene.peer()).collect();
+    let mut clients = vec![scene.world.accepted().await, scene.world.accepted().await];
+    scene.world.nothing().await;
+    let info = scene.info().await;
+    assert_eq!(info.held_up_by, [HeldUpBy::Limit(LimitKind::Connections)]);
+    assert!(!info.paused);
+    assert_eq!(info.backlog, Some(4));
+
+    // However it ends: closed, disconnected, or by its peer.
+    clients.remove(0).close();
+    clients.push(scene.world.accepted().await);
+    let kept = clients.remove(0);
+    kept.disconnect().await.expect("it is connected");
+    clients.push(scene.world.accepted().await);
+    let ending = clients.remove(0);
+    ending.set_paused(false).await.expect("it is open");
+    peers.remove(2).end();
+    let end = scene.world.ended(ending.id()).await;
+    assert_eq!(end, NetError::CONNECTION_CLOSED);
+    clients.push(scene.world.accepted().await);
+    scene.world.nothing().await;
+
+    // A higher limit lets in at once, and none everybody.
+    scene.limit(connections(3, AtLimit::Queue)).await;
+    clients.push(scene.world.accepted().await);
+    let _last = scene.peer();
+    scene.world.nothing().await;
+    scene.limit(Limits::default()).await;
+    clients.push(scene.world.accepted().await);
+    let info = scene.info().await;
+    assert_eq!(info.held_up_by, []);
+    assert_eq!((info.counts.accepted, info.counts.refused), (7, 0));
+}
+
+#[actix_rt::test]
+async fn above_the_limit_connections_are_closed_counted_and_told() {
+    let mut scene = Scene::new().await;
+    let mut refusals = hear_refusals(&scene.world).await;
+    scene.limit(connections(1, AtLimit::Close)).await;
+    let first = scene.peer();
+    let client = scene.world.accepted().await;
+    let second = scene.peer();
+    let info = told(&mut refusals).await;
+    assert_eq!(info.socket_id, scene.id);
+    assert_eq!(info.peer_addr(), second.addr());
+    assert_eq!((info.limit, info.missed), (LimitKind::Connections, 0));
+    assert!(second.is_closed() && !first.is_closed());
+    let info = scene.info().await;
+    assert_eq!((info.counts.accepted, info.counts.refused), (2, 1));
+    assert_eq!(info.held_up_by, [], "it goes on accepting");
+
+    client.close().await.expect("it is open");
+    let third = scene.peer();
+    scene.world.accepted().await;
+    assert!(!third.is_closed());
+}
+
+#[actix_rt::test]
+async fn a_flood_of_refusals_is_counted_and_an_open_client_is_served() {
+    const FLOOD: usize = 5 * UNHANDLED_REFUSALS;
+    let mut scene = Scene::new().await;
+    let mut refusals = hear_refusals(&scene.world).await;
+    scene.limit(connections(1, AtLimit::Close)).await;
+    let honest = scene.peer();
+    let client = scene.world.accepted().await;
+    scene.set_paused(true).await;
+    for _ in 0..FLOOD {
+        scene.peer();
+    }
+    scene.set_paused(false).await;
+    within("all refusals", async {
+        while scene.info().await.counts.refused < FLOOD as u64 {}
+    })
+    .await;
+    let mut kept = Vec::new();
+    for _ in 0..UNHANDLED_REFUSALS {
+        kept.push(told(&mut refusals).await);
+    }
+    assert!(refusals.try_recv().is_err(), "one more than may be");
+    kept.clear();
+    for _ in 0..UNHANDLED_REFUSALS {
+        assert_eq!(told(&mut refusals).await.missed, 0);
+    }
+    let _one_more = scene.peer();
+    let missed = FLOOD - 2 * UNHANDLED_REFUSALS;
+    assert_eq!(told(&mut refusals).await.missed, missed as u64);
+
+    client.set_paused(false).await.expect("it is open");
+    honest.send("alive");
+    assert_eq!(scene.world.received(client.id(), 5).await, b"alive");
+}
+
+#[actix_rt::test]
+async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time() {
+    let mut scene = Scene::new().await;
+    tokio::time::pause();
+    let rate = RateLimit {
+        most: 4,
+        per: Duration::from_secs(2),
+        then: AtLimit::Queue,
+    };
+    scene
+        .limit(Limits {
+            rate: Some(rate),
+            ..Default::default()
+        })
+        .await;
+    let _peers: Vec<_> = (0..7).map(|_| scene.peer()).collect();
+    let started = Instant::now();
+    let mut came = Vec::new();
+    for _ in 0..7 {
+        scene.world.next_before(LIMIT).await;
+        came.push(started.elapsed().as_millis());
+        if came.len() == 4 {
+            let held_up = scene.info().await.held_up_by;
+            assert_eq!(held_up, [HeldUpBy::Limit(LimitKind::Rate)]);
+        }
+    }
+    // The clock has milliseconds.
+    for (came, due) in came.iter().zip([0, 0, 0, 0, 500, 1000, 1500]) {
+        assert!((due..due + 50).contains(came), "after {came}, not {due} ms");
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.info().await.held_up_by, []);
+}
+
+#[actix_rt::test]
+async fn above_a_rate_connections_can_be_closed() {
+    let mut scene = Scene::new().await;
+    let mut refusals = hear_refusals(&scene.world).await;
+    tokio::time::pause();
+    let rate = RateLimit {
+        most: 1,
+        per: Duration::from_secs(60),
+        then: AtLimit::Close,
+    };
+    scene
+        .limit(Limits {
+            rate: Some(rate),
+            ..Default::default()
+        })
+        .await;
+    let _first = scene.peer();
+    scene.world.accepted().await;
+    let _second = scene.peer();
+    assert_eq!(told(&mut refusals).await.limit, LimitKind::Rate);
+    // Those that are refused do not put it off.
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let _third = scene.peer();
+    scene.world.accepted().await;
+}
+
+/// A connection from this address of the machine.
+fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket
+        .bind(&SocketAddr::from((from, 0)).into())
+        .expect("an address of this machine");
+    socket.connect(&to.into()).expect("it listens");
+    let stream = std::net::TcpStream::from(socket);
+    stream.set_read_timeout(Some(LIMIT)).expect("an option");
+    stream
+}
+
+#[actix_rt::test]
+async fn a_peer_that_has_its_share_is_reset_and_another_is_served() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let mut refusals = hear_refusals(&world).await;
+    let per_peer = Limits {
+        per_peer: Some(Limit {
+            most: 2,
+            then: AtLimit::Reset,
+        }),
+        ..Default::default()
+    };
+    set(&world, id, per_peer).await.expect("good limits");
+    let mut greedy = Vec::new();
+    for _ in 0..2 {
+        greedy.push(dial_from([127, 0, 0, 1], at));
+    }
+    let first = world.accepted().await;
+    world.accepted().await;
+    let mut third = dial_from([127, 0, 0, 1], at);
+    let info = told(&mut refusals).await;
+    assert_eq!(info.limit, LimitKind::PerPeer);
+    assert_eq!(info.peer_address, IpAddr::from([127, 0, 0, 1]));
+    let end = third.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(end, Err(ErrorKind::ConnectionReset));
+
+    let _other = dial_from([127, 0, 0, 2], at);
+    let other = world.accepted().await.get_info().await.expect("it is open");
+    assert_eq!(other.peer_address, Some(IpAddr::from([127, 0, 0, 2])));
+    first.close().await.expect("it is open");
+    let _fourth = dial_from([127, 0, 0, 1], at);
+    world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn a_client_that_nobody_hears_of_has_its_place_and_gives_it_back() {
+    let mut scene = Scene::new().await;
+    scene.limit(connections(1, AtLimit::Queue)).await;
+    let client = {
+        let _peer = scene.peer();
+        scene.world.accepted().await
+    };
+    // One that is refused has none.
+    scene.limit(connections(1, AtLimit::Close)).await;
+    for _ in 0..10 {
+        scene.peer();
+    }
+    within("all refusals", async {
+        while scene.info().await.counts.refused < 10 {}
+    })
+    .await;
+    client.close().await.expect("it is open");
+    let _peer = scene.peer();
+    scene.world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn limits_that_mean_nothing_are_refused_and_the_old_ones_stay() {
+    let mut scene = Scene::new().await;
+    scene.limit(connections(1, AtLimit::Queue)).await;
+    let limit = |most, then| Some(Limit { most, then });
+    let rate = |most, per| Limits {
+        rate: Some(RateLimit {
+            most,
+            per,
+            then: AtLimit::Queue,
+        }),
+        ..Default::default()
+    };
+    let per_peer = |limit| Limits {
+        per_peer: limit,
+        ..Default::default()
+    };
+    let second = Duration::from_secs(1);
+    for bad in [
+        connections(0, AtLimit::Queue),
+        per_peer(limit(0, AtLimit::Close)),
+        per_peer(limit(1, AtLimit::Queue)),
+        rate(0, second),
+        rate(1, Duration::ZERO),
+        rate(1, Duration::MAX),
+    ] {
+        let refused = set(&scene.world, scene.id, bad).await;
+        assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()), "{bad:?}");
+    }
+    let unknown = set(&scene.world, 999.into(), Limits::default()).await;
+    assert_eq!(unknown, Err(Error::SocketNotFound));
+    let _peers = [scene.peer(), scene.peer()];
+    let client = scene.world.accepted().await;
+    scene.world.nothing().await;
+    client.close().await.expect("it is open");
+    scene.world.accepted().await;
+}

@@ -1,0 +1,163 @@
+//! Why it stands still, and what it has counted.
+
+use chrome_sockets::NetError;
+use chrome_sockets::tcp_server::{HeldUpBy, SocketProperties, UNHANDLED_ACCEPTS};
+
+use super::Scene;
+use crate::support::{Heard, World, within};
+use crate::tcp_server::ear::Ear;
+
+const NO_DESCRIPTOR: HeldUpBy = HeldUpBy::AcceptError(NetError::INSUFFICIENT_RESOURCES);
+
+#[actix_rt::test]
+async fn a_socket_tells_every_reason_at_once_and_each_ends_by_itself() {
+    let mut scene = Scene::new().await;
+    let app = scene.world.app.clone();
+    let server = &app.tcp_server;
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    server.update(scene.id, persistent).await.expect("update");
+    assert_eq!(scene.info().await.held_up_by, []);
+
+    let failed = scene.network.accept_error(scene.at, libc::EMFILE);
+    failed.expect("it listens");
+    assert!(matches!(scene.world.next().await, Heard::AcceptError(..)));
+    let info = scene.info().await;
+    assert_eq!(info.held_up_by, [NO_DESCRIPTOR]);
+    assert!(info.paused, "Chrome's word for it");
+
+    scene.set_paused(true).await;
+    let paused = [HeldUpBy::App, NO_DESCRIPTOR];
+    assert_eq!(scene.info().await.held_up_by, paused);
+
+    let ear = scene.world.listener.clone();
+    let removed = server.on_accept.remove_listener(ear.clone().recipient());
+    removed.await.expect("removed");
+    let deaf = [HeldUpBy::App, NO_DESCRIPTOR, HeldUpBy::NoListener];
+    assert_eq!(scene.info().await.held_up_by, deaf);
+
+    within("suspend", app.suspend()).await.expect("suspend");
+    let asleep = [&deaf[..], &[HeldUpBy::Suspended]].concat();
+    assert_eq!(scene.info().await.held_up_by, asleep);
+
+    // Each ends alone, and the others stay.
+    let added = server.on_accept.add_listener(ear.recipient());
+    added.await.expect("added");
+    let heard = [HeldUpBy::App, NO_DESCRIPTOR, HeldUpBy::Suspended];
+    assert_eq!(scene.info().await.held_up_by, heard);
+    within("resume", app.resume()).await.expect("resume");
+    assert_eq!(scene.info().await.held_up_by, paused);
+    scene.set_paused(false).await;
+    let info = scene.info().await;
+    assert_eq!(info.held_up_by, [], "of both pauses");
+    assert!(!info.paused);
+
+    let _peer = scene.network.client(scene.at).expect("it listens");
+    scene.world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn it_counts_what_was_accepted_heard_of_failed_and_waits() {
+    let mut scene = Scene::new().await;
+    let dial = || scene.network.client(scene.at).expect("it listens");
+    let mut peers = vec![dial(), dial(), dial()];
+    for _ in 0..3 {
+        scene.world.accepted().await;
+    }
+    let failed = scene.network.accept_error(scene.at, libc::ENFILE);
+    failed.expect("it listens");
+    peers.extend([
+        scene.network.client(scene.at).expect("it listens"),
+        scene.network.client(scene.at).expect("it listens"),
+    ]);
+    assert!(matches!(scene.world.next().await, Heard::AcceptError(..)));
+    let info = scene.info().await;
+    let counts = info.counts;
+    assert_eq!((counts.accepted, counts.delivered), (3, 3));
+    assert_eq!((counts.refused, counts.failed), (0, 1));
+    assert_eq!(info.backlog, Some(2));
+
+    scene.set_paused(false).await;
+    for _ in 0..2 {
+        scene.world.accepted().await;
+    }
+    let info = scene.info().await;
+    assert_eq!((info.counts.accepted, info.counts.delivered), (5, 5));
+    assert_eq!(info.backlog, Some(0));
+    let closed = scene.world.app.tcp_server.disconnect(scene.id);
+    closed.await.expect("disconnect");
+    assert_eq!(scene.info().await.backlog, None);
+}
+
+#[actix_rt::test]
+async fn a_client_that_two_listeners_hear_of_is_delivered_once() {
+    let mut scene = Scene::new().await;
+    let mut ear = Ear::new();
+    let on_accept = &scene.world.app.tcp_server.on_accept;
+    let added = on_accept.add_listener(ear.recipient());
+    added.await.expect("added");
+    let _peer = scene.network.client(scene.at).expect("it listens");
+    let client = scene.world.accepted().await;
+    ear.accepted().await;
+    client.set_paused(false).await.expect("it is open");
+    assert_eq!(scene.info().await.counts.delivered, 1);
+}
+
+/// Keeps what it hears, so that nothing counts as handled.
+struct Keeper(Vec<chrome_sockets::tcp_server::AcceptInfo>);
+
+impl actix::Actor for Keeper {
+    type Context = actix::Context<Self>;
+}
+
+impl actix::Handler<chrome_sockets::tcp_server::AcceptInfo> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, info: chrome_sockets::tcp_server::AcceptInfo, _: &mut Self::Context) {
+        self.0.push(info);
+    }
+}
+
+#[actix_rt::test]
+async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_are_not_delivered() {
+    use actix::Actor;
+    let scene = Scene::new().await;
+    let on_accept = &scene.world.app.tcp_server.on_accept;
+    let keeper = Keeper(Vec::new()).start();
+    let world = scene.world.listener.clone().recipient();
+    let added = on_accept.add_listener(keeper.recipient());
+    added.await.expect("added");
+    on_accept.remove_listener(world).await.expect("removed");
+    let dial = |_| scene.network.client(scene.at).expect("it listens");
+    let _peers: Vec<_> = (0..=UNHANDLED_ACCEPTS).map(dial).collect();
+    within("all that it takes", async {
+        while scene.network.waiting(scene.at) > 1 {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    let info = scene.info().await;
+    assert_eq!(info.held_up_by, [HeldUpBy::Unhandled]);
+    assert_eq!(info.counts.accepted, UNHANDLED_ACCEPTS as u64);
+    assert_eq!(info.counts.delivered, 0);
+    assert_eq!(info.backlog, Some(1));
+}
+
+#[actix_rt::test]
+async fn a_pause_of_the_app_is_known_in_the_next_process() {
+    let old = World::new().await;
+    let (id, _) = old.listen().await;
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    let server = &old.app.tcp_server;
+    server.update(id, persistent).await.expect("update");
+    server.set_paused(id, true).await.expect("paused");
+    let new = World::new().await;
+    crate::handover::succeeds(&old, &new).await;
+    let info = new.app.tcp_server.get_info(id).await.expect("it is there");
+    assert_eq!(info.held_up_by, [HeldUpBy::App]);
+}
