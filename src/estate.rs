@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -68,6 +69,9 @@ pub(crate) struct ServerRecord {
     pub(crate) encrypts: bool,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
+    /// Of what it accepts, if there are any.
+    #[serde(default)]
+    pub(crate) time_outs: Option<TimeOutsRecord>,
 }
 
 /// A client socket.
@@ -79,11 +83,25 @@ pub(crate) struct ClientRecord {
     pub(crate) name: Option<String>,
     pub(crate) buffer_size: Option<i32>,
     pub(crate) paused: bool,
+    /// Whether it was accepted and has never been resumed.
+    #[serde(default)]
+    pub(crate) unclaimed: bool,
+    #[serde(default)]
+    pub(crate) time_outs: Option<TimeOutsRecord>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
     /// The server socket that accepted it, if nobody has heard of it yet.
     pub(crate) offered_by: Option<u64>,
     pub(crate) connection: Option<ConnectionRecord>,
+}
+
+/// How long nothing may happen on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TimeOutsRecord {
+    pub(crate) claim: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) send: Option<Duration>,
 }
 
 /// What is known of a connection beyond its descriptor.

@@ -8,7 +8,7 @@ use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
     GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure, SecureOptions, Send, SendInfo, SetKeepAlive,
-    SetNoDelay, SetPaused, SocketInfo, SocketProperties, Update,
+    SetNoDelay, SetPaused, SetTimeOuts, SocketInfo, SocketProperties, TimeOuts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -107,6 +107,22 @@ impl Tcp {
             app,
             socket_id,
             no_delay,
+        })
+    }
+
+    /// Beyond Chrome: ends the connection when nothing happens on it for so
+    /// long, each way as [`TimeOuts`] tells, in place of what was set before.
+    /// All time-outs begin now. They stay with the socket, from one connection
+    /// to the next, and go to another process with it. Legal in every state.
+    ///
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
+    /// is zero; nothing changes then.
+    pub fn set_time_outs(&self, socket_id: ClientSocketId, time_outs: TimeOuts) -> Answer<()> {
+        self.caller.call(|app| SetTimeOuts {
+            app,
+            socket_id,
+            time_outs,
         })
     }
 

@@ -3,12 +3,13 @@
 use super::{Caller, OnEvent};
 use crate::answer::Answer;
 use crate::ids::ServerSocketId;
+use crate::tcp::TimeOuts;
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, GetInfo,
     GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy, SetLimits,
-    SetPaused, SocketInfo, SocketProperties, Update,
+    SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -126,6 +127,21 @@ impl TcpServer {
             app,
             socket_id,
             limits,
+        })
+    }
+
+    /// Beyond Chrome: the [`TimeOuts`] of every client that is accepted from now
+    /// on, unless [`Tcp::set_time_outs`](crate::Tcp::set_time_outs) gives it
+    /// others. Legal at any time, and survives `disconnect`.
+    ///
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
+    /// is zero; nothing changes then.
+    pub fn set_time_outs(&self, socket_id: ServerSocketId, time_outs: TimeOuts) -> Answer<()> {
+        self.caller.call(|app| SetTimeOuts {
+            app,
+            socket_id,
+            time_outs,
         })
     }
 

@@ -309,7 +309,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::estate::{Client, ClientRecord, ConnectionRecord, Server, ServerRecord};
+    use std::time::Duration;
+
+    use crate::estate::{
+        Client, ClientRecord, ConnectionRecord, Server, ServerRecord, TimeOutsRecord,
+    };
 
     fn descriptor() -> OwnedFd {
         File::open("/dev/null").unwrap().into()
@@ -327,6 +331,7 @@ mod tests {
             untold_errno: None,
             encrypts: false,
             suspended: false,
+            time_outs: None,
         };
         let client = ClientRecord {
             app: String::new(),
@@ -334,6 +339,12 @@ mod tests {
             name: None,
             buffer_size: Some(1),
             paused: false,
+            unclaimed: true,
+            time_outs: Some(TimeOutsRecord {
+                claim: Some(Duration::MAX),
+                idle: None,
+                send: Some(Duration::from_nanos(1)),
+            }),
             suspended: true,
             offered_by: None,
             connection: Some(ConnectionRecord {

@@ -117,6 +117,9 @@ routes! {
     tcp_server::SetLimits => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
+    tcp_server::SetTimeOuts => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
     tcp_server::Listen => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
@@ -157,6 +160,11 @@ routes! {
     tcp::SetNoDelay => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
             socket.do_send(Op::SetNoDelay(call.no_delay, reply));
+        })
+    };
+    tcp::SetTimeOuts => (): |registry, call| {
+        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
+            socket.do_send(Op::SetTimeOuts(Box::new(call.time_outs), reply));
         })
     };
     tcp::Connect => (): |registry, call| {

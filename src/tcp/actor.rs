@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -23,8 +24,9 @@ use super::read::Audible;
 use super::row::{Connecting, Connection, Ends, Link, Row};
 use super::secure::Secure;
 use super::socket::ClientSocket;
+use super::time_outs::Timers;
 use super::write::Outgoing;
-use super::{CreateInfo, SocketInfo, SocketProperties};
+use super::{CreateInfo, SocketInfo, SocketProperties, TimeOuts};
 use crate::answer::Reply;
 use crate::error::Error;
 use crate::life::Pending;
@@ -36,7 +38,7 @@ use crate::tls;
 /// With all of a thousand at once, what a row and the kernel keep of a
 /// connection has left the processor's cache before the answer is sent:
 /// measured, an echo costs a fifth more.
-const ROWS_A_TURN: usize = 32;
+pub(super) const ROWS_A_TURN: usize = 32;
 
 /// Who accepted a socket, and wants to know that the app has taken it.
 pub(crate) trait Offer: Send + Sync {
@@ -44,6 +46,9 @@ pub(crate) trait Offer: Send + Sync {
 
     /// Whether anyone is still to hear of it.
     fn is_open(&self) -> bool;
+
+    /// Those of the socket, until the app sets others.
+    fn time_outs(&self) -> TimeOuts;
 }
 
 /// Something for one row to do.
@@ -55,6 +60,7 @@ pub(crate) enum Op {
     SetPaused(bool, Reply<()>),
     SetKeepAlive(bool, i32, Reply<()>),
     SetNoDelay(bool, Reply<()>),
+    SetTimeOuts(Box<TimeOuts>, Reply<()>),
     Connect(Box<Target>, Reply<()>),
     Connected(u64, Box<Result<Connected, NetError>>),
     Secure(Box<Secure>),
@@ -76,6 +82,7 @@ pub(crate) struct Rows {
     network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
+    pub(super) timers: Rc<Timers>,
     /// The calls that wait for the end of a handover, while there is one.
     pub(super) waiting: Option<Vec<Call>>,
 }
@@ -105,6 +112,7 @@ impl Rows {
                 network,
                 tls,
                 attempts: 0,
+                timers: Rc::default(),
                 waiting: None,
             }
         })
@@ -156,12 +164,16 @@ impl Rows {
                 }
             }
             Op::Adopt(stream, ends, offer) => {
+                let time_outs = offer.time_outs();
                 let row = Row::accepted(socket.clone(), stream, ends, offer);
                 self.insert(&socket, Entry::Socket(row));
+                self.set_time_outs(&socket, time_outs);
             }
             Op::Inherit(inherited) => {
+                let time_outs = inherited.time_outs();
                 let row = Row::inherited(socket.clone(), *inherited);
                 self.insert(&socket, Entry::Socket(row));
+                self.set_time_outs(&socket, time_outs);
                 socket.make_ready();
             }
             Op::Connect(target, reply) => self.connect(&socket, *target, reply),
@@ -184,6 +196,13 @@ impl Rows {
             }
             Op::SetNoDelay(no_delay, reply) => {
                 self.change(&socket, reply, |row| row.set_no_delay(no_delay));
+            }
+            Op::SetTimeOuts(time_outs, reply) => {
+                let timers = self.timers.clone();
+                self.change(&socket, reply, |row| {
+                    row.set_time_outs(time_outs.checked()?, &timers);
+                    Ok(())
+                });
             }
             Op::Disconnect(reply) => {
                 let mut ended = None;
@@ -220,7 +239,7 @@ impl Rows {
                 if let Link::Connected(connection) = &mut row.link
                     && !connection.queue.is_empty()
                 {
-                    connection.flush(&row.socket);
+                    connection.flush(&row.socket, row.timing.as_deref_mut());
                 } else if let Link::Securing(securing) = &mut row.link {
                     securing.go_on(&row.socket);
                 }
@@ -254,6 +273,13 @@ impl Rows {
     fn insert(&mut self, socket: &ClientSocket, entry: Entry) {
         let slot = self.entries.insert(entry);
         socket.set_slot(u32::try_from(slot).unwrap_or(u32::MAX));
+    }
+
+    fn set_time_outs(&mut self, socket: &ClientSocket, time_outs: TimeOuts) {
+        let timers = self.timers.clone();
+        if let Some(row) = self.row(socket) {
+            row.set_time_outs(time_outs, &timers);
+        }
     }
 
     pub(super) fn row(&mut self, socket: &ClientSocket) -> Option<&mut Row> {
@@ -306,6 +332,7 @@ impl Rows {
             Link::Connecting(connecting) if connecting.attempt == attempt => match made {
                 Ok(made) => {
                     row.link = Link::Connected(made.into());
+                    row.restart_time_outs();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();
                 }
@@ -331,7 +358,12 @@ impl Rows {
             return reply.send(Err(Error::SocketNotFound));
         };
         row.claim();
+        let resumed = row.paused && !paused;
         row.paused = paused;
+        if resumed {
+            row.unclaimed = false;
+            row.restart_time_outs();
+        }
         if paused && socket.unhandled_events() > 0 {
             row.when_handled(reply);
         } else {
@@ -400,6 +432,7 @@ impl ActorFuture<Rows> for Turn {
         _: &mut Context<Rows>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
+        rows.timers.turn();
         let mut calls = std::mem::take(&mut rows.calls);
         rows.inbox.take(&mut calls, &mut rows.batch, cx);
         freely(|| {
@@ -413,6 +446,8 @@ impl ActorFuture<Rows> for Turn {
             }
         });
         rows.calls = calls;
+        rows.look_at_clock(cx);
+        rows.timers.turn();
         if !rows.batch.is_empty() {
             cx.waker().wake_by_ref();
         }

@@ -7,11 +7,11 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::join_all;
 
-use super::SocketProperties;
 use super::actor::{Entry, Rows};
 use super::inbox::Call;
 use super::row::{self, Connection, Dialled, Ends, Link, Row};
 use super::socket::ClientSocket;
+use super::{SocketProperties, TimeOuts};
 use crate::answer::Answer;
 use crate::estate::{
     Client, ClientRecord, ConnectionRecord, DialledRecord, Left, MAX_UNSENT, SocketName, Verdict,
@@ -56,6 +56,16 @@ pub(crate) struct InheritedConnection {
     pub(crate) unsent: Bytes,
 }
 
+impl Inherited {
+    pub(super) fn time_outs(&self) -> TimeOuts {
+        let time_outs = self.record.time_outs.map(TimeOuts::from);
+        // What another process says is as good as what the app says.
+        time_outs
+            .and_then(|it| it.checked().ok())
+            .unwrap_or_default()
+    }
+}
+
 impl Row {
     pub(super) fn inherited(socket: ClientSocket, inherited: Inherited) -> Self {
         let Inherited { record, connection } = inherited;
@@ -67,6 +77,7 @@ impl Row {
             buffer_size: record.buffer_size,
         });
         row.paused = record.paused;
+        row.unclaimed = record.unclaimed;
         if let Some(from) = connection {
             let ConnectionRecord {
                 peer,
@@ -112,6 +123,8 @@ impl Row {
                 name: self.name.as_deref().map(str::to_owned),
                 buffer_size: self.buffer_size,
                 paused: self.paused,
+                unclaimed: self.unclaimed,
+                time_outs: self.timing.as_ref().map(|it| it.settings.into()),
                 suspended: self.socket.lane().life.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
@@ -139,6 +152,7 @@ impl Row {
             Link::Held(connection) => Link::Connected(connection),
             other => other,
         };
+        self.restart_time_outs();
         self.socket.make_ready();
     }
 }

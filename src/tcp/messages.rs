@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     ClientSocket, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties,
+    TimeOuts,
 };
 use crate::answer::messages;
 use crate::ids::ClientSocketId;
@@ -50,6 +51,14 @@ messages! {
         socket_id: ClientSocketId,
         /// Whether small packets leave at once (Nagle's algorithm off).
         no_delay: bool,
+    } -> ();
+
+    /// `setTimeOuts` (beyond Chrome).
+    SetTimeOuts {
+        /// The socket.
+        socket_id: ClientSocketId,
+        /// How long nothing may happen, in place of what was set before.
+        time_outs: TimeOuts,
     } -> ();
 
     /// `tcp.connect`.

@@ -19,15 +19,17 @@ mod secure;
 mod socket;
 mod sweep;
 mod table;
+mod time_outs;
 mod types;
 mod write;
 
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
-    SetNoDelay, SetPaused, Update,
+    SetNoDelay, SetPaused, SetTimeOuts, Update,
 };
 pub use socket::ClientSocket;
+pub use time_outs::TimeOuts;
 pub use types::{
     CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
     SocketProperties, TlsVersion, TlsVersionConstraints,

@@ -56,6 +56,9 @@ impl Row {
                     return;
                 }
                 Poll::Ready(Ok(count)) => {
+                    if let Some(timing) = &mut self.timing {
+                        timing.received();
+                    }
                     for piece in pool.pieces(count, chunk) {
                         deliver(socket, piece, listeners);
                     }

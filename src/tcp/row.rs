@@ -15,6 +15,7 @@ use super::events::ReceiveErrorInfo;
 use super::places::Place;
 use super::secure::Securing;
 use super::socket::ClientSocket;
+use super::time_outs::Timing;
 use super::write::{Outgoing, WriteQueue};
 use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
 use crate::PAUSE_GRACE;
@@ -28,10 +29,14 @@ use crate::os::Stream;
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
     pub(super) paused: bool,
+    /// Whether it was accepted and has never been resumed.
+    pub(super) unclaimed: bool,
     pub(super) hold: Hold,
     pub(super) link: Link,
     /// Who accepted it, until the app does something with it.
     pub(super) offer: Option<Arc<dyn Offer>>,
+    /// Only of a socket with time-outs.
+    pub(super) timing: Option<Box<Timing>>,
     /// The `setPaused(true)` calls that wait for listeners to catch up, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
@@ -112,9 +117,11 @@ impl Row {
         Row {
             socket,
             paused: false,
+            unclaimed: false,
             hold: Hold::No,
             link: Link::None,
             offer: None,
+            timing: None,
             pausing: Vec::new(),
             persistent: false,
             name: None,
@@ -131,6 +138,7 @@ impl Row {
     ) -> Self {
         Row {
             paused: true,
+            unclaimed: true,
             link: Link::Connected(Connection::new(stream, ends)),
             offer: Some(offer),
             ..Row::new(socket)
@@ -184,6 +192,7 @@ impl Row {
             local_port: local.map(|local| local.port()),
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
+            time_outs: self.time_outs(),
         }
     }
 
@@ -211,7 +220,14 @@ impl Row {
 
     pub(super) fn send(&mut self, outgoing: Outgoing) {
         match &mut self.link {
-            Link::Connected(connection) => connection.send(outgoing, &self.socket),
+            Link::Connected(connection) => {
+                let nothing_waits = connection.queue.is_empty();
+                connection.send(outgoing, &self.socket);
+                if nothing_waits && let Some(timing) = &mut self.timing {
+                    timing.sent();
+                    self.waits_to_send();
+                }
+            }
             Link::Securing(securing) => securing.send(outgoing),
             _ => outgoing.fail(NetError::SOCKET_NOT_CONNECTED.into()),
         }
@@ -225,6 +241,7 @@ impl Row {
 
     /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
     pub(super) fn end(&mut self, why: NetError) -> Option<Connection> {
+        self.unclaimed = false;
         let link = std::mem::replace(&mut self.link, Link::None);
         if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
             self.tell_end(NetError::CONNECTION_CLOSED);
@@ -271,7 +288,7 @@ impl Row {
         }
     }
 
-    fn tell_end(&mut self, result_code: NetError) {
+    pub(super) fn tell_end(&mut self, result_code: NetError) {
         self.paused = true;
         let socket = &self.socket;
         let told = socket
@@ -359,11 +376,17 @@ impl Connection {
     }
 
     /// Writes what the OS takes of what waits.
-    pub(super) fn flush(&mut self, socket: &ClientSocket) {
+    pub(super) fn flush(&mut self, socket: &ClientSocket, timing: Option<&mut Timing>) {
         let waker = socket.waker();
+        let before = timing.is_some().then(|| self.queue.mark());
         let mut cx = Context::from_waker(&waker);
         if let Poll::Ready(Err(error)) = self.queue.poll_flush(&mut *self.stream, &mut cx) {
             self.write_failed(&error);
+        }
+        if let Some(timing) = timing
+            && before != Some(self.queue.mark())
+        {
+            timing.sent();
         }
     }
 

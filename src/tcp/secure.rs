@@ -82,6 +82,7 @@ impl Rows {
             Link::Securing(securing) if securing.attempt == attempt => match made {
                 Ok(stream) => {
                     row.link = securing.done(stream);
+                    row.restart_time_outs();
                     socket.make_ready();
                 }
                 Err(error) => {
@@ -153,7 +154,7 @@ impl Securing {
         let Stage::Plain(connection) = &mut self.stage else {
             return;
         };
-        connection.flush(socket);
+        connection.flush(socket, None);
         if let Some(error) = connection.write_error {
             return tell(socket, self.attempt, Err(error));
         }

@@ -14,7 +14,9 @@ use super::inbox::Call;
 use super::lane::Lane;
 use super::secure::Secure;
 use super::write::Outgoing;
-use super::{DnsQueryType, RESUME_BELOW, SecureOptions, SendInfo, SocketInfo, SocketProperties};
+use super::{
+    DnsQueryType, RESUME_BELOW, SecureOptions, SendInfo, SocketInfo, SocketProperties, TimeOuts,
+};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
@@ -95,6 +97,11 @@ impl ClientSocket {
     /// `tcp.setNoDelay`.
     pub fn set_no_delay(&self, no_delay: bool) -> Answer<()> {
         self.call(|reply| Op::SetNoDelay(no_delay, reply))
+    }
+
+    /// `setTimeOuts` (beyond Chrome).
+    pub fn set_time_outs(&self, time_outs: TimeOuts) -> Answer<()> {
+        self.call(|reply| Op::SetTimeOuts(Box::new(time_outs), reply))
     }
 
     /// `tcp.connect`.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::TimeOuts;
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tls::Versions;
@@ -55,6 +56,8 @@ pub struct SocketInfo {
     pub peer_address: Option<IpAddr>,
     /// The other end's port, while connected.
     pub peer_port: Option<u16>,
+    /// How long nothing may happen on it (beyond Chrome).
+    pub time_outs: TimeOuts,
 }
 
 impl SocketInfo {

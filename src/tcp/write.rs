@@ -89,6 +89,12 @@ impl WriteQueue {
         self.0.is_empty()
     }
 
+    /// What changes whenever the OS takes something.
+    pub(super) fn mark(&self) -> (usize, usize) {
+        let first = self.0.front().map_or(0, |first| first.data.len());
+        (self.0.len(), first)
+    }
+
     /// How many bytes wait.
     pub(super) fn bytes(&self) -> usize {
         self.0.iter().map(|outgoing| outgoing.data.len()).sum()

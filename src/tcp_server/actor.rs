@@ -19,7 +19,7 @@ use super::info::Pauses;
 use super::limits::{Gate, RefusedInfo};
 use super::{
     AcceptCounts, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetAcceptPolicy, SetLimits,
-    SetPaused, SocketInfo, SocketProperties, Update,
+    SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
@@ -290,6 +290,7 @@ answers! {
     SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
     SetLimits -> (): |this, call| this.gate.set(call.limits).map_err(Error::from);
     Listen -> (): |this, call| this.listen(&call);
+    SetTimeOuts -> (): |this, call| this.on_their_way.set_time_outs(call.time_outs);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());
 }

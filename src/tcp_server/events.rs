@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::AcceptAction;
@@ -10,10 +10,11 @@ use super::untold::{self, Unhandled};
 use actix::{Message, Recipient};
 use futures::task::AtomicWaker;
 
+use crate::error::Error;
 use crate::events::{Event, Listeners};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
-use crate::tcp::{ClientSocket, Offer};
+use crate::tcp::{ClientSocket, Offer, TimeOuts};
 
 /// `tcpServer.onAccept`: a connection was accepted.
 ///
@@ -99,6 +100,8 @@ pub(super) struct OnTheirWay {
     closed: AtomicBool,
     /// How many clients have reached a listener.
     delivered: AtomicU64,
+    /// Of what is accepted.
+    time_outs: Mutex<TimeOuts>,
 }
 
 impl OnTheirWay {
@@ -120,6 +123,21 @@ impl OnTheirWay {
     /// Wakes the actor.
     pub(super) fn nudge(&self) {
         self.actor.wake();
+    }
+
+    pub(super) fn set_time_outs(&self, time_outs: TimeOuts) -> Result<(), Error> {
+        *self.lock_time_outs() = time_outs.checked()?;
+        Ok(())
+    }
+
+    pub(super) fn time_outs(&self) -> TimeOuts {
+        *self.lock_time_outs()
+    }
+
+    fn lock_time_outs(&self) -> MutexGuard<'_, TimeOuts> {
+        self.time_outs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take_returned(&self) -> Vec<Arc<Offered>> {
@@ -239,6 +257,10 @@ impl Offer for Offered {
 
     fn is_open(&self) -> bool {
         !self.reached.load(SeqCst) && !self.client.is_closed()
+    }
+
+    fn time_outs(&self) -> TimeOuts {
+        self.on_their_way.time_outs()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::estate::{self, Left, ServerRecord, SocketName, Verdict, check_app};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
-use crate::tcp::{ClientSocket, Ends, Lane, Offer, Table};
+use crate::tcp::{ClientSocket, Ends, Lane, Offer, Table, TimeOuts};
 
 /// A persistent socket raises nothing any more until the verdict; answered
 /// when listeners have handled what was raised before, or after
@@ -73,6 +73,9 @@ impl ServerSocket {
             name: record.name,
         })?;
         socket.pauses.app = record.paused;
+        if let Some(time_outs) = record.time_outs {
+            socket.on_their_way.set_time_outs(time_outs.into())?;
+        }
         socket.pauses.error = record.accept_error.and_then(NetError::from_code);
         if let Some(result_code) = record.untold.and_then(NetError::from_code) {
             let errno = record.untold_errno;
@@ -108,6 +111,9 @@ impl ServerSocket {
             untold_errno: untold.and_then(|error| error.errno),
             encrypts: self.encrypts(),
             suspended: self.lane.life.is_suspended(),
+            time_outs: Some(self.on_their_way.time_outs())
+                .filter(|time_outs| *time_outs != TimeOuts::default())
+                .map(TimeOuts::into),
         };
         self.recover();
         let unheard = self.undelivered.iter().filter(|offered| offered.is_open());

@@ -6,6 +6,7 @@
 use super::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
 use crate::answer::messages;
 use crate::ids::ServerSocketId;
+use crate::tcp::TimeOuts;
 
 messages! {
     /// `tcpServer.create`.
@@ -44,6 +45,14 @@ messages! {
         socket_id: ServerSocketId,
         /// What it takes on from now on.
         limits: Limits,
+    } -> ();
+
+    /// `setTimeOuts` (beyond Chrome).
+    SetTimeOuts {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// Those of the clients that are accepted from now on.
+        time_outs: TimeOuts,
     } -> ();
 
     /// `tcpServer.listen`.

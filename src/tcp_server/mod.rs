@@ -24,7 +24,7 @@ pub use limits::{AtLimit, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHA
 pub use messages::SetTls;
 pub use messages::{
     Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits, SetPaused,
-    Update,
+    SetTimeOuts, Update,
 };
 pub use policy::{AcceptAction, AcceptPolicy, UNLUCKY_ACCEPTS};
 pub use types::{

@@ -21,4 +21,5 @@ mod support;
 mod tcp;
 mod tcp_server;
 mod tidy;
+mod time_outs;
 mod tls;

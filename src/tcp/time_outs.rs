@@ -1,0 +1,432 @@
+//! What ends a connection that nothing happens on, if the app wants that.
+//!
+//! No connection has a timer: those with time-outs stand in one set, by the
+//! time at which they are to be looked at, and the rows actor sleeps until the
+//! first. What moves bytes only writes down when; a look that comes too early
+//! finds that out, and puts the row back for later.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_rt::time::{Instant, Sleep, sleep_until};
+
+use super::actor::{Entry, ROWS_A_TURN, Rows};
+use super::row::{Connection, Hold, Link, Row};
+use crate::error::Error;
+use crate::estate::TimeOutsRecord;
+use crate::net_error::NetError;
+use crate::os::Stream;
+
+/// How long nothing may happen on a connection (beyond Chrome): what is `None`,
+/// as all is by default, may last for good.
+///
+/// They are kept to a few milliseconds, and never end anything early. While the
+/// app is suspended, `claim` and `idle` do not run, and neither does any while
+/// the socket is on its way to another process; they begin anew afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TimeOuts {
+    /// An accepted client that nobody un-pauses, disconnects or closes within
+    /// this time is closed, and `onReceiveError` tells it
+    /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
+    /// from the moment when the client was offered, also one that has reached
+    /// no listener, and is over for good with the first `setPaused(false)`.
+    pub claim: Option<Duration>,
+    /// A connection on which nothing was received or sent for this long ends:
+    /// what waits to be sent fails, and `onReceiveError` tells
+    /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
+    /// handled. It does not run while the socket is paused, as the app wants to
+    /// hear nothing then, and begins anew when it is resumed. Nothing is ended
+    /// that has sent something which the app is too slow to take.
+    pub idle: Option<Duration>,
+    /// A connection whose peer takes no byte for this long of what waits to be
+    /// sent ends: those sends fail with [`TIMED_OUT`](NetError::TIMED_OUT), as
+    /// later ones do, and `onReceiveError` tells it when the socket is not
+    /// paused and all that came before was handled. It runs while the socket is
+    /// paused too. What a closed socket has left to send is given 30 seconds
+    /// instead.
+    pub send: Option<Duration>,
+}
+
+impl TimeOuts {
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) if one of them is zero.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        let all = [self.claim, self.idle, self.send];
+        match all.contains(&Some(Duration::ZERO)) {
+            true => Err(NetError::INVALID_ARGUMENT.into()),
+            false => Ok(self),
+        }
+    }
+}
+
+impl From<TimeOuts> for TimeOutsRecord {
+    fn from(TimeOuts { claim, idle, send }: TimeOuts) -> Self {
+        TimeOutsRecord { claim, idle, send }
+    }
+}
+
+impl From<TimeOutsRecord> for TimeOuts {
+    fn from(TimeOutsRecord { claim, idle, send }: TimeOutsRecord) -> Self {
+        TimeOuts { claim, idle, send }
+    }
+}
+
+/// The rows of one actor that are to be looked at, and when.
+#[derive(Default)]
+pub(super) struct Timers {
+    /// The time of this turn, once somebody has asked for it.
+    now: Cell<Option<Instant>>,
+    /// With the slot of the row; no row stands here twice.
+    due: RefCell<BTreeSet<(Instant, u32)>>,
+    sleep: RefCell<Option<Pin<Box<Sleep>>>>,
+}
+
+impl Timers {
+    /// A turn begins or ends.
+    pub(super) fn turn(&self) {
+        self.now.set(None);
+    }
+
+    fn now(&self) -> Instant {
+        self.now.get().unwrap_or_else(|| {
+            let now = Instant::now();
+            self.now.set(Some(now));
+            now
+        })
+    }
+
+    /// The next row that is due, and since when; on `Pending` the waker is
+    /// called when there is one.
+    fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
+        let mut due = self.due.borrow_mut();
+        let mut sleep = self.sleep.borrow_mut();
+        let Some(first) = due.first().copied() else {
+            *sleep = None;
+            return Poll::Pending;
+        };
+        let (when, _) = first;
+        if when > self.now() {
+            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
+            if sleep.deadline() != when {
+                sleep.as_mut().reset(when);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        due.remove(&first);
+        Poll::Ready(first)
+    }
+}
+
+/// The time-outs of one socket.
+pub(super) struct Timing {
+    pub(super) settings: TimeOuts,
+    timers: Rc<Timers>,
+    slot: u32,
+    /// When the row is looked at, if it stands in the set.
+    armed: Option<Instant>,
+    offered: Instant,
+    /// When bytes came or went, or the idle time began.
+    active: Instant,
+    /// Since when the peer takes nothing, if something waits.
+    sent: Instant,
+}
+
+impl Timing {
+    /// Bytes came.
+    pub(super) fn received(&mut self) {
+        self.active = self.timers.now();
+    }
+
+    /// Bytes went, or the first that wait have come.
+    pub(super) fn sent(&mut self) {
+        self.active = self.timers.now();
+        self.sent = self.active;
+    }
+
+    fn arm(&mut self, when: Option<Instant>) {
+        if self.armed == when {
+            return;
+        }
+        let mut due = self.timers.due.borrow_mut();
+        if let Some(armed) = self.armed {
+            due.remove(&(armed, self.slot));
+        }
+        if let Some(when) = when {
+            due.insert((when, self.slot));
+        }
+        self.armed = when;
+    }
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        self.arm(None);
+    }
+}
+
+/// What has lasted too long.
+enum Expired {
+    Claim,
+    Connection,
+}
+
+impl Row {
+    /// Sets the time-outs, which begin now. The row has its slot.
+    pub(super) fn set_time_outs(&mut self, settings: TimeOuts, timers: &Rc<Timers>) {
+        if settings == TimeOuts::default() {
+            self.timing = None;
+            return;
+        }
+        let now = timers.now();
+        // The old one leaves the set before the new one stands in it.
+        self.timing = None;
+        self.timing = Some(Box::new(Timing {
+            settings,
+            timers: timers.clone(),
+            slot: self.socket.slot(),
+            armed: None,
+            offered: now,
+            active: now,
+            sent: now,
+        }));
+        self.arm();
+    }
+
+    pub(super) fn time_outs(&self) -> TimeOuts {
+        self.timing
+            .as_ref()
+            .map_or_else(TimeOuts::default, |it| it.settings)
+    }
+
+    /// The socket is resumed, connected, or back from where it stood still:
+    /// time begins anew.
+    pub(super) fn restart_time_outs(&mut self) {
+        if let Some(timing) = &mut self.timing {
+            timing.sent();
+            timing.offered = timing.active;
+            self.arm();
+        }
+    }
+
+    /// Something has begun to wait for the peer.
+    pub(super) fn waits_to_send(&mut self) {
+        if self.timing.is_some() {
+            self.arm();
+        }
+    }
+
+    /// Has the row looked at when the next of its time-outs may be over.
+    fn arm(&mut self) {
+        let next = self.next_time_out();
+        if let Some(timing) = &mut self.timing {
+            // A look that comes too early costs less than moving it each time.
+            let is_early_enough = match (timing.armed, next) {
+                (Some(armed), Some(next)) => armed <= next,
+                (armed, next) => armed == next,
+            };
+            if !is_early_enough {
+                timing.arm(next);
+            }
+        }
+    }
+
+    fn next_time_out(&self) -> Option<Instant> {
+        let timing = self.timing.as_ref()?;
+        let TimeOuts { claim, idle, send } = timing.settings;
+        let after = |since: Instant, limit: Option<Duration>, runs: bool| {
+            // What is beyond the clock's end never comes.
+            limit
+                .filter(|_| runs)
+                .and_then(|limit| since.checked_add(limit))
+        };
+        let connection = match &self.link {
+            Link::Connected(connection) if connection.end.is_none() => Some(connection),
+            _ => None,
+        };
+        let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
+        let times = [
+            after(timing.offered, claim, self.unclaimed),
+            after(timing.active, idle, connection.is_some() && !self.paused),
+            after(timing.sent, send, waits),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// The row's time may be over: says what is, or has it looked at again.
+    fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
+        let timing = self.timing.as_mut()?;
+        timing.armed = None;
+        let stands_still = self.hold != Hold::No;
+        let over = |since: Instant, limit: Option<Duration>| {
+            limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
+        };
+        let TimeOuts { claim, idle, send } = timing.settings;
+        if stands_still || self.socket.lane().life.is_suspended() {
+            timing.offered = now;
+            timing.active = now;
+        }
+        if self.unclaimed && over(timing.offered, claim) {
+            // Else the app's own `close` is on its way.
+            return self.socket.mark_closed().then_some(Expired::Claim);
+        }
+        if let Link::Connected(connection) = &mut self.link
+            && connection.end.is_none()
+            && !stands_still
+        {
+            if !connection.queue.is_empty() && over(timing.sent, send) {
+                return Some(Expired::Connection);
+            }
+            if !self.paused && over(timing.active, idle) {
+                let waker = self.socket.waker();
+                let mut cx = Context::from_waker(&waker);
+                if connection.stream.poll_peek(&mut cx).is_pending() {
+                    return Some(Expired::Connection);
+                }
+                // It is the app that takes its time.
+                timing.active = now;
+            }
+        }
+        self.arm();
+        None
+    }
+}
+
+impl Connection {
+    /// It has taken too long: gives the stream up. What was read before is
+    /// still handled before that is told.
+    fn time_out(&mut self) {
+        self.end = Some(NetError::TIMED_OUT);
+        self.write_error = Some(NetError::TIMED_OUT);
+        self.queue.fail(NetError::TIMED_OUT.into());
+        self.stream = Box::new(GivenUp);
+    }
+}
+
+impl Rows {
+    /// Ends what has taken too long, and has the actor woken for what comes.
+    pub(super) fn look_at_clock(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..ROWS_A_TURN {
+            let Poll::Ready((when, slot)) = self.timers.poll_due(cx) else {
+                return;
+            };
+            // The clock that woke the actor may have run ahead of this one.
+            let now = self.timers.now().max(when);
+            let Some(Entry::Socket(row)) = self.entries.get_mut(slot as usize) else {
+                continue;
+            };
+            let socket = row.socket.clone();
+            match row.look_at_clock(now) {
+                None => {}
+                Some(Expired::Claim) => {
+                    log::warn!("client socket {}: closed, nobody wanted it", socket.id());
+                    socket.lane().table.remove(socket.id());
+                    row.tell_end(NetError::TIMED_OUT);
+                    let _ = self.close(&socket);
+                }
+                Some(Expired::Connection) => {
+                    if let Link::Connected(connection) = &mut row.link {
+                        connection.time_out();
+                    }
+                    row.arm();
+                    socket.make_ready();
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+}
+
+/// In place of a stream that was given up: its end is known already.
+struct GivenUp;
+
+impl Stream for GivenUp {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn set_nodelay(&self, _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    fn timing(timers: &Rc<Timers>, slot: u32) -> Timing {
+        let now = timers.now();
+        Timing {
+            settings: TimeOuts::default(),
+            timers: timers.clone(),
+            slot,
+            armed: None,
+            offered: now,
+            active: now,
+            sent: now,
+        }
+    }
+
+    #[test]
+    fn zero_is_no_time_out() {
+        let zero = Some(Duration::ZERO);
+        let ok = TimeOuts {
+            claim: Some(Duration::from_nanos(1)),
+            idle: Some(Duration::MAX),
+            send: None,
+        };
+        assert_eq!(ok.checked(), Ok(ok));
+        for wrong in [
+            TimeOuts { claim: zero, ..ok },
+            TimeOuts { idle: zero, ..ok },
+            TimeOuts { send: zero, ..ok },
+        ] {
+            let error = Error::from(NetError::INVALID_ARGUMENT);
+            assert_eq!(wrong.checked(), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
+        let timers = Rc::new(Timers::default());
+        let mut one = timing(&timers, 1);
+        let two = timing(&timers, 2);
+        let now = timers.now();
+        for seconds in [5, 3, 8] {
+            one.arm(Some(now + Duration::from_secs(seconds)));
+            assert_eq!(timers.due.borrow().len(), 1);
+        }
+        drop(two);
+        assert_eq!(timers.due.borrow().len(), 1, "it never stood there");
+        drop(one);
+        assert!(timers.due.borrow().is_empty());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(timers.poll_due(&mut cx).is_pending());
+    }
+}
