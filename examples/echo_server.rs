@@ -1,7 +1,8 @@
 //! Echoes every client: `cargo run --release --example echo_server [ADDR]`.
 //!
 //! ADDR is an IP address and a port, `127.0.0.1:7007` if none is given; port 0
-//! lets the OS choose. `RUST_LOG=info` shows who comes and goes. Ctrl-C closes
+//! lets the OS choose. `RUST_LOG=info` shows who comes and goes. SIGTERM lets
+//! clients finish for five seconds; a second signal and Ctrl-C close
 //! everything.
 //!
 //! With `--inject RULE`, which may be given several times, and `--seed N` it
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
+use chrome_sockets::draining::DrainAll;
 use chrome_sockets::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, Shutdown};
@@ -28,6 +30,9 @@ use arguments::{Arguments, USAGE};
 /// last while errors follow each other.
 const FIRST_REST: Duration = Duration::from_millis(50);
 const LAST_REST: Duration = Duration::from_secs(2);
+
+/// How long clients may finish after SIGTERM.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 struct Echo {
     app: App,
@@ -113,8 +118,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let address = arguments.address();
     let (registry, injected) = arguments.registry()?;
 
-    // From now on Ctrl-C ends the program in order.
+    // From now on both end the program in order.
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let registry = registry.start();
     let app = App::new("echo", &registry);
     let rest = FIRST_REST;
@@ -145,7 +151,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let bound = app.tcp_server.get_info(server).await?.local_addr();
     println!("listening on {}", bound.unwrap_or(address));
 
-    interrupt.recv().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => tokio::select! {
+            drained = registry.send(DrainAll { deadline: DEADLINE }) => {
+                log::info!("{:?}", drained??);
+            }
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+    }
     log::info!("closing everything");
     registry.send(Shutdown).await??;
     injected.print();

@@ -3,7 +3,8 @@
 //!
 //! ADDR is `127.0.0.1:7009` if none is given. Idle for SECONDS (2), the app is
 //! suspended: its page is gone, its server socket goes on listening. The next
-//! `nc 127.0.0.1 7009` loads it again and is told so. Ctrl-C closes everything.
+//! `nc 127.0.0.1 7009` loads it again and is told so. SIGTERM lets clients
+//! finish for five seconds; a second signal and Ctrl-C close everything.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -14,9 +15,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
+use chrome_sockets::draining::DrainAll;
 use chrome_sockets::lifecycle::{EventPage, SuspendInfo};
 use chrome_sockets::tcp_server::{AcceptInfo, SocketProperties};
 use chrome_sockets::{App, Registry, Shutdown};
+
+/// How long clients may finish after SIGTERM.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What the app has in memory, which it loses when it is suspended.
 struct Page {
@@ -85,8 +90,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .ok_or_else(|| format!("{seconds:?} is not a number of seconds like 2 or 0.5"))?;
 
-    // From now on Ctrl-C ends the program in order.
+    // From now on both end the program in order.
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let registry = Registry::new().start();
     let app = App::new("event-page", &registry);
     let loads = Arc::new(AtomicUsize::new(1));
@@ -111,7 +117,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let bound = app.tcp_server.get_info(server).await?.local_addr();
     println!("listening on {}", bound.unwrap_or(address));
 
-    interrupt.recv().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => tokio::select! {
+            drained = registry.send(DrainAll { deadline: DEADLINE }) => {
+                log::info!("{:?}", drained??);
+            }
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+    }
     registry.send(Shutdown).await??;
     Ok(())
 }

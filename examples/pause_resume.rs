@@ -4,18 +4,24 @@
 //!
 //! ADDR is `127.0.0.1:7008` if none is given, LIMIT is 2. Each client is told
 //! its number and is echoed until it leaves. Try three `nc 127.0.0.1 7008`:
-//! the third hears nothing until one of the others ends.
+//! the third hears nothing until one of the others ends. SIGTERM lets clients
+//! finish for five seconds; a second signal and Ctrl-C close everything.
 
 use std::collections::{HashSet, VecDeque};
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
+use chrome_sockets::draining::DrainAll;
 use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId, Registry, ServerSocketId, Shutdown};
+
+/// How long clients may finish after SIGTERM.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 struct Door {
     app: App,
@@ -109,8 +115,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .map_or(Ok(2), |limit| limit.parse())
         .map_err(|_| "LIMIT is how many clients are served at once")?;
 
-    // From now on Ctrl-C ends the program in order.
+    // From now on both end the program in order.
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let registry = Registry::new().start();
     let app = App::new("door", &registry);
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
@@ -140,7 +147,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
         println!("listening on {bound}");
     }
 
-    interrupt.recv().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => tokio::select! {
+            drained = registry.send(DrainAll { deadline: DEADLINE }) => {
+                log::info!("{:?}", drained??);
+            }
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+    }
     registry.send(Shutdown).await??;
     Ok(())
 }

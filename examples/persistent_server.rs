@@ -4,9 +4,10 @@
 //! ADDR is an IP address and a port, `127.0.0.1:7007` if none is given; port 0
 //! lets the OS choose. SIGHUP starts the program anew, hands the listening
 //! socket over, and ends this process when its own clients are done: so a new
-//! version takes over. SIGTERM and Ctrl-C end it at once; under systemd the
-//! socket goes to the descriptor store first (`FileDescriptorStoreMax=8`),
-//! where the next start finds it. A socket unit's listener is used instead of
+//! version takes over. SIGTERM lets clients finish for five seconds; a second
+//! signal and Ctrl-C end it at once. Under systemd the socket goes to the
+//! descriptor store first (`FileDescriptorStoreMax=8`), where the next start
+//! finds it. A socket unit's listener is used instead of
 //! ADDR.
 
 use std::error::Error;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
+use chrome_sockets::draining::DrainAll;
 use chrome_sockets::handover::{self, Inheritance, Successor, hand_over};
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, SocketProperties};
@@ -24,6 +26,9 @@ use chrome_sockets::{App, Registry, ServerSocketId, Shutdown};
 
 /// How long accepting rests after an error.
 const REST: Duration = Duration::from_secs(1);
+
+/// How long clients may finish after SIGTERM.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often a process that has handed over looks whether it is done.
 const LOOK: Duration = Duration::from_millis(50);
@@ -113,7 +118,19 @@ async fn run() -> Result<(), Box<dyn Error>> {
                 Err(error) => eprintln!("serving on, not restarted: {error}"),
             },
             _ = interrupt.recv() => return end(&registry).await,
-            _ = terminate.recv() => return end(&registry).await,
+            _ = terminate.recv() => {
+                #[cfg(target_os = "linux")]
+                keep(&registry).await;
+                tokio::select! {
+                    drained = registry.send(DrainAll { deadline: DEADLINE }) => {
+                        log::info!("{:?}", drained??);
+                    }
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                registry.send(Shutdown).await??;
+                return Ok(());
+            }
         }
     }
     let done = async {
@@ -169,11 +186,17 @@ async fn restart(program: &Path, registry: &Addr<Registry>) -> Result<(), handov
     Ok(())
 }
 
-async fn end(registry: &Addr<Registry>) -> Result<(), Box<dyn Error>> {
-    #[cfg(target_os = "linux")]
+/// Leaves the sockets to the next start, if somebody keeps them.
+#[cfg(target_os = "linux")]
+async fn keep(registry: &Addr<Registry>) {
     if let Err(error) = handover::to_systemd(registry).await {
         eprintln!("the sockets are not kept: {error}");
     }
+}
+
+async fn end(registry: &Addr<Registry>) -> Result<(), Box<dyn Error>> {
+    #[cfg(target_os = "linux")]
+    keep(registry).await;
     registry.send(Shutdown).await??;
     Ok(())
 }

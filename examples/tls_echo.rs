@@ -16,7 +16,8 @@
 //! ```
 //!
 //! ADDR is an IP address and a port, `127.0.0.1:7443` if none is given; port 0
-//! lets the OS choose. Ctrl-C closes everything.
+//! lets the OS choose. SIGTERM lets clients finish for five seconds; a second
+//! signal and Ctrl-C close everything.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -25,9 +26,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
+use chrome_sockets::draining::DrainAll;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo};
 use chrome_sockets::{App, Registry, Shutdown, tls};
+
+/// How long clients may finish after SIGTERM.
+const DEADLINE: Duration = Duration::from_secs(5);
 
 struct Echo(App);
 
@@ -114,8 +119,9 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let tls = tls::Server::from_pem(&read(&certificate)?, &read(&key)?)
         .map_err(|error| format!("{certificate} and {key}: {error}"))?;
 
-    // From now on Ctrl-C ends the program in order.
+    // From now on both end the program in order.
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let registry = Registry::new().start();
     let app = App::new("tls-echo", &registry);
     let echo = Echo(app.clone()).start();
@@ -140,7 +146,16 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let bound = server.get_info(id).await?.local_addr();
     println!("listening on {}", bound.unwrap_or(address));
 
-    interrupt.recv().await;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => tokio::select! {
+            drained = registry.send(DrainAll { deadline: DEADLINE }) => {
+                log::info!("{:?}", drained??);
+            }
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        },
+    }
     registry.send(Shutdown).await??;
     Ok(())
 }

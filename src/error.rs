@@ -49,6 +49,11 @@ pub enum Error {
     )]
     EventsInFlight,
 
+    /// The socket, or its app, is being drained: it listens again when that is
+    /// over.
+    #[display("The socket is being drained")]
+    Draining,
+
     /// The app was unloaded before the call was carried out.
     #[display("The app was unloaded: its sockets are closed")]
     Unloaded,

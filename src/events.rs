@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::ids::AppId;
 
 /// An event of Chrome's API: `onAccept`, `onAcceptError`, `onReceive` or
-/// `onReceiveError`; or `onHandshakeError` and `onRefused`, beyond it.
+/// `onReceiveError`; or `onHandshakeError`, `onRefused`, `onDrain` and
+/// `onSuspend`, beyond it.
 pub trait Event: Message<Result = ()> + Send + Sized + 'static {}
 
 /// `onAccept.addListener` and the like: events of `app` go to `recipient`

@@ -127,6 +127,10 @@ mod tls;
 mod estate;
 mod events;
 mod life;
+
+pub mod draining;
+mod guests;
+
 pub mod tcp;
 pub mod tcp_server;
 

@@ -9,9 +9,12 @@ pub use event::OnEvent;
 pub use tcp::Tcp;
 pub use tcp_server::TcpServer;
 
+use std::time::Duration;
+
 use actix::{Addr, Handler, Message};
 
 use crate::answer::{Answer, Ask};
+use crate::draining::{Drain, DrainInfo, Drained};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::life::SuspendInfo;
@@ -44,6 +47,8 @@ pub struct App {
     pub tcp: Tcp,
     /// `runtime.onSuspend`: the app is being [suspended](App::suspend).
     pub on_suspend: OnEvent<SuspendInfo>,
+    /// `onDrain` (beyond Chrome): how far a drain has come.
+    pub on_drain: OnEvent<DrainInfo>,
     caller: Caller,
 }
 
@@ -58,6 +63,7 @@ impl App {
             tcp_server: TcpServer::new(caller.clone()),
             tcp: Tcp::new(caller.clone()),
             on_suspend: OnEvent::new(caller.clone()),
+            on_drain: OnEvent::new(caller.clone()),
             caller,
         }
     }
@@ -92,6 +98,19 @@ impl App {
     /// ```
     pub fn set_permissions(&self, permissions: Permissions) -> Answer<()> {
         self.caller.call(|app| SetPermissions { app, permissions })
+    }
+
+    /// Drains all that the app has: no server socket listens any more, and
+    /// every connection, accepted or made, may finish until the deadline, as
+    /// [`TcpServer::drain`] tells for one server socket. `connect` still works,
+    /// as finishing may need it; what it connects is part of the drain. An
+    /// app without sockets has drained at once. [`DrainAll`](crate::draining::DrainAll)
+    /// is for all apps of a registry.
+    ///
+    /// # Errors
+    /// [`Stopped`](Error::Stopped).
+    pub fn drain(&self, deadline: Duration) -> Answer<Drained> {
+        self.caller.call(|app| Drain { app, deadline })
     }
 
     /// The registry that owns its sockets.

@@ -1,15 +1,18 @@
 //! `chrome.sockets.tcpServer` of one app.
 
+use std::time::Duration;
+
 use super::{Caller, OnEvent};
 use crate::answer::Answer;
+use crate::draining::Drained;
 use crate::ids::ServerSocketId;
 use crate::tcp::TimeOuts;
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
-    AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, GetInfo,
-    GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy, SetLimits,
-    SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
+    AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
+    GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy,
+    SetLimits, SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -162,6 +165,7 @@ impl TcpServer {
     /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): no IP
     ///   literal (a host name, an empty or bracketed address, `127.1`), a port
     ///   outside 0–65535, or a backlog below 1.
+    /// - [`Draining`](crate::Error::Draining): wait for the drain.
     /// - [`ADDRESS_IN_USE`](crate::NetError::ADDRESS_IN_USE)
     /// - [`ADDRESS_INVALID`](crate::NetError::ADDRESS_INVALID): not an
     ///   address of this machine.
@@ -216,6 +220,35 @@ impl TcpServer {
     /// not listen. What waits in the backlog is reset by the OS.
     pub fn disconnect(&self, socket_id: ServerSocketId) -> Answer<()> {
         self.caller.call(|app| Disconnect { app, socket_id })
+    }
+
+    /// Beyond Chrome: stops listening, as [`disconnect`](Self::disconnect) does,
+    /// lets the clients that it has accepted finish, and ends those that are
+    /// still there at the deadline. The answer comes when none is left.
+    ///
+    /// A client has finished when its connection has ended, by the peer or by
+    /// the app, and what it had to send has left. At the deadline the others
+    /// end: what waits to be sent fails with
+    /// [`ABORTED`](crate::NetError::ABORTED), and `onReceiveError` tells the
+    /// same when the socket is not paused and all that came before was handled.
+    /// Their ids live until `close`. Connections in the backlog are closed
+    /// right away, so that a balancer sees that nobody is here; handshakes that
+    /// go on may finish until the deadline.
+    ///
+    /// Until it is over, `listen` answers
+    /// [`Draining`](crate::Error::Draining); everything else works as ever.
+    /// `close` ends the server socket, and its clients go on as they do then. A
+    /// second drain goes on beside the first; the earlier deadline ends the
+    /// clients, for both. Suspending the app closes clients, which then have
+    /// finished, as those have that are handed over to another process; one that
+    /// is just being handed over at the deadline is waited for.
+    /// [`on_drain`](crate::App::on_drain) tells how far it has come.
+    pub fn drain(&self, socket_id: ServerSocketId, deadline: Duration) -> Answer<Drained> {
+        self.caller.call(|app| Drain {
+            app,
+            socket_id,
+            deadline,
+        })
     }
 
     /// `tcpServer.close`: as [`disconnect`](Self::disconnect), and the id is

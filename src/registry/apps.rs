@@ -86,6 +86,10 @@ impl Apps {
         self.0.values().flat_map(AppState::servers)
     }
 
+    pub(super) fn states(&self) -> impl Iterator<Item = &AppState> {
+        self.0.values()
+    }
+
     /// Whether any app has it.
     pub(super) fn has_server(&self, id: ServerSocketId) -> bool {
         self.0.values().any(|state| state.servers.contains_key(&id))
@@ -116,6 +120,7 @@ impl AppState {
         self.on_accept.on_accept_error.clear();
         self.on_accept.on_handshake_error.clear();
         self.on_accept.on_refused.clear();
+        self.on_accept.on_drain.clear();
         self.lane.audience.on_receive.clear();
         self.lane.audience.on_receive_error.clear();
     }

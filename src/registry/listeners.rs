@@ -4,6 +4,7 @@ use actix::prelude::*;
 
 use super::Registry;
 use super::apps::AppState;
+use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
 use crate::life::SuspendInfo;
@@ -56,6 +57,14 @@ impl Heard for HandshakeErrorInfo {
 impl Heard for RefusedInfo {
     fn listeners(app: &AppState) -> &Listeners<Self> {
         &app.on_accept.on_refused
+    }
+
+    fn added(_: &AppState) {}
+}
+
+impl Heard for DrainInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_accept.on_drain
     }
 
     fn added(_: &AppState) {}

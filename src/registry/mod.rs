@@ -2,6 +2,7 @@
 
 mod actor;
 mod apps;
+mod draining;
 mod inherit;
 mod leave;
 mod lifecycle;

@@ -29,6 +29,7 @@ use super::write::Outgoing;
 use super::{CreateInfo, SocketInfo, SocketProperties, TimeOuts};
 use crate::answer::Reply;
 use crate::error::Error;
+use crate::guests::Guests;
 use crate::life::Pending;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
@@ -46,6 +47,9 @@ pub(crate) trait Offer: Send + Sync {
 
     /// Whether anyone is still to hear of it.
     fn is_open(&self) -> bool;
+
+    /// What counts the socket while it is open.
+    fn guests(&self) -> Arc<Guests>;
 
     /// Those of the socket, until the app sets others.
     fn time_outs(&self) -> TimeOuts;
@@ -331,7 +335,7 @@ impl Rows {
         match std::mem::replace(&mut row.link, Link::None) {
             Link::Connecting(connecting) if connecting.attempt == attempt => match made {
                 Ok(made) => {
-                    row.link = Link::Connected(made.into());
+                    row.link = Link::Connected(Connection::dialled(made, &socket.lane().guests));
                     row.restart_time_outs();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();

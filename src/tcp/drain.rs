@@ -1,12 +1,14 @@
 //! A connection that the app is done with, while its last sends leave.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::row::{Connection, Ends};
 use super::socket::ClientSocket;
 use super::write::WriteQueue;
-use crate::net_error;
+use crate::guests::Guests;
+use crate::net_error::{self, NetError};
 use crate::os::Stream;
 
 /// How long a peer may leave the last sends unread before they are dropped.
@@ -17,9 +19,9 @@ pub(super) struct Drain {
     pub(super) socket: ClientSocket,
     stream: Box<dyn Stream>,
     queue: WriteQueue,
+    /// It is still one of those that are open.
+    ends: Box<Ends>,
     waiting: usize,
-    /// It counts as open until it is closed.
-    _ends: Box<Ends>,
 }
 
 impl Drain {
@@ -33,9 +35,9 @@ impl Drain {
         Drain {
             socket: ClientSocket::new(of.id(), of.lane().clone()),
             stream,
+            ends,
             waiting: queue.bytes(),
             queue,
-            _ends: ends,
         }
     }
 
@@ -52,6 +54,17 @@ impl Drain {
                 true
             }
         }
+    }
+
+    /// Whether it is one of those, and what it has left to send has failed.
+    pub(super) fn force(&mut self, guests: &Arc<Guests>) -> bool {
+        let guest = self.ends.guest.as_ref();
+        let Some(guest) = guest.filter(|guest| guest.is_of(guests)) else {
+            return false;
+        };
+        guest.force(self.socket.id());
+        self.queue.fail(NetError::ABORTED.into());
+        true
     }
 
     /// Whether anything was sent since this was last asked.

@@ -17,6 +17,7 @@ use crate::estate::{
     Client, ClientRecord, ConnectionRecord, DialledRecord, Left, MAX_UNSENT, SocketName, Verdict,
     check_app,
 };
+use crate::guests::Guest;
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -94,6 +95,8 @@ impl Row {
                 peer,
                 dialled: dialled.map(Box::new),
                 _place: None,
+                // Which server socket accepted it is not known here.
+                guest: Some(Guest::new(row.socket.lane().guests.clone())),
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);

@@ -14,6 +14,7 @@ use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
 use crate::events::Listeners;
+use crate::guests::Guests;
 use crate::ids::AppId;
 use crate::life::Life;
 use crate::manifest::Permissions;
@@ -109,6 +110,8 @@ pub(crate) struct Lane {
     pub(crate) rows: Addr<Rows>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) table: Arc<Table>,
+    /// The app's connections that are open.
+    pub(crate) guests: Arc<Guests>,
     unhandled: AtomicUsize,
     /// Sockets that have something to read and wait for `unhandled` to fall.
     starved: Mutex<Vec<ClientSocket>>,
@@ -129,6 +132,7 @@ impl Lane {
             rows,
             inbox,
             table,
+            guests: Arc::default(),
             unhandled: AtomicUsize::new(0),
             starved: Mutex::default(),
             has_starved: AtomicBool::new(false),

@@ -7,6 +7,7 @@ mod actor;
 mod connect;
 mod drain;
 mod events;
+mod force;
 mod hold;
 mod inbox;
 mod lane;
@@ -37,6 +38,7 @@ pub use types::{
 
 pub(crate) use actor::{Offer, Op, Rows};
 pub(crate) use connect::Target;
+pub(crate) use force::{CatchUp, Force};
 pub(crate) use hold::{Hold, Inherited, InheritedConnection, Take};
 pub(crate) use inbox::Inbox;
 pub(crate) use lane::{Audience, Lane};

@@ -21,6 +21,7 @@ use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
 use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::error::Error;
+use crate::guests::{Guest, Guests};
 use crate::life::Pending;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
@@ -89,6 +90,8 @@ pub(crate) struct Ends {
     pub(super) dialled: Option<Box<Dialled>>,
     /// Of what was accepted: free when the stream is closed.
     pub(super) _place: Option<Place>,
+    /// It counts as open until this is dropped.
+    pub(super) guest: Option<Guest>,
 }
 
 impl Ends {
@@ -97,6 +100,7 @@ impl Ends {
             peer,
             dialled: None,
             _place: Some(place),
+            guest: None,
         })
     }
 
@@ -133,9 +137,10 @@ impl Row {
     pub(super) fn accepted(
         socket: ClientSocket,
         stream: Box<dyn Stream>,
-        ends: Box<Ends>,
+        mut ends: Box<Ends>,
         offer: Arc<dyn Offer>,
     ) -> Self {
+        ends.guest = Some(Guest::new(offer.guests()));
         Row {
             paused: true,
             unclaimed: true,
@@ -210,7 +215,7 @@ impl Row {
         }
     }
 
-    fn ends(&self) -> Option<&Ends> {
+    pub(super) fn ends(&self) -> Option<&Ends> {
         match &self.link {
             Link::Connected(connection) | Link::Held(connection) => Some(&connection.ends),
             Link::Securing(securing) => securing.ends(),
@@ -399,8 +404,8 @@ impl Connection {
     }
 }
 
-impl From<Connected> for Connection {
-    fn from(made: Connected) -> Self {
+impl Connection {
+    pub(super) fn dialled(made: Connected, guests: &Arc<Guests>) -> Self {
         let dialled = Dialled {
             local: made.local,
             host: made.host,
@@ -410,6 +415,7 @@ impl From<Connected> for Connection {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
             _place: None,
+            guest: Some(Guest::new(guests.clone())),
         };
         Connection::new(made.stream, Box::new(ends))
     }

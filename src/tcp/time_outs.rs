@@ -301,13 +301,14 @@ impl Row {
 }
 
 impl Connection {
-    /// It has taken too long: gives the stream up. What was read before is
+    /// Nothing more comes or goes: gives the stream up. What was read before is
     /// still handled before that is told.
-    fn time_out(&mut self) {
-        self.end = Some(NetError::TIMED_OUT);
-        self.write_error = Some(NetError::TIMED_OUT);
-        self.queue.fail(NetError::TIMED_OUT.into());
+    pub(super) fn give_up(&mut self, why: NetError) {
+        self.end = Some(why);
+        self.write_error = Some(why);
+        self.queue.fail(why.into());
         self.stream = Box::new(GivenUp);
+        self.ends.guest = None;
     }
 }
 
@@ -334,7 +335,7 @@ impl Rows {
                 }
                 Some(Expired::Connection) => {
                     if let Link::Connected(connection) = &mut row.link {
-                        connection.time_out();
+                        connection.give_up(NetError::TIMED_OUT);
                     }
                     row.arm();
                     socket.make_ready();

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
+use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
@@ -38,6 +39,7 @@ pub(crate) struct Audience {
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
     pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
     pub(crate) on_refused: Listeners<RefusedInfo>,
+    pub(crate) on_drain: Listeners<DrainInfo>,
 }
 
 /// The app has a new listener of `onAccept`.
@@ -132,9 +134,9 @@ impl ServerSocket {
             listener: None,
             audience,
             network,
+            on_their_way: Arc::new(OnTheirWay::new(&lane.guests)),
             lane,
             table,
-            on_their_way: Arc::default(),
             handshakes: None,
             undelivered: VecDeque::new(),
             deaths: 0,
@@ -179,6 +181,9 @@ impl ServerSocket {
             backlog @ 1.. => backlog.unsigned_abs(),
             _ => return Err(NetError::INVALID_ARGUMENT.into()),
         };
+        if self.guests().is_draining() {
+            return Err(Error::Draining);
+        }
         if self.listener.is_some() {
             return Err(NetError::SOCKET_IS_CONNECTED.into());
         }

@@ -90,6 +90,16 @@ impl Handshakes {
         self.settling.push(reply);
     }
 
+    /// Ends all that nobody has heard of, and says how many that were.
+    pub(super) fn give_up(&mut self) -> usize {
+        let count = self.going.len() + self.finished.len() + usize::from(self.next.is_some());
+        self.tasks.abort_all();
+        self.going.clear();
+        self.finished.clear();
+        self.next = None;
+        count
+    }
+
     fn is_settled(&self) -> bool {
         self.going.is_empty() && self.next.is_none() && self.finished.is_empty()
     }

@@ -3,8 +3,11 @@
 //! [`TcpServer`](crate::TcpServer) with its name, where the edges are
 //! documented.
 
+use std::time::Duration;
+
 use super::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
 use crate::answer::messages;
+use crate::draining::Drained;
 use crate::ids::ServerSocketId;
 use crate::tcp::TimeOuts;
 
@@ -73,6 +76,14 @@ messages! {
         /// The socket.
         socket_id: ServerSocketId,
     } -> ();
+
+    /// `drain` (beyond Chrome).
+    Drain {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// When what is still open is ended.
+        deadline: Duration,
+    } -> Drained;
 
     /// `tcpServer.close`.
     Close {

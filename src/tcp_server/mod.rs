@@ -5,6 +5,7 @@ use std::time::Duration;
 mod accept;
 mod accept_errors;
 mod actor;
+mod draining;
 mod events;
 mod handshake_errors;
 mod handshakes;
@@ -23,8 +24,8 @@ pub use limits::{AtLimit, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHA
 #[cfg(feature = "tls")]
 pub use messages::SetTls;
 pub use messages::{
-    Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits, SetPaused,
-    SetTimeOuts, Update,
+    Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
+    SetPaused, SetTimeOuts, Update,
 };
 pub use policy::{AcceptAction, AcceptPolicy, UNLUCKY_ACCEPTS};
 pub use types::{
@@ -34,6 +35,7 @@ pub use types::{
 pub(crate) use actor::{
     Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop,
 };
+pub(crate) use draining::{StopListening, TurnAway};
 pub(crate) use hold::{Accepted, Hold, Inherited, Take, Taken};
 
 /// At the limit of its handshakes a server socket gives up the oldest for a

@@ -1,8 +1,9 @@
 //! The examples as their users run them: processes of their own, reached
-//! through real sockets, ended by Ctrl-C.
+//! through real sockets, ended by Ctrl-C or SIGTERM.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod crowds;
+mod draining;
 mod echo_server;
 pub mod foreign;
 mod injected;

@@ -267,9 +267,22 @@ impl Example {
         let line = program.stdout.line("listening on ");
         let address = line
             .strip_prefix("listening on ")
-            .and_then(|address| address.parse().ok())
+            // What follows it is the example's own.
+            .and_then(|rest| rest.split(' ').next()?.parse().ok())
             .unwrap_or_else(|| panic!("no address in {line:?}"));
         Example { program, address }
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        self.program.signal(Signal::TERM);
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub fn has_ended_well(self) {
+        let ended = self.program.ended_within(LIMIT);
+        assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
     }
 
     /// Ctrl-C: it must end, say nothing bad, and report success.

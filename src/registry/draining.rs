@@ -1,0 +1,223 @@
+//! Draining: connections end by themselves until a deadline, and then are
+//! ended.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_rt::time::{sleep, timeout};
+use futures::future::{Either, join_all, select};
+
+use super::Registry;
+use super::apps::AppState;
+use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
+use crate::error::Error;
+use crate::guests::{Draining, Guests};
+use crate::ids::ServerSocketId;
+use crate::tcp::{self, Lane};
+use crate::tcp_server::{self, ServerSocket};
+
+/// What is drained.
+struct Scope {
+    lane: Arc<Lane>,
+    audience: Arc<tcp_server::Audience>,
+    servers: Vec<Addr<ServerSocket>>,
+    /// `None`: all that the app has.
+    socket_id: Option<ServerSocketId>,
+}
+
+impl Scope {
+    fn app(state: &AppState) -> Self {
+        Scope {
+            lane: state.lane.clone(),
+            audience: state.on_accept.clone(),
+            servers: state.servers().cloned().collect(),
+            socket_id: None,
+        }
+    }
+
+    /// It waits for nobody but the sockets, and keeps no registry alive.
+    async fn drain(self, deadline: Duration) -> Result<Drained, Error> {
+        let mut late = pin!(sleep(deadline));
+        let stopping = self.servers.iter();
+        let stopping = stopping.map(|server| server.send(tcp_server::StopListening));
+        let stopped = join_all(stopping.collect::<Vec<_>>()).await;
+        let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
+        let draining = match self.socket_id {
+            None => Draining::new(self.lane.guests.clone()),
+            Some(_) => match stopped.first() {
+                Some(stopped) => Draining::new(stopped.draining.guests().clone()),
+                None => return Err(Error::SocketNotFound),
+            },
+        };
+        let guests = draining.guests();
+        // What was accepted and called before counts.
+        let rows = &self.lane.rows;
+        let _ = rows.send(tcp::CatchUp).await;
+        let mut tally = Tally::new(self.lane.clone(), guests.clone(), self.socket_id);
+        tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
+
+        let settled = stopped.iter_mut().map(|it| &mut it.settled);
+        let settled = join_all(settled.collect::<Vec<_>>());
+        let gone = pin!(async {
+            settled.await;
+            let _ = rows.send(tcp::CatchUp).await;
+            guests.gone().await;
+        });
+        let mut gone = gone;
+        loop {
+            tally.tell(&self.audience);
+            match timeout(PROGRESS, select(gone.as_mut(), late.as_mut())).await {
+                Ok(Either::Left(_)) => break,
+                Ok(Either::Right(_)) => {
+                    tally.never_accepted += self.force(guests).await;
+                    break;
+                }
+                Err(_) => {}
+            }
+        }
+        tally.tell_last(&self.audience);
+        Ok(tally.receipt())
+    }
+
+    /// Ends what is left, and says how many had not been heard of.
+    async fn force(&self, guests: &Arc<Guests>) -> usize {
+        let turned = self.servers.iter();
+        let turned = turned.map(|server| server.send(tcp_server::TurnAway));
+        let turned = join_all(turned.collect::<Vec<_>>()).await;
+        // One that stands still for a handover goes or comes back before long.
+        while self
+            .lane
+            .rows
+            .send(tcp::Force(guests.clone()))
+            .await
+            .is_ok()
+            && timeout(PROGRESS, guests.gone()).await.is_err()
+        {}
+        turned.into_iter().flatten().sum()
+    }
+}
+
+/// How far it has come.
+struct Tally {
+    lane: Arc<Lane>,
+    guests: Arc<Guests>,
+    socket_id: Option<ServerSocketId>,
+    /// How many connections there had been when it began, and how many of them
+    /// were over or had been forced by another drain.
+    over_before: usize,
+    forced_before: usize,
+    never_accepted: usize,
+    told: Option<(usize, usize, usize)>,
+    handled: Arc<()>,
+}
+
+impl Tally {
+    fn new(lane: Arc<Lane>, guests: Arc<Guests>, socket_id: Option<ServerSocketId>) -> Self {
+        Tally {
+            lane,
+            over_before: guests.over(),
+            forced_before: guests.count_forced(),
+            guests,
+            socket_id,
+            never_accepted: 0,
+            told: None,
+            handled: Arc::default(),
+        }
+    }
+
+    /// How many are open, have finished and were forced.
+    fn now(&self) -> (usize, usize, usize) {
+        let forced = self.guests.count_forced() - self.forced_before;
+        let over = self.guests.over() - self.over_before;
+        (self.guests.open(), over.saturating_sub(forced), forced)
+    }
+
+    fn tell(&mut self, audience: &tcp_server::Audience) {
+        let is_handled = Arc::strong_count(&self.handled) == 1;
+        if self.told != Some(self.now()) && is_handled {
+            self.tell_last(audience);
+        }
+    }
+
+    fn tell_last(&mut self, audience: &tcp_server::Audience) {
+        // A suspended app hears nothing.
+        if self.lane.life.is_suspended() {
+            return;
+        }
+        let (open, finished, forced) = self.now();
+        self.told = Some((open, finished, forced));
+        audience.on_drain.dispatch(|_, _| DrainInfo {
+            app: self.lane.audience.app.clone(),
+            socket_id: self.socket_id,
+            open,
+            finished,
+            forced,
+            _handled: self.handled.clone(),
+        });
+    }
+
+    fn receipt(&self) -> Drained {
+        let (_, finished, _) = self.now();
+        let mut forced = self.guests.forced(self.forced_before);
+        forced.sort_unstable();
+        Drained {
+            finished,
+            forced,
+            never_accepted: self.never_accepted,
+        }
+    }
+}
+
+impl Handler<tcp_server::Drain> for Registry {
+    type Result = ResponseFuture<Result<Drained, Error>>;
+
+    fn handle(&mut self, call: tcp_server::Drain, _: &mut Self::Context) -> Self::Result {
+        let server = self.apps.server(&call.app, call.socket_id).cloned();
+        let scope = server.and_then(|server| {
+            let state = self.apps.get(&call.app).ok_or(Error::SocketNotFound)?;
+            Ok(Scope {
+                servers: vec![server],
+                socket_id: Some(call.socket_id),
+                ..Scope::app(state)
+            })
+        });
+        Box::pin(async move { scope?.drain(call.deadline).await })
+    }
+}
+
+impl Handler<Drain> for Registry {
+    type Result = ResponseFuture<Result<Drained, Error>>;
+
+    fn handle(&mut self, call: Drain, _: &mut Self::Context) -> Self::Result {
+        let scope = self.apps.get(&call.app).map(Scope::app);
+        Box::pin(async move {
+            match scope {
+                Some(scope) => scope.drain(call.deadline).await,
+                // It has nothing.
+                None => Ok(Drained::default()),
+            }
+        })
+    }
+}
+
+impl Handler<DrainAll> for Registry {
+    type Result = ResponseFuture<Result<Drained, Error>>;
+
+    fn handle(&mut self, call: DrainAll, _: &mut Self::Context) -> Self::Result {
+        let scopes = self.apps.states().map(Scope::app);
+        let drains: Vec<_> = scopes.map(|scope| scope.drain(call.deadline)).collect();
+        Box::pin(async move {
+            let mut all = Drained::default();
+            for drained in join_all(drains).await {
+                let drained = drained?;
+                all.finished += drained.finished;
+                all.forced.extend(drained.forced);
+                all.never_accepted += drained.never_accepted;
+            }
+            all.forced.sort_unstable();
+            Ok(all)
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! A server socket that nobody new is to come to.
+
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use actix::prelude::*;
+
+use super::actor::ServerSocket;
+use crate::answer::Answer;
+use crate::draining::NEVER_ACCEPTED;
+use crate::guests::{Draining, Guests};
+
+/// Stops listening, and lets nobody listen while this drain goes on.
+#[derive(Message)]
+#[rtype(result = "Option<Stopped>")]
+pub(crate) struct StopListening;
+
+pub(crate) struct Stopped {
+    pub(crate) never_accepted: usize,
+    pub(crate) draining: Draining,
+    /// When no handshake goes on any more.
+    pub(crate) settled: Answer<()>,
+}
+
+/// The deadline: gives up the handshakes that go on, and says how many that
+/// were.
+#[derive(Message)]
+#[rtype(result = "usize")]
+pub(crate) struct TurnAway;
+
+impl ServerSocket {
+    pub(super) fn guests(&self) -> &Arc<Guests> {
+        self.on_their_way.guests()
+    }
+
+    /// Closes what waits in the backlog, and says how many that were.
+    fn turn_away(&mut self) -> usize {
+        let Some(mut bound) = self.listener.take() else {
+            return 0;
+        };
+        let mut cx = TaskContext::from_waker(Waker::noop());
+        let mut count = 0;
+        // An error of a single connection is one that has gone by itself; any
+        // other leaves the rest to the OS.
+        while count < NEVER_ACCEPTED
+            && let Poll::Ready(Ok(_)) = bound.listener.poll_accept(&mut cx)
+        {
+            count += 1;
+        }
+        count
+    }
+}
+
+impl Handler<StopListening> for ServerSocket {
+    type Result = MessageResult<StopListening>;
+
+    fn handle(&mut self, _: StopListening, _: &mut Self::Context) -> Self::Result {
+        if self.ended {
+            return MessageResult(None);
+        }
+        let (settled, reply) = Answer::pair();
+        match &mut self.handshakes {
+            Some(handshakes) => handshakes.when_settled(reply),
+            None => reply.send(Ok(())),
+        }
+        MessageResult(Some(Stopped {
+            never_accepted: self.turn_away(),
+            draining: Draining::new(self.guests().clone()),
+            settled,
+        }))
+    }
+}
+
+impl Handler<TurnAway> for ServerSocket {
+    type Result = usize;
+
+    fn handle(&mut self, _: TurnAway, _: &mut Self::Context) -> usize {
+        self.handshakes.as_mut().map_or(0, |it| it.give_up())
+    }
+}

@@ -1,0 +1,217 @@
+//! Draining: connections finish, or are ended at the deadline, and the receipt
+//! says which.
+
+mod meanwhile;
+mod progress;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrome_sockets::draining::{DrainAll, Drained};
+use chrome_sockets::tcp::ClientSocket;
+use chrome_sockets::{App, Error, NetError, ServerSocketId};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{LIMIT, World, subscribe, within};
+use crate::tcp_server::dial;
+
+/// Soon enough for a test, and late enough for what comes before it.
+const SOON: Duration = Duration::from_millis(200);
+
+/// More than the kernel takes of a connection whose peer does not read.
+const LARGE: usize = 16 * 1024 * 1024;
+
+/// A client that the app receives from, and its peer.
+async fn open(world: &mut World, at: SocketAddr) -> (ClientSocket, TcpStream) {
+    let peer = dial(at).await;
+    let client = world.accepted().await;
+    client.set_paused(false).await.expect("it is open");
+    (client, peer)
+}
+
+/// The peer sees an end, whichever.
+async fn sees_the_end(peer: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let _ = within("the peer's end", peer.read_to_end(&mut rest)).await;
+}
+
+async fn refuses(at: SocketAddr) {
+    within("the port's end", async {
+        while TcpStream::connect(at).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// The server socket listens and serves as in the beginning.
+async fn serves_again(world: &mut World, server: ServerSocketId) {
+    let tcp_server = &world.app.tcp_server;
+    let listening = tcp_server.listen(server, "127.0.0.1", 0, None).await;
+    listening.expect("listen");
+    let info = tcp_server.get_info(server).await.expect("it is open");
+    let at = info.local_addr().expect("it listens");
+    let (client, mut peer) = open(world, at).await;
+    peer.write_all(b"alive").await.expect("write");
+    assert_eq!(world.received(client.id(), 5).await, b"alive");
+}
+
+#[actix_rt::test]
+async fn clients_that_end_by_themselves_have_finished_and_nobody_new_comes() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let (by_peer, mut first) = open(&mut world, at).await;
+    let (by_app, mut second) = open(&mut world, at).await;
+    let drained = world.app.tcp_server.drain(server, LIMIT);
+    refuses(at).await;
+    first.write_all(b"still").await.expect("it is served");
+    assert_eq!(world.received(by_peer.id(), 5).await, b"still");
+    by_peer.send(&b"yes"[..]).await.expect("it is served");
+    drop(first);
+    world.ended(by_peer.id()).await;
+    by_app.close().await.expect("it is open");
+    sees_the_end(&mut second).await;
+    world.ended(by_app.id()).await;
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!((drained.finished, drained.never_accepted), (2, 0));
+    assert_eq!(drained.forced, []);
+    serves_again(&mut world, server).await;
+}
+
+#[actix_rt::test]
+async fn at_the_deadline_the_rest_is_ended_and_named() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let (open_one, mut first) = open(&mut world, at).await;
+    let mut second = dial(at).await;
+    let paused = world.accepted().await;
+    let waiting = open_one.send(vec![0; LARGE]);
+    let drained = world.app.tcp_server.drain(server, SOON).await;
+    let drained = drained.expect("drained");
+    assert_eq!((drained.finished, drained.never_accepted), (0, 0));
+    assert_eq!(drained.forced, [open_one.id(), paused.id()]);
+    assert_eq!(waiting.await, Err(NetError::ABORTED.into()));
+    assert_eq!(world.ended(open_one.id()).await, NetError::ABORTED);
+    world.nothing().await;
+    paused.set_paused(false).await.expect("its id lives");
+    assert_eq!(world.ended(paused.id()).await, NetError::ABORTED);
+    sees_the_end(&mut first).await;
+    sees_the_end(&mut second).await;
+    for client in [&open_one, &paused] {
+        client.close().await.expect("its id lives until close");
+    }
+    serves_again(&mut world, server).await;
+}
+
+#[actix_rt::test]
+async fn what_a_closed_socket_has_left_to_send_may_leave_until_the_deadline() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    for reads in [true, false] {
+        let (client, mut peer) = open(&mut world, at).await;
+        let sent = client.send(vec![0; LARGE]);
+        client.close().await.expect("it is open");
+        world.ended(client.id()).await;
+        let deadline = if reads { LIMIT } else { SOON };
+        let drained = world.app.tcp_server.drain(server, deadline);
+        if reads {
+            let mut all = vec![0; LARGE];
+            within("all of it", peer.read_exact(&mut all))
+                .await
+                .expect("read");
+            assert!(sent.await.is_ok());
+            let drained = drained.await.expect("drained");
+            assert_eq!((drained.finished, drained.forced), (1, vec![]));
+            let again = world
+                .app
+                .tcp_server
+                .listen(server, "127.0.0.1", at.port().into(), None);
+            again.await.expect("listen");
+        } else {
+            let drained = drained.await.expect("drained");
+            assert_eq!(drained.forced, [client.id()]);
+            assert_eq!(sent.await, Err(NetError::ABORTED.into()));
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn the_backlog_is_closed_and_counted() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let paused = world.app.tcp_server.set_paused(server, true);
+    paused.await.expect("it is open");
+    let mut peers = Vec::new();
+    for _ in 0..3 {
+        peers.push(dial(at).await);
+    }
+    let drained = world.app.tcp_server.drain(server, LIMIT).await;
+    let drained = drained.expect("drained");
+    assert_eq!((drained.finished, drained.never_accepted), (0, 3));
+    for peer in &mut peers {
+        sees_the_end(peer).await;
+    }
+    world.nothing().await;
+    let info = world.app.tcp_server.get_info(server).await;
+    assert!(info.expect("it is open").paused, "as it was");
+}
+
+#[actix_rt::test]
+async fn a_server_sockets_drain_concerns_its_own_clients_alone() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let (_, elsewhere) = world.listen().await;
+    let (own, _own) = open(&mut world, at).await;
+    let (others, mut peer) = open(&mut world, elsewhere).await;
+    let dialled = world.create().await;
+    let remote = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    connect(&world.app, dialled, &remote).await;
+    let drained = world.app.tcp_server.drain(server, Duration::ZERO).await;
+    assert_eq!(drained.expect("drained").forced, [own.id()]);
+    assert_eq!(world.ended(own.id()).await, NetError::ABORTED);
+    peer.write_all(b"alive").await.expect("write");
+    assert_eq!(world.received(others.id(), 5).await, b"alive");
+    let info = world.app.tcp.get_info(dialled).await.expect("it is open");
+    assert!(info.connected);
+    drop(open(&mut world, elsewhere).await);
+}
+
+/// Connects a client, and keeps what the other end is.
+async fn connect(app: &App, id: chrome_sockets::ClientSocketId, remote: &TcpListener) {
+    let at = remote.local_addr().expect("an address");
+    let any = chrome_sockets::tcp::DnsQueryType::Any;
+    let made = app.tcp.connect(id, "127.0.0.1", at.port().into(), any);
+    made.await.expect("connect");
+}
+
+#[actix_rt::test]
+async fn an_apps_drain_is_of_all_that_it_has_and_of_no_other_app() {
+    let mut world = World::new().await;
+    let (_, first) = world.listen().await;
+    let (_, second) = world.listen().await;
+    let (one, _one) = open(&mut world, first).await;
+    let (two, _two) = open(&mut world, second).await;
+    let dialled = world.create().await;
+    let remote = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    connect(&world.app, dialled, &remote).await;
+    let other = App::new("other", &world.registry);
+    let kept = other.tcp.create(Default::default()).await;
+    let kept = kept.expect("create").socket_id;
+    connect(&other, kept, &remote).await;
+
+    let drained = world.app.drain(SOON).await.expect("drained");
+    assert_eq!(drained.forced, [one.id(), two.id(), dialled]);
+    refuses(first).await;
+    refuses(second).await;
+    let info = other.tcp.get_info(kept).await.expect("it is open");
+    assert!(info.connected);
+
+    let all = world.registry.send(DrainAll { deadline: SOON }).await;
+    let all = all.expect("it runs").expect("drained");
+    assert_eq!((all.finished, all.forced), (0, vec![kept]));
+    let none = App::new("nobody", &world.registry).drain(LIMIT).await;
+    assert_eq!(none, Ok(Drained::default()));
+    let unknown = world.app.tcp_server.drain(99.into(), LIMIT).await;
+    assert_eq!(unknown, Err(Error::SocketNotFound));
+}

@@ -1,0 +1,129 @@
+//! What else is called while a drain goes on.
+
+use chrome_sockets::tcp::SocketProperties;
+
+use super::*;
+use crate::handover::succeeds;
+
+#[actix_rt::test]
+async fn nobody_listens_until_it_is_over() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let (client, peer) = open(&mut world, at).await;
+    let drained = world.app.drain(LIMIT);
+    let tcp_server = world.app.tcp_server.clone();
+    let created = tcp_server.create(Default::default()).await;
+    let new = created.expect("create").socket_id;
+    refuses(at).await;
+    for socket in [server, new] {
+        let refused = tcp_server.listen(socket, "127.0.0.1", 0, None).await;
+        assert_eq!(refused, Err(Error::Draining));
+    }
+    drop(peer);
+    world.ended(client.id()).await;
+    assert_eq!(
+        within("the receipt", drained)
+            .await
+            .expect("drained")
+            .finished,
+        1
+    );
+    let again = tcp_server.listen(new, "127.0.0.1", 0, None).await;
+    again.expect("listen");
+    serves_again(&mut world, server).await;
+}
+
+#[actix_rt::test]
+async fn the_earlier_of_two_deadlines_ends_the_clients_for_both() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let (client, _peer) = open(&mut world, at).await;
+    let late = world.app.tcp_server.drain(server, LIMIT);
+    let of_app = world.app.drain(LIMIT);
+    let early = world.app.tcp_server.drain(server, SOON);
+    for drained in [late, of_app, early] {
+        let drained = within("the receipt", drained).await.expect("drained");
+        assert_eq!(drained.forced, [client.id()]);
+        assert_eq!(drained.finished, 0);
+    }
+}
+
+#[actix_rt::test]
+async fn pausing_and_closing_the_server_socket_change_nothing_for_its_clients() {
+    let mut world = World::new().await;
+    let (server, at) = world.listen().await;
+    let (finishing, peer) = open(&mut world, at).await;
+    let (staying, mut other) = open(&mut world, at).await;
+    let drained = world.app.tcp_server.drain(server, 5 * SOON);
+    let tcp_server = &world.app.tcp_server;
+    tcp_server
+        .set_paused(server, true)
+        .await
+        .expect("it is open");
+    tcp_server
+        .set_paused(server, false)
+        .await
+        .expect("it is open");
+    tcp_server.close(server).await.expect("it is open");
+    other.write_all(b"alive").await.expect("write");
+    assert_eq!(world.received(staying.id(), 5).await, b"alive");
+    drop(peer);
+    world.ended(finishing.id()).await;
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!((drained.finished, drained.forced), (1, vec![staying.id()]));
+}
+
+#[actix_rt::test]
+async fn a_suspension_finishes_what_it_closes() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (_closed, _first) = open(&mut world, at).await;
+    let (kept, mut second) = open(&mut world, at).await;
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    kept.update(persistent).await.expect("it is open");
+    let drained = world.app.drain(5 * SOON);
+    world.app.suspend().await.expect("it runs");
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!((drained.finished, drained.forced), (1, vec![kept.id()]));
+    sees_the_end(&mut second).await;
+    world.app.resume().await.expect("it runs");
+    subscribe(&world.app, &world.listener)
+        .await
+        .expect("it runs");
+}
+
+#[actix_rt::test]
+async fn what_is_handed_over_has_finished_here_and_lives_on_there() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, at) = old.listen().await;
+    let (client, mut peer) = open(&mut old, at).await;
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(persistent).await.expect("it is open");
+    let drained = old.app.drain(LIMIT);
+    succeeds(&old, &new).await;
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!((drained.finished, drained.forced), (1, vec![]));
+    peer.write_all(b"alive").await.expect("write");
+    assert_eq!(new.received(client.id(), 5).await, b"alive");
+    let drained = new.app.drain(Duration::ZERO).await.expect("drained");
+    assert_eq!(drained.forced, [client.id()], "it counts where it is");
+}
+
+#[actix_rt::test]
+async fn the_end_of_the_registry_ends_a_drain() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (_client, _peer) = open(&mut world, at).await;
+    let drained = world.app.drain(LIMIT);
+    let over = world.registry.send(chrome_sockets::Shutdown).await;
+    over.expect("it runs").expect("it ends");
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!(drained.forced, []);
+}

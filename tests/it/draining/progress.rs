@@ -1,0 +1,71 @@
+//! `onDrain`.
+
+use actix::prelude::*;
+use chrome_sockets::draining::{DrainInfo, PROGRESS};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::*;
+
+/// Gives all events away.
+struct Ear(UnboundedSender<DrainInfo>);
+
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+
+impl Handler<DrainInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: DrainInfo, _: &mut Self::Context) {
+        let _ = self.0.send(info);
+    }
+}
+
+#[actix_rt::test]
+async fn progress_is_told_at_both_ends_and_no_event_a_connection() {
+    const CLIENTS: usize = 100;
+    let mut world = World::new().await;
+    let (tell, mut told) = unbounded_channel();
+    let listening = world
+        .app
+        .on_drain
+        .add_listener(Ear(tell).start().recipient());
+    listening.await.expect("it runs");
+    let (server, at) = world.listen().await;
+    let mut peers = Vec::new();
+    for _ in 0..CLIENTS {
+        peers.push(open(&mut world, at).await);
+    }
+    let from = std::time::Instant::now();
+    let drained = world.app.tcp_server.drain(server, LIMIT);
+    let first = within("the first", told.recv()).await.expect("it runs");
+    assert_eq!((first.open, first.finished, first.forced), (CLIENTS, 0, 0));
+    assert_eq!(
+        (&first.app, first.socket_id),
+        (world.app.id(), Some(server))
+    );
+    // Held until the end: no other one comes in between.
+    let mut last = None;
+    for (client, peer) in peers {
+        last = Some(client.id());
+        drop(peer);
+        world.ended(client.id()).await;
+    }
+    assert!(last.is_some());
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!(drained.finished, CLIENTS);
+    let end = within("the last", told.recv()).await.expect("it runs");
+    assert_eq!((end.open, end.finished, end.forced), (0, CLIENTS, 0));
+    assert!(told.try_recv().is_err(), "the first one was not handled");
+    drop((first, end));
+
+    // Handled ones come, as often as may be.
+    let again = world.app.drain(Duration::ZERO).await.expect("drained");
+    assert_eq!(again, Drained::default());
+    let mut events = 0;
+    while told.try_recv().is_ok() {
+        events += 1;
+    }
+    let most = 2 + from.elapsed().div_duration_f64(PROGRESS) as usize;
+    assert!((1..=most).contains(&events), "{events} of {most}");
+}

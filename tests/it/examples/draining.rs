@@ -1,0 +1,88 @@
+//! SIGTERM: the servers let their clients finish, for five seconds or until a
+//! second signal.
+
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::process::Example;
+use super::{dial, echo_line};
+use crate::support::LIMIT;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn servers() -> [Example; 2] {
+    let persistent = Example::start("persistent_server", &["127.0.0.1:0"]);
+    [Example::echo(), persistent]
+}
+
+/// Waits until nobody listens there.
+fn is_free(address: SocketAddr) {
+    let until = Instant::now() + LIMIT;
+    while TcpStream::connect(address).is_ok() {
+        assert!(Instant::now() < until, "{address} is not free in time");
+        thread::yield_now();
+    }
+}
+
+/// A client of a server that lets it finish.
+fn draining(server: &Example) -> TcpStream {
+    let client = dial(server.address);
+    echo_line(&client, "before");
+    server.terminate();
+    is_free(server.address);
+    echo_line(&client, "meanwhile");
+    client
+}
+
+#[test]
+fn clients_are_served_to_their_end_after_sigterm() {
+    for server in servers() {
+        let began = Instant::now();
+        drop(draining(&server));
+        server.has_ended_well();
+        assert!(began.elapsed() < DEADLINE, "nobody was there any more");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_them_at_once() {
+    for server in servers() {
+        let began = Instant::now();
+        let _client = draining(&server);
+        server.terminate();
+        server.has_ended_well();
+        assert!(began.elapsed() < DEADLINE, "it did not wait");
+    }
+    let began = Instant::now();
+    let server = Example::echo();
+    let _client = draining(&server);
+    server.ends_well();
+    assert!(began.elapsed() < DEADLINE, "Ctrl-C is a second signal too");
+}
+
+#[test]
+fn at_the_deadline_those_that_stay_are_ended() {
+    let server = Example::echo();
+    let client = dial(server.address);
+    echo_line(&client, "before");
+    let began = Instant::now();
+    server.terminate();
+    server.has_ended_well();
+    assert!(began.elapsed() >= DEADLINE, "{:?}", began.elapsed());
+    drop(client);
+}
+
+#[test]
+fn the_others_end_by_sigterm_too() {
+    for (example, args) in [
+        ("event_page", ["127.0.0.1:0", "2"]),
+        ("pause_resume", ["127.0.0.1:0", "1"]),
+    ] {
+        let began = Instant::now();
+        let server = Example::start(example, &args);
+        server.terminate();
+        server.has_ended_well();
+        assert!(began.elapsed() < DEADLINE, "{example}: nobody was there");
+    }
+}
