@@ -1,8 +1,13 @@
-//! How many connections are open, for those who wait for them to end.
+//! How many connections are open, for those who limit them and those who wait
+//! for them to end.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
+use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use crate::ids::ClientSocketId;
@@ -10,6 +15,11 @@ use crate::ids::ClientSocketId;
 /// The connections of one server socket, or of one app.
 #[derive(Default)]
 pub(crate) struct Guests {
+    /// Accepted, and open: what limits count. It begins before a connection is
+    /// one of those that are `open` here, which have come to a row.
+    accepted: AtomicUsize,
+    /// Of those peers whose connections are counted.
+    peers: Mutex<HashMap<u64, usize>>,
     open: AtomicUsize,
     /// How many there have been that are not open any more.
     over: AtomicUsize,
@@ -18,6 +28,9 @@ pub(crate) struct Guests {
     /// Those that drains have ended, while there are any.
     forced: Mutex<Vec<ClientSocketId>>,
     changed: Notify,
+    acceptor: AtomicWaker,
+    /// Whether the acceptor waits for one to end.
+    awaited: AtomicBool,
     /// The app's, of a server socket's.
     parent: Option<Arc<Guests>>,
 }
@@ -30,6 +43,23 @@ impl Guests {
         }
     }
 
+    /// Those that were accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(SeqCst)
+    }
+
+    /// How many connections of this peer are counted.
+    pub(crate) fn of_peer(&self, peer: IpAddr) -> usize {
+        self.lock_peers().get(&key(peer)).copied().unwrap_or(0)
+    }
+
+    /// Has `cx` woken when one that was accepted has ended. After saying so,
+    /// look again.
+    pub(crate) fn wake_when_fewer(&self, cx: &Context<'_>) {
+        self.acceptor.register(cx.waker());
+        self.awaited.store(true, SeqCst);
+    }
+
     pub(crate) fn open(&self) -> usize {
         self.open.load(SeqCst)
     }
@@ -40,8 +70,7 @@ impl Guests {
 
     /// Whether nobody new is to come.
     pub(crate) fn is_draining(&self) -> bool {
-        let parent = self.parent.as_ref();
-        self.draining.load(SeqCst) > 0 || parent.is_some_and(|parent| parent.is_draining())
+        self.each().any(|guests| guests.draining.load(SeqCst) > 0)
     }
 
     /// Which ones were forced while drains have gone on, from the `from`th.
@@ -68,11 +97,18 @@ impl Guests {
     }
 
     /// This, and what it is part of.
-    fn each(&self, mut act: impl FnMut(&Guests)) {
-        act(self);
-        if let Some(parent) = &self.parent {
-            act(parent);
+    fn each(&self) -> impl Iterator<Item = &Guests> {
+        std::iter::successors(Some(self), |guests| guests.parent.as_deref())
+    }
+
+    fn arrived(&self) {
+        for guests in self.each() {
+            guests.open.fetch_add(1, SeqCst);
         }
+    }
+
+    fn lock_peers(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_forced(&self) -> MutexGuard<'_, Vec<ClientSocketId>> {
@@ -80,41 +116,105 @@ impl Guests {
     }
 }
 
-/// One open connection.
-pub(crate) struct Guest(Arc<Guests>);
+/// One open connection, counted until this is dropped.
+pub(crate) struct Guest {
+    guests: Arc<Guests>,
+    was_accepted: bool,
+    has_arrived: bool,
+    /// What it is counted by.
+    peer: Option<u64>,
+}
 
 impl Guest {
-    pub(crate) fn new(guests: Arc<Guests>) -> Self {
-        guests.each(|guests| {
-            guests.open.fetch_add(1, SeqCst);
-        });
-        Guest(guests)
+    /// A connection that was accepted just now, counted for its peer too if
+    /// that is given.
+    pub(crate) fn accepted(guests: Arc<Guests>, peer: Option<IpAddr>) -> Self {
+        for each in guests.each() {
+            each.accepted.fetch_add(1, SeqCst);
+        }
+        let peer = peer.map(key);
+        if let Some(peer) = peer {
+            *guests.lock_peers().entry(peer).or_default() += 1;
+        }
+        Guest {
+            guests,
+            was_accepted: true,
+            has_arrived: false,
+            peer,
+        }
+    }
+
+    /// One that was not accepted here.
+    pub(crate) fn dialled(guests: Arc<Guests>) -> Self {
+        guests.arrived();
+        Guest {
+            guests,
+            was_accepted: false,
+            has_arrived: true,
+            peer: None,
+        }
+    }
+
+    /// It has come to a row.
+    pub(crate) fn arrive(&mut self) {
+        if !std::mem::replace(&mut self.has_arrived, true) {
+            self.guests.arrived();
+        }
     }
 
     /// Whether it is one of those.
     pub(crate) fn is_of(&self, guests: &Arc<Guests>) -> bool {
-        let parent = self.0.parent.as_ref();
-        Arc::ptr_eq(&self.0, guests) || parent.is_some_and(|parent| Arc::ptr_eq(parent, guests))
+        let guests = Arc::as_ptr(guests);
+        self.guests.each().any(|each| std::ptr::eq(each, guests))
     }
 
     /// It is ended by a drain.
     pub(crate) fn force(&self, id: ClientSocketId) {
-        self.0.each(|guests| {
+        for guests in self.guests.each() {
             if guests.draining.load(SeqCst) > 0 {
                 guests.lock_forced().push(id);
             }
-        });
+        }
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.each(|guests| {
-            guests.over.fetch_add(1, SeqCst);
-            if guests.open.fetch_sub(1, SeqCst) == 1 {
-                guests.changed.notify_waiters();
+        if let Some(peer) = self.peer {
+            let mut peers = self.guests.lock_peers();
+            if let Some(count) = peers.get_mut(&peer) {
+                *count -= 1;
+                if *count == 0 {
+                    peers.remove(&peer);
+                }
             }
-        });
+        }
+        for guests in self.guests.each() {
+            if self.has_arrived {
+                guests.over.fetch_add(1, SeqCst);
+                if guests.open.fetch_sub(1, SeqCst) == 1 {
+                    guests.changed.notify_waiters();
+                }
+            }
+            if self.was_accepted {
+                guests.accepted.fetch_sub(1, SeqCst);
+                if guests.awaited.swap(false, SeqCst) {
+                    guests.acceptor.wake();
+                }
+            }
+        }
+    }
+}
+
+/// Marks IPv4, in a range of IPv6 that is given to nobody.
+const V4: u64 = 1 << 32;
+
+/// What stands for a peer: an IPv4 address, or the /64 network of an IPv6
+/// one, which is what one host is given.
+fn key(peer: IpAddr) -> u64 {
+    match peer.to_canonical() {
+        IpAddr::V4(ip) => V4 | u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
     }
 }
 
@@ -148,9 +248,12 @@ mod tests {
     fn a_guest_counts_for_its_server_socket_and_for_its_app() {
         let app = Arc::new(Guests::default());
         let server = Arc::new(Guests::of(&app));
-        let dialled = Guest::new(app.clone());
-        let accepted = Guest::new(server.clone());
+        let dialled = Guest::dialled(app.clone());
+        let mut accepted = Guest::accepted(server.clone(), None);
+        assert_eq!((app.open(), server.open()), (1, 0), "no row has it");
+        accepted.arrive();
         assert_eq!((app.open(), server.open()), (2, 1));
+        assert_eq!((app.accepted(), server.accepted()), (1, 1));
         assert!(accepted.is_of(&app) && accepted.is_of(&server));
         assert!(dialled.is_of(&app) && !dialled.is_of(&server));
 
@@ -166,5 +269,33 @@ mod tests {
 
         drop((accepted, dialled));
         assert_eq!((app.open(), server.open()), (0, 0));
+        assert_eq!((app.over(), server.over()), (2, 1));
+        assert_eq!((app.accepted(), server.accepted()), (0, 0));
+    }
+
+    #[test]
+    fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
+        let key = |ip: &str| key(ip.parse().unwrap());
+        assert_eq!(key("10.0.0.1"), key("::ffff:10.0.0.1"));
+        assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_ne!(key("::1"), key("0.0.0.1"));
+        assert_ne!(key("::1"), key("0.0.0.0"));
+    }
+
+    #[test]
+    fn a_guest_that_goes_is_not_counted_and_no_peer_is_kept() {
+        let guests = Arc::new(Guests::default());
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let accepted = |peer| Guest::accepted(guests.clone(), peer);
+        let counted = [accepted(Some(peer)), accepted(Some(peer))];
+        let uncounted = accepted(None);
+        assert_eq!((guests.accepted(), guests.of_peer(peer)), (3, 2));
+        drop(uncounted);
+        assert_eq!((guests.accepted(), guests.of_peer(peer)), (2, 2));
+        drop(counted);
+        assert_eq!((guests.accepted(), guests.over()), (0, 0));
+        assert!(guests.lock_peers().is_empty());
     }
 }

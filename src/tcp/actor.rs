@@ -29,7 +29,6 @@ use super::write::Outgoing;
 use super::{CreateInfo, SocketInfo, SocketProperties, TimeOuts};
 use crate::answer::Reply;
 use crate::error::Error;
-use crate::guests::Guests;
 use crate::life::Pending;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
@@ -47,9 +46,6 @@ pub(crate) trait Offer: Send + Sync {
 
     /// Whether anyone is still to hear of it.
     fn is_open(&self) -> bool;
-
-    /// What counts the socket while it is open.
-    fn guests(&self) -> Arc<Guests>;
 
     /// Those of the socket, until the app sets others.
     fn time_outs(&self) -> TimeOuts;

@@ -94,9 +94,8 @@ impl Row {
             let ends = Ends {
                 peer,
                 dialled: dialled.map(Box::new),
-                _place: None,
                 // Which server socket accepted it is not known here.
-                guest: Some(Guest::new(row.socket.lane().guests.clone())),
+                guest: Some(Guest::dialled(row.socket.lane().guests.clone())),
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);

@@ -12,7 +12,6 @@ use actix_rt::time::Instant;
 use super::actor::{Op, later};
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
-use super::places::Place;
 use super::secure::Securing;
 use super::socket::ClientSocket;
 use super::time_outs::Timing;
@@ -88,19 +87,16 @@ pub(crate) struct Ends {
     pub(super) peer: SocketAddr,
     /// Only of what `connect` made: an accepted socket keeps no room for it.
     pub(super) dialled: Option<Box<Dialled>>,
-    /// Of what was accepted: free when the stream is closed.
-    pub(super) _place: Option<Place>,
     /// It counts as open until this is dropped.
     pub(super) guest: Option<Guest>,
 }
 
 impl Ends {
-    pub(crate) fn accepted(peer: SocketAddr, place: Place) -> Box<Self> {
+    pub(crate) fn accepted(peer: SocketAddr, guest: Guest) -> Box<Self> {
         Box::new(Ends {
             peer,
             dialled: None,
-            _place: Some(place),
-            guest: None,
+            guest: Some(guest),
         })
     }
 
@@ -140,7 +136,9 @@ impl Row {
         mut ends: Box<Ends>,
         offer: Arc<dyn Offer>,
     ) -> Self {
-        ends.guest = Some(Guest::new(offer.guests()));
+        if let Some(guest) = &mut ends.guest {
+            guest.arrive();
+        }
         Row {
             paused: true,
             unclaimed: true,
@@ -414,8 +412,7 @@ impl Connection {
         let ends = Ends {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
-            _place: None,
-            guest: Some(Guest::new(guests.clone())),
+            guest: Some(Guest::dialled(guests.clone())),
         };
         Connection::new(made.stream, Box::new(ends))
     }

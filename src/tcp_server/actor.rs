@@ -134,7 +134,8 @@ impl ServerSocket {
             listener: None,
             audience,
             network,
-            on_their_way: Arc::new(OnTheirWay::new(&lane.guests)),
+            on_their_way: Arc::default(),
+            gate: Gate::new(&lane.guests),
             lane,
             table,
             handshakes: None,
@@ -143,7 +144,6 @@ impl ServerSocket {
             recovering: false,
             ended: false,
             errors: AcceptErrors::default(),
-            gate: Gate::default(),
             pausing: Vec::new(),
             counts: AcceptCounts::default(),
         }

@@ -30,7 +30,7 @@ pub(crate) struct TurnAway;
 
 impl ServerSocket {
     pub(super) fn guests(&self) -> &Arc<Guests> {
-        self.on_their_way.guests()
+        self.gate.guests()
     }
 
     /// Closes what waits in the backlog, and says how many that were.

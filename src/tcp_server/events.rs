@@ -12,7 +12,6 @@ use futures::task::AtomicWaker;
 
 use crate::error::Error;
 use crate::events::{Event, Listeners};
-use crate::guests::Guests;
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp::{ClientSocket, Offer, TimeOuts};
@@ -103,24 +102,11 @@ pub(super) struct OnTheirWay {
     delivered: AtomicU64,
     /// Of what is accepted.
     time_outs: Mutex<TimeOuts>,
-    /// What was accepted and is still open.
-    guests: Arc<Guests>,
 }
 
 impl OnTheirWay {
-    pub(super) fn new(of_the_app: &Arc<Guests>) -> Self {
-        OnTheirWay {
-            guests: Arc::new(Guests::of(of_the_app)),
-            ..OnTheirWay::default()
-        }
-    }
-
     pub(super) fn delivered(&self) -> u64 {
         self.delivered.load(SeqCst)
-    }
-
-    pub(super) fn guests(&self) -> &Arc<Guests> {
-        &self.guests
     }
 
     pub(super) fn count(&self) -> usize {
@@ -271,10 +257,6 @@ impl Offer for Offered {
 
     fn is_open(&self) -> bool {
         !self.reached.load(SeqCst) && !self.client.is_closed()
-    }
-
-    fn guests(&self) -> Arc<Guests> {
-        self.on_their_way.guests.clone()
     }
 
     fn time_outs(&self) -> TimeOuts {

@@ -13,10 +13,10 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 use super::actor::ServerSocket;
 use super::untold::{self, Unhandled, Untold};
 use crate::events::Event;
+use crate::guests::{Guest, Guests};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::{Place, Places};
 
 /// The limits of one server socket (beyond Chrome); by default there are none.
 ///
@@ -139,10 +139,10 @@ impl Limits {
 }
 
 /// Where connections come in.
-#[derive(Default)]
 pub(super) struct Gate {
     limits: Limits,
-    places: Arc<Places>,
+    /// What was accepted here and is open.
+    guests: Arc<Guests>,
     /// When the rate is even again. Connections come ahead of it by no more
     /// than the time of the limit.
     even: Option<Instant>,
@@ -151,6 +151,20 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    pub(super) fn new(of_the_app: &Arc<Guests>) -> Self {
+        Gate {
+            limits: Limits::default(),
+            guests: Arc::new(Guests::of(of_the_app)),
+            even: None,
+            opens: None,
+            untold: Untold::default(),
+        }
+    }
+
+    pub(super) fn guests(&self) -> &Arc<Guests> {
+        &self.guests
+    }
+
     pub(super) fn set(&mut self, limits: Limits) -> Result<(), NetError> {
         limits.check()?;
         if self.limits.rate != limits.rate {
@@ -164,7 +178,7 @@ impl Gate {
     pub(super) fn full(&self) -> Option<LimitKind> {
         let queues = |then| then == AtLimit::Queue;
         let connections = self.limits.connections.filter(|limit| queues(limit.then));
-        if connections.is_some_and(|limit| self.places.open() >= limit.most) {
+        if connections.is_some_and(|limit| self.guests.accepted() >= limit.most) {
             return Some(LimitKind::Connections);
         }
         let rate = self.limits.rate.filter(|rate| queues(rate.then));
@@ -184,7 +198,7 @@ impl Gate {
                 is_shut
             }
             Some(_) => {
-                self.places.wake_when_free(cx);
+                self.guests.wake_when_fewer(cx);
                 // A place may have become free just before: another turn.
                 if self.full() != Some(LimitKind::Connections) {
                     cx.waker().wake_by_ref();
@@ -212,11 +226,11 @@ impl Gate {
             let limit = limit.filter(|limit| count >= limit.most)?;
             Some((kind, limit.then))
         };
-        over(connections, self.places.open(), LimitKind::Connections)
+        over(connections, self.guests.accepted(), LimitKind::Connections)
             .or_else(|| {
                 // Asking takes a lock.
                 per_peer?;
-                over(per_peer, self.places.of_peer(peer), LimitKind::PerPeer)
+                over(per_peer, self.guests.of_peer(peer), LimitKind::PerPeer)
             })
             .or_else(|| {
                 let rate = rate.filter(|rate| self.opens_at(*rate).is_some())?;
@@ -225,13 +239,13 @@ impl Gate {
     }
 
     /// Lets one in.
-    pub(super) fn admit(&mut self, peer: IpAddr) -> Place {
+    pub(super) fn admit(&mut self, peer: IpAddr) -> Guest {
         if let Some(rate) = self.limits.rate {
             let now = Instant::now();
             let even = self.even.map_or(now, |even| even.max(now));
             self.even = Some(even + rate.per / rate.most);
         }
-        self.places.take(self.limits.per_peer.map(|_| peer))
+        Guest::accepted(self.guests.clone(), self.limits.per_peer.map(|_| peer))
     }
 }
 

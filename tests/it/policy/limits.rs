@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix::prelude::*;
+use chrome_sockets::tcp::TimeOuts;
 use chrome_sockets::tcp_server::{
     AtLimit, HeldUpBy, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
 };
@@ -290,6 +291,29 @@ async fn a_client_that_nobody_hears_of_has_its_place_and_gives_it_back() {
     client.close().await.expect("it is open");
     let _peer = scene.peer();
     scene.world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn a_connection_that_was_given_up_has_no_place_before_its_end_is_told() {
+    let mut scene = Scene::new().await;
+    tokio::time::pause();
+    scene.limit(connections(1, AtLimit::Queue)).await;
+    let peer = scene.peer();
+    let paused = scene.world.accepted().await;
+    let time_outs = TimeOuts {
+        send: Some(LIMIT),
+        ..TimeOuts::default()
+    };
+    paused.set_time_outs(time_outs).await.expect("it is open");
+    peer.limit_writes(0);
+    let sent = paused.send(&b"nobody takes it"[..]);
+    let _next = scene.peer();
+    assert_eq!(sent.await, Err(NetError::TIMED_OUT.into()));
+    assert!(peer.is_closed());
+    assert_ne!(scene.world.accepted().await.id(), paused.id());
+    paused.set_paused(false).await.expect("its id lives");
+    let end = scene.world.ended(paused.id()).await;
+    assert_eq!(end, NetError::TIMED_OUT);
 }
 
 #[actix_rt::test]
