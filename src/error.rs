@@ -54,6 +54,12 @@ pub enum Error {
     #[display("The socket is being drained")]
     Draining,
 
+    /// The app has as many sockets as it may make
+    /// ([`AppLimits::sockets`](crate::AppLimits::sockets)): none was made, and
+    /// one can be when another is closed.
+    #[display("The app has as many sockets as it may make")]
+    TooManySockets,
+
     /// The app was unloaded before the call was carried out.
     #[display("The app was unloaded: its sockets are closed")]
     Unloaded,

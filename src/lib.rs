@@ -170,7 +170,9 @@ pub use ids::{AppId, ClientSocketId, ServerSocketId};
 pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;
-pub use registry::{Registry, SetPermissions, Shutdown};
+pub use registry::{
+    AppLimits, Registry, SetAppLimits, SetPermissions, SetRegistryLimits, Shutdown,
+};
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
 

@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::ids::AppId;
 use crate::life::SuspendInfo;
 use crate::manifest::Permissions;
-use crate::registry::{Registry, SetPermissions};
+use crate::registry::{AppLimits, Registry, SetAppLimits, SetPermissions};
 
 /// An app's `chrome.sockets`: its view of a [`Registry`].
 ///
@@ -98,6 +98,38 @@ impl App {
     /// ```
     pub fn set_permissions(&self, permissions: Permissions) -> Answer<()> {
         self.caller.call(|app| SetPermissions { app, permissions })
+    }
+
+    /// Beyond Chrome: sets the app's limits, in place of those before; it has
+    /// none until this is called. What is open stays open, and counts. Higher
+    /// limits let in what waits, at once. Connections that are closed at a
+    /// limit are counted and told as those of a server socket's own are
+    /// ([`TcpServer::set_limits`]). No other app is concerned, and unloading the
+    /// app forgets them.
+    ///
+    /// ```
+    /// use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
+    /// use chrome_sockets::{App, AppLimits, Error, Registry};
+    ///
+    /// # actix_rt::System::new().block_on(async {
+    /// let app = App::new("my-app", &Registry::new().start());
+    /// let connections = Some(Limit { most: 10_000, then: AtLimit::Queue });
+    /// let accepted = Limits { connections, ..Limits::default() };
+    /// app.set_limits(AppLimits { accepted, sockets: Some(1) }).await?;
+    ///
+    /// app.tcp_server.create(Default::default()).await?;
+    /// let one_more = app.tcp.create(Default::default()).await;
+    /// assert_eq!(one_more, Err(Error::TooManySockets));
+    /// # Ok::<_, chrome_sockets::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for what the
+    /// documentation of [`Limits`](crate::tcp_server::Limits) excludes; the
+    /// limits are as before then. [`Stopped`](Error::Stopped).
+    pub fn set_limits(&self, limits: AppLimits) -> Answer<()> {
+        self.caller.call(|app| SetAppLimits { app, limits })
     }
 
     /// Drains all that the app has: no server socket listens any more, and

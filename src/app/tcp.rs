@@ -41,7 +41,9 @@ impl Tcp {
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
-    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; no socket is made.
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
+    /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
+    /// as its limits allow. No socket is made then.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
         self.caller.call(|app| Create { app, properties })
     }
@@ -49,7 +51,8 @@ impl Tcp {
     /// `tcp.update`: sets what is given and keeps the rest.
     ///
     /// # Errors
-    /// As [`create`](Self::create); nothing changes then.
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller.call(|app| Update {
             app,

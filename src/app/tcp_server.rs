@@ -53,7 +53,9 @@ impl TcpServer {
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
-    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; no socket is made.
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes.
+    /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
+    /// as its limits allow. No socket is made then.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
         self.caller.call(|app| Create { app, properties })
     }
@@ -61,7 +63,8 @@ impl TcpServer {
     /// `tcpServer.update`: sets what is given and keeps the rest.
     ///
     /// # Errors
-    /// As [`create`](Self::create); nothing changes then.
+    /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
+    /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ServerSocketId, properties: SocketProperties) -> Answer<()> {
         self.caller.call(|app| Update {
             app,
@@ -116,7 +119,9 @@ impl TcpServer {
     }
 
     /// Beyond Chrome: what the socket takes on from now on; without limits
-    /// until this is called. Legal at any time, and survives `disconnect`.
+    /// of its own until this is called. Those of its app
+    /// ([`App::set_limits`](crate::App::set_limits)) and of the registry hold
+    /// too. Legal at any time, and survives `disconnect`.
     /// Connections that are open stay open, and count. Those that are closed
     /// at a limit are counted (`getInfo`) and told
     /// ([`on_refused`](Self::on_refused)). Limits do not go along in a

@@ -10,12 +10,13 @@ use super::apps::{AppState, Apps};
 use super::inherit::Prepared;
 use super::leave::Leaving;
 use crate::error::Error;
+use crate::guests::Guests;
 use crate::ids::{AppId, IdAllocator};
 use crate::life::{Home, Life, ServerEnded};
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
-use crate::tcp_server::{self, ServerSocket};
+use crate::tcp_server::{self, LimitScope, ServerSocket, Turnstile};
 use crate::tls;
 
 /// Owns every socket of its apps.
@@ -34,6 +35,8 @@ pub struct Registry {
     write_quota: usize,
     /// Of apps that have none of their own.
     permissions: Arc<Permissions>,
+    #[debug(skip)]
+    pub(super) limits: Arc<Turnstile>,
     #[debug(skip)]
     tls: tls::Client,
     #[debug(skip)]
@@ -78,6 +81,7 @@ impl Registry {
             network: Arc::new(network),
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
+            limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
@@ -132,8 +136,9 @@ impl Registry {
             let rows = Rows::start(self.network.clone(), self.tls.clone(), inbox.clone());
             (rows, inbox)
         });
-        let lane = || {
-            Lane::new(
+        let make = || {
+            let guests = Arc::new(Guests::of(self.limits.guests()));
+            let lane = Lane::new(
                 Arc::new(tcp::Audience::new(
                     app.clone(),
                     self.write_quota,
@@ -143,9 +148,11 @@ impl Registry {
                 rows.clone(),
                 inbox.clone(),
                 self.table.clone(),
-            )
+                guests.clone(),
+            );
+            (lane, tcp_server::Audience::new(guests, self.limits.clone()))
         };
-        self.apps.get_or_make(app, lane)
+        self.apps.get_or_make(app, make)
     }
 
     pub(super) fn rows(&self) -> Option<&Addr<Rows>> {

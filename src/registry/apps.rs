@@ -24,6 +24,8 @@ pub(super) struct AppState {
     /// Its way to the rows actor, its listeners and its bounds.
     pub(super) lane: Arc<Lane>,
     servers: BTreeMap<ServerSocketId, Addr<ServerSocket>>,
+    /// How many sockets it may make.
+    pub(super) sockets: Option<usize>,
 }
 
 #[derive(Default)]
@@ -38,14 +40,18 @@ impl Apps {
     pub(super) fn get_or_make(
         &mut self,
         app: &AppId,
-        lane: impl FnOnce() -> Lane,
+        make: impl FnOnce() -> (Lane, tcp_server::Audience),
     ) -> &mut AppState {
-        self.0.entry(app.clone()).or_insert_with(|| AppState {
-            lifecycle: Lifecycle::default(),
-            on_suspend: Listeners::default(),
-            on_accept: Arc::default(),
-            lane: Arc::new(lane()),
-            servers: BTreeMap::new(),
+        self.0.entry(app.clone()).or_insert_with(|| {
+            let (lane, on_accept) = make();
+            AppState {
+                lifecycle: Lifecycle::default(),
+                on_suspend: Listeners::default(),
+                on_accept: Arc::new(on_accept),
+                lane: Arc::new(lane),
+                servers: BTreeMap::new(),
+                sockets: None,
+            }
         })
     }
 
@@ -176,7 +182,7 @@ impl AppState {
     }
 
     /// In the order of their ids.
-    pub(super) fn servers(&self) -> impl Iterator<Item = &Addr<ServerSocket>> {
+    pub(super) fn servers(&self) -> impl ExactSizeIterator<Item = &Addr<ServerSocket>> {
         self.servers.values()
     }
 }

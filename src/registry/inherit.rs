@@ -188,9 +188,14 @@ impl Registry {
         for (app, inherited) in prepared.clients {
             let lane = self.heir(&app, inherited.record.suspended).lane.clone();
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);
+            let connection = inherited.record.connection.as_ref();
+            let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
             // The row comes first, so that every call for it finds it.
             client.do_send(Op::Inherit(Box::new(inherited)));
-            self.table.insert(client);
+            match was_accepted {
+                true => self.table.insert(client),
+                false => self.table.insert_made(client),
+            }
         }
         for (app, inherited) in prepared.servers {
             let network = self.network.clone();

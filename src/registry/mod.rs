@@ -6,12 +6,14 @@ mod draining;
 mod inherit;
 mod leave;
 mod lifecycle;
+mod limits;
 mod listeners;
 mod permissions;
 mod routes;
 
 pub use actor::{Registry, Shutdown};
 pub use lifecycle::{EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload};
+pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::SetPermissions;
 
 pub(crate) use inherit::{AdoptListener, Enter, Prepare};

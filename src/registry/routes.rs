@@ -102,7 +102,10 @@ macro_rules! routes {
 
 routes! {
     tcp_server::Create => tcp_server::CreateInfo: |registry, call| {
-        let created = registry.insert_server(call.app, call.properties, None);
+        let created = registry
+            .app(&call.app)
+            .may_make()
+            .and_then(|()| registry.insert_server(call.app, call.properties, None));
         Routed::answered(created.map(|socket_id| tcp_server::CreateInfo { socket_id }))
     };
     tcp_server::Update => (): |registry, call| {
@@ -135,10 +138,14 @@ routes! {
     };
 
     tcp::Create => tcp::CreateInfo: |registry, call| {
-        let lane = registry.app(&call.app).lane.clone();
-        let socket = ClientSocket::new(registry.table.allocate(), lane);
-        registry.table.insert(socket.clone());
-        Routed::passed(Ok(socket), |socket, reply| {
+        let app = registry.app(&call.app);
+        let lane = app.may_make().map(|()| app.lane.clone());
+        let socket = lane.map(|lane| {
+            let socket = ClientSocket::new(registry.table.allocate(), lane);
+            registry.table.insert_made(socket.clone());
+            socket
+        });
+        Routed::passed(socket, |socket, reply| {
             socket.do_send(Op::Create(Box::new(call.properties), reply));
         })
     };

@@ -91,11 +91,13 @@ impl Row {
                 host: dialled.host.into(),
                 is_secured: false,
             });
+            let guests = row.socket.lane().guests.clone();
+            let was_accepted = dialled.is_none();
             let ends = Ends {
                 peer,
                 dialled: dialled.map(Box::new),
                 // Which server socket accepted it is not known here.
-                guest: Some(Guest::dialled(row.socket.lane().guests.clone())),
+                guest: Some(Guest::arrived(guests, was_accepted)),
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);

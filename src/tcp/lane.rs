@@ -112,6 +112,8 @@ pub(crate) struct Lane {
     pub(super) table: Arc<Table>,
     /// The app's connections that are open.
     pub(crate) guests: Arc<Guests>,
+    /// How many of the app's sockets were made by `create`.
+    pub(super) made: AtomicUsize,
     unhandled: AtomicUsize,
     /// Sockets that have something to read and wait for `unhandled` to fall.
     starved: Mutex<Vec<ClientSocket>>,
@@ -125,6 +127,7 @@ impl Lane {
         rows: Addr<Rows>,
         inbox: Arc<Inbox>,
         table: Arc<Table>,
+        guests: Arc<Guests>,
     ) -> Self {
         Lane {
             audience,
@@ -132,7 +135,8 @@ impl Lane {
             rows,
             inbox,
             table,
-            guests: Arc::default(),
+            guests,
+            made: AtomicUsize::new(0),
             unhandled: AtomicUsize::new(0),
             starved: Mutex::default(),
             has_starved: AtomicBool::new(false),
@@ -162,6 +166,11 @@ impl Lane {
             true => Poll::Ready(()),
             false => Poll::Pending,
         }
+    }
+
+    /// How many of the app's client sockets were made by `create`.
+    pub(crate) fn made(&self) -> usize {
+        self.made.load(SeqCst)
     }
 
     pub(crate) fn is_quiet(&self) -> bool {

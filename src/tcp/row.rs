@@ -412,7 +412,7 @@ impl Connection {
         let ends = Ends {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
-            guest: Some(Guest::dialled(guests.clone())),
+            guest: Some(Guest::arrived(guests.clone(), false)),
         };
         Connection::new(made.stream, Box::new(ends))
     }

@@ -1,6 +1,7 @@
 //! Which client socket has which id.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ClientSocket;
@@ -12,7 +13,14 @@ use crate::ids::{AppId, ClientSocketId, IdAllocator};
 #[derive(Default)]
 pub(crate) struct Table {
     ids: IdAllocator,
-    sockets: Mutex<HashMap<ClientSocketId, ClientSocket>>,
+    sockets: Mutex<Sockets>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    all: HashMap<ClientSocketId, ClientSocket>,
+    /// Those of `create`, which count for their app.
+    made: HashSet<ClientSocketId>,
 }
 
 impl Table {
@@ -25,22 +33,35 @@ impl Table {
     }
 
     pub(crate) fn has(&self, id: ClientSocketId) -> bool {
-        self.lock().contains_key(&id)
+        self.lock().all.contains_key(&id)
     }
 
     pub(crate) fn insert(&self, socket: ClientSocket) {
-        self.lock().insert(socket.id(), socket);
+        self.lock().all.insert(socket.id(), socket);
+    }
+
+    /// One that was not accepted.
+    pub(crate) fn insert_made(&self, socket: ClientSocket) {
+        socket.lane().made.fetch_add(1, SeqCst);
+        let mut sockets = self.lock();
+        sockets.made.insert(socket.id());
+        sockets.all.insert(socket.id(), socket);
     }
 
     /// The socket, if it is `app`'s.
     pub(crate) fn get(&self, app: &AppId, id: ClientSocketId) -> Option<ClientSocket> {
         let sockets = self.lock();
-        let socket = sockets.get(&id)?;
+        let socket = sockets.all.get(&id)?;
         (socket.app() == app).then(|| socket.clone())
     }
 
     pub(crate) fn remove(&self, id: ClientSocketId) {
-        self.lock().remove(&id);
+        let mut sockets = self.lock();
+        if let Some(socket) = sockets.all.remove(&id)
+            && sockets.made.remove(&id)
+        {
+            socket.lane().made.fetch_sub(1, SeqCst);
+        }
     }
 
     pub(crate) fn clear(&self) {
@@ -48,7 +69,7 @@ impl Table {
         drop(sockets);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ClientSocketId, ClientSocket>> {
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -37,6 +37,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         socket.on_their_way.wake(cx, false);
         let recovering = socket.recovering;
         socket.turn(cx);
+        socket.gate.end_turn();
         if socket.recovering && !recovering {
             ctx.run_later(RECOVERY, |socket, _| {
                 socket.recover();
@@ -182,7 +183,7 @@ impl ServerSocket {
     /// The next connection, unless it is to be encrypted first: then, and if
     /// it was refused, or accepting failed and may be tried again, `None`.
     fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Peered>> {
-        if self.errors.rests(cx) || self.gate.is_shut(cx) {
+        if self.errors.rests(cx) || self.listener.is_none() || self.gate.is_shut(cx) {
             return Poll::Pending;
         }
         let Some(bound) = &mut self.listener else {
@@ -192,12 +193,10 @@ impl ServerSocket {
             Ok((stream, peer)) => {
                 self.errors.are_over();
                 self.counts.accepted += 1;
-                if let Some((limit, then)) = self.gate.refuses(peer.ip()) {
-                    self.refuse(stream, peer, limit, then);
+                let Some((stream, guest)) = self.admit(stream, peer) else {
                     return Poll::Ready(None);
-                }
-                let ends = Ends::accepted(peer, self.gate.admit(peer.ip()));
-                Poll::Ready(self.arrived((stream, ends), cx))
+                };
+                Poll::Ready(self.arrived((stream, Ends::accepted(peer, guest)), cx))
             }
             Err(error) => self.failed(&error, cx).map(|()| None),
         }

@@ -10,10 +10,9 @@ use actix_rt::time::{Sleep, sleep};
 
 use super::actor::ServerSocket;
 use super::events::AcceptErrorInfo;
-use super::limits::LimitKind;
 use super::policy::rest;
 use super::untold::Untold;
-use super::{AcceptAction, AcceptPolicy};
+use super::{AcceptAction, AcceptPolicy, LimitKind};
 use crate::error::Error;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 

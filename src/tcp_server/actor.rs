@@ -13,19 +13,21 @@ use super::SetTls;
 use super::accept::AcceptLoop;
 use super::accept_errors::AcceptErrors;
 use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
+use super::gate::Gate;
 use super::handshake_errors::HandshakeErrorInfo;
 use super::handshakes::Handshakes;
 use super::info::Pauses;
-use super::limits::{Gate, RefusedInfo};
+use super::turnstile::Turnstile;
 use super::{
-    AcceptCounts, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, Listen, SetAcceptPolicy, SetLimits,
-    SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
+    AcceptCounts, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen, RefusedInfo,
+    SetAcceptPolicy, SetLimits, SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
 use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::Listeners;
+use crate::guests::Guests;
 use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
@@ -33,13 +35,34 @@ use crate::os::{self, Network};
 use crate::tcp::{Lane, Table};
 
 /// What one app's server sockets have in common.
-#[derive(Default)]
 pub(crate) struct Audience {
     pub(crate) on_accept: Listeners<AcceptInfo>,
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
     pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
     pub(crate) on_refused: Listeners<RefusedInfo>,
     pub(crate) on_drain: Listeners<DrainInfo>,
+    /// The app's limits, and the registry's.
+    pub(super) limits: [Arc<Turnstile>; 2],
+}
+
+impl Audience {
+    /// Of an app with these connections, in a registry with these limits.
+    pub(crate) fn new(guests: Arc<Guests>, registry: Arc<Turnstile>) -> Self {
+        let app = Arc::new(Turnstile::new(LimitScope::App, guests));
+        Audience {
+            on_accept: Listeners::default(),
+            on_accept_error: Listeners::default(),
+            on_handshake_error: Listeners::default(),
+            on_refused: Listeners::default(),
+            on_drain: Listeners::default(),
+            limits: [app, registry],
+        }
+    }
+
+    /// The app's.
+    pub(crate) fn limits(&self) -> &Turnstile {
+        &self.limits[0]
+    }
 }
 
 /// The app has a new listener of `onAccept`.
@@ -132,10 +155,9 @@ impl ServerSocket {
             pauses: Pauses::default(),
             held: false,
             listener: None,
-            audience,
             network,
             on_their_way: Arc::default(),
-            gate: Gate::new(&lane.guests),
+            gate: Gate::new(audience.limits.clone()),
             lane,
             table,
             handshakes: None,
@@ -146,6 +168,7 @@ impl ServerSocket {
             errors: AcceptErrors::default(),
             pausing: Vec::new(),
             counts: AcceptCounts::default(),
+            audience,
         }
     }
 

@@ -173,6 +173,8 @@ impl Handler<Take> for ServerSocket {
         }
         match self.take() {
             Ok(taken) => {
+                // Nobody is to wait for its turn.
+                self.gate.leave_lines();
                 ctx.wait(verdict.gone().into_actor(self).map(|gone, this, ctx| {
                     if gone {
                         this.forget(ctx);

@@ -48,19 +48,26 @@ impl ServerSocket {
         let when = |holds: bool, reason| holds.then_some(reason);
         let unhandled = self.recovering || self.on_their_way.count() >= UNHANDLED_ACCEPTS;
         let nobody = !self.audience.on_accept.has(None);
+        let limits = self.gate.full().into_iter().map(HeldUpBy::Limit);
         [
             when(self.pauses.app, HeldUpBy::App),
             self.pauses.error.map(HeldUpBy::AcceptError),
             self.errors.resting().map(HeldUpBy::BackingOff),
-            self.gate.full().map(HeldUpBy::Limit),
-            when(nobody, HeldUpBy::NoListener),
-            when(unhandled, HeldUpBy::Unhandled),
-            when(self.lane.life.is_suspended(), HeldUpBy::Suspended),
-            when(self.held, HeldUpBy::Handover),
-            when(self.is_undecided(), HeldUpBy::TlsNotSet),
         ]
         .into_iter()
         .flatten()
+        .chain(limits)
+        .chain(
+            [
+                when(nobody, HeldUpBy::NoListener),
+                when(unhandled, HeldUpBy::Unhandled),
+                when(self.lane.life.is_suspended(), HeldUpBy::Suspended),
+                when(self.held, HeldUpBy::Handover),
+                when(self.is_undecided(), HeldUpBy::TlsNotSet),
+            ]
+            .into_iter()
+            .flatten(),
+        )
         .collect()
     }
 

@@ -1,35 +1,39 @@
-//! How much a server socket takes on, and what is refused.
+//! How much server sockets take on, and what is refused.
 
-use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Context as TaskContext;
 use std::time::Duration;
 
 use actix::Message;
-use actix_rt::time::{Instant, Sleep, sleep_until};
 
-use super::actor::ServerSocket;
-use super::untold::{self, Unhandled, Untold};
+use super::untold::{self, Unhandled};
 use crate::events::Event;
-use crate::guests::{Guest, Guests};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
-use crate::os::Stream;
 
-/// The limits of one server socket (beyond Chrome); by default there are none.
+/// What is taken on by one server socket
+/// ([`set_limits`](crate::TcpServer::set_limits)), by all of an app's together
+/// ([`AppLimits`](crate::AppLimits)), or by all of a registry's
+/// ([`Registry::limits`](crate::Registry::limits)); beyond Chrome, and by
+/// default there are no limits.
 ///
 /// A connection counts from when it is accepted, its TLS handshake included,
-/// until it is closed and its last sends have left. What another process has
-/// left does not count, except for clients that nobody had heard of.
+/// until it is closed and its last sends have left. What the app has made by
+/// `connect` does not count. What another process has left counts for the app
+/// and the registry; for the server socket only if nobody had heard of it.
+///
+/// Where several limits are reached, one decides what becomes of a connection:
+/// the server socket's before the app's, and the app's before the registry's;
+/// of one of them `connections` before `rate`. `per_peer` comes last: who the
+/// peer is shows when it is accepted. Server sockets that wait for the same
+/// limit take turns: each accepts one connection, in the order in which they
+/// began to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Limits {
     /// Connections that are open at once.
     pub connections: Option<Limit>,
     /// Those of one peer: of an IPv4 address, or of the /64 network of an IPv6
-    /// address. Connections that were accepted before this was first set do
-    /// not count here. It cannot [`Queue`](AtLimit::Queue): whose turn it is
+    /// address. Connections that were accepted before this was first set, or by
+    /// another process, do not count here. It cannot [`Queue`](AtLimit::Queue): whose turn it is
     /// is not known before it is accepted, and others would wait behind it.
     pub per_peer: Option<Limit>,
     /// Connections that are accepted in a time.
@@ -70,16 +74,27 @@ pub enum AtLimit {
     Reset,
 }
 
+/// Whose limit.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LimitScope {
+    /// The server socket's own.
+    Socket,
+    /// That of all server sockets of the app.
+    App,
+    /// That of all server sockets of the registry.
+    Registry,
+}
+
 /// Which limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum LimitKind {
     /// [`Limits::connections`].
-    Connections,
+    Connections(LimitScope),
     /// [`Limits::per_peer`].
-    PerPeer,
+    PerPeer(LimitScope),
     /// [`Limits::rate`].
-    Rate,
+    Rate(LimitScope),
     /// The descriptors of the process
     /// ([`AcceptAction::Shed`](super::AcceptAction::Shed)).
     Descriptors,
@@ -104,7 +119,7 @@ pub struct RefusedInfo {
     /// [`UNHANDLED_REFUSALS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    _unhandled: Unhandled,
+    pub(super) _unhandled: Unhandled,
 }
 
 impl RefusedInfo {
@@ -123,7 +138,7 @@ pub const UNHANDLED_REFUSALS: usize = untold::UNHANDLED;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Limits {
-    fn check(&self) -> Result<(), NetError> {
+    pub(super) fn check(&self) -> Result<(), NetError> {
         let connections = self.connections.is_none_or(|limit| limit.most > 0);
         let per_peer = self
             .per_peer
@@ -134,154 +149,6 @@ impl Limits {
         match connections && per_peer && rate {
             true => Ok(()),
             false => Err(NetError::INVALID_ARGUMENT),
-        }
-    }
-}
-
-/// Where connections come in.
-pub(super) struct Gate {
-    limits: Limits,
-    /// What was accepted here and is open.
-    guests: Arc<Guests>,
-    /// When the rate is even again. Connections come ahead of it by no more
-    /// than the time of the limit.
-    even: Option<Instant>,
-    opens: Option<Pin<Box<Sleep>>>,
-    untold: Untold<(SocketAddr, LimitKind)>,
-}
-
-impl Gate {
-    pub(super) fn new(of_the_app: &Arc<Guests>) -> Self {
-        Gate {
-            limits: Limits::default(),
-            guests: Arc::new(Guests::of(of_the_app)),
-            even: None,
-            opens: None,
-            untold: Untold::default(),
-        }
-    }
-
-    pub(super) fn guests(&self) -> &Arc<Guests> {
-        &self.guests
-    }
-
-    pub(super) fn set(&mut self, limits: Limits) -> Result<(), NetError> {
-        limits.check()?;
-        if self.limits.rate != limits.rate {
-            self.even = None;
-        }
-        self.limits = limits;
-        Ok(())
-    }
-
-    /// The limit that has connections wait in the backlog.
-    pub(super) fn full(&self) -> Option<LimitKind> {
-        let queues = |then| then == AtLimit::Queue;
-        let connections = self.limits.connections.filter(|limit| queues(limit.then));
-        if connections.is_some_and(|limit| self.guests.accepted() >= limit.most) {
-            return Some(LimitKind::Connections);
-        }
-        let rate = self.limits.rate.filter(|rate| queues(rate.then));
-        rate.and_then(|rate| self.opens_at(rate))
-            .map(|_| LimitKind::Rate)
-    }
-
-    /// Whether connections have to wait; `cx` is woken when they have not.
-    pub(super) fn is_shut(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        match self.full() {
-            None => false,
-            Some(LimitKind::Rate) => {
-                let at = self.limits.rate.and_then(|rate| self.opens_at(rate));
-                let mut opens = Box::pin(sleep_until(at.unwrap_or_else(Instant::now)));
-                let is_shut = opens.as_mut().poll(cx).is_pending();
-                self.opens = Some(opens);
-                is_shut
-            }
-            Some(_) => {
-                self.guests.wake_when_fewer(cx);
-                // A place may have become free just before: another turn.
-                if self.full() != Some(LimitKind::Connections) {
-                    cx.waker().wake_by_ref();
-                }
-                true
-            }
-        }
-    }
-
-    /// When the rate lets the next one in, if not now.
-    fn opens_at(&self, rate: RateLimit) -> Option<Instant> {
-        let ahead = rate.per - rate.per / rate.most;
-        let at = self.even?.checked_sub(ahead)?;
-        (at > Instant::now()).then_some(at)
-    }
-
-    /// Why this connection, which has been accepted, is refused.
-    pub(super) fn refuses(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
-        let Limits {
-            connections,
-            per_peer,
-            rate,
-        } = self.limits;
-        let over = |limit: Option<Limit>, count: usize, kind| {
-            let limit = limit.filter(|limit| count >= limit.most)?;
-            Some((kind, limit.then))
-        };
-        over(connections, self.guests.accepted(), LimitKind::Connections)
-            .or_else(|| {
-                // Asking takes a lock.
-                per_peer?;
-                over(per_peer, self.guests.of_peer(peer), LimitKind::PerPeer)
-            })
-            .or_else(|| {
-                let rate = rate.filter(|rate| self.opens_at(*rate).is_some())?;
-                Some((LimitKind::Rate, rate.then))
-            })
-    }
-
-    /// Lets one in.
-    pub(super) fn admit(&mut self, peer: IpAddr) -> Guest {
-        if let Some(rate) = self.limits.rate {
-            let now = Instant::now();
-            let even = self.even.map_or(now, |even| even.max(now));
-            self.even = Some(even + rate.per / rate.most);
-        }
-        Guest::accepted(self.guests.clone(), self.limits.per_peer.map(|_| peer))
-    }
-}
-
-impl ServerSocket {
-    pub(super) fn refuse(
-        &mut self,
-        stream: Box<dyn Stream>,
-        peer: SocketAddr,
-        limit: LimitKind,
-        then: AtLimit,
-    ) {
-        match then {
-            AtLimit::Reset => stream.reset(),
-            _ => drop(stream),
-        }
-        self.was_refused(peer, limit);
-    }
-
-    pub(super) fn was_refused(&mut self, peer: SocketAddr, limit: LimitKind) {
-        log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
-        self.counts.refused += 1;
-        self.gate.untold.add((peer, limit));
-    }
-
-    /// Tells of the refusals that may be told now.
-    pub(super) fn tell_refusals(&mut self, cx: &TaskContext<'_>) {
-        let socket_id = self.id;
-        while let Some(((peer, limit), missed, carried)) = self.gate.untold.next(cx) {
-            self.audience.on_refused.dispatch(|_, _| RefusedInfo {
-                socket_id,
-                peer_address: peer.ip(),
-                peer_port: peer.port(),
-                limit,
-                missed,
-                _unhandled: carried.copy(),
-            });
         }
     }
 }

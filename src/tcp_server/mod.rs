@@ -7,6 +7,7 @@ mod accept_errors;
 mod actor;
 mod draining;
 mod events;
+mod gate;
 mod handshake_errors;
 mod handshakes;
 mod hold;
@@ -14,13 +15,16 @@ mod info;
 mod limits;
 mod messages;
 mod policy;
+mod turnstile;
 mod types;
 mod untold;
 
 pub use crate::net_error::AcceptErrorClass;
 pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS};
 pub use handshake_errors::{HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS};
-pub use limits::{AtLimit, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS};
+pub use limits::{
+    AtLimit, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
+};
 #[cfg(feature = "tls")]
 pub use messages::SetTls;
 pub use messages::{
@@ -37,6 +41,7 @@ pub(crate) use actor::{
 };
 pub(crate) use draining::{StopListening, TurnAway};
 pub(crate) use hold::{Accepted, Hold, Inherited, Take, Taken};
+pub(crate) use turnstile::Turnstile;
 
 /// At the limit of its handshakes a server socket gives up the oldest for a
 /// newer one, but none that has gone on for less than this: an honest client

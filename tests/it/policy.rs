@@ -5,7 +5,9 @@
 mod errors;
 mod exhaustion;
 mod limits;
+mod made;
 mod reasons;
+mod shared;
 
 use std::net::SocketAddr;
 

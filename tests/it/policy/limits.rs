@@ -7,7 +7,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrome_sockets::tcp::TimeOuts;
 use chrome_sockets::tcp_server::{
-    AtLimit, HeldUpBy, Limit, LimitKind, Limits, RateLimit, RefusedInfo, UNHANDLED_REFUSALS,
+    AtLimit, HeldUpBy, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo,
+    UNHANDLED_REFUSALS,
 };
 use chrome_sockets::testing::Peer;
 use chrome_sockets::{Error, NetError, ServerSocketId};
@@ -33,7 +34,7 @@ impl Handler<RefusedInfo> for Ear {
     }
 }
 
-async fn hear_refusals(world: &World) -> UnboundedReceiver<RefusedInfo> {
+pub async fn hear_refusals(world: &World) -> UnboundedReceiver<RefusedInfo> {
     let (tell, refusals) = unbounded_channel();
     let ear = Ear(tell).start().recipient();
     let on_refused = &world.app.tcp_server.on_refused;
@@ -41,16 +42,16 @@ async fn hear_refusals(world: &World) -> UnboundedReceiver<RefusedInfo> {
     refusals
 }
 
-async fn told(refusals: &mut UnboundedReceiver<RefusedInfo>) -> RefusedInfo {
+pub async fn told(refusals: &mut UnboundedReceiver<RefusedInfo>) -> RefusedInfo {
     let info = within("onRefused", refusals.recv()).await;
     info.expect("the listener runs")
 }
 
-async fn set(world: &World, id: ServerSocketId, limits: Limits) -> Result<(), Error> {
+pub async fn set(world: &World, id: ServerSocketId, limits: Limits) -> Result<(), Error> {
     within("the answer", world.app.tcp_server.set_limits(id, limits)).await
 }
 
-fn connections(most: usize, then: AtLimit) -> Limits {
+pub fn connections(most: usize, then: AtLimit) -> Limits {
     Limits {
         connections: Some(Limit { most, then }),
         ..Default::default()
@@ -77,7 +78,10 @@ async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
     let mut clients = vec![scene.world.accepted().await, scene.world.accepted().await];
     scene.world.nothing().await;
     let info = scene.info().await;
-    assert_eq!(info.held_up_by, [HeldUpBy::Limit(LimitKind::Connections)]);
+    assert_eq!(
+        info.held_up_by,
+        [HeldUpBy::Limit(LimitKind::Connections(LimitScope::Socket))]
+    );
     assert!(!info.paused);
     assert_eq!(info.backlog, Some(4));
 
@@ -118,7 +122,10 @@ async fn above_the_limit_connections_are_closed_counted_and_told() {
     let info = told(&mut refusals).await;
     assert_eq!(info.socket_id, scene.id);
     assert_eq!(info.peer_addr(), second.addr());
-    assert_eq!((info.limit, info.missed), (LimitKind::Connections, 0));
+    assert_eq!(
+        (info.limit, info.missed),
+        (LimitKind::Connections(LimitScope::Socket), 0)
+    );
     assert!(second.is_closed() && !first.is_closed());
     let info = scene.info().await;
     assert_eq!((info.counts.accepted, info.counts.refused), (2, 1));
@@ -188,7 +195,10 @@ async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time()
         came.push(started.elapsed().as_millis());
         if came.len() == 4 {
             let held_up = scene.info().await.held_up_by;
-            assert_eq!(held_up, [HeldUpBy::Limit(LimitKind::Rate)]);
+            assert_eq!(
+                held_up,
+                [HeldUpBy::Limit(LimitKind::Rate(LimitScope::Socket))]
+            );
         }
     }
     // The clock has milliseconds.
@@ -218,7 +228,10 @@ async fn above_a_rate_connections_can_be_closed() {
     let _first = scene.peer();
     scene.world.accepted().await;
     let _second = scene.peer();
-    assert_eq!(told(&mut refusals).await.limit, LimitKind::Rate);
+    assert_eq!(
+        told(&mut refusals).await.limit,
+        LimitKind::Rate(LimitScope::Socket)
+    );
     // Those that are refused do not put it off.
     tokio::time::sleep(Duration::from_secs(61)).await;
     let _third = scene.peer();
@@ -258,7 +271,7 @@ async fn a_peer_that_has_its_share_is_reset_and_another_is_served() {
     world.accepted().await;
     let mut third = dial_from([127, 0, 0, 1], at);
     let info = told(&mut refusals).await;
-    assert_eq!(info.limit, LimitKind::PerPeer);
+    assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::Socket));
     assert_eq!(info.peer_address, IpAddr::from([127, 0, 0, 1]));
     let end = third.read(&mut [0]).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));

@@ -1,18 +1,19 @@
 //! How many connections are open, for those who limit them and those who wait
 //! for them to end.
 
+mod line;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
 
-use futures::task::AtomicWaker;
 use tokio::sync::Notify;
 
 use crate::ids::ClientSocketId;
+use line::Line;
 
-/// The connections of one server socket, or of one app.
+/// The connections of one server socket, of one app, or of a whole registry.
 #[derive(Default)]
 pub(crate) struct Guests {
     /// Accepted, and open: what limits count. It begins before a connection is
@@ -28,10 +29,9 @@ pub(crate) struct Guests {
     /// Those that drains have ended, while there are any.
     forced: Mutex<Vec<ClientSocketId>>,
     changed: Notify,
-    acceptor: AtomicWaker,
-    /// Whether the acceptor waits for one to end.
-    awaited: AtomicBool,
-    /// The app's, of a server socket's.
+    /// The server sockets that wait for one that was accepted to end.
+    pub(crate) line: Line,
+    /// The app's, of a server socket's; the registry's, of an app's.
     parent: Option<Arc<Guests>>,
 }
 
@@ -51,13 +51,6 @@ impl Guests {
     /// How many connections of this peer are counted.
     pub(crate) fn of_peer(&self, peer: IpAddr) -> usize {
         self.lock_peers().get(&key(peer)).copied().unwrap_or(0)
-    }
-
-    /// Has `cx` woken when one that was accepted has ended. After saying so,
-    /// look again.
-    pub(crate) fn wake_when_fewer(&self, cx: &Context<'_>) {
-        self.acceptor.register(cx.waker());
-        self.awaited.store(true, SeqCst);
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -107,6 +100,16 @@ impl Guests {
         }
     }
 
+    fn forget_peer(&self, peer: u64) {
+        let mut peers = self.lock_peers();
+        if let Some(count) = peers.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&peer);
+            }
+        }
+    }
+
     fn lock_peers(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,37 +124,46 @@ pub(crate) struct Guest {
     guests: Arc<Guests>,
     was_accepted: bool,
     has_arrived: bool,
-    /// What it is counted by.
-    peer: Option<u64>,
+    /// Who counts it for its peer, by distance: the first is the server socket.
+    counted: [bool; 3],
+    peer: u64,
 }
 
 impl Guest {
-    /// A connection that was accepted just now, counted for its peer too if
-    /// that is given.
-    pub(crate) fn accepted(guests: Arc<Guests>, peer: Option<IpAddr>) -> Self {
-        for each in guests.each() {
+    /// A connection that was accepted just now, and who counts it for its
+    /// peer: the server socket, the app, the registry.
+    pub(crate) fn accepted(guests: Arc<Guests>, peer: IpAddr, counted: [bool; 3]) -> Self {
+        let peer = key(peer);
+        for (each, counted) in guests.each().zip(counted) {
             each.accepted.fetch_add(1, SeqCst);
-        }
-        let peer = peer.map(key);
-        if let Some(peer) = peer {
-            *guests.lock_peers().entry(peer).or_default() += 1;
+            if counted {
+                *each.lock_peers().entry(peer).or_default() += 1;
+            }
         }
         Guest {
             guests,
             was_accepted: true,
             has_arrived: false,
+            counted,
             peer,
         }
     }
 
-    /// One that was not accepted here.
-    pub(crate) fn dialled(guests: Arc<Guests>) -> Self {
+    /// One that was not accepted here, but may have been in another process,
+    /// for a server socket that is not known.
+    pub(crate) fn arrived(guests: Arc<Guests>, was_accepted: bool) -> Self {
         guests.arrived();
+        if was_accepted {
+            for each in guests.each() {
+                each.accepted.fetch_add(1, SeqCst);
+            }
+        }
         Guest {
             guests,
-            was_accepted: false,
+            was_accepted,
             has_arrived: true,
-            peer: None,
+            counted: [false; 3],
+            peer: 0,
         }
     }
 
@@ -180,16 +192,10 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        if let Some(peer) = self.peer {
-            let mut peers = self.guests.lock_peers();
-            if let Some(count) = peers.get_mut(&peer) {
-                *count -= 1;
-                if *count == 0 {
-                    peers.remove(&peer);
-                }
+        for (guests, counted) in self.guests.each().zip(self.counted) {
+            if counted {
+                guests.forget_peer(self.peer);
             }
-        }
-        for guests in self.guests.each() {
             if self.has_arrived {
                 guests.over.fetch_add(1, SeqCst);
                 if guests.open.fetch_sub(1, SeqCst) == 1 {
@@ -198,9 +204,7 @@ impl Drop for Guest {
             }
             if self.was_accepted {
                 guests.accepted.fetch_sub(1, SeqCst);
-                if guests.awaited.swap(false, SeqCst) {
-                    guests.acceptor.wake();
-                }
+                guests.line.call();
             }
         }
     }
@@ -248,8 +252,9 @@ mod tests {
     fn a_guest_counts_for_its_server_socket_and_for_its_app() {
         let app = Arc::new(Guests::default());
         let server = Arc::new(Guests::of(&app));
-        let dialled = Guest::dialled(app.clone());
-        let mut accepted = Guest::accepted(server.clone(), None);
+        let dialled = Guest::arrived(app.clone(), false);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let mut accepted = Guest::accepted(server.clone(), peer, [false; 3]);
         assert_eq!((app.open(), server.open()), (1, 0), "no row has it");
         accepted.arrive();
         assert_eq!((app.open(), server.open()), (2, 1));
@@ -286,16 +291,34 @@ mod tests {
 
     #[test]
     fn a_guest_that_goes_is_not_counted_and_no_peer_is_kept() {
-        let guests = Arc::new(Guests::default());
+        let registry = Arc::new(Guests::default());
+        let app = Arc::new(Guests::of(&registry));
+        let server = Arc::new(Guests::of(&app));
         let peer = IpAddr::from([127, 0, 0, 1]);
-        let accepted = |peer| Guest::accepted(guests.clone(), peer);
-        let counted = [accepted(Some(peer)), accepted(Some(peer))];
-        let uncounted = accepted(None);
-        assert_eq!((guests.accepted(), guests.of_peer(peer)), (3, 2));
+        let accepted = |counted| Guest::accepted(server.clone(), peer, counted);
+        let of_peer = || [&server, &app, &registry].map(|it| it.of_peer(peer));
+        let counted = [
+            accepted([true, true, true]),
+            accepted([true, false, false]),
+            accepted([false, false, true]),
+        ];
+        let uncounted = accepted([false; 3]);
+        assert_eq!((server.accepted(), of_peer()), (4, [2, 1, 2]));
         drop(uncounted);
-        assert_eq!((guests.accepted(), guests.of_peer(peer)), (2, 2));
+        assert_eq!((registry.accepted(), of_peer()), (3, [2, 1, 2]));
         drop(counted);
-        assert_eq!((guests.accepted(), guests.over()), (0, 0));
-        assert!(guests.lock_peers().is_empty());
+        assert_eq!((server.accepted(), server.over()), (0, 0));
+        for guests in [server, app, registry] {
+            assert!(guests.lock_peers().is_empty());
+        }
+    }
+
+    #[test]
+    fn one_that_another_process_has_accepted_counts_for_its_app() {
+        let app = Arc::new(Guests::default());
+        let inherited = Guest::arrived(app.clone(), true);
+        assert_eq!((app.open(), app.accepted()), (1, 1));
+        drop(inherited);
+        assert_eq!((app.open(), app.accepted()), (0, 0));
     }
 }

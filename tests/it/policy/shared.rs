@@ -1,0 +1,425 @@
+//! Limits that several server sockets share: those of an app and of a
+//! registry.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrome_sockets::tcp::ClientSocket;
+use chrome_sockets::tcp_server::{
+    AtLimit, HeldUpBy, Limit, LimitKind, LimitScope, Limits, RateLimit,
+};
+use chrome_sockets::testing::{Peer, ScriptedNetwork};
+use chrome_sockets::{
+    App, AppLimits, Error, NetError, Registry, ServerSocketId, SetRegistryLimits, tcp,
+};
+
+use super::limits::{connections, hear_refusals, set, told};
+use crate::support::{Heard, LIMIT, World, subscribe, within};
+
+/// Two apps, heard by one listener.
+pub struct Stage {
+    pub world: World,
+    pub other: App,
+    network: ScriptedNetwork,
+}
+
+impl Stage {
+    pub async fn new(limits: Limits) -> Self {
+        let network = ScriptedNetwork::new();
+        let registry = Registry::with_network(network.clone());
+        let world = World::on(registry.limits(limits).expect("good limits")).await;
+        let other = App::new("other", &world.registry);
+        subscribe(&other, &world.listener).await.expect("it runs");
+        Stage {
+            world,
+            other,
+            network,
+        }
+    }
+
+    pub async fn listen(&self, app: &App) -> (ServerSocketId, SocketAddr) {
+        let created = app.tcp_server.create(Default::default()).await;
+        let id = created.expect("create").socket_id;
+        let listening = app.tcp_server.listen(id, "127.0.0.1", 0, None).await;
+        listening.expect("listen");
+        let info = app.tcp_server.get_info(id).await.expect("it is open");
+        (id, info.local_addr().expect("it listens"))
+    }
+
+    async fn limit_app(&self, accepted: Limits) {
+        let limits = AppLimits {
+            accepted,
+            ..AppLimits::default()
+        };
+        let set = self.world.app.set_limits(limits);
+        set.await.expect("good limits");
+    }
+
+    async fn limit_registry(&self, limits: Limits) -> Result<(), Error> {
+        let set = self.world.registry.send(SetRegistryLimits { limits });
+        set.await.expect("it runs")
+    }
+
+    pub fn dial(&self, at: SocketAddr) -> Peer {
+        self.network.client(at).expect("it listens")
+    }
+
+    pub async fn accepted(&mut self) -> (ServerSocketId, ClientSocket) {
+        match self.world.next().await {
+            Heard::Accept(server, client) => (server, client),
+            other => panic!("expected onAccept, not {other:?}"),
+        }
+    }
+
+    async fn held_up_by(&self, app: &App, id: ServerSocketId) -> Vec<HeldUpBy> {
+        let info = app.tcp_server.get_info(id).await;
+        info.expect("it is open").held_up_by
+    }
+}
+
+fn full(scope: LimitScope) -> HeldUpBy {
+    HeldUpBy::Limit(LimitKind::Connections(scope))
+}
+
+#[actix_rt::test]
+async fn the_server_sockets_of_an_app_share_its_limit_and_those_of_another_do_not() {
+    let mut stage = Stage::new(Limits::default()).await;
+    let app = stage.world.app.clone();
+    let (one, at_one) = stage.listen(&app).await;
+    let (two, at_two) = stage.listen(&app).await;
+    let (free, at_free) = stage.listen(&stage.other).await;
+    stage.limit_app(connections(2, AtLimit::Queue)).await;
+    let _peers = [at_one, at_two, at_one, at_two].map(|at| stage.dial(at));
+    let (_, first) = stage.accepted().await;
+    stage.accepted().await;
+    stage.world.nothing().await;
+    for id in [one, two] {
+        assert_eq!(
+            stage.held_up_by(&app, id).await,
+            [full(LimitScope::App)],
+            "{id}"
+        );
+    }
+    assert_eq!(stage.held_up_by(&stage.other, free).await, []);
+    let _peer = stage.dial(at_free);
+    assert_eq!(stage.accepted().await.0, free);
+
+    first.close().await.expect("it is open");
+    stage.accepted().await;
+    stage.world.nothing().await;
+    // More room lets in what waits, at once.
+    stage.limit_app(Limits::default()).await;
+    stage.accepted().await;
+    for id in [one, two] {
+        assert_eq!(stage.held_up_by(&app, id).await, [], "{id}");
+    }
+}
+
+#[actix_rt::test]
+async fn all_apps_share_the_registrys_limit_which_changes_while_it_runs() {
+    let mut stage = Stage::new(connections(2, AtLimit::Queue)).await;
+    let app = stage.world.app.clone();
+    let (one, at_one) = stage.listen(&app).await;
+    let (two, at_two) = stage.listen(&stage.other).await;
+    let _peers: Vec<_> = [at_one, at_two, at_one, at_two, at_one]
+        .map(|at| stage.dial(at))
+        .into();
+    stage.accepted().await;
+    let (_, client) = stage.accepted().await;
+    stage.world.nothing().await;
+    let held_up = [full(LimitScope::Registry)];
+    assert_eq!(stage.held_up_by(&app, one).await, held_up);
+    assert_eq!(stage.held_up_by(&stage.other, two).await, held_up);
+    client.close().await.expect("it is open");
+    stage.accepted().await;
+    stage.world.nothing().await;
+
+    let raised = connections(3, AtLimit::Queue);
+    stage.limit_registry(raised).await.expect("good limits");
+    stage.accepted().await;
+    stage.world.nothing().await;
+    let refused = stage.limit_registry(connections(0, AtLimit::Close)).await;
+    assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
+    assert_eq!(stage.held_up_by(&app, one).await, held_up, "as before");
+    let none = stage.limit_registry(Limits::default()).await;
+    none.expect("good limits");
+    stage.accepted().await;
+}
+
+#[actix_rt::test]
+async fn server_sockets_that_wait_take_turns() {
+    let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
+    let app = stage.world.app.clone();
+    let (_, at) = stage.listen(&app).await;
+    let _first = stage.dial(at);
+    let (_, first) = stage.accepted().await;
+    let mut servers = Vec::new();
+    for app in [&app, &stage.other, &app] {
+        servers.push(stage.listen(app).await);
+    }
+    let mut peers = Vec::new();
+    for _ in 0..4 {
+        peers.extend(servers.iter().map(|(_, at)| stage.dial(*at)));
+    }
+    stage.world.nothing().await;
+    first.close().await.expect("it is open");
+    let mut came = Vec::new();
+    for _ in 0..peers.len() {
+        let (server, client) = stage.accepted().await;
+        came.push(server);
+        // It goes on calling while it waits, which changes nothing.
+        stage.held_up_by(&app, servers[0].0).await;
+        client.close().await.expect("it is open");
+    }
+    let (first_round, rest) = came.split_at(servers.len());
+    for round in rest.chunks(servers.len()) {
+        assert_eq!(round, first_round, "of {came:?}");
+    }
+    let mut first_round = first_round.to_vec();
+    first_round.sort_unstable();
+    assert_eq!(
+        first_round,
+        servers.iter().map(|it| it.0).collect::<Vec<_>>()
+    );
+}
+
+#[actix_rt::test]
+async fn a_place_goes_to_who_has_a_use_for_it() {
+    let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
+    let app = stage.world.app.clone();
+    let (_, at) = stage.listen(&app).await;
+    let _first = stage.dial(at);
+    let (_, client) = stage.accepted().await;
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let (id, at) = stage.listen(&app).await;
+        waiting.push((id, stage.dial(at)));
+        assert_eq!(
+            stage.held_up_by(&app, id).await,
+            [full(LimitScope::Registry)]
+        );
+    }
+    let server = &app.tcp_server;
+    server.close(waiting[0].0).await.expect("it is open");
+    server.set_paused(waiting[1].0, true).await.expect("paused");
+    server.disconnect(waiting[2].0).await.expect("it is open");
+    client.close().await.expect("it is open");
+    let (id, client) = stage.accepted().await;
+    assert_eq!(id, waiting[3].0);
+
+    let resumed = server.set_paused(waiting[1].0, false);
+    resumed.await.expect("it is open");
+    stage.world.nothing().await;
+    client.close().await.expect("it is open");
+    assert_eq!(stage.accepted().await.0, waiting[1].0);
+}
+
+#[actix_rt::test]
+async fn a_rate_is_shared_and_its_sockets_take_turns() {
+    tokio::time::pause();
+    let mut stage = Stage::new(Limits::default()).await;
+    let app = stage.world.app.clone();
+    let mut servers = Vec::new();
+    for _ in 0..3 {
+        servers.push(stage.listen(&app).await);
+    }
+    let rate = Some(RateLimit {
+        most: 1,
+        per: Duration::from_secs(1),
+        then: AtLimit::Queue,
+    });
+    let limits = Limits {
+        rate,
+        ..Limits::default()
+    };
+    stage.limit_app(limits).await;
+    let (_, at) = stage.listen(&app).await;
+    let mut peers = vec![stage.dial(at)];
+    let started = tokio::time::Instant::now();
+    stage.accepted().await;
+    for _ in 0..3 {
+        peers.extend(servers.iter().map(|(_, at)| stage.dial(*at)));
+    }
+    let mut came = Vec::new();
+    for second in 1..10 {
+        match stage.world.next_before(LIMIT).await {
+            Heard::Accept(server, _) => came.push(server),
+            other => panic!("expected onAccept, not {other:?}"),
+        }
+        let took = started.elapsed().as_millis();
+        // The clock has milliseconds.
+        let due = second * 1000..second * 1000 + 50;
+        assert!(due.contains(&took), "{second}: after {took} ms");
+        assert_eq!(
+            stage.held_up_by(&app, servers[0].0).await,
+            [HeldUpBy::Limit(LimitKind::Rate(LimitScope::App))]
+        );
+    }
+    for round in came.chunks(3) {
+        assert_eq!(round, &came[..3], "of {came:?}");
+    }
+}
+
+#[actix_rt::test]
+async fn the_narrowest_limit_decides_and_is_named() {
+    let mut stage = Stage::new(connections(3, AtLimit::Reset)).await;
+    let mut refusals = hear_refusals(&stage.world).await;
+    let app = stage.world.app.clone();
+    let (id, at) = stage.listen(&app).await;
+    let (other_id, other_at) = stage.listen(&app).await;
+    stage.limit_app(connections(2, AtLimit::Queue)).await;
+    set(&stage.world, id, connections(1, AtLimit::Close))
+        .await
+        .expect("good limits");
+    let _first = stage.dial(at);
+    stage.accepted().await;
+    let refused = stage.dial(at);
+    let info = told(&mut refusals).await;
+    assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
+    assert!(refused.is_closed());
+
+    // The app's is reached too: where the socket's own is not, it decides.
+    let _second = stage.dial(other_at);
+    stage.accepted().await;
+    let waits = stage.dial(other_at);
+    stage.world.nothing().await;
+    assert_eq!(
+        stage.held_up_by(&app, other_id).await,
+        [full(LimitScope::App)]
+    );
+    assert_eq!(stage.held_up_by(&app, id).await, [], "it refuses");
+    let refused = stage.dial(at);
+    let info = told(&mut refusals).await;
+    assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
+    assert!(refused.is_closed() && !waits.is_closed());
+
+    // And so on.
+    let (third_id, third_at) = stage.listen(&stage.other).await;
+    let _third = stage.dial(third_at);
+    assert_eq!(stage.accepted().await.0, third_id);
+    stage.limit_app(Limits::default()).await;
+    let info = told(&mut refusals).await;
+    assert_eq!(info.limit, LimitKind::Connections(LimitScope::Registry));
+    assert_eq!(info.peer_addr(), waits.addr());
+    assert!(waits.is_closed());
+    let info = app.tcp_server.get_info(other_id).await;
+    assert_eq!(info.expect("it is open").counts.refused, 1);
+}
+
+#[actix_rt::test]
+async fn several_limits_at_once_are_all_told() {
+    let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
+    let app = stage.world.app.clone();
+    let (id, at) = stage.listen(&app).await;
+    stage.limit_app(connections(1, AtLimit::Queue)).await;
+    let limited = set(&stage.world, id, connections(1, AtLimit::Queue)).await;
+    limited.expect("good limits");
+    let _peers = [stage.dial(at), stage.dial(at)];
+    stage.accepted().await;
+    let scopes = [LimitScope::Socket, LimitScope::App, LimitScope::Registry];
+    assert_eq!(stage.held_up_by(&app, id).await, scopes.map(full));
+    // Each is lifted by itself.
+    let lifted = set(&stage.world, id, Limits::default()).await;
+    lifted.expect("good limits");
+    stage.world.nothing().await;
+    assert_eq!(
+        stage.held_up_by(&app, id).await,
+        [full(LimitScope::App), full(LimitScope::Registry)]
+    );
+    let none = stage.limit_registry(Limits::default()).await;
+    none.expect("good limits");
+    stage.world.nothing().await;
+    assert_eq!(stage.held_up_by(&app, id).await, [full(LimitScope::App)]);
+    stage.limit_app(Limits::default()).await;
+    stage.accepted().await;
+}
+
+#[actix_rt::test]
+async fn a_peer_has_its_share_of_all_server_sockets_together() {
+    let mut world = World::new().await;
+    let (_, one) = world.listen().await;
+    let (_, two) = world.listen().await;
+    let mut refusals = hear_refusals(&world).await;
+    let accepted = Limits {
+        per_peer: Some(Limit {
+            most: 2,
+            then: AtLimit::Close,
+        }),
+        ..Limits::default()
+    };
+    let limits = AppLimits {
+        accepted,
+        ..AppLimits::default()
+    };
+    world.app.set_limits(limits).await.expect("good limits");
+    let _peers = [one, two].map(|at| std::net::TcpStream::connect(at).expect("it listens"));
+    let client = world.accepted().await;
+    world.accepted().await;
+    let _third = std::net::TcpStream::connect(one).expect("it listens");
+    let info = told(&mut refusals).await;
+    assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::App));
+    client.close().await.expect("it is open");
+    let _fourth = std::net::TcpStream::connect(two).expect("it listens");
+    world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn a_thousand_server_sockets_under_one_limit_are_all_served() {
+    const SERVERS: usize = 1000;
+    let mut stage = Stage::new(connections(10, AtLimit::Queue)).await;
+    let app = stage.world.app.clone();
+    let mut servers = Vec::new();
+    for _ in 0..SERVERS {
+        servers.push(stage.listen(&app).await);
+    }
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        peers.extend(servers.iter().map(|(_, at)| stage.dial(*at)));
+    }
+    let mut served = std::collections::BTreeMap::<_, usize>::new();
+    let mut open = std::collections::VecDeque::new();
+    for turn in 0..2 * SERVERS {
+        let (server, client) = stage.accepted().await;
+        *served.entry(server).or_default() += 1;
+        open.push_back(client);
+        if open.len() == 10 {
+            open.pop_front().map(|client| client.close());
+        }
+        if turn + 1 == SERVERS {
+            // Those that found room before there was a line may have had two.
+            assert!(served.len() >= SERVERS - 10, "only {}", served.len());
+        }
+    }
+    assert!(served.values().all(|count| *count == 2));
+}
+
+#[actix_rt::test]
+async fn what_another_process_has_accepted_counts_for_the_app() {
+    let mut old = World::new().await;
+    let (id, at) = old.listen().await;
+    let properties = chrome_sockets::tcp_server::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    let updated = old.app.tcp_server.update(id, properties).await;
+    updated.expect("it is open");
+    let _first = std::net::TcpStream::connect(at).expect("it listens");
+    let client = old.accepted().await;
+    let properties = tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("it is open");
+    let mut new = World::new().await;
+    let limits = AppLimits {
+        accepted: connections(1, AtLimit::Queue),
+        ..AppLimits::default()
+    };
+    new.app.set_limits(limits).await.expect("good limits");
+    within("the handover", crate::handover::succeeds(&old, &new)).await;
+    let _second = std::net::TcpStream::connect(at).expect("it listens");
+    new.nothing().await;
+    let client = new.app.tcp.socket(client.id()).await.expect("it is here");
+    client.close().await.expect("it is open");
+    new.accepted().await;
+}
