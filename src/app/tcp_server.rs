@@ -263,7 +263,8 @@ impl TcpServer {
     }
 
     /// `tcpServer.getInfo`: address and port only while listening. Beyond
-    /// Chrome it tells why it accepts nothing, and counts its connections.
+    /// Chrome it tells why it accepts nothing, counts its connections and those
+    /// in the backlog, and shows the policy, limits and time-outs that were set.
     pub fn get_info(&self, socket_id: ServerSocketId) -> Answer<SocketInfo> {
         self.caller.call(|app| GetInfo { app, socket_id })
     }

@@ -5,6 +5,8 @@
 //! `testing` feature there are scripted ones, which answer as a test says, and
 //! faulty ones, which have any of these fail by rules.
 
+#[cfg(target_os = "linux")]
+mod backlog;
 #[cfg(feature = "testing")]
 pub(crate) mod faulty;
 pub(crate) mod passing;

@@ -130,6 +130,12 @@ impl Listener for RealListener {
         self.socket.local_addr()
     }
 
+    #[cfg(target_os = "linux")]
+    fn backlog(&self) -> Option<u32> {
+        let at = self.socket.local_addr().ok()?;
+        super::backlog::waiting(&self.socket, at).ok()
+    }
+
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.socket.as_fd().try_clone_to_owned()
     }

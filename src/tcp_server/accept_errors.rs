@@ -66,6 +66,10 @@ impl AcceptErrors {
         self.resting = None;
     }
 
+    pub(super) fn policy(&self) -> AcceptPolicy {
+        self.policy
+    }
+
     pub(super) fn sheds(&self) -> bool {
         self.policy.sheds()
     }

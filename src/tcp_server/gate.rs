@@ -59,6 +59,10 @@ impl Gate {
         self.own().set(limits)
     }
 
+    pub(super) fn limits(&self) -> Limits {
+        self.own().limits()
+    }
+
     /// The limits that have connections wait in the backlog.
     pub(super) fn full(&self) -> Vec<LimitKind> {
         let reached = self.turnstiles.iter().flat_map(|it| it.reached());

@@ -41,6 +41,9 @@ impl ServerSocket {
             held_up_by: self.held_up_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),
+            accept_policy: self.errors.policy(),
+            limits: self.gate.limits(),
+            time_outs: self.on_their_way.time_outs(),
         }
     }
 
@@ -62,6 +65,7 @@ impl ServerSocket {
                 when(nobody, HeldUpBy::NoListener),
                 when(unhandled, HeldUpBy::Unhandled),
                 when(self.lane.life.is_suspended(), HeldUpBy::Suspended),
+                when(self.guests().is_draining(), HeldUpBy::Draining),
                 when(self.held, HeldUpBy::Handover),
                 when(self.is_undecided(), HeldUpBy::TlsNotSet),
             ]

@@ -70,7 +70,7 @@ impl Turnstile {
         Ok(())
     }
 
-    fn limits(&self) -> Limits {
+    pub(crate) fn limits(&self) -> Limits {
         self.lock().limits
     }
 

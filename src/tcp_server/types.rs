@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::LimitKind;
+use super::{AcceptPolicy, LimitKind, Limits};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
+use crate::tcp::TimeOuts;
 
 /// The backlog of `listen` where none is given: SOMAXCONN, which the OS cuts
 /// to its own limit (`net.core.somaxconn` on Linux).
@@ -46,13 +47,21 @@ pub struct SocketInfo {
     /// The port it listens on, the one that the OS chose for 0 included.
     pub local_port: Option<u16>,
     /// Beyond Chrome: all that keeps it from accepting at this moment, besides
-    /// not listening; empty if nothing does.
+    /// not listening; empty if nothing else does.
     pub held_up_by: Vec<HeldUpBy>,
     /// Beyond Chrome: what became of its connections so far.
     pub counts: AcceptCounts,
     /// Beyond Chrome: how many connections wait in the backlog, while it
-    /// listens and where the OS tells it.
+    /// listens and where the OS tells it. Linux does, unless a sandbox keeps the
+    /// process from asking (`sock_diag`) or it has no descriptor left to ask
+    /// with.
     pub backlog: Option<u32>,
+    /// Beyond Chrome: what it does when accepting fails.
+    pub accept_policy: AcceptPolicy,
+    /// Beyond Chrome: its own limits.
+    pub limits: Limits,
+    /// Beyond Chrome: those of the clients that it accepts.
+    pub time_outs: TimeOuts,
 }
 
 /// Why a server socket accepts nothing (beyond Chrome). There may be several
@@ -77,6 +86,8 @@ pub enum HeldUpBy {
     /// The app is suspended. One connection is accepted all the same if the
     /// socket is persistent: the app is loaded for it.
     Suspended,
+    /// It, or its app, is being drained: it does not listen until that is over.
+    Draining,
     /// It is being handed over to another process.
     Handover,
     /// Another process has encrypted its connections, and `setTls` has not

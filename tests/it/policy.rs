@@ -2,6 +2,7 @@
 //! and its limits.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod backlog;
 mod errors;
 mod exhaustion;
 mod limits;

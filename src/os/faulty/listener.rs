@@ -69,6 +69,10 @@ impl Listener for FaultyListener {
         self.inner.local_addr()
     }
 
+    fn backlog(&self) -> Option<u32> {
+        self.inner.backlog()
+    }
+
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.inner.duplicate()
     }

@@ -1,9 +1,15 @@
 //! Why it stands still, and what it has counted.
 
+use std::time::Duration;
+
 use chrome_sockets::NetError;
-use chrome_sockets::tcp_server::{HeldUpBy, SocketProperties, UNHANDLED_ACCEPTS};
+use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp_server::{
+    AcceptAction, AcceptPolicy, AtLimit, HeldUpBy, Limits, SocketProperties, UNHANDLED_ACCEPTS,
+};
 
 use super::Scene;
+use super::limits::connections;
 use crate::support::{Heard, World, within};
 use crate::tcp_server::ear::Ear;
 
@@ -160,4 +166,57 @@ async fn a_pause_of_the_app_is_known_in_the_next_process() {
     crate::handover::succeeds(&old, &new).await;
     let info = new.app.tcp_server.get_info(id).await.expect("it is there");
     assert_eq!(info.held_up_by, [HeldUpBy::App]);
+}
+
+#[actix_rt::test]
+async fn a_socket_tells_what_was_set() {
+    let scene = Scene::new().await;
+    let info = scene.info().await;
+    assert_eq!(info.accept_policy, AcceptPolicy::default());
+    assert_eq!((info.limits, info.time_outs), Default::default());
+    let policy = AcceptPolicy {
+        listener: AcceptAction::Close,
+        ..AcceptPolicy::default()
+    };
+    let limits: Limits = connections(7, AtLimit::Reset);
+    let time_outs = TimeOuts {
+        idle: Some(Duration::from_secs(7)),
+        ..TimeOuts::default()
+    };
+    let server = &scene.world.app.tcp_server;
+    let set = server.set_accept_policy(scene.id, policy);
+    set.await.expect("a good policy");
+    let set = server.set_limits(scene.id, limits);
+    set.await.expect("good limits");
+    let set = server.set_time_outs(scene.id, time_outs);
+    set.await.expect("good time-outs");
+    let info = scene.info().await;
+    assert_eq!(info.accept_policy, policy);
+    assert_eq!((info.limits, info.time_outs), (limits, time_outs));
+    let all = server.get_sockets().await.expect("it runs");
+    assert_eq!(all, [info]);
+}
+
+#[actix_rt::test]
+async fn a_drain_is_a_reason_while_it_goes_on() {
+    for of_app in [false, true] {
+        let mut scene = Scene::new().await;
+        let peer = scene.network.client(scene.at).expect("it listens");
+        let client = scene.world.accepted().await;
+        let app = scene.world.app.clone();
+        let drained = match of_app {
+            true => app.drain(crate::support::LIMIT),
+            false => app.tcp_server.drain(scene.id, crate::support::LIMIT),
+        };
+        within("the reason", async {
+            while scene.info().await.held_up_by != [HeldUpBy::Draining] {
+                actix_rt::task::yield_now().await;
+            }
+        })
+        .await;
+        client.close().await.expect("it is open");
+        within("the receipt", drained).await.expect("drained");
+        assert_eq!(scene.info().await.held_up_by, []);
+        drop(peer);
+    }
 }
