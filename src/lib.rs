@@ -171,7 +171,7 @@ pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;
 pub use registry::{
-    AppLimits, Registry, SetAppLimits, SetPermissions, SetRegistryLimits, Shutdown,
+    AppLimits, EscalateTo, Registry, SetAppLimits, SetPermissions, SetRegistryLimits, Shutdown,
 };
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

@@ -16,7 +16,7 @@ use crate::life::{Home, Life, ServerEnded};
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
-use crate::tcp_server::{self, LimitScope, ServerSocket, Turnstile};
+use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Turnstile};
 use crate::tls;
 
 /// Owns every socket of its apps.
@@ -37,6 +37,8 @@ pub struct Registry {
     permissions: Arc<Permissions>,
     #[debug(skip)]
     pub(super) limits: Arc<Turnstile>,
+    #[debug(skip)]
+    pub(super) above: Arc<Above>,
     #[debug(skip)]
     tls: tls::Client,
     #[debug(skip)]
@@ -82,6 +84,7 @@ impl Registry {
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
             limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),
+            above: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
@@ -150,7 +153,9 @@ impl Registry {
                 self.table.clone(),
                 guests.clone(),
             );
-            (lane, tcp_server::Audience::new(guests, self.limits.clone()))
+            let audience =
+                tcp_server::Audience::new(guests, self.limits.clone(), self.above.clone());
+            (lane, audience)
         };
         self.apps.get_or_make(app, make)
     }

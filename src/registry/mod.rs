@@ -3,6 +3,7 @@
 mod actor;
 mod apps;
 mod draining;
+mod escalation;
 mod inherit;
 mod leave;
 mod lifecycle;
@@ -12,6 +13,7 @@ mod permissions;
 mod routes;
 
 pub use actor::{Registry, Shutdown};
+pub use escalation::EscalateTo;
 pub use lifecycle::{EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload};
 pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::SetPermissions;

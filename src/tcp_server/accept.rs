@@ -98,6 +98,7 @@ impl ServerSocket {
     /// Accepts and raises what may be raised.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
         self.take_returned();
+        self.heed(cx);
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.settle(cx);
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use actix_rt::time::{Sleep, sleep};
 
 use super::actor::ServerSocket;
+use super::escalation::Asked;
 use super::events::AcceptErrorInfo;
 use super::policy::rest;
 use super::untold::Untold;
@@ -28,6 +29,8 @@ pub(super) struct AcceptErrors {
     /// How many there were since a connection was accepted.
     attempt: u32,
     resting: Option<Resting>,
+    /// Who is above decides on the last one.
+    pub(super) asked: Option<Asked>,
     untold: Untold<Failure>,
     /// Whether the socket is to be closed when all is told.
     closing: bool,
@@ -40,12 +43,12 @@ struct Resting {
 
 /// An accept error, and what was done about it.
 #[derive(Clone, Copy)]
-struct Failure {
-    result_code: NetError,
-    errno: Option<i32>,
-    class: AcceptErrorClass,
+pub(super) struct Failure {
+    pub(super) result_code: NetError,
+    pub(super) errno: Option<i32>,
+    pub(super) class: AcceptErrorClass,
     action: AcceptAction,
-    attempt: u32,
+    pub(super) attempt: u32,
     next_try: Option<Duration>,
 }
 
@@ -64,6 +67,12 @@ impl AcceptErrors {
     /// Tries again at once.
     pub(super) fn end_rest(&mut self) {
         self.resting = None;
+    }
+
+    /// The app has resumed the socket: it has decided.
+    pub(super) fn resumed(&mut self) {
+        self.end_rest();
+        self.asked = None;
     }
 
     pub(super) fn policy(&self) -> AcceptPolicy {
@@ -149,29 +158,11 @@ impl ServerSocket {
                 Poll::Ready(Err(_)) => action = SHED_REST,
             }
         }
+        if action == AcceptAction::Escalate && !self.is_overseen() {
+            action = AcceptAction::Pause;
+        }
         self.counts.failed += 1;
         self.errors.attempt = self.errors.attempt.saturating_add(1);
-        let attempt = self.errors.attempt;
-        let next_try = match action {
-            AcceptAction::Pause => {
-                self.pauses.error = Some(result_code);
-                None
-            }
-            AcceptAction::BackOff { first, last } => {
-                let rest = rest(first, last, attempt);
-                self.errors.resting = Some(Resting {
-                    error: result_code,
-                    over: Box::pin(sleep(rest)),
-                });
-                Some(rest)
-            }
-            AcceptAction::Shed | AcceptAction::GoOn => Some(Duration::ZERO),
-            AcceptAction::Close => {
-                self.pauses.error = Some(result_code);
-                self.errors.closing = true;
-                None
-            }
-        };
         // Those that do not stop it may be many.
         let level = match action {
             AcceptAction::Shed => log::Level::Debug,
@@ -185,18 +176,54 @@ impl ServerSocket {
         if action == AcceptAction::GoOn {
             return Poll::Ready(());
         }
-        self.errors.untold.add(Failure {
+        let failure = Failure {
             result_code,
             errno: error.raw_os_error(),
             class,
             action,
-            attempt,
+            attempt: self.errors.attempt,
+            next_try: None,
+        };
+        self.act(failure, action, cx);
+        if action == AcceptAction::Escalate {
+            self.escalate(failure);
+            // Its answer is looked for in the next turn.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(())
+    }
+
+    /// Does this about an accept error, and tells it.
+    pub(super) fn act(&mut self, failure: Failure, action: AcceptAction, cx: &TaskContext<'_>) {
+        let result_code = failure.result_code;
+        let next_try = match action {
+            AcceptAction::Pause | AcceptAction::Escalate => {
+                self.pauses.error = Some(result_code);
+                None
+            }
+            AcceptAction::BackOff { first, last } => {
+                let rest = rest(first, last, failure.attempt);
+                self.errors.resting = Some(Resting {
+                    error: result_code,
+                    over: Box::pin(sleep(rest)),
+                });
+                Some(rest)
+            }
+            AcceptAction::Shed | AcceptAction::GoOn => Some(Duration::ZERO),
+            AcceptAction::Close => {
+                self.pauses.error = Some(result_code);
+                self.errors.closing = true;
+                None
+            }
+        };
+        self.errors.untold.add(Failure {
+            action,
             next_try,
+            ..failure
         });
         if !self.lane.life.is_suspended() {
             self.tell_accept_errors(cx);
         }
-        Poll::Ready(())
     }
 
     /// Tells what may be told now, and closes the socket if that was awaited.

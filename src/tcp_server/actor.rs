@@ -12,6 +12,7 @@ use actix_rt::time::Instant;
 use super::SetTls;
 use super::accept::AcceptLoop;
 use super::accept_errors::AcceptErrors;
+use super::escalation::Above;
 use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
 use super::gate::Gate;
 use super::handshake_errors::HandshakeErrorInfo;
@@ -43,11 +44,13 @@ pub(crate) struct Audience {
     pub(crate) on_drain: Listeners<DrainInfo>,
     /// The app's limits, and the registry's.
     pub(super) limits: [Arc<Turnstile>; 2],
+    /// Who decides on accept errors, if the policy leaves them to others.
+    pub(super) above: Arc<Above>,
 }
 
 impl Audience {
     /// Of an app with these connections, in a registry with these limits.
-    pub(crate) fn new(guests: Arc<Guests>, registry: Arc<Turnstile>) -> Self {
+    pub(crate) fn new(guests: Arc<Guests>, registry: Arc<Turnstile>, above: Arc<Above>) -> Self {
         let app = Arc::new(Turnstile::new(LimitScope::App, guests));
         Audience {
             on_accept: Listeners::default(),
@@ -56,6 +59,7 @@ impl Audience {
             on_refused: Listeners::default(),
             on_drain: Listeners::default(),
             limits: [app, registry],
+            above,
         }
     }
 
@@ -251,7 +255,7 @@ impl ServerSocket {
         if paused {
             self.when_handled(reply, ctx);
         } else {
-            self.errors.end_rest();
+            self.errors.resumed();
             self.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
         }

@@ -6,6 +6,7 @@ mod accept;
 mod accept_errors;
 mod actor;
 mod draining;
+mod escalation;
 mod events;
 mod gate;
 mod handshake_errors;
@@ -20,6 +21,7 @@ mod types;
 mod untold;
 
 pub use crate::net_error::AcceptErrorClass;
+pub use escalation::Escalation;
 pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED_ACCEPTS};
 pub use handshake_errors::{HandshakeErrorInfo, UNHANDLED_HANDSHAKE_ERRORS};
 pub use limits::{
@@ -40,6 +42,7 @@ pub(crate) use actor::{
     Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop,
 };
 pub(crate) use draining::{StopListening, TurnAway};
+pub(crate) use escalation::Above;
 pub(crate) use hold::{Accepted, Hold, Inherited, Take, Taken};
 pub(crate) use turnstile::Turnstile;
 

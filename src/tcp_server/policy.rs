@@ -51,6 +51,10 @@ pub enum AcceptAction {
     /// again without end. After [`UNLUCKY_ACCEPTS`] in a row it is not the
     /// connections: what `listener` says is done.
     GoOn,
+    /// The socket is paused, and who stands above the app decides what else is
+    /// done, which `onAcceptError` then tells of the same attempt: see
+    /// [`Escalation`](super::Escalation). Where nobody does, it is `Pause`.
+    Escalate,
     /// The socket is closed, and its id is gone, when the error has been told:
     /// that waits for an app that is suspended.
     Close,
@@ -82,7 +86,7 @@ impl AcceptPolicy {
             (listener, false, false),
         ] {
             let fits = match action {
-                AcceptAction::Pause | AcceptAction::Close => true,
+                AcceptAction::Pause | AcceptAction::Close | AcceptAction::Escalate => true,
                 AcceptAction::BackOff { first, last } => !first.is_zero() && first <= last,
                 AcceptAction::Shed => may_shed,
                 AcceptAction::GoOn => may_go_on,
@@ -141,12 +145,13 @@ mod tests {
             resources,
             listener,
         };
-        use AcceptAction::{Close, GoOn, Pause, Shed};
+        use AcceptAction::{Close, Escalate, GoOn, Pause, Shed};
         let retry = back_off(SECOND, SECOND);
         for good in [
             AcceptPolicy::default(),
             policy(GoOn, Shed, Close),
             policy(retry, retry, retry),
+            policy(Escalate, Escalate, Escalate),
         ] {
             assert_eq!(good.check(), Ok(()), "{good:?}");
         }

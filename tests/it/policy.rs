@@ -4,6 +4,7 @@
 
 mod backlog;
 mod errors;
+mod escalation;
 mod exhaustion;
 mod limits;
 mod made;

@@ -39,7 +39,7 @@ impl Handler<AcceptErrorInfo> for Ear {
 
 impl Scene {
     /// A scene with this policy, in which the world hears no accept errors.
-    async fn with(policy: AcceptPolicy) -> (Self, UnboundedReceiver<AcceptErrorInfo>) {
+    pub async fn with(policy: AcceptPolicy) -> (Self, UnboundedReceiver<AcceptErrorInfo>) {
         let scene = Scene::new().await;
         let on_error = &scene.world.app.tcp_server.on_accept_error;
         let world = scene.world.listener.clone().recipient();
@@ -49,7 +49,7 @@ impl Scene {
         (scene, errors)
     }
 
-    async fn hear_errors(&self) -> UnboundedReceiver<AcceptErrorInfo> {
+    pub async fn hear_errors(&self) -> UnboundedReceiver<AcceptErrorInfo> {
         let (tell, errors) = unbounded_channel();
         let ear = Ear(tell).start().recipient();
         let on_error = &self.world.app.tcp_server.on_accept_error;
@@ -62,12 +62,12 @@ impl Scene {
         within("the answer", server.set_accept_policy(self.id, policy)).await
     }
 
-    fn fail(&self, errno: i32) {
+    pub fn fail(&self, errno: i32) {
         let failed = self.network.accept_error(self.at, errno);
         failed.expect("it listens");
     }
 
-    fn dial(&self) -> chrome_sockets::testing::Peer {
+    pub fn dial(&self) -> chrome_sockets::testing::Peer {
         self.network.client(self.at).expect("it listens")
     }
 }
@@ -79,7 +79,7 @@ fn resources(action: AcceptAction) -> AcceptPolicy {
     }
 }
 
-async fn told(errors: &mut UnboundedReceiver<AcceptErrorInfo>) -> AcceptErrorInfo {
+pub async fn told(errors: &mut UnboundedReceiver<AcceptErrorInfo>) -> AcceptErrorInfo {
     let info = within("onAcceptError", errors.recv()).await;
     info.expect("the listener runs")
 }

@@ -1,0 +1,220 @@
+//! Accept errors that somebody above the app decides on.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::tcp_server::{
+    AcceptAction, AcceptErrorClass, AcceptPolicy, Escalation, HeldUpBy, SocketProperties,
+};
+use chrome_sockets::{EscalateTo, NetError};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::Scene;
+use super::errors::told;
+use crate::support::within;
+
+type Question = (Escalation, oneshot::Sender<AcceptAction>);
+
+/// Passes every question on, and gives the answer that comes back.
+struct Warden(UnboundedSender<Question>);
+
+impl Actor for Warden {
+    type Context = Context<Self>;
+}
+
+impl Handler<Escalation> for Warden {
+    type Result = ResponseFuture<AcceptAction>;
+
+    fn handle(&mut self, question: Escalation, _: &mut Self::Context) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.0.send((question, reply));
+        Box::pin(async move { answer.await.unwrap_or_default() })
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Die;
+
+impl Handler<Die> for Warden {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+        ctx.terminate();
+    }
+}
+
+const ESCALATE: AcceptPolicy = AcceptPolicy {
+    connection: AcceptAction::Escalate,
+    resources: AcceptAction::Escalate,
+    listener: AcceptAction::Escalate,
+};
+
+const NO_DESCRIPTOR: HeldUpBy = HeldUpBy::AcceptError(NetError::INSUFFICIENT_RESOURCES);
+
+impl Scene {
+    async fn escalate_to(&self, to: Option<Recipient<Escalation>>) {
+        let sent = self.world.registry.send(EscalateTo { to }).await;
+        sent.expect("it runs").expect("it is set");
+    }
+
+    /// Names a warden, whose questions these are.
+    async fn oversee(&self) -> (Addr<Warden>, UnboundedReceiver<Question>) {
+        let (tell, questions) = unbounded_channel();
+        let warden = Warden(tell).start();
+        self.escalate_to(Some(warden.clone().recipient())).await;
+        (warden, questions)
+    }
+}
+
+async fn asked(questions: &mut UnboundedReceiver<Question>) -> Question {
+    let question = within("a question", questions.recv()).await;
+    question.expect("the warden lives")
+}
+
+#[actix_rt::test]
+async fn a_socket_waits_paused_for_the_decision_and_does_it() {
+    let (mut scene, mut errors) = Scene::with(ESCALATE).await;
+    let (_warden, mut questions) = scene.oversee().await;
+    let rest = Duration::from_millis(50);
+    let back_off = AcceptAction::BackOff {
+        first: rest,
+        last: 10 * rest,
+    };
+    for (attempt, decision, next_try) in [
+        (1, AcceptAction::GoOn, Duration::ZERO),
+        (2, back_off, 2 * rest),
+        (3, back_off, 4 * rest),
+    ] {
+        scene.fail(libc::EMFILE);
+        let info = told(&mut errors).await;
+        assert_eq!((info.action, info.next_try), (AcceptAction::Escalate, None));
+        let (question, reply) = asked(&mut questions).await;
+        assert_eq!(question.app, *scene.world.app.id());
+        assert_eq!(question.socket_id, scene.id);
+        assert_eq!(question.result_code, NetError::INSUFFICIENT_RESOURCES);
+        assert_eq!(question.errno, Some(libc::EMFILE));
+        assert_eq!(question.class, AcceptErrorClass::Resources);
+        assert_eq!(question.attempt, attempt);
+        let info = scene.info().await;
+        assert_eq!((info.paused, info.held_up_by), (true, vec![NO_DESCRIPTOR]));
+        reply.send(decision).expect("it waits");
+        let info = told(&mut errors).await;
+        assert_eq!((info.action, info.attempt), (decision, attempt));
+        assert_eq!(info.next_try, Some(next_try));
+        assert!(!scene.info().await.paused);
+    }
+    let _peer = scene.dial();
+    scene.world.accepted().await;
+    assert_eq!(scene.info().await.counts.failed, 3);
+}
+
+#[actix_rt::test]
+async fn a_socket_can_be_closed_from_above_also_when_its_app_sleeps() {
+    for asleep in [false, true] {
+        let (scene, mut errors) = Scene::with(ESCALATE).await;
+        let (_warden, mut questions) = scene.oversee().await;
+        let app = scene.world.app.clone();
+        if asleep {
+            let persistent = SocketProperties {
+                persistent: Some(true),
+                ..Default::default()
+            };
+            let updated = app.tcp_server.update(scene.id, persistent);
+            updated.await.expect("it is open");
+            within("suspend", app.suspend()).await.expect("suspend");
+        }
+        scene.fail(libc::EBADF);
+        let (question, reply) = asked(&mut questions).await;
+        assert_eq!(question.class, AcceptErrorClass::Listener);
+        reply.send(AcceptAction::Close).expect("it waits");
+        if asleep {
+            errors = scene.hear_errors().await;
+            within("resume", app.resume()).await.expect("resume");
+        }
+        assert_eq!(told(&mut errors).await.action, AcceptAction::Escalate);
+        assert_eq!(told(&mut errors).await.action, AcceptAction::Close);
+        within("its end", async {
+            while scene.world.app.tcp_server.get_info(scene.id).await.is_ok() {
+                actix_rt::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[actix_rt::test]
+async fn where_nobody_decides_it_is_a_pause() {
+    let (scene, mut errors) = Scene::with(ESCALATE).await;
+    scene.fail(libc::EMFILE);
+    assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
+    assert!(scene.info().await.paused);
+    // One that is gone by then, or goes without an answer.
+    let (warden, _questions) = scene.oversee().await;
+    warden.send(Die).await.expect("it dies of it");
+    scene.set_paused(false).await;
+    scene.fail(libc::EMFILE);
+    assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
+
+    let (warden, mut questions) = scene.oversee().await;
+    scene.set_paused(false).await;
+    scene.fail(libc::EMFILE);
+    assert_eq!(told(&mut errors).await.action, AcceptAction::Escalate);
+    let _question = asked(&mut questions).await;
+    warden.do_send(Die);
+    scene.escalate_to(None).await;
+    for _ in 0..100 {
+        actix_rt::task::yield_now().await;
+    }
+    assert_eq!(scene.info().await.held_up_by, [NO_DESCRIPTOR]);
+    scene.set_paused(false).await;
+    scene.fail(libc::EMFILE);
+    assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
+}
+
+#[actix_rt::test]
+async fn what_is_no_decision_is_a_pause() {
+    let (scene, mut errors) = Scene::with(ESCALATE).await;
+    let (_warden, mut questions) = scene.oversee().await;
+    let no_rest = AcceptAction::BackOff {
+        first: Duration::ZERO,
+        last: Duration::ZERO,
+    };
+    for bad in [AcceptAction::Shed, AcceptAction::Escalate, no_rest] {
+        scene.fail(libc::EMFILE);
+        assert_eq!(told(&mut errors).await.action, AcceptAction::Escalate);
+        let (_, reply) = asked(&mut questions).await;
+        reply.send(bad).expect("it waits");
+        for _ in 0..100 {
+            actix_rt::task::yield_now().await;
+        }
+        assert_eq!(scene.info().await.held_up_by, [NO_DESCRIPTOR], "{bad:?}");
+        assert!(errors.try_recv().is_err(), "{bad:?}");
+        scene.set_paused(false).await;
+    }
+}
+
+#[actix_rt::test]
+async fn an_app_that_resumes_its_socket_has_decided() {
+    let (mut scene, mut errors) = Scene::with(ESCALATE).await;
+    let (_warden, mut questions) = scene.oversee().await;
+    scene.fail(libc::EMFILE);
+    told(&mut errors).await;
+    let (_, late) = asked(&mut questions).await;
+    scene.set_paused(false).await;
+    let _peer = scene.dial();
+    scene.world.accepted().await;
+    let _ = late.send(AcceptAction::Close);
+    let _peer = scene.dial();
+    scene.world.accepted().await;
+    assert!(errors.try_recv().is_err());
+    // A pause of the app's own outlasts a decision.
+    scene.fail(libc::EMFILE);
+    told(&mut errors).await;
+    let (_, reply) = asked(&mut questions).await;
+    scene.set_paused(true).await;
+    reply.send(AcceptAction::GoOn).expect("it waits");
+    assert_eq!(told(&mut errors).await.action, AcceptAction::GoOn);
+    assert_eq!(scene.info().await.held_up_by, [HeldUpBy::App]);
+}
