@@ -72,6 +72,72 @@ pub(crate) struct ServerRecord {
     /// Of what it accepts, if there are any.
     #[serde(default)]
     pub(crate) time_outs: Option<TimeOutsRecord>,
+    /// What it does about accept errors, if that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) policy: Option<Box<PolicyRecord>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) limits: Option<Box<LimitsRecord>>,
+    /// Those of its app.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) app_limits: Option<Box<AppLimitsRecord>>,
+}
+
+/// What is done about accept errors, by their class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicyRecord {
+    pub(crate) connection: ActionRecord,
+    pub(crate) resources: ActionRecord,
+    pub(crate) listener: ActionRecord,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum ActionRecord {
+    Pause,
+    BackOff { first: Duration, last: Duration },
+    Shed,
+    GoOn,
+    Escalate,
+    Close,
+}
+
+/// How much is taken on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsRecord {
+    pub(crate) connections: Option<LimitRecord>,
+    pub(crate) per_peer: Option<LimitRecord>,
+    pub(crate) rate: Option<RateRecord>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitRecord {
+    pub(crate) most: usize,
+    pub(crate) then: AtLimitRecord,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RateRecord {
+    pub(crate) most: u32,
+    pub(crate) per: Duration,
+    pub(crate) then: AtLimitRecord,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum AtLimitRecord {
+    Queue,
+    Close,
+    Reset,
+}
+
+/// What an app may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AppLimitsRecord {
+    pub(crate) accepted: LimitsRecord,
+    pub(crate) sockets: Option<usize>,
 }
 
 /// A client socket.

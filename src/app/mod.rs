@@ -105,7 +105,8 @@ impl App {
     /// limits let in what waits, at once. Connections that are closed at a
     /// limit are counted and told as those of a server socket's own are
     /// ([`TcpServer::set_limits`]). No other app is concerned, and unloading the
-    /// app forgets them.
+    /// app forgets them. They go along in a [handover](crate::handover) with a
+    /// server socket of the app, if the next process has not set any.
     ///
     /// ```
     /// use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};

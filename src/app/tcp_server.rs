@@ -98,8 +98,8 @@ impl TcpServer {
     /// Beyond Chrome: what the socket does from now on when accepting fails;
     /// Chrome's own, to pause, until this is called. Legal at any time, and
     /// survives `disconnect`. A rest that is under way ends, so the next try
-    /// is under the new policy; a pause stays. It does not go along in a
-    /// [handover](crate::handover): the next process sets its own.
+    /// is under the new policy; a pause stays. It goes along in a
+    /// [handover](crate::handover).
     ///
     /// # Errors
     /// The policy is as before then.
@@ -124,8 +124,8 @@ impl TcpServer {
     /// too. Legal at any time, and survives `disconnect`.
     /// Connections that are open stay open, and count. Those that are closed
     /// at a limit are counted (`getInfo`) and told
-    /// ([`on_refused`](Self::on_refused)). Limits do not go along in a
-    /// [handover](crate::handover): the next process sets its own.
+    /// ([`on_refused`](Self::on_refused)). Limits go along in a
+    /// [handover](crate::handover).
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for what the

@@ -2,7 +2,8 @@
 //!
 //! A process that ends, or is replaced by a new version of itself, hands its
 //! persistent sockets to its successor: their descriptors, ids, names,
-//! properties and what the OS had not taken of their sends. Connections that
+//! properties, what was set on them (time-outs, limits, accept policy), and what
+//! the OS had not taken of their sends. Connections that
 //! wait in a backlog wait on, and are accepted by the successor.
 //!
 //! - The old process starts the new one and hands over:

@@ -312,7 +312,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::estate::{
-        Client, ClientRecord, ConnectionRecord, Server, ServerRecord, TimeOutsRecord,
+        ActionRecord, AppLimitsRecord, AtLimitRecord, Client, ClientRecord, ConnectionRecord,
+        LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeOutsRecord,
     };
 
     fn descriptor() -> OwnedFd {
@@ -332,6 +333,25 @@ mod tests {
             encrypts: false,
             suspended: false,
             time_outs: None,
+            policy: Some(Box::new(PolicyRecord {
+                connection: ActionRecord::GoOn,
+                resources: ActionRecord::BackOff {
+                    first: Duration::from_millis(1),
+                    last: Duration::MAX,
+                },
+                listener: ActionRecord::Escalate,
+            })),
+            limits: None,
+            app_limits: Some(Box::new(AppLimitsRecord {
+                accepted: LimitsRecord {
+                    per_peer: Some(LimitRecord {
+                        most: usize::MAX,
+                        then: AtLimitRecord::Reset,
+                    }),
+                    ..LimitsRecord::default()
+                },
+                sockets: Some(0),
+            })),
         };
         let client = ClientRecord {
             app: String::new(),

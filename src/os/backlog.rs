@@ -89,6 +89,8 @@ fn read(answer: &[u8]) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::disallowed_types, reason = "this is the door to the OS")]
+
     use std::net::TcpStream;
 
     use socket2::{Domain, Socket, Type};

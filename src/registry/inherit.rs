@@ -11,13 +11,14 @@ use derive_more::{Display, From};
 use super::Registry;
 use super::apps::AppState;
 use super::leave::Token;
+use super::limits::AppLimits;
 use crate::error::Error;
 use crate::estate::{Client, ConnectionRecord, Estate, Server};
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
 use crate::tcp::{self, ClientSocket, InheritedConnection, Op};
-use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, SocketProperties};
+use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, Settings, SocketProperties};
 use crate::tls;
 
 /// Why an estate cannot be taken over; nothing has changed.
@@ -75,6 +76,7 @@ pub(super) struct Prepared {
     last_client: u64,
     servers: Vec<(AppId, Inherited)>,
     clients: Vec<(AppId, tcp::Inherited)>,
+    app_limits: Vec<(AppId, AppLimits)>,
 }
 
 impl Registry {
@@ -85,6 +87,7 @@ impl Registry {
             last_client: estate.last_client,
             servers: Vec::new(),
             clients: Vec::new(),
+            app_limits: Vec::new(),
         };
         let mut offers: BTreeMap<u64, (String, Vec<Accepted>)> = BTreeMap::new();
         let mut seen = HashSet::new();
@@ -147,13 +150,25 @@ impl Registry {
                 }
                 offered => offered.map_or_else(Vec::new, |(_, clients)| clients),
             };
-            let listener = listener.map(|fd| Bound::new(self.network.adopt_listener(fd)?));
+            let senseless = || Refusal::Contradiction("a setting means nothing");
+            let settings = Settings::read(&record).map_err(|_| senseless())?;
+            let app = AppId::from(record.app.clone());
+            if let Some(limits) = &record.app_limits {
+                let limits = AppLimits::from(**limits);
+                limits.accepted.check().map_err(|_| senseless())?;
+                prepared.app_limits.push((app.clone(), limits));
+            }
+            let bind = |fd| -> io::Result<Bound> {
+                let mut bound = Bound::new(self.network.adopt_listener(fd)?)?;
+                bound.prepare_for(&settings.policy)?;
+                Ok(bound)
+            };
             let inherited = Inherited {
-                listener: listener.transpose()?,
+                listener: listener.map(bind).transpose()?,
                 undelivered,
+                settings,
                 record,
             };
-            let app = inherited.record.app.clone().into();
             prepared.servers.push((app, inherited));
         }
         if !offers.is_empty() {
@@ -185,6 +200,13 @@ impl Registry {
     fn enter(&mut self, prepared: Prepared) -> Result<(), Error> {
         self.server_ids.go_on_after(prepared.last_server);
         self.table.ids().go_on_after(prepared.last_client);
+        for (app, limits) in prepared.app_limits {
+            let app = self.app(&app);
+            // What was set here holds.
+            if app.limits() == AppLimits::default() {
+                app.set_limits(limits)?;
+            }
+        }
         for (app, inherited) in prepared.clients {
             let lane = self.heir(&app, inherited.record.suspended).lane.clone();
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);

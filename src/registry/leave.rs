@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use super::Registry;
 use crate::error::Error;
-use crate::estate::{Estate, Verdict};
+use crate::estate::{AppLimitsRecord, Estate, Verdict};
 use crate::ids::{AppId, ServerSocketId};
 use crate::tcp;
-use crate::tcp_server::{self, Taken};
+use crate::tcp_server::{self, Taken, unless_default};
 
 /// Which handover a message belongs to.
 #[derive(Clone, Default)]
@@ -102,6 +102,11 @@ impl Handler<Take> for Registry {
             .map(|server| server.send(tcp_server::Take(verdict.clone())))
             .collect();
         let rows = self.rows().cloned();
+        let limits = self.apps.states().filter_map(|state| {
+            let app = state.lane.audience.app.as_str().to_owned();
+            unless_default(state.limits()).map(|limits| (app, limits))
+        });
+        let limits: HashMap<String, AppLimitsRecord> = limits.collect();
         let table = self.table.clone();
         let last_server = self.server_ids.last();
         Box::pin(async move {
@@ -113,7 +118,9 @@ impl Handler<Take> for Registry {
             for taken in join_all(servers).await {
                 // One that has ended leaves nothing.
                 match taken.ok().flatten() {
-                    Some(Taken::Server(server, clients)) => {
+                    Some(Taken::Server(mut server, clients)) => {
+                        server.record.app_limits =
+                            limits.get(&server.record.app).copied().map(Box::new);
                         let id = ServerSocketId::new(server.record.id);
                         offered.extend(clients.iter().map(|client| (client.id(), id)));
                         estate.servers.push(server);

@@ -6,6 +6,7 @@ use super::Registry;
 use super::apps::AppState;
 use crate::answer::messages;
 use crate::error::Error;
+use crate::estate::AppLimitsRecord;
 use crate::net_error::NetError;
 use crate::tcp_server::Limits;
 
@@ -54,7 +55,34 @@ impl Registry {
     }
 }
 
+impl From<AppLimits> for AppLimitsRecord {
+    fn from(AppLimits { accepted, sockets }: AppLimits) -> Self {
+        let accepted = accepted.into();
+        AppLimitsRecord { accepted, sockets }
+    }
+}
+
+impl From<AppLimitsRecord> for AppLimits {
+    fn from(AppLimitsRecord { accepted, sockets }: AppLimitsRecord) -> Self {
+        let accepted = accepted.into();
+        AppLimits { accepted, sockets }
+    }
+}
+
 impl AppState {
+    pub(super) fn limits(&self) -> AppLimits {
+        AppLimits {
+            accepted: self.on_accept.limits().limits(),
+            sockets: self.sockets,
+        }
+    }
+
+    pub(super) fn set_limits(&mut self, limits: AppLimits) -> Result<(), NetError> {
+        self.on_accept.limits().set(limits.accepted)?;
+        self.sockets = limits.sockets;
+        Ok(())
+    }
+
     /// Whether the app may make one more socket.
     pub(super) fn may_make(&self) -> Result<(), Error> {
         let made = self.servers().len() + self.lane.made();
@@ -69,11 +97,7 @@ impl Handler<SetAppLimits> for Registry {
     type Result = Result<(), Error>;
 
     fn handle(&mut self, call: SetAppLimits, _: &mut Self::Context) -> Self::Result {
-        let AppLimits { accepted, sockets } = call.limits;
-        let app = self.app(&call.app);
-        app.on_accept.limits().set(accepted)?;
-        app.sockets = sockets;
-        Ok(())
+        Ok(self.app(&call.app).set_limits(call.limits)?)
     }
 }
 

@@ -79,10 +79,6 @@ impl AcceptErrors {
         self.policy
     }
 
-    pub(super) fn sheds(&self) -> bool {
-        self.policy.sheds()
-    }
-
     /// A connection was accepted.
     pub(super) fn are_over(&mut self) {
         self.attempt = 0;

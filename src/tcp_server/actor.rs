@@ -20,8 +20,9 @@ use super::handshakes::Handshakes;
 use super::info::Pauses;
 use super::turnstile::Turnstile;
 use super::{
-    AcceptCounts, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen, RefusedInfo,
-    SetAcceptPolicy, SetLimits, SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
+    AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
+    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetTimeOuts, SocketInfo, SocketProperties,
+    Update,
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
@@ -127,6 +128,15 @@ impl Bound {
         let address = listener.local_addr()?;
         Ok(Bound { listener, address })
     }
+
+    /// # Errors
+    /// There is no descriptor left to be held in reserve.
+    pub(crate) fn prepare_for(&mut self, policy: &AcceptPolicy) -> io::Result<()> {
+        match policy.sheds() {
+            true => self.listener.set_reserve(true),
+            false => Ok(()),
+        }
+    }
 }
 
 impl ServerSocket {
@@ -216,9 +226,7 @@ impl ServerSocket {
         }
         let bind = || {
             let mut bound = Bound::new(self.network.listen(address, backlog)?)?;
-            if self.errors.sheds() {
-                bound.listener.set_reserve(true)?;
-            }
+            bound.prepare_for(&self.errors.policy())?;
             Ok(bound)
         };
         self.listener = Some(bind().map_err(|error: io::Error| net_error::listen(&error))?);

@@ -11,6 +11,7 @@ use super::SocketProperties;
 use super::accept_errors::Unheard;
 use super::actor::{Audience, Bound, ServerSocket, Stop};
 use super::handshakes::Handshakes;
+use super::records::{Settings, unless_default};
 use crate::PAUSE_GRACE;
 use crate::answer::Answer;
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::estate::{self, Left, ServerRecord, SocketName, Verdict, check_app};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
-use crate::tcp::{ClientSocket, Ends, Lane, Offer, Table, TimeOuts};
+use crate::tcp::{ClientSocket, Ends, Lane, Offer, Table};
 
 /// A persistent socket raises nothing any more until the verdict; answered
 /// when listeners have handled what was raised before, or after
@@ -45,6 +46,7 @@ pub(crate) struct Inherited {
     pub(crate) listener: Option<Bound>,
     /// The clients that nobody has heard of.
     pub(crate) undelivered: Vec<Accepted>,
+    pub(crate) settings: Settings,
 }
 
 /// A connection that was accepted for this socket.
@@ -66,6 +68,7 @@ impl ServerSocket {
             record,
             listener,
             undelivered,
+            settings,
         } = inherited;
         let mut socket = Self::new(record.id.into(), audience, network, lane, table);
         socket.update(SocketProperties {
@@ -73,9 +76,9 @@ impl ServerSocket {
             name: record.name,
         })?;
         socket.pauses.app = record.paused;
-        if let Some(time_outs) = record.time_outs {
-            socket.on_their_way.set_time_outs(time_outs.into())?;
-        }
+        socket.on_their_way.set_time_outs(settings.time_outs)?;
+        socket.set_accept_policy(settings.policy)?;
+        socket.gate.set(settings.limits)?;
         socket.pauses.error = record.accept_error.and_then(NetError::from_code);
         if let Some(result_code) = record.untold.and_then(NetError::from_code) {
             let errno = record.untold_errno;
@@ -111,9 +114,11 @@ impl ServerSocket {
             untold_errno: untold.and_then(|error| error.errno),
             encrypts: self.encrypts(),
             suspended: self.lane.life.is_suspended(),
-            time_outs: Some(self.on_their_way.time_outs())
-                .filter(|time_outs| *time_outs != TimeOuts::default())
-                .map(TimeOuts::into),
+            time_outs: unless_default(self.on_their_way.time_outs()),
+            policy: unless_default(self.errors.policy()).map(Box::new),
+            limits: unless_default(self.gate.limits()).map(Box::new),
+            // The registry knows them.
+            app_limits: None,
         };
         self.recover();
         let unheard = self.undelivered.iter().filter(|offered| offered.is_open());

@@ -138,7 +138,7 @@ pub const UNHANDLED_REFUSALS: usize = untold::UNHANDLED;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Limits {
-    pub(super) fn check(&self) -> Result<(), NetError> {
+    pub(crate) fn check(&self) -> Result<(), NetError> {
         let connections = self.connections.is_none_or(|limit| limit.most > 0);
         let per_peer = self
             .per_peer

@@ -16,6 +16,7 @@ mod info;
 mod limits;
 mod messages;
 mod policy;
+mod records;
 mod turnstile;
 mod types;
 mod untold;
@@ -44,6 +45,7 @@ pub(crate) use actor::{
 pub(crate) use draining::{StopListening, TurnAway};
 pub(crate) use escalation::Above;
 pub(crate) use hold::{Accepted, Hold, Inherited, Take, Taken};
+pub(crate) use records::{Settings, unless_default};
 pub(crate) use turnstile::Turnstile;
 
 /// At the limit of its handshakes a server socket gives up the oldest for a

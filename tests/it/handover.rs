@@ -3,6 +3,7 @@
 mod bytes;
 mod failing;
 mod meanwhile;
+mod settings;
 mod time_outs;
 
 use std::io::{Read, Write};

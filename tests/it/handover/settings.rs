@@ -1,0 +1,106 @@
+//! Policy and limits go along with their sockets.
+
+use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp_server::{
+    AcceptAction, AcceptPolicy, AtLimit, HeldUpBy, Limit, LimitKind, LimitScope, Limits, RateLimit,
+};
+use chrome_sockets::{AppLimits, Error};
+
+use super::*;
+
+fn connections(most: usize) -> Limits {
+    Limits {
+        connections: Some(Limit {
+            most,
+            then: AtLimit::Queue,
+        }),
+        ..Limits::default()
+    }
+}
+
+#[actix_rt::test]
+async fn policy_and_limits_go_with_their_socket_and_hold_there() {
+    let old = World::new().await;
+    let mut new = World::new().await;
+    let (id, address) = persistent(&old, "web").await;
+    let (plain, _) = persistent(&old, "plain").await;
+    let policy = AcceptPolicy {
+        connection: AcceptAction::Escalate,
+        resources: AcceptAction::Shed,
+        listener: AcceptAction::BackOff {
+            first: Duration::from_millis(3),
+            last: LIMIT,
+        },
+    };
+    let limits = Limits {
+        per_peer: Some(Limit {
+            most: 1000,
+            then: AtLimit::Reset,
+        }),
+        rate: Some(RateLimit {
+            most: 5000,
+            per: LIMIT,
+            then: AtLimit::Close,
+        }),
+        ..connections(1)
+    };
+    let server = &old.app.tcp_server;
+    let set = server.set_accept_policy(id, policy).await;
+    set.expect("a good policy");
+    let set = server.set_limits(id, limits).await;
+    set.expect("good limits");
+
+    succeeds(&old, &new).await;
+    let server = new.app.tcp_server.clone();
+    let info = server.get_info(id).await.expect("it is here");
+    assert_eq!((info.accept_policy, info.limits), (policy, limits));
+    let info = server.get_info(plain).await.expect("it is here");
+    assert_eq!(info.accept_policy, AcceptPolicy::default());
+    assert_eq!((info.limits, info.time_outs), Default::default());
+
+    let _peers = [dial(address), dial(address)];
+    let first = new.accepted().await;
+    new.nothing().await;
+    let info = server.get_info(id).await.expect("it is here");
+    let limit = LimitKind::Connections(LimitScope::Socket);
+    assert_eq!(info.held_up_by, [HeldUpBy::Limit(limit)]);
+    first.close().await.expect("it is open");
+    new.accepted().await;
+    assert_eq!(info.time_outs, TimeOuts::default());
+}
+
+#[actix_rt::test]
+async fn an_apps_limits_go_along_unless_it_has_others_there() {
+    for has_others in [false, true] {
+        let old = World::new().await;
+        let mut new = World::new().await;
+        let (id, address) = persistent(&old, "").await;
+        let limits = AppLimits {
+            accepted: connections(1),
+            sockets: Some(1),
+        };
+        old.app.set_limits(limits).await.expect("good limits");
+        if has_others {
+            let others = AppLimits {
+                accepted: connections(2),
+                sockets: None,
+            };
+            new.app.set_limits(others).await.expect("good limits");
+        }
+        succeeds(&old, &new).await;
+        let most = if has_others { 2 } else { 1 };
+        let _peers = [dial(address), dial(address), dial(address)];
+        for _ in 0..most {
+            new.accepted().await;
+        }
+        new.nothing().await;
+        let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+        let limit = LimitKind::Connections(LimitScope::App);
+        assert_eq!(info.held_up_by, [HeldUpBy::Limit(limit)]);
+        let created = new.app.tcp.create(Default::default()).await;
+        match has_others {
+            true => drop(created.expect("it may")),
+            false => assert_eq!(created, Err(Error::TooManySockets)),
+        }
+    }
+}
