@@ -188,7 +188,11 @@ impl Rows {
                 );
             }
             Op::Update(properties, reply) => {
-                self.change(&socket, reply, |row| row.update(*properties));
+                self.change(&socket, reply, |row| {
+                    // Persistent now, it may have a suspended app loaded.
+                    row.socket.make_ready();
+                    row.update(*properties)
+                });
             }
             Op::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
             Op::SetKeepAlive(enable, delay, reply) => {

@@ -171,10 +171,6 @@ impl Row {
         if let Some(size) = properties.buffer_size {
             self.buffer_size = (size >= 1).then_some(size);
         }
-        if self.socket.lane().life.is_suspended() {
-            // Now it may have the app loaded.
-            self.socket.make_ready();
-        }
         Ok(())
     }
 

@@ -116,6 +116,26 @@ async fn persistent_sockets_keep_what_they_are() {
 }
 
 #[actix_rt::test]
+async fn a_client_socket_that_was_created_meanwhile_receives_and_sends_afterwards() {
+    use tokio::io::AsyncReadExt;
+    let mut world = World::new().await;
+    suspend(&world.app).await;
+    let client = world.create().await;
+    resume(&world.app).await;
+    crate::support::subscribe(&world.app, &world.listener);
+    let mut peer = connect(&world.app, client).await;
+    peer.write_all(b"x").await.expect("it is open");
+    assert_eq!(world.received(client, 1).await, b"x");
+    // More than the OS takes at once.
+    const LENGTH: usize = 16 << 20;
+    let sent = world.app.tcp.send(client, vec![7; LENGTH]);
+    let mut all = vec![0; LENGTH];
+    let read = within("what was sent", peer.read_exact(&mut all)).await;
+    read.expect("it is open");
+    assert_eq!(sent.await.map(|sent| sent.bytes_sent), Ok(LENGTH));
+}
+
+#[actix_rt::test]
 async fn suspending_twice_resuming_twice_and_an_app_that_was_never_heard_of_are_all_right() {
     let world = World::new().await;
     let app = App::new("never heard of", &world.registry);
