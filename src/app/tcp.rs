@@ -168,8 +168,9 @@ impl Tcp {
     }
 
     /// `tcp.disconnect`: ends the connection; the id stays and may connect
-    /// again. Sends that were called before still leave (a peer that reads
-    /// nothing for 30 s loses them). An un-paused connected socket raises
+    /// again. Sends that were called before still leave; a peer that reads
+    /// nothing for 30 s loses them, and they answer
+    /// [`TIMED_OUT`](crate::NetError::TIMED_OUT). An un-paused connected socket raises
     /// `onReceiveError`, before the answer, and becomes paused. Nothing
     /// happens if it is not connected.
     pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {

@@ -401,6 +401,7 @@ impl Rows {
                     later(PATIENCE, socket, Op::DrainIsDue);
                 } else {
                     log::warn!("the peer of a closed connection does not read: dropped");
+                    drain.give_up();
                     self.entries.remove(slot);
                 }
             }

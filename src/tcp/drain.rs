@@ -67,6 +67,11 @@ impl Drain {
         true
     }
 
+    /// What is left to send has failed: the peer takes nothing of it.
+    pub(super) fn give_up(&mut self) {
+        self.queue.fail(NetError::TIMED_OUT.into());
+    }
+
     /// Whether anything was sent since this was last asked.
     pub(super) fn has_moved(&mut self) -> bool {
         let before = std::mem::replace(&mut self.waiting, self.queue.bytes());

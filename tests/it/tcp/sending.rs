@@ -1,8 +1,9 @@
 //! `send`.
 
 use bytes::Bytes;
-use chrome_sockets::Error;
 use chrome_sockets::tcp::SendInfo;
+use chrome_sockets::testing::ScriptedNetwork;
+use chrome_sockets::{Error, NetError};
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -234,6 +235,24 @@ async fn sends_to_a_peer_that_reset_fail_and_all_that_wait_with_them() {
     world.nothing().await;
     client.set_paused(false).await.expect("resume");
     assert_eq!(world.ended(client.id()).await.code(), -100);
+}
+
+#[actix_rt::test]
+async fn last_sends_that_the_peer_never_takes_time_out() {
+    tokio::time::pause();
+    let network = ScriptedNetwork::new();
+    let peer = network.server(([127, 0, 0, 1], 9).into());
+    peer.limit_writes(0);
+    let world = World::with_network(network).await;
+    let (tcp, client) = (&world.app.tcp, world.create().await);
+    let connected = tcp.connect(client, "127.0.0.1", 9, Default::default());
+    connected.await.expect("connect");
+    let send = tcp.send(client, &b"never"[..]);
+    tcp.close(client).await.expect("it exists");
+    let closed = tokio::time::Instant::now();
+    assert_eq!(send.await, Err(NetError::TIMED_OUT.into()));
+    assert_eq!(closed.elapsed().as_secs(), 30);
+    assert!(peer.is_closed());
 }
 
 #[actix_rt::test]
