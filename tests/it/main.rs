@@ -14,6 +14,7 @@ mod hostile;
 mod injection;
 mod lifecycle;
 mod memory;
+mod model;
 mod ordering;
 mod pause;
 mod permissions;

@@ -1,0 +1,101 @@
+//! What an app's sockets all depend on: who listens, and whether it is loaded.
+
+/// How many listeners an app has.
+pub const EARS: usize = 3;
+
+/// Which event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Accept,
+    AcceptError,
+    Receive,
+    ReceiveError,
+}
+
+pub const KINDS: [Kind; 4] = [
+    Kind::Accept,
+    Kind::AcceptError,
+    Kind::Receive,
+    Kind::ReceiveError,
+];
+
+/// Which listeners, a bit each.
+pub type Ears = u8;
+
+/// One app, as each of its sockets sees it.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct AppState {
+    ears: [Ears; 4],
+    /// Nothing is raised.
+    pub suspended: bool,
+    pub ending: Ending,
+}
+
+/// What is about to be closed.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Ending {
+    #[default]
+    Nothing,
+    /// The app is being suspended: what is not persistent.
+    Transient,
+    /// It is being unloaded.
+    All,
+}
+
+/// What changes it.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum AppChange {
+    /// `addListener`, `removeListener`.
+    Listens(Kind, usize, bool),
+    /// The listener's actor has ended.
+    Died(usize),
+    Suspend,
+    /// `resume`, or its event page was wanted; who listens for everything then.
+    Resume(Ears),
+    Unload,
+}
+
+impl AppState {
+    pub fn ears(&self, kind: Kind) -> Ears {
+        self.ears[kind as usize]
+    }
+
+    pub fn change(&mut self, change: AppChange) {
+        match change {
+            AppChange::Listens(kind, ear, true) => self.ears[kind as usize] |= 1 << ear,
+            AppChange::Listens(kind, ear, false) => self.ears[kind as usize] &= !(1 << ear),
+            AppChange::Died(ear) => self.ears.iter_mut().for_each(|ears| *ears &= !(1 << ear)),
+            AppChange::Suspend if !self.suspended => {
+                self.suspended = true;
+                self.ending = Ending::Transient;
+            }
+            AppChange::Suspend => {}
+            AppChange::Resume(page) if self.suspended => {
+                self.suspended = false;
+                self.ears.iter_mut().for_each(|ears| *ears |= page);
+            }
+            AppChange::Resume(_) => {}
+            AppChange::Unload => self.ending = Ending::All,
+        }
+    }
+
+    /// Whether a socket is about to be closed.
+    pub fn ends(&self, persistent: bool) -> bool {
+        match self.ending {
+            Ending::Nothing => false,
+            Ending::Transient => !persistent,
+            Ending::All => true,
+        }
+    }
+
+    /// What was about to be closed is closed.
+    pub fn ended(&mut self) {
+        match self.ending {
+            Ending::All => *self = AppState::default(),
+            _ => {
+                self.ending = Ending::Nothing;
+                self.ears = [0; 4];
+            }
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The model of a client socket: what `SPEC.md` says of `tcp`, and the public
+//! documentation where it says no more.
+
+mod steps;
+
+use std::net::SocketAddr;
+
+use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
+
+use super::app::{AppState, Kind};
+use super::connection::{Act, Connection, Readable, incoming_byte};
+use super::ears::{Answer, CallId, Heard};
+use super::possible::{Progress, Seen, raise};
+use super::server::{MAX_NAME, net};
+
+/// One of a client socket's possible states.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Client {
+    progress: Progress,
+    pub id: u64,
+    pub open: bool,
+    link: Link,
+    /// Connections whose last sends are still leaving.
+    leaving: Vec<Connection>,
+    /// Connections that were closed in this batch.
+    pub closed: Vec<Connection>,
+    paused: bool,
+    persistent: bool,
+    name: Option<&'static str>,
+    buffer_size: Option<i32>,
+    app: AppState,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Link {
+    None,
+    Connecting(CallId, Box<Target>),
+    Connected(Box<Connection>),
+}
+
+/// Where a `connect` goes.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Target {
+    pub permitted: bool,
+    /// What is wrong with the arguments.
+    pub wrong: Option<i32>,
+    /// What comes of it.
+    pub end: Result<Connection, i32>,
+    /// It takes until `Event::LetGo` of this number.
+    pub held: Option<usize>,
+}
+
+/// A function of `tcp`, with what the test knows of the world around.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Update {
+        persistent: Option<bool>,
+        name: Option<&'static str>,
+        buffer_size: Option<i32>,
+    },
+    SetPaused(bool),
+    SetKeepAlive {
+        enable: bool,
+        delay: Option<i32>,
+    },
+    SetNoDelay(bool),
+    Connect(Box<Target>),
+    Disconnect,
+    /// That many bytes.
+    Send(usize),
+    Close,
+    GetInfo,
+    GetSockets,
+}
+
+/// What the world does.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The peer of a connection.
+    Peer(usize, Act),
+    /// An attempt to connect may come to its end.
+    LetGo(usize),
+    /// So much time that whatever waits for time has come.
+    LongTime,
+}
+
+impl Client {
+    pub fn new(id: u64, app: AppState) -> Self {
+        Client {
+            progress: Progress::default(),
+            id,
+            open: true,
+            link: Link::None,
+            leaving: Vec::new(),
+            closed: Vec::new(),
+            paused: false,
+            persistent: false,
+            name: None,
+            buffer_size: None,
+            app,
+        }
+    }
+
+    pub fn accepted(id: u64, app: AppState, connection: Connection) -> Self {
+        Client {
+            link: Link::Connected(Box::new(connection)),
+            paused: true,
+            ..Client::new(id, app)
+        }
+    }
+
+    /// As `create` and `update` set them; whether they may.
+    pub fn set(
+        &mut self,
+        persistent: Option<bool>,
+        name: Option<&'static str>,
+        buffer_size: Option<i32>,
+    ) -> bool {
+        if name.is_some_and(|name| name.len() > MAX_NAME) {
+            return false;
+        }
+        self.persistent = persistent.unwrap_or(self.persistent);
+        if let Some(name) = name {
+            self.name = (!name.is_empty()).then_some(name);
+        }
+        if let Some(size) = buffer_size {
+            self.buffer_size = Some(size).filter(|size| *size >= 1);
+        }
+        true
+    }
+
+    /// The connections that are open, or may become so.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        let link = match &self.link {
+            Link::None => None,
+            Link::Connecting(_, target) => target.end.as_ref().ok(),
+            Link::Connected(connection) => Some(&**connection),
+        };
+        link.into_iter().chain(&self.leaving)
+    }
+
+    pub fn is_connecting(&self) -> bool {
+        matches!(self.link, Link::Connecting(..))
+    }
+
+    fn connections_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        let link = match &mut self.link {
+            Link::None => None,
+            Link::Connecting(_, target) => target.end.as_mut().ok(),
+            Link::Connected(connection) => Some(&mut **connection),
+        };
+        link.into_iter().chain(&mut self.leaving)
+    }
+
+    fn connection(&self) -> Option<&Connection> {
+        match &self.link {
+            Link::Connected(connection) => Some(connection),
+            _ => None,
+        }
+    }
+
+    /// The app is done with a connection.
+    fn leave(&mut self, connection: Connection) {
+        match connection.is_sending() {
+            true => self.leaving.push(connection),
+            false => self.closed.push(connection),
+        }
+    }
+
+    /// `disconnect`, without its event: whether there is one, unless what it
+    /// has to answer was not seen.
+    fn disconnect(&mut self, seen: &Seen) -> Option<bool> {
+        match std::mem::replace(&mut self.link, Link::None) {
+            Link::None => Some(false),
+            Link::Connecting(call, _) => {
+                let aborted = Answer::Done(Err(net(-3)));
+                seen.answered(call, &aborted).then_some(false)
+            }
+            Link::Connected(connection) => {
+                self.leave(*connection);
+                let tells = !self.paused;
+                self.paused = true;
+                Some(tells)
+            }
+        }
+    }
+
+    /// `disconnect` and `close`, but for their answer.
+    fn end(mut self, seen: &Seen) -> Vec<Self> {
+        let Some(tells) = self.disconnect(seen) else {
+            return Vec::new();
+        };
+        let suspended = self.app.suspended;
+        let silent = (!tells || suspended).then(|| self.clone());
+        let told = tells.then(|| {
+            let code = -100;
+            raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
+        });
+        told.flatten().into_iter().chain(silent).collect()
+    }
+
+    /// The codes that `connect` may answer at once.
+    fn connect(&self, target: &Target) -> Vec<i32> {
+        let busy = match &self.link {
+            Link::None => None,
+            Link::Connecting(..) => Some(-104),
+            Link::Connected(_) => Some(-23),
+        };
+        // Which is looked at first is not said.
+        busy.into_iter().chain(target.wrong).collect()
+    }
+
+    /// Whether `getInfo` may tell this.
+    fn is_told(&self, info: &SocketInfo) -> bool {
+        let connection = self.connection();
+        let local: Option<SocketAddr> = connection.and_then(|c| c.local);
+        info.socket_id.get() == self.id
+            && info.persistent == self.persistent
+            && info.name.as_deref() == self.name
+            && info.buffer_size == self.buffer_size
+            && info.paused == self.paused
+            && info.connected == connection.is_some()
+            && info.peer_addr() == connection.map(|c| c.peer)
+            && info.local_addr() == local
+            && info.time_outs == Default::default()
+    }
+
+    fn may_hear(&self) -> bool {
+        self.open && !self.paused && !self.app.suspended
+    }
+
+    fn reads(&self) -> bool {
+        self.may_hear() && self.app.ears(Kind::Receive) != 0
+    }
+
+    /// The most bytes of one `onReceive`.
+    fn chunk(&self) -> usize {
+        let set = self.buffer_size.and_then(|size| usize::try_from(size).ok());
+        set.unwrap_or(DEFAULT_BUFFER_SIZE).min(65_536)
+    }
+
+    /// Listeners hear of some of this many bytes.
+    fn receive(&self, bytes: usize, seen: &Seen) -> Option<Self> {
+        let ears = self.app.ears(Kind::Receive);
+        let Some(Heard::Receive(data)) = seen.next(&self.progress, ears) else {
+            return None;
+        };
+        let connection = self.connection()?;
+        let (number, told) = (connection.number, connection.told);
+        let mut places = data.iter().enumerate();
+        let fits = (1..=bytes.min(self.chunk())).contains(&data.len())
+            && places.all(|(place, byte)| *byte == incoming_byte(number, told + place));
+        if !fits {
+            return None;
+        }
+        let mut state = self.clone();
+        if let Link::Connected(connection) = &mut state.link {
+            connection.read(data.len());
+        }
+        raise(
+            state,
+            Kind::Receive,
+            seen,
+            |heard| matches!(heard, Heard::Receive(same) if same == data),
+        )
+    }
+
+    /// What may come of a look at what has come in.
+    fn read(&self, seen: &Seen) -> Option<Self> {
+        let connection = self.connection()?;
+        let mut state = self.clone();
+        let Link::Connected(changed) = &mut state.link else {
+            return None;
+        };
+        if let Some(code) = connection.end {
+            if !self.may_hear() {
+                return None;
+            }
+            state.disconnect(seen);
+            return raise(state, Kind::ReceiveError, seen, |heard| is_end(heard, code));
+        }
+        if !self.reads() {
+            return None;
+        }
+        match connection.readable() {
+            Readable::Nothing => None,
+            Readable::Data(bytes) => self.receive(bytes, seen),
+            Readable::Again => {
+                changed.read(0);
+                Some(state)
+            }
+            Readable::End(code) => {
+                changed.read(0);
+                changed.end = Some(code);
+                Some(state)
+            }
+        }
+    }
+
+    /// The attempt to connect comes to its end.
+    fn arrive(&self, seen: &Seen) -> Option<Self> {
+        let Link::Connecting(call, target) = &self.link else {
+            return None;
+        };
+        if target.held.is_some() {
+            return None;
+        }
+        let mut state = self.clone();
+        let answer = match &target.end {
+            Ok(connection) => {
+                state.link = Link::Connected(Box::new(connection.clone()));
+                Ok(())
+            }
+            Err(code) => {
+                state.link = Link::None;
+                Err(net(*code))
+            }
+        };
+        seen.answered(*call, &Answer::Done(answer)).then_some(state)
+    }
+
+    fn write(&self, seen: &Seen) -> Option<Self> {
+        let mut state = self.clone();
+        match &mut state.link {
+            Link::Connected(connection) if connection.may_write() => {
+                connection.write(seen).then_some(state)
+            }
+            _ => None,
+        }
+    }
+
+    fn write_last(&self, seen: &Seen) -> Option<Self> {
+        let mut state = self.clone();
+        let place = state.leaving.iter().position(Connection::may_leave)?;
+        if !state.leaving[place].write(seen) {
+            return None;
+        }
+        if !state.leaving[place].is_sending() {
+            let done = state.leaving.remove(place);
+            state.closed.push(done);
+        }
+        Some(state)
+    }
+
+    /// Whether there is something that it has to do.
+    fn is_busy(&self) -> bool {
+        let link = match &self.link {
+            Link::None => false,
+            Link::Connecting(_, target) => target.held.is_none(),
+            Link::Connected(c) => {
+                c.may_write()
+                    || (self.reads() && c.may_read() && c.end.is_none())
+                    || (self.may_hear() && c.end.is_some())
+            }
+        };
+        link || self.leaving.iter().any(Connection::may_leave)
+            || self.app.ending != Default::default()
+    }
+}
+
+fn is_data(heard: &Heard) -> bool {
+    matches!(heard, Heard::Receive(_))
+}
+
+fn is_end(heard: &Heard, code: i32) -> bool {
+    matches!(heard, Heard::ReceiveError(told) if *told == code)
+}

@@ -1,0 +1,185 @@
+//! What a client socket does: one step, from state to states.
+
+use std::time::Duration;
+
+use chrome_sockets::Error;
+
+use super::super::app::AppState;
+use super::super::ears::{Answer, CallId};
+use super::super::possible::{Progress, Seen, Socket};
+use super::super::server::net;
+use super::{Call, Client, Event, Link, is_data};
+
+impl Socket for Client {
+    type Call = Call;
+    type Event = Event;
+
+    fn begin(&mut self) {
+        self.progress = Progress::default();
+        self.closed.clear();
+    }
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn app(&mut self) -> &mut AppState {
+        &mut self.app
+    }
+
+    fn carry_out(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
+        let mut state = self.clone();
+        let answered = |expected: Result<(), Error>| seen.answered(id, &Answer::Done(expected));
+        let set = |works: bool| answered(if works { Ok(()) } else { Err(net(-2)) });
+        let fits = match call {
+            Call::GetSockets => {
+                let Some(Answer::Clients(listed)) = seen.answer(id) else {
+                    return Vec::new();
+                };
+                let mut listed = listed.iter();
+                match listed.find(|info| info.socket_id.get() == self.id) {
+                    Some(info) => self.open && self.is_told(info),
+                    None => !self.open,
+                }
+            }
+            Call::GetInfo => match seen.answer(id) {
+                Some(Answer::Client(Ok(info))) => self.open && self.is_told(info),
+                Some(Answer::Client(Err(error))) => !self.open && *error == Error::SocketNotFound,
+                _ => false,
+            },
+            Call::Send(_) if !self.open => {
+                seen.answered(id, &Answer::Sent(Err(Error::SocketNotFound)))
+            }
+            _ if !self.open => answered(Err(Error::SocketNotFound)),
+            Call::Update {
+                persistent,
+                name,
+                buffer_size,
+            } => {
+                let may = state.set(*persistent, *name, *buffer_size);
+                answered(if may { Ok(()) } else { Err(net(-4)) })
+            }
+            Call::SetPaused(paused) => {
+                state.paused = *paused;
+                answered(Ok(())) && (!paused || seen.heard_before(&self.progress, id, is_data))
+            }
+            Call::SetKeepAlive { enable, delay } => {
+                let seconds = u64::try_from(delay.unwrap_or(0));
+                set(match (&mut state.link, seconds) {
+                    (Link::Connected(connection), Ok(seconds)) => {
+                        connection.set_keep_alive(enable.then(|| Duration::from_secs(seconds)))
+                    }
+                    _ => false,
+                })
+            }
+            Call::SetNoDelay(no_delay) => set(match &mut state.link {
+                Link::Connected(connection) => connection.set_no_delay(*no_delay),
+                _ => false,
+            }),
+            Call::Connect(target) if !target.permitted => answered(Err(Error::PermissionDenied)),
+            Call::Connect(target) => {
+                let codes = self.connect(target);
+                let begun = matches!(self.link, Link::None).then(|| {
+                    // Also when only the attempt looks at the arguments.
+                    let mut begun = self.clone();
+                    begun.link = Link::Connecting(id, target.clone());
+                    begun
+                });
+                let refused = codes.iter().any(|code| answered(Err(net(*code))));
+                return refused.then_some(state).into_iter().chain(begun).collect();
+            }
+            Call::Send(bytes) => {
+                let answer = match &mut state.link {
+                    Link::Connected(connection) => connection.send(id, *bytes),
+                    _ => Some(Err(net(-15))),
+                };
+                answer.is_none_or(|answer| seen.answered(id, &Answer::Sent(answer)))
+            }
+            Call::Disconnect => {
+                return if answered(Ok(())) {
+                    state.end(seen)
+                } else {
+                    Vec::new()
+                };
+            }
+            Call::Close => {
+                state.open = false;
+                return if answered(Ok(())) {
+                    state.end(seen)
+                } else {
+                    Vec::new()
+                };
+            }
+        };
+        fits.then_some(state).into_iter().collect()
+    }
+
+    fn happens(&self, event: &Event) -> Option<Self> {
+        let mut state = self.clone();
+        match event {
+            Event::Peer(number, act) => {
+                let mut connections = state.connections_mut();
+                if let Some(connection) = connections.find(|c| c.number == *number) {
+                    connection.happens(act);
+                }
+            }
+            Event::LetGo(attempt) => {
+                if let Link::Connecting(_, target) = &mut state.link
+                    && target.held == Some(*attempt)
+                {
+                    target.held = None;
+                }
+            }
+            Event::LongTime => state.leaving.iter_mut().for_each(|c| c.overdue = true),
+        }
+        Some(state)
+    }
+
+    fn moves(&self, seen: &Seen) -> Vec<Self> {
+        if self.app.ending != Default::default() {
+            let mut state = self.clone();
+            if self.open && self.app.ends(self.persistent) {
+                if state.disconnect(seen).is_none() {
+                    return Vec::new();
+                }
+                state.open = false;
+            }
+            state.app.ended();
+            return vec![state];
+        }
+        let all = [
+            self.read(seen),
+            self.arrive(seen),
+            self.write(seen),
+            self.write_last(seen),
+        ];
+        all.into_iter().flatten().collect()
+    }
+
+    fn rests(&self, seen: &Seen) -> bool {
+        let waits = match &self.link {
+            Link::None => true,
+            Link::Connecting(call, _) => seen.answer(*call).is_none(),
+            Link::Connected(connection) => connection.is_seen(false, seen),
+        };
+        waits
+            && !self.is_busy()
+            && self
+                .leaving
+                .iter()
+                .all(|connection| connection.is_seen(false, seen))
+            && self
+                .closed
+                .iter()
+                .all(|connection| connection.is_seen(true, seen))
+    }
+
+    fn wants_app(&self) -> bool {
+        let connection = self.connection();
+        self.open
+            && self.app.suspended
+            && self.persistent
+            && !self.paused
+            && connection.is_some_and(|c| c.end.is_some() || c.may_read())
+    }
+}

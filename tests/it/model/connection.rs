@@ -1,0 +1,276 @@
+//! The model of a connection: what its peer, which the test plays, has done,
+//! and how far the socket has come with it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use chrome_sockets::Error;
+
+use super::ears::{Answer, CallId};
+use super::faults::{READ, WRITE, code};
+use super::possible::{PeerSeen, Seen};
+use super::server::net;
+
+/// Both directions.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Connection {
+    /// Its number in this test.
+    pub number: usize,
+    /// Bytes of the peer that listeners have heard.
+    pub told: usize,
+    /// Bytes that the peer has got.
+    written: usize,
+    incoming: VecDeque<Incoming>,
+    /// Why nothing more comes, if the socket has found out.
+    pub end: Option<i32>,
+    queue: VecDeque<Sending>,
+    /// Why nothing more can be sent, if the socket has found out.
+    broken: Option<i32>,
+    pub peer: SocketAddr,
+    /// Of what was made by `connect`.
+    pub local: Option<SocketAddr>,
+    ended: bool,
+    reset: bool,
+    gone: bool,
+    write_errors: VecDeque<i32>,
+    option_errors: usize,
+    /// How many bytes the peer still takes.
+    limit: Option<usize>,
+    no_delay: Option<bool>,
+    keep_alive: Option<Option<Duration>>,
+    /// The app is done with it, and its peer has not read for too long.
+    pub overdue: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Incoming {
+    Data(usize),
+    Error(i32),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Sending {
+    call: CallId,
+    bytes: usize,
+    left: usize,
+}
+
+/// What a peer does.
+#[derive(Clone, Debug)]
+pub enum Act {
+    Send(usize),
+    End,
+    Reset,
+    /// It is dropped: closed, and writes to it fail.
+    Leave,
+    ReadError(i32),
+    WriteError(i32),
+    OptionError,
+    Limit(Option<usize>),
+}
+
+/// What the socket may do next with what comes.
+pub enum Readable {
+    Nothing,
+    Data(usize),
+    /// An error that is none.
+    Again,
+    End(i32),
+}
+
+/// The byte that a peer sends at this place.
+pub fn incoming_byte(conn: usize, place: usize) -> u8 {
+    (conn.wrapping_mul(31) ^ place.wrapping_mul(7) ^ (place >> 8)) as u8
+}
+
+/// The byte of a `send`, by the number of the call.
+pub fn outgoing_byte(call: CallId, place: usize) -> u8 {
+    (call.wrapping_mul(59) ^ place.wrapping_mul(11) ^ (place >> 8)) as u8
+}
+
+impl Connection {
+    pub fn new(number: usize, peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+        Connection {
+            number,
+            told: 0,
+            written: 0,
+            incoming: VecDeque::new(),
+            end: None,
+            queue: VecDeque::new(),
+            broken: None,
+            peer,
+            local,
+            ended: false,
+            reset: false,
+            gone: false,
+            write_errors: VecDeque::new(),
+            option_errors: 0,
+            limit: None,
+            no_delay: None,
+            keep_alive: None,
+            overdue: false,
+        }
+    }
+
+    pub fn happens(&mut self, act: &Act) {
+        match act {
+            Act::Send(bytes) => match self.incoming.back_mut() {
+                Some(Incoming::Data(data)) => *data += bytes,
+                _ => self.incoming.push_back(Incoming::Data(*bytes)),
+            },
+            Act::End => self.ended = true,
+            Act::Reset => self.reset = true,
+            Act::Leave => self.gone = true,
+            Act::ReadError(errno) => self.incoming.push_back(Incoming::Error(*errno)),
+            Act::WriteError(errno) => self.write_errors.push_back(*errno),
+            Act::OptionError => self.option_errors += 1,
+            Act::Limit(limit) => self.limit = *limit,
+        }
+    }
+
+    pub fn may_read(&self) -> bool {
+        !self.incoming.is_empty() || self.ended || self.reset || self.gone
+    }
+
+    pub fn readable(&self) -> Readable {
+        match self.incoming.front() {
+            Some(Incoming::Data(bytes)) => Readable::Data(*bytes),
+            Some(Incoming::Error(errno)) => match code(&READ, *errno) {
+                0 => Readable::Again,
+                code => Readable::End(code),
+            },
+            None if self.may_read() => Readable::End(-100),
+            None => Readable::Nothing,
+        }
+    }
+
+    /// This much data was read, or an error if it is 0.
+    pub fn read(&mut self, bytes: usize) {
+        match self.incoming.front_mut() {
+            Some(Incoming::Data(left)) if *left > bytes => *left -= bytes,
+            _ => drop(self.incoming.pop_front()),
+        }
+        self.told += bytes;
+    }
+
+    /// `send`, if it is answered at once.
+    pub fn send(&mut self, call: CallId, bytes: usize) -> Option<Result<usize, Error>> {
+        if let Some(code) = self.broken {
+            return Some(Err(net(code)));
+        }
+        if bytes == 0 && self.queue.is_empty() {
+            return Some(Ok(0));
+        }
+        let left = bytes;
+        self.queue.push_back(Sending { call, bytes, left });
+        None
+    }
+
+    pub fn set_no_delay(&mut self, no_delay: bool) -> bool {
+        let works = self.sets_option();
+        if works {
+            self.no_delay = Some(no_delay);
+        }
+        works
+    }
+
+    pub fn set_keep_alive(&mut self, after: Option<Duration>) -> bool {
+        let works = self.sets_option();
+        if works {
+            self.keep_alive = Some(after);
+        }
+        works
+    }
+
+    fn sets_option(&mut self) -> bool {
+        let fails = self.option_errors > 0;
+        self.option_errors = self.option_errors.saturating_sub(1);
+        !fails
+    }
+
+    /// Whether something waits to be sent.
+    pub fn is_sending(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Whether something that waits can be sent, or fail.
+    pub fn may_write(&self) -> bool {
+        let first = self.queue.front();
+        let stalled =
+            self.limit == Some(0) && !self.reset && !self.gone && self.write_errors.is_empty();
+        first.is_some_and(|first| first.left == 0 || !stalled)
+    }
+
+    /// As [`may_write`](Self::may_write), of one that the app is done with.
+    pub fn may_leave(&self) -> bool {
+        self.may_write() || self.overdue
+    }
+
+    /// Sends some of what waits, or finds that it cannot be; whether the
+    /// answers were given that come of it.
+    pub fn write(&mut self, seen: &Seen) -> bool {
+        let Some(first) = self.queue.front_mut() else {
+            return false;
+        };
+        if first.left > 0 {
+            match self
+                .write_errors
+                .pop_front()
+                .map(|errno| code(&WRITE, errno))
+            {
+                Some(0) => return true,
+                Some(code) => return self.fail(net(code), Some(code), seen),
+                None if self.reset || self.gone => return self.fail(net(-101), Some(-101), seen),
+                None if self.overdue => return self.fail(net(-7), None, seen),
+                None => {}
+            }
+            let size = first.left.min(self.limit.unwrap_or(usize::MAX));
+            let from = first.bytes - first.left;
+            let sent = from..from + size;
+            let got = self.written..self.written + size;
+            if let Some(peer) = seen.peers.get(&self.number) {
+                let Some(got) = peer.received.get(got) else {
+                    return false;
+                };
+                let mut both = got.iter().zip(sent);
+                if !both.all(|(byte, place)| *byte == outgoing_byte(first.call, place)) {
+                    return false;
+                }
+            }
+            first.left -= size;
+            self.written += size;
+            self.limit = self.limit.map(|limit| limit - size);
+        }
+        if first.left > 0 {
+            return true;
+        }
+        let sent = Answer::Sent(Ok(first.bytes));
+        let answered = seen.answered(first.call, &sent);
+        self.queue.pop_front();
+        answered
+    }
+
+    /// All that waits fails; whether that was answered.
+    pub fn fail(&mut self, error: Error, broken: Option<i32>, seen: &Seen) -> bool {
+        self.broken = broken;
+        let failed = Answer::Sent(Err(error));
+        let mut queue = self.queue.drain(..);
+        queue.all(|sending| seen.answered(sending.call, &failed))
+    }
+
+    /// Whether its peer, and who waits for answers, find what they should.
+    pub fn is_seen(&self, closed: bool, seen: &Seen) -> bool {
+        let mut queue = self.queue.iter();
+        let waits = queue.all(|sending| seen.answer(sending.call).is_none());
+        let peer = seen.peers.get(&self.number);
+        waits && peer.is_none_or(|peer| self.is_seen_by(peer, closed))
+    }
+
+    fn is_seen_by(&self, peer: &PeerSeen, closed: bool) -> bool {
+        peer.closed == closed
+            && peer.received.len() == self.written
+            && peer.no_delay == self.no_delay
+            && peer.keep_alive == self.keep_alive
+    }
+}

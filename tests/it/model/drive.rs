@@ -1,0 +1,404 @@
+//! Operations, carried out on both sides.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use chrome_sockets::tcp_server::{self, AcceptAction, AcceptPolicy};
+use chrome_sockets::{Error, ServerSocketId};
+
+use super::client;
+use super::connection::{Act, Connection, incoming_byte};
+use super::ears::Answer;
+use super::ops::{How, Properties, ServerOp, Who};
+use super::possible::{Possible, Socket, Step};
+use super::server::{self, Action, MAX_NAME, Policy, Server};
+use super::world::{Conn, Known, World};
+
+/// No more sockets than this are created: they are to meet each other.
+const MOST_SERVERS: usize = 4;
+
+static NAMES: LazyLock<[String; 5]> = LazyLock::new(|| {
+    [
+        "web".into(),
+        String::new(),
+        "käse ☃".into(),
+        "x".repeat(MAX_NAME),
+        "x".repeat(MAX_NAME + 1),
+    ]
+});
+
+pub fn name(properties: &Properties) -> Option<&'static str> {
+    let names: &'static [String; 5] = &NAMES;
+    let name = usize::from(properties.name?);
+    Some(&names[name % names.len()])
+}
+
+pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
+
+/// Where is listened: a few, so that they are taken. The last is of the
+/// network's choice.
+const PLACES: [(IpAddr, u16); 7] = [
+    (V4, 7001),
+    (V4, 7001),
+    (V4, 7002),
+    (V4, 7003),
+    (V6, 7001),
+    (V6, 7002),
+    (V4, 0),
+];
+
+fn may_listen(permissions: u8, (ip, port): (IpAddr, u16)) -> bool {
+    match permissions {
+        0 => true,
+        1 => ip == V4,
+        _ => port == 7001,
+    }
+}
+
+/// Which of the sockets is meant.
+pub fn choose<S: Socket>(
+    known: &[Known<S>],
+    who: Who,
+    is_open: impl Fn(&Possible<S>) -> bool,
+) -> Option<usize> {
+    let all = known.iter().enumerate();
+    let own = all.filter(|(_, known)| {
+        known.app == who.app.0 && (matches!(who.how, How::Any) || is_open(&known.possible))
+    });
+    let own: Vec<usize> = own.map(|(place, _)| place).collect();
+    let pick = usize::from(who.pick).checked_rem(own.len())?;
+    Some(own[pick])
+}
+
+pub fn done(result: Result<(), Error>) -> Answer {
+    Answer::Done(result)
+}
+
+impl World {
+    pub async fn server_op(&mut self, who: Who, op: &ServerOp) -> Result<(), String> {
+        let app = who.app.0;
+        let api = self.apps[app].app.tcp_server.clone();
+        match op {
+            ServerOp::Create(properties) => {
+                let open = self
+                    .servers
+                    .iter()
+                    .filter(|known| known.possible.any(|s| s.open));
+                if open.count() < MOST_SERVERS {
+                    self.rest_from_suspending().await?;
+                    let mut server = Server::new(0, self.apps[app].state);
+                    let may = server.set(properties.persistent, name(properties));
+                    let real = server_properties(properties);
+                    let wrap = |result: Result<tcp_server::CreateInfo, Error>| {
+                        Answer::ServerId(result.map(|info| info.socket_id.get()))
+                    };
+                    let call = self.ask(|_| api.create(real), wrap);
+                    self.creates_server(call, app, may.then_some(server));
+                }
+                return Ok(());
+            }
+            ServerOp::GetSockets => {
+                let wrap = |result: Result<Vec<_>, _>| Answer::Servers(result.unwrap_or_default());
+                let call = self.ask(|_| api.get_sockets(), wrap);
+                for known in self.servers.iter_mut().filter(|known| known.app == app) {
+                    let step = Step::Call(call, server::Call::GetSockets);
+                    known.steps.push(step);
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        if let Some(unknown) = self.unknown(who, |world| {
+            world.servers.iter().map(|k| (k.app, k.id)).collect()
+        }) {
+            let call = self.ask(|_| api.get_info(unknown.into()), Answer::Server);
+            self.expect(call, Answer::Server(Err(Error::SocketNotFound)));
+            return Ok(());
+        }
+        let Some(place) = choose(&self.servers, who, |s| s.any(|s| s.open)) else {
+            return Ok(());
+        };
+        if let ServerOp::Listen {
+            port,
+            backlog,
+            wrong,
+            fault,
+        } = op
+        {
+            return self
+                .server_listens(place, *port, *backlog, *wrong, *fault)
+                .await;
+        }
+        let id = ServerSocketId::new(self.servers[place].id);
+        let (call, model) = match op {
+            ServerOp::Update(properties) => {
+                let real = server_properties(properties);
+                let call = self.ask(|_| api.update(id, real), done);
+                let (persistent, name) = (properties.persistent, name(properties));
+                (call, server::Call::Update { persistent, name })
+            }
+            ServerOp::SetPaused(paused) => (
+                self.ask(|_| api.set_paused(id, *paused), done),
+                server::Call::SetPaused(*paused),
+            ),
+            ServerOp::SetPolicy(policy) => (
+                self.ask(|_| api.set_accept_policy(id, real_policy(*policy)), done),
+                server::Call::SetPolicy(*policy),
+            ),
+            ServerOp::Disconnect => (
+                self.ask(|_| api.disconnect(id), done),
+                server::Call::Disconnect,
+            ),
+            ServerOp::Close => (self.ask(|_| api.close(id), done), server::Call::Close),
+            _ => (
+                self.ask(|_| api.get_info(id), Answer::Server),
+                server::Call::GetInfo,
+            ),
+        };
+        self.servers[place].steps.push(Step::Call(call, model));
+        Ok(())
+    }
+
+    /// An id that the app does not have.
+    pub fn unknown(&self, who: Who, ids: impl Fn(&World) -> Vec<(usize, u64)>) -> Option<u64> {
+        match who.how {
+            How::Open | How::Any => None,
+            How::Unknown => Some(u64::MAX - u64::from(who.pick)),
+            How::Foreign => {
+                let ids = ids(self);
+                let mut foreign = ids.iter().filter(|(app, _)| *app != who.app.0);
+                foreign.next_back().map(|(_, id)| *id)
+            }
+        }
+    }
+
+    async fn server_listens(
+        &mut self,
+        place: usize,
+        port: u8,
+        backlog: Option<u8>,
+        wrong: Option<u8>,
+        fault: Option<(i32, i32)>,
+    ) -> Result<(), String> {
+        let (ip, port) = PLACES[usize::from(port)];
+        let at = SocketAddr::new(ip, port);
+        let app = self.servers[place].app;
+        let permissions = self.apps[app].permissions;
+        let wrong = wrong.filter(|_| permissions == 0);
+        let permitted = may_listen(permissions, (ip, port));
+        let others = |known: &Known<Server>| {
+            known.possible.any(|s| s.is_at(at))
+                || known.steps.iter().any(|step| listens_at(step, at))
+        };
+        let contended = |servers: &[Known<Server>]| {
+            let mut all = servers.iter().enumerate();
+            all.any(|(other, known)| other != place && others(known))
+        };
+        // Who comes first is not said: one at a time.
+        let mut alone = port == 0 || fault.is_some();
+        if alone || contended(&self.servers) {
+            self.rest().await?;
+        }
+        let taken = contended(&self.servers);
+        alone |= taken;
+        let free = self.servers[place]
+            .possible
+            .all(|s| s.open && s.listening.is_none());
+        // A fault that does not come now would come later.
+        let fault = fault.filter(|_| free && permitted && wrong.is_none());
+        if let Some((errno, _)) = fault {
+            self.network.listen_error(errno);
+        }
+        let fault = fault.map(|(_, code)| code).or(taken.then_some(-147));
+        let (text, number, waiting) = match wrong {
+            None => (ip.to_string(), i32::from(port), backlog.map(i32::from)),
+            Some(way) => {
+                let ways = [
+                    ("localhost", 7001, None),
+                    ("", 7001, None),
+                    ("[::1]", 7001, None),
+                    ("127.1", 7001, None),
+                    ("127.0.0.1", -1, None),
+                    ("127.0.0.1", 65_536, None),
+                    ("127.0.0.1", 7001, Some(0)),
+                    ("127.0.0.1", 7001, Some(-5)),
+                ];
+                let (text, port, backlog) = ways[usize::from(way) % ways.len()];
+                (text.to_owned(), port, backlog)
+            }
+        };
+        let id = ServerSocketId::new(self.servers[place].id);
+        let api = self.apps[app].app.tcp_server.clone();
+        let call = self.ask(|_| api.listen(id, text, number, waiting), done);
+        let model = server::Call::Listen {
+            at: wrong.is_none().then_some(at),
+            backlog: backlog.map(u32::from),
+            permitted,
+            fault,
+        };
+        self.servers[place].steps.push(Step::Call(call, model));
+        if port == 0 {
+            // Which one it is only the network knows.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let mut found = self.network.listening().into_iter();
+            let known = |at: &SocketAddr| self.servers.iter().any(|k| k.possible.one().is_at(*at));
+            if let Some(bound) = found.find(|at| !known(at)) {
+                let event = server::Event::Bound(bound);
+                self.servers[place].steps.push(Step::Event(event));
+            }
+        }
+        if alone {
+            self.rest().await?;
+        }
+        Ok(())
+    }
+
+    pub fn dial(&mut self, pick: u8) -> Result<(), String> {
+        let Some(at) = self.place(pick) else {
+            return Ok(());
+        };
+        let dialled = self.network.client(at);
+        let candidate = self.listener_at(at);
+        let event = match dialled {
+            Ok(peer) => {
+                let number = self.conns.len();
+                let connection = Connection::new(number, peer.addr(), None);
+                self.conns.push(Conn {
+                    peer: Some(peer),
+                    connection,
+                    client: None,
+                    sent: 0,
+                    shut: false,
+                    is_new: false,
+                });
+                server::Event::Dialled(number)
+            }
+            Err(_) => server::Event::Refused,
+        };
+        match candidate {
+            Some(place) => self.servers[place].steps.push(Step::Event(event)),
+            None if matches!(event, server::Event::Refused) => {}
+            None => return Err(format!("nobody should listen on {at}")),
+        }
+        Ok(())
+    }
+
+    pub fn accept_error(&mut self, pick: u8, errno: i32) {
+        let Some(at) = self.place(pick) else {
+            return;
+        };
+        let event = match self.network.accept_error(at, errno) {
+            Ok(()) => server::Event::AcceptError(errno),
+            Err(_) => server::Event::NoAcceptError,
+        };
+        if let Some(place) = self.listener_at(at) {
+            self.servers[place].steps.push(Step::Event(event));
+        }
+    }
+
+    /// An address that is listened on, or may be.
+    fn place(&self, pick: u8) -> Option<SocketAddr> {
+        let mut all = self.network.listening();
+        all.extend((pick % 16 == 0).then_some(SocketAddr::new(V4, 7001)));
+        let pick = usize::from(pick).checked_rem(all.len())?;
+        Some(all[pick])
+    }
+
+    /// Who may listen there in this batch.
+    fn listener_at(&self, at: SocketAddr) -> Option<usize> {
+        let mut all = self.servers.iter();
+        all.position(|known| {
+            known.possible.any(|s| s.is_at(at))
+                || known.steps.iter().any(|step| listens_at(step, at))
+        })
+    }
+
+    pub fn peer_op(&mut self, pick: u8, act: &Act) {
+        let all = self.conns.iter().enumerate();
+        let live = all.filter(|(_, conn)| conn.peer.is_some() && !conn.is_new);
+        let live: Vec<usize> = live.map(|(number, _)| number).collect();
+        let Some(pick) = usize::from(pick).checked_rem(live.len()) else {
+            return;
+        };
+        let number = live[pick];
+        let conn = &mut self.conns[number];
+        let Some(peer) = &conn.peer else {
+            return;
+        };
+        match act {
+            Act::Send(_) if conn.shut => return,
+            Act::Send(bytes) => {
+                let places = conn.sent..conn.sent + bytes;
+                let data: Vec<u8> = places.map(|place| incoming_byte(number, place)).collect();
+                conn.sent += bytes;
+                peer.send(data);
+            }
+            Act::End => {
+                conn.shut = true;
+                peer.end();
+            }
+            Act::Reset => {
+                conn.shut = true;
+                peer.reset();
+            }
+            Act::Leave => conn.peer = None,
+            Act::ReadError(errno) => peer.read_error(*errno),
+            Act::WriteError(errno) => peer.write_error(*errno),
+            Act::OptionError => peer.option_error(super::faults::OPTION),
+            Act::Limit(Some(bytes)) => peer.limit_writes(*bytes),
+            Act::Limit(None) => peer.unlimit_writes(),
+        }
+        match conn.client {
+            None => conn.connection.happens(act),
+            Some(client) => {
+                let event = client::Event::Peer(number, act.clone());
+                self.clients[client].steps.push(Step::Event(event));
+            }
+        }
+    }
+
+    pub fn let_go(&mut self, pick: u8) {
+        let Some(pick) = usize::from(pick).checked_rem(self.holds.len()) else {
+            return;
+        };
+        let (client, attempt, hold) = self.holds.remove(pick);
+        hold.release();
+        let event = client::Event::LetGo(attempt);
+        self.clients[client].steps.push(Step::Event(event));
+    }
+}
+
+fn listens_at(step: &Step<Server>, place: SocketAddr) -> bool {
+    matches!(step, Step::Call(_, server::Call::Listen { at: Some(at), .. }) if *at == place)
+}
+
+fn server_properties(properties: &Properties) -> tcp_server::SocketProperties {
+    tcp_server::SocketProperties {
+        persistent: properties.persistent,
+        name: name(properties).map(str::to_owned),
+    }
+}
+
+fn real_policy(policy: Option<Policy>) -> AcceptPolicy {
+    let action = |action| match action {
+        Action::Pause => AcceptAction::Pause,
+        Action::BackOff => AcceptAction::BackOff {
+            first: Duration::from_secs(10),
+            last: Duration::from_secs(10),
+        },
+        Action::Close => AcceptAction::Close,
+    };
+    match policy {
+        Some(policy) => AcceptPolicy {
+            resources: action(policy.resources),
+            listener: action(policy.listener),
+            ..AcceptPolicy::default()
+        },
+        None => AcceptPolicy {
+            listener: AcceptAction::GoOn,
+            ..AcceptPolicy::default()
+        },
+    }
+}

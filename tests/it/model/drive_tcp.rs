@@ -1,0 +1,376 @@
+//! Operations on client sockets and apps, carried out on both sides.
+
+use std::net::SocketAddr;
+
+use actix::prelude::*;
+use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType};
+use chrome_sockets::{App, ClientSocketId, Error, Permissions};
+
+use super::app::{AppChange, AppState, EARS, Ears, KINDS, Kind};
+use super::client::{Call, Client, Target};
+use super::connection::{Connection, outgoing_byte};
+use super::drive::{V4, choose, done, name};
+use super::ears::{Answer, CallId, Die, Ear, listen, listens};
+use super::ops::{AppOp, ClientOp, Properties, To, Who};
+use super::possible::Step;
+use super::world::{Conn, World};
+
+/// No more sockets than this are created: they are to meet each other.
+const MOST_CLIENTS: usize = 10;
+
+/// What may be set by `setPermissions`, as the manifest has it.
+const PERMISSIONS: [&str; 3] = [
+    r#"{ "tcpServer": { "listen": "" }, "tcp": { "connect": "" } }"#,
+    r#"{ "tcpServer": { "listen": "127.0.0.1:*" }, "tcp": { "connect": "127.0.0.1:*" } }"#,
+    r#"{ "tcpServer": { "listen": "*:7001" } }"#,
+];
+
+/// Each attempt to connect has a port of its own, from here on.
+const FIRST_PORT: u16 = 10_000;
+
+/// A call by the id of its socket, or by its handle.
+enum Api {
+    Id(tcp_api::Tcp, ClientSocketId),
+    Handle(ClientSocket),
+}
+
+use chrome_sockets as tcp_api;
+
+macro_rules! by {
+    ($api:expr, $name:ident($($argument:expr),*)) => {
+        match $api {
+            Api::Id(api, id) => api.$name(*id, $($argument),*),
+            Api::Handle(socket) => socket.$name($($argument),*),
+        }
+    };
+}
+
+impl World {
+    pub async fn client_op(&mut self, who: Who, op: &ClientOp) -> Result<(), String> {
+        let app = who.app.0;
+        let api = self.apps[app].app.tcp.clone();
+        match op {
+            ClientOp::Create(properties) => {
+                let open = self
+                    .clients
+                    .iter()
+                    .filter(|known| known.possible.any(|s| s.open));
+                if open.count() < MOST_CLIENTS {
+                    self.rest_from_suspending().await?;
+                    let mut client = Client::new(0, self.apps[app].state);
+                    let Properties {
+                        persistent,
+                        buffer_size,
+                        ..
+                    } = properties;
+                    let may = client.set(*persistent, name(properties), *buffer_size);
+                    let real = real_properties(properties);
+                    let wrap = |result: Result<tcp::CreateInfo, Error>| {
+                        Answer::ClientId(result.map(|info| info.socket_id.get()))
+                    };
+                    let call = self.ask(|_| api.create(real), wrap);
+                    self.creates_client(call, app, may.then_some(client));
+                }
+                return Ok(());
+            }
+            ClientOp::GetSockets => {
+                let mut own = self.clients.iter().filter(|known| known.app == app);
+                if own.any(|known| known.by_handle == Some(true)) {
+                    // It may be overtaken by those.
+                    self.rest().await?;
+                }
+                let wrap = |result: Result<Vec<_>, _>| Answer::Clients(result.unwrap_or_default());
+                let call = self.ask(|_| api.get_sockets(), wrap);
+                for known in self.clients.iter_mut().filter(|known| known.app == app) {
+                    known.by_handle = Some(false);
+                    known.steps.push(Step::Call(call, Call::GetSockets));
+                }
+                // Calls that come after it may show in its answer.
+                return self.rest().await;
+            }
+            _ => {}
+        }
+        let ids = |world: &World| world.clients.iter().map(|k| (k.app, k.id)).collect();
+        if let Some(unknown) = self.unknown(who, ids) {
+            let call = self.ask(|_| api.get_info(unknown.into()), Answer::Client);
+            self.expect(call, Answer::Client(Err(Error::SocketNotFound)));
+            return Ok(());
+        }
+        let Some(place) = choose(&self.clients, who, |s| s.any(|s| s.open)) else {
+            return Ok(());
+        };
+        let known = &mut self.clients[place];
+        let by_handle = *known.by_handle.get_or_insert(who.by_handle);
+        let api = match &known.handle {
+            Some(handle) if by_handle => Api::Handle(handle.clone()),
+            _ => Api::Id(api, known.id.into()),
+        };
+        if let ClientOp::Connect { to, held } = op {
+            return self.client_connects(place, &api, *to, *held).await;
+        }
+        let (call, model) = self.client_call(&api, op);
+        self.clients[place].steps.push(Step::Call(call, model));
+        Ok(())
+    }
+
+    fn client_call(&mut self, api: &Api, op: &ClientOp) -> (CallId, Call) {
+        match op {
+            ClientOp::Update(properties) => {
+                let real = real_properties(properties);
+                let call = self.ask(|_| by!(api, update(real)), done);
+                let Properties {
+                    persistent,
+                    buffer_size,
+                    ..
+                } = *properties;
+                let name = name(properties);
+                (
+                    call,
+                    Call::Update {
+                        persistent,
+                        name,
+                        buffer_size,
+                    },
+                )
+            }
+            ClientOp::SetPaused(paused) => (
+                self.ask(|_| by!(api, set_paused(*paused)), done),
+                Call::SetPaused(*paused),
+            ),
+            ClientOp::SetKeepAlive(enable, delay) => {
+                let call = self.ask(|_| by!(api, set_keep_alive(*enable, *delay)), done);
+                let (enable, delay) = (*enable, *delay);
+                (call, Call::SetKeepAlive { enable, delay })
+            }
+            ClientOp::SetNoDelay(no_delay) => (
+                self.ask(|_| by!(api, set_no_delay(*no_delay)), done),
+                Call::SetNoDelay(*no_delay),
+            ),
+            ClientOp::Send(bytes) => {
+                let data = |call| {
+                    (0..*bytes)
+                        .map(|i| outgoing_byte(call, i))
+                        .collect::<Vec<_>>()
+                };
+                let wrap = |result: Result<tcp::SendInfo, Error>| {
+                    Answer::Sent(result.map(|info| info.bytes_sent))
+                };
+                let call = self.ask(|call| by!(api, send(data(call))), wrap);
+                (call, Call::Send(*bytes))
+            }
+            ClientOp::Disconnect => (self.ask(|_| by!(api, disconnect()), done), Call::Disconnect),
+            ClientOp::Close => (self.ask(|_| by!(api, close()), done), Call::Close),
+            _ => (
+                self.ask(|_| by!(api, get_info()), Answer::Client),
+                Call::GetInfo,
+            ),
+        }
+    }
+
+    async fn client_connects(
+        &mut self,
+        place: usize,
+        api: &Api,
+        to: To,
+        held: bool,
+    ) -> Result<(), String> {
+        let number = self.conns.len();
+        let app = self.clients[place].app;
+        let permissions = self.apps[app].permissions;
+        let port = FIRST_PORT + u16::try_from(number).expect("few");
+        let at = SocketAddr::new(V4, port);
+        let mut wrong = None;
+        let mut port = i32::from(port);
+        let host = match to {
+            To::Localhost => "localhost",
+            To::UnknownName => "nobody.example",
+            _ => "127.0.0.1",
+        };
+        let mut dns = DnsQueryType::Any;
+        let end = match to {
+            To::Literal | To::Localhost => Ok(()),
+            To::Nobody => Err(-102),
+            To::Fault(errno, code) => {
+                self.network.connect_error(at, errno);
+                Err(code)
+            }
+            To::UnknownName => Err(-105),
+            To::V4AsV6 => {
+                dns = DnsQueryType::Ipv6;
+                Err(-105)
+            }
+            To::WrongPort => {
+                port = 65_536;
+                wrong = Some(-4);
+                Err(-4)
+            }
+            To::PortZero => {
+                port = 0;
+                wrong = Some(-108);
+                Err(-108)
+            }
+        };
+        let permitted = match permissions {
+            0 => true,
+            1 => host == "127.0.0.1",
+            _ => false,
+        };
+        if permissions != 0 && wrong.is_some() {
+            // Whether a port that is none is covered is not said.
+            return Ok(());
+        }
+        let held = held && matches!(to, To::Literal | To::Localhost | To::Nobody | To::Fault(..));
+        if held {
+            self.holds
+                .push((place, number, self.network.hold_connect(at)));
+        }
+        // Its number is taken, whatever comes of it.
+        let peer = end.is_ok().then(|| self.network.server(at));
+        let local = peer.as_ref().map(|peer| peer.stream_addr());
+        let connection = Connection::new(number, at, local);
+        let target = Target {
+            permitted,
+            wrong,
+            end: end.map(|()| connection.clone()),
+            held: held.then_some(number),
+        };
+        self.conns.push(Conn {
+            peer,
+            connection,
+            client: Some(place),
+            sent: 0,
+            shut: false,
+            is_new: true,
+        });
+        let call = self.ask(|_| by!(api, connect(host, port, dns)), done);
+        let step = Step::Call(call, Call::Connect(Box::new(target)));
+        self.clients[place].steps.push(step);
+        if held {
+            self.rest().await?;
+        }
+        Ok(())
+    }
+
+    /// Listens to everything of an app by its first ear.
+    pub fn listen_to_all(&mut self, app: usize) {
+        for kind in KINDS {
+            self.listener(app, kind, 0, true);
+        }
+    }
+
+    fn listener(&mut self, app: usize, kind: Kind, ear: usize, add: bool) {
+        let side = &self.apps[app];
+        let (of, ear_of) = (side.app.clone(), side.ears[ear].clone());
+        let call = self.ask(|_| listen(&of, kind, &ear_of, add), done);
+        self.expect(call, Answer::Done(Ok(())));
+        self.change(app, AppChange::Listens(kind, ear, add));
+    }
+
+    pub async fn app_op(&mut self, app: usize, op: &AppOp) -> Result<(), String> {
+        if !matches!(op, AppOp::Listen(..) | AppOp::HasListener(..)) {
+            self.rest().await?;
+        }
+        let api = self.apps[app].app.clone();
+        match op {
+            AppOp::Listen(kind, ear, add) => {
+                self.rest_from_suspending().await?;
+                self.listener(app, *kind, *ear, *add);
+                return Ok(());
+            }
+            AppOp::HasListener(kind, ear) => {
+                self.rest().await?;
+                let ears = self.apps[app].state.ears(*kind);
+                let has = ear.map_or(ears, |ear| ears & (1 << ear)) != 0;
+                let ear = ear.map(|ear| self.apps[app].ears[ear].clone());
+                let call = self.ask(|_| listens(&api, *kind, ear.as_ref()), Answer::Flag);
+                self.expect(call, Answer::Flag(Ok(has)));
+                return Ok(());
+            }
+            AppOp::Die(ear) => {
+                let side = &mut self.apps[app];
+                side.ears[*ear].do_send(Die);
+                side.ears[*ear] = Ear::start(*ear, &self.log);
+                // The event page knows the one that is dead.
+                side.page = side.page.map(|page| page & !(1 << *ear));
+                self.change(app, AppChange::Died(*ear));
+            }
+            AppOp::Suspend => {
+                let call = self.ask(|_| api.suspend(), done);
+                self.expect(call, Answer::Done(Ok(())));
+                self.change(app, AppChange::Suspend);
+                // What is called meanwhile may come before or after.
+                if self.apps[app].page.is_none() {
+                    return Ok(());
+                }
+            }
+            AppOp::Resume => {
+                let call = self.ask(|_| api.resume(), done);
+                self.expect(call, Answer::Done(Ok(())));
+                let page = self.apps[app].page.unwrap_or(0);
+                self.change(app, AppChange::Resume(page));
+            }
+            AppOp::IsSuspended => {
+                let suspended = self.apps[app].state.suspended;
+                let call = self.ask(|_| api.is_suspended(), Answer::Flag);
+                self.expect(call, Answer::Flag(Ok(suspended)));
+            }
+            AppOp::SetEventPage(page) => {
+                let real = page.map(|page| event_page(page, &self.apps[app].ears));
+                let call = self.ask(|_| api.set_event_page(real), done);
+                self.expect(call, Answer::Done(Ok(())));
+                self.apps[app].page = *page;
+                self.apps[app].page_is_new = true;
+            }
+            AppOp::Unload => {
+                let call = self.ask(|_| api.unload(), done);
+                self.expect(call, Answer::Done(Ok(())));
+                self.change(app, AppChange::Unload);
+                self.apps[app].page = None;
+                self.apps[app].permissions = 0;
+                self.rest().await?;
+                debug_assert_eq!(self.apps[app].state, AppState::default());
+                self.listen_to_all(app);
+            }
+            AppOp::SetPermissions(which) => {
+                // All of it, most of the time.
+                let which = if usize::from(*which) < PERMISSIONS.len() {
+                    *which
+                } else {
+                    0
+                };
+                let key = PERMISSIONS[usize::from(which)];
+                let permissions = Permissions::from_sockets(key).expect("it is right");
+                let call = self.ask(|_| api.set_permissions(permissions), done);
+                self.expect(call, Answer::Done(Ok(())));
+                self.apps[app].permissions = which;
+            }
+        }
+        self.rest().await
+    }
+}
+
+/// An event page that has these ears listen to everything.
+fn event_page(ears: Ears, all: &[Addr<Ear>; EARS]) -> EventPage {
+    let numbers = (0..EARS).filter(|ear| ears & (1 << ear) != 0);
+    let ears: Vec<_> = numbers.map(|ear| all[ear].clone()).collect();
+    EventPage::new(move |app: App| {
+        let ears = ears.clone();
+        async move {
+            for ear in &ears {
+                for kind in KINDS {
+                    listen(&app, kind, ear, true);
+                }
+            }
+            Ok(())
+        }
+    })
+}
+
+fn real_properties(properties: &Properties) -> tcp::SocketProperties {
+    tcp::SocketProperties {
+        persistent: properties.persistent,
+        name: name(properties).map(str::to_owned),
+        buffer_size: properties.buffer_size,
+    }
+}

@@ -1,0 +1,189 @@
+//! What the real side says: events and answers, in the order in which they
+//! come.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
+
+use super::app::{EARS, Kind};
+
+/// What one listener heard of one socket.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    Accept(u64),
+    /// With the number of errors in a row.
+    AcceptError(i32, u32),
+    Receive(Bytes),
+    ReceiveError(i32),
+}
+
+/// What a call answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Done(Result<(), Error>),
+    Sent(Result<usize, Error>),
+    Server(Result<tcp_server::SocketInfo, Error>),
+    Client(Result<tcp::SocketInfo, Error>),
+    Flag(Result<bool, Error>),
+    Servers(Vec<tcp_server::SocketInfo>),
+    Clients(Vec<tcp::SocketInfo>),
+    ServerId(Result<u64, Error>),
+    ClientId(Result<u64, Error>),
+}
+
+/// A call of this test, numbered from 1.
+pub type CallId = usize;
+
+/// A server socket or a client socket, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Id {
+    Server(u64),
+    Client(u64),
+}
+
+/// What has come since it was last emptied, each with its place in the whole.
+#[derive(Default)]
+pub struct Log {
+    next: usize,
+    pub answers: BTreeMap<CallId, (usize, Answer)>,
+    pub heard: BTreeMap<Id, [Vec<(usize, Heard)>; EARS]>,
+    pub handles: BTreeMap<u64, ClientSocket>,
+}
+
+pub type SharedLog = Rc<RefCell<Log>>;
+
+impl Log {
+    fn next(&mut self) -> usize {
+        self.next += 1;
+        self.next
+    }
+
+    pub fn answer(&mut self, call: CallId, answer: Answer) {
+        let place = self.next();
+        self.answers.insert(call, (place, answer));
+    }
+
+    fn hear(&mut self, ear: usize, socket: Id, heard: Heard) {
+        let place = self.next();
+        self.heard.entry(socket).or_default()[ear].push((place, heard));
+    }
+}
+
+/// A listener that writes down what it hears.
+pub struct Ear {
+    number: usize,
+    log: SharedLog,
+}
+
+impl Ear {
+    pub fn start(number: usize, log: &SharedLog) -> Addr<Self> {
+        let log = log.clone();
+        Actor::start(Ear { number, log })
+    }
+
+    fn hear(&self, socket: Id, heard: Heard) {
+        self.log.borrow_mut().hear(self.number, socket, heard);
+    }
+}
+
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        let id = info.client_socket_id.get();
+        let handle = info.client().clone();
+        self.log.borrow_mut().handles.insert(id, handle);
+        self.hear(server(info.socket_id), Heard::Accept(id));
+    }
+}
+
+impl Handler<AcceptErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
+        let heard = Heard::AcceptError(info.result_code.code(), info.attempt);
+        self.hear(server(info.socket_id), heard);
+    }
+}
+
+impl Handler<ReceiveInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.hear(client(info.socket_id), Heard::Receive(info.data.clone()));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        let heard = Heard::ReceiveError(info.result_code.code());
+        self.hear(client(info.socket_id), heard);
+    }
+}
+
+fn server(id: ServerSocketId) -> Id {
+    Id::Server(id.get())
+}
+
+fn client(id: ClientSocketId) -> Id {
+    Id::Client(id.get())
+}
+
+/// The listener's actor ends.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Die;
+
+impl Handler<Die> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// `addListener` or `removeListener` of one event.
+pub fn listen(app: &App, kind: Kind, ear: &Addr<Ear>, add: bool) -> chrome_sockets::Answer<()> {
+    let (server, tcp, ear) = (&app.tcp_server, &app.tcp, ear.clone());
+    match (kind, add) {
+        (Kind::Accept, true) => server.on_accept.add_listener(ear.recipient()),
+        (Kind::Accept, false) => server.on_accept.remove_listener(ear.recipient()),
+        (Kind::AcceptError, true) => server.on_accept_error.add_listener(ear.recipient()),
+        (Kind::AcceptError, false) => server.on_accept_error.remove_listener(ear.recipient()),
+        (Kind::Receive, true) => tcp.on_receive.add_listener(ear.recipient()),
+        (Kind::Receive, false) => tcp.on_receive.remove_listener(ear.recipient()),
+        (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(ear.recipient()),
+        (Kind::ReceiveError, false) => tcp.on_receive_error.remove_listener(ear.recipient()),
+    }
+}
+
+/// `hasListener` of this ear, or `hasListeners`.
+pub fn listens(app: &App, kind: Kind, ear: Option<&Addr<Ear>>) -> chrome_sockets::Answer<bool> {
+    let (server, tcp) = (&app.tcp_server, &app.tcp);
+    macro_rules! has {
+        ($event:expr) => {
+            match ear {
+                Some(ear) => $event.has_listener(ear.clone().recipient()),
+                None => $event.has_listeners(),
+            }
+        };
+    }
+    match kind {
+        Kind::Accept => has!(server.on_accept),
+        Kind::AcceptError => has!(server.on_accept_error),
+        Kind::Receive => has!(tcp.on_receive),
+        Kind::ReceiveError => has!(tcp.on_receive_error),
+    }
+}

@@ -1,0 +1,284 @@
+//! Operations, made at random: each makes sense in every state, so that those
+//! of a failure can be left out one by one.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::app::{EARS, Ears, KINDS, Kind};
+use super::connection::Act;
+use super::faults::{ACCEPT, CONNECT, LISTEN, READ, WRITE};
+use super::server::{Action, Policy};
+
+/// One run from an empty registry on.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// How many operations are made, at most, before it is waited until all has
+    /// come to rest.
+    pub batch: usize,
+    pub ops: Vec<Op>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Op {
+    Server(Who, ServerOp),
+    Client(Who, ClientOp),
+    /// Somebody connects to one of the addresses that are listened on.
+    Dial(u8),
+    /// An accept error on one of the addresses.
+    AcceptError(u8, i32),
+    /// One of the peers.
+    Peer(u8, Act),
+    /// One of the attempts to connect that are held may go on.
+    LetGo(u8),
+    App(Which, AppOp),
+    /// The other tasks have a few turns.
+    Turns(u8),
+    LongTime,
+}
+
+/// Which of the two apps.
+#[derive(Clone, Copy, Debug)]
+pub struct Which(pub usize);
+
+/// Which socket, and how it is called.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    pub app: Which,
+    pub pick: u8,
+    pub how: How,
+    /// By its `ClientSocket` rather than by its id.
+    pub by_handle: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum How {
+    /// One of the app's open sockets.
+    Open,
+    /// One of those that it has or had.
+    Any,
+    /// One of the other app's.
+    Foreign,
+    /// An id that was not given out.
+    Unknown,
+}
+
+#[derive(Clone, Debug)]
+pub struct Properties {
+    pub persistent: Option<bool>,
+    /// One of the test's names.
+    pub name: Option<u8>,
+    pub buffer_size: Option<i32>,
+}
+
+#[derive(Clone, Debug)]
+pub enum ServerOp {
+    Create(Properties),
+    Update(Properties),
+    SetPaused(bool),
+    Listen {
+        port: u8,
+        backlog: Option<u8>,
+        /// One of the ways to be wrong.
+        wrong: Option<u8>,
+        fault: Option<(i32, i32)>,
+    },
+    /// `None` is one that may not be set.
+    SetPolicy(Option<Policy>),
+    Disconnect,
+    Close,
+    GetInfo,
+    GetSockets,
+}
+
+#[derive(Clone, Debug)]
+pub enum ClientOp {
+    Create(Properties),
+    Update(Properties),
+    SetPaused(bool),
+    SetKeepAlive(bool, Option<i32>),
+    SetNoDelay(bool),
+    Connect { to: To, held: bool },
+    Disconnect,
+    Send(usize),
+    Close,
+    GetInfo,
+    GetSockets,
+}
+
+/// Where to connect.
+#[derive(Clone, Copy, Debug)]
+pub enum To {
+    Literal,
+    Localhost,
+    Nobody,
+    Fault(i32, i32),
+    UnknownName,
+    WrongPort,
+    PortZero,
+    V4AsV6,
+}
+
+#[derive(Clone, Debug)]
+pub enum AppOp {
+    Listen(Kind, usize, bool),
+    HasListener(Kind, Option<usize>),
+    /// A listener's actor ends; another takes its place.
+    Die(usize),
+    Suspend,
+    Resume,
+    IsSuspended,
+    /// With which listeners for everything it starts.
+    SetEventPage(Option<Ears>),
+    Unload,
+    /// One of the test's permissions.
+    SetPermissions(u8),
+}
+
+pub fn case(most: usize) -> impl Strategy<Value = Case> {
+    let batch = prop_oneof![2 => Just(1_usize), 1 => Just(3), 2 => Just(8)];
+    (batch, vec(op(), 1..=most)).prop_map(|(batch, ops)| Case { batch, ops })
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        24 => (who(), server_op()).prop_map(|(who, op)| Op::Server(who, op)),
+        40 => (who(), client_op()).prop_map(|(who, op)| Op::Client(who, op)),
+        12 => any::<u8>().prop_map(Op::Dial),
+        3 => (any::<u8>(), pick(&ACCEPT)).prop_map(|(at, errno)| Op::AcceptError(at, errno)),
+        30 => (any::<u8>(), act()).prop_map(|(peer, act)| Op::Peer(peer, act)),
+        2 => any::<u8>().prop_map(Op::LetGo),
+        12 => (which(), app_op()).prop_map(|(app, op)| Op::App(app, op)),
+        3 => (0..6_u8).prop_map(Op::Turns),
+        1 => Just(Op::LongTime),
+    ]
+}
+
+fn pick<T: Copy + std::fmt::Debug + 'static>(from: &'static [T]) -> impl Strategy<Value = T> {
+    (0..from.len()).prop_map(|place| from[place])
+}
+
+fn which() -> impl Strategy<Value = Which> {
+    prop_oneof![9 => Just(Which(0)), 1 => Just(Which(1))]
+}
+
+fn who() -> impl Strategy<Value = Who> {
+    let how = prop_oneof![
+        60 => Just(How::Open),
+        4 => Just(How::Any),
+        1 => Just(How::Foreign),
+        1 => Just(How::Unknown),
+    ];
+    (which(), any::<u8>(), how, any::<bool>()).prop_map(|(app, pick, how, by_handle)| Who {
+        app,
+        pick,
+        how,
+        by_handle,
+    })
+}
+
+fn properties() -> impl Strategy<Value = Properties> {
+    let sizes = &[64, 64, 1000, 4096, 0, -5, 100_000, i32::MAX];
+    (
+        option::of(any::<bool>()),
+        option::weighted(0.3, 0..16_u8),
+        option::weighted(0.3, pick(sizes)),
+    )
+        .prop_map(|(persistent, name, buffer_size)| Properties {
+            persistent,
+            name,
+            buffer_size,
+        })
+}
+
+fn server_op() -> impl Strategy<Value = ServerOp> {
+    let action = || pick(&[Action::Pause, Action::BackOff, Action::Close]);
+    let policy = (action(), action()).prop_map(|(resources, listener)| Policy {
+        resources,
+        listener,
+    });
+    let backlog = option::of(pick(&[1_u8, 2, 5, 100]));
+    let wrong = option::weighted(0.1, any::<u8>());
+    let fault = option::weighted(0.1, pick(&LISTEN));
+    let listen = (0..7_u8, backlog, wrong, fault);
+    prop_oneof![
+        4 => properties().prop_map(ServerOp::Create),
+        3 => properties().prop_map(ServerOp::Update),
+        8 => prop::bool::weighted(0.4).prop_map(ServerOp::SetPaused),
+        9 => listen.prop_map(|(port, backlog, wrong, fault)| ServerOp::Listen {
+            port,
+            backlog,
+            wrong,
+            fault,
+        }),
+        1 => option::weighted(0.9, policy).prop_map(ServerOp::SetPolicy),
+        2 => Just(ServerOp::Disconnect),
+        1 => Just(ServerOp::Close),
+        4 => Just(ServerOp::GetInfo),
+        2 => Just(ServerOp::GetSockets),
+    ]
+}
+
+fn client_op() -> impl Strategy<Value = ClientOp> {
+    let to = prop_oneof![
+        10 => Just(To::Literal),
+        3 => Just(To::Localhost),
+        1 => Just(To::Nobody),
+        2 => pick(&CONNECT).prop_map(|(errno, code)| To::Fault(errno, code)),
+        1 => Just(To::UnknownName),
+        1 => Just(To::WrongPort),
+        1 => Just(To::PortZero),
+        1 => Just(To::V4AsV6),
+    ];
+    let connect = (to, prop::bool::weighted(0.2));
+    let delay = option::of(pick(&[-1, 0, 1, 60, i32::MAX]));
+    prop_oneof![
+        4 => properties().prop_map(ClientOp::Create),
+        3 => properties().prop_map(ClientOp::Update),
+        14 => prop::bool::weighted(0.3).prop_map(ClientOp::SetPaused),
+        1 => (any::<bool>(), delay).prop_map(|(enable, delay)| ClientOp::SetKeepAlive(enable, delay)),
+        1 => any::<bool>().prop_map(ClientOp::SetNoDelay),
+        8 => connect.prop_map(|(to, held)| ClientOp::Connect { to, held }),
+        3 => Just(ClientOp::Disconnect),
+        14 => size().prop_map(ClientOp::Send),
+        2 => Just(ClientOp::Close),
+        4 => Just(ClientOp::GetInfo),
+        2 => Just(ClientOp::GetSockets),
+    ]
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![2 => Just(0_usize), 20 => 1..40_usize, 4 => 100..2000_usize, 1 => 4000..9000_usize]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let limit = prop_oneof![2 => Just(None), 2 => Just(Some(0)), 3 => (1..60_usize).prop_map(Some)];
+    prop_oneof![
+        20 => size().prop_map(|size| Act::Send(size.max(1))),
+        2 => Just(Act::End),
+        1 => Just(Act::Reset),
+        1 => Just(Act::Leave),
+        1 => pick(&READ).prop_map(|(errno, _)| Act::ReadError(errno)),
+        1 => pick(&WRITE).prop_map(|(errno, _)| Act::WriteError(errno)),
+        1 => Just(Act::OptionError),
+        6 => limit.prop_map(Act::Limit),
+    ]
+}
+
+fn app_op() -> impl Strategy<Value = AppOp> {
+    let kind = || pick(&KINDS);
+    let ears: Ears = 1 << EARS;
+    let has = (kind(), option::of(0..EARS));
+    prop_oneof![
+        30 => (kind(), 0..EARS, prop::bool::weighted(0.7))
+            .prop_map(|(kind, ear, add)| AppOp::Listen(kind, ear, add)),
+        4 => has.prop_map(|(kind, ear)| AppOp::HasListener(kind, ear)),
+        2 => (0..EARS).prop_map(AppOp::Die),
+        5 => Just(AppOp::Suspend),
+        9 => Just(AppOp::Resume),
+        2 => Just(AppOp::IsSuspended),
+        5 => option::of(0..ears).prop_map(AppOp::SetEventPage),
+        1 => Just(AppOp::Unload),
+        2 => (0..6_u8).prop_map(AppOp::SetPermissions),
+    ]
+}

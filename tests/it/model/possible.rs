@@ -1,0 +1,299 @@
+//! What a socket may have done, judged by what was seen of it.
+//!
+//! A call is carried out some time after it was made, and what a socket does by
+//! itself (accepting, receiving, sending) it does some time after it can. So
+//! the model of a socket is a set of states, all that it may be in. A batch of
+//! operations without a pause between them makes the set grow by every order
+//! in which things may have happened; what was seen (answers, events, what
+//! peers got) makes it shrink. When everything has come to rest, only states
+//! remain in which nothing is left to do. None: the real side has done what it
+//! may not do.
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::time::Duration;
+
+use super::app::{AppChange, AppState, EARS, Ears, Kind};
+use super::ears::{Answer, CallId, Heard};
+
+/// More than ever come of the batches that are made.
+const MOST: usize = 20_000;
+
+/// How far a state has come in the batch.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Progress {
+    calls: usize,
+    changes: usize,
+    heard: [usize; EARS],
+}
+
+/// What was seen in this batch.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    pub answers: &'a BTreeMap<CallId, (usize, Answer)>,
+    /// Of this socket.
+    pub heard: &'a [Vec<(usize, Heard)>; EARS],
+    /// Of this socket's peers, by their connections.
+    pub peers: &'a BTreeMap<usize, PeerSeen>,
+}
+
+/// What a peer finds at its end.
+#[derive(Clone, Debug)]
+pub struct PeerSeen {
+    pub closed: bool,
+    pub received: Vec<u8>,
+    pub no_delay: Option<bool>,
+    pub keep_alive: Option<Option<Duration>>,
+}
+
+impl Seen<'_> {
+    /// Whether a call has answered this.
+    pub fn answered(&self, call: CallId, expected: &Answer) -> bool {
+        matches!(self.answers.get(&call), Some((_, answer)) if answer == expected)
+    }
+
+    pub fn answer(&self, call: CallId) -> Option<&Answer> {
+        self.answers.get(&call).map(|(_, answer)| answer)
+    }
+
+    /// Whether all of these that a state has heard came before the answer to a
+    /// call.
+    pub fn heard_before(
+        &self,
+        progress: &Progress,
+        call: CallId,
+        which: impl Fn(&Heard) -> bool,
+    ) -> bool {
+        let Some((answered, _)) = self.answers.get(&call) else {
+            return false;
+        };
+        let ears = progress.heard.iter().zip(self.heard);
+        let mut so_far = ears.flat_map(|(count, heard)| &heard[..*count]);
+        so_far.all(|(place, heard)| place < answered || !which(heard))
+    }
+
+    /// The next event of all these ears, if it is the same one for which
+    /// `fits` holds; and on.
+    pub fn hears(
+        &self,
+        progress: &mut Progress,
+        ears: Ears,
+        mut fits: impl FnMut(&Heard) -> bool,
+    ) -> bool {
+        for ear in (0..EARS).filter(|ear| ears & (1 << ear) != 0) {
+            match self.heard[ear].get(progress.heard[ear]) {
+                Some((_, heard)) if fits(heard) => progress.heard[ear] += 1,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    /// The next event of the first of these ears.
+    pub fn next(&self, progress: &Progress, ears: Ears) -> Option<&Heard> {
+        let ear = (0..EARS).find(|ear| ears & (1 << ear) != 0)?;
+        let (_, heard) = self.heard[ear].get(progress.heard[ear])?;
+        Some(heard)
+    }
+}
+
+/// The model of one socket, in one of its possible states.
+pub trait Socket: Clone + PartialEq + Debug {
+    /// A function of the API.
+    type Call: Debug;
+    /// What the world does to it, at once.
+    type Event: Debug;
+
+    /// A batch begins.
+    fn begin(&mut self);
+    fn progress(&mut self) -> &mut Progress;
+    fn app(&mut self) -> &mut AppState;
+
+    /// The states after a call, as far as it answered what it should.
+    fn carry_out(&self, id: CallId, call: &Self::Call, seen: &Seen) -> Vec<Self>;
+
+    /// The state after an event of the world, unless that cannot happen in it.
+    fn happens(&self, event: &Self::Event) -> Option<Self>;
+
+    /// The states after one step that it may take by itself.
+    fn moves(&self, seen: &Seen) -> Vec<Self>;
+
+    /// Whether it has nothing left to do, and is what was seen.
+    fn rests(&self, seen: &Seen) -> bool;
+
+    /// Whether something waits for its app, which is suspended.
+    fn wants_app(&self) -> bool;
+}
+
+/// One step of a batch, in the order in which they were made.
+#[derive(Debug)]
+pub enum Step<S: Socket> {
+    Call(CallId, S::Call),
+    Change(AppChange),
+    Event(S::Event),
+}
+
+/// All states that a socket may be in.
+#[derive(Clone, Debug)]
+pub struct Possible<S> {
+    states: Vec<S>,
+}
+
+impl<S: Socket> Possible<S> {
+    pub fn new(state: S) -> Self {
+        let states = vec![state];
+        Possible { states }
+    }
+
+    pub fn any(&self, is: impl Fn(&S) -> bool) -> bool {
+        self.states.iter().any(is)
+    }
+
+    pub fn all(&self, is: impl Fn(&S) -> bool) -> bool {
+        self.states.iter().all(is)
+    }
+
+    /// What all states have in common, here.
+    pub fn one(&self) -> &S {
+        &self.states[0]
+    }
+
+    /// What may come of a batch, whether or not it has come to rest.
+    fn after(&self, steps: &[Step<S>], seen: &Seen) -> Result<Vec<S>, String> {
+        let mut states = self.states.clone();
+        for state in &mut states {
+            state.begin();
+        }
+        let (mut calls, mut changes) = (Vec::new(), Vec::new());
+        close(&mut states, &calls, &changes, seen)?;
+        for step in steps {
+            match step {
+                Step::Call(id, call) => calls.push((*id, call)),
+                Step::Change(change) => changes.push(*change),
+                Step::Event(event) => {
+                    let happened = states.iter().filter_map(|state| state.happens(event));
+                    states = happened.collect();
+                }
+            }
+            close(&mut states, &calls, &changes, seen)?;
+        }
+        Ok(states)
+    }
+
+    /// Whether something waits for the suspended app when all is carried out.
+    pub fn wants_app(&self, steps: &[Step<S>], seen: &Seen) -> Result<bool, String> {
+        let states = self.after(steps, seen)?;
+        Ok(states.iter().any(|state| state.wants_app()))
+    }
+
+    /// The states after a batch, when all has come to rest.
+    ///
+    /// # Errors
+    /// What happened, if it cannot have.
+    pub fn settle(&self, steps: &[Step<S>], seen: &Seen) -> Result<Self, String> {
+        let reached = self.after(steps, seen)?;
+        let (calls, changes) = steps.iter().fold((0, 0), |(a, b), step| match step {
+            Step::Call(..) => (a + 1, b),
+            Step::Change(_) => (a, b + 1),
+            Step::Event(_) => (a, b),
+        });
+        let mut states: Vec<S> = Vec::new();
+        for state in &reached {
+            let mut rested = state.clone();
+            let progress = std::mem::take(rested.progress());
+            let all_heard = progress.heard.iter().zip(seen.heard);
+            if progress.calls == calls
+                && progress.changes == changes
+                && all_heard
+                    .into_iter()
+                    .all(|(count, heard)| *count == heard.len())
+                && state.rests(seen)
+                && !states.contains(&rested)
+            {
+                states.push(rested);
+            }
+        }
+        if states.is_empty() {
+            return Err(self.explain(steps, seen, &reached));
+        }
+        Ok(Possible { states })
+    }
+
+    fn explain(&self, steps: &[Step<S>], seen: &Seen, reached: &[S]) -> String {
+        let mut text = String::new();
+        let mut line = |what: &str, value: &dyn Debug| {
+            let _ = writeln!(text, "{what}: {value:?}");
+        };
+        for state in self.states.iter().take(4) {
+            line("before, possibly", state);
+        }
+        for step in steps {
+            line("step", step);
+            if let Step::Call(id, _) = step {
+                line("    answered", &seen.answers.get(id));
+            }
+        }
+        for (ear, heard) in seen.heard.iter().enumerate() {
+            for heard in heard {
+                line(&format!("heard by {ear}"), heard);
+            }
+        }
+        for (conn, peer) in seen.peers {
+            line(
+                &format!("peer {conn}"),
+                &format!("closed {}, received {}", peer.closed, peer.received.len()),
+            );
+        }
+        for state in reached.iter().rev().take(3) {
+            line("so far the model could follow", state);
+        }
+        text.replace(&"x".repeat(100), "")
+    }
+}
+
+/// Adds every state that can be reached without the world's doing.
+fn close<S: Socket>(
+    states: &mut Vec<S>,
+    calls: &[(CallId, &S::Call)],
+    changes: &[AppChange],
+    seen: &Seen,
+) -> Result<(), String> {
+    let mut next = 0;
+    while let Some(state) = states.get(next).cloned() {
+        next += 1;
+        let progress = state.clone().progress().clone();
+        let mut reached = state.moves(seen);
+        if let Some((id, call)) = calls.get(progress.calls) {
+            for mut after in state.carry_out(*id, call, seen) {
+                after.progress().calls += 1;
+                reached.push(after);
+            }
+        }
+        if let Some(change) = changes.get(progress.changes) {
+            let mut after = state;
+            after.app().change(*change);
+            after.progress().changes += 1;
+            reached.push(after);
+        }
+        for state in reached {
+            if !states.contains(&state) {
+                states.push(state);
+            }
+        }
+        if states.len() > MOST {
+            return Err(format!("more than {MOST} possible states"));
+        }
+    }
+    Ok(())
+}
+
+/// Raises an event for those who listen: the state after it, if they heard it.
+pub fn raise<S: Socket>(
+    mut state: S,
+    kind: Kind,
+    seen: &Seen,
+    fits: impl FnMut(&Heard) -> bool,
+) -> Option<S> {
+    let ears = state.app().ears(kind);
+    seen.hears(state.progress(), ears, fits).then_some(state)
+}

@@ -1,0 +1,381 @@
+//! The model of a server socket: what `SPEC.md`'s table of `tcpServer` and the
+//! public documentation say, and nothing of how it is done.
+
+mod steps;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use chrome_sockets::Error;
+use chrome_sockets::NetError;
+use chrome_sockets::tcp_server::{DEFAULT_BACKLOG, HeldUpBy, SocketInfo};
+
+use super::app::{AppState, Kind};
+use super::ears::Heard;
+use super::faults::{Class, accept_error};
+use super::possible::{Progress, Seen, raise};
+
+/// One of a server socket's possible states.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Server {
+    progress: Progress,
+    pub id: u64,
+    pub open: bool,
+    pub listening: Option<Listening>,
+    /// What was accepted in this batch, and heard of: connection and id.
+    pub accepted: Vec<(usize, u64)>,
+    /// Connections that were closed in this batch, before anybody heard of
+    /// them.
+    pub dropped: Vec<usize>,
+    app: AppState,
+    persistent: bool,
+    name: Option<&'static str>,
+    paused: bool,
+    /// By an accept error.
+    failed: Option<i32>,
+    policy: Policy,
+    resting: Option<Resting>,
+    /// Whatever waits for time does not wait in this batch.
+    long_time: bool,
+    /// How many errors there were in a row.
+    attempt: u32,
+    /// Accept errors that its app, suspended, has not been told of.
+    untold: VecDeque<(i32, u32)>,
+    /// Closed when the error has been told.
+    closing: bool,
+    /// Accepted for an app that is suspended.
+    held: Option<usize>,
+    counts: Counts,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Listening {
+    pub at: SocketAddr,
+    most: usize,
+    line: VecDeque<Waiting>,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+enum Waiting {
+    Client(usize),
+    Error(i32),
+}
+
+#[derive(Clone, PartialEq, Debug)]
+struct Resting {
+    code: i32,
+    /// It may be over.
+    over: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+struct Counts {
+    accepted: u64,
+    delivered: u64,
+    /// When the batch began: events take their time.
+    delivered_before: u64,
+    failed: u64,
+}
+
+/// What is done about accept errors; those of one connection are passed over.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Policy {
+    pub resources: Action,
+    pub listener: Action,
+}
+
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub enum Action {
+    #[default]
+    Pause,
+    BackOff,
+    Close,
+}
+
+/// A function of `tcpServer`, with what the test knows of the world around.
+#[derive(Clone, Debug)]
+pub enum Call {
+    Update {
+        persistent: Option<bool>,
+        name: Option<&'static str>,
+    },
+    SetPaused(bool),
+    Listen {
+        /// `None` if the address, the port or the backlog is none.
+        at: Option<SocketAddr>,
+        backlog: Option<u32>,
+        permitted: bool,
+        /// What keeps the network from listening there.
+        fault: Option<i32>,
+    },
+    /// `None` is one that may not be set.
+    SetPolicy(Option<Policy>),
+    Disconnect,
+    Close,
+    GetInfo,
+    GetSockets,
+}
+
+/// What the world does.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The OS has chosen the port.
+    Bound(SocketAddr),
+    Dialled(usize),
+    /// Nobody listened, or the backlog was full.
+    Refused,
+    AcceptError(i32),
+    /// Nobody listened.
+    NoAcceptError,
+    /// So much time that whatever waits for time has come.
+    LongTime,
+}
+
+/// A name above this many bytes is refused.
+pub const MAX_NAME: usize = 4096;
+
+pub fn net(code: i32) -> Error {
+    NetError::from_code(code)
+        .expect("a code of the table")
+        .into()
+}
+
+impl Server {
+    pub fn new(id: u64, app: AppState) -> Self {
+        Server {
+            id,
+            open: true,
+            listening: None,
+            accepted: Vec::new(),
+            dropped: Vec::new(),
+            progress: Progress::default(),
+            app,
+            persistent: false,
+            name: None,
+            paused: false,
+            failed: None,
+            policy: Policy::default(),
+            resting: None,
+            long_time: false,
+            attempt: 0,
+            untold: VecDeque::new(),
+            closing: false,
+            held: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// As `create` and `update` set them; whether they may.
+    pub fn set(&mut self, persistent: Option<bool>, name: Option<&'static str>) -> bool {
+        if name.is_some_and(|name| name.len() > MAX_NAME) {
+            return false;
+        }
+        self.persistent = persistent.unwrap_or(self.persistent);
+        if let Some(name) = name {
+            self.name = (!name.is_empty()).then_some(name);
+        }
+        true
+    }
+
+    pub fn is_at(&self, at: SocketAddr) -> bool {
+        let listening = self.listening.as_ref();
+        listening.is_some_and(|listening| listening.at == at)
+    }
+
+    pub fn at(&self) -> Option<SocketAddr> {
+        self.listening.as_ref().map(|listening| listening.at)
+    }
+
+    fn disconnect(&mut self) {
+        for waiting in self.listening.take().into_iter().flat_map(|l| l.line) {
+            if let Waiting::Client(conn) = waiting {
+                self.dropped.push(conn);
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.disconnect();
+        self.dropped.extend(self.held.take());
+        self.open = false;
+    }
+
+    fn may_accept(&self) -> bool {
+        !self.paused && self.failed.is_none()
+    }
+
+    /// `listen`; the codes that it may answer, 0 among them.
+    fn listen(
+        &mut self,
+        at: Option<SocketAddr>,
+        backlog: Option<u32>,
+        fault: Option<i32>,
+    ) -> Vec<i32> {
+        match (at, &self.listening) {
+            (None, None) => vec![-4],
+            // Which is looked at first is not said.
+            (None, Some(_)) => vec![-4, -23],
+            (Some(_), Some(_)) => vec![-23],
+            (Some(at), None) => {
+                if let Some(fault) = fault {
+                    return vec![fault];
+                }
+                let most = backlog.unwrap_or(DEFAULT_BACKLOG.unsigned_abs());
+                self.listening = Some(Listening {
+                    at,
+                    most: most as usize,
+                    line: VecDeque::new(),
+                });
+                vec![0]
+            }
+        }
+    }
+
+    /// Whether `getInfo` may tell this.
+    fn is_told(&self, info: &SocketInfo) -> bool {
+        let listening = self.listening.as_ref();
+        let clients = listening.map(|l| u32::try_from(l.clients()).expect("few"));
+        info.socket_id.get() == self.id
+            && info.persistent == self.persistent
+            && info.name.as_deref() == self.name
+            && info.paused != self.may_accept()
+            && info.local_addr() == listening.map(|listening| listening.at)
+            && info.backlog == clients
+            && info.counts.accepted == self.counts.accepted
+            && info.counts.delivered >= self.counts.delivered_before
+            && info.counts.delivered <= self.counts.delivered
+            && info.counts.failed == self.counts.failed
+            && info.counts.refused == 0
+            && self.is_held_up_by(&info.held_up_by)
+    }
+
+    fn is_held_up_by(&self, told: &[HeldUpBy]) -> bool {
+        let code = |code: i32| NetError::from_code(code).expect("a code of the table");
+        let resting = self.resting.as_ref();
+        let maybe = resting.filter(|resting| resting.over);
+        let maybe = maybe.map(|resting| HeldUpBy::BackingOff(code(resting.code)));
+        let resting = resting.filter(|resting| !resting.over);
+        let mut left: Vec<_> = told.to_vec();
+        let mut takes = |reason| {
+            let place = left.iter().position(|told| *told == reason);
+            place.map(|place| left.remove(place)).is_some()
+        };
+        let mut all = true;
+        for (holds, reason) in [
+            (self.paused, HeldUpBy::App),
+            (self.app.ears(Kind::Accept) == 0, HeldUpBy::NoListener),
+            (self.app.suspended, HeldUpBy::Suspended),
+        ] {
+            all &= !holds || takes(reason);
+        }
+        let failed = self
+            .failed
+            .map(|failed| HeldUpBy::AcceptError(code(failed)));
+        let resting = resting.map(|resting| HeldUpBy::BackingOff(code(resting.code)));
+        for reason in [failed, resting].into_iter().flatten() {
+            all &= takes(reason);
+        }
+        if let Some(maybe) = maybe {
+            takes(maybe);
+        }
+        all && left.is_empty()
+    }
+
+    /// The line moves on by one: the client, if it is one.
+    fn accept(&mut self) -> Option<usize> {
+        let listening = self.listening.as_mut()?;
+        match listening.line.pop_front()? {
+            Waiting::Client(conn) => {
+                self.attempt = 0;
+                self.resting = None;
+                self.counts.accepted += 1;
+                Some(conn)
+            }
+            Waiting::Error(errno) => {
+                self.failed(errno);
+                None
+            }
+        }
+    }
+
+    fn failed(&mut self, errno: i32) {
+        let Some((class, code)) = accept_error(errno) else {
+            return;
+        };
+        self.counts.failed += 1;
+        self.attempt += 1;
+        self.resting = None;
+        let action = match class {
+            Class::Connection => return,
+            Class::Resources => self.policy.resources,
+            Class::Listener => self.policy.listener,
+        };
+        match action {
+            Action::Pause => self.failed = Some(code),
+            Action::BackOff => {
+                let over = self.long_time;
+                self.resting = Some(Resting { code, over });
+            }
+            Action::Close => {
+                self.failed = Some(code);
+                self.closing = true;
+            }
+        }
+        self.untold.push_back((code, self.attempt));
+    }
+
+    fn tell(mut self, conn: usize, seen: &Seen) -> Option<Self> {
+        let ears = self.app.ears(Kind::Accept);
+        let Some(Heard::Accept(id)) = seen.next(&self.progress, ears) else {
+            return None;
+        };
+        self.accepted.push((conn, *id));
+        self.counts.delivered += 1;
+        raise(
+            self,
+            Kind::Accept,
+            seen,
+            |heard| matches!(heard, Heard::Accept(same) if same == id),
+        )
+    }
+
+    /// Whether the network is asked for the next one.
+    fn is_accepting(&self) -> bool {
+        self.may_accept() && self.resting.as_ref().is_none_or(|resting| resting.over)
+    }
+
+    fn has_line(&self) -> bool {
+        let listening = self.listening.as_ref();
+        listening.is_some_and(|listening| !listening.line.is_empty())
+    }
+
+    /// Whether there is something that it has to do.
+    fn is_busy(&self) -> bool {
+        if !self.open {
+            return false;
+        }
+        let suspended = self.app.suspended;
+        let knocks = suspended && self.persistent && self.held.is_none();
+        let hears = !suspended && self.app.ears(Kind::Accept) != 0;
+        self.app.ending != Default::default()
+            || (!suspended && !self.untold.is_empty())
+            || (hears && self.may_accept() && self.held.is_some())
+            || ((knocks || hears) && self.is_accepting() && self.has_line())
+    }
+}
+
+impl Listening {
+    fn clients(&self) -> usize {
+        let clients = self.line.iter();
+        clients
+            .filter(|waiting| matches!(waiting, Waiting::Client(_)))
+            .count()
+    }
+
+    fn all(&self) -> impl Iterator<Item = usize> {
+        self.line.iter().filter_map(|waiting| match waiting {
+            Waiting::Client(conn) => Some(*conn),
+            Waiting::Error(_) => None,
+        })
+    }
+}

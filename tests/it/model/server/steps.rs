@@ -1,0 +1,184 @@
+//! What a server socket does: one step, from state to states.
+
+use chrome_sockets::Error;
+
+use super::super::app::{AppState, Kind};
+use super::super::ears::{Answer, CallId, Heard};
+use super::super::possible::{Progress, Seen, Socket, raise};
+use super::{Call, Event, Listening, Server, Waiting, net};
+
+impl Socket for Server {
+    type Call = Call;
+    type Event = Event;
+
+    fn begin(&mut self) {
+        self.progress = Progress::default();
+        self.accepted.clear();
+        self.dropped.clear();
+        self.long_time = false;
+        self.counts.delivered_before = self.counts.delivered;
+    }
+
+    fn progress(&mut self) -> &mut Progress {
+        &mut self.progress
+    }
+
+    fn app(&mut self) -> &mut AppState {
+        &mut self.app
+    }
+
+    fn carry_out(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
+        let mut state = self.clone();
+        let answered = |expected: Result<(), Error>| seen.answered(id, &Answer::Done(expected));
+        let listed = match call {
+            Call::GetSockets => match seen.answer(id) {
+                Some(Answer::Servers(all)) => Some(all),
+                _ => return Vec::new(),
+            },
+            _ => None,
+        };
+        let fits = match call {
+            Call::GetSockets => {
+                let mut listed = listed.into_iter().flatten();
+                let info = listed.find(|info| info.socket_id.get() == self.id);
+                match info {
+                    Some(info) => self.open && self.is_told(info),
+                    None => !self.open,
+                }
+            }
+            Call::GetInfo => match seen.answer(id) {
+                Some(Answer::Server(Ok(info))) => self.open && self.is_told(info),
+                Some(Answer::Server(Err(error))) => !self.open && *error == Error::SocketNotFound,
+                _ => false,
+            },
+            _ if !self.open => answered(Err(Error::SocketNotFound)),
+            Call::Update { persistent, name } => {
+                let may = state.set(*persistent, *name);
+                answered(if may { Ok(()) } else { Err(net(-4)) })
+            }
+            Call::SetPaused(paused) => {
+                state.paused = *paused;
+                if !paused {
+                    state.failed = None;
+                    state.resting = None;
+                }
+                answered(Ok(())) && (!paused || seen.heard_before(&self.progress, id, |_| true))
+            }
+            Call::Listen {
+                permitted: false, ..
+            } => answered(Err(Error::PermissionDenied)),
+            Call::Listen {
+                at, backlog, fault, ..
+            } => state.listen(*at, *backlog, *fault).iter().any(|code| {
+                answered(match code {
+                    0 => Ok(()),
+                    code => Err(net(*code)),
+                })
+            }),
+            Call::SetPolicy(None) => answered(Err(net(-4))),
+            Call::SetPolicy(Some(policy)) => {
+                state.policy = *policy;
+                state.resting = None;
+                answered(Ok(()))
+            }
+            Call::Disconnect => {
+                state.disconnect();
+                answered(Ok(()))
+            }
+            Call::Close => {
+                state.close();
+                answered(Ok(()))
+            }
+        };
+        fits.then_some(state).into_iter().collect()
+    }
+
+    fn happens(&self, event: &Event) -> Option<Self> {
+        let mut state = self.clone();
+        let listening = state.listening.as_mut();
+        let has_room = |listening: &Listening| listening.clients() < listening.most;
+        match (event, listening) {
+            (Event::Bound(at), Some(listening)) => listening.at = *at,
+            (Event::Dialled(conn), Some(listening)) if has_room(listening) => {
+                listening.line.push_back(Waiting::Client(*conn));
+            }
+            (Event::Refused, Some(listening)) if !has_room(listening) => {}
+            (Event::Refused | Event::NoAcceptError, None) => {}
+            (Event::AcceptError(errno), Some(listening)) => {
+                listening.line.push_back(Waiting::Error(*errno));
+            }
+            (Event::LongTime, _) => {
+                state.long_time = true;
+                if let Some(resting) = &mut state.resting {
+                    resting.over = true;
+                }
+            }
+            _ => return None,
+        }
+        Some(state)
+    }
+
+    fn moves(&self, seen: &Seen) -> Vec<Self> {
+        let mut state = self.clone();
+        if !self.open {
+            return Vec::new();
+        }
+        if self.app.ending != Default::default() {
+            if self.app.ends(self.persistent) {
+                state.close();
+            }
+            state.app.ended();
+            return vec![state];
+        }
+        if self.app.suspended {
+            if self.persistent && self.held.is_none() && self.is_accepting() && self.has_line() {
+                state.held = state.accept();
+                return vec![state];
+            }
+            return Vec::new();
+        }
+        if let Some((code, attempt)) = state.untold.pop_front() {
+            if state.closing && state.untold.is_empty() {
+                state.close();
+            }
+            let told = raise(
+                state,
+                Kind::AcceptError,
+                seen,
+                |heard| matches!(heard, Heard::AcceptError(c, a) if (*c, *a) == (code, attempt)),
+            );
+            return told.into_iter().collect();
+        }
+        if self.app.ears(Kind::Accept) == 0 || !self.may_accept() {
+            return Vec::new();
+        }
+        if let Some(conn) = state.held.take() {
+            return state.tell(conn, seen).into_iter().collect();
+        }
+        if !self.is_accepting() || !self.has_line() {
+            return Vec::new();
+        }
+        let after = match state.accept() {
+            Some(conn) => state.tell(conn, seen),
+            None => Some(state),
+        };
+        after.into_iter().collect()
+    }
+
+    fn rests(&self, seen: &Seen) -> bool {
+        let closed = |conn: &usize| seen.peers.get(conn).is_none_or(|peer| peer.closed);
+        let open = |conn: usize| seen.peers.get(&conn).is_none_or(|peer| !peer.closed);
+        let mut waiting = self.listening.iter().flat_map(Listening::all);
+        !self.is_busy()
+            && self.dropped.iter().all(closed)
+            && self.held.into_iter().all(open)
+            && waiting.all(open)
+    }
+
+    fn wants_app(&self) -> bool {
+        self.open
+            && self.app.suspended
+            && self.persistent
+            && (!self.untold.is_empty() || (self.may_accept() && self.held.is_some()))
+    }
+}
