@@ -95,7 +95,7 @@
 //!   decides when to resume, or sets another
 //!   [policy](tcp_server::AcceptPolicy).
 //! - **An event whose listener died unread is raised again** for the next
-//!   listener of `onAccept`: no accepted connection is lost.
+//!   listener: no accepted connection and no received byte is lost.
 //! - **An app does what it may**: all by default, or what the `sockets` key of
 //!   its manifest says ([`App::set_permissions`], [`manifest`]).
 //! - Errors are Chromium's: [`NetError`] has its numbers and names, [`Error`]

@@ -201,8 +201,9 @@ impl Tcp {
     ///   built without its feature `tls`.
     ///
     /// After these it is closed, and what waits to be sent fails likewise:
-    /// - [`FAILED`](crate::NetError::FAILED): it is not paused, or it was
-    ///   accepted.
+    /// - [`FAILED`](crate::NetError::FAILED): it is not paused, it was
+    ///   accepted, or data that came before has not been handled because its
+    ///   listener died.
     /// - [`SSL_PROTOCOL_ERROR`](crate::NetError::SSL_PROTOCOL_ERROR): the peer
     ///   does not speak TLS.
     /// - [`SSL_VERSION_OR_CIPHER_MISMATCH`](crate::NetError::SSL_VERSION_OR_CIPHER_MISMATCH)

@@ -148,7 +148,7 @@ impl Tally {
         }
         let (open, finished, forced) = self.now();
         self.told = Some((open, finished, forced));
-        audience.on_drain.dispatch(|_, _| DrainInfo {
+        audience.on_drain.dispatch(|_| DrainInfo {
             app: self.lane.audience.app.clone(),
             socket_id: self.socket_id,
             open,

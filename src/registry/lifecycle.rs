@@ -198,7 +198,7 @@ impl Registry {
         life.suspend();
         state
             .on_suspend
-            .dispatch(|_, _| SuspendInfo::new(app.clone(), &life));
+            .dispatch(|_| SuspendInfo::new(app.clone(), &life));
         let turns = state.look_again();
         let handled = async move {
             // A turn that has begun may raise events yet.

@@ -86,7 +86,9 @@ impl Heard for ReceiveErrorInfo {
         &app.lane.audience.on_receive_error
     }
 
-    fn added(_: &AppState) {}
+    fn added(app: &AppState) {
+        ReceiveInfo::added(app);
+    }
 }
 
 impl<E: Heard> Handler<AddListener<E>> for Registry {

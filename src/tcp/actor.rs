@@ -11,7 +11,6 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_rt::time::Instant;
 use slab::Slab;
 use tokio::task::unconstrained;
 
@@ -21,6 +20,7 @@ use super::hold::Inherited;
 use super::inbox::{Call, Inbox};
 use super::pool::Pool;
 use super::read::Audible;
+use super::returned::Returned;
 use super::row::{Connecting, Connection, Ends, Link, Row};
 use super::secure::Secure;
 use super::socket::ClientSocket;
@@ -67,6 +67,7 @@ pub(crate) enum Op {
     Disconnect(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
+    Returned(Box<Returned>),
     PauseGraceIsOver,
     DrainIsDue,
 }
@@ -216,12 +217,8 @@ impl Rows {
                 });
                 self.drain(ended, &socket);
             }
-            Op::PauseGraceIsOver => {
-                if let Some(row) = self.row(&socket) {
-                    let now = Instant::now();
-                    row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
-                }
-            }
+            Op::Returned(returned) => self.take_back(&socket, *returned),
+            Op::PauseGraceIsOver => self.grace_is_over(&socket),
             Op::DrainIsDue => self.drain_is_due(socket),
         }
     }
@@ -247,6 +244,7 @@ impl Rows {
                 } else if let Link::Securing(securing) = &mut row.link {
                     securing.go_on(&row.socket);
                 }
+                row.raise_again(audible);
                 row.read(&mut self.pool, audible);
                 if row.waits_for_listeners() {
                     row.socket.want_credit(true);

@@ -3,8 +3,10 @@
 use actix::Message;
 use bytes::Bytes;
 
+use super::actor::Op;
+use super::returned::{Data, Returned};
 use super::socket::{ClientSocket, Credit};
-use crate::events::Event;
+use crate::events::{Delivery, Event};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 
@@ -14,8 +16,22 @@ use crate::net_error::NetError;
 /// handler does by itself. While a socket's listeners hold more than
 /// [`WINDOW`](super::WINDOW) bytes of it, the socket is not read, and TCP
 /// slows its peer. So a listener that cannot take more keeps the event, and
-/// one that only wants the bytes keeps [`data`](Self::data). A clone of the
-/// event holds a credit of its own.
+/// one that only wants the bytes takes them: [`into_data`](Self::into_data),
+/// or `std::mem::take(&mut info.data)`. A clone of the event holds a credit of
+/// its own.
+///
+/// Data that reached nobody is not lost. If the event is dropped by a panic,
+/// or when its listener is dead (it was in its mailbox, for instance), before
+/// anybody has taken the data out, and no other listener has handled it, its
+/// data is raised again: in order, before anything later is read, to the
+/// listeners of then. It waits for one if there is none, and while the socket
+/// is paused. So a handler that panics hears it again, unless it has taken
+/// the data out (or [forwarded](ClientSocket::forward) it), and a listener
+/// that keeps an event whose data it has used takes the data out first. A
+/// clone is the listener's own and never comes back. If a
+/// later event was handled already, so that it cannot come in order, the
+/// connection is ended:
+/// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) in `onReceiveError`.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -26,6 +42,10 @@ pub struct ReceiveInfo {
     pub data: Bytes,
     #[debug(skip)]
     pub(super) credit: Credit,
+    #[debug(skip)]
+    pub(super) sequence: u64,
+    #[debug(skip)]
+    pub(super) delivery: Delivery<ReceiveInfo>,
 }
 
 impl ReceiveInfo {
@@ -33,12 +53,42 @@ impl ReceiveInfo {
     pub fn client(&self) -> &ClientSocket {
         self.credit.socket()
     }
+
+    /// The data alone; the credit is given back.
+    pub fn into_data(mut self) -> Bytes {
+        std::mem::take(&mut self.data)
+    }
+
+    #[cold]
+    fn go_back(&mut self) {
+        let returned = Returned::Data(Data {
+            sequence: self.sequence,
+            bytes: std::mem::take(&mut self.data),
+            credit: self.credit.pass_on(),
+        });
+        self.client().do_send(Op::Returned(Box::new(returned)));
+    }
+
+    pub(super) fn into_parts(mut self) -> (Bytes, Credit) {
+        (std::mem::take(&mut self.data), self.credit.pass_on())
+    }
+}
+
+impl Drop for ReceiveInfo {
+    #[inline]
+    fn drop(&mut self) {
+        if self.delivery.is_lost(self.data.is_empty()) {
+            self.go_back();
+        }
+    }
 }
 
 impl Event for ReceiveInfo {}
 
 /// `tcp.onReceiveError`: nothing more comes on this connection. The socket is
-/// not connected and paused; its id lives until `close`.
+/// not connected and paused; its id lives until `close`. It is told when all
+/// data that came before was handled. If it reached nobody because its
+/// listeners died, it is told again.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -47,15 +97,27 @@ pub struct ReceiveErrorInfo {
     pub socket_id: ClientSocketId,
     /// [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED) when the peer
     /// closed or reset the connection, or the app ended it while un-paused;
-    /// else what the network said.
+    /// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) when data of it is
+    /// lost, as [`ReceiveInfo`] says; else what the network said.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
+    #[debug(skip)]
+    pub(super) delivery: Delivery<ReceiveErrorInfo>,
 }
 
 impl ReceiveErrorInfo {
     /// The handle of the socket it happened to.
     pub fn client(&self) -> &ClientSocket {
         &self.client
+    }
+}
+
+impl Drop for ReceiveErrorInfo {
+    fn drop(&mut self) {
+        if self.delivery.is_lost(false) {
+            let returned = Returned::End(self.result_code);
+            self.client.do_send(Op::Returned(Box::new(returned)));
+        }
     }
 }
 

@@ -112,6 +112,11 @@ impl Row {
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
         }
+        if self.has_returned() {
+            return Err(io::Error::other(
+                "its listener died, and it has data to tell again",
+            ));
+        }
         check_app(self.socket.app())?;
         let connection = self.connection();
         if connection.is_some_and(|connection| connection.queue.bytes() > MAX_UNSENT) {

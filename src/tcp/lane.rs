@@ -115,6 +115,9 @@ pub(crate) struct Lane {
     /// How many of the app's sockets were made by `create`.
     pub(super) made: AtomicUsize,
     unhandled: AtomicUsize,
+    /// Bytes that have come back from dead listeners and wait to be raised
+    /// again.
+    kept: AtomicUsize,
     /// Sockets that have something to read and wait for `unhandled` to fall.
     starved: Mutex<Vec<ClientSocket>>,
     has_starved: AtomicBool,
@@ -138,6 +141,7 @@ impl Lane {
             guests,
             made: AtomicUsize::new(0),
             unhandled: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             starved: Mutex::default(),
             has_starved: AtomicBool::new(false),
         }
@@ -146,7 +150,7 @@ impl Lane {
     /// Whether a socket may be read; if not, it is made ready again when
     /// listeners have caught up.
     pub(super) fn may_read(&self, socket: &ClientSocket) -> bool {
-        if self.unhandled.load(SeqCst) < UNHANDLED_LIMIT {
+        if self.held(self.unhandled.load(SeqCst)) < UNHANDLED_LIMIT {
             return true;
         }
         if socket.mark_starved() {
@@ -191,8 +195,21 @@ impl Lane {
         self.feed(left);
     }
 
+    pub(super) fn keep(&self, bytes: usize) {
+        self.kept.fetch_add(bytes, SeqCst);
+    }
+
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.kept.fetch_sub(bytes, SeqCst);
+        self.feed(self.unhandled.load(SeqCst));
+    }
+
+    fn held(&self, unhandled: usize) -> usize {
+        unhandled + self.kept.load(SeqCst)
+    }
+
     fn feed(&self, unhandled: usize) {
-        if unhandled <= UNHANDLED_LIMIT / 2
+        if self.held(unhandled) <= UNHANDLED_LIMIT / 2
             && self.has_starved.load(SeqCst)
             && self.has_starved.swap(false, SeqCst)
         {

@@ -14,6 +14,7 @@ mod lane;
 mod messages;
 mod pool;
 mod read;
+mod returned;
 mod row;
 mod secure;
 mod socket;

@@ -8,10 +8,11 @@ use bytes::Bytes;
 use super::events::ReceiveInfo;
 use super::lane::Lane;
 use super::pool::Pool;
+use super::returned::{Data, Returned};
 use super::row::{Hold, Link, Row};
 use super::socket::{ClientSocket, Credit};
 use super::{RESUME_BELOW, WINDOW};
-use crate::events::{Snapshot, dispatch};
+use crate::events::{Copies, Delivery, Listener, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::again;
 
@@ -32,17 +33,28 @@ impl Row {
     pub(super) fn read(&mut self, pool: &mut Pool, audible: &mut Audible) {
         let chunk = self.chunk();
         let most = chunk.saturating_mul(EVENTS_A_READ);
-        let socket = &self.socket;
         for _ in 0..READS_A_TURN {
             let Link::Connected(connection) = &mut self.link else {
                 return;
             };
-            if self.paused || self.hold != Hold::No || connection.end.is_some() {
+            if self.paused
+                || self.hold != Hold::No
+                || connection.end.is_some()
+                || self.recovery.is_some()
+            {
                 return;
             }
-            let Some(listeners) = audible.on(socket.lane()) else {
+            let Some(heard) = audible.on(self.socket.lane()) else {
                 return self.knock();
             };
+            if self.deaths != heard.deaths {
+                self.count_deaths(heard.deaths);
+                if self.recovery.is_some() {
+                    return;
+                }
+                return self.socket.make_ready();
+            }
+            let socket = &self.socket;
             if !has_window(socket) || !socket.lane().may_read(socket) {
                 return;
             }
@@ -60,7 +72,7 @@ impl Row {
                         timing.received();
                     }
                     for piece in pool.pieces(count, chunk) {
-                        deliver(socket, piece, listeners);
+                        self.raise(piece, &heard.listeners);
                     }
                 }
                 Poll::Ready(Err(error)) => {
@@ -95,23 +107,32 @@ impl Row {
 /// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
 /// turn are nearly always one app's.
 #[derive(Default)]
-pub(super) struct Audible(Option<(Arc<Lane>, Snapshot<ReceiveInfo>)>);
+pub(super) struct Audible(Option<Heard>);
+
+pub(super) struct Heard {
+    lane: Arc<Lane>,
+    pub(super) listeners: Snapshot<ReceiveInfo>,
+    deaths: u64,
+}
 
 impl Audible {
     /// The listeners, if any lives and may hear something.
-    fn on(&mut self, lane: &Arc<Lane>) -> Option<&Snapshot<ReceiveInfo>> {
-        let known = |(known, _): &(Arc<Lane>, _)| Arc::ptr_eq(known, lane);
-        if !self.0.as_ref().is_some_and(known) {
-            self.0 = Some((lane.clone(), lane.audience.on_receive.snapshot()));
+    pub(super) fn on(&mut self, lane: &Arc<Lane>) -> Option<&Heard> {
+        let is_known = self.0.as_ref().is_some_and(|known| {
+            Arc::ptr_eq(&known.lane, lane) && known.listeners.iter().all(Listener::connected)
+        });
+        if !is_known {
+            let (listeners, deaths) = lane.audience.on_receive.snapshot();
+            self.0 = Some(Heard {
+                lane: lane.clone(),
+                listeners,
+                deaths,
+            });
         }
         if lane.life.is_suspended() {
             return None;
         }
-        let (_, listeners) = self.0.as_ref()?;
-        listeners
-            .iter()
-            .any(|listener| listener.connected())
-            .then_some(listeners)
+        self.0.as_ref().filter(|heard| !heard.listeners.is_empty())
     }
 }
 
@@ -125,15 +146,38 @@ fn has_window(socket: &ClientSocket) -> bool {
     socket.unhandled_bytes() <= RESUME_BELOW
 }
 
-fn deliver(socket: &ClientSocket, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
-    let takes = data.len().max(MIN_EVENT);
-    dispatch(listeners, |_, more| ReceiveInfo {
-        socket_id: socket.id(),
-        data: if more {
-            data.clone()
-        } else {
-            std::mem::take(&mut data)
-        },
-        credit: Credit::take(socket, takes),
-    });
+impl Row {
+    /// Raises `onReceive`.
+    #[inline(always)]
+    pub(super) fn raise(&mut self, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
+        let socket = &self.socket;
+        let takes = data.len().max(MIN_EVENT);
+        self.raised += 1;
+        let sequence = self.raised;
+        let copies = Copies::among(listeners.len());
+        let sent = dispatch(listeners, |ear| ReceiveInfo {
+            socket_id: socket.id(),
+            data: match copies {
+                Some(_) => data.clone(),
+                None => std::mem::take(&mut data),
+            },
+            credit: Credit::take(socket, takes),
+            sequence,
+            delivery: Delivery::new(ear, copies.as_ref()),
+        });
+        if copies.map_or(sent == 0, |copies| copies.drop_one()) {
+            self.keep(data);
+        }
+    }
+
+    /// Those who listened have died meanwhile.
+    #[cold]
+    fn keep(&mut self, bytes: Bytes) {
+        let takes = bytes.len().max(MIN_EVENT);
+        self.take_back(Returned::Data(Data {
+            sequence: self.raised,
+            credit: Credit::take(&self.socket, takes),
+            bytes,
+        }));
+    }
 }

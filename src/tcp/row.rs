@@ -12,6 +12,7 @@ use actix_rt::time::Instant;
 use super::actor::{Op, later};
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
+use super::returned::{Recovery, Returned};
 use super::secure::Securing;
 use super::socket::ClientSocket;
 use super::time_outs::Timing;
@@ -20,6 +21,7 @@ use super::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
 use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::error::Error;
+use crate::events::{Copies, Delivery, dispatch};
 use crate::guests::{Guest, Guests};
 use crate::life::Pending;
 use crate::name::checked_name;
@@ -43,6 +45,11 @@ pub(super) struct Row {
     pub(super) persistent: bool,
     pub(super) name: Option<Box<str>>,
     pub(super) buffer_size: Option<i32>,
+    /// The number of the event that was raised last.
+    pub(super) raised: u64,
+    /// How many listeners of the app had died when that was last looked at.
+    pub(super) deaths: u64,
+    pub(super) recovery: Option<Box<Recovery>>,
 }
 
 /// How far a handover to another process has come.
@@ -126,6 +133,9 @@ impl Row {
             persistent: false,
             name: None,
             buffer_size: None,
+            raised: 0,
+            deaths: 0,
+            recovery: None,
         }
     }
 
@@ -241,6 +251,7 @@ impl Row {
     /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
     pub(super) fn end(&mut self, why: NetError) -> Option<Connection> {
         self.unclaimed = false;
+        self.begin_anew();
         let link = std::mem::replace(&mut self.link, Link::None);
         if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
             self.tell_end(NetError::CONNECTION_CLOSED);
@@ -267,14 +278,16 @@ impl Row {
     /// listeners have handled all that came before.
     pub(super) fn finish(&mut self) -> Option<Connection> {
         let end = self.connection()?.end?;
-        if self.paused || self.hold != Hold::No || self.socket.unhandled_events() > 0 {
+        if self.recovery.is_some()
+            || self.paused
+            || self.hold != Hold::No
+            || self.socket.unhandled_events() > 0
+        {
             return None;
         }
-        let life = &self.socket.lane().life;
-        if life.is_suspended() {
-            if self.persistent {
-                life.want();
-            }
+        let lane = self.socket.lane();
+        if lane.life.is_suspended() {
+            self.want_listeners();
             return None;
         }
         self.tell_end(end);
@@ -290,16 +303,19 @@ impl Row {
     pub(super) fn tell_end(&mut self, result_code: NetError) {
         self.paused = true;
         let socket = &self.socket;
-        let told = socket
-            .lane()
-            .audience
-            .on_receive_error
-            .dispatch(|_, _| ReceiveErrorInfo {
-                socket_id: socket.id(),
-                result_code,
-                client: socket.clone(),
-            });
-        if told == 0 {
+        let listeners = &socket.lane().audience.on_receive_error;
+        let (list, _) = listeners.snapshot();
+        let copies = Copies::among(list.len());
+        let told = dispatch(&list, |ear| ReceiveErrorInfo {
+            socket_id: socket.id(),
+            result_code,
+            client: socket.clone(),
+            delivery: Delivery::new(ear, copies.as_ref()),
+        });
+        let lost = copies.is_some_and(|copies| copies.drop_one());
+        if lost || (told == 0 && listeners.is_orphaned()) {
+            self.take_back(Returned::End(result_code));
+        } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",
                 socket.id()

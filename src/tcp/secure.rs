@@ -117,12 +117,14 @@ impl Row {
         };
         match &connection.ends.dialled {
             Some(dialled) if dialled.is_secured => Err(NetError::INVALID_ARGUMENT),
-            Some(_) if self.paused => options.versions(),
+            Some(_) if self.paused && !self.has_returned_data() => options.versions(),
             _ => Err(NetError::FAILED),
         }
     }
 
     fn secure(&mut self, attempt: u64, client: Client, versions: Versions, reply: Reply<()>) {
+        // What came unencrypted must not be taken for what comes encrypted.
+        self.begin_anew();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(connection) => {
                 let socket = self.socket.clone();

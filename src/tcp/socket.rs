@@ -158,7 +158,7 @@ impl ClientSocket {
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn forward(&self, info: ReceiveInfo) -> Result<(), Error> {
-        let ReceiveInfo { data, credit, .. } = info;
+        let (data, credit) = info.into_parts();
         self.check()?;
         self.0.lane.audience.may_send()?;
         self.enqueue(data, 0, Some(credit), Reply::nobody());
@@ -323,44 +323,41 @@ impl ArcWake for Shared {
 /// back.
 pub(super) struct Credit {
     socket: ClientSocket,
-    bytes: usize,
-    /// [`EVENT`], or 0 when the event was handled and only its bytes are held.
-    event: u64,
+    /// As in the socket's count: bytes, and [`EVENT`] until it was handled.
+    amount: u64,
 }
 
 impl Credit {
     pub(super) fn take(socket: &ClientSocket, bytes: usize) -> Self {
-        let credit = Credit {
+        let amount = EVENT + bytes as u64;
+        socket.0.unhandled.fetch_add(amount, SeqCst);
+        socket.0.lane.take(bytes);
+        Credit {
             socket: socket.clone(),
-            bytes,
-            event: EVENT,
-        };
-        credit.account();
-        credit
+            amount,
+        }
     }
 
     pub(super) fn socket(&self) -> &ClientSocket {
         &self.socket
     }
 
+    /// The part that it takes; what is left takes none.
+    pub(super) fn pass_on(&mut self) -> Credit {
+        Credit {
+            socket: self.socket.clone(),
+            amount: std::mem::take(&mut self.amount),
+        }
+    }
+
     /// The event is handled; its bytes are not gone yet. They hold back their
     /// own socket alone from now on: a peer that reads nothing must not stop
     /// the app's others.
     pub(super) fn handled(&mut self) {
-        let event = std::mem::take(&mut self.event);
-        if event != 0 {
-            self.release(event);
-            self.socket.0.lane.give_back(self.bytes);
-        }
-    }
-
-    fn account(&self) {
-        let shared = &self.socket.0;
-        shared
-            .unhandled
-            .fetch_add(self.event + self.bytes as u64, SeqCst);
-        if self.event != 0 {
-            shared.lane.take(self.bytes);
+        if self.amount >= EVENT {
+            self.amount -= EVENT;
+            self.release(EVENT);
+            self.socket.0.lane.give_back(self.amount as usize);
         }
     }
 
@@ -373,25 +370,34 @@ impl Credit {
             self.socket.make_ready();
         }
     }
+
+    fn give_back(&self) {
+        self.release(self.amount);
+        if self.amount >= EVENT {
+            self.socket.0.lane.give_back((self.amount % EVENT) as usize);
+        }
+    }
 }
 
 impl Clone for Credit {
     fn clone(&self) -> Self {
-        let credit = Credit {
+        let shared = &self.socket.0;
+        shared.unhandled.fetch_add(self.amount, SeqCst);
+        if self.amount >= EVENT {
+            shared.lane.take((self.amount % EVENT) as usize);
+        }
+        Credit {
             socket: self.socket.clone(),
-            bytes: self.bytes,
-            event: self.event,
-        };
-        credit.account();
-        credit
+            amount: self.amount,
+        }
     }
 }
 
 impl Drop for Credit {
+    #[inline]
     fn drop(&mut self) {
-        self.release(self.event + self.bytes as u64);
-        if self.event != 0 {
-            self.socket.0.lane.give_back(self.bytes);
+        if self.amount > 0 {
+            self.give_back();
         }
     }
 }

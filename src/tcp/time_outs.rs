@@ -288,7 +288,8 @@ impl Row {
             if !self.paused && over(timing.active, idle) {
                 let waker = self.socket.waker();
                 let mut cx = Context::from_waker(&waker);
-                if connection.stream.poll_peek(&mut cx).is_pending() {
+                let waits = self.recovery.is_some();
+                if !waits && connection.stream.poll_peek(&mut cx).is_pending() {
                     return Some(Expired::Connection);
                 }
                 // It is the app that takes its time.

@@ -226,19 +226,17 @@ impl ServerSocket {
     pub(super) fn tell_accept_errors(&mut self, cx: &TaskContext<'_>) {
         let socket_id = self.id;
         while let Some((failure, missed, carried)) = self.errors.untold.next(cx) {
-            self.audience
-                .on_accept_error
-                .dispatch(|_, _| AcceptErrorInfo {
-                    socket_id,
-                    result_code: failure.result_code,
-                    errno: failure.errno,
-                    class: failure.class,
-                    action: failure.action,
-                    attempt: failure.attempt,
-                    next_try: failure.next_try,
-                    missed,
-                    _unhandled: carried.copy(),
-                });
+            self.audience.on_accept_error.dispatch(|_| AcceptErrorInfo {
+                socket_id,
+                result_code: failure.result_code,
+                errno: failure.errno,
+                class: failure.class,
+                action: failure.action,
+                attempt: failure.attempt,
+                next_try: failure.next_try,
+                missed,
+                _unhandled: carried.copy(),
+            });
         }
         if self.errors.closing && !self.ended && self.errors.untold.is_empty() {
             self.end();

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use super::AcceptAction;
 use super::untold::{self, Unhandled};
-use actix::{Message, Recipient};
+use actix::Message;
 use futures::task::AtomicWaker;
 
 use crate::error::Error;
-use crate::events::{Event, Listeners};
+use crate::events::{Ear, Event, Listeners};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp::{ClientSocket, Offer, TimeOuts};
@@ -188,14 +188,14 @@ impl Offered {
         self.on_their_way.count.fetch_add(1, SeqCst);
         self.client.lane().life.raised();
         self.copies.fetch_add(1, SeqCst);
-        on_accept.dispatch(|listener, _| {
+        on_accept.dispatch(|ear| {
             self.copies.fetch_add(1, SeqCst);
             AcceptInfo {
                 socket_id,
                 client_socket_id: self.client.id(),
                 delivery: Delivery {
                     offered: self.clone(),
-                    listener: listener.clone(),
+                    ear: ear.clone(),
                 },
             }
         });
@@ -267,7 +267,7 @@ impl Offer for Offered {
 /// One listener's copy of an event.
 struct Delivery {
     offered: Arc<Offered>,
-    listener: Arc<Recipient<AcceptInfo>>,
+    ear: Arc<Ear<AcceptInfo>>,
 }
 
 impl Clone for Delivery {
@@ -275,16 +275,14 @@ impl Clone for Delivery {
         self.offered.copies.fetch_add(1, SeqCst);
         Delivery {
             offered: self.offered.clone(),
-            listener: self.listener.clone(),
+            ear: self.ear.clone(),
         }
     }
 }
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        // A mailbox closes before it drops what is in it, and a handler that
-        // panics drops its event while panicking: neither has handled it.
-        if self.listener.connected() && !std::thread::panicking() {
+        if self.ear.has_handled() {
             self.offered.reached();
         }
         self.offered.drop_copy();

@@ -215,7 +215,7 @@ impl ServerSocket {
     pub(super) fn tell_refusals(&mut self, cx: &TaskContext<'_>) {
         let socket_id = self.id;
         while let Some(((peer, limit), missed, carried)) = self.gate.untold.next(cx) {
-            self.audience.on_refused.dispatch(|_, _| RefusedInfo {
+            self.audience.on_refused.dispatch(|_| RefusedInfo {
                 socket_id,
                 peer_address: peer.ip(),
                 peer_port: peer.port(),

@@ -80,7 +80,7 @@ impl Failures {
     ) {
         while let Some(((peer, result_code), missed, carried)) = self.untold.next(cx) {
             log::debug!("server socket {socket_id}: no TLS with {peer}: {result_code}");
-            to.dispatch(|_, _| HandshakeErrorInfo {
+            to.dispatch(|_| HandshakeErrorInfo {
                 socket_id,
                 peer_address: peer.ip(),
                 peer_port: peer.port(),

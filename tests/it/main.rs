@@ -19,6 +19,7 @@ mod ordering;
 mod pause;
 mod permissions;
 mod policy;
+mod returned;
 mod support;
 mod tcp;
 mod tcp_server;

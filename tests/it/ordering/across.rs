@@ -58,7 +58,7 @@ impl Handler<ReceiveInfo> for Noted {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.note(Note::Receive(info.socket_id, info.data));
+        self.note(Note::Receive(info.socket_id, info.into_data()));
     }
 }
 

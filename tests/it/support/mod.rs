@@ -63,7 +63,7 @@ impl Handler<ReceiveInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(Heard::Receive(info.socket_id, info.data));
+        self.tell(Heard::Receive(info.socket_id, info.into_data()));
     }
 }
 

@@ -107,7 +107,7 @@ impl Handler<ReceiveInfo> for Hearing {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(Heard::Receive(info.socket_id, info.data));
+        self.tell(Heard::Receive(info.socket_id, info.into_data()));
     }
 }
 

@@ -1,0 +1,165 @@
+//! Listeners on other threads, suspended apps, and other processes.
+
+use super::*;
+use std::sync::mpsc;
+
+use chrome_sockets::lifecycle::EventPage;
+use futures::FutureExt;
+
+use crate::handover;
+use crate::support::subscribe;
+
+/// A message that takes its time, in the handler or when it is dropped.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Busy(Until);
+
+struct Until(mpsc::Receiver<()>);
+
+impl Drop for Until {
+    fn drop(&mut self) {
+        // A test that is over is waited for no more.
+        let _ = self.0.recv_timeout(crate::support::LIMIT);
+    }
+}
+
+impl Handler<Busy> for Frail {
+    type Result = ();
+
+    fn handle(&mut self, busy: Busy, ctx: &mut Self::Context) {
+        drop(busy.0);
+        ctx.stop();
+    }
+}
+
+#[actix_rt::test]
+async fn nothing_later_is_raised_while_a_dead_mailbox_is_being_emptied() {
+    let mut scene = Scene::new().await;
+    let arbiter = Arbiter::new();
+    let (heard, _told) = unbounded_channel();
+    let deeds = Arc::default();
+    let frail = Frail::start_in_arbiter(&arbiter.handle(), |_| Frail {
+        deeds,
+        heard,
+        kept: Vec::new(),
+    });
+    let (die, until) = mpsc::channel();
+    frail.do_send(Busy(Until(until)));
+    let (empty, until) = mpsc::channel();
+    frail.do_send(Busy(Until(until)));
+    let tcp = &scene.world.app.tcp;
+    let added = tcp.on_receive.add_listener(frail.clone().recipient());
+    added.await.expect("the registry runs");
+    scene.peer.send("abc");
+    // They are in its mailbox when they have been read.
+    within("the events", async {
+        while scene.client.set_paused(true).now_or_never().is_some() {
+            let _ = scene.client.set_paused(false).await;
+        }
+    })
+    .await;
+    let _ = scene.client.set_paused(false).await;
+    die.send(()).expect("it waits");
+    within("its death", async {
+        while frail.connected() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    // Its mailbox is closed, and what is in it is still there.
+    scene.listen().await;
+    scene.peer.send("def");
+    scene.world.nothing().await;
+    empty.send(()).expect("it waits");
+    scene.hears("abcdef").await;
+    scene.is_alive().await;
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_is_loaded_for_what_came_back() {
+    let mut scene = Scene::new().await;
+    make_persistent(&scene.client).await;
+    let patient = scene.patient(&[Panic]).await;
+    scene.peer.send("abc");
+    scene.peer.end();
+    assert_eq!(patient.dies().await, []);
+    scene.world.app.suspend().await.expect("all is handled");
+    let listener = scene.world.another_listener();
+    let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
+    let set = scene.world.app.set_event_page(Some(page));
+    set.await.expect("the registry runs");
+    scene.hears("abc").await;
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_is_loaded_for_an_end_that_reached_nobody() {
+    let mut scene = Scene::new().await;
+    make_persistent(&scene.client).await;
+    let patient = scene.patient(&[Panic]).await;
+    scene.peer.end();
+    assert_eq!(patient.dies().await, []);
+    scene.world.app.suspend().await.expect("all is handled");
+    let listener = scene.world.another_listener();
+    let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
+    let set = scene.world.app.set_event_page(Some(page));
+    set.await.expect("the registry runs");
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_suspension_closes_what_is_not_persistent_with_what_came_back() {
+    let mut scene = Scene::new().await;
+    let patient = scene.patient(&[Panic]).await;
+    scene.peer.send("abc");
+    assert_eq!(patient.dies().await, []);
+    scene.world.app.suspend().await.expect("all is handled");
+    assert!(scene.peer.is_closed());
+    scene.world.app.resume().await.expect("it runs");
+    scene.listen().await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_socket_with_data_that_came_back_stays_when_others_are_handed_over() {
+    use std::io::Write;
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, at) = old.listen().await;
+    let mut sockets = Vec::new();
+    for _ in 0..2 {
+        let peer = std::net::TcpStream::connect(at).expect("it listens");
+        let client = old.accepted().await;
+        make_persistent(&client).await;
+        client.set_paused(false).await.expect("it is open");
+        sockets.push((client, peer));
+    }
+    deafen(&old).await;
+    let patient = Patient::new(&old.app, &[Panic]).await;
+    let (stays, mut peer) = sockets.remove(0);
+    peer.write_all(b"abc").expect("it is open");
+    assert_eq!(patient.dies().await, []);
+    let receipt = handover::succeeds(&old, &new).await;
+    let (goes, _) = &sockets[0];
+    assert_eq!(receipt.clients, [("test".into(), goes.id())]);
+    assert_eq!(receipt.left.len(), 1);
+    new.nothing().await;
+    // There it is told, to whoever listens.
+    let listener = old.listener.clone();
+    let added = old.app.tcp.on_receive.add_listener(listener.recipient());
+    added.await.expect("the registry runs");
+    assert_eq!(old.received(stays.id(), 3).await, b"abc");
+    peer.write_all(b"def").expect("it is open");
+    assert_eq!(old.received(stays.id(), 3).await, b"def");
+}
+
+async fn make_persistent(client: &ClientSocket) {
+    let properties = tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(properties).await.expect("update");
+}

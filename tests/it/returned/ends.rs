@@ -1,0 +1,97 @@
+//! `onReceiveError`: after all data, and told again if it reached nobody.
+
+use super::*;
+
+#[actix_rt::test]
+async fn the_end_is_told_after_the_data_that_came_back() {
+    let mut scene = Scene::new().await;
+    let patient = scene.patient(&[Handle, Panic]).await;
+    scene.peer.send("abc");
+    scene.peer.end();
+    assert_eq!(patient.dies().await, data("a"));
+    let info = scene.client.get_info().await.expect("it is open");
+    assert!(info.connected && !info.paused, "its end was not told");
+    scene.listen().await;
+    scene.hears("bc").await;
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_end_whose_listener_panics_is_told_to_the_next_one() {
+    let mut scene = Scene::new().await;
+    let patient = scene.patient(&[Handle, Panic]).await;
+    scene.peer.send("a");
+    scene.peer.reset();
+    assert_eq!(patient.dies().await, data("a"));
+    scene.world.nothing().await;
+    scene.listen().await;
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_end_that_comes_when_its_listener_is_dead_is_told_to_the_next_one() {
+    let mut scene = Scene::new().await;
+    let patient = scene.patient(&[Stop]).await;
+    scene.peer.send("a");
+    assert_eq!(patient.dies().await, data("a"));
+    // Told at once, as the app does it; but nobody hears it.
+    scene.client.disconnect().await.expect("it is open");
+    scene.listen().await;
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_end_that_one_of_several_listeners_has_handled_is_not_told_again() {
+    let mut scene = Scene::new().await;
+    let first = scene.patient(&[Panic]).await;
+    let mut second = scene.patient(&[]).await;
+    scene.peer.end();
+    assert_eq!(first.dies().await, []);
+    let end = within("the end", second.heard.recv()).await;
+    assert_eq!(end, Some(Told::End(NetError::CONNECTION_CLOSED)));
+    scene.listen().await;
+    scene.world.nothing().await;
+    assert!(second.heard.try_recv().is_err());
+}
+
+#[actix_rt::test]
+async fn an_end_that_none_of_several_listeners_has_handled_is_told_again_once() {
+    let mut scene = Scene::new().await;
+    let first = scene.patient(&[Panic]).await;
+    let second = scene.patient(&[Panic]).await;
+    scene.peer.end();
+    assert_eq!(first.dies().await, []);
+    assert_eq!(second.dies().await, []);
+    scene.listen().await;
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_end_is_not_told_of_a_socket_that_is_connected_again() {
+    let mut scene = Scene::new().await;
+    let patient = scene.patient(&[Panic]).await;
+    scene.peer.end();
+    assert_eq!(patient.dies().await, []);
+    scene.peer = reconnect(&scene.client, &scene.network).await;
+    scene.client.set_paused(false).await.expect("it is open");
+    scene.listen().await;
+    scene.is_alive().await;
+}
+
+#[actix_rt::test]
+async fn an_end_that_nobody_ever_listened_for_is_told_to_nobody() {
+    let mut scene = Scene::new().await;
+    let tcp = &scene.world.app.tcp;
+    let listener = scene.world.listener.clone();
+    let added = tcp.on_receive.add_listener(listener.recipient());
+    added.await.expect("it runs");
+    scene.peer.send("a");
+    scene.peer.end();
+    scene.hears("a").await;
+    scene.listen().await;
+    scene.world.nothing().await;
+}

@@ -1,0 +1,229 @@
+//! The whole promise, on real sockets: a listener that panics at random, and
+//! is started again by its app, misses nothing and hears nothing twice that it
+//! has handled.
+
+use super::*;
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{ClientSocketId, ServerSocketId};
+
+const CONNECTIONS: u64 = 16;
+const BYTES: usize = 1 << 20;
+const SEED: u64 = 0x5eed_0004;
+
+/// One event in so many panics.
+const PANICS: u64 = 60;
+
+/// What a handler has noted down; if it panicked afterwards, it will come
+/// again.
+enum Note {
+    Accept(ClientSocket),
+    Data(ClientSocketId, Bytes, bool),
+    End(ClientSocketId, NetError, bool),
+}
+
+/// Dies often. Its app hears of it, and starts another one.
+struct Mortal {
+    random: u64,
+    notes: UnboundedSender<Note>,
+    dies: UnboundedSender<()>,
+}
+
+impl Actor for Mortal {
+    type Context = Context<Self>;
+}
+
+impl Drop for Mortal {
+    fn drop(&mut self) {
+        let _ = self.dies.send(());
+    }
+}
+
+impl Mortal {
+    fn rolls(&mut self) -> bool {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random.is_multiple_of(PANICS)
+    }
+
+    /// Handles something: now and then it panics before, and now and then
+    /// afterwards.
+    fn handle(&mut self, note: impl FnOnce(bool) -> Note) {
+        assert!(!self.rolls(), "before it was handled");
+        let afterwards = self.rolls();
+        let _ = self.notes.send(note(afterwards));
+        assert!(!afterwards, "after it was handled");
+    }
+}
+
+impl Handler<AcceptInfo> for Mortal {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        assert!(!self.rolls(), "before the client was touched");
+        let client = info.client().clone();
+        let _ = self.notes.send(Note::Accept(client));
+    }
+}
+
+impl Handler<ReceiveInfo> for Mortal {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let (id, data) = (info.socket_id, info.data.clone());
+        self.handle(|again| Note::Data(id, data, again));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Mortal {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        let (id, code) = (info.socket_id, info.result_code);
+        self.handle(|again| Note::End(id, code, again));
+    }
+}
+
+/// The bytes of one connection: its number first.
+fn stream(number: u64) -> Vec<u8> {
+    let mut random = SEED ^ (number << 32);
+    let mut bytes = number.to_be_bytes().to_vec();
+    while bytes.len() < BYTES {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        bytes.extend_from_slice(&random.to_be_bytes());
+    }
+    bytes
+}
+
+/// What came on one connection.
+#[derive(Default)]
+struct Came {
+    bytes: Vec<u8>,
+    /// What a handler has had before it panicked: it comes again, at once.
+    again: Option<Bytes>,
+    end: Option<NetError>,
+}
+
+impl Came {
+    fn take(&mut self, data: Bytes, comes_again: bool) {
+        assert!(self.end.is_none(), "nothing comes after the end");
+        if let Some(again) = self.again.take() {
+            assert!(again == data, "it is the same as before");
+        }
+        match comes_again {
+            true => self.again = Some(data),
+            false => self.bytes.extend_from_slice(&data),
+        }
+    }
+}
+
+async fn listens(app: &App, mortal: &Addr<Mortal>) {
+    let (server, tcp) = (&app.tcp_server, &app.tcp);
+    tcp.on_receive.add_listener(mortal.clone().recipient());
+    tcp.on_receive_error
+        .add_listener(mortal.clone().recipient());
+    let added = server.on_accept.add_listener(mortal.clone().recipient());
+    added.await.expect("the registry runs");
+}
+
+async fn server(app: &App) -> (ServerSocketId, std::net::SocketAddr) {
+    let server = &app.tcp_server;
+    let id = server
+        .create(Default::default())
+        .await
+        .expect("create")
+        .socket_id;
+    let listening = server.listen(id, "127.0.0.1", 0, None).await;
+    listening.expect("listen");
+    let info = server.get_info(id).await.expect("it exists");
+    (id, info.local_addr().expect("it listens"))
+}
+
+#[actix_rt::test]
+async fn a_listener_that_panics_at_random_hears_every_byte_in_order() {
+    // Here the registry runs, on another thread the listeners.
+    let registry = chrome_sockets::Registry::new().start();
+    let app = App::new("mortal", &registry);
+    let (_, at) = server(&app).await;
+    let arbiter = Arbiter::new();
+    let (notes, mut noted) = unbounded_channel();
+    let (dies, mut died) = unbounded_channel();
+    let keeper = {
+        let (app, arbiter) = (app.clone(), arbiter.handle());
+        actix_rt::spawn(async move {
+            let mut deaths = 0_u64;
+            loop {
+                let (notes, dies) = (notes.clone(), dies.clone());
+                let random = SEED + deaths * 0x9e37_79b9;
+                let mortal = Mortal::start_in_arbiter(&arbiter, move |_| Mortal {
+                    random,
+                    notes,
+                    dies,
+                });
+                listens(&app, &mortal).await;
+                died.recv().await;
+                deaths += 1;
+            }
+        })
+    };
+    let peers: Vec<_> = (0..CONNECTIONS)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut peer = TcpStream::connect(at).expect("it listens");
+                peer.write_all(&stream(number)).expect("it is read");
+                peer.shutdown(Shutdown::Write).expect("it is open");
+                peer.read(&mut [0]).expect("it is closed in the end")
+            })
+        })
+        .collect();
+    let mut came = BTreeMap::<ClientSocketId, Came>::new();
+    let (mut panics, mut ended) = (0, 0);
+    while ended < CONNECTIONS {
+        match within("the next event", noted.recv())
+            .await
+            .expect("it runs")
+        {
+            Note::Accept(client) => {
+                let before = came.insert(client.id(), Came::default());
+                assert!(before.is_none(), "it is raised once");
+                client.set_paused(false);
+            }
+            Note::Data(id, data, again) => {
+                panics += u32::from(again);
+                came.get_mut(&id)
+                    .expect("accepted before")
+                    .take(data, again);
+            }
+            Note::End(id, code, again) => {
+                panics += u32::from(again);
+                let came = came.get_mut(&id).expect("accepted before");
+                assert_eq!(code, NetError::CONNECTION_CLOSED);
+                assert!(came.again.is_none() && came.end.is_none());
+                if !again {
+                    came.end = Some(code);
+                    ended += 1;
+                    let client = app.tcp.socket(id).await.expect("it is open");
+                    client.close().await.expect("it is open");
+                }
+            }
+        }
+    }
+    assert!(panics > 10, "only {panics} panics: it proves nothing");
+    assert_eq!(came.len() as u64, CONNECTIONS);
+    for came in came.into_values() {
+        let (number, _) = came.bytes.split_first_chunk().expect("its number");
+        let expected = stream(u64::from_be_bytes(*number));
+        assert!(came.bytes == expected, "something is missing, or too much");
+    }
+    for peer in peers {
+        assert_eq!(peer.join().expect("no panic"), 0);
+    }
+    keeper.abort();
+    arbiter.stop();
+}
