@@ -11,7 +11,7 @@ use std::task::Context;
 use actix::{Message, WeakRecipient};
 use futures::task::AtomicWaker;
 
-use crate::events::Event;
+use crate::events::{Event, Listeners};
 use crate::ids::{AppId, ServerSocketId};
 
 /// Something waits for an app that is suspended. Told once, until the app is
@@ -39,6 +39,8 @@ pub(crate) struct Life {
     /// Whether the registry knows that something waits.
     wanted: AtomicBool,
     registry: Option<Home>,
+    /// Whether the app has an event page.
+    loadable: AtomicBool,
     /// Whether the app was called, or told something, since this was asked.
     touched: AtomicBool,
     /// Events that the app has not handled, those of client sockets apart:
@@ -57,6 +59,7 @@ impl Life {
             suspended: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             registry,
+            loadable: AtomicBool::new(false),
             touched: AtomicBool::new(false),
             unhandled: AtomicUsize::new(0),
             quiet: AtomicWaker::new(),
@@ -71,6 +74,12 @@ impl Life {
     /// No event is raised from now on.
     pub(crate) fn suspend(&self) {
         self.wanted.store(false, SeqCst);
+        self.suspended.store(true, SeqCst);
+    }
+
+    /// No event is raised until the app has been loaded, which it is wanted
+    /// for.
+    pub(crate) fn hold_back(&self) {
         self.suspended.store(true, SeqCst);
     }
 
@@ -95,6 +104,21 @@ impl Life {
         {
             registry.do_send(Wanted(self.app.clone()));
         }
+    }
+
+    /// Nothing waits, as it turned out.
+    pub(crate) fn want_nothing(&self) {
+        self.wanted.store(false, SeqCst);
+    }
+
+    pub(crate) fn set_loadable(&self, loadable: bool) {
+        self.loadable.store(loadable, SeqCst);
+    }
+
+    /// Whether the app is to be loaded again for these listeners: the last of
+    /// them has died, and its event page adds others.
+    pub(crate) fn is_missing<E: Event>(&self, listeners: &Listeners<E>) -> bool {
+        self.loadable.load(SeqCst) && listeners.is_orphaned()
     }
 
     /// A server socket of the app has closed itself.

@@ -64,7 +64,8 @@ impl App {
 
     /// How the app is loaded from now on when it is suspended and something
     /// waits for it; with `None` only [`resume`](Self::resume) loads it. It
-    /// starts nothing now: an app that is not suspended counts as loaded.
+    /// starts nothing now: an app that is not suspended counts as loaded,
+    /// until [its listeners have died](EventPage).
     ///
     /// ```
     /// use actix::prelude::*;

@@ -131,6 +131,14 @@ impl AppState {
         self.lane.audience.on_receive_error.clear();
     }
 
+    /// Whether the last listener of something has died.
+    pub(super) fn is_orphaned(&self) -> bool {
+        self.on_accept.on_accept.is_orphaned()
+            || self.on_accept.on_accept_error.is_orphaned()
+            || self.lane.audience.on_receive.is_orphaned()
+            || self.lane.audience.on_receive_error.is_orphaned()
+    }
+
     /// Whether anybody hears of anything.
     pub(super) fn has_listeners(&self) -> bool {
         self.on_accept.on_accept.has(None)

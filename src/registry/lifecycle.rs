@@ -17,6 +17,7 @@ use futures::future::{LocalBoxFuture, poll_fn};
 
 use super::Registry;
 use super::apps::AppState;
+use super::desertion::Desertion;
 use crate::PAUSE_GRACE;
 use crate::answer::{Answer, Reply, messages};
 use crate::error::Error;
@@ -28,8 +29,8 @@ pub const LOAD_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long is waited before an event page that did not start is tried again:
 /// doubled from the first to the last while it fails.
-const FIRST_REST: Duration = Duration::from_millis(100);
-const LAST_REST: Duration = Duration::from_secs(30);
+pub(super) const FIRST_REST: Duration = Duration::from_millis(100);
+pub(super) const LAST_REST: Duration = Duration::from_secs(30);
 
 /// How often an idle time-out is looked at while it runs.
 const LOOKS: u32 = 4;
@@ -63,6 +64,15 @@ messages! {
 /// longer than [`LOAD_LIMIT`] means that it did not start: the app stays
 /// suspended, what waits for it goes on waiting, and it is tried again after a
 /// rest of 100 ms, doubled each time up to 30 s.
+///
+/// It is called too when something is to be told (`onAccept`, `onAcceptError`,
+/// `onReceive` or `onReceiveError`) and nobody hears it because the last of
+/// its listeners has died, without a suspension: its actor panicked, for
+/// instance. The app's other listeners are forgotten then, as it adds all of
+/// them; its sockets, persistent or not, stay, and raise nothing until it has
+/// started. Listeners that die soon after each start (within ten rests) have
+/// it rest too, 100 ms and twice as long each time up to 30 s. An app that has
+/// removed its listeners itself is not loaded.
 #[derive(Clone, derive_more::Debug)]
 pub struct EventPage {
     #[debug(skip)]
@@ -107,6 +117,7 @@ pub(super) struct Lifecycle {
     busy: bool,
     /// How long the next rest is, while the page does not start.
     rest: Option<Duration>,
+    pub(super) desertion: Desertion,
     retry: Option<Timer>,
     idle_watch: Option<Timer>,
     /// How often it was found idle, one time after the other.
@@ -140,7 +151,7 @@ impl Registry {
         {
             let is_suspended = state.lane.life.is_suspended();
             match call {
-                Call::Suspend if !is_suspended => {
+                Call::Suspend if !is_suspended || state.lifecycle.desertion.is_on() => {
                     state.lifecycle.busy = true;
                     self.suspend(app.clone(), reply, ctx);
                 }
@@ -180,13 +191,25 @@ impl Registry {
 
     /// Loads an app that something waits for, if it has a way to be loaded.
     fn load_wanted(&mut self, app: &AppId, ctx: &mut Context<Self>) {
-        let wanted = self
-            .apps
-            .get(app)
-            .is_some_and(|state| state.lane.life.is_wanted() && state.lifecycle.page.is_some());
-        if wanted {
-            self.enqueue(app, Call::Resume, Reply::nobody(), ctx);
+        let Some(state) = self.apps.get_mut(app) else {
+            return;
+        };
+        if !state.lane.life.is_wanted() || state.lifecycle.page.is_none() {
+            return;
         }
+        if !state.lane.life.is_suspended() {
+            if !state.is_orphaned() {
+                return state.lane.life.want_nothing();
+            }
+            let rest = state.desert();
+            if !rest.is_zero() {
+                let wanted = Wanted(app.clone());
+                let retry = Timer::start(rest, ctx, move || wanted.clone());
+                state.lifecycle.retry = Some(retry);
+                return;
+            }
+        }
+        self.enqueue(app, Call::Resume, Reply::nobody(), ctx);
     }
 
     /// Nothing is raised from here on. What is on its way is handled, then
@@ -195,6 +218,8 @@ impl Registry {
         let state = self.app(&app);
         let lane = state.lane.clone();
         let life = lane.life.clone();
+        state.lifecycle.desertion.end();
+        state.lifecycle.retry = None;
         life.suspend();
         state
             .on_suspend
@@ -297,6 +322,7 @@ impl Handler<Started> for Registry {
             let rest = state.lifecycle.rest.take();
             match result {
                 Ok(()) => {
+                    state.lifecycle.desertion.page_has_started();
                     life.resume();
                     ctx.spawn(wrap_future(state.look_again()));
                 }
@@ -423,7 +449,9 @@ impl Handler<IsSuspended> for Registry {
 
     fn handle(&mut self, call: IsSuspended, _: &mut Self::Context) -> Self::Result {
         let state = self.apps.get(&call.app);
-        Ok(state.is_some_and(|state| state.lane.life.is_suspended()))
+        Ok(state.is_some_and(|state| {
+            state.lane.life.is_suspended() && !state.lifecycle.desertion.is_on()
+        }))
     }
 }
 
@@ -440,10 +468,21 @@ impl Handler<SetEventPage> for Registry {
                 let app = app.clone();
                 Timer::start(after / LOOKS, ctx, move || LookForIdleness(app.clone()))
             });
-        let lifecycle = &mut self.app(&app).lifecycle;
+        let state = self.app(&app);
+        state.lane.life.set_loadable(call.page.is_some());
+        let lifecycle = &mut state.lifecycle;
         lifecycle.page = call.page;
         lifecycle.idle = 0;
         lifecycle.idle_watch = watch;
+        if lifecycle.page.is_none() && lifecycle.desertion.end() {
+            // Nothing loads it: what waits, waits for the app's own listeners.
+            lifecycle.retry = None;
+            state.lane.life.resume();
+        }
+        if !state.lane.life.is_suspended() {
+            // What waits for listeners that have died may have it loaded now.
+            ctx.spawn(wrap_future(state.look_again()));
+        }
         self.load_wanted(&app, ctx);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod actor;
 mod apps;
+mod desertion;
 mod draining;
 mod escalation;
 mod inherit;

@@ -87,18 +87,18 @@ impl Row {
 }
 
 impl Row {
-    /// Has a suspended app loaded if there is something for it to receive.
+    /// Has an app loaded that is suspended, or whose listeners have died, if
+    /// there is something for it to receive.
     fn knock(&mut self) {
-        let socket = &self.socket;
-        let life = &socket.lane().life;
-        if !self.persistent || !life.is_suspended() {
+        if !self.may_load(&self.socket.lane().audience.on_receive) {
             return;
         }
+        let socket = &self.socket;
         if let Link::Connected(connection) = &mut self.link {
             let waker = socket.waker();
             let mut cx = Context::from_waker(&waker);
             if connection.stream.poll_peek(&mut cx).is_ready() {
-                life.want();
+                socket.lane().life.want();
             }
         }
     }

@@ -13,7 +13,7 @@ use super::row::{Hold, Link, Row};
 use super::socket::{ClientSocket, Credit};
 use crate::PAUSE_GRACE;
 use crate::error::Error;
-use crate::events::Snapshot;
+use crate::events::{Event, Listeners, Snapshot};
 use crate::net_error::NetError;
 use crate::tcp::ReceiveInfo;
 
@@ -184,7 +184,7 @@ impl Row {
         }
         let lane = self.socket.lane().clone();
         let Some(heard) = audible.on(&lane) else {
-            return self.want_listeners();
+            return self.want_listeners(&lane.audience.on_receive);
         };
         let Some(recovery) = self.recovery.take() else {
             return;
@@ -239,7 +239,7 @@ impl Row {
         let lane = self.socket.lane().clone();
         let on_receive_error = &lane.audience.on_receive_error;
         if is_news && (lane.life.is_suspended() || !on_receive_error.has(None)) {
-            self.want_listeners();
+            self.want_listeners(on_receive_error);
             return false;
         }
         if let Some(recovery) = &mut self.recovery {
@@ -251,11 +251,20 @@ impl Row {
         !self.has_returned()
     }
 
-    /// Something waits for somebody to hear it: has a suspended app loaded.
-    pub(super) fn want_listeners(&self) {
+    /// Something waits for somebody to hear it: has the app loaded, if its
+    /// listeners are gone by themselves.
+    pub(super) fn want_listeners<E: Event>(&self, listeners: &Listeners<E>) {
+        if self.may_load(listeners) {
+            self.socket.lane().life.want();
+        }
+    }
+
+    /// Whether its app is loaded for what waits for these listeners.
+    pub(super) fn may_load<E: Event>(&self, listeners: &Listeners<E>) -> bool {
         let life = &self.socket.lane().life;
-        if self.persistent && life.is_suspended() {
-            life.want();
+        match life.is_suspended() {
+            true => self.persistent,
+            false => life.is_missing(listeners),
         }
     }
 }

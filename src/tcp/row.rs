@@ -287,7 +287,7 @@ impl Row {
         }
         let lane = self.socket.lane();
         if lane.life.is_suspended() {
-            self.want_listeners();
+            self.want_listeners(&lane.audience.on_receive_error);
             return None;
         }
         self.tell_end(end);

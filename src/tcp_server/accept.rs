@@ -119,6 +119,9 @@ impl ServerSocket {
                 self.tell_refusals(cx);
             }
             if !self.may_raise() {
+                if self.is_missed() && !self.held {
+                    self.knock(cx);
+                }
                 return;
             }
             if (!self.held || self.encrypts())
@@ -155,13 +158,18 @@ impl ServerSocket {
         cx.waker().wake_by_ref();
     }
 
-    /// Has a suspended app loaded if there is something to tell. No more than
-    /// one connection is accepted to know that: it is the first one that the
+    /// Whether the app's listeners have died, and its event page has others.
+    fn is_missed(&self) -> bool {
+        !self.recovering && self.lane.life.is_missing(&self.audience.on_accept)
+    }
+
+    /// Has an app loaded that is suspended, or whose listeners have died, if
+    /// there is something to tell. No more than one connection is accepted to know that: it is the first one that the
     /// app then hears of. If connections are encrypted, it is the first one
     /// whose handshake is done, and they are accepted until then.
     fn knock(&mut self, cx: &mut TaskContext<'_>) {
         self.undelivered.retain(|offered| offered.is_open());
-        if !self.persistent {
+        if !self.persistent && self.lane.life.is_suspended() {
             return;
         }
         if !self.pauses.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {

@@ -225,6 +225,10 @@ impl ServerSocket {
     /// Tells what may be told now, and closes the socket if that was awaited.
     pub(super) fn tell_accept_errors(&mut self, cx: &TaskContext<'_>) {
         let socket_id = self.id;
+        let listeners = &self.audience.on_accept_error;
+        if self.errors.has_untold() && self.lane.life.is_missing(listeners) {
+            return self.lane.life.want();
+        }
         while let Some((failure, missed, carried)) = self.errors.untold.next(cx) {
             self.audience.on_accept_error.dispatch(|_| AcceptErrorInfo {
                 socket_id,

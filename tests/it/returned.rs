@@ -5,6 +5,7 @@
 mod data;
 mod elsewhere;
 mod ends;
+mod pages;
 mod random;
 
 use std::collections::VecDeque;

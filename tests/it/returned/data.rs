@@ -108,6 +108,18 @@ async fn what_none_of_several_listeners_has_handled_is_raised_again_once() {
 }
 
 #[actix_rt::test]
+async fn events_that_a_listener_kept_come_again_in_order_when_it_panics() {
+    let mut scene = Scene::new().await;
+    // What it has kept is dropped after what it was just handed.
+    let patient = scene.patient(&[Handle, Keep, Keep, Panic]).await;
+    scene.peer.send("abcdef");
+    assert_eq!(patient.dies().await, data("abc"));
+    scene.listen().await;
+    scene.hears("bcdef").await;
+    scene.is_alive().await;
+}
+
+#[actix_rt::test]
 async fn where_order_cannot_be_kept_the_connection_ends_and_that_is_told() {
     let mut scene = Scene::new().await;
     // It keeps one, handles a later one, and loses the first when it panics.

@@ -32,48 +32,89 @@ impl Handler<Busy> for Frail {
     }
 }
 
+/// A listener on a thread of its own that has events in its mailbox: it dies
+/// when it is told, and its mailbox is emptied when that is told.
+struct Dying {
+    frail: Addr<Frail>,
+    die: mpsc::Sender<()>,
+    empty: mpsc::Sender<()>,
+    arbiter: Arbiter,
+}
+
+impl Dying {
+    async fn with(data: &str, scene: &Scene) -> Self {
+        let arbiter = Arbiter::new();
+        let (heard, _) = unbounded_channel();
+        let deeds = Arc::default();
+        let frail = Frail::start_in_arbiter(&arbiter.handle(), |_| Frail {
+            deeds,
+            heard,
+            kept: Vec::new(),
+        });
+        let (die, until) = mpsc::channel();
+        frail.do_send(Busy(Until(until)));
+        let (empty, until) = mpsc::channel();
+        frail.do_send(Busy(Until(until)));
+        let tcp = &scene.world.app.tcp;
+        let added = tcp.on_receive.add_listener(frail.clone().recipient());
+        added.await.expect("the registry runs");
+        scene.peer.send(data);
+        // Only while something is on its way this is not answered at once.
+        within("the events", async {
+            while scene.client.set_paused(true).now_or_never().is_some() {
+                scene.client.set_paused(false).await.expect("it is open");
+            }
+        })
+        .await;
+        scene.client.set_paused(false).await.expect("it is open");
+        Dying {
+            frail,
+            die,
+            empty,
+            arbiter,
+        }
+    }
+
+    async fn dies(&self) {
+        self.die.send(()).expect("it waits");
+        within("its death", async {
+            while self.frail.connected() {
+                actix_rt::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    fn is_emptied(self) {
+        self.empty.send(()).expect("it waits");
+        self.arbiter.stop();
+    }
+}
+
 #[actix_rt::test]
 async fn nothing_later_is_raised_while_a_dead_mailbox_is_being_emptied() {
     let mut scene = Scene::new().await;
-    let arbiter = Arbiter::new();
-    let (heard, _told) = unbounded_channel();
-    let deeds = Arc::default();
-    let frail = Frail::start_in_arbiter(&arbiter.handle(), |_| Frail {
-        deeds,
-        heard,
-        kept: Vec::new(),
-    });
-    let (die, until) = mpsc::channel();
-    frail.do_send(Busy(Until(until)));
-    let (empty, until) = mpsc::channel();
-    frail.do_send(Busy(Until(until)));
-    let tcp = &scene.world.app.tcp;
-    let added = tcp.on_receive.add_listener(frail.clone().recipient());
-    added.await.expect("the registry runs");
-    scene.peer.send("abc");
-    // They are in its mailbox when they have been read.
-    within("the events", async {
-        while scene.client.set_paused(true).now_or_never().is_some() {
-            let _ = scene.client.set_paused(false).await;
-        }
-    })
-    .await;
-    let _ = scene.client.set_paused(false).await;
-    die.send(()).expect("it waits");
-    within("its death", async {
-        while frail.connected() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
-    // Its mailbox is closed, and what is in it is still there.
+    let dying = Dying::with("abc", &scene).await;
+    dying.dies().await;
     scene.listen().await;
     scene.peer.send("def");
     scene.world.nothing().await;
-    empty.send(()).expect("it waits");
+    dying.is_emptied();
     scene.hears("abcdef").await;
     scene.is_alive().await;
-    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn what_comes_back_after_the_end_of_its_connection_is_not_the_next_ones() {
+    let mut scene = Scene::new().await;
+    let dying = Dying::with("abc", &scene).await;
+    scene.client.disconnect().await.expect("it is open");
+    scene.peer = reconnect(&scene.client, &scene.network).await;
+    scene.client.set_paused(false).await.expect("it is open");
+    dying.dies().await;
+    scene.listen().await;
+    dying.is_emptied();
+    scene.is_alive().await;
 }
 
 #[actix_rt::test]
