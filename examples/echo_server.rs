@@ -20,9 +20,10 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_rt::signal::unix::{SignalKind, signal};
 use chrome_sockets::draining::DrainAll;
+use chrome_sockets::supervision::RestartInfo;
 use chrome_sockets::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{App, Shutdown};
+use chrome_sockets::{self as sockets, App, ClientSocketId, Shutdown};
 
 use arguments::{Arguments, USAGE};
 
@@ -55,7 +56,21 @@ impl Handler<AcceptInfo> for Echo {
             buffer_size: Some(65536),
             ..Default::default()
         });
-        client.set_paused(false);
+        actix_rt::spawn(resume(self.app.clone(), info.client_socket_id));
+    }
+}
+
+/// Receives from here on. What one of the crate's own actors has panicked at is
+/// said again.
+async fn resume(app: App, client: ClientSocketId) {
+    while app.tcp.set_paused(client, false).await == Err(sockets::Error::Panicked) {}
+}
+
+impl Handler<RestartInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
+        log::info!("{} fell: {}", info.actor, info.cause);
     }
 }
 
@@ -135,6 +150,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     app.tcp_server
         .on_accept_error
         .add_listener(echo.clone().recipient());
+    app.on_restart.add_listener(echo.clone().recipient());
     app.tcp.on_receive.add_listener(echo.clone().recipient());
     app.tcp.on_receive_error.add_listener(echo.recipient());
 

@@ -157,12 +157,13 @@ async fn open(
     };
     if let Some(mut inheritance) = inheritance {
         let mut activated = inheritance.activated().into_iter();
-        inheritance.adopt(app.registry()).await?;
+        inheritance.adopt(&app.registry()).await?;
         if let Some(inherited) = app.tcp_server.get_sockets().await?.first() {
             return Ok(inherited.socket_id);
         }
         if let Some(listener) = activated.next() {
-            let app = (app.registry(), app.id());
+            let registry = app.registry();
+            let app = (&registry, app.id());
             return Ok(listener.adopt(app.0, app.1, properties).await?);
         }
     }

@@ -46,7 +46,8 @@ impl<T: Unpin> Future for Answer<T> {
     }
 }
 
-/// Where an answer is given; dropped unanswered, it tells [`Error::Stopped`].
+/// Where an answer is given; dropped unanswered, it tells [`Error::Stopped`], or
+/// [`Error::Panicked`] if that is why.
 pub(crate) struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
 
 impl<T> Reply<T> {
@@ -55,8 +56,8 @@ impl<T> Reply<T> {
         Reply(None)
     }
 
-    pub(crate) fn send(self, answer: Result<T, Error>) {
-        if let Some(sender) = self.0 {
+    pub(crate) fn send(mut self, answer: Result<T, Error>) {
+        if let Some(sender) = self.0.take() {
             // The asker may have dropped its end: then nobody wants to know.
             let _ = sender.send(answer);
         }
@@ -70,8 +71,18 @@ impl<T> From<Option<oneshot::Sender<Result<T, Error>>>> for Reply<T> {
 }
 
 impl<T> From<Reply<T>> for Option<oneshot::Sender<Result<T, Error>>> {
-    fn from(reply: Reply<T>) -> Self {
-        reply.0
+    fn from(mut reply: Reply<T>) -> Self {
+        reply.0.take()
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.0.take()
+            && std::thread::panicking()
+        {
+            let _ = sender.send(Err(Error::Panicked));
+        }
     }
 }
 

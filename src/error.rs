@@ -4,7 +4,7 @@
 //! answered ([`Error::Net`]); Chrome's API puts it into `resultCode`. A
 //! *refusal* means that the call did nothing at all, and Chrome's API writes
 //! it into `chrome.runtime.lastError`; its text here is the same. The rest
-//! ([`Error::Stopped`], [`Error::EventsInFlight`]) cannot happen in Chrome,
+//! ([`Error::Stopped`], [`Error::EventsInFlight`] …) cannot happen in Chrome,
 //! whose sockets never outlive their owner. None of them can say "success".
 
 use derive_more::{Display, From};
@@ -69,6 +69,12 @@ pub enum Error {
     /// suspended.
     #[display("The app's event page did not start: the log says why")]
     NotLoaded,
+
+    /// One of the crate's own actors panicked while it carried out this call:
+    /// it may have happened or not. The actor goes on, and so does the socket
+    /// ([`RestartInfo`](crate::supervision::RestartInfo)).
+    #[display("An actor panicked while it carried out this call: ask what has come of it")]
+    Panicked,
 
     /// The registry, or the actor that kept the socket, has stopped.
     #[display("The registry has stopped: its sockets are closed; start another one")]

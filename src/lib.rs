@@ -96,6 +96,8 @@
 //!   [policy](tcp_server::AcceptPolicy).
 //! - **An event whose listener died unread is raised again** for the next
 //!   listener: no accepted connection and no received byte is lost.
+//! - **The crate's own actors survive their panics** and the end of their arbiter,
+//!   with all that they keep ([`supervision`]).
 //! - **An app does what it may**: all by default, or what the `sockets` key of
 //!   its manifest says ([`App::set_permissions`], [`manifest`]).
 //! - Errors are Chromium's: [`NetError`] has its numbers and names, [`Error`]
@@ -126,6 +128,9 @@ mod tls;
 
 mod estate;
 mod events;
+
+pub mod supervision;
+
 mod life;
 
 pub mod draining;

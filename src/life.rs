@@ -8,29 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::task::Context;
 
-use actix::{Message, WeakRecipient};
+use actix::Message;
 use futures::task::AtomicWaker;
 
 use crate::events::{Event, Listeners};
 use crate::ids::{AppId, ServerSocketId};
-
-/// Something waits for an app that is suspended. Told once, until the app is
-/// loaded.
-#[derive(Clone, Message)]
-#[rtype(result = "()")]
-pub(crate) struct Wanted(pub(crate) AppId);
-
-/// A server socket has closed itself.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct ServerEnded(pub(crate) AppId, pub(crate) ServerSocketId);
-
-/// Where the registry is told.
-#[derive(Clone)]
-pub(crate) struct Home {
-    pub(crate) wanted: WeakRecipient<Wanted>,
-    pub(crate) ended: WeakRecipient<ServerEnded>,
-}
+use crate::supervision::{Home, ServerEnded, Wanted};
 
 /// One app's life.
 pub(crate) struct Life {
@@ -38,7 +21,7 @@ pub(crate) struct Life {
     suspended: AtomicBool,
     /// Whether the registry knows that something waits.
     wanted: AtomicBool,
-    registry: Option<Home>,
+    registry: Home,
     /// Whether the app has an event page.
     loadable: AtomicBool,
     /// Whether the app was called, or told something, since this was asked.
@@ -53,7 +36,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn new(app: AppId, registry: Option<Home>) -> Self {
+    pub(crate) fn new(app: AppId, registry: Home) -> Self {
         Life {
             app,
             suspended: AtomicBool::new(false),
@@ -96,13 +79,8 @@ impl Life {
 
     /// Something waits: has the app loaded.
     pub(crate) fn want(&self) {
-        if !self.wanted.swap(true, SeqCst)
-            && let Some(registry) = self
-                .registry
-                .as_ref()
-                .and_then(|home| home.wanted.upgrade())
-        {
-            registry.do_send(Wanted(self.app.clone()));
+        if !self.wanted.swap(true, SeqCst) {
+            self.registry.wanted(Wanted(self.app.clone()));
         }
     }
 
@@ -123,10 +101,12 @@ impl Life {
 
     /// A server socket of the app has closed itself.
     pub(crate) fn server_ended(&self, id: ServerSocketId) {
-        let home = self.registry.as_ref();
-        if let Some(registry) = home.and_then(|home| home.ended.upgrade()) {
-            registry.do_send(ServerEnded(self.app.clone(), id));
-        }
+        self.registry.ended(ServerEnded(self.app.clone(), id));
+    }
+
+    /// The way to the registry.
+    pub(crate) fn home(&self) -> &Home {
+        &self.registry
     }
 
     /// The app is not idle.

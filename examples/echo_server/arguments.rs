@@ -13,6 +13,8 @@ ADDR           where to listen: 127.0.0.1:7007 if it is not given
 --inject RULE  has the network fail: accept=EMFILE,every=50
                read=ECONNRESET,p=0.001   write=short,every=7
                accept=stall,for=2s       read=reset,times=3
+               panic=server,every=200    panic=rows,every=1000
+               panic=registry,every=2000
 --seed N       tells which calls fail by their probability: 0 if not given";
 
 #[derive(Default)]
@@ -52,6 +54,7 @@ impl Arguments {
 #[cfg(feature = "testing")]
 mod faults {
     use chrome_sockets::os::TokioNetwork;
+    use chrome_sockets::supervision::RestartLimit;
     use chrome_sockets::testing::{FaultyNetwork, Rule};
 
     use super::*;
@@ -72,7 +75,9 @@ mod faults {
                     .map_err(|error| format!("--inject {text}: {error}"))?;
                 network.inject(rule);
             }
-            let registry = Registry::with_network(network.clone());
+            // Who injects panics wants to see it go on.
+            let registry =
+                Registry::with_network(network.clone()).restart_limit(RestartLimit::UNLIMITED);
             Ok((registry, Injected(Some(network))))
         }
     }

@@ -9,6 +9,7 @@ pub use event::OnEvent;
 pub use tcp::Tcp;
 pub use tcp_server::TcpServer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Addr, Handler, Message};
@@ -19,7 +20,8 @@ use crate::error::Error;
 use crate::ids::AppId;
 use crate::life::SuspendInfo;
 use crate::manifest::Permissions;
-use crate::registry::{AppLimits, Registry, SetAppLimits, SetPermissions};
+use crate::registry::{AppLimits, Door, Registry, SetAppLimits, SetPermissions};
+use crate::supervision::RestartInfo;
 
 /// An app's `chrome.sockets`: its view of a [`Registry`].
 ///
@@ -49,6 +51,9 @@ pub struct App {
     pub on_suspend: OnEvent<SuspendInfo>,
     /// `onDrain` (beyond Chrome): how far a drain has come.
     pub on_drain: OnEvent<DrainInfo>,
+    /// `onRestart` (beyond Chrome): one of the crate's own actors has fallen,
+    /// and goes on.
+    pub on_restart: OnEvent<RestartInfo>,
     caller: Caller,
 }
 
@@ -57,13 +62,14 @@ impl App {
     pub fn new(id: impl Into<AppId>, registry: &Addr<Registry>) -> Self {
         let caller = Caller {
             app: id.into(),
-            registry: registry.clone(),
+            door: Door::new(registry),
         };
         App {
             tcp_server: TcpServer::new(caller.clone()),
             tcp: Tcp::new(caller.clone()),
             on_suspend: OnEvent::new(caller.clone()),
             on_drain: OnEvent::new(caller.clone()),
+            on_restart: OnEvent::new(caller.clone()),
             caller,
         }
     }
@@ -146,9 +152,10 @@ impl App {
         self.caller.call(|app| Drain { app, deadline })
     }
 
-    /// The registry that owns its sockets.
-    pub fn registry(&self) -> &Addr<Registry> {
-        &self.caller.registry
+    /// The registry that owns its sockets: its address of now. Another one when
+    /// the arbiter that it lived in has ended.
+    pub fn registry(&self) -> Addr<Registry> {
+        self.caller.door.registry()
     }
 }
 
@@ -156,7 +163,7 @@ impl App {
 #[derive(Clone, Debug)]
 struct Caller {
     app: AppId,
-    registry: Addr<Registry>,
+    door: Arc<Door>,
 }
 
 impl Caller {
@@ -167,7 +174,7 @@ impl Caller {
         T: Send + 'static,
     {
         let (answer, reply) = Answer::pair();
-        self.registry.do_send::<Ask<M, T>>(Ask {
+        self.door.registry().do_send::<Ask<M, T>>(Ask {
             message: message(self.app.clone()),
             reply,
         });

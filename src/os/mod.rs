@@ -62,6 +62,27 @@ pub trait Network: Send + Sync + 'static {
     fn adopt_stream(&self, _stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
         Err(unsupported())
     }
+
+    /// One of the crate's own actors begins to work. A network that injects
+    /// faults may panic here, or answer `true`: the actor stops.
+    #[cfg(feature = "testing")]
+    fn checkpoint(&self, _actor: Checkpoint) -> bool {
+        false
+    }
+}
+
+/// Where one of the crate's own actors begins to work
+/// ([`Network::checkpoint`]).
+#[cfg(feature = "testing")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Checkpoint {
+    /// The registry, on a message.
+    Registry,
+    /// A server socket, on a turn of its accept loop.
+    ServerSocket,
+    /// The actor of all client sockets, on a call or a socket that is ready.
+    ClientSockets,
 }
 
 /// A listening socket: dropping it frees the port.
@@ -102,6 +123,15 @@ pub trait Listener: Send {
     /// How many connections wait to be accepted, where that can be told.
     fn backlog(&self) -> Option<u32> {
         None
+    }
+
+    /// It is polled by another runtime from now on: the one that polled it so
+    /// far has ended.
+    ///
+    /// # Errors
+    /// It cannot be; it is of no use any more.
+    fn moved(&mut self) -> io::Result<()> {
+        Ok(())
     }
 
     /// A second descriptor of the same socket, for another process: the port
@@ -155,6 +185,15 @@ pub trait Stream: Send {
     /// Closes it by a reset: what was not sent is dropped. As a drop, where
     /// there is no such thing.
     fn reset(self: Box<Self>) {}
+
+    /// It is polled by another runtime from now on: the one that polled it so
+    /// far has ended.
+    ///
+    /// # Errors
+    /// It cannot be; it is of no use any more.
+    fn moved(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 
     /// A second descriptor of the same connection, for another process.
     ///

@@ -140,6 +140,12 @@ impl Listener for RealListener {
         self.socket.as_fd().try_clone_to_owned()
     }
 
+    fn moved(&mut self) -> io::Result<()> {
+        let socket = self.socket.as_fd().try_clone_to_owned()?;
+        self.socket = TcpListener::from_std(socket.into())?;
+        Ok(())
+    }
+
     fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
         self.reserve = None;
         // The connection is closed before the reserve is taken again.
@@ -210,6 +216,14 @@ impl Stream for TcpStream {
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.as_fd().try_clone_to_owned()
+    }
+
+    fn moved(&mut self) -> io::Result<()> {
+        // A descriptor of its own, since the old one is registered with the
+        // event loop that has ended.
+        let socket = self.as_fd().try_clone_to_owned()?;
+        *self = TcpStream::from_std(socket.into())?;
+        Ok(())
     }
 
     fn reset_when_dropped(&mut self) {

@@ -8,15 +8,17 @@ use futures::future::join_all;
 
 use super::apps::{AppState, Apps};
 use super::inherit::Prepared;
+use super::kept::Fall;
 use super::leave::Leaving;
 use crate::error::Error;
 use crate::guests::Guests;
 use crate::ids::{AppId, IdAllocator};
-use crate::life::{Home, Life, ServerEnded};
+use crate::life::Life;
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
+use crate::supervision::{Child, Home, RestartLimit, ServerEnded};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
-use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Turnstile};
+use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
 use crate::tls;
 
 /// Owns every socket of its apps.
@@ -49,10 +51,12 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) table: Arc<Table>,
     #[debug(skip)]
-    rows: Option<(Addr<Rows>, Arc<Inbox>)>,
-    /// Its own address, for what its apps have.
+    rows: Option<(Child<Rows>, Arc<Inbox>)>,
+    /// The way back, for what its apps have.
     #[debug(skip)]
-    home: Option<Home>,
+    pub(super) home: Home,
+    #[debug(skip)]
+    pub(super) fall: Fall,
     #[debug(skip)]
     pub(super) leaving: Option<Leaving>,
     #[debug(skip)]
@@ -90,7 +94,8 @@ impl Registry {
             apps: Apps::default(),
             table: Arc::default(),
             rows: None,
-            home: None,
+            home: Home::default(),
+            fall: Fall::default(),
             leaving: None,
             prepared: None,
         }
@@ -114,6 +119,14 @@ impl Registry {
         self
     }
 
+    /// How often each of the registry's own actors may fall before it is given
+    /// up; [`RestartInfo`](crate::supervision::RestartInfo) tells what that
+    /// means.
+    pub fn restart_limit(mut self, limit: RestartLimit) -> Self {
+        self.home.limit = limit;
+        self
+    }
+
     /// Whom `tcp.secure` trusts, if not the certificates of the machine.
     #[cfg(feature = "tls")]
     pub fn tls_client(mut self, client: tls::Client) -> Self {
@@ -121,22 +134,22 @@ impl Registry {
         self
     }
 
-    /// Starts it in the current arbiter, which its sockets live in too.
+    /// Starts it in the current arbiter, which its sockets live in too. If that
+    /// ends, they go on in the system's own, and this address is dead:
+    /// [`App::registry`](crate::App::registry) has the new one.
     ///
     /// # Panics
     /// As every actor's start does, outside an actix `System`.
     pub fn start(self) -> Addr<Self> {
-        Self::create(|ctx| {
-            ctx.set_mailbox_capacity(0);
-            self
-        })
+        self.run()
     }
 
     /// What is kept of `app`; made now if it has not been heard of.
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
         let (rows, inbox) = self.rows.get_or_insert_with(|| {
             let inbox = Arc::new(Inbox::default());
-            let rows = Rows::start(self.network.clone(), self.tls.clone(), inbox.clone());
+            let network = self.network.clone();
+            let rows = Rows::start(network, self.tls.clone(), inbox.clone(), self.home.clone());
             (rows, inbox)
         });
         let make = || {
@@ -148,7 +161,7 @@ impl Registry {
                     self.permissions.clone(),
                 )),
                 Arc::new(Life::new(app.clone(), self.home.clone())),
-                rows.clone(),
+                rows.place.clone(),
                 inbox.clone(),
                 self.table.clone(),
                 guests.clone(),
@@ -160,12 +173,34 @@ impl Registry {
         self.apps.get_or_make(app, make)
     }
 
-    pub(super) fn rows(&self) -> Option<&Addr<Rows>> {
-        self.rows.as_ref().map(|(rows, _)| rows)
+    pub(super) fn rows(&self) -> Option<Addr<Rows>> {
+        self.rows.as_ref().map(|(rows, _)| rows.address())
+    }
+
+    /// Has those go on that have fallen.
+    pub(super) fn go_on(&self) {
+        if let Some((rows, _)) = &self.rows {
+            rows.go_on();
+        }
+        for server in self.apps.servers() {
+            server.go_on();
+        }
+    }
+
+    pub(super) fn surroundings(&mut self, app: &AppId) -> Surroundings {
+        let (network, table) = (self.network.clone(), self.table.clone());
+        let app = self.app(app);
+        Surroundings {
+            audience: app.on_accept.clone(),
+            network,
+            lane: app.lane.clone(),
+            table,
+        }
     }
 
     /// Forgets everything, and says who has to close it.
-    fn forget_all(&mut self) -> (Vec<Addr<ServerSocket>>, Option<Addr<Rows>>) {
+    pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Option<Child<Rows>>) {
+        self.fall.ended = true;
         // What is held for a handover waits no longer.
         self.leaving = None;
         self.prepared = None;
@@ -179,21 +214,20 @@ impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(0);
-        let address = ctx.address().downgrade();
-        self.home = Some(Home {
-            wanted: address.clone().recipient(),
-            ended: address.recipient(),
-        });
+        self.is_here(ctx);
+    }
+
+    fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
+        if !ctx.connected() {
+            // Its last address has gone.
+            self.fall.ended = true;
+        }
+        Running::Stop
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        let (servers, rows) = self.forget_all();
-        for server in servers {
-            server.do_send(tcp_server::Stop);
-        }
-        if let Some(rows) = rows {
-            rows.do_send(tcp::Stop);
+        if self.fall.ended {
+            self.end_all();
         }
     }
 }
@@ -203,7 +237,7 @@ impl Handler<ServerEnded> for Registry {
 
     fn handle(&mut self, ServerEnded(app, id): ServerEnded, _: &mut Self::Context) {
         if let Ok(server) = self.apps.remove_server(&app, id) {
-            server.do_send(tcp_server::Stop);
+            server.address().do_send(tcp_server::Stop);
         }
     }
 }
@@ -218,9 +252,10 @@ impl Handler<Shutdown> for Registry {
         let (servers, rows) = self.forget_all();
         let closed = async move {
             // One that is gone already has closed its sockets.
-            join_all(servers.iter().map(|server| server.send(tcp_server::Stop))).await;
+            let ends = servers.iter().map(|server| server.address());
+            join_all(ends.map(|server| server.send(tcp_server::Stop))).await;
             if let Some(rows) = rows {
-                let _ = rows.send(tcp::Stop).await;
+                let _ = rows.address().send(tcp::Stop).await;
             }
         };
         AtomicResponse::new(Box::pin(closed.into_actor(self).map(|(), _, ctx| {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
-use actix::Addr;
 use futures::FutureExt;
 use futures::future::{join, join_all};
 
@@ -13,6 +12,7 @@ use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
 use crate::life::SuspendInfo;
+use crate::supervision::{Child, RestartInfo};
 use crate::tcp::{self, Lane};
 use crate::tcp_server::{self, ServerSocket};
 
@@ -20,10 +20,14 @@ use crate::tcp_server::{self, ServerSocket};
 pub(super) struct AppState {
     pub(super) lifecycle: Lifecycle,
     pub(super) on_suspend: Listeners<SuspendInfo>,
+    pub(super) on_restart: Listeners<RestartInfo>,
+    /// Of the restarts that listeners have not handled, and how many were not
+    /// told since.
+    pub(super) untold_restarts: (Arc<()>, u64),
     pub(super) on_accept: Arc<tcp_server::Audience>,
     /// Its way to the rows actor, its listeners and its bounds.
     pub(super) lane: Arc<Lane>,
-    servers: BTreeMap<ServerSocketId, Addr<ServerSocket>>,
+    servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
     /// How many sockets it may make.
     pub(super) sockets: Option<usize>,
 }
@@ -47,6 +51,8 @@ impl Apps {
             AppState {
                 lifecycle: Lifecycle::default(),
                 on_suspend: Listeners::default(),
+                on_restart: Listeners::default(),
+                untold_restarts: Default::default(),
                 on_accept: Arc::new(on_accept),
                 lane: Arc::new(lane),
                 servers: BTreeMap::new(),
@@ -60,7 +66,7 @@ impl Apps {
         &self,
         app: &AppId,
         id: ServerSocketId,
-    ) -> Result<&Addr<ServerSocket>, Error> {
+    ) -> Result<&Child<ServerSocket>, Error> {
         let state = self.get(app).ok_or(Error::SocketNotFound)?;
         state.lane.life.touch();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
@@ -71,7 +77,7 @@ impl Apps {
         &mut self,
         app: &AppId,
         id: ServerSocketId,
-    ) -> Result<Addr<ServerSocket>, Error> {
+    ) -> Result<Child<ServerSocket>, Error> {
         self.0
             .get_mut(app)
             .and_then(|state| state.servers.remove(&id))
@@ -88,8 +94,12 @@ impl Apps {
     }
 
     /// Every server socket of every app.
-    pub(super) fn servers(&self) -> impl Iterator<Item = &Addr<ServerSocket>> {
+    pub(super) fn servers(&self) -> impl Iterator<Item = &Child<ServerSocket>> {
         self.0.values().flat_map(AppState::servers)
+    }
+
+    pub(super) fn ids(&self) -> Vec<AppId> {
+        self.0.keys().cloned().collect()
     }
 
     pub(super) fn states(&self) -> impl Iterator<Item = &AppState> {
@@ -102,7 +112,7 @@ impl Apps {
     }
 
     /// Takes everything out of use.
-    pub(super) fn drain_servers(&mut self) -> Vec<Addr<ServerSocket>> {
+    pub(super) fn drain_servers(&mut self) -> Vec<Child<ServerSocket>> {
         self.0
             .drain()
             .flat_map(|(_, state)| state.servers.into_values())
@@ -111,7 +121,7 @@ impl Apps {
 }
 
 impl AppState {
-    pub(super) fn insert_server(&mut self, id: ServerSocketId, server: Addr<ServerSocket>) {
+    pub(super) fn insert_server(&mut self, id: ServerSocketId, server: Child<ServerSocket>) {
         self.servers.insert(id, server);
     }
 
@@ -122,6 +132,7 @@ impl AppState {
     /// Nobody hears of anything any more.
     pub(super) fn clear_listeners(&self) {
         self.on_suspend.clear();
+        self.on_restart.clear();
         self.on_accept.on_accept.clear();
         self.on_accept.on_accept_error.clear();
         self.on_accept.on_handshake_error.clear();
@@ -152,10 +163,11 @@ impl AppState {
     pub(super) fn look_again(&self) -> impl Future<Output = ()> + use<> {
         let servers = self
             .servers()
-            .map(|server| server.send(tcp_server::ListenersChanged));
+            .map(|server| server.address().send(tcp_server::ListenersChanged));
         let servers = join_all(servers.collect::<Vec<_>>());
         let app = self.lane.audience.app.clone();
-        let rows = self.lane.rows.send(tcp::ListenersChanged(app));
+        let rows = self.lane.rows.address();
+        let rows = rows.send(tcp::ListenersChanged(app));
         join(servers, rows).map(drop)
     }
 
@@ -164,14 +176,14 @@ impl AppState {
     pub(super) fn end_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
         let ended = self
             .servers()
-            .map(|server| server.send(tcp_server::EndUnlessPersistent));
+            .map(|server| server.address().send(tcp_server::EndUnlessPersistent));
         let ended = join_all(ended.collect::<Vec<_>>());
         let (lane, all) = (self.lane.clone(), false);
         async move {
             let ended = ended.await.into_iter().flatten().flatten().collect();
             // Clients last: those that nobody has heard of end with their
             // server socket.
-            let rows = lane.rows.clone();
+            let rows = lane.rows.address();
             let _ = rows.send(tcp::CloseSockets { lane, all }).await;
             ended
         }
@@ -179,10 +191,11 @@ impl AppState {
 
     /// Closes everything.
     pub(super) fn end_all(&self) -> impl Future<Output = ()> + use<> {
-        let ended = self.servers().map(|server| server.send(tcp_server::Stop));
+        let ended = self.servers();
+        let ended = ended.map(|server| server.address().send(tcp_server::Stop));
         let ended = join_all(ended.collect::<Vec<_>>());
         let (lane, all) = (self.lane.clone(), true);
-        let rows = lane.rows.send(tcp::CloseSockets {
+        let rows = lane.rows.address().send(tcp::CloseSockets {
             lane: lane.clone(),
             all,
         });
@@ -190,7 +203,7 @@ impl AppState {
     }
 
     /// In the order of their ids.
-    pub(super) fn servers(&self) -> impl ExactSizeIterator<Item = &Addr<ServerSocket>> {
+    pub(super) fn servers(&self) -> impl ExactSizeIterator<Item = &Child<ServerSocket>> {
         self.servers.values()
     }
 }

@@ -15,6 +15,7 @@ use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
 use crate::error::Error;
 use crate::guests::{Draining, Guests};
 use crate::ids::ServerSocketId;
+use crate::supervision::Place;
 use crate::tcp::{self, Lane};
 use crate::tcp_server::{self, ServerSocket};
 
@@ -22,7 +23,7 @@ use crate::tcp_server::{self, ServerSocket};
 struct Scope {
     lane: Arc<Lane>,
     audience: Arc<tcp_server::Audience>,
-    servers: Vec<Addr<ServerSocket>>,
+    servers: Vec<Arc<Place<ServerSocket>>>,
     /// `None`: all that the app has.
     socket_id: Option<ServerSocketId>,
 }
@@ -32,7 +33,7 @@ impl Scope {
         Scope {
             lane: state.lane.clone(),
             audience: state.on_accept.clone(),
-            servers: state.servers().cloned().collect(),
+            servers: state.servers().map(|server| server.place.clone()).collect(),
             socket_id: None,
         }
     }
@@ -41,7 +42,7 @@ impl Scope {
     async fn drain(self, deadline: Duration) -> Result<Drained, Error> {
         let mut late = pin!(sleep(deadline));
         let stopping = self.servers.iter();
-        let stopping = stopping.map(|server| server.send(tcp_server::StopListening));
+        let stopping = stopping.map(|server| server.address().send(tcp_server::StopListening));
         let stopped = join_all(stopping.collect::<Vec<_>>()).await;
         let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
         let draining = match self.socket_id {
@@ -54,7 +55,7 @@ impl Scope {
         let guests = draining.guests();
         // What was accepted and called before counts.
         let rows = &self.lane.rows;
-        let _ = rows.send(tcp::CatchUp).await;
+        let _ = rows.address().send(tcp::CatchUp).await;
         let mut tally = Tally::new(self.lane.clone(), guests.clone(), self.socket_id);
         tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
 
@@ -62,7 +63,7 @@ impl Scope {
         let settled = join_all(settled.collect::<Vec<_>>());
         let gone = pin!(async {
             settled.await;
-            let _ = rows.send(tcp::CatchUp).await;
+            let _ = rows.address().send(tcp::CatchUp).await;
             guests.gone().await;
         });
         let mut gone = gone;
@@ -84,12 +85,13 @@ impl Scope {
     /// Ends what is left, and says how many had not been heard of.
     async fn force(&self, guests: &Arc<Guests>) -> usize {
         let turned = self.servers.iter();
-        let turned = turned.map(|server| server.send(tcp_server::TurnAway));
+        let turned = turned.map(|server| server.address().send(tcp_server::TurnAway));
         let turned = join_all(turned.collect::<Vec<_>>()).await;
         // One that stands still for a handover goes or comes back before long.
         while self
             .lane
             .rows
+            .address()
             .send(tcp::Force(guests.clone()))
             .await
             .is_ok()
@@ -174,7 +176,8 @@ impl Handler<tcp_server::Drain> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: tcp_server::Drain, _: &mut Self::Context) -> Self::Result {
-        let server = self.apps.server(&call.app, call.socket_id).cloned();
+        let server = self.apps.server(&call.app, call.socket_id);
+        let server = server.map(|server| server.place.clone());
         let scope = server.and_then(|server| {
             let state = self.apps.get(&call.app).ok_or(Error::SocketNotFound)?;
             Ok(Scope {

@@ -220,17 +220,9 @@ impl Registry {
             }
         }
         for (app, inherited) in prepared.servers {
-            let network = self.network.clone();
-            let table = self.table.clone();
             let id = ServerSocketId::new(inherited.record.id);
-            let heir = self.heir(&app, inherited.record.suspended);
-            let server = ServerSocket::inherit(
-                inherited,
-                heir.on_accept.clone(),
-                network,
-                heir.lane.clone(),
-                table,
-            )?;
+            self.heir(&app, inherited.record.suspended);
+            let server = ServerSocket::inherit(inherited, self.surroundings(&app))?;
             self.app(&app).insert_server(id, server);
         }
         Ok(())

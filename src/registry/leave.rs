@@ -67,7 +67,7 @@ impl Handler<Hold> for Registry {
         let (end, verdict) = Verdict::pair();
         let servers = self.apps.servers();
         let servers: Vec<_> = servers
-            .map(|server| server.send(tcp_server::Hold(verdict.clone())))
+            .map(|server| server.address().send(tcp_server::Hold(verdict.clone())))
             .collect();
         let rows = self
             .rows()
@@ -99,9 +99,9 @@ impl Handler<Take> for Registry {
         let verdict = leaving.verdict.clone();
         let servers = self.apps.servers();
         let servers: Vec<_> = servers
-            .map(|server| server.send(tcp_server::Take(verdict.clone())))
+            .map(|server| server.address().send(tcp_server::Take(verdict.clone())))
             .collect();
-        let rows = self.rows().cloned();
+        let rows = self.rows();
         let limits = self.apps.states().filter_map(|state| {
             let app = state.lane.audience.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))

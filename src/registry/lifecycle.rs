@@ -22,7 +22,8 @@ use crate::PAUSE_GRACE;
 use crate::answer::{Answer, Reply, messages};
 use crate::error::Error;
 use crate::ids::AppId;
-use crate::life::{Life, SuspendInfo, Wanted};
+use crate::life::{Life, SuspendInfo};
+use crate::supervision::Wanted;
 
 /// How long an event page may take to start: 30 seconds.
 pub const LOAD_LIMIT: Duration = Duration::from_secs(30);
@@ -114,7 +115,8 @@ pub(super) struct Lifecycle {
     page: Option<EventPage>,
     /// The calls that wait for the one that is being carried out.
     calls: VecDeque<(Call, Reply<()>)>,
-    busy: bool,
+    /// What is being carried out.
+    busy: Option<Call>,
     /// How long the next rest is, while the page does not start.
     rest: Option<Duration>,
     pub(super) desertion: Desertion,
@@ -146,17 +148,17 @@ impl Registry {
     /// Carries out the app's next call, if none is being carried out.
     fn next_call(&mut self, app: &AppId, ctx: &mut Context<Self>) {
         while let Some(state) = self.apps.get_mut(app)
-            && !state.lifecycle.busy
+            && state.lifecycle.busy.is_none()
             && let Some((call, reply)) = state.lifecycle.calls.pop_front()
         {
             let is_suspended = state.lane.life.is_suspended();
             match call {
                 Call::Suspend if !is_suspended || state.lifecycle.desertion.is_on() => {
-                    state.lifecycle.busy = true;
+                    state.lifecycle.busy = Some(call);
                     self.suspend(app.clone(), reply, ctx);
                 }
                 Call::Resume if is_suspended => {
-                    state.lifecycle.busy = true;
+                    state.lifecycle.busy = Some(call);
                     self.load(app.clone(), reply, ctx);
                 }
                 Call::Suspend | Call::Resume => reply.send(Ok(())),
@@ -182,7 +184,7 @@ impl Registry {
         ctx: &mut Context<Self>,
     ) {
         let answer = self.living(app, life).and_then(|state| {
-            state.lifecycle.busy = false;
+            state.lifecycle.busy = None;
             answer
         });
         reply.send(answer);
@@ -280,7 +282,38 @@ impl Registry {
     }
 }
 
+impl Registry {
+    /// Its thread, or what it has spawned, is gone: takes up each app's call
+    /// that was being carried out, and its timers. Who has called has been
+    /// answered.
+    pub(super) fn resume_lives(&mut self, ctx: &mut Context<Self>) {
+        let apps = self.apps.ids();
+        for app in apps {
+            let Some(state) = self.apps.get_mut(&app) else {
+                continue;
+            };
+            let lifecycle = &mut state.lifecycle;
+            lifecycle.idle_watch = lifecycle.page.as_ref().and_then(|it| it.watch(&app, ctx));
+            let is_resting = lifecycle.retry.take().is_some();
+            match lifecycle.busy {
+                Some(Call::Suspend) => self.suspend(app, Reply::nobody(), ctx),
+                Some(Call::Resume) => self.load(app, Reply::nobody(), ctx),
+                None if is_resting => self.load_wanted(&app, ctx),
+                None => {}
+            }
+        }
+    }
+}
+
 impl EventPage {
+    /// Looks whether the app is idle, if it is to be suspended then.
+    fn watch(&self, app: &AppId, ctx: &Context<Registry>) -> Option<Timer> {
+        let after = self.idle_time_out?;
+        let app = app.clone();
+        let look = move || LookForIdleness(app.clone());
+        Some(Timer::start(after / LOOKS, ctx, look))
+    }
+
     async fn start(&self, app: &AppId, registry: &Addr<Registry>) -> Result<(), Error> {
         // What panics is the app's own code: nothing of ours is left half done.
         let start = AssertUnwindSafe(async { (self.start)(app.clone(), registry.clone()).await });
@@ -387,7 +420,7 @@ impl Handler<LookForIdleness> for Registry {
         let idle = lane.life.was_idle() && lane.is_quiet() && !lane.audience.is_sending();
         let lifecycle = &mut state.lifecycle;
         lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
-        if lifecycle.idle >= LOOKS && !lifecycle.busy && !lane.life.is_suspended() {
+        if lifecycle.idle >= LOOKS && lifecycle.busy.is_none() && !lane.life.is_suspended() {
             lifecycle.idle = 0;
             log::info!("app {app}: suspended, because it is idle");
             self.enqueue(&app, Call::Suspend, Reply::nobody(), ctx);
@@ -460,14 +493,7 @@ impl Handler<SetEventPage> for Registry {
 
     fn handle(&mut self, call: SetEventPage, ctx: &mut Self::Context) -> Self::Result {
         let app = call.app;
-        let watch = call
-            .page
-            .as_ref()
-            .and_then(|page| page.idle_time_out)
-            .map(|after| {
-                let app = app.clone();
-                Timer::start(after / LOOKS, ctx, move || LookForIdleness(app.clone()))
-            });
+        let watch = call.page.as_ref().and_then(|page| page.watch(&app, ctx));
         let state = self.app(&app);
         state.lane.life.set_loadable(call.page.is_some());
         let lifecycle = &mut state.lifecycle;

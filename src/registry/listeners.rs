@@ -8,6 +8,7 @@ use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
 use crate::life::SuspendInfo;
+use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
 
@@ -26,6 +27,14 @@ impl Heard for SuspendInfo {
     fn added(_: &AppState) {}
 }
 
+impl Heard for RestartInfo {
+    fn listeners(app: &AppState) -> &Listeners<Self> {
+        &app.on_restart
+    }
+
+    fn added(_: &AppState) {}
+}
+
 impl Heard for AcceptInfo {
     fn listeners(app: &AppState) -> &Listeners<Self> {
         &app.on_accept.on_accept
@@ -33,7 +42,7 @@ impl Heard for AcceptInfo {
 
     fn added(app: &AppState) {
         for server in app.servers() {
-            server.do_send(tcp_server::ListenersChanged);
+            server.address().do_send(tcp_server::ListenersChanged);
         }
     }
 }
@@ -77,7 +86,8 @@ impl Heard for ReceiveInfo {
 
     fn added(app: &AppState) {
         let app_id = app.lane.audience.app.clone();
-        app.lane.rows.do_send(tcp::ListenersChanged(app_id));
+        let rows = app.lane.rows.address();
+        rows.do_send(tcp::ListenersChanged(app_id));
     }
 }
 

@@ -6,6 +6,7 @@ mod desertion;
 mod draining;
 mod escalation;
 mod inherit;
+mod kept;
 mod leave;
 mod lifecycle;
 mod limits;
@@ -20,4 +21,5 @@ pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::SetPermissions;
 
 pub(crate) use inherit::{AdoptListener, Enter, Prepare};
+pub(crate) use kept::Door;
 pub(crate) use leave::{Conclude, Hold, Take, Token};

@@ -12,6 +12,7 @@ use super::Registry;
 use crate::answer::{Answer, Ask, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
+use crate::supervision::Child;
 use crate::tcp::{self, ClientSocket, Op, SecureStep, Target};
 use crate::tcp_server::{self, Bound, ServerSocket};
 
@@ -54,13 +55,13 @@ where
 }
 
 impl Registry {
-    fn server<M, T>(&self, target: Result<&Addr<ServerSocket>, Error>, message: M) -> Routed<T>
+    fn server<M, T>(&self, target: Result<&Child<ServerSocket>, Error>, message: M) -> Routed<T>
     where
         ServerSocket: Handler<Ask<M, T>>,
         M: Message<Result = Result<T, Error>> + Send + 'static,
         T: Send + 'static,
     {
-        Routed::passed(target.cloned(), |server, reply| {
+        Routed::passed(target.map(Child::address), |server, reply| {
             server.do_send(Ask { message, reply });
         })
     }
@@ -82,8 +83,10 @@ where
     type Result = ();
 
     fn handle(&mut self, ask: Ask<M, T>, ctx: &mut Self::Context) {
-        let response = Handler::<M>::handle(self, ask.message, ctx);
-        response.handle(ctx, ask.reply.into());
+        let Ask { message, reply } = ask;
+        let response = Handler::<M>::handle(self, message, ctx);
+        response.handle(ctx, reply.into());
+        self.stop_if_asked(ctx);
     }
 }
 
@@ -94,6 +97,7 @@ macro_rules! routes {
 
             fn handle(&mut self, $call: $message, _: &mut Self::Context) -> Self::Result {
                 let $registry = self;
+                $registry.begin();
                 $body
             }
         }
@@ -225,20 +229,10 @@ impl Registry {
         properties: tcp_server::SocketProperties,
         listener: Option<Bound>,
     ) -> Result<ServerSocketId, Error> {
-        let network = self.network.clone();
-        let table = self.table.clone();
         let socket_id = self.server_ids.allocate().into();
-        let app = self.app(&app);
-        let server = ServerSocket::start(
-            socket_id,
-            properties,
-            listener,
-            app.on_accept.clone(),
-            network,
-            app.lane.clone(),
-            table,
-        )?;
-        app.insert_server(socket_id, server);
+        let surroundings = self.surroundings(&app);
+        let server = ServerSocket::start(socket_id, properties, listener, surroundings)?;
+        self.app(&app).insert_server(socket_id, server);
         Ok(socket_id)
     }
 }
@@ -259,7 +253,7 @@ impl Handler<tcp_server::GetSockets> for Registry {
                     // Each answers for itself.
                     socket_id: 0.into(),
                 };
-                server.do_send(Ask { message, reply });
+                server.address().do_send(Ask { message, reply });
                 answer
             })
             .collect();

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
@@ -16,8 +15,9 @@ use tokio::task::unconstrained;
 
 use super::connect::{Connected, Target, connect};
 use super::drain::{Drain, PATIENCE};
-use super::hold::Inherited;
+use super::hold::{Inherited, Waiting};
 use super::inbox::{Call, Inbox};
+use super::kept::{Fall, Over};
 use super::pool::Pool;
 use super::read::Audible;
 use super::returned::Returned;
@@ -74,18 +74,19 @@ pub(crate) enum Op {
 
 pub(crate) struct Rows {
     pub(super) entries: Slab<Entry>,
-    inbox: Arc<Inbox>,
-    /// The calls of the turn; kept for its memory.
-    calls: VecDeque<Call>,
+    pub(super) inbox: Arc<Inbox>,
+    /// The calls of the turn.
+    pub(super) calls: VecDeque<Call>,
     /// The slots that are to be looked at.
     batch: VecDeque<u32>,
     pool: Pool,
-    network: Arc<dyn Network>,
+    pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
-    pub(super) timers: Rc<Timers>,
-    /// The calls that wait for the end of a handover, while there is one.
-    pub(super) waiting: Option<Vec<Call>>,
+    pub(super) timers: Arc<Timers>,
+    /// What waits for the end of a handover, while there is one.
+    pub(super) waiting: Option<Waiting>,
+    pub(super) fall: Fall,
 }
 
 pub(super) enum Entry {
@@ -95,47 +96,43 @@ pub(super) enum Entry {
 }
 
 impl Rows {
-    /// Starts the actor here, behind this inbox.
-    pub(crate) fn start(
-        network: Arc<dyn Network>,
-        tls: tls::Client,
-        inbox: Arc<Inbox>,
-    ) -> Addr<Self> {
-        Rows::create(|ctx| {
-            // The registry's few messages are never refused either.
-            ctx.set_mailbox_capacity(0);
-            Rows {
-                entries: Slab::new(),
-                inbox,
-                calls: VecDeque::new(),
-                batch: VecDeque::new(),
-                pool: Pool::new(),
-                network,
-                tls,
-                attempts: 0,
-                timers: Rc::default(),
-                waiting: None,
-            }
-        })
+    pub(super) fn new(network: Arc<dyn Network>, tls: tls::Client, inbox: Arc<Inbox>) -> Self {
+        Rows {
+            entries: Slab::new(),
+            inbox,
+            calls: VecDeque::new(),
+            batch: VecDeque::new(),
+            pool: Pool::new(),
+            network,
+            tls,
+            attempts: 0,
+            timers: Arc::default(),
+            waiting: None,
+            fall: Fall::default(),
+        }
     }
 
-    /// Carries out calls, in order.
-    pub(super) fn answer(&mut self, calls: &mut VecDeque<Call>) {
-        for call in calls.drain(..) {
-            let Some(call) = self.unless_taken(call) else {
-                continue;
-            };
-            match call {
-                Call::Send(outgoing) => self.send(outgoing),
-                Call::Op(socket, op) => self.carry_out(socket, op),
+    /// Carries out the calls, in order.
+    pub(super) fn answer(&mut self) {
+        while let Some(call) = self.calls.front() {
+            let slot = call.socket().slot();
+            self.begin(slot);
+            let call = self.calls.pop_front();
+            match call.and_then(|call| self.unless_taken(call)) {
+                Some(Call::Send(outgoing)) => self.send(outgoing),
+                Some(Call::Op(socket, op)) => self.carry_out(socket, op),
+                None => {}
             }
+            self.is_sound(slot);
         }
+        self.fall.at = None;
     }
 
     /// Carries out every call that has come, for what is to see it.
     pub(super) fn catch_up(&mut self) {
-        let mut calls = self.inbox.take_calls();
-        freely(|| self.answer(&mut calls));
+        self.get_up();
+        self.calls.append(&mut self.inbox.take_calls());
+        freely(|| self.answer());
     }
 
     fn send(&mut self, outgoing: Outgoing) {
@@ -180,7 +177,12 @@ impl Rows {
             Op::Connect(target, reply) => self.connect(&socket, *target, reply),
             Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
             Op::Secure(step) => self.secure(&socket, *step),
-            Op::Close(reply) => reply.send(self.close(&socket)),
+            Op::Close(reply) => {
+                self.fall.closing = true;
+                let closed = self.close(&socket);
+                self.fall.closing = false;
+                reply.send(closed);
+            }
             Op::GetInfo(reply) => {
                 reply.send(
                     self.row(&socket)
@@ -225,6 +227,7 @@ impl Rows {
 
     /// One look at a slot: writes, reads, tells.
     fn look_at(&mut self, slot: u32, audible: &mut Audible) {
+        self.begin(slot);
         let key = slot as usize;
         match self.entries.get_mut(key) {
             None => {}
@@ -308,11 +311,8 @@ impl Rows {
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
-                let socket = socket.clone();
-                let task = actix_rt::spawn(async move {
-                    let made = connect(network, target).await;
-                    socket.do_send(Op::Connected(attempt, Box::new(made)));
-                });
+                let over = Over::new(socket, move |made| Op::Connected(attempt, Box::new(made)));
+                let task = actix_rt::spawn(over.with(connect(network, target)));
                 row.link = Link::Connecting(Box::new(Connecting {
                     attempt,
                     task,
@@ -413,12 +413,7 @@ impl Actor for Rows {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.spawn(Turn);
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        self.inbox.close();
+        self.wait_for_verdict(ctx);
     }
 }
 
@@ -432,23 +427,33 @@ impl ActorFuture<Rows> for Turn {
     fn poll(
         self: Pin<&mut Self>,
         rows: &mut Rows,
-        _: &mut Context<Rows>,
+        ctx: &mut Context<Rows>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         rows.timers.turn();
-        let mut calls = std::mem::take(&mut rows.calls);
-        rows.inbox.take(&mut calls, &mut rows.batch, cx);
+        rows.get_up();
+        if rows.calls.is_empty() {
+            rows.inbox.take(&mut rows.calls, &mut rows.batch, cx);
+        } else {
+            // They came before what is in the inbox.
+            cx.waker().wake_by_ref();
+        }
         freely(|| {
-            rows.answer(&mut calls);
+            rows.answer();
             let mut audible = Audible::default();
             for _ in 0..ROWS_A_TURN {
                 let Some(slot) = rows.batch.pop_front() else {
                     return;
                 };
                 rows.look_at(slot, &mut audible);
+                rows.is_sound(slot);
             }
         });
-        rows.calls = calls;
+        rows.fall.at = None;
+        if rows.fall.stops {
+            ctx.stop();
+            return Poll::Pending;
+        }
         rows.look_at_clock(cx);
         rows.timers.turn();
         if !rows.batch.is_empty() {

@@ -72,6 +72,14 @@ impl Drain {
         self.queue.fail(NetError::TIMED_OUT.into());
     }
 
+    /// Its thread is another one; what it has left to send fails if that
+    /// cannot be.
+    pub(super) fn moved(&mut self) {
+        if self.stream.moved().is_err() {
+            self.queue.fail(NetError::FAILED.into());
+        }
+    }
+
     /// Whether anything was sent since this was last asked.
     pub(super) fn has_moved(&mut self) -> bool {
         let before = std::mem::replace(&mut self.waiting, self.queue.bytes());

@@ -39,6 +39,12 @@ pub(crate) struct Take {
     pub(crate) verdict: Verdict,
 }
 
+/// A handover that goes on, and the calls that wait for its end.
+pub(super) struct Waiting {
+    verdict: Verdict,
+    calls: Vec<Call>,
+}
+
 #[derive(Default)]
 pub(crate) struct Taken {
     pub(crate) clients: Vec<Client>,
@@ -173,23 +179,20 @@ impl Rows {
         if self.waiting.is_none() {
             return Some(call);
         }
-        let socket = match &call {
-            Call::Send(outgoing) => &outgoing.socket,
-            Call::Op(socket, _) => socket,
-        };
+        let socket = call.socket();
         let row = self.entries.get(socket.slot() as usize);
         let taken = matches!(row, Some(Entry::Socket(row))
             if row.socket == *socket && row.hold == row::Hold::Taken);
         match &mut self.waiting {
             Some(waiting) if taken => {
-                waiting.push(call);
+                waiting.calls.push(call);
                 None
             }
             _ => Some(call),
         }
     }
 
-    fn rows(&mut self) -> impl Iterator<Item = &mut Row> {
+    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut Row> {
         self.entries
             .iter_mut()
             .filter_map(|(_, entry)| match entry {
@@ -200,17 +203,25 @@ impl Rows {
 
     fn wait_for(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
         if self.waiting.is_none() {
-            self.waiting = Some(Vec::new());
-            ctx.spawn(verdict.gone().into_actor(self).map(|gone, rows, _| {
-                rows.conclude(gone);
-            }));
+            let calls = Vec::new();
+            self.waiting = Some(Waiting { verdict, calls });
+            self.wait_for_verdict(ctx);
+        }
+    }
+
+    /// Goes on when the handover is over, if there is one.
+    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
+        if let Some(Waiting { verdict, .. }) = &self.waiting {
+            let over = verdict.clone().gone().into_actor(self);
+            ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
         }
     }
 
     /// The end of a handover: what was taken is forgotten or goes on, and then
     /// come the calls that have waited.
     fn conclude(&mut self, gone: bool) {
-        let waiting = self.waiting.take().unwrap_or_default();
+        let waiting = self.waiting.take();
+        let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
         if gone {
             self.entries.retain(|_, entry| match entry {
                 Entry::Socket(row) if row.hold == row::Hold::Taken => {
@@ -223,7 +234,9 @@ impl Rows {
         for row in self.rows().filter(|row| row.hold != row::Hold::No) {
             row.release();
         }
-        self.answer(&mut VecDeque::from(waiting));
+        waiting.append(&mut self.calls);
+        self.calls = waiting;
+        self.answer();
     }
 }
 

@@ -19,6 +19,15 @@ pub(super) enum Call {
     Op(ClientSocket, Op),
 }
 
+impl Call {
+    pub(super) fn socket(&self) -> &ClientSocket {
+        match self {
+            Call::Send(outgoing) => &outgoing.socket,
+            Call::Op(socket, _) => socket,
+        }
+    }
+}
+
 /// The queue from every handle and waker to the rows actor. It is not the
 /// actor's mailbox, because a mailbox costs two allocations a message and a
 /// wake each: here one lock takes in a call, and whoever finds the queue empty
@@ -32,6 +41,8 @@ pub(crate) struct Inbox {
 
 #[derive(Default)]
 struct Waiting {
+    /// A send that was in hand when a turn panicked.
+    in_hand: Option<Outgoing>,
     calls: VecDeque<Call>,
     slots: Vec<u32>,
     closed: bool,
@@ -97,6 +108,19 @@ impl Inbox {
         slots.extend(waiting.slots.drain(..));
     }
 
+    /// A turn panics that had this in hand: it comes before everything else.
+    pub(super) fn put_back(&self, in_hand: Outgoing) {
+        let mut waiting = self.lock();
+        if !waiting.closed {
+            waiting.in_hand = Some(in_hand);
+        }
+    }
+
+    /// What a turn that has panicked had in hand.
+    pub(super) fn take_in_hand(&self) -> Option<Call> {
+        self.lock().in_hand.take().map(Call::Send)
+    }
+
     /// The calls alone; the rows are taken by the turn that follows.
     pub(super) fn take_calls(&self) -> VecDeque<Call> {
         std::mem::take(&mut self.lock().calls)
@@ -107,9 +131,10 @@ impl Inbox {
         let mut waiting = self.lock();
         waiting.closed = true;
         let rest = std::mem::take(&mut waiting.calls);
+        let in_hand = waiting.in_hand.take();
         drop(waiting);
         // What drops here may call: not under the lock.
-        drop(rest);
+        drop((rest, in_hand));
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

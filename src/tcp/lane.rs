@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::task::{Context, Poll};
 
-use actix::Addr;
-
 use super::actor::Rows;
 use super::events::{ReceiveErrorInfo, ReceiveInfo};
 use super::inbox::Inbox;
@@ -18,6 +16,7 @@ use crate::guests::Guests;
 use crate::ids::AppId;
 use crate::life::Life;
 use crate::manifest::Permissions;
+use crate::supervision::Place;
 
 /// The received bytes of one app in one rows actor that listeners have not
 /// handled yet; beyond it no socket of the app is read. 64 sockets with a
@@ -107,7 +106,7 @@ impl Audience {
 pub(crate) struct Lane {
     pub(crate) audience: Arc<Audience>,
     pub(crate) life: Arc<Life>,
-    pub(crate) rows: Addr<Rows>,
+    pub(crate) rows: Arc<Place<Rows>>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) table: Arc<Table>,
     /// The app's connections that are open.
@@ -127,7 +126,7 @@ impl Lane {
     pub(crate) fn new(
         audience: Arc<Audience>,
         life: Arc<Life>,
-        rows: Addr<Rows>,
+        rows: Arc<Place<Rows>>,
         inbox: Arc<Inbox>,
         table: Arc<Table>,
         guests: Arc<Guests>,

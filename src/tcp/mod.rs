@@ -10,6 +10,7 @@ mod events;
 mod force;
 mod hold;
 mod inbox;
+mod kept;
 mod lane;
 mod messages;
 mod pool;

@@ -68,12 +68,14 @@ impl Row {
                     return;
                 }
                 Poll::Ready(Ok(count)) => {
+                    self.in_hand = true;
                     if let Some(timing) = &mut self.timing {
                         timing.received();
                     }
                     for piece in pool.pieces(count, chunk) {
                         self.raise(piece, &heard.listeners);
                     }
+                    self.in_hand = false;
                 }
                 Poll::Ready(Err(error)) => {
                     connection.end = Some(net_error::read(&error));

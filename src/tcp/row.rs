@@ -31,6 +31,8 @@ use crate::os::Stream;
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
     pub(super) paused: bool,
+    /// Whether bytes of it are between the stream and the listeners.
+    pub(super) in_hand: bool,
     /// Whether it was accepted and has never been resumed.
     pub(super) unclaimed: bool,
     pub(super) hold: Hold,
@@ -124,6 +126,7 @@ impl Row {
         Row {
             socket,
             paused: false,
+            in_hand: false,
             unclaimed: false,
             hold: Hold::No,
             link: Link::None,

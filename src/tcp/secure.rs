@@ -3,6 +3,7 @@
 use actix_rt::task::JoinHandle;
 
 use super::actor::{Op, Rows};
+use super::kept::Over;
 use super::row::{Connection, Ends, Link, Row};
 use super::socket::ClientSocket;
 use super::write::{Outgoing, WriteQueue};
@@ -96,7 +97,7 @@ impl Rows {
     }
 
     /// Closes a socket that could not be secured.
-    fn give_up(&mut self, socket: &ClientSocket, error: NetError) {
+    pub(super) fn give_up(&mut self, socket: &ClientSocket, error: NetError) {
         let last = socket.mark_closed();
         if last {
             socket.lane().table.remove(socket.id());
@@ -127,11 +128,6 @@ impl Row {
         self.begin_anew();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(connection) => {
-                let socket = self.socket.clone();
-                let timer = actix_rt::spawn(async move {
-                    actix_rt::time::sleep(HANDSHAKE_TIME_OUT).await;
-                    tell(&socket, attempt, Err(NetError::TIMED_OUT));
-                });
                 let mut securing = Securing {
                     attempt,
                     reply,
@@ -139,7 +135,7 @@ impl Row {
                     versions,
                     stage: Stage::Plain(connection),
                     waiting: WriteQueue::default(),
-                    timer,
+                    timer: time_out(&self.socket, attempt),
                     _pending: Pending::new(&self.socket.lane().life),
                 };
                 securing.go_on(&self.socket);
@@ -164,20 +160,31 @@ impl Securing {
             return;
         }
         if let Stage::Plain(connection) = std::mem::replace(&mut self.stage, Stage::Over) {
-            self.shake_hands(connection, socket.clone());
+            self.shake_hands(connection, socket);
         }
     }
 
-    fn shake_hands(&mut self, connection: Connection, socket: ClientSocket) {
+    fn shake_hands(&mut self, connection: Connection, socket: &ClientSocket) {
         let Connection { stream, ends, .. } = connection;
         let host = ends.dialled.as_ref().map(|dialled| dialled.host.clone());
         let (client, versions, attempt) = (self.client.clone(), self.versions, self.attempt);
-        let task = actix_rt::spawn(async move {
-            let host = host.unwrap_or_default();
-            let made = client.handshake(stream, &host, versions).await;
-            tell(&socket, attempt, made);
+        let over = Over::new(socket, move |made| {
+            Op::Secure(Box::new(Secure::Done(attempt, made)))
         });
+        let task = actix_rt::spawn(over.with(async move {
+            let host = host.unwrap_or_default();
+            client.handshake(stream, &host, versions).await
+        }));
         self.stage = Stage::Handshake(ends, task);
+    }
+
+    /// Its thread is another one. A handshake that went on in the old one says
+    /// itself that it is over.
+    pub(super) fn moved(&mut self, socket: &ClientSocket) {
+        self.timer = time_out(socket, self.attempt);
+        if let Stage::Plain(connection) = &mut self.stage {
+            connection.moved();
+        }
     }
 
     /// Takes in what is to be sent when it is done.
@@ -233,6 +240,14 @@ impl Drop for Securing {
             task.abort();
         }
     }
+}
+
+fn time_out(socket: &ClientSocket, attempt: u64) -> JoinHandle<()> {
+    let socket = socket.clone();
+    actix_rt::spawn(async move {
+        actix_rt::time::sleep(HANDSHAKE_TIME_OUT).await;
+        tell(&socket, attempt, Err(NetError::TIMED_OUT));
+    })
 }
 
 fn tell(socket: &ClientSocket, attempt: u64, made: Result<Box<dyn Stream>, NetError>) {

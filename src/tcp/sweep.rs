@@ -91,6 +91,7 @@ impl Handler<Stop> for Rows {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
         self.catch_up();
+        self.fall.ended = true;
         for entry in self.entries.drain() {
             if let Entry::Socket(mut row) = entry {
                 row.disconnect();

@@ -5,13 +5,13 @@
 //! first. What moves bytes only writes down when; a look that comes too early
 //! finds that out, and puts the row back for later.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -79,41 +79,69 @@ impl From<TimeOutsRecord> for TimeOuts {
 }
 
 /// The rows of one actor that are to be looked at, and when.
-#[derive(Default)]
 pub(super) struct Timers {
-    /// The time of this turn, once somebody has asked for it.
-    now: Cell<Option<Instant>>,
+    began: Instant,
+    /// The time of this turn, once somebody has asked for it: nanoseconds since
+    /// the beginning, and one more; 0 until then.
+    now: AtomicU64,
+    due: Mutex<Due>,
+}
+
+#[derive(Default)]
+struct Due {
     /// With the slot of the row; no row stands here twice.
-    due: RefCell<BTreeSet<(Instant, u32)>>,
-    sleep: RefCell<Option<Pin<Box<Sleep>>>>,
+    rows: BTreeSet<(Instant, u32)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers {
+            began: Instant::now(),
+            now: AtomicU64::new(0),
+            due: Mutex::default(),
+        }
+    }
 }
 
 impl Timers {
     /// A turn begins or ends.
     pub(super) fn turn(&self) {
-        self.now.set(None);
+        self.now.store(0, Relaxed);
     }
 
     fn now(&self) -> Instant {
-        self.now.get().unwrap_or_else(|| {
-            let now = Instant::now();
-            self.now.set(Some(now));
-            now
-        })
+        let known = self.now.load(Relaxed);
+        if known > 0 {
+            return self.began + Duration::from_nanos(known - 1);
+        }
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.began).as_nanos();
+        self.now
+            .store(u64::try_from(since).map_or(0, |it| it + 1), Relaxed);
+        now
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that it slept by is gone with its thread.
+    pub(super) fn forget_clock(&self) {
+        self.due().sleep = None;
     }
 
     /// The next row that is due, and since when; on `Pending` the waker is
     /// called when there is one.
     fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
-        let mut due = self.due.borrow_mut();
-        let mut sleep = self.sleep.borrow_mut();
-        let Some(first) = due.first().copied() else {
-            *sleep = None;
+        let mut due = self.due();
+        let Some(first) = due.rows.first().copied() else {
+            due.sleep = None;
             return Poll::Pending;
         };
         let (when, _) = first;
         if when > self.now() {
-            let sleep = sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
+            let sleep = due.sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
             if sleep.deadline() != when {
                 sleep.as_mut().reset(when);
             }
@@ -121,7 +149,7 @@ impl Timers {
                 return Poll::Pending;
             }
         }
-        due.remove(&first);
+        due.rows.remove(&first);
         Poll::Ready(first)
     }
 }
@@ -129,7 +157,7 @@ impl Timers {
 /// The time-outs of one socket.
 pub(super) struct Timing {
     pub(super) settings: TimeOuts,
-    timers: Rc<Timers>,
+    timers: Arc<Timers>,
     slot: u32,
     /// When the row is looked at, if it stands in the set.
     armed: Option<Instant>,
@@ -156,12 +184,12 @@ impl Timing {
         if self.armed == when {
             return;
         }
-        let mut due = self.timers.due.borrow_mut();
+        let mut due = self.timers.due();
         if let Some(armed) = self.armed {
-            due.remove(&(armed, self.slot));
+            due.rows.remove(&(armed, self.slot));
         }
         if let Some(when) = when {
-            due.insert((when, self.slot));
+            due.rows.insert((when, self.slot));
         }
         self.armed = when;
     }
@@ -181,7 +209,7 @@ enum Expired {
 
 impl Row {
     /// Sets the time-outs, which begin now. The row has its slot.
-    pub(super) fn set_time_outs(&mut self, settings: TimeOuts, timers: &Rc<Timers>) {
+    pub(super) fn set_time_outs(&mut self, settings: TimeOuts, timers: &Arc<Timers>) {
         if settings == TimeOuts::default() {
             self.timing = None;
             return;
@@ -382,7 +410,7 @@ mod tests {
 
     use super::*;
 
-    fn timing(timers: &Rc<Timers>, slot: u32) -> Timing {
+    fn timing(timers: &Arc<Timers>, slot: u32) -> Timing {
         let now = timers.now();
         Timing {
             settings: TimeOuts::default(),
@@ -416,18 +444,18 @@ mod tests {
 
     #[test]
     fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
-        let timers = Rc::new(Timers::default());
+        let timers = Arc::new(Timers::default());
         let mut one = timing(&timers, 1);
         let two = timing(&timers, 2);
         let now = timers.now();
         for seconds in [5, 3, 8] {
             one.arm(Some(now + Duration::from_secs(seconds)));
-            assert_eq!(timers.due.borrow().len(), 1);
+            assert_eq!(timers.due().rows.len(), 1);
         }
         drop(two);
-        assert_eq!(timers.due.borrow().len(), 1, "it never stood there");
+        assert_eq!(timers.due().rows.len(), 1, "it never stood there");
         drop(one);
-        assert!(timers.due.borrow().is_empty());
+        assert!(timers.due().rows.is_empty());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timers.poll_due(&mut cx).is_pending());
     }

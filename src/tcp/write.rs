@@ -72,6 +72,19 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
+        let inbox = &self.socket.lane().inbox;
+        if std::thread::panicking() && !self.data.is_empty() && inbox.is_open() {
+            // What comes after it must not leave before it.
+            let inbox = inbox.clone();
+            return inbox.put_back(Outgoing {
+                socket: self.socket.clone(),
+                data: std::mem::take(&mut self.data),
+                bytes: self.bytes,
+                charge: std::mem::take(&mut self.charge),
+                reply: std::mem::replace(&mut self.reply, Reply::nobody()),
+                credit: self.credit.take(),
+            });
+        }
         if self.charge > 0 {
             let lane = self.socket.lane();
             lane.life.touch();

@@ -11,6 +11,8 @@ use super::actor::ServerSocket;
 use super::events::{Offered, UNHANDLED_ACCEPTS};
 use super::handshakes::Peered;
 use crate::ids::ClientSocketId;
+#[cfg(feature = "testing")]
+use crate::os::Checkpoint;
 use crate::tcp::{ClientSocket, Ends, Offer, Op};
 
 /// How many connections are accepted before other actors have their turn.
@@ -34,16 +36,17 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         ctx: &mut Context<ServerSocket>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
+        #[cfg(feature = "testing")]
+        if socket.network.checkpoint(Checkpoint::ServerSocket) {
+            ctx.stop();
+            return Poll::Pending;
+        }
         socket.on_their_way.wake(cx, false);
         let recovering = socket.recovering;
         socket.turn(cx);
         socket.gate.end_turn();
         if socket.recovering && !recovering {
-            ctx.run_later(RECOVERY, |socket, _| {
-                socket.recover();
-                // The loop has had its turn before the clock had.
-                socket.on_their_way.nudge();
-            });
+            socket.recover_later(ctx);
         }
         let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
         let held_up = full || socket.recovering;
@@ -79,6 +82,14 @@ impl ServerSocket {
         anybody && !self.recovering
     }
 
+    pub(super) fn recover_later(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(RECOVERY, |socket, _| {
+            socket.recover();
+            // The loop has had its turn before the clock had.
+            socket.on_their_way.nudge();
+        });
+    }
+
     /// Takes up what a dead listener has left, before anything later.
     pub(super) fn recover(&mut self) {
         self.recovering = false;
@@ -97,13 +108,14 @@ impl ServerSocket {
 
     /// Accepts and raises what may be raised.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
+        self.tell_lost();
         self.take_returned();
         self.heed(cx);
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.settle(cx);
         }
         if self.lane.life.is_suspended() {
-            if !self.held {
+            if self.held.is_none() {
                 self.knock(cx);
             }
             return;
@@ -119,12 +131,12 @@ impl ServerSocket {
                 self.tell_refusals(cx);
             }
             if !self.may_raise() {
-                if self.is_missed() && !self.held {
+                if self.is_missed() && self.held.is_none() {
                     self.knock(cx);
                 }
                 return;
             }
-            if (!self.held || self.encrypts())
+            if (self.held.is_none() || self.encrypts())
                 && let Some(offered) = self.undelivered.pop_front()
             {
                 if offered.is_open() {
@@ -142,7 +154,7 @@ impl ServerSocket {
                     return;
                 }
             }
-            if self.held || self.is_undecided() {
+            if self.held.is_some() || self.is_undecided() {
                 return;
             }
             match self.poll_accept(cx) {
@@ -200,9 +212,11 @@ impl ServerSocket {
         };
         match ready!(bound.listener.poll_accept(cx)) {
             Ok((stream, peer)) => {
+                self.in_hand = Some(peer);
                 self.errors.are_over();
                 self.counts.accepted += 1;
                 let Some((stream, guest)) = self.admit(stream, peer) else {
+                    self.in_hand = None;
                     return Poll::Ready(None);
                 };
                 Poll::Ready(self.arrived((stream, Ends::accepted(peer, guest)), cx))
@@ -230,14 +244,20 @@ impl ServerSocket {
     /// A connection is here, and is returned unless it is to be encrypted
     /// first.
     fn arrived(&mut self, accepted: Peered, cx: &mut TaskContext<'_>) -> Option<Peered> {
-        match &mut self.handshakes {
-            Some(handshakes) => handshakes.take(accepted, cx),
-            None => Some(accepted),
+        let Some(handshakes) = &mut self.handshakes else {
+            return Some(accepted);
+        };
+        let plain = handshakes.take(accepted, cx);
+        if plain.is_none() {
+            self.in_hand = None;
         }
+        plain
     }
 
     fn accepted(&mut self, accepted: Peered) -> Arc<Offered> {
-        self.offer(self.table.allocate(), accepted)
+        let offered = self.offer(self.table.allocate(), accepted);
+        self.in_hand = None;
+        offered
     }
 
     /// A client socket that nobody has heard of.

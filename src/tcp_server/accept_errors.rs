@@ -124,7 +124,33 @@ impl AcceptErrors {
     }
 }
 
+impl AcceptErrors {
+    /// A connection was accepted, and could not be kept.
+    fn lost(&mut self) {
+        self.untold.add(Failure {
+            result_code: NetError::FAILED,
+            errno: None,
+            class: AcceptErrorClass::Connection,
+            action: AcceptAction::GoOn,
+            attempt: self.attempt,
+            next_try: Some(Duration::ZERO),
+        });
+    }
+}
+
 impl ServerSocket {
+    /// Tells of the connection that was in hand when a turn panicked.
+    pub(super) fn tell_lost(&mut self) {
+        if let Some(peer) = self.in_hand.take() {
+            log::error!(
+                "server socket {}: the connection of {peer} is lost",
+                self.id
+            );
+            self.counts.failed += 1;
+            self.errors.lost();
+        }
+    }
+
     pub(super) fn set_accept_policy(&mut self, policy: AcceptPolicy) -> Result<(), Error> {
         policy.check()?;
         if let Some(bound) = &mut self.listener {

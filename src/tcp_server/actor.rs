@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
 use actix_rt::time::Instant;
@@ -17,6 +17,7 @@ use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
 use super::gate::Gate;
 use super::handshake_errors::HandshakeErrorInfo;
 use super::handshakes::Handshakes;
+use super::hold::Held;
 use super::info::Pauses;
 use super::turnstile::Turnstile;
 use super::{
@@ -34,6 +35,7 @@ use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
+use crate::supervision::{Child, Falls, Keeper, Supervised};
 use crate::tcp::{Lane, Table};
 
 /// What one app's server sockets have in common.
@@ -91,16 +93,18 @@ pub(crate) struct ServerSocket {
     pub(super) persistent: bool,
     pub(super) name: Option<Box<str>>,
     pub(super) pauses: Pauses,
-    /// Whether nothing is raised until a handover is over.
-    pub(super) held: bool,
+    /// Nothing is raised until this handover is over.
+    pub(super) held: Option<Held>,
     pub(super) listener: Option<Bound>,
     pub(super) audience: Arc<Audience>,
-    network: Arc<dyn Network>,
+    pub(super) network: Arc<dyn Network>,
     pub(super) lane: Arc<Lane>,
     pub(super) table: Arc<Table>,
     pub(super) on_their_way: Arc<OnTheirWay>,
     /// Made by the first `setTls`, or with what another process left.
     pub(super) handshakes: Option<Box<Handshakes>>,
+    /// Whose connection is between the listener and a client socket.
+    pub(super) in_hand: Option<SocketAddr>,
     /// Accepted, and heard of by nobody.
     pub(super) undelivered: VecDeque<Arc<Offered>>,
     /// How many listeners had died when it was last looked.
@@ -116,6 +120,16 @@ pub(crate) struct ServerSocket {
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
+    pub(super) keeper: Weak<Keeper<ServerSocket>>,
+}
+
+/// What a server socket finds around it.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) audience: Arc<Audience>,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) lane: Arc<Lane>,
+    pub(crate) table: Arc<Table>,
 }
 
 pub(crate) struct Bound {
@@ -144,30 +158,28 @@ impl ServerSocket {
         id: ServerSocketId,
         properties: SocketProperties,
         listener: Option<Bound>,
-        audience: Arc<Audience>,
-        network: Arc<dyn Network>,
-        lane: Arc<Lane>,
-        table: Arc<Table>,
-    ) -> Result<Addr<Self>, Error> {
-        let mut socket = Self::new(id, audience, network, lane, table);
+        surroundings: Surroundings,
+    ) -> Result<Child<Self>, Error> {
+        let mut socket = Self::new(id, surroundings);
         socket.update(properties)?;
         socket.listener = listener;
         Ok(socket.run())
     }
 
-    pub(super) fn new(
-        id: ServerSocketId,
-        audience: Arc<Audience>,
-        network: Arc<dyn Network>,
-        lane: Arc<Lane>,
-        table: Arc<Table>,
-    ) -> Self {
+    pub(super) fn new(id: ServerSocketId, surroundings: Surroundings) -> Self {
+        let Surroundings {
+            audience,
+            network,
+            lane,
+            table,
+        } = surroundings;
         ServerSocket {
             id,
             persistent: false,
             name: None,
             pauses: Pauses::default(),
-            held: false,
+            held: None,
+            in_hand: None,
             listener: None,
             network,
             on_their_way: Arc::default(),
@@ -183,13 +195,16 @@ impl ServerSocket {
             pausing: Vec::new(),
             counts: AcceptCounts::default(),
             audience,
+            keeper: Weak::new(),
         }
     }
 
-    pub(super) fn run(self) -> Addr<Self> {
-        Self::create(|ctx| {
-            // Calls are never refused and never overtake each other.
-            ctx.set_mailbox_capacity(0);
+    pub(super) fn run(mut self) -> Child<Self> {
+        let actor = Supervised::ServerSocket(self.id);
+        let home = self.lane.life.home().clone();
+        let falls = Falls::new(actor, Some(self.app().clone()), home);
+        Child::start(falls, |keeper| {
+            self.keeper = keeper;
             self
         })
     }
@@ -241,7 +256,8 @@ impl ServerSocket {
 
     /// The end of the socket. Clients that nobody has heard of end with it, as
     /// those in the backlog do.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
+        self.ended = true;
         self.disconnect();
         self.answer_pausing(|_| true, Ok(()));
         self.handshakes = None;
@@ -254,7 +270,6 @@ impl ServerSocket {
     /// Closes it without a call of the app: the registry forgets it.
     pub(super) fn end(&mut self) {
         self.close();
-        self.ended = true;
         self.lane.life.server_ended(self.id);
     }
 
@@ -277,6 +292,10 @@ impl ServerSocket {
         }
         // Answered by the accept loop.
         self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+        self.wait_for_grace(ctx);
+    }
+
+    pub(super) fn wait_for_grace(&self, ctx: &mut Context<Self>) {
         ctx.run_later(PAUSE_GRACE, |this, _| {
             let now = Instant::now();
             this.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
@@ -306,6 +325,7 @@ impl Actor for ServerSocket {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.spawn(AcceptLoop);
+        self.resume_waiting(ctx);
     }
 }
 
@@ -385,7 +405,6 @@ impl Handler<EndUnlessPersistent> for ServerSocket {
             return MessageResult(None);
         }
         self.close();
-        self.ended = true;
         MessageResult(Some(self.id))
     }
 }

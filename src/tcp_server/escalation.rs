@@ -68,7 +68,7 @@ impl Above {
 /// A decision that is waited for.
 pub(super) struct Asked {
     failure: Failure,
-    answer: Pin<Box<dyn Future<Output = Result<AcceptAction, MailboxError>>>>,
+    answer: Pin<Box<dyn Future<Output = Result<AcceptAction, MailboxError>> + Send>>,
 }
 
 impl ServerSocket {

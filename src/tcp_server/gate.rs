@@ -124,6 +124,11 @@ impl Gate {
         }
     }
 
+    /// The clock that it slept by is gone with its thread.
+    pub(super) fn forget_clock(&mut self) {
+        self.opens = None;
+    }
+
     /// A turn is over. Where it was this one's and it had no use for it, it is
     /// the next one's.
     pub(super) fn end_turn(&mut self) {

@@ -2,6 +2,7 @@
 //! path, and what came of them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -102,6 +103,26 @@ impl Handshakes {
 
     fn is_settled(&self) -> bool {
         self.going.is_empty() && self.next.is_none() && self.finished.is_empty()
+    }
+
+    /// The thread of the handshakes is gone, and they with it. What stands
+    /// before or behind its own goes on in this one.
+    pub(super) fn moved(&mut self) {
+        self.grace = None;
+        self.tasks = JoinSet::new();
+        for going in mem::take(&mut self.going).into_values() {
+            self.failures.add(going.peer, NetError::FAILED);
+        }
+        let rest = self.next.take().into_iter();
+        let rest = rest.map(|it| (it, true));
+        let finished = mem::take(&mut self.finished).into_iter();
+        for ((mut stream, ends), is_next) in rest.chain(finished.map(|it| (it, false))) {
+            match stream.moved() {
+                Ok(()) if is_next => self.next = Some((stream, ends)),
+                Ok(()) => self.finished.push_back((stream, ends)),
+                Err(_) => self.failures.add(ends.peer(), NetError::FAILED),
+            }
+        }
     }
 
     /// Takes up what has come to its end. It is to be called in every turn.

@@ -2,14 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use actix::prelude::*;
 use actix_rt::time::timeout;
 
 use super::SocketProperties;
 use super::accept_errors::Unheard;
-use super::actor::{Audience, Bound, ServerSocket, Stop};
+use super::actor::{Bound, ServerSocket, Stop, Surroundings};
 use super::handshakes::Handshakes;
 use super::records::{Settings, unless_default};
 use crate::PAUSE_GRACE;
@@ -18,8 +17,9 @@ use crate::error::Error;
 use crate::estate::{self, Left, ServerRecord, SocketName, Verdict, check_app};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
-use crate::os::{Network, Stream};
-use crate::tcp::{ClientSocket, Ends, Lane, Offer, Table};
+use crate::os::Stream;
+use crate::supervision::Child;
+use crate::tcp::{ClientSocket, Ends, Offer};
 
 /// A persistent socket raises nothing any more until the verdict; answered
 /// when listeners have handled what was raised before, or after
@@ -55,22 +55,27 @@ pub(crate) struct Accepted {
     pub(crate) connection: (Box<dyn Stream>, SocketAddr),
 }
 
+/// How far a handover has come.
+#[derive(Clone)]
+pub(super) struct Held {
+    verdict: Verdict,
+    /// Whether it stands still.
+    taken: bool,
+}
+
 impl ServerSocket {
     /// Starts what another process has left.
     pub(crate) fn inherit(
         inherited: Inherited,
-        audience: Arc<Audience>,
-        network: Arc<dyn Network>,
-        lane: Arc<Lane>,
-        table: Arc<Table>,
-    ) -> Result<Addr<Self>, Error> {
+        surroundings: Surroundings,
+    ) -> Result<Child<Self>, Error> {
         let Inherited {
             record,
             listener,
             undelivered,
             settings,
         } = inherited;
-        let mut socket = Self::new(record.id.into(), audience, network, lane, table);
+        let mut socket = Self::new(record.id.into(), surroundings);
         socket.update(SocketProperties {
             persistent: Some(true),
             name: record.name,
@@ -126,6 +131,27 @@ impl ServerSocket {
         Ok(Taken::Server(estate::Server { record, listener }, unheard))
     }
 
+    /// Goes on when the handover is over, if there is one.
+    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
+        let Some(Held { verdict, taken }) = self.held.clone() else {
+            return;
+        };
+        let over = verdict.gone().into_actor(self);
+        let over = over.map(move |gone, this, ctx| {
+            this.held = None;
+            this.on_their_way.nudge();
+            if gone && taken {
+                this.forget(ctx);
+            }
+        });
+        match taken {
+            true => ctx.wait(over),
+            false => {
+                ctx.spawn(over);
+            }
+        }
+    }
+
     /// Another process has it now: the queued calls are told so, then this
     /// ends.
     fn forget(&mut self, ctx: &mut Context<Self>) {
@@ -146,11 +172,9 @@ impl Handler<Hold> for ServerSocket {
         if !self.persistent {
             return Box::pin(actix::fut::ready(()));
         }
-        self.held = true;
-        ctx.spawn(verdict.gone().into_actor(self).map(|_, this, _| {
-            this.held = false;
-            this.on_their_way.nudge();
-        }));
+        let taken = false;
+        self.held = Some(Held { verdict, taken });
+        self.wait_for_verdict(ctx);
         // What was encrypted cannot go along: it is heard of here, if it is so
         // far in time.
         let (settled, reply) = Answer::pair();
@@ -173,22 +197,22 @@ impl Handler<Take> for ServerSocket {
 
     fn handle(&mut self, Take(verdict): Take, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent || self.ended {
-            self.held = false;
+            self.held = None;
             return None;
         }
         match self.take() {
             Ok(taken) => {
                 // Nobody is to wait for its turn.
                 self.gate.leave_lines();
-                ctx.wait(verdict.gone().into_actor(self).map(|gone, this, ctx| {
-                    if gone {
-                        this.forget(ctx);
-                    }
-                }));
+                self.held = Some(Held {
+                    verdict,
+                    taken: true,
+                });
+                self.wait_for_verdict(ctx);
                 Some(taken)
             }
             Err(error) => {
-                self.held = false;
+                self.held = None;
                 Some(Taken::Left(Left {
                     socket: SocketName::Server(self.app().clone(), self.id),
                     reason: error.to_string(),

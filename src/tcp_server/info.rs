@@ -66,7 +66,7 @@ impl ServerSocket {
                 when(unhandled, HeldUpBy::Unhandled),
                 when(self.lane.life.is_suspended(), HeldUpBy::Suspended),
                 when(self.guests().is_draining(), HeldUpBy::Draining),
-                when(self.held, HeldUpBy::Handover),
+                when(self.held.is_some(), HeldUpBy::Handover),
                 when(self.is_undecided(), HeldUpBy::TlsNotSet),
             ]
             .into_iter()

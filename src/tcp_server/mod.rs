@@ -13,6 +13,7 @@ mod handshake_errors;
 mod handshakes;
 mod hold;
 mod info;
+mod kept;
 mod limits;
 mod messages;
 mod policy;
@@ -40,7 +41,7 @@ pub use types::{
 };
 
 pub(crate) use actor::{
-    Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop,
+    Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop, Surroundings,
 };
 pub(crate) use draining::{StopListening, TurnAway};
 pub(crate) use escalation::Above;

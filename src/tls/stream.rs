@@ -120,6 +120,10 @@ impl Stream for Secured {
         self.wire().set_keepalive(after)
     }
 
+    fn moved(&mut self) -> io::Result<()> {
+        self.tls.get_mut().0.stream.moved()
+    }
+
     fn reset_when_dropped(&mut self) {
         self.tls.get_mut().0.stream.reset_when_dropped();
     }
@@ -129,6 +133,10 @@ impl Drop for Secured {
     /// Tells the peer that the end is meant (`close_notify`), if the OS takes
     /// it at once: without it, an end looks like an attack to the peer.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // A second panic would end the process.
+            return;
+        }
         let tls = &mut self.tls;
         let end = unconstrained(std::future::poll_fn(|cx| {
             let told = Pin::new(&mut *tls).poll_shutdown(cx);

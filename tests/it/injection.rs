@@ -3,14 +3,18 @@
 //! connection works, the one that came during the fault works, and a new one
 //! works.
 
+mod actors;
 mod changing;
 mod counting;
+mod giving_up;
+mod in_hand;
 #[cfg(target_os = "linux")]
 mod matrix;
 #[cfg(target_os = "linux")]
 mod page;
 mod real;
 mod scripted;
+mod threads;
 
 use std::fmt::Debug;
 use std::io;
@@ -19,7 +23,7 @@ use std::net::SocketAddr;
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType, SendInfo};
 use chrome_sockets::testing::{FaultyNetwork, Rule, RuleId};
-use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
+use chrome_sockets::{Answer, ClientSocketId, Error, NetError, Registry, ServerSocketId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -45,8 +49,13 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        Self::on(|registry| registry).await
+    }
+
+    async fn on(configured: impl FnOnce(Registry) -> Registry) -> Self {
         let network = FaultyNetwork::new(TokioNetwork, SEED);
-        let mut world = World::with_network(network.clone()).await;
+        let registry = configured(Registry::with_network(network.clone()));
+        let mut world = World::on(registry).await;
         let (server, at) = world.listen().await;
         let peer = dial(at).await;
         let client = accepts(&mut world, &peer).await;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "ids",
     "net_error",
     "error",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 18] = [
     "tls",
     "estate",
     "events",
+    "supervision",
     "life",
     "draining",
     "guests",

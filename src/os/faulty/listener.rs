@@ -73,6 +73,11 @@ impl Listener for FaultyListener {
         self.inner.backlog()
     }
 
+    fn moved(&mut self) -> io::Result<()> {
+        self.turn = Turn::default();
+        self.inner.moved()
+    }
+
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.inner.duplicate()
     }

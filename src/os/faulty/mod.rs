@@ -26,6 +26,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use socket2::SockRef;
@@ -34,7 +35,7 @@ use self::listener::FaultyListener;
 use self::plan::{Asked, Effect, Plan};
 use self::rule::Call;
 use self::stream::FaultyStream;
-use super::{Listener, Network, Stream};
+use super::{Checkpoint, Listener, Network, Stream};
 
 /// A [`Network`] that has operations of another one fail, by [`Rule`]s.
 ///
@@ -147,6 +148,7 @@ impl FaultyNetwork {
                 Effect::Error(errno) => return Err(os_error(errno)),
                 Effect::Stall(released) => released.await,
                 Effect::Short(_) | Effect::Reset | Effect::End => {}
+                Effect::Stop | Effect::EndArbiter => {}
             }
         }
         Ok(())
@@ -210,6 +212,28 @@ impl Network for FaultyNetwork {
     fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
         let listener = self.network.adopt_listener(listener)?;
         Ok(Box::new(FaultyListener::new(listener, self.plan.clone())))
+    }
+
+    fn checkpoint(&self, actor: Checkpoint) -> bool {
+        let call = Call {
+            operation: match actor {
+                Checkpoint::Registry => Operation::Registry,
+                Checkpoint::ServerSocket => Operation::Server,
+                Checkpoint::ClientSockets => Operation::Rows,
+            },
+            listener: None,
+            peer: None,
+        };
+        match self.plan.ask(&call, &mut Asked::default()) {
+            Some(Effect::Stop) => true,
+            Some(Effect::EndArbiter) => {
+                if let Some(arbiter) = Arbiter::try_current() {
+                    arbiter.stop();
+                }
+                false
+            }
+            _ => false,
+        }
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {

@@ -59,7 +59,11 @@ pub struct Strike {
 
 impl fmt::Display for Strike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{} {}={}", self.asked, self.operation, self.fault)?;
+        write!(f, "#{} ", self.asked)?;
+        match self.operation.is_actors() {
+            true => write!(f, "{}={}", self.fault, self.operation)?,
+            false => write!(f, "{}={}", self.operation, self.fault)?,
+        }
         if let Some(listener) = self.listener {
             write!(f, " at {listener}")?;
         }
@@ -77,6 +81,8 @@ pub(super) enum Effect {
     Short(usize),
     Reset,
     End,
+    Stop,
+    EndArbiter,
 }
 
 /// How far an operation, from its beginning to its answer, has been compared
@@ -223,14 +229,27 @@ impl Plan {
         if strikes.len() == STRIKES_KEPT {
             strikes.pop_front();
         }
-        strikes.push_back(strike);
-        Some(match struck.report.rule.fault {
+        strikes.push_back(strike.clone());
+        let fault = struck.report.rule.fault;
+        let effect = match fault {
+            Fault::Panic => {
+                // What follows is another operation.
+                *asked = Asked::default();
+                drop(state);
+                #[expect(clippy::panic, reason = "this is the fault")]
+                {
+                    panic!("injected: {strike}");
+                }
+            }
+            Fault::Stop => Effect::Stop,
+            Fault::EndArbiter => Effect::EndArbiter,
             Fault::Error(errno) => Effect::Error(errno),
             Fault::Stall(time) => Effect::Stall(struck.gate.wait(time)),
             Fault::Short(bytes) => Effect::Short(bytes.get()),
             Fault::Reset => Effect::Reset,
             Fault::End => Effect::End,
-        })
+        };
+        Some(effect)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -29,18 +29,39 @@ pub enum Operation {
     /// Writing to a connection.
     #[display("write")]
     Write,
+    /// A turn of a server socket's actor.
+    #[display("server")]
+    Server,
+    /// A call on a client socket that the actor of all client sockets carries
+    /// out, or a look at one that is ready.
+    #[display("rows")]
+    Rows,
+    /// A message that the registry handles.
+    #[display("registry")]
+    Registry,
 }
 
 impl Operation {
     /// Every operation there is.
-    pub const ALL: [Operation; 6] = [
+    pub const ALL: [Operation; 9] = [
         Operation::Listen,
         Operation::Accept,
         Operation::Resolve,
         Operation::Connect,
         Operation::Read,
         Operation::Write,
+        Operation::Server,
+        Operation::Rows,
+        Operation::Registry,
     ];
+
+    /// Whether it is the work of one of the crate's own actors.
+    pub(super) fn is_actors(self) -> bool {
+        matches!(
+            self,
+            Operation::Server | Operation::Rows | Operation::Registry
+        )
+    }
 
     fn is_transfer(self) -> bool {
         matches!(self, Operation::Read | Operation::Write)
@@ -75,6 +96,16 @@ pub enum Fault {
     Reset,
     /// A read, and every later one, finds that the peer has ended its side.
     End,
+    /// It panics, before it has done anything.
+    Panic,
+    /// The actor stops, as by [`ActorContext::stop`](actix::ActorContext::stop).
+    /// Its value is dropped with all that it has spawned and all that waits in
+    /// its mailbox.
+    Stop,
+    /// The arbiter of the actor is stopped: its thread ends, and every actor,
+    /// task and timer in it is dropped. The one that the system itself runs in
+    /// ends only with the system.
+    EndArbiter,
 }
 
 impl Fault {
@@ -85,8 +116,10 @@ impl Fault {
 
     fn is_possible(self, operation: Operation) -> bool {
         match self {
-            Fault::Error(_) => true,
-            Fault::Stall(_) => operation != Operation::Listen,
+            Fault::Panic => true,
+            Fault::Stop | Fault::EndArbiter => operation.is_actors(),
+            Fault::Error(_) => !operation.is_actors(),
+            Fault::Stall(_) => operation != Operation::Listen && !operation.is_actors(),
             Fault::Short(_) | Fault::Reset => operation.is_transfer(),
             Fault::End => operation == Operation::Read,
         }
@@ -135,6 +168,9 @@ impl From<IpAddr> for Place {
 /// | `write=short` | every write takes one byte; `,bytes=100`: no more than 100 |
 /// | `read=reset`, `write=reset` | the connection is reset |
 /// | `read=end` | the peer seems to have ended its side |
+/// | `panic=server`, `panic=rows`, `panic=registry` | an actor panics: of a server socket, of all client sockets, the registry |
+/// | `resolve=panic` | any operation panics |
+/// | `stop=server`, `arbiter=server` | the actor stops, or its arbiter ends |
 /// | `,listener=127.0.0.1:80` | at this listener, and on what it has accepted; without `:80` at any port |
 /// | `,peer=127.0.0.1:5000` | with this peer; without `:5000` at any port |
 /// | `,after=10` | not the first 10 times |
@@ -190,9 +226,11 @@ impl Rule {
     /// Only at this listener, and on connections that it accepted.
     ///
     /// # Errors
-    /// [`RuleError::NoListener`]: `resolve` and `connect` have none.
+    /// [`RuleError::NoListener`]: `resolve`, `connect` and actors have none.
     pub fn listener(mut self, place: impl Into<Place>) -> Result<Self, RuleError> {
-        if matches!(self.operation, Operation::Resolve | Operation::Connect) {
+        if matches!(self.operation, Operation::Resolve | Operation::Connect)
+            || self.operation.is_actors()
+        {
             return Err(RuleError::NoListener(self.operation));
         }
         self.listener = Some(place.into());

@@ -21,7 +21,7 @@ pub enum RuleError {
     /// Nothing fails like this.
     #[display(
         "{_0:?} is no fault: write the name of an errno (EMFILE), its number (24), stall, \
-         short, reset or end"
+         short, reset, end or panic; or panic, stop or arbiter before an actor: panic=rows"
     )]
     UnknownFault(#[error(not(source))] String),
     /// This operation does not fail like this.
@@ -74,13 +74,22 @@ impl Fault {
             Fault::Short(_) => "short".to_owned(),
             Fault::Reset => "reset".to_owned(),
             Fault::End => "end".to_owned(),
+            Fault::Panic => "panic".to_owned(),
+            Fault::Stop => "stop".to_owned(),
+            Fault::EndArbiter => "arbiter".to_owned(),
         }
     }
 
     fn is_for(&self) -> &'static str {
         match self {
-            Fault::Error(_) => "write an operation",
-            Fault::Stall(_) => "listen does not wait; stall any other operation",
+            Fault::Error(_) => {
+                "an errno is for operations; of an actor write panic, stop or arbiter"
+            }
+            Fault::Panic => "write an operation",
+            Fault::Stop | Fault::EndArbiter => {
+                "write stop=server, stop=rows or stop=registry, or arbiter="
+            }
+            Fault::Stall(_) => "neither listen nor an actor waits; stall any other operation",
             Fault::Short(_) => "short is for read and write",
             Fault::Reset => {
                 "reset is for read and write; elsewhere write ECONNRESET, or ECONNABORTED for accept"
@@ -104,7 +113,10 @@ impl fmt::Display for Fault {
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.operation, self.fault)?;
+        match self.operation.is_actors() {
+            true => write!(f, "{}={}", self.fault, self.operation)?,
+            false => write!(f, "{}={}", self.operation, self.fault)?,
+        }
         if let Some(listener) = self.listener {
             write!(f, ",listener={listener}")?;
         }
@@ -135,8 +147,12 @@ impl FromStr for Rule {
         let mut parts = text.split(',').map(str::trim);
         let first = parts.next().and_then(|first| first.split_once('='));
         let (operation, fault) = first.ok_or_else(no_fault)?;
-        let operation = operation.trim().parse()?;
-        let fault = fault.trim().parse()?;
+        let (operation, fault) = (operation.trim(), fault.trim());
+        // Of an actor, what happens comes first: `panic=rows`.
+        let (operation, fault) = match fault.parse::<Operation>() {
+            Ok(actor) if actor.is_actors() => (actor, operation.parse()?),
+            _ => (operation.parse()?, fault.parse()?),
+        };
         let mut rule = Rule::new(operation, fault)?;
         let mut seen = Vec::new();
         for part in parts {
@@ -174,6 +190,9 @@ impl FromStr for Fault {
             "short" => Fault::short(1),
             "reset" => Fault::Reset,
             "end" => Fault::End,
+            "panic" => Fault::Panic,
+            "stop" => Fault::Stop,
+            "arbiter" => Fault::EndArbiter,
             errno => Fault::Error(
                 errno
                     .parse()

@@ -28,6 +28,32 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
     assert_eq!(said, "accept=EMFILE,every=50: struck 20 of 1021\n");
 }
 
+#[test]
+fn panics_of_every_actor_are_not_seen_from_outside() {
+    let server = echo(&[
+        "panic=server,every=200",
+        "panic=rows,every=1000",
+        "panic=registry,every=200",
+    ]);
+    let first = dial(server.address);
+    echo_line(&first, "the first one");
+    for _ in 0..500 {
+        assert!(ten_lines(dial(server.address)), "nobody loses anything");
+    }
+    echo_all(&dial(server.address), 4 * MIB);
+    echo_line(&first, "is served still");
+    let said = server.ended_by_ctrl_c();
+    for line in said.lines() {
+        let struck = line
+            .split(": struck ")
+            .nth(1)
+            .and_then(|it| it.split(' ').next());
+        let struck: u32 = struck.and_then(|it| it.parse().ok()).expect(line);
+        assert!(struck > 1, "{line}");
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
 /// Ten lines there and back. `false`: the connection ended.
 fn ten_lines(mut client: TcpStream) -> bool {
     for i in 0..10 {

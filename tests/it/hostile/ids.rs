@@ -9,7 +9,7 @@ async fn assert_not_found(app: &App, server: ServerSocketId, client: ClientSocke
     for (function, answer) in client_functions(app, client).await {
         assert_eq!(answer, NOT_FOUND, "tcp.{function} of {client}");
     }
-    for (message, answer) in join_all(messages(app.registry(), app, server, client)).await {
+    for (message, answer) in join_all(messages(&app.registry(), app, server, client)).await {
         assert_eq!(answer, Ok(NOT_FOUND), "{message} of {server} or {client}");
     }
 }

@@ -177,7 +177,7 @@ async fn ten_thousand_sends_across_arbiters_with_mailboxes_full_arrive_in_order_
             answers.push(match way {
                 "by id" => Box::pin(app.tcp.send(client, message(number))),
                 "by handle" => Box::pin(handle.send(message(number))),
-                _ => Box::pin(request(app.registry(), &app, client, message(number))),
+                _ => Box::pin(request(&app.registry(), &app, client, message(number))),
             });
         }
         let answers = within("the answers", join_all(answers));

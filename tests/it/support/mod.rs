@@ -105,7 +105,11 @@ impl World {
     }
 
     pub async fn on(registry: Registry) -> Self {
-        let registry = registry.start();
+        Self::at(registry.start()).await
+    }
+
+    /// An app on a registry that runs already, wherever it does.
+    pub async fn at(registry: Addr<Registry>) -> Self {
         let app = App::new("test", &registry);
         let (tell, heard) = unbounded_channel();
         let listener = Listener(tell.clone()).start();

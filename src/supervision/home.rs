@@ -1,0 +1,88 @@
+//! Where the registry is told.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use actix::WeakRecipient;
+use actix::prelude::*;
+
+use super::{Cause, RestartLimit, Supervised};
+use crate::ids::{AppId, ServerSocketId};
+
+/// Something waits for an app that is suspended. Told once, until the app is
+/// loaded.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Wanted(pub(crate) AppId);
+
+/// A server socket has closed itself.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct ServerEnded(pub(crate) AppId, pub(crate) ServerSocketId);
+
+/// One of the registry's own has fallen.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Fell {
+    pub(crate) actor: Supervised,
+    /// Whose it is; `None`: every app's.
+    pub(crate) app: Option<AppId>,
+    pub(crate) cause: Cause,
+    pub(crate) restarts: u64,
+    pub(crate) gave_up: bool,
+}
+
+/// The way to the registry, wherever it lives now. It keeps no registry alive.
+#[derive(Clone, Default)]
+pub(crate) struct Home {
+    ways: Arc<RwLock<Option<Ways>>>,
+    /// How often each actor of this registry may fall.
+    pub(crate) limit: RestartLimit,
+}
+
+#[derive(Clone)]
+struct Ways {
+    wanted: WeakRecipient<Wanted>,
+    ended: WeakRecipient<ServerEnded>,
+    fell: WeakRecipient<Fell>,
+}
+
+impl Home {
+    /// From now on it is this one.
+    pub(crate) fn is_now<A>(&self, address: &Addr<A>)
+    where
+        A: Handler<Wanted> + Handler<ServerEnded> + Handler<Fell>,
+        A: Actor<Context = Context<A>>,
+    {
+        let address = address.downgrade();
+        *self.ways.write().unwrap_or_else(PoisonError::into_inner) = Some(Ways {
+            wanted: address.clone().recipient(),
+            ended: address.clone().recipient(),
+            fell: address.recipient(),
+        });
+    }
+
+    pub(crate) fn wanted(&self, wanted: Wanted) {
+        if let Some(registry) = self.ways().and_then(|ways| ways.wanted.upgrade()) {
+            registry.do_send(wanted);
+        }
+    }
+
+    pub(crate) fn ended(&self, ended: ServerEnded) {
+        if let Some(registry) = self.ways().and_then(|ways| ways.ended.upgrade()) {
+            registry.do_send(ended);
+        }
+    }
+
+    pub(crate) fn fell(&self, fell: Fell) {
+        if let Some(registry) = self.ways().and_then(|ways| ways.fell.upgrade()) {
+            registry.do_send(fell);
+        }
+    }
+
+    fn ways(&self) -> Option<Ways> {
+        self.ways
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

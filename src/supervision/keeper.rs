@@ -1,0 +1,347 @@
+//! What an actor leaves, and what goes on with it.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::task::{Context as TaskContext, Poll};
+use std::thread::ThreadId;
+
+use actix::WeakAddr;
+use actix::dev::ContextFut;
+use actix::prelude::*;
+use actix_rt::time::Instant;
+use futures::FutureExt;
+
+use super::{Cause, Fell, Home, RestartLimit, Supervised};
+use crate::ids::AppId;
+
+/// The longest message of a panic that is told, in bytes.
+const MAX_MESSAGE: usize = 1024;
+
+/// It has fallen too often: it is to end, and to tell what ends with it.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct GiveUp;
+
+/// An actor that is worth keeping: its value is all that it knows.
+pub(crate) trait Kept:
+    Actor<Context = Context<Self>> + actix::Supervised + Handler<GiveUp> + Send
+{
+    /// It goes on in a thread that is not the one it comes from, whose event
+    /// loop is gone.
+    fn moved(&mut self);
+
+    /// Nobody goes on with it: it closes what it has, and says so.
+    fn lost(&mut self);
+}
+
+/// How often something has fallen, and who is told.
+pub(crate) struct Falls {
+    actor: Supervised,
+    app: Option<AppId>,
+    home: Home,
+    counted: Mutex<Counted>,
+}
+
+#[derive(Default)]
+struct Counted {
+    all: u64,
+    /// Of those within the time of the limit.
+    times: VecDeque<Instant>,
+}
+
+impl Falls {
+    pub(crate) fn new(actor: Supervised, app: Option<AppId>, home: Home) -> Self {
+        Falls {
+            actor,
+            app,
+            home,
+            counted: Mutex::default(),
+        }
+    }
+
+    /// It has fallen: tells so, and whether it may go on.
+    pub(crate) fn fell(&self, cause: Cause) -> bool {
+        let (restarts, gave_up) = self.count();
+        match gave_up {
+            false => log::error!("{}: {cause}; it goes on", self.actor),
+            true => log::error!("{}: {cause}, once too often: it ends", self.actor),
+        }
+        self.home.fell(Fell {
+            actor: self.actor,
+            app: self.app.clone(),
+            cause,
+            restarts,
+            gave_up,
+        });
+        !gave_up
+    }
+
+    /// How often it has, and whether that is too often.
+    fn count(&self) -> (u64, bool) {
+        let limit = self.home.limit;
+        let mut counted = lock(&self.counted);
+        counted.all += 1;
+        if limit == RestartLimit::UNLIMITED {
+            return (counted.all, false);
+        }
+        let now = Instant::now();
+        let is_past = |time: &Instant| now.saturating_duration_since(*time) > limit.within;
+        while counted.times.front().is_some_and(is_past) {
+            counted.times.pop_front();
+        }
+        counted.times.push_back(now);
+        (counted.all, counted.times.len() > limit.most as usize)
+    }
+}
+
+/// Where an actor is to be found now.
+pub(crate) struct Place<A: Actor>(RwLock<Addr<A>>);
+
+impl<A: Actor> Place<A> {
+    pub(crate) fn address(&self) -> Addr<A> {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// An actor, and who keeps it going.
+pub(crate) struct Child<A: Actor> {
+    pub(crate) place: Arc<Place<A>>,
+    keeper: Arc<Keeper<A>>,
+}
+
+impl<A: Kept> Child<A> {
+    /// Starts the actor that `make` makes, in the current arbiter.
+    pub(crate) fn start(falls: Falls, make: impl FnOnce(Weak<Keeper<A>>) -> A) -> Self {
+        let keeper = Keeper::new(falls);
+        let actor = make(Arc::downgrade(&keeper));
+        Child {
+            place: Arc::new(Place(RwLock::new(keeper.start(actor)))),
+            keeper,
+        }
+    }
+
+    /// Goes on with what it has left, if it has fallen.
+    pub(crate) fn go_on(&self) {
+        if let Some(address) = self.keeper.go_on() {
+            *self.place.0.write().unwrap_or_else(PoisonError::into_inner) = address;
+        }
+    }
+
+    pub(crate) fn address(&self) -> Addr<A> {
+        self.place.address()
+    }
+}
+
+/// Keeps one actor going.
+pub(crate) struct Keeper<A> {
+    falls: Arc<Falls>,
+    remains: Mutex<Option<Remains<A>>>,
+    thread: Mutex<Option<ThreadId>>,
+}
+
+struct Remains<A>(A);
+
+impl<A: Kept> Keeper<A> {
+    fn new(falls: Falls) -> Arc<Self> {
+        Arc::new(Keeper {
+            falls: Arc::new(falls),
+            remains: Mutex::default(),
+            thread: Mutex::default(),
+        })
+    }
+
+    /// Starts it in the current arbiter.
+    fn start(&self, actor: A) -> Addr<A> {
+        *lock(&self.thread) = Some(std::thread::current().id());
+        supervise(actor, self.falls.clone())
+    }
+
+    /// What the actor leaves that is being dropped.
+    pub(crate) fn leave(&self, remains: A) {
+        *lock(&self.remains) = Some(Remains(remains));
+        let arbiter = Arbiter::try_current();
+        let cause = match arbiter.is_some_and(|arbiter| arbiter.alive()) {
+            true => Cause::Stopped,
+            false => Cause::ArbiterEnded,
+        };
+        if !self.falls.fell(cause) {
+            // Not under the lock.
+            let remains = lock(&self.remains).take();
+            if let Some(Remains(mut actor)) = remains {
+                actor.lost();
+            }
+        }
+    }
+
+    /// Goes on with what was left, if something was, in the current arbiter.
+    fn go_on(&self) -> Option<Addr<A>> {
+        // Not under the lock.
+        let remains = lock(&self.remains).take();
+        let Remains(mut actor) = remains?;
+        if *lock(&self.thread) != Some(std::thread::current().id()) {
+            actor.moved();
+        }
+        Some(self.start(actor))
+    }
+}
+
+/// Starts an actor in the current arbiter that goes on after a panic: what it
+/// was just doing is dropped, its mailbox and what it has spawned are not.
+pub(crate) fn supervise<A>(actor: A, falls: Arc<Falls>) -> Addr<A>
+where
+    A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
+{
+    let mut context = Context::new();
+    // Calls are never refused and never overtake each other.
+    context.set_mailbox_capacity(0);
+    let address = context.address();
+    actix_rt::spawn(Supervisor {
+        actor: context.into_future(actor),
+        address: address.downgrade(),
+        falls,
+        step: Step::Whole,
+    });
+    address
+}
+
+struct Supervisor<A: Actor<Context = Context<A>>> {
+    actor: ContextFut<A, Context<A>>,
+    address: WeakAddr<A>,
+    falls: Arc<Falls>,
+    step: Step,
+}
+
+/// What its last turn has come to.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Whole,
+    Panicked,
+    /// It has been told to give up.
+    Ending,
+}
+
+impl<A> Future for Supervisor<A>
+where
+    A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        // What an actor keeps is made to be gone on with, whatever it was doing:
+        // each says where it was.
+        let turn = AssertUnwindSafe(|| Pin::new(&mut this.actor).poll(cx));
+        let panic = match catch_unwind(turn) {
+            Ok(poll) => {
+                if this.step == Step::Panicked {
+                    this.step = Step::Whole;
+                }
+                return poll;
+            }
+            Err(panic) => panic,
+        };
+        cx.waker().wake_by_ref();
+        let goes_on = this.falls.fell(Cause::Panicked(message(&*panic)));
+        match this.step {
+            Step::Ending if !goes_on => return Poll::Ready(()),
+            _ if !goes_on => {
+                this.step = Step::Ending;
+                let Some(address) = this.address.upgrade() else {
+                    return Poll::Ready(());
+                };
+                address.do_send(GiveUp);
+            }
+            // Again before a whole turn: it is something that it has spawned,
+            // and would do so at every turn.
+            Step::Panicked => {
+                if !this.actor.restart() {
+                    return Poll::Ready(());
+                }
+            }
+            Step::Whole | Step::Ending => this.step = Step::Panicked,
+        }
+        Poll::Pending
+    }
+}
+
+/// Runs what is not an actor; `None`: it has panicked, which is told.
+pub(crate) async fn guard<T>(
+    work: impl Future<Output = T>,
+    actor: Supervised,
+    app: &AppId,
+    home: &Home,
+) -> Option<T> {
+    match AssertUnwindSafe(work).catch_unwind().await {
+        Ok(done) => Some(done),
+        Err(panic) => {
+            Falls::new(actor, Some(app.clone()), home.clone())
+                .fell(Cause::Panicked(message(&*panic)));
+            None
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> Arc<str> {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    let end = (0..=text.len().min(MAX_MESSAGE)).rev();
+    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].into()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn falls(most: u32, within: Duration) -> Falls {
+        let limit = RestartLimit { most, within };
+        let mut home = Home::default();
+        home.limit = limit;
+        Falls::new(Supervised::Registry, None, home)
+    }
+
+    #[actix_rt::test]
+    async fn only_falls_within_the_time_count() {
+        tokio::time::pause();
+        let falls = falls(2, Duration::from_secs(10));
+        assert!(falls.fell(Cause::Stopped));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(falls.fell(Cause::Stopped));
+        tokio::time::advance(Duration::from_secs(6)).await;
+        assert!(falls.fell(Cause::Stopped), "the first is long ago");
+        assert!(!falls.fell(Cause::Stopped));
+    }
+
+    #[actix_rt::test]
+    async fn without_a_limit_nothing_is_kept_of_the_falls() {
+        let falls = falls(u32::MAX, Duration::ZERO);
+        for _ in 0..1000 {
+            assert!(falls.fell(Cause::Stopped));
+        }
+        assert_eq!(lock(&falls.counted).times.capacity(), 0);
+        assert_eq!(falls.count(), (1001, false));
+    }
+
+    #[test]
+    fn the_message_of_a_panic_is_told_and_bounded() {
+        assert_eq!(&*message(&"text"), "text");
+        assert_eq!(&*message(&"ä".repeat(1000)), "ä".repeat(512));
+        assert_eq!(&*message(&7), "no message");
+    }
+}

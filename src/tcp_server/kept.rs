@@ -1,0 +1,80 @@
+//! A server socket that has fallen, and goes on.
+
+use std::mem;
+
+use actix::prelude::*;
+
+use super::accept_errors::Unheard;
+use super::actor::{ServerSocket, Surroundings};
+use crate::net_error;
+use crate::supervision::{GiveUp, Kept};
+
+impl Kept for ServerSocket {
+    fn moved(&mut self) {
+        self.errors.end_rest();
+        self.gate.forget_clock();
+        if let Some(handshakes) = &mut self.handshakes {
+            handshakes.moved();
+        }
+        let moved = self.listener.as_mut().map(|it| it.listener.moved());
+        if let Some(Err(error)) = moved {
+            // Nobody can accept on it any more.
+            log::error!("server socket {}: its listener is lost: {error}", self.id);
+            let result_code = net_error::listen(&error);
+            self.listener = None;
+            self.pauses.error = Some(result_code);
+            self.counts.failed += 1;
+            let errno = error.raw_os_error();
+            self.errors.inherit(Unheard { result_code, errno });
+        }
+    }
+
+    fn lost(&mut self) {
+        self.end();
+    }
+}
+
+impl ServerSocket {
+    /// Takes up again what it was waiting for.
+    pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
+        if !self.pausing.is_empty() {
+            self.wait_for_grace(ctx);
+        }
+        if self.recovering {
+            self.recover_later(ctx);
+        }
+        self.wait_for_verdict(ctx);
+    }
+}
+
+impl Supervised for ServerSocket {}
+
+impl Handler<GiveUp> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveUp, ctx: &mut Self::Context) {
+        self.end();
+        ctx.stop();
+    }
+}
+
+impl Drop for ServerSocket {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if let Some(keeper) = self.keeper.upgrade() {
+            let mut husk = ServerSocket::new(
+                self.id,
+                Surroundings {
+                    audience: self.audience.clone(),
+                    network: self.network.clone(),
+                    lane: self.lane.clone(),
+                    table: self.table.clone(),
+                },
+            );
+            husk.ended = true;
+            keeper.leave(mem::replace(self, husk));
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The crate's own actors panic and stop: what they keep goes on.
+
+use std::io;
+
+use actix::prelude::*;
+use chrome_sockets::App;
+use chrome_sockets::supervision::{Cause, RestartInfo, RestartLimit, Supervised};
+use chrome_sockets::tcp_server::SocketProperties;
+use chrome_sockets::testing::ScriptedNetwork;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+
+/// Hears of restarts.
+pub(super) struct Restarts(UnboundedReceiver<RestartInfo>);
+
+struct Hearing(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
+
+impl Actor for Hearing {
+    type Context = actix::Context<Self>;
+}
+
+impl Handler<RestartInfo> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
+        let _ = self.0.send(info);
+    }
+}
+
+impl Restarts {
+    pub(super) async fn of(app: &App) -> Self {
+        let (tell, heard) = unbounded_channel();
+        let hearing = Hearing(tell).start();
+        let added = app.on_restart.add_listener(hearing.recipient());
+        added.await.expect("the registry runs");
+        Restarts(heard)
+    }
+
+    pub(super) async fn next(&mut self) -> RestartInfo {
+        within("onRestart", self.0.recv()).await.expect("it hears")
+    }
+
+    /// The next ones are this actor's panics.
+    pub(super) async fn panics(&mut self, actor: Supervised, count: u64) {
+        for nth in 1..=count {
+            let info = self.next().await;
+            assert_eq!((info.actor, info.restarts), (actor, nth));
+            assert!(matches!(info.cause, Cause::Panicked(why) if why.contains("injected")));
+            assert!(!info.gave_up);
+        }
+    }
+
+    fn none(&mut self) {
+        assert!(self.0.try_recv().is_err(), "nothing else has fallen");
+    }
+}
+
+async fn times(count: usize, mut panics: impl AsyncFnMut() -> bool) {
+    let mut seen = 0;
+    while seen < count {
+        seen += usize::from(panics().await);
+    }
+}
+
+#[actix_rt::test]
+async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let server = &scene.world.app.tcp_server;
+    let properties = SocketProperties {
+        persistent: Some(true),
+        name: Some("kept".to_owned()),
+    };
+    server
+        .update(scene.server, properties)
+        .await
+        .expect("update");
+    let before = server.get_info(scene.server).await.expect("it exists");
+    let rule = scene.inject("panic=server,times=3");
+    let during = vec![dial(scene.at).await, dial(scene.at).await];
+    restarts
+        .panics(Supervised::ServerSocket(scene.server), 3)
+        .await;
+    assert_eq!(scene.network.struck(rule), 3);
+    scene.assert_alive(during).await;
+    let server = &scene.world.app.tcp_server;
+    let mut after = server.get_info(scene.server).await.expect("it exists");
+    assert_eq!(after.counts.delivered, 4);
+    after.counts = before.counts;
+    assert_eq!(after, before);
+    restarts.none();
+}
+
+#[actix_rt::test]
+async fn a_paused_server_socket_that_panics_stays_paused() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let server = scene.world.app.tcp_server.clone();
+    server.set_paused(scene.server, true).await.expect("pause");
+    scene.inject("panic=server,times=2");
+    let during = vec![dial(scene.at).await];
+    // Each call gives it a turn.
+    for _ in 0..2 {
+        server.get_info(scene.server).await.expect("it exists");
+    }
+    restarts
+        .panics(Supervised::ServerSocket(scene.server), 2)
+        .await;
+    scene.world.nothing().await;
+    scene.assert_paused(true).await;
+    scene.resume().await;
+    scene.assert_alive(during).await;
+}
+
+#[actix_rt::test]
+async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
+    const BYTES: usize = 200_000;
+    let mut scene = Scene::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        let (client, peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        connections.push((client, peer));
+    }
+    let rule = scene.inject("panic=rows,every=5");
+    let data: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
+    let mut peers = Vec::new();
+    let mut received: Vec<(ClientSocketId, Vec<u8>)> = Vec::new();
+    for (client, peer) in connections {
+        received.push((client.id(), Vec::new()));
+        let sends: Vec<_> = data
+            .chunks(1000)
+            .map(|it| client.send(it.to_vec()))
+            .collect();
+        let data = data.clone();
+        peers.push(actix_rt::spawn(async move {
+            let (mut read, mut write) = peer.into_split();
+            let reading = async {
+                let mut got = vec![0; BYTES];
+                within("what the app sent", read.read_exact(&mut got)).await?;
+                io::Result::Ok(got)
+            };
+            let writing = async {
+                for piece in data.chunks(700) {
+                    write.write_all(piece).await?;
+                }
+                io::Result::Ok(write)
+            };
+            let (got, write) = futures::future::join(reading, writing).await;
+            for send in sends {
+                let sent = within("the send", send).await;
+                assert_eq!(sent, Ok(SendInfo { bytes_sent: 1000 }), "no send is lost");
+            }
+            (got.expect("it is sent"), read, write.expect("it is read"))
+        }));
+    }
+    while received.iter().any(|(_, got)| got.len() < BYTES) {
+        match scene.world.next().await {
+            Heard::Receive(id, bytes) => {
+                let of = received.iter_mut().find(|(known, _)| *known == id);
+                of.expect("one of them").1.extend_from_slice(&bytes);
+            }
+            other => panic!("expected onReceive, not {other:?}"),
+        }
+    }
+    for (id, got) in &received {
+        assert!(*got == data, "client {id} received what was sent, in order");
+    }
+    for peer in peers {
+        let (got, ..) = peer.await.expect("it runs");
+        assert!(got == data, "a peer received what was sent, in order");
+    }
+    assert!(scene.network.struck(rule) > 20, "it panicked all the time");
+    scene.network.clear();
+}
+
+#[actix_rt::test]
+async fn a_call_in_hand_when_the_registry_or_a_server_socket_panics_is_answered_so() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    scene.inject("panic=registry,times=1");
+    let server = &scene.world.app.tcp_server;
+    let answers = [0, 1].map(|_| server.get_info(scene.server));
+    let [first, second] = answers;
+    assert_eq!(first.await.err(), Some(Error::Panicked));
+    second.await.expect("it is carried out");
+    restarts.panics(Supervised::Registry, 1).await;
+    scene.inject("listen=panic,times=1");
+    let server = scene.world.app.tcp_server.clone();
+    let id = server.create(Default::default()).await.expect("create");
+    let listens = [0, 1].map(|_| server.listen(id.socket_id, "127.0.0.1", 0, None));
+    let [first, second] = listens;
+    assert_eq!(first.await, Err(Error::Panicked));
+    assert_eq!(second.await, Ok(()));
+    restarts
+        .panics(Supervised::ServerSocket(id.socket_id), 1)
+        .await;
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn a_registry_that_panics_goes_on_with_the_same_address() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    scene.inject("panic=registry,every=2,times=10");
+    let server = scene.world.app.tcp_server.clone();
+    let mut made = 0;
+    times(10, async || match server.create(Default::default()).await {
+        Ok(_) => {
+            made += 1;
+            false
+        }
+        Err(error) => {
+            assert_eq!(error, Error::Panicked);
+            true
+        }
+    })
+    .await;
+    assert_eq!(made, 10, "every other one");
+    restarts.panics(Supervised::Registry, 10).await;
+    let registry = scene.world.registry.clone();
+    assert!(registry.connected());
+    assert_eq!(registry, scene.world.app.registry());
+    let sockets = server.get_sockets().await.expect("it runs");
+    assert_eq!(sockets.len(), 11, "with the one that listens");
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn a_resolver_and_a_connect_that_panic_fail_and_the_next_ones_work() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    for (text, host) in [
+        ("resolve=panic,times=1", "localhost"),
+        ("connect=panic,times=1", "127.0.0.1"),
+    ] {
+        let id = scene.world.create().await;
+        scene.inject(text);
+        let port = scene.at.port().into();
+        let tcp = scene.world.app.tcp.clone();
+        let failed = tcp.connect(id, host, port, DnsQueryType::Ipv4);
+        assert_eq!(code(text, failed).await, NetError::FAILED.code());
+        let info = restarts.next().await;
+        assert_eq!(info.actor, Supervised::Connecting(id), "{text}");
+        let again = tcp.connect(id, host, port, DnsQueryType::Ipv4);
+        within("the connect", again).await.expect("it connects");
+        scene.world.accepted().await;
+        tcp.close(id).await.expect("close");
+        scene.world.ended(id).await;
+    }
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn a_connection_that_makes_the_actor_panic_each_time_ends_and_is_told() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let (client, mut peer) = scene.accepted().await;
+    let address = peer.local_addr().expect("it is connected");
+    scene.inject(&format!("read=panic,peer={address}"));
+    client.set_paused(false);
+    write(&mut peer, b"x").await;
+    assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
+    restarts.panics(Supervised::ClientSockets, 3).await;
+    end(&mut peer).await.expect_err("what it sent was not read");
+    scene.assert_alive(vec![]).await;
+    restarts.none();
+}
+
+#[actix_rt::test]
+async fn a_send_that_makes_the_actor_panic_each_time_fails_and_is_told() {
+    let mut scene = Scene::new().await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let (client, peer) = scene.accepted().await;
+    let address = peer.local_addr().expect("it is connected");
+    client.set_paused(false).await.expect("resume");
+    scene.inject(&format!("write=panic,peer={address}"));
+    let sent = client.send(&b"never"[..]);
+    assert_eq!(code("send", sent).await, NetError::FAILED.code());
+    assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
+    restarts.panics(Supervised::ClientSockets, 3).await;
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn actors_that_are_stopped_go_on_with_all_they_had() {
+    for (text, actor) in [
+        ("stop=server,times=1", None),
+        ("stop=rows,times=1", Some(Supervised::ClientSockets)),
+        ("stop=registry,times=1", Some(Supervised::Registry)),
+    ] {
+        let mut scene = Scene::new().await;
+        let actor = actor.unwrap_or(Supervised::ServerSocket(scene.server));
+        let mut restarts = Restarts::of(&scene.world.app).await;
+        let (client, mut peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        let rule = scene.inject(text);
+        let _ = client.get_info().await;
+        let _ = scene.world.app.tcp_server.get_info(scene.server).await;
+        let info = restarts.next().await;
+        assert_eq!((info.actor, info.cause), (actor, Cause::Stopped), "{text}");
+        assert_eq!(scene.network.struck(rule), 1, "{text}");
+        let during = vec![dial(scene.at).await];
+        scene.assert_alive(during).await;
+        assert_talks(&mut scene.world, &client, &mut peer).await;
+        if actor == Supervised::Registry {
+            assert_ne!(scene.world.registry, scene.world.app.registry());
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_is_loaded_though_its_server_socket_panics() {
+    let network = ScriptedNetwork::new();
+    let faulty = FaultyNetwork::new(network.clone(), SEED);
+    let mut world = World::with_network(faulty.clone()).await;
+    let (server, at) = world.listen().await;
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        name: None,
+    };
+    let updated = world.app.tcp_server.update(server, persistent);
+    updated.await.expect("update");
+    let listener = world.listener.clone();
+    let page = chrome_sockets::lifecycle::EventPage::new(move |app| {
+        let listener = listener.clone();
+        async move { crate::support::subscribe(&app, &listener).await }
+    });
+    world.app.set_event_page(Some(page)).await.expect("set");
+    world.app.suspend().await.expect("suspend");
+    let rule = faulty.inject(rule("panic=server,times=2"));
+    let peer = network.client(at).expect("it listens");
+    let client = world.accepted().await;
+    assert_eq!(faulty.struck(rule), 2);
+    peer.send("hello");
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(world.received(client.id(), 5).await, b"hello");
+}

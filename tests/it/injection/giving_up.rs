@@ -1,0 +1,131 @@
+//! Actors that fall too often.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::supervision::{RestartInfo, RestartLimit, Supervised, UNHANDLED_RESTARTS};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::actors::Restarts;
+use super::*;
+
+#[actix_rt::test]
+async fn one_that_falls_too_often_is_given_up_and_the_others_go_on() {
+    let limit = RestartLimit {
+        most: 3,
+        within: Duration::from_secs(60),
+    };
+    let mut scene = Scene::on(|it| it.restart_limit(limit)).await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let server = scene.world.app.tcp_server.clone();
+    let (other, other_at) = scene.world.listen().await;
+    scene.inject("panic=server,times=4");
+    // A turn of this one, which panics again at once.
+    let _ = server.get_info(other).await;
+    restarts.panics(Supervised::ServerSocket(other), 3).await;
+    let last = restarts.next().await;
+    assert!(last.gave_up && last.restarts == 4, "{last:?}");
+    assert_eq!(last.actor, Supervised::ServerSocket(other));
+    until_gone(&server, other).await;
+    TcpStream::connect(other_at)
+        .await
+        .expect_err("it is closed");
+    scene.assert_alive(vec![]).await;
+}
+
+async fn until_gone(server: &chrome_sockets::TcpServer, id: ServerSocketId) {
+    within("the end of the socket", async {
+        while server.get_info(id).await.is_ok() {}
+    })
+    .await;
+    assert_eq!(server.get_info(id).await.err(), Some(Error::SocketNotFound));
+}
+
+#[actix_rt::test]
+async fn client_sockets_that_fall_too_often_lose_their_connections_and_say_so() {
+    let limit = RestartLimit {
+        most: 3,
+        within: Duration::from_secs(60),
+    };
+    let mut scene = Scene::on(|it| it.restart_limit(limit)).await;
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let client = scene.old.0.clone();
+    client.set_paused(false).await.expect("resume");
+    scene.inject("panic=rows,times=4");
+    for _ in 0..4 {
+        let _ = client.get_info().await;
+    }
+    restarts.panics(Supervised::ClientSockets, 3).await;
+    assert!(restarts.next().await.gave_up);
+    assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
+    end(&mut scene.old.1).await.expect("it is closed");
+    // What is new works.
+    let (client, peer) = scene.accepted().await;
+    scene.old = (client, peer);
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn a_registry_that_falls_too_often_closes_everything() {
+    let limit = RestartLimit {
+        most: 2,
+        within: Duration::from_secs(60),
+    };
+    let scene = Scene::on(|it| it.restart_limit(limit)).await;
+    scene.inject("panic=registry");
+    let server = &scene.world.app.tcp_server;
+    for _ in 0..3 {
+        assert_eq!(
+            server.get_info(scene.server).await.err(),
+            Some(Error::Panicked)
+        );
+    }
+    assert_eq!(
+        server.get_info(scene.server).await.err(),
+        Some(Error::Stopped)
+    );
+    within("the end of the listener", async {
+        while TcpStream::connect(scene.at).await.is_ok() {}
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn restarts_that_nobody_handles_are_counted_and_not_kept() {
+    struct Keeping(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
+    impl Actor for Keeping {
+        type Context = actix::Context<Self>;
+    }
+    impl Handler<RestartInfo> for Keeping {
+        type Result = ();
+        fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
+            let _ = self.0.send(info);
+        }
+    }
+    let scene = Scene::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
+    let (tell, mut heard) = unbounded_channel();
+    let keeping = Keeping(tell).start();
+    let app = scene.world.app.clone();
+    let added = app.on_restart.add_listener(keeping.recipient());
+    added.await.expect("it runs");
+    let rule = scene.inject("panic=registry");
+    let most = UNHANDLED_RESTARTS as u64 + 10;
+    for _ in 0..most {
+        let _ = app.tcp_server.get_info(scene.server).await;
+    }
+    scene.network.remove(rule);
+    app.tcp_server
+        .get_info(scene.server)
+        .await
+        .expect("it runs");
+    let mut kept = Vec::new();
+    while let Ok(info) = heard.try_recv() {
+        kept.push(info);
+    }
+    assert_eq!(kept.len(), UNHANDLED_RESTARTS);
+    kept.clear();
+    scene.inject("panic=registry,times=1");
+    let _ = app.tcp_server.get_info(scene.server).await;
+    let next = within("onRestart", heard.recv()).await.expect("it runs");
+    assert_eq!((next.missed, next.restarts), (10, most + 1));
+}

@@ -1,0 +1,218 @@
+//! An actor panics with something in hand that cannot be kept: it is told.
+
+use std::io;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chrome_sockets::os::{Listener as OsListener, Network, Stream};
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
+use chrome_sockets::testing::ScriptedNetwork;
+use futures::future::BoxFuture;
+
+use super::*;
+
+/// A network whose streams do what no stream does.
+struct Lying {
+    network: ScriptedNetwork,
+    how: Lie,
+}
+
+#[derive(Clone, Copy)]
+enum Lie {
+    /// A read says that it has read more than it could.
+    TooMuch,
+    /// A reset panics.
+    Reset,
+    /// Options panic.
+    Options,
+    /// It panics when it is closed.
+    Close,
+}
+
+impl Network for Lying {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn OsListener>> {
+        let inner = self.network.listen(address, backlog)?;
+        Ok(Box::new(LyingListener(inner, self.how)))
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<std::net::IpAddr>>> {
+        self.network.resolve(host)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        self.network.connect(address)
+    }
+}
+
+struct LyingListener(Box<dyn OsListener>, Lie);
+
+impl OsListener for LyingListener {
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        let how = self.1;
+        self.0.poll_accept(cx).map_ok(|(inner, peer)| {
+            let stream: Box<dyn Stream> = Box::new(LyingStream(inner, how));
+            (stream, peer)
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+struct LyingStream(Box<dyn Stream>, Lie);
+
+impl Stream for LyingStream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = self.0.poll_read(cx, buffer);
+        match self.1 {
+            Lie::TooMuch => read.map_ok(|_| usize::MAX),
+            _ => read,
+        }
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_peek(cx)
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.0.poll_write(cx, data)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        if let Lie::Options = self.1 {
+            panic!("this stream has no options");
+        }
+        self.0.set_nodelay(nodelay)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        self.0.set_keepalive(after)
+    }
+
+    fn reset(self: Box<Self>) {
+        if let Lie::Reset = self.1 {
+            panic!("this stream cannot be reset");
+        }
+    }
+}
+
+impl Drop for LyingStream {
+    fn drop(&mut self) {
+        if let Lie::Close = self.1 {
+            panic!("this stream cannot be closed");
+        }
+    }
+}
+
+#[actix_rt::test]
+async fn a_call_that_panics_says_so_and_the_next_one_is_carried_out() {
+    let network = ScriptedNetwork::new();
+    let how = Lie::Options;
+    let mut world = World::with_network(Lying {
+        network: network.clone(),
+        how,
+    })
+    .await;
+    let (_, at) = world.listen().await;
+    let peer = network.client(at).expect("it listens");
+    let client = world.accepted().await;
+    let [first, second] = [0, 1].map(|_| client.set_no_delay(true));
+    let third = client.set_paused(false);
+    assert_eq!(first.await, Err(Error::Panicked));
+    assert_eq!(second.await, Err(Error::Panicked));
+    third.await.expect("it is carried out");
+    peer.send("hello");
+    assert_eq!(world.received(client.id(), 5).await, b"hello");
+}
+
+#[actix_rt::test]
+async fn a_socket_whose_closing_panics_is_closed() {
+    let network = ScriptedNetwork::new();
+    let how = Lie::Close;
+    let mut world = World::with_network(Lying {
+        network: network.clone(),
+        how,
+    })
+    .await;
+    let (_, at) = world.listen().await;
+    network.client(at).expect("it listens");
+    let client = world.accepted().await;
+    assert_eq!(client.close().await, Err(Error::Panicked));
+    let sockets = world.app.tcp.get_sockets().await.expect("it runs");
+    assert_eq!(sockets, vec![]);
+    network.client(at).expect("it listens");
+    world.accepted().await;
+    world
+        .registry
+        .send(chrome_sockets::Shutdown)
+        .await
+        .expect("it runs")
+        .expect("it ends");
+}
+
+#[actix_rt::test]
+async fn bytes_that_were_read_and_not_told_end_their_connection() {
+    let network = ScriptedNetwork::new();
+    let how = Lie::TooMuch;
+    let mut world = World::with_network(Lying {
+        network: network.clone(),
+        how,
+    })
+    .await;
+    let (_, at) = world.listen().await;
+    let peer = network.client(at).expect("it listens");
+    let client = world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    peer.send("lost");
+    assert_eq!(world.ended(client.id()).await, NetError::FAILED);
+    assert!(peer.is_closed());
+}
+
+#[actix_rt::test]
+async fn a_connection_that_was_accepted_and_could_not_be_kept_is_told() {
+    let network = ScriptedNetwork::new();
+    let how = Lie::Reset;
+    let mut world = World::with_network(Lying {
+        network: network.clone(),
+        how,
+    })
+    .await;
+    let (server, at) = world.listen().await;
+    network.client(at).expect("it listens");
+    world.accepted().await;
+    let no_other = Limits {
+        connections: Some(Limit {
+            most: 1,
+            then: AtLimit::Reset,
+        }),
+        ..Limits::default()
+    };
+    let tcp_server = world.app.tcp_server.clone();
+    tcp_server.set_limits(server, no_other).await.expect("set");
+    network.client(at).expect("it listens");
+    match world.next().await {
+        Heard::AcceptError(from, code) => assert_eq!((from, code), (server, NetError::FAILED)),
+        other => panic!("expected onAcceptError, not {other:?}"),
+    }
+    let info = tcp_server.get_info(server).await.expect("it exists");
+    assert_eq!((info.counts.accepted, info.counts.failed), (2, 1));
+    assert!(!info.paused, "it was that connection's alone");
+    tcp_server
+        .set_limits(server, Limits::default())
+        .await
+        .expect("set");
+    network.client(at).expect("it listens");
+    world.accepted().await;
+}

@@ -1,0 +1,220 @@
+//! The arbiter that a registry lives in ends: all goes on in the system's own.
+
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::supervision::{Cause, Supervised};
+use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp_server::SocketProperties;
+
+use super::actors::Restarts;
+use super::*;
+
+/// A scene whose registry lives in an arbiter of its own.
+async fn elsewhere() -> (Scene, Arbiter) {
+    let arbiter = Arbiter::new();
+    let network = FaultyNetwork::new(TokioNetwork, SEED);
+    let (tell, started) = tokio::sync::oneshot::channel();
+    let registry = Registry::with_network(network.clone());
+    arbiter.spawn_fn(move || drop(tell.send(registry.start())));
+    let mut world = World::at(started.await.expect("it starts")).await;
+    let (server, at) = world.listen().await;
+    let peer = dial(at).await;
+    let client = accepts(&mut world, &peer).await;
+    let scene = Scene {
+        old: (client, peer),
+        world,
+        network,
+        server,
+        at,
+    };
+    (scene, arbiter)
+}
+
+/// Ends the arbiter, and waits until its thread has.
+fn end_of(arbiter: Arbiter) {
+    arbiter.stop();
+    arbiter.join().expect("it ends in order");
+}
+
+/// Waits until the registry goes on.
+async fn goes_on(scene: &Scene) {
+    within("the registry", async {
+        let server = &scene.world.app.tcp_server;
+        while server.get_info(scene.server).await.is_err() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn all_that_an_app_has_survives_the_end_of_its_arbiter() {
+    let (mut scene, arbiter) = elsewhere().await;
+    let tcp_server = scene.world.app.tcp_server.clone();
+    let properties = SocketProperties {
+        persistent: Some(true),
+        name: Some("kept".to_owned()),
+    };
+    tcp_server
+        .update(scene.server, properties)
+        .await
+        .expect("update");
+    // One with bytes both ways that nobody has taken.
+    let (full, mut full_peer) = scene.accepted().await;
+    write(&mut full_peer, b"unread").await;
+    let unsent = vec![7; 8 << 20];
+    let send = full.send(unsent.clone());
+    let (paused, paused_at) = scene.world.listen().await;
+    tcp_server.set_paused(paused, true).await.expect("pause");
+    let waits = dial(paused_at).await;
+    let before = tcp_server.get_sockets().await.expect("it runs");
+    let mut restarts = Restarts::of(&scene.world.app).await;
+    let old_address = scene.world.registry.clone();
+
+    end_of(arbiter);
+    let during = vec![dial(scene.at).await];
+    goes_on(&scene).await;
+    assert!(!old_address.connected());
+    let mut fallen = Vec::new();
+    while !fallen.contains(&Supervised::Registry) {
+        let info = restarts.next().await;
+        assert_eq!(info.cause, Cause::ArbiterEnded, "{info:?}");
+        fallen.push(info.actor);
+    }
+
+    scene.assert_alive(during).await;
+    let mut after = tcp_server.get_sockets().await.expect("it runs");
+    for (after, before) in after.iter_mut().zip(&before) {
+        after.counts = before.counts;
+    }
+    assert_eq!(after, before);
+    let (sent, got) = futures::future::join(send, read(&mut full_peer, unsent.len())).await;
+    assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(unsent.len()));
+    assert!(got == unsent, "what was to be sent is, once and in order");
+    full.set_paused(false).await.expect("resume");
+    assert_eq!(scene.world.received(full.id(), 6).await, b"unread");
+    tcp_server.set_paused(paused, false).await.expect("resume");
+    accepts(&mut scene.world, &waits).await;
+}
+
+#[actix_rt::test]
+async fn calls_that_wait_when_the_arbiter_ends_are_answered() {
+    let (scene, arbiter) = elsewhere().await;
+    // It stands still in the middle of this.
+    let (tell, blocked) = std::sync::mpsc::channel::<()>();
+    arbiter.spawn_fn(move || {
+        let _ = blocked.recv();
+    });
+    let server = &scene.world.app.tcp_server;
+    let answers = [0, 1].map(|_| server.get_info(scene.server));
+    arbiter.stop();
+    drop(tell);
+    for answer in answers {
+        // Before the end, or not at all.
+        let answer = within("the answer", answer).await;
+        assert!(matches!(answer, Ok(_) | Err(Error::Stopped)), "{answer:?}");
+    }
+    arbiter.join().expect("it ends in order");
+    goes_on(&scene).await;
+}
+
+#[actix_rt::test]
+async fn a_connect_that_goes_on_when_the_arbiter_ends_fails_and_may_be_tried_again() {
+    let (mut scene, arbiter) = elsewhere().await;
+    let id = scene.world.create().await;
+    let rule = scene.inject("connect=stall");
+    let connecting = connect(&scene.world, id, scene.at);
+    until("the stall", || scene.network.stalled(rule) == 1).await;
+    end_of(arbiter);
+    assert_eq!(code("connect", connecting).await, NetError::FAILED.code());
+    scene.network.remove(rule);
+    goes_on(&scene).await;
+    let again = connect(&scene.world, id, scene.at);
+    within("the connect", again).await.expect("it connects");
+    scene.world.accepted().await;
+}
+
+#[actix_rt::test]
+async fn a_pause_and_time_outs_go_on_after_the_end_of_the_arbiter() {
+    let (mut scene, arbiter) = elsewhere().await;
+    let (client, mut peer) = scene.accepted().await;
+    let time_outs = TimeOuts {
+        idle: Some(Duration::from_millis(300)),
+        ..TimeOuts::default()
+    };
+    client.set_time_outs(time_outs).await.expect("set");
+    client.set_paused(false).await.expect("resume");
+    end_of(arbiter);
+    goes_on(&scene).await;
+    assert_eq!(scene.world.ended(client.id()).await, NetError::TIMED_OUT);
+    end(&mut peer).await.expect("it is closed");
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn an_app_that_is_suspended_is_loaded_after_the_end_of_the_arbiter() {
+    let (mut scene, arbiter) = elsewhere().await;
+    let app = scene.world.app.clone();
+    let persistent = SocketProperties {
+        persistent: Some(true),
+        name: None,
+    };
+    let updated = app.tcp_server.update(scene.server, persistent);
+    updated.await.expect("update");
+    let listener = scene.world.listener.clone();
+    let page = chrome_sockets::lifecycle::EventPage::new(move |app| {
+        let listener = listener.clone();
+        async move { crate::support::subscribe(&app, &listener).await }
+    });
+    app.set_event_page(Some(page)).await.expect("set");
+    app.suspend().await.expect("suspend");
+    end_of(arbiter);
+    goes_on(&scene).await;
+    assert_eq!(app.is_suspended().await, Ok(true));
+    let peer = dial(scene.at).await;
+    let client = accepts(&mut scene.world, &peer).await;
+    scene.old = (client, peer);
+    scene.assert_alive(vec![]).await;
+}
+
+#[actix_rt::test]
+async fn an_arbiter_that_a_rule_ends_is_survived_and_so_is_the_next_one() {
+    let (mut scene, arbiter) = elsewhere().await;
+    scene.inject("arbiter=server,times=1");
+    let during = vec![dial(scene.at).await];
+    arbiter.join().expect("it ends in order");
+    goes_on(&scene).await;
+    scene.assert_alive(during).await;
+}
+
+#[actix_rt::test]
+async fn a_registry_whose_last_address_goes_ends_in_the_other_arbiter_too() {
+    let (scene, arbiter) = elsewhere().await;
+    end_of(arbiter);
+    goes_on(&scene).await;
+    let Scene { world, at, .. } = scene;
+    drop(world);
+    within("the end of the listener", async {
+        while TcpStream::connect(at).await.is_ok() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[test]
+fn the_end_of_the_system_is_the_end_of_all() {
+    let system = actix_rt::System::new();
+    let at = system.block_on(async {
+        let (scene, arbiter) = elsewhere().await;
+        end_of(arbiter);
+        goes_on(&scene).await;
+        let at = scene.at;
+        // Its address lives on.
+        std::mem::forget(scene.world.registry);
+        at
+    });
+    drop(system);
+    std::net::TcpStream::connect(at).expect_err("nobody listens");
+}
