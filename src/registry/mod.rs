@@ -5,6 +5,7 @@ mod apps;
 mod desertion;
 mod draining;
 mod escalation;
+mod event_page;
 mod inherit;
 mod kept;
 mod leave;
@@ -16,7 +17,8 @@ mod routes;
 
 pub use actor::{Registry, Shutdown};
 pub use escalation::EscalateTo;
-pub use lifecycle::{EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload};
+pub use event_page::{EventPage, LOAD_LIMIT};
+pub use lifecycle::{IsSuspended, Resume, SetEventPage, Suspend, Unload};
 pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::SetPermissions;
 
