@@ -72,7 +72,9 @@ pub enum Error {
 
     /// One of the crate's own actors panicked while it carried out this call:
     /// it may have happened or not. The actor goes on, and so does the socket
-    /// ([`RestartInfo`](crate::supervision::RestartInfo)).
+    /// ([`RestartInfo`](crate::supervision::RestartInfo)). Who has sent a plain
+    /// message to the registry may see `MailboxError::Closed` instead, as with
+    /// any actor.
     #[display("An actor panicked while it carried out this call: ask what has come of it")]
     Panicked,
 

@@ -108,7 +108,8 @@ pub struct AcceptCounts {
     pub delivered: u64,
     /// Those that were closed at a limit.
     pub refused: u64,
-    /// Those whose handshake failed, and every accept error.
+    /// Those whose handshake failed, every accept error, and those that were lost
+    /// when the socket's actor panicked.
     pub failed: u64,
 }
 
