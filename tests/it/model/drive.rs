@@ -301,7 +301,7 @@ impl World {
     /// An address that is listened on, or may be.
     fn place(&self, pick: u8) -> Option<SocketAddr> {
         let mut all = self.network.listening();
-        all.extend((pick % 16 == 0).then_some(SocketAddr::new(V4, 7001)));
+        all.extend(pick.is_multiple_of(16).then_some(SocketAddr::new(V4, 7001)));
         let pick = usize::from(pick).checked_rem(all.len())?;
         Some(all[pick])
     }

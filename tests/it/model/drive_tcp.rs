@@ -290,7 +290,7 @@ impl World {
             AppOp::Die(ear) => {
                 let side = &mut self.apps[app];
                 side.ears[*ear].do_send(Die);
-                side.ears[*ear] = Ear::start(*ear, &self.log);
+                side.ears[*ear] = Ear::start(*ear, self.slow, &self.log);
                 // The event page knows the one that is dead.
                 side.page = side.page.map(|page| page & !(1 << *ear));
                 self.change(app, AppChange::Died(*ear));

@@ -75,16 +75,32 @@ impl Log {
     }
 }
 
+/// How many turns of others a slow listener keeps an event.
+const SLOW: usize = 4;
+
 /// A listener that writes down what it hears.
 pub struct Ear {
     number: usize,
+    slow: bool,
     log: SharedLog,
 }
 
 impl Ear {
-    pub fn start(number: usize, log: &SharedLog) -> Addr<Self> {
+    pub fn start(number: usize, slow: bool, log: &SharedLog) -> Addr<Self> {
         let log = log.clone();
-        Actor::start(Ear { number, log })
+        Actor::start(Ear { number, slow, log })
+    }
+
+    /// An event is handled when it is dropped.
+    fn is_done_with(&self, event: impl Sized + 'static) {
+        if self.slow {
+            actix_rt::spawn(async move {
+                for _ in 0..SLOW {
+                    tokio::task::yield_now().await;
+                }
+                drop(event);
+            });
+        }
     }
 
     fn hear(&self, socket: Id, heard: Heard) {
@@ -104,6 +120,7 @@ impl Handler<AcceptInfo> for Ear {
         let handle = info.client().clone();
         self.log.borrow_mut().handles.insert(id, handle);
         self.hear(server(info.socket_id), Heard::Accept(id));
+        self.is_done_with(info);
     }
 }
 
@@ -121,6 +138,7 @@ impl Handler<ReceiveInfo> for Ear {
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         self.hear(client(info.socket_id), Heard::Receive(info.data.clone()));
+        self.is_done_with(info);
     }
 }
 

@@ -97,8 +97,9 @@ fn random_operations_do_what_the_model_says() {
             let (case, failure) = least(case, failure);
             let ops: Vec<String> = case.ops.iter().map(|op| format!("  {op:?}")).collect();
             panic!(
-                "MODEL_SEED={seed} MODEL_OPERATIONS=1 replays this.\n{failure}\nIn batches of {}:\n{}",
+                "MODEL_SEED={seed} MODEL_OPERATIONS=1 replays this.\n{failure}\nIn batches of {}, slow {}:\n{}",
                 case.batch,
+                case.slow,
                 ops.join("\n"),
             );
         }

@@ -16,6 +16,8 @@ pub struct Case {
     /// How many operations are made, at most, before it is waited until all has
     /// come to rest.
     pub batch: usize,
+    /// Listeners take some time for each event.
+    pub slow: bool,
     pub ops: Vec<Op>,
 }
 
@@ -137,7 +139,8 @@ pub enum AppOp {
 
 pub fn case(most: usize) -> impl Strategy<Value = Case> {
     let batch = prop_oneof![2 => Just(1_usize), 1 => Just(3), 2 => Just(8)];
-    (batch, vec(op(), 1..=most)).prop_map(|(batch, ops)| Case { batch, ops })
+    let case = (batch, any::<bool>(), vec(op(), 1..=most));
+    case.prop_map(|(batch, slow, ops)| Case { batch, slow, ops })
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -145,7 +148,7 @@ fn op() -> impl Strategy<Value = Op> {
         24 => (who(), server_op()).prop_map(|(who, op)| Op::Server(who, op)),
         40 => (who(), client_op()).prop_map(|(who, op)| Op::Client(who, op)),
         12 => any::<u8>().prop_map(Op::Dial),
-        3 => (any::<u8>(), pick(&ACCEPT)).prop_map(|(at, errno)| Op::AcceptError(at, errno)),
+        4 => (any::<u8>(), pick(&ACCEPT)).prop_map(|(at, errno)| Op::AcceptError(at, errno)),
         30 => (any::<u8>(), act()).prop_map(|(peer, act)| Op::Peer(peer, act)),
         2 => any::<u8>().prop_map(Op::LetGo),
         12 => (which(), app_op()).prop_map(|(app, op)| Op::App(app, op)),
@@ -192,7 +195,14 @@ fn properties() -> impl Strategy<Value = Properties> {
 }
 
 fn server_op() -> impl Strategy<Value = ServerOp> {
-    let action = || pick(&[Action::Pause, Action::BackOff, Action::Close]);
+    let action = || {
+        pick(&[
+            Action::Pause,
+            Action::BackOff,
+            Action::BackOff,
+            Action::Close,
+        ])
+    };
     let policy = (action(), action()).prop_map(|(resources, listener)| Policy {
         resources,
         listener,
@@ -211,7 +221,7 @@ fn server_op() -> impl Strategy<Value = ServerOp> {
             wrong,
             fault,
         }),
-        1 => option::weighted(0.9, policy).prop_map(ServerOp::SetPolicy),
+        2 => option::weighted(0.9, policy).prop_map(ServerOp::SetPolicy),
         2 => Just(ServerOp::Disconnect),
         1 => Just(ServerOp::Close),
         4 => Just(ServerOp::GetInfo),
@@ -255,7 +265,7 @@ fn act() -> impl Strategy<Value = Act> {
     let limit = prop_oneof![2 => Just(None), 2 => Just(Some(0)), 3 => (1..60_usize).prop_map(Some)];
     prop_oneof![
         20 => size().prop_map(|size| Act::Send(size.max(1))),
-        2 => Just(Act::End),
+        3 => Just(Act::End),
         1 => Just(Act::Reset),
         1 => Just(Act::Leave),
         1 => pick(&READ).prop_map(|(errno, _)| Act::ReadError(errno)),

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::app::{AppChange, AppState, EARS, Ears, Kind};
@@ -35,6 +36,8 @@ pub struct Seen<'a> {
     pub heard: &'a [Vec<(usize, Heard)>; EARS],
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
+    /// The addresses that are listened on.
+    pub listening: &'a [SocketAddr],
 }
 
 /// What a peer finds at its end.
@@ -143,6 +146,13 @@ impl<S: Socket> Possible<S> {
     pub fn new(state: S) -> Self {
         let states = vec![state];
         Possible { states }
+    }
+
+    /// Only such states are possible after all, if there are any.
+    pub fn prefer(&mut self, is: impl Fn(&S) -> bool) {
+        if self.any(&is) {
+            self.states.retain(is);
+        }
     }
 
     pub fn any(&self, is: impl Fn(&S) -> bool) -> bool {

@@ -43,6 +43,8 @@ pub struct World {
     pub changes: Vec<(usize, AppChange)>,
     /// How many operations were made since all was at rest.
     pub batch: usize,
+    /// Listeners take some time for each event.
+    pub slow: bool,
 }
 
 /// One app.
@@ -116,7 +118,7 @@ impl<S: Socket> Known<S> {
 /// Where the real side is none of what the model allows.
 pub async fn run(case: &Case) -> Result<(), String> {
     tokio::time::pause();
-    let mut world = World::new().await;
+    let mut world = World::new(case.slow).await;
     for (number, op) in case.ops.iter().enumerate() {
         let done = world.operate(op, case.batch).await;
         done.map_err(|what| format!("at operation {number}, {op:?}:\n{what}"))?;
@@ -126,13 +128,13 @@ pub async fn run(case: &Case) -> Result<(), String> {
 }
 
 impl World {
-    async fn new() -> Self {
+    async fn new(slow: bool) -> Self {
         let network = ScriptedNetwork::new();
         let registry = Registry::with_network(network.clone()).start();
         let log = SharedLog::default();
         let side = |name| Side {
             app: App::new(name, &registry),
-            ears: std::array::from_fn(|number| Ear::start(number, &log)),
+            ears: std::array::from_fn(|number| Ear::start(number, slow, &log)),
             state: AppState::default(),
             page: None,
             page_is_new: false,
@@ -153,6 +155,7 @@ impl World {
             creations: Vec::new(),
             changes: Vec::new(),
             batch: 0,
+            slow,
         };
         for app in 0..2 {
             world.listen_to_all(app);
@@ -274,11 +277,13 @@ impl World {
             )
         };
         let peers = self.look_at_peers();
+        let listening = self.network.listening();
         let nothing = std::array::from_fn(|_| Vec::new());
         let seen = |id: Id| Seen {
             answers: &answers,
             heard: heard.get(&id).unwrap_or(&nothing),
             peers: &peers,
+            listening: &listening,
         };
         self.load_wanted(loaded, &seen)?;
 
@@ -286,6 +291,7 @@ impl World {
         for known in &mut self.servers {
             let id = Id::Server(known.id);
             settle(known, id, &seen(id))?;
+            known.possible.prefer(|state| state.at().is_some());
             let state = known.possible.one();
             for (conn, id) in &state.accepted {
                 accepted.push((known.app, *conn, *id));

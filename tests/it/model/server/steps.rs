@@ -169,7 +169,9 @@ impl Socket for Server {
         let closed = |conn: &usize| seen.peers.get(conn).is_none_or(|peer| peer.closed);
         let open = |conn: usize| seen.peers.get(&conn).is_none_or(|peer| !peer.closed);
         let mut waiting = self.listening.iter().flat_map(Listening::all);
+        let listens = self.at().is_none_or(|at| seen.listening.contains(&at));
         !self.is_busy()
+            && listens
             && self.dropped.iter().all(closed)
             && self.held.into_iter().all(open)
             && waiting.all(open)
