@@ -26,6 +26,8 @@ pub type Ears = u8;
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct AppState {
     ears: [Ears; 4],
+    /// Whether the last listener of the event has died.
+    orphaned: [bool; 4],
     /// Nothing is raised.
     pub suspended: bool,
     pub ending: Ending,
@@ -60,11 +62,25 @@ impl AppState {
         self.ears[kind as usize]
     }
 
+    /// Whether an end that nobody hears waits for the next listener.
+    pub fn keeps_ends(&self) -> bool {
+        let kind = Kind::ReceiveError as usize;
+        self.ears[kind] == 0 && self.orphaned[kind]
+    }
+
     pub fn change(&mut self, change: AppChange) {
+        if let AppChange::Listens(kind, ..) = change {
+            self.orphaned[kind as usize] = false;
+        }
         match change {
             AppChange::Listens(kind, ear, true) => self.ears[kind as usize] |= 1 << ear,
             AppChange::Listens(kind, ear, false) => self.ears[kind as usize] &= !(1 << ear),
-            AppChange::Died(ear) => self.ears.iter_mut().for_each(|ears| *ears &= !(1 << ear)),
+            AppChange::Died(ear) => {
+                for (ears, orphaned) in self.ears.iter_mut().zip(&mut self.orphaned) {
+                    *orphaned |= *ears == 1 << ear;
+                    *ears &= !(1 << ear);
+                }
+            }
             AppChange::Suspend if !self.suspended => {
                 self.suspended = true;
                 self.ending = Ending::Transient;
@@ -73,6 +89,9 @@ impl AppState {
             AppChange::Resume(page) if self.suspended => {
                 self.suspended = false;
                 self.ears.iter_mut().for_each(|ears| *ears |= page);
+                if page != 0 {
+                    self.orphaned = [false; 4];
+                }
             }
             AppChange::Resume(_) => {}
             AppChange::Unload => self.ending = Ending::All,
@@ -95,6 +114,7 @@ impl AppState {
             _ => {
                 self.ending = Ending::Nothing;
                 self.ears = [0; 4];
+                self.orphaned = [false; 4];
             }
         }
     }

@@ -28,6 +28,8 @@ pub struct Client {
     persistent: bool,
     name: Option<&'static str>,
     buffer_size: Option<i32>,
+    /// An end that waits for a listener, because the last one has died.
+    untold: Option<i32>,
     app: AppState,
 }
 
@@ -97,6 +99,7 @@ impl Client {
             persistent: false,
             name: None,
             buffer_size: None,
+            untold: None,
             app,
         }
     }
@@ -192,11 +195,35 @@ impl Client {
         };
         let suspended = self.app.suspended;
         let silent = (!tells || suspended).then(|| self.clone());
-        let told = tells.then(|| {
-            let code = -100;
-            raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
-        });
+        let told = tells.then(|| self.tell_end(-100, seen));
         told.flatten().into_iter().chain(silent).collect()
+    }
+
+    fn tell_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
+        if self.open && self.app.keeps_ends() {
+            self.untold = Some(code);
+            return Some(self);
+        }
+        self.untold = None;
+        raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
+    }
+
+    /// Whether somebody is there for an end that waits.
+    fn may_tell_again(&self) -> bool {
+        let ears = self.app.ears(Kind::ReceiveError);
+        self.open && matches!(self.link, Link::None) && !self.app.suspended && ears != 0
+    }
+
+    /// An end that has waited for a listener is told, or forgotten by what
+    /// comes after it.
+    fn tell_again(&self, seen: &Seen) -> Option<Self> {
+        let code = self.untold?;
+        let mut state = self.clone();
+        state.untold = None;
+        if self.may_tell_again() {
+            return state.tell_end(code, seen);
+        }
+        (!matches!(self.link, Link::None)).then_some(state)
     }
 
     /// The codes that `connect` may answer at once.
@@ -277,7 +304,7 @@ impl Client {
                 return None;
             }
             state.disconnect(seen);
-            return raise(state, Kind::ReceiveError, seen, |heard| is_end(heard, code));
+            return state.tell_end(code, seen);
         }
         if !self.reads() {
             return None;

@@ -287,12 +287,13 @@ impl World {
                 self.expect(call, Answer::Flag(Ok(has)));
                 return Ok(());
             }
+            AppOp::Die(_) if self.apps[app].page.is_some() => {}
+            AppOp::SetEventPage(Some(_)) if self.apps[app].bereft => {}
             AppOp::Die(ear) => {
                 let side = &mut self.apps[app];
+                side.bereft = true;
                 side.ears[*ear].do_send(Die);
                 side.ears[*ear] = Ear::start(*ear, self.slow, &self.log);
-                // The event page knows the one that is dead.
-                side.page = side.page.map(|page| page & !(1 << *ear));
                 self.change(app, AppChange::Died(*ear));
             }
             AppOp::Suspend => {
@@ -327,6 +328,7 @@ impl World {
                 self.expect(call, Answer::Done(Ok(())));
                 self.change(app, AppChange::Unload);
                 self.apps[app].page = None;
+                self.apps[app].bereft = false;
                 self.apps[app].permissions = 0;
                 self.rest().await?;
                 debug_assert_eq!(self.apps[app].state, AppState::default());

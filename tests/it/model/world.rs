@@ -56,6 +56,10 @@ pub struct Side {
     pub page: Option<Ears>,
     /// It was set in this batch.
     pub page_is_new: bool,
+    /// Whether a listener has died since the app was heard of. With an event
+    /// page it would be loaded again for what it misses, at a time that no model
+    /// tells: that has tests of its own (`returned::pages`).
+    pub bereft: bool,
     /// One of the test's.
     pub permissions: u8,
 }
@@ -138,6 +142,7 @@ impl World {
             state: AppState::default(),
             page: None,
             page_is_new: false,
+            bereft: false,
             permissions: 0,
         };
         let apps = [side("one"), side("other")];

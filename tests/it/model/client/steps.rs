@@ -148,6 +148,7 @@ impl Socket for Client {
             return vec![state];
         }
         let all = [
+            self.tell_again(seen),
             self.read(seen),
             self.arrive(seen),
             self.write(seen),
@@ -164,6 +165,7 @@ impl Socket for Client {
         };
         waits
             && !self.is_busy()
+            && !(self.untold.is_some() && self.may_tell_again())
             && self
                 .leaving
                 .iter()
