@@ -95,8 +95,15 @@ impl Row {
                 );
             }
             Returned::Data(mut data) => {
+                let paused = self.paused;
+                let recovery = self.recover();
+                if !paused {
+                    // Before the app has its room again: others would take it.
+                    let bytes = recovery.kept.bytes + data.bytes.len();
+                    recovery.kept.set(bytes);
+                }
                 data.credit.handled();
-                self.recover().data.push(data);
+                recovery.data.push(data);
             }
             Returned::End(end) => self.recover().end = Some(end),
         }
@@ -208,7 +215,6 @@ impl Row {
         if !in_order {
             return self.give_up_order(data.len());
         }
-        self.raised = first - 1;
         let chunk = self.chunk();
         for mut data in data {
             // It may be less than when they were read.

@@ -1,7 +1,6 @@
 //! `onReceive`: who has not had it hears it again, in order, and nobody else.
 
 use super::*;
-use chrome_sockets::tcp::WINDOW;
 
 #[actix_rt::test]
 async fn what_a_listener_that_panics_has_not_handled_comes_to_the_next_one_in_order() {
@@ -104,6 +103,19 @@ async fn what_none_of_several_listeners_has_handled_is_raised_again_once() {
     assert_eq!(second.dies().await, data("ab"));
     scene.listen().await;
     scene.hears("cd").await;
+    scene.is_alive().await;
+}
+
+#[actix_rt::test]
+async fn what_one_of_several_listeners_has_taken_out_is_not_raised_again() {
+    let mut scene = Scene::new().await;
+    let first = scene.patient(&[TakeAndPanic]).await;
+    let second = scene.patient(&[Panic]).await;
+    scene.peer.send("ab");
+    assert_eq!(first.dies().await, data("a"));
+    assert_eq!(second.dies().await, []);
+    scene.listen().await;
+    scene.hears("b").await;
     scene.is_alive().await;
 }
 
@@ -258,62 +270,4 @@ async fn a_connection_is_not_idle_while_its_data_waits_for_a_listener() {
     }
     let end = scene.world.next_before(Duration::from_secs(121)).await;
     assert!(matches!(end, Heard::ReceiveError(_, NetError::TIMED_OUT)));
-}
-
-#[actix_rt::test]
-async fn what_comes_back_takes_its_room_among_what_the_app_has_unhandled() {
-    const SOCKETS: usize = 100;
-    /// As many windows as all sockets of an app may have unhandled.
-    const WINDOWS: usize = 64;
-    let mut scene = Scene::new().await;
-    let mut sockets = Vec::new();
-    for _ in 0..SOCKETS {
-        let chunk = i32::try_from(WINDOW).expect("it fits");
-        sockets.push(connected(&scene.world, &scene.network, chunk).await);
-    }
-    let later = &sockets[..SOCKETS - WINDOWS];
-    for (client, _) in later {
-        client.set_paused(true).await.expect("it is open");
-    }
-    for (_, peer) in &sockets {
-        peer.send(vec![7; 2 * WINDOW]);
-    }
-    let patient = scene.patient(&[Panic]).await;
-    assert_eq!(patient.dies().await, []);
-    for (client, _) in later {
-        client.set_paused(false).await.expect("it is open");
-    }
-    // Those that have nothing come first, but may not be read.
-    let mut keeper = scene.patient(&[Keep; SOCKETS]).await;
-    scene.world.nothing().await;
-    let mut held = 0;
-    while let Ok(Told::Data(data)) = keeper.heard.try_recv() {
-        held += data.len();
-    }
-    assert!(held >= WINDOWS * WINDOW, "all that came back is raised");
-    assert!(held <= (WINDOWS + 1) * WINDOW, "{held} bytes are held");
-}
-
-#[actix_rt::test]
-async fn what_came_back_of_paused_sockets_holds_no_other_socket_up() {
-    let mut scene = Scene::new().await;
-    let mut sockets = Vec::new();
-    for _ in 0..64 {
-        let chunk = i32::try_from(WINDOW).expect("it fits");
-        let (client, peer) = connected(&scene.world, &scene.network, chunk).await;
-        peer.send(vec![7; 2 * WINDOW]);
-        sockets.push((client, peer));
-    }
-    let patient = scene.patient(&[Panic]).await;
-    assert_eq!(patient.dies().await, []);
-    for (client, _) in &sockets {
-        client.set_paused(true).await.expect("it is open");
-    }
-    scene.listen().await;
-    scene.is_alive().await;
-    for (client, _) in &sockets {
-        client.set_paused(false).await.expect("it is open");
-        let data = scene.world.received(client.id(), 2 * WINDOW).await;
-        assert!(data.iter().all(|byte| *byte == 7));
-    }
 }

@@ -4,6 +4,7 @@ use super::*;
 use std::sync::mpsc;
 
 use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::tcp::WINDOW;
 use futures::FutureExt;
 
 use crate::handover;
@@ -85,7 +86,7 @@ impl Dying {
         .await;
     }
 
-    fn is_emptied(self) {
+    fn empties(self) {
         self.empty.send(()).expect("it waits");
         self.arbiter.stop();
     }
@@ -99,7 +100,7 @@ async fn nothing_later_is_raised_while_a_dead_mailbox_is_being_emptied() {
     scene.listen().await;
     scene.peer.send("def");
     scene.world.nothing().await;
-    dying.is_emptied();
+    dying.empties();
     scene.hears("abcdef").await;
     scene.is_alive().await;
 }
@@ -113,7 +114,7 @@ async fn what_comes_back_after_the_end_of_its_connection_is_not_the_next_ones() 
     scene.client.set_paused(false).await.expect("it is open");
     dying.dies().await;
     scene.listen().await;
-    dying.is_emptied();
+    dying.empties();
     scene.is_alive().await;
 }
 
@@ -203,4 +204,68 @@ async fn make_persistent(client: &ClientSocket) {
         ..Default::default()
     };
     client.update(properties).await.expect("update");
+}
+
+/// As many full windows as all sockets of an app may have unhandled.
+const WINDOWS: usize = 64;
+
+/// Sockets that have two windows of data to be read.
+async fn full(scene: &Scene, count: usize) -> Vec<(ClientSocket, Peer)> {
+    let chunk = i32::try_from(WINDOW).expect("it fits");
+    let mut sockets = Vec::new();
+    for _ in 0..count {
+        sockets.push(connected(&scene.world, &scene.network, chunk).await);
+    }
+    sockets
+}
+
+#[actix_rt::test]
+async fn what_comes_back_takes_its_room_among_what_the_app_has_unhandled() {
+    let mut scene = Scene::new().await;
+    let others = full(&scene, WINDOWS).await;
+    let first = full(&scene, WINDOWS).await;
+    let dying = Dying::with("x", &scene).await;
+    for (_, peer) in &first {
+        peer.send(vec![7; 2 * WINDOW]);
+    }
+    scene.world.nothing().await;
+    for (_, peer) in &others {
+        peer.send(vec![7; 2 * WINDOW]);
+    }
+    dying.dies().await;
+    let mut keeper = scene.patient(&[Keep; 4 * WINDOWS]).await;
+    scene.world.nothing().await;
+    // Now the others might be read, but have to wait.
+    dying.empties();
+    scene.world.nothing().await;
+    let mut held = 0;
+    while let Ok(Told::Data(data)) = keeper.heard.try_recv() {
+        held += data.len();
+    }
+    assert!(held > (WINDOWS - 2) * WINDOW, "only {held} bytes came back");
+    assert!(held < (WINDOWS + 2) * WINDOW, "{held} bytes are held");
+}
+
+#[actix_rt::test]
+async fn what_came_back_of_paused_sockets_holds_no_other_socket_up() {
+    let mut scene = Scene::new().await;
+    let sockets = full(&scene, WINDOWS).await;
+    let dying = Dying::with("x", &scene).await;
+    for (_, peer) in &sockets {
+        peer.send(vec![7; 2 * WINDOW]);
+    }
+    scene.world.nothing().await;
+    dying.dies().await;
+    dying.empties();
+    for (client, _) in &sockets {
+        client.set_paused(true).await.expect("it is open");
+    }
+    scene.listen().await;
+    scene.hears("x").await;
+    scene.is_alive().await;
+    for (client, _) in &sockets {
+        client.set_paused(false).await.expect("it is open");
+        let data = scene.world.received(client.id(), 2 * WINDOW).await;
+        assert!(data.iter().all(|byte| *byte == 7));
+    }
 }

@@ -1,6 +1,7 @@
 //! `onReceiveError`: after all data, and told again if it reached nobody.
 
 use super::*;
+use std::time::Duration;
 
 #[actix_rt::test]
 async fn the_end_is_told_after_the_data_that_came_back() {
@@ -28,6 +29,21 @@ async fn an_end_whose_listener_panics_is_told_to_the_next_one() {
     scene.listen().await;
     scene.ends(NetError::CONNECTION_CLOSED).await;
     scene.world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_end_is_told_as_soon_as_somebody_listens_for_ends() {
+    tokio::time::pause();
+    let mut scene = Scene::new().await;
+    let patient = scene.patient(&[Panic]).await;
+    scene.peer.end();
+    assert_eq!(patient.dies().await, []);
+    let listener = scene.world.listener.clone();
+    let ends = &scene.world.app.tcp.on_receive_error;
+    let added = ends.add_listener(listener.recipient());
+    added.await.expect("the registry runs");
+    let told = scene.world.next_before(Duration::from_secs(1)).await;
+    assert!(matches!(told, Heard::ReceiveError(id, _) if id == scene.client.id()));
 }
 
 #[actix_rt::test]
