@@ -16,7 +16,7 @@ use crate::ids::{AppId, IdAllocator};
 use crate::life::Life;
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
-use crate::supervision::{Child, Home, RestartLimit, ServerEnded};
+use crate::supervision::{Child, Home, Place, RestartLimit, ServerEnded};
 use crate::tcp::{self, Inbox, Lane, Rows, Table};
 use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
 use crate::tls;
@@ -173,8 +173,8 @@ impl Registry {
         self.apps.get_or_make(app, make)
     }
 
-    pub(super) fn rows(&self) -> Option<Addr<Rows>> {
-        self.rows.as_ref().map(|(rows, _)| rows.address())
+    pub(super) fn rows(&self) -> Option<&Arc<Place<Rows>>> {
+        self.rows.as_ref().map(|(rows, _)| &rows.place)
     }
 
     /// Has those go on that have fallen.
@@ -252,10 +252,14 @@ impl Handler<Shutdown> for Registry {
         let (servers, rows) = self.forget_all();
         let closed = async move {
             // One that is gone already has closed its sockets.
-            let ends = servers.iter().map(|server| server.address());
-            join_all(ends.map(|server| server.send(tcp_server::Stop))).await;
+            join_all(
+                servers
+                    .iter()
+                    .map(|server| server.place.ask(tcp_server::Stop)),
+            )
+            .await;
             if let Some(rows) = rows {
-                let _ = rows.address().send(tcp::Stop).await;
+                rows.place.ask(tcp::Stop).await;
             }
         };
         AtomicResponse::new(Box::pin(closed.into_actor(self).map(|(), _, ctx| {

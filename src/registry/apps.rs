@@ -163,11 +163,10 @@ impl AppState {
     pub(super) fn look_again(&self) -> impl Future<Output = ()> + use<> {
         let servers = self
             .servers()
-            .map(|server| server.address().send(tcp_server::ListenersChanged));
+            .map(|server| server.place.ask(tcp_server::ListenersChanged));
         let servers = join_all(servers.collect::<Vec<_>>());
         let app = self.lane.audience.app.clone();
-        let rows = self.lane.rows.address();
-        let rows = rows.send(tcp::ListenersChanged(app));
+        let rows = self.lane.rows.ask(tcp::ListenersChanged(app));
         join(servers, rows).map(drop)
     }
 
@@ -176,15 +175,15 @@ impl AppState {
     pub(super) fn end_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
         let ended = self
             .servers()
-            .map(|server| server.address().send(tcp_server::EndUnlessPersistent));
+            .map(|server| server.place.ask(tcp_server::EndUnlessPersistent));
         let ended = join_all(ended.collect::<Vec<_>>());
         let (lane, all) = (self.lane.clone(), false);
         async move {
             let ended = ended.await.into_iter().flatten().flatten().collect();
             // Clients last: those that nobody has heard of end with their
             // server socket.
-            let rows = lane.rows.address();
-            let _ = rows.send(tcp::CloseSockets { lane, all }).await;
+            let rows = lane.rows.clone();
+            rows.ask(tcp::CloseSockets { lane, all }).await;
             ended
         }
     }
@@ -192,10 +191,10 @@ impl AppState {
     /// Closes everything.
     pub(super) fn end_all(&self) -> impl Future<Output = ()> + use<> {
         let ended = self.servers();
-        let ended = ended.map(|server| server.address().send(tcp_server::Stop));
+        let ended = ended.map(|server| server.place.ask(tcp_server::Stop));
         let ended = join_all(ended.collect::<Vec<_>>());
         let (lane, all) = (self.lane.clone(), true);
-        let rows = lane.rows.address().send(tcp::CloseSockets {
+        let rows = lane.rows.ask(tcp::CloseSockets {
             lane: lane.clone(),
             all,
         });

@@ -42,7 +42,7 @@ impl Scope {
     async fn drain(self, deadline: Duration) -> Result<Drained, Error> {
         let mut late = pin!(sleep(deadline));
         let stopping = self.servers.iter();
-        let stopping = stopping.map(|server| server.address().send(tcp_server::StopListening));
+        let stopping = stopping.map(|server| server.ask(tcp_server::StopListening));
         let stopped = join_all(stopping.collect::<Vec<_>>()).await;
         let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
         let draining = match self.socket_id {
@@ -55,7 +55,7 @@ impl Scope {
         let guests = draining.guests();
         // What was accepted and called before counts.
         let rows = &self.lane.rows;
-        let _ = rows.address().send(tcp::CatchUp).await;
+        rows.ask(tcp::CatchUp).await;
         let mut tally = Tally::new(self.lane.clone(), guests.clone(), self.socket_id);
         tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
 
@@ -63,7 +63,7 @@ impl Scope {
         let settled = join_all(settled.collect::<Vec<_>>());
         let gone = pin!(async {
             settled.await;
-            let _ = rows.address().send(tcp::CatchUp).await;
+            rows.ask(tcp::CatchUp).await;
             guests.gone().await;
         });
         let mut gone = gone;
@@ -85,16 +85,15 @@ impl Scope {
     /// Ends what is left, and says how many had not been heard of.
     async fn force(&self, guests: &Arc<Guests>) -> usize {
         let turned = self.servers.iter();
-        let turned = turned.map(|server| server.address().send(tcp_server::TurnAway));
+        let turned = turned.map(|server| server.ask(tcp_server::TurnAway));
         let turned = join_all(turned.collect::<Vec<_>>()).await;
         // One that stands still for a handover goes or comes back before long.
         while self
             .lane
             .rows
-            .address()
-            .send(tcp::Force(guests.clone()))
+            .ask(tcp::Force(guests.clone()))
             .await
-            .is_ok()
+            .is_some()
             && timeout(PROGRESS, guests.gone()).await.is_err()
         {}
         turned.into_iter().flatten().sum()

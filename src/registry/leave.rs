@@ -71,7 +71,7 @@ impl Handler<Hold> for Registry {
             .collect();
         let rows = self
             .rows()
-            .map(|rows| rows.send(tcp::Hold(verdict.clone())));
+            .map(|rows| rows.address().send(tcp::Hold(verdict.clone())));
         self.leaving = Some(Leaving {
             token,
             verdict,
@@ -101,7 +101,7 @@ impl Handler<Take> for Registry {
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Take(verdict.clone())))
             .collect();
-        let rows = self.rows();
+        let rows = self.rows().map(|rows| rows.address());
         let limits = self.apps.states().filter_map(|state| {
             let app = state.lane.audience.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))

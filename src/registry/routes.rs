@@ -269,10 +269,10 @@ impl Handler<tcp::GetSockets> for Registry {
     type Result = ResponseFuture<Result<Vec<tcp::SocketInfo>, Error>>;
 
     fn handle(&mut self, call: tcp::GetSockets, _: &mut Self::Context) -> Self::Result {
-        let infos = self.rows().map(|rows| rows.send(tcp::GetInfos(call.app)));
+        let infos = self.rows().map(|rows| rows.ask(tcp::GetInfos(call.app)));
         Box::pin(async move {
             let mut infos = match infos {
-                Some(infos) => infos.await.map_err(|_| Error::Stopped)?,
+                Some(infos) => infos.await.ok_or(Error::Stopped)?,
                 None => Vec::new(),
             };
             infos.sort_by_key(|info| info.socket_id);

@@ -108,6 +108,33 @@ impl<A: Actor> Place<A> {
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+
+    /// Sends it something that may be done twice, now; it is sent again if the
+    /// actor panics in its hands. `None`: it has ended.
+    pub(crate) fn ask<M>(
+        self: &Arc<Self>,
+        message: M,
+    ) -> impl Future<Output = Option<M::Result>> + use<A, M>
+    where
+        A: Handler<M> + Actor<Context = Context<A>>,
+        M: Message + Clone + Send + 'static,
+        M::Result: Send,
+    {
+        let place = self.clone();
+        let mut asked = place.address().send(message.clone());
+        async move {
+            loop {
+                if let Ok(answer) = asked.await {
+                    return Some(answer);
+                }
+                let address = place.address();
+                if !address.connected() {
+                    return None;
+                }
+                asked = address.send(message.clone());
+            }
+        }
+    }
 }
 
 /// An actor, and who keeps it going.

@@ -11,12 +11,12 @@ use crate::net_error::NetError;
 
 /// Ends every connection that is one of those, sends on their way included.
 /// One that stands still for a handover is left: its verdict comes.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Force(pub(crate) Arc<Guests>);
 
 /// Carries out what was called before.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CatchUp;
 

@@ -10,17 +10,17 @@ use super::lane::Lane;
 use crate::ids::AppId;
 
 /// All of an app's sockets here.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Vec<SocketInfo>")]
 pub(crate) struct GetInfos(pub(crate) AppId);
 
 /// An app has a new listener: what waited for one can go on.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ListenersChanged(pub(crate) AppId);
 
 /// Closes sockets of an app: all, or those that its suspension ends.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CloseSockets {
     pub(crate) lane: Arc<Lane>,
@@ -28,7 +28,7 @@ pub(crate) struct CloseSockets {
 }
 
 /// Closes every socket and ends the actor.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
 
@@ -90,13 +90,14 @@ impl Handler<Stop> for Rows {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        self.catch_up();
+        // Whatever happens now, it ends.
         self.fall.ended = true;
+        ctx.stop();
+        self.catch_up();
         for entry in self.entries.drain() {
             if let Entry::Socket(mut row) = entry {
                 row.disconnect();
             }
         }
-        ctx.stop();
     }
 }

@@ -73,18 +73,18 @@ impl Audience {
 }
 
 /// The app has a new listener of `onAccept`.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ListenersChanged;
 
 /// The app is suspended: closes the socket if it is not persistent, and says
 /// which one it was then.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Option<ServerSocketId>")]
 pub(crate) struct EndUnlessPersistent;
 
 /// Closes the socket and ends the actor; the answer means that it is done.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
 

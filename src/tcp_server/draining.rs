@@ -11,7 +11,7 @@ use crate::draining::NEVER_ACCEPTED;
 use crate::guests::{Draining, Guests};
 
 /// Stops listening, and lets nobody listen while this drain goes on.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "Option<Stopped>")]
 pub(crate) struct StopListening;
 
@@ -24,7 +24,7 @@ pub(crate) struct Stopped {
 
 /// The deadline: gives up the handshakes that go on, and says how many that
 /// were.
-#[derive(Message)]
+#[derive(Clone, Message)]
 #[rtype(result = "usize")]
 pub(crate) struct TurnAway;
 

@@ -311,6 +311,24 @@ async fn actors_that_are_stopped_go_on_with_all_they_had() {
 }
 
 #[actix_rt::test]
+async fn what_the_registry_asks_of_an_actor_that_panics_is_asked_again() {
+    let mut scene = Scene::new().await;
+    let app = scene.world.app.clone();
+    let client = scene.old.0.clone();
+    let rule = scene.inject("panic=rows,times=1");
+    // The first is carried out for the sake of the second.
+    let (info, sockets) = (client.get_info(), app.tcp.get_sockets());
+    assert_eq!(sockets.await.expect("it is asked again").len(), 1);
+    info.await.expect("it is carried out");
+    assert_eq!(scene.network.struck(rule), 1);
+    let rule = scene.inject("panic=rows,times=1");
+    client.set_no_delay(true);
+    app.suspend().await.expect("it is suspended");
+    end(&mut scene.old.1).await.expect("it was not persistent");
+    assert_eq!(scene.network.struck(rule), 1);
+}
+
+#[actix_rt::test]
 async fn a_suspended_app_is_loaded_though_its_server_socket_panics() {
     let network = ScriptedNetwork::new();
     let faulty = FaultyNetwork::new(network.clone(), SEED);

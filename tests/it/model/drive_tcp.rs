@@ -268,6 +268,14 @@ impl World {
     }
 
     pub async fn app_op(&mut self, app: usize, op: &AppOp) -> Result<(), String> {
+        if let AppOp::Panic(of_a_server) = op {
+            let rule = match of_a_server {
+                true => "panic=server,times=1",
+                false => "panic=rows,times=1",
+            };
+            self.faults.inject(rule.parse().expect("it is right"));
+            return Ok(());
+        }
         if !matches!(op, AppOp::Listen(..) | AppOp::HasListener(..)) {
             self.rest().await?;
         }
@@ -347,6 +355,7 @@ impl World {
                 self.expect(call, Answer::Done(Ok(())));
                 self.apps[app].permissions = which;
             }
+            AppOp::Panic(_) => {}
         }
         self.rest().await
     }

@@ -135,6 +135,9 @@ pub enum AppOp {
     Unload,
     /// One of the test's permissions.
     SetPermissions(u8),
+    /// The crate's own actor of the client sockets panics, or that of a server
+    /// socket, whichever comes first. Nobody is to notice.
+    Panic(bool),
 }
 
 pub fn case(most: usize) -> impl Strategy<Value = Case> {
@@ -290,5 +293,6 @@ fn app_op() -> impl Strategy<Value = AppOp> {
         5 => option::of(0..ears).prop_map(AppOp::SetEventPage),
         1 => Just(AppOp::Unload),
         2 => (0..6_u8).prop_map(AppOp::SetPermissions),
+        5 => any::<bool>().prop_map(AppOp::Panic),
     ]
 }

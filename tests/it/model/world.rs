@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::prelude::*;
+use chrome_sockets::supervision::RestartLimit;
 use chrome_sockets::tcp::ClientSocket;
-use chrome_sockets::testing::{Hold, Peer, ScriptedNetwork};
+use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
 use super::app::{AppChange, AppState, EARS, Ears, Ending};
@@ -21,13 +22,13 @@ use super::server::{self, Server};
 /// when nobody has anything left to do.
 const AT_REST: Duration = Duration::from_millis(1);
 
-/// Longer than whatever takes its time takes together: rests after accept
-/// errors of 10 s each, and peers that read nothing for 30 s, or twice that.
+/// Longer than all rests and time limits together.
 const LONG: Duration = Duration::from_secs(1000);
 
 /// Both sides.
 pub struct World {
     pub network: ScriptedNetwork,
+    pub faults: FaultyNetwork,
     registry: Addr<Registry>,
     pub log: SharedLog,
     pub apps: [Side; 2],
@@ -56,9 +57,8 @@ pub struct Side {
     pub page: Option<Ears>,
     /// It was set in this batch.
     pub page_is_new: bool,
-    /// Whether a listener has died since the app was heard of. With an event
-    /// page it would be loaded again for what it misses, at a time that no model
-    /// tells: that has tests of its own (`returned::pages`).
+    /// A listener has died: with a page, the app would be loaded again for what
+    /// it misses, some time. That has tests of its own (`returned::pages`).
     pub bereft: bool,
     /// One of the test's.
     pub permissions: u8,
@@ -134,7 +134,9 @@ pub async fn run(case: &Case) -> Result<(), String> {
 impl World {
     async fn new(slow: bool) -> Self {
         let network = ScriptedNetwork::new();
-        let registry = Registry::with_network(network.clone()).start();
+        let faults = FaultyNetwork::new(network.clone(), 0);
+        let registry = Registry::with_network(faults.clone());
+        let registry = registry.restart_limit(RestartLimit::UNLIMITED).start();
         let log = SharedLog::default();
         let side = |name| Side {
             app: App::new(name, &registry),
@@ -148,6 +150,7 @@ impl World {
         let apps = [side("one"), side("other")];
         let mut world = World {
             network,
+            faults,
             registry,
             log,
             apps,
