@@ -144,15 +144,11 @@ async fn run() -> Result<(), Box<dyn Error>> {
         rest,
     }
     .start();
-    app.tcp_server
-        .on_accept
-        .add_listener(echo.clone().recipient());
-    app.tcp_server
-        .on_accept_error
-        .add_listener(echo.clone().recipient());
-    app.on_restart.add_listener(echo.clone().recipient());
-    app.tcp.on_receive.add_listener(echo.clone().recipient());
-    app.tcp.on_receive_error.add_listener(echo.recipient());
+    injected.listen(&app.tcp_server.on_accept, echo.clone());
+    injected.listen(&app.tcp_server.on_accept_error, echo.clone());
+    injected.listen(&app.on_restart, echo.clone());
+    injected.listen(&app.tcp.on_receive, echo.clone());
+    injected.listen(&app.tcp.on_receive_error, echo);
 
     let server = app.tcp_server.create(Default::default()).await?.socket_id;
     app.tcp_server

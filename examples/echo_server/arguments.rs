@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use chrome_sockets::Registry;
+use actix::{Handler, Recipient};
+use chrome_sockets::{AddListener, Event, OnEvent, Registry};
 use lexopt::prelude::*;
 
 pub const USAGE: &str = "\
@@ -15,6 +16,8 @@ ADDR           where to listen: 127.0.0.1:7007 if it is not given
                accept=stall,for=2s       read=reset,times=3
                panic=server,every=200    panic=rows,every=1000
                panic=registry,every=2000
+               panic=subscriber,every=100    stop=subscriber,p=0.001
+               subscriber=stall,for=200ms,every=50
 --seed N       tells which calls fail by their probability: 0 if not given";
 
 #[derive(Default)]
@@ -53,13 +56,18 @@ impl Arguments {
 
 #[cfg(feature = "testing")]
 mod faults {
+    use std::time::Duration;
+
     use chrome_sockets::os::TokioNetwork;
     use chrome_sockets::supervision::RestartLimit;
     use chrome_sockets::testing::{FaultyNetwork, Rule};
 
     use super::*;
 
-    /// What was injected, for the end of the program.
+    /// How often it is looked whether a listener has died.
+    const LOOK: Duration = Duration::from_millis(5);
+
+    /// What was injected, for listeners and for the end of the program.
     pub struct Injected(Option<FaultyNetwork>);
 
     impl Arguments {
@@ -83,6 +91,28 @@ mod faults {
     }
 
     impl Injected {
+        /// Adds a listener. If it may fail, another one follows when it has died.
+        pub fn listen<E: Event>(&self, event: &OnEvent<E>, listener: impl Into<Recipient<E>>)
+        where
+            Registry: Handler<AddListener<E>>,
+        {
+            let listener = listener.into();
+            let Some(network) = self.0.clone() else {
+                event.add_listener(listener);
+                return;
+            };
+            let event = event.clone();
+            actix_rt::spawn(async move {
+                loop {
+                    let subscriber = network.subscriber(listener.clone());
+                    event.add_listener(subscriber.clone());
+                    while subscriber.connected() {
+                        actix_rt::time::sleep(LOOK).await;
+                    }
+                }
+            });
+        }
+
         pub fn print(&self) {
             for rule in self.0.iter().flat_map(FaultyNetwork::report) {
                 println!("{rule}");
@@ -111,6 +141,13 @@ mod faults {
     }
 
     impl Injected {
+        pub fn listen<E: Event>(&self, event: &OnEvent<E>, listener: impl Into<Recipient<E>>)
+        where
+            Registry: Handler<AddListener<E>>,
+        {
+            event.add_listener(listener.into());
+        }
+
         pub fn print(&self) {}
     }
 }

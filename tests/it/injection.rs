@@ -14,6 +14,7 @@ mod matrix;
 mod page;
 mod real;
 mod scripted;
+mod subscribers;
 mod threads;
 
 use std::fmt::Debug;

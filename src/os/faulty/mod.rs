@@ -10,6 +10,7 @@ mod messages;
 mod plan;
 mod rule;
 mod stream;
+mod subscriber;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -55,7 +56,8 @@ use super::{Checkpoint, Listener, Network, Stream};
 /// rules that are injected meanwhile, when it is polled next; injecting wakes
 /// nobody, so a fault that hits a waiting accept comes with the next client.
 /// Looking whether there is something to read, setting options and addresses
-/// never fail by a rule.
+/// never fail by a rule. Listeners fail if they are
+/// [`subscriber`](Self::subscriber)s: each event is a call.
 ///
 /// An accept fails before the OS is asked, so the client is still in the
 /// backlog. [`Fault`] tells what follows on a connection. What another process
@@ -227,9 +229,7 @@ impl Network for FaultyNetwork {
         match self.plan.ask(&call, &mut Asked::default()) {
             Some(Effect::Stop) => true,
             Some(Effect::EndArbiter) => {
-                if let Some(arbiter) = Arbiter::try_current() {
-                    arbiter.stop();
-                }
+                end_arbiter();
                 false
             }
             _ => false,
@@ -242,6 +242,12 @@ impl Network for FaultyNetwork {
         let stream = self.network.adopt_stream(stream)?;
         let stream = FaultyStream::new(stream, self.plan.clone(), None, peer);
         Ok(Box::new(stream))
+    }
+}
+
+fn end_arbiter() {
+    if let Some(arbiter) = Arbiter::try_current() {
+        arbiter.stop();
     }
 }
 

@@ -15,6 +15,7 @@ use rand_pcg::rand_core::Rng;
 
 use super::errno::Errno;
 use super::rule::{Call, Fault, Operation, Rule};
+use super::text;
 
 /// How many strikes are remembered; of more, the latest.
 pub const STRIKES_KEPT: usize = 10_000;
@@ -60,10 +61,7 @@ pub struct Strike {
 impl fmt::Display for Strike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "#{} ", self.asked)?;
-        match self.operation.is_actors() {
-            true => write!(f, "{}={}", self.fault, self.operation)?,
-            false => write!(f, "{}={}", self.operation, self.fault)?,
-        }
+        text::begin(f, self.operation, self.fault)?;
         if let Some(listener) = self.listener {
             write!(f, " at {listener}")?;
         }

@@ -39,11 +39,15 @@ pub enum Operation {
     /// A message that the registry handles.
     #[display("registry")]
     Registry,
+    /// An event that a listener is to handle, if it is a
+    /// [`FaultyNetwork::subscriber`](super::FaultyNetwork::subscriber).
+    #[display("subscriber")]
+    Subscriber,
 }
 
 impl Operation {
     /// Every operation there is.
-    pub const ALL: [Operation; 9] = [
+    pub const ALL: [Operation; 10] = [
         Operation::Listen,
         Operation::Accept,
         Operation::Resolve,
@@ -53,14 +57,20 @@ impl Operation {
         Operation::Server,
         Operation::Rows,
         Operation::Registry,
+        Operation::Subscriber,
     ];
 
-    /// Whether it is the work of one of the crate's own actors.
+    /// Whether it is the work of an actor: one of the crate's own, or a
+    /// listener.
     pub(super) fn is_actors(self) -> bool {
         matches!(
             self,
-            Operation::Server | Operation::Rows | Operation::Registry
+            Operation::Server | Operation::Rows | Operation::Registry | Operation::Subscriber
         )
+    }
+
+    fn may_wait(self) -> bool {
+        self == Operation::Subscriber || (self != Operation::Listen && !self.is_actors())
     }
 
     fn is_transfer(self) -> bool {
@@ -87,7 +97,7 @@ pub enum Fault {
     /// The peer notices nothing before the app closes its end.
     Error(Errno),
     /// It stays pending for this long, or until it is released, and then goes
-    /// on. Not for `listen`, which cannot wait.
+    /// on. Not for `listen`, which cannot wait, nor for the crate's own actors.
     Stall(Option<Duration>),
     /// A read or write moves no more than this many bytes.
     Short(NonZeroUsize),
@@ -119,7 +129,7 @@ impl Fault {
             Fault::Panic => true,
             Fault::Stop | Fault::EndArbiter => operation.is_actors(),
             Fault::Error(_) => !operation.is_actors(),
-            Fault::Stall(_) => operation != Operation::Listen && !operation.is_actors(),
+            Fault::Stall(_) => operation.may_wait(),
             Fault::Short(_) | Fault::Reset => operation.is_transfer(),
             Fault::End => operation == Operation::Read,
         }
@@ -171,6 +181,8 @@ impl From<IpAddr> for Place {
 /// | `panic=server`, `panic=rows`, `panic=registry` | an actor panics: of a server socket, of all client sockets, the registry |
 /// | `resolve=panic` | any operation panics |
 /// | `stop=server`, `arbiter=server` | the actor stops, or its arbiter ends |
+/// | `subscriber=stall,for=200ms` | a listener is slow: it holds every event so long |
+/// | `panic=subscriber`, `stop=subscriber` | a listener panics with an event in hand, or stops with it and with all that is in its mailbox |
 /// | `,listener=127.0.0.1:80` | at this listener, and on what it has accepted; without `:80` at any port |
 /// | `,peer=127.0.0.1:5000` | with this peer; without `:5000` at any port |
 /// | `,after=10` | not the first 10 times |

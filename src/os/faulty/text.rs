@@ -87,9 +87,11 @@ impl Fault {
             }
             Fault::Panic => "write an operation",
             Fault::Stop | Fault::EndArbiter => {
-                "write stop=server, stop=rows or stop=registry, or arbiter="
+                "write stop=server, stop=rows, stop=registry or stop=subscriber, or arbiter="
             }
-            Fault::Stall(_) => "neither listen nor an actor waits; stall any other operation",
+            Fault::Stall(_) => {
+                "neither listen nor an actor of the crate waits; stall any other operation"
+            }
             Fault::Short(_) => "short is for read and write",
             Fault::Reset => {
                 "reset is for read and write; elsewhere write ECONNRESET, or ECONNABORTED for accept"
@@ -99,7 +101,7 @@ impl Fault {
     }
 }
 
-/// As a rule begins: `stall,for=200ms`.
+/// As it stands in a rule: `stall,for=200ms`.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.word())?;
@@ -111,12 +113,18 @@ impl fmt::Display for Fault {
     }
 }
 
+/// As a rule begins: of an actor, what happens comes first, but for a stall:
+/// `panic=rows`, `subscriber=stall`.
+pub(super) fn begin(f: &mut fmt::Formatter<'_>, operation: Operation, fault: Fault) -> fmt::Result {
+    match (operation.is_actors(), fault) {
+        (false, _) | (_, Fault::Stall(_)) => write!(f, "{operation}={fault}"),
+        (true, _) => write!(f, "{fault}={operation}"),
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.operation.is_actors() {
-            true => write!(f, "{}={}", self.fault, self.operation)?,
-            false => write!(f, "{}={}", self.operation, self.fault)?,
-        }
+        begin(f, self.operation, self.fault)?;
         if let Some(listener) = self.listener {
             write!(f, ",listener={listener}")?;
         }

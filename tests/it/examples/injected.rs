@@ -44,14 +44,37 @@ fn panics_of_every_actor_are_not_seen_from_outside() {
     echo_line(&first, "is served still");
     let said = server.ended_by_ctrl_c();
     for line in said.lines() {
-        let struck = line
-            .split(": struck ")
-            .nth(1)
-            .and_then(|it| it.split(' ').next());
-        let struck: u32 = struck.and_then(|it| it.parse().ok()).expect(line);
-        assert!(struck > 1, "{line}");
+        assert!(struck(line) > 1, "{line}");
     }
     assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+#[test]
+fn listeners_that_panic_stop_and_are_slow_are_not_seen_from_outside() {
+    let server = echo(&[
+        "panic=subscriber,every=100",
+        "stop=subscriber,every=130",
+        "subscriber=stall,for=20ms,every=200",
+    ]);
+    let first = dial(server.address);
+    echo_line(&first, "the first one");
+    for _ in 0..100 {
+        assert!(ten_lines(dial(server.address)), "nobody loses anything");
+    }
+    echo_all(&dial(server.address), 4 * MIB);
+    echo_line(&first, "is served still");
+    let said = server.ended_by_ctrl_c();
+    for line in said.lines() {
+        assert!(struck(line) > 1, "{line}");
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+/// What a report says.
+fn struck(line: &str) -> u32 {
+    let struck = line.split(": struck ").nth(1);
+    let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
+    struck.expect(line)
 }
 
 /// Ten lines there and back. `false`: the connection ended.

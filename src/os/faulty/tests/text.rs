@@ -54,6 +54,18 @@ fn a_rule_is_what_its_text_says() {
             "connect=stall,for=1000ms",
             Rule::new(Operation::Connect, Fault::Stall(Some(second))),
         ),
+        (
+            "panic=rows,every=9",
+            Rule::new(Operation::Rows, Fault::Panic).map(|rule| rule.every(9)),
+        ),
+        (
+            "stop=subscriber",
+            Rule::new(Operation::Subscriber, Fault::Stop),
+        ),
+        (
+            "subscriber=stall,for=1s",
+            Rule::new(Operation::Subscriber, Fault::Stall(Some(second))),
+        ),
     ] {
         assert_eq!(Ok(rule(text)), expected, "{text}");
     }
@@ -66,7 +78,7 @@ fn a_text_that_is_no_rule_is_told_what_to_write() {
         ("accept", "write OPERATION=FAULT"),
         (
             "explode=EMFILE",
-            "one of listen, accept, resolve, connect, read, write, server, rows, registry",
+            "one of listen, accept, resolve, connect, read, write",
         ),
         ("panic=nobody", "one of listen, accept"),
         ("stop=accept", "one of listen, accept"),
@@ -78,7 +90,10 @@ fn a_text_that_is_no_rule_is_told_what_to_write() {
         ("accept=short", "short is for read and write"),
         ("accept=reset", "ECONNABORTED for accept"),
         ("write=end", "end is for read"),
-        ("listen=stall", "neither listen nor an actor waits"),
+        ("listen=stall", "neither listen nor an actor of the crate"),
+        ("rows=stall", "neither listen nor an actor of the crate"),
+        ("subscriber=EIO", "of an actor write panic, stop or arbiter"),
+        ("stop=subscriber,peer=127.0.0.1", "subscriber knows no peer"),
         ("accept=EMFILE,", "write one of listener=ADDRESS"),
         ("accept=EMFILE,often", "write one of listener=ADDRESS"),
         ("accept=EMFILE,for=1s", "for=TIME after stall"),
