@@ -52,7 +52,9 @@ impl Heard for AcceptErrorInfo {
         &app.on_accept.on_accept_error
     }
 
-    fn added(_: &AppState) {}
+    fn added(app: &AppState) {
+        AcceptInfo::added(app);
+    }
 }
 
 impl Heard for HandshakeErrorInfo {
@@ -60,7 +62,9 @@ impl Heard for HandshakeErrorInfo {
         &app.on_accept.on_handshake_error
     }
 
-    fn added(_: &AppState) {}
+    fn added(app: &AppState) {
+        AcceptInfo::added(app);
+    }
 }
 
 impl Heard for RefusedInfo {
@@ -68,7 +72,9 @@ impl Heard for RefusedInfo {
         &app.on_accept.on_refused
     }
 
-    fn added(_: &AppState) {}
+    fn added(app: &AppState) {
+        AcceptInfo::added(app);
+    }
 }
 
 impl Heard for DrainInfo {

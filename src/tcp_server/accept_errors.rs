@@ -255,19 +255,18 @@ impl ServerSocket {
         if self.errors.has_untold() && self.lane.life.is_missing(listeners) {
             return self.lane.life.want();
         }
-        while let Some((failure, missed, carried)) = self.errors.untold.next(cx) {
-            self.audience.on_accept_error.dispatch(|_| AcceptErrorInfo {
-                socket_id,
-                result_code: failure.result_code,
-                errno: failure.errno,
-                class: failure.class,
-                action: failure.action,
-                attempt: failure.attempt,
-                next_try: failure.next_try,
-                missed,
-                _unhandled: carried.copy(),
-            });
-        }
+        let event = |failure: Failure, missed, _unhandled| AcceptErrorInfo {
+            socket_id,
+            result_code: failure.result_code,
+            errno: failure.errno,
+            class: failure.class,
+            action: failure.action,
+            attempt: failure.attempt,
+            next_try: failure.next_try,
+            missed,
+            _unhandled,
+        };
+        self.errors.untold.tell(listeners, cx, event);
         if self.errors.closing && !self.ended && self.errors.untold.is_empty() {
             self.end();
         }

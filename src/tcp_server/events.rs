@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::AcceptAction;
+use super::accept_errors::Failure;
 use super::untold::{self, Unhandled};
 use actix::Message;
 use futures::task::AtomicWaker;
@@ -47,7 +48,8 @@ impl Event for AcceptInfo {}
 
 /// `tcpServer.onAcceptError`: the network failed while waiting for a
 /// connection. The socket is paused and `setPaused(false)` tries again, unless
-/// its [`AcceptPolicy`](super::AcceptPolicy) says otherwise.
+/// its [`AcceptPolicy`](super::AcceptPolicy) says otherwise. If it reached
+/// nobody because its listeners died, it is told again.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -73,7 +75,7 @@ pub struct AcceptErrorInfo {
     /// listeners had [`UNHANDLED_ACCEPT_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(super) _unhandled: Unhandled,
+    pub(super) _unhandled: Unhandled<AcceptErrorInfo, Failure>,
 }
 
 impl Event for AcceptErrorInfo {}

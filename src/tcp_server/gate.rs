@@ -219,16 +219,16 @@ impl ServerSocket {
     /// Tells of the refusals that may be told now.
     pub(super) fn tell_refusals(&mut self, cx: &TaskContext<'_>) {
         let socket_id = self.id;
-        while let Some(((peer, limit), missed, carried)) = self.gate.untold.next(cx) {
-            self.audience.on_refused.dispatch(|_| RefusedInfo {
-                socket_id,
-                peer_address: peer.ip(),
-                peer_port: peer.port(),
-                limit,
-                missed,
-                _unhandled: carried.copy(),
-            });
-        }
+        let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
+            socket_id,
+            peer_address: peer.ip(),
+            peer_port: peer.port(),
+            limit,
+            missed,
+            _unhandled,
+        };
+        let to = &self.audience.on_refused;
+        self.gate.untold.tell(to, cx, event);
     }
 }
 

@@ -41,7 +41,7 @@ pub struct HandshakeErrorInfo {
     /// [`UNHANDLED_HANDSHAKE_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    _unhandled: Unhandled,
+    _unhandled: Unhandled<HandshakeErrorInfo, (SocketAddr, NetError)>,
 }
 
 impl HandshakeErrorInfo {
@@ -78,17 +78,18 @@ impl Failures {
         to: &Listeners<HandshakeErrorInfo>,
         cx: &Context<'_>,
     ) {
-        while let Some(((peer, result_code), missed, carried)) = self.untold.next(cx) {
+        let event = |(peer, result_code): (SocketAddr, _), missed, _unhandled| {
             log::debug!("server socket {socket_id}: no TLS with {peer}: {result_code}");
-            to.dispatch(|_| HandshakeErrorInfo {
+            HandshakeErrorInfo {
                 socket_id,
                 peer_address: peer.ip(),
                 peer_port: peer.port(),
                 result_code,
                 missed,
-                _unhandled: carried.copy(),
-            });
-        }
+                _unhandled,
+            }
+        };
+        self.untold.tell(to, cx, event);
     }
 }
 

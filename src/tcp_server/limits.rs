@@ -119,7 +119,7 @@ pub struct RefusedInfo {
     /// [`UNHANDLED_REFUSALS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(super) _unhandled: Unhandled,
+    pub(super) _unhandled: Unhandled<RefusedInfo, (SocketAddr, LimitKind)>,
 }
 
 impl RefusedInfo {

@@ -1,11 +1,14 @@
-//! What is to be told, no faster than listeners take it.
+//! What is to be told, no faster than listeners take it, and again if it
+//! reached nobody because they died.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
+
+use crate::events::{Copies, Delivery, Event, Listeners, dispatch};
 
 /// The most events of one kind and one server socket that listeners have not
 /// handled, and as many that wait; beyond it they are only counted.
@@ -14,10 +17,13 @@ pub(super) const UNHANDLED: usize = 64;
 /// Events of one kind that have not been told.
 pub(super) struct Untold<T> {
     /// Each with the number of those before it that are only counted.
-    waiting: VecDeque<(T, u64)>,
+    waiting: VecDeque<Told<T>>,
     missed: u64,
-    way: Arc<Way>,
+    way: Arc<Way<T>>,
 }
+
+/// What an event tells, and how many before it are only counted.
+type Told<T> = (T, u64);
 
 impl<T> Default for Untold<T> {
     fn default() -> Self {
@@ -29,7 +35,7 @@ impl<T> Default for Untold<T> {
     }
 }
 
-impl<T> Untold<T> {
+impl<T: Copy> Untold<T> {
     pub(super) fn add(&mut self, event: T) {
         if self.waiting.len() < UNHANDLED {
             let missed = std::mem::take(&mut self.missed);
@@ -40,64 +46,104 @@ impl<T> Untold<T> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.way.returned().is_empty()
     }
 
     pub(super) fn last(&self) -> Option<&T> {
         self.waiting.back().map(|(event, _)| event)
     }
 
-    /// What may be told now, with the number of those that were missed before
-    /// it and what its copies carry. `cx` is woken for the rest.
-    pub(super) fn next(&mut self, cx: &Context<'_>) -> Option<(T, u64, Carried)> {
-        if self.waiting.is_empty() {
-            return None;
+    /// Tells what may be told now, by the events that `event` makes of it, of
+    /// the number of those that were missed before, and of what each carries.
+    /// `cx` is woken for the rest. If the last listener has died, it all waits
+    /// for the next one.
+    pub(super) fn tell<E: Event>(
+        &mut self,
+        to: &Listeners<E>,
+        cx: &Context<'_>,
+        event: impl Fn(T, u64, Unhandled<E, T>) -> E,
+    ) {
+        if self.waiting.is_empty() && self.way.count.load(SeqCst) == 0 && self.is_empty() {
+            return;
         }
         self.way.actor.register(cx.waker());
-        if self.way.count.load(SeqCst) >= UNHANDLED {
-            return None;
+        for told in self.way.returned().drain(..).rev() {
+            self.waiting.push_front(told);
         }
-        let (event, missed) = self.waiting.pop_front()?;
-        Some((event, missed, Carried(self.way.clone())))
-    }
-}
-
-/// Makes what each copy of an event carries.
-pub(super) struct Carried(Arc<Way>);
-
-impl Carried {
-    pub(super) fn copy(&self) -> Unhandled {
-        Unhandled::new(&self.0)
+        while self.way.count.load(SeqCst) < UNHANDLED && !to.is_orphaned() {
+            let Some(told) = self.waiting.pop_front() else {
+                return;
+            };
+            let (listeners, _) = to.snapshot();
+            let copies = Copies::among(listeners.len());
+            let (what, missed) = told;
+            dispatch(&listeners, |ear| {
+                let delivery = Delivery::new(ear, copies.as_ref());
+                event(what, missed, Unhandled::new(&self.way, delivery, told))
+            });
+            if copies.is_some_and(|copies| copies.drop_one()) {
+                self.way.returned().push(told);
+            }
+        }
     }
 }
 
 /// The events on their way.
-#[derive(Default)]
-struct Way {
+struct Way<T> {
     count: AtomicUsize,
+    /// Those that have reached nobody.
+    returned: Mutex<Vec<Told<T>>>,
     actor: AtomicWaker,
 }
 
+impl<T> Default for Way<T> {
+    fn default() -> Self {
+        Way {
+            count: AtomicUsize::new(0),
+            returned: Mutex::default(),
+            actor: AtomicWaker::new(),
+        }
+    }
+}
+
+impl<T> Way<T> {
+    fn returned(&self) -> MutexGuard<'_, Vec<Told<T>>> {
+        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A copy of an event that its listener has not dropped.
-pub(super) struct Unhandled(Arc<Way>);
+pub(super) struct Unhandled<E: Event, T: Copy> {
+    way: Arc<Way<T>>,
+    delivery: Delivery<E>,
+    told: Told<T>,
+}
 
-impl Unhandled {
-    fn new(way: &Arc<Way>) -> Self {
+impl<E: Event, T: Copy> Unhandled<E, T> {
+    fn new(way: &Arc<Way<T>>, delivery: Delivery<E>, told: Told<T>) -> Self {
         way.count.fetch_add(1, SeqCst);
-        Unhandled(way.clone())
+        Unhandled {
+            way: way.clone(),
+            delivery,
+            told,
+        }
     }
 }
 
-impl Clone for Unhandled {
+impl<E: Event, T: Copy> Clone for Unhandled<E, T> {
     fn clone(&self) -> Self {
-        Unhandled::new(&self.0)
+        Unhandled::new(&self.way, self.delivery.clone(), self.told)
     }
 }
 
-impl Drop for Unhandled {
+impl<E: Event, T: Copy> Drop for Unhandled<E, T> {
     fn drop(&mut self) {
-        if self.0.count.fetch_sub(1, SeqCst) == UNHANDLED {
-            self.0.actor.wake();
+        let lost = self.delivery.is_lost(false);
+        if lost {
+            self.way.returned().push(self.told);
+        }
+        if self.way.count.fetch_sub(1, SeqCst) == UNHANDLED || lost {
+            self.way.actor.wake();
         }
     }
 }

@@ -177,3 +177,44 @@ async fn what_a_subscriber_panics_at_comes_to_the_next_one_and_what_waited_behin
 async fn what_a_subscriber_has_that_stops_comes_to_the_next_one() {
     dies("stop=subscriber,after=2,times=1").await;
 }
+
+#[actix_rt::test]
+async fn an_accept_error_that_a_dying_listener_has_not_heard_comes_to_the_next_one() {
+    for text in ["panic=subscriber,times=1", "stop=subscriber,times=1"] {
+        let mut behind = Behind::new().await;
+        let app = behind.world.app.clone();
+        let fault = behind.inject(text);
+        behind.inject("accept=EMFILE,times=1");
+        let _peer = behind.dial();
+        behind.struck(fault, 1).await;
+        behind.world.nothing().await;
+        behind.hear(&app.tcp_server.on_accept_error).await;
+        let told = |heard, server| match heard {
+            Heard::AcceptError(from, code) => assert_eq!((from, code.code()), (server, -12)),
+            other => panic!("expected onAcceptError, not {other:?}"),
+        };
+        told(behind.world.next().await, behind.server);
+        behind.world.nothing().await;
+
+        // One that is raised while nobody lives waits, too.
+        let fault = behind.inject(text);
+        behind.inject("accept=EMFILE,times=2");
+        for times in 1..=2 {
+            let resumed = app.tcp_server.set_paused(behind.server, false);
+            resumed.await.expect("resume");
+            behind.struck(fault, 1).await;
+            until("the error", || {
+                let reports = behind.network.report();
+                reports.iter().any(|it| it.struck == times && it.id > fault)
+            })
+            .await;
+        }
+        behind.hear(&app.tcp_server.on_accept_error).await;
+        for _ in 0..2 {
+            told(behind.world.next().await, behind.server);
+        }
+        let resumed = app.tcp_server.set_paused(behind.server, false);
+        resumed.await.expect("resume");
+        behind.world.accepted().await;
+    }
+}
