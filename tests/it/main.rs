@@ -5,6 +5,7 @@
 )]
 #![expect(clippy::panic, reason = "that is how a test's helper fails")]
 
+mod accounting;
 mod chrome_traces;
 mod draining;
 mod examples;
