@@ -47,7 +47,7 @@ fn content(length: usize) -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// A connection on which no call takes longer than the limit.
-fn dial(address: SocketAddr) -> TcpStream {
+pub fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, LIMIT)
         .unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
@@ -68,7 +68,7 @@ fn expect(mut stream: &TcpStream, expected: &[u8], who: &str) {
 }
 
 /// One line there and back.
-fn echo_line(mut stream: &TcpStream, line: &str) {
+pub fn echo_line(mut stream: &TcpStream, line: &str) {
     let line = format!("{line}\n");
     stream
         .write_all(line.as_bytes())

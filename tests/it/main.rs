@@ -9,6 +9,7 @@ mod accounting;
 mod chrome_traces;
 mod draining;
 mod examples;
+mod exhaustion;
 mod faults;
 mod handover;
 mod hostile;

@@ -5,7 +5,6 @@
 mod backlog;
 mod errors;
 mod escalation;
-mod exhaustion;
 mod limits;
 mod made;
 mod reasons;

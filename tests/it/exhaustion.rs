@@ -1,0 +1,231 @@
+//! Servers that are really out of something: descriptors, memory, room in the
+//! backlog; or that have more clients, of a worse kind, than they should.
+//!
+//! Each is a process of its own, watched from here: it stays up, its memory is
+//! bounded, an honest client is served within a second throughout, and in the
+//! end it has the descriptors that it began with.
+#![expect(clippy::panic, reason = "this is how a test fails")]
+
+mod backlog;
+mod children;
+mod half_open;
+mod memory;
+mod policies;
+mod resets;
+mod slow;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, getrlimit};
+
+use crate::examples::process::{Example, Program, binary};
+use crate::examples::{dial, echo_line};
+use crate::support::LIMIT;
+
+use children::Host;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// How long an honest client may wait.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a server may grow by for nobody in particular: buffers and tables that
+/// it keeps for the next.
+const SLACK: usize = 16 * MIB;
+
+/// One storm at a time: each is to have the machine that it was measured on.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A program that may have so many descriptors, or as many as this machine
+/// allows.
+fn with_descriptors(most: Option<u64>) -> Command {
+    let most = most.or(getrlimit(Resource::Nofile).maximum);
+    let most = most.map_or("unlimited".to_owned(), |most| most.to_string());
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"ulimit -n "$0" && exec "$@""#, &most]);
+    command
+}
+
+/// `echo_server`, with these arguments.
+fn echo_server(args: &[&str]) -> Example {
+    let mut command = with_descriptors(None);
+    command
+        .arg(binary("echo_server"))
+        .arg("127.0.0.1:0")
+        .args(args);
+    Example::listening(Program::start(&mut command))
+}
+
+/// Looks until it is so.
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let until = Instant::now() + LIMIT;
+    while !is_so() {
+        assert!(Instant::now() < until, "{what} did not come in time");
+        thread::yield_now();
+    }
+}
+
+/// What a process had before anything happened to it.
+struct Watched {
+    process: u32,
+    descriptors: usize,
+    resident: usize,
+}
+
+impl Watched {
+    /// A server that has served somebody, and nobody is left.
+    fn after_the_first(program: &Program, at: SocketAddr) -> Self {
+        let process = program.id();
+        let before = descriptors(process);
+        echo_line(&dial(at), "the first");
+        eventually("the end of the first", || descriptors(process) == before);
+        Watched {
+            process,
+            descriptors: before,
+            resident: status(process, "VmRSS:"),
+        }
+    }
+
+    /// How many descriptors it has beyond those of the beginning.
+    fn more_descriptors(&self) -> usize {
+        descriptors(self.process).saturating_sub(self.descriptors)
+    }
+
+    /// The most that was ever resident must be below this growth.
+    fn has_grown_at_most(&self, most: usize, what: &str) {
+        let grown = status(self.process, "VmHWM:").saturating_sub(self.resident);
+        println!("{what}: grown by {} KiB", grown / KIB);
+        assert!(grown <= most, "{what}: grown by {} KiB", grown / KIB);
+    }
+
+    /// Nobody is left, and nothing of them.
+    fn has_the_descriptors_of_the_beginning(&self) {
+        eventually("the last of the descriptors", || {
+            descriptors(self.process) == self.descriptors
+        });
+    }
+}
+
+/// How many a process has open.
+fn descriptors(process: u32) -> usize {
+    let open = std::fs::read_dir(format!("/proc/{process}/fd"));
+    open.expect("the server has ended").count()
+}
+
+/// A number of `/proc/PID/status`, in bytes.
+fn status(process: u32, field: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.expect("the server has ended");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kib: usize = kib.and_then(|kib| kib.parse().ok()).expect("a number");
+    kib * KIB
+}
+
+/// A client that comes every few milliseconds, on a thread of its own, for an
+/// echo on the connection that it has, and one on a new one.
+struct Honest {
+    stop: Sender<()>,
+    thread: JoinHandle<(usize, Duration)>,
+}
+
+impl Honest {
+    fn new(at: SocketAddr) -> Self {
+        Self::start(at, true)
+    }
+
+    /// One that has no new connections: there is no descriptor for them.
+    fn with_an_old_connection(at: SocketAddr) -> Self {
+        Self::start(at, false)
+    }
+
+    fn start(at: SocketAddr, makes_new: bool) -> Self {
+        const PACE: Duration = Duration::from_millis(20);
+        let old = dial(at);
+        echo_line(&old, "before it all");
+        let (stop, stopped) = channel();
+        let thread = thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            for round in 0.. {
+                let began = Instant::now();
+                echo_line(&old, "on the old connection");
+                longest = longest.max(began.elapsed());
+                if makes_new {
+                    let began = Instant::now();
+                    echo_line(&dial(at), "on a new one");
+                    longest = longest.max(began.elapsed());
+                }
+                if stopped.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
+                    return (round + 1, longest);
+                }
+            }
+            unreachable!("there always is another round")
+        });
+        Honest { stop, thread }
+    }
+
+    fn was_served_within_a_second_each_time(self, amid: &str) {
+        drop(self.stop);
+        let (rounds, longest) = self.thread.join().expect("it is served");
+        println!("{amid}: the longest of {rounds} times took {longest:?}");
+        assert!(longest <= SECOND, "{amid}: once it took {longest:?}");
+    }
+}
+
+/// A client with the smallest buffers that its machine gives it: it is slow from
+/// the first bytes on, and costs the kernel little.
+fn slow(at: SocketAddr) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a descriptor");
+    socket.set_recv_buffer_size(1).expect("an option");
+    socket.set_send_buffer_size(1).expect("an option");
+    socket.connect(&at.into()).expect("it listens");
+    socket.set_nonblocking(true).expect("a mode");
+    socket.into()
+}
+
+/// What has come of a client that has said one byte.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fate {
+    Served,
+    Closed,
+    Waits,
+}
+
+/// What comes of it before its time-out; at once, if it is non-blocking.
+fn fate(mut client: &TcpStream) -> Fate {
+    match client.read(&mut [0]) {
+        Ok(1) => Fate::Served,
+        Ok(_) => Fate::Closed,
+        Err(error) => match error.kind() {
+            ErrorKind::ConnectionReset => Fate::Closed,
+            ErrorKind::WouldBlock => Fate::Waits,
+            _ => panic!("neither served nor closed: {error}"),
+        },
+    }
+}
+
+/// What has come of it by now.
+fn fate_by_now(client: &TcpStream) -> Fate {
+    client.set_nonblocking(true).expect("a mode");
+    let fate = fate(client);
+    client.set_nonblocking(false).expect("a mode");
+    fate
+}
+
+/// One that has said its byte.
+fn knock(at: SocketAddr) -> TcpStream {
+    let mut client = dial(at);
+    client.write_all(b"?").expect("it is connected");
+    client
+}

@@ -1,0 +1,69 @@
+//! Clients that connect and reset at once.
+
+use super::*;
+
+/// Closes with a reset.
+fn reset(client: TcpStream) {
+    let socket = socket2::SockRef::from(&client);
+    socket.set_linger(Some(Duration::ZERO)).expect("an option");
+}
+
+/// Thousands of them, from several threads: some say something before.
+pub fn storm(at: SocketAddr, threads: usize, each: usize) {
+    /// At most so many of a thread are in the backlog: the honest client, too,
+    /// must find room in it, or TCP lets it try again after a second.
+    const AHEAD: usize = 50;
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                for i in 0..each {
+                    let client = dial(at);
+                    if i % AHEAD == 0 {
+                        echo_line(&client, "is anybody there?");
+                    } else if i % 3 == 0 {
+                        let _ = (&client).write(&[0xdf; 3000]);
+                    }
+                    reset(client);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn ten_thousand_resets_do_not_keep_an_honest_client_waiting() {
+    let _alone = alone();
+    let server = echo_server(&[]);
+    let watched = Watched::after_the_first(&server.program, server.address);
+    let honest = Honest::new(server.address);
+    storm(server.address, 2, 5_000);
+    let amid = "10,000 resets";
+    honest.was_served_within_a_second_each_time(amid);
+    echo_line(&dial(server.address), "proof of life");
+    watched.has_the_descriptors_of_the_beginning();
+    watched.has_grown_at_most(SLACK, amid);
+    server.ends_well();
+}
+
+#[test]
+fn clients_that_have_reset_before_they_are_accepted_are_told_and_leave_nothing() {
+    const MANY: u64 = 2_000;
+    let _alone = alone();
+    let mut host = Host::start("default", 0, None);
+    let watched = Watched::after_the_first(&host.program, host.at);
+    host.call("pause");
+    let honest = Honest::new(host.beside);
+    let at = host.at;
+    (0..MANY).for_each(|_| reset(knock(at)));
+    assert_eq!(host.info().backlog, MANY, "Linux keeps them there");
+    host.call("resume");
+    eventually("all of them", || host.info().delivered == MANY + 1);
+    let info = host.info();
+    assert_eq!((info.accepted, info.refused, info.failed), (MANY + 1, 0, 0));
+    let amid = "2,000 that were gone already";
+    honest.was_served_within_a_second_each_time(amid);
+    echo_line(&dial(at), "proof of life");
+    watched.has_the_descriptors_of_the_beginning();
+    watched.has_grown_at_most(SLACK, amid);
+    host.ends_well();
+}

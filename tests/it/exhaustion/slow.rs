@@ -1,0 +1,73 @@
+//! Clients that read a byte a second, and clients that send one.
+
+use super::*;
+use crate::examples::block;
+
+const READERS: usize = 50;
+const WRITERS: usize = 50;
+const SECONDS: usize = 5;
+
+/// One that wants all of its echo, but not soon.
+struct Reader {
+    client: TcpStream,
+    sent: usize,
+    read: usize,
+}
+
+impl Reader {
+    /// Sends what is taken, and reads one byte.
+    fn turn(&mut self) {
+        while let Ok(length @ 1..) = self.client.write(&block()[self.sent % block().len()..]) {
+            self.sent += length;
+        }
+        let mut byte = [0];
+        self.client.set_nonblocking(false).expect("a mode");
+        self.client.read_exact(&mut byte).expect("its echo");
+        self.client.set_nonblocking(true).expect("a mode");
+        assert_eq!(byte[0], block()[self.read], "byte {}", self.read);
+        self.read += 1;
+    }
+}
+
+#[test]
+fn clients_that_read_or_send_a_byte_a_second_do_not_keep_an_honest_one_waiting() {
+    let _alone = alone();
+    let server = echo_server(&[]);
+    let watched = Watched::after_the_first(&server.program, server.address);
+    let honest = Honest::new(server.address);
+    let mut readers: Vec<Reader> = (0..READERS)
+        .map(|_| Reader {
+            client: slow(server.address),
+            sent: 0,
+            read: 0,
+        })
+        .collect();
+    let writers: Vec<TcpStream> = (0..WRITERS).map(|_| dial(server.address)).collect();
+    // Their pace.
+    let (_never, clock) = channel::<()>();
+    for second in 0..SECONDS {
+        for writer in &writers {
+            (&*writer)
+                .write_all(&block()[second..=second])
+                .expect("it is connected");
+        }
+        readers.iter_mut().for_each(Reader::turn);
+        for mut writer in &writers {
+            let mut byte = [0];
+            writer.read_exact(&mut byte).expect("its echo");
+            assert_eq!(byte[0], block()[second]);
+        }
+        let _ = clock.recv_timeout(SECOND);
+    }
+    let sent: usize = readers.iter().map(|reader| reader.sent).sum();
+    let amid = "50 that read a byte a second, and 50 that send one";
+    println!("{amid}: {} KiB were taken", sent / KIB);
+    // What each has sent and not read, as far as it is not in the kernel.
+    watched.has_grown_at_most(READERS * 2 * chrome_sockets::tcp::WINDOW + SLACK, amid);
+    drop(readers);
+    drop(writers);
+    honest.was_served_within_a_second_each_time(amid);
+    echo_line(&dial(server.address), "proof of life");
+    watched.has_the_descriptors_of_the_beginning();
+    server.ends_well();
+}
