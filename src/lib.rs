@@ -104,7 +104,8 @@
 //!   its texts.
 //!
 //! The `tls` feature adds TLS: [`Tcp::secure`], and server sockets that encrypt
-//! what they accept. It takes a C compiler to build. The `testing` feature adds
+//! what they accept. It takes a C compiler to build. The `host` feature adds
+//! the program `chrome-sockets`, and what it is made of (`host`). The `testing` feature adds
 //! a network whose every answer the test writes, and one that has real sockets
 //! fail by rules.
 //! `ARCHITECTURE.md` in the repository tells how it works inside.
@@ -144,6 +145,9 @@ mod registry;
 mod app;
 
 pub mod handover;
+
+#[cfg(feature = "host")]
+pub mod host;
 
 /// Apps that are suspended, and loaded again when something waits for them;
 /// [`App::suspend`] tells what that means.

@@ -12,6 +12,7 @@ mod examples;
 mod exhaustion;
 mod faults;
 mod handover;
+mod host;
 mod hostile;
 mod injection;
 mod lifecycle;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 21] = [
     "ids",
     "net_error",
     "error",
@@ -27,6 +27,8 @@ const LAYERS: [&str; 19] = [
     "registry",
     "app",
     "handover",
+    "host",
+    "bin",
 ];
 
 /// What opens a socket or asks a resolver, by whatever path it is named.

@@ -90,6 +90,11 @@ impl Output {
         !self.seen.is_empty() || self.more("any word", Instant::now() + LIMIT)
     }
 
+    /// Waits for the next words. `false`: it ended without any.
+    pub fn says_more(&mut self) -> bool {
+        self.more("more words", Instant::now() + LIMIT)
+    }
+
     /// Waits for a whole line with these words in it.
     pub fn line(&mut self, words: &str) -> String {
         let until = Instant::now() + LIMIT;
@@ -193,6 +198,11 @@ impl Program {
 
     pub fn start(command: &mut Command) -> Self {
         Self::try_start(command).unwrap_or_else(|| panic!("{command:?} is not installed"))
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     fn signal(&self, signal: Signal) {

@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use chrome_sockets::host::Origins;
+use chrome_sockets::host::install::{Browser, Install, Uninstall};
+use clap::{Args, Parser, Subcommand};
+
+/// Chrome's chrome.sockets for programs that have no sockets of their own: web
+/// pages, extensions, Node.
+#[derive(Parser)]
+#[command(version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// A gateway for pages and Node, by WebSocket, and a page to look at.
+    Serve(Serve),
+    /// What a browser starts for an extension: native messaging on the standard
+    /// streams.
+    NativeHost(NativeHost),
+    /// Tells browsers of the native host, for these extensions.
+    Install(InstallArguments),
+    /// Takes back what install wrote.
+    Uninstall(UninstallArguments),
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// Where to listen; port 0 picks one. An address that other machines reach needs
+    /// a token.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8787")]
+    pub listen: SocketAddr,
+
+    /// What clients may do: a manifest.json for all of them, or a folder with APP.json
+    /// for each app. Without it they may do nothing.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub manifest: Option<PathBuf>,
+
+    /// For development: a client may bring its own manifest.
+    #[arg(long)]
+    pub dev: bool,
+
+    /// A page that may connect, such as https://example.com or
+    /// chrome-extension://ID. May be given several times.
+    #[arg(long, value_name = "ORIGIN")]
+    pub origin: Vec<Origins>,
+
+    /// What every client must show. Other users of this machine can read command lines:
+    /// the environment is not theirs.
+    #[arg(long, env = "CHROME_SOCKETS_TOKEN", hide_env_values = true)]
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub token: Option<String>,
+}
+
+#[derive(Args)]
+pub struct NativeHost {
+    /// What the extension may do: its manifest.json, or a folder with EXTENSION.json for
+    /// each. Without it, it may do nothing.
+    #[arg(long, value_name = "FILE|DIR")]
+    pub manifest: Option<PathBuf>,
+
+    /// For development: the extension may bring its own manifest.
+    #[arg(long)]
+    pub dev: bool,
+
+    /// What the browser says.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub caller: Vec<String>,
+}
+
+#[derive(Args)]
+struct Where {
+    /// Only for this browser; for all of them that are known here, otherwise. May be given
+    /// several times.
+    #[arg(long, value_enum)]
+    browser: Vec<Browser>,
+
+    /// For a Chrome or Chromium that runs with this --user-data-dir, and no other.
+    #[arg(long, value_name = "DIR", conflicts_with = "browser")]
+    user_data_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct InstallArguments {
+    /// An extension that may talk to the host. May be given several times.
+    #[arg(long, value_name = "ID", required = true)]
+    extension: Vec<String>,
+
+    /// What they may do: a manifest.json for all of them, or a folder with EXTENSION.json
+    /// for each. Without it they may do nothing.
+    #[arg(long, value_name = "FILE|DIR")]
+    manifest: Option<PathBuf>,
+
+    /// For development: an extension may bring its own manifest.
+    #[arg(long)]
+    dev: bool,
+
+    #[command(flatten)]
+    place: Where,
+}
+
+#[derive(Args)]
+pub struct UninstallArguments {
+    #[command(flatten)]
+    place: Where,
+}
+
+impl InstallArguments {
+    /// Installs, and says what was written.
+    pub fn run(self) -> io::Result<()> {
+        let install = Install {
+            extensions: self.extension,
+            manifest: self.manifest,
+            dev: self.dev,
+            browsers: self.place.browser,
+            user_data_dir: self.place.user_data_dir,
+        };
+        let may_nothing = install.manifest.is_none() && !install.dev;
+        for path in install.run()? {
+            println!("wrote {}", path.display());
+        }
+        if may_nothing {
+            println!("without --manifest the extensions may neither listen nor connect");
+        }
+        Ok(())
+    }
+}
+
+impl UninstallArguments {
+    /// Removes, and says what was removed.
+    pub fn run(self) -> io::Result<()> {
+        let uninstall = Uninstall {
+            browsers: self.place.browser,
+            user_data_dir: self.place.user_data_dir,
+        };
+        let removed = uninstall.run()?;
+        for path in &removed {
+            println!("removed {}", path.display());
+        }
+        if removed.is_empty() {
+            println!("there was nothing to remove");
+        }
+        Ok(())
+    }
+}

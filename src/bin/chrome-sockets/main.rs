@@ -1,0 +1,110 @@
+//! `chrome-sockets`: the host for programs that have no sockets of their own.
+//! A command line around `chrome_sockets::host`.
+
+mod arguments;
+
+use std::future::Future;
+use std::io;
+use std::process::ExitCode;
+
+use actix::Addr;
+use chrome_sockets::host::{self, Gateway, Origins, Policy};
+use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
+use chrome_sockets::{Permissions, Registry, Shutdown};
+use clap::Parser;
+use futures::future::{Either, select};
+use tokio::signal::unix::{SignalKind, signal};
+
+use arguments::{Arguments, Command, NativeHost, Serve};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let log = env_logger::Env::default().default_filter_or("warn,chrome_sockets=info");
+    env_logger::Builder::from_env(log).init();
+    let done = match arguments.command {
+        Command::Serve(serve) => on_actix(self::serve(serve)),
+        Command::NativeHost(native) => on_actix(native_host(native)),
+        Command::Install(install) => install.run(),
+        Command::Uninstall(uninstall) => uninstall.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("chrome-sockets: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn on_actix(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    actix_rt::System::new().block_on(work)
+}
+
+/// Serves the gateway until Ctrl-C or SIGTERM.
+async fn serve(serve: Serve) -> io::Result<()> {
+    let registry = registry();
+    let policy = Policy {
+        manifest: serve.manifest,
+        dev: serve.dev,
+        token: serve.token,
+    };
+    let mut origins = Origins::default();
+    origins.extend(serve.origin);
+    let gateway = Gateway::listen(serve.listen, &registry, policy, origins)?;
+    let address = gateway.local_addr();
+    println!("listening on {address}");
+    println!("a page is at http://{address}/");
+    gateway.run(asked_to_end()?).await;
+    stop(&registry).await;
+    Ok(())
+}
+
+/// Serves one extension until the browser ends it.
+async fn native_host(native: NativeHost) -> io::Result<()> {
+    let Some(extension) = host::calling_extension(&native.caller) else {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "native-host is started by a browser, which says for which extension",
+        ));
+    };
+    let registry = registry();
+    let policy = Policy {
+        manifest: native.manifest,
+        dev: native.dev,
+        token: None,
+    };
+    let (input, output) = (io::stdin(), io::stdout());
+    let end = asked_to_end()?;
+    host::native_messaging(input, output, extension, &registry, policy, end).await?;
+    stop(&registry).await;
+    // A thread may still be reading: it must not be waited for.
+    std::process::exit(0)
+}
+
+/// A registry in which nobody may do anything that no manifest says.
+fn registry() -> Addr<Registry> {
+    Registry::new()
+        .permissions(Permissions::none())
+        // What a client may send is counted where it comes in; here it also
+        // counts what clients have left behind.
+        .write_quota(2 * DEFAULT_WRITE_QUOTA)
+        .start()
+}
+
+async fn stop(registry: &Addr<Registry>) {
+    // If it has ended already, so have its sockets.
+    let _ = registry.send(Shutdown).await;
+}
+
+/// Done at Ctrl-C, SIGTERM or the end of the terminal.
+fn asked_to_end() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        let interrupt = std::pin::pin!(interrupt.recv());
+        let terminate = std::pin::pin!(terminate.recv());
+        match select(interrupt, terminate).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    })
+}

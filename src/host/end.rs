@@ -1,0 +1,87 @@
+//! How a connection ends: the code for the client, and a text for people.
+
+use serde_json::json;
+
+use super::frame::FrameError;
+use super::outbox::Overrun;
+
+/// The host's last word.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct End {
+    pub(super) code: Code,
+    pub(super) message: String,
+}
+
+/// The codes of the protocol, each with the code that ends a WebSocket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Code {
+    BadFrame,
+    BadHello,
+    Version,
+    Forbidden,
+    UnknownApp,
+    BadManifest,
+    AppInUse,
+    Busy,
+    Overrun,
+    TooSlow,
+    Stopping,
+}
+
+impl Code {
+    fn name(self) -> &'static str {
+        match self {
+            Code::BadFrame => "bad-frame",
+            Code::BadHello => "bad-hello",
+            Code::Version => "version",
+            Code::Forbidden => "forbidden",
+            Code::UnknownApp => "unknown-app",
+            Code::BadManifest => "bad-manifest",
+            Code::AppInUse => "app-in-use",
+            Code::Busy => "busy",
+            Code::Overrun => "overrun",
+            Code::TooSlow => "too-slow",
+            Code::Stopping => "stopping",
+        }
+    }
+
+    /// The code with which the WebSocket is closed (RFC 6455, 7.4.1).
+    pub(super) fn web_socket(self) -> u16 {
+        match self {
+            Code::BadFrame | Code::BadHello | Code::Overrun => 1002,
+            Code::Version | Code::Forbidden | Code::UnknownApp | Code::BadManifest => 1008,
+            Code::AppInUse | Code::Busy | Code::TooSlow => 1013,
+            Code::Stopping => 1001,
+        }
+    }
+}
+
+impl End {
+    pub(super) fn new(code: Code, message: impl ToString) -> Self {
+        End {
+            code,
+            message: message.to_string(),
+        }
+    }
+
+    /// The key of the last frame.
+    pub(super) fn key(&self) -> String {
+        let end = json!({ "code": self.code.name(), "message": self.message });
+        format!(r#""end":{end}"#)
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        End::new(Code::BadFrame, error)
+    }
+}
+
+impl From<Overrun> for End {
+    fn from(_: Overrun) -> Self {
+        End::new(
+            Code::Overrun,
+            "a frame is acknowledged that was not sent, or far too few are",
+        )
+    }
+}

@@ -1,0 +1,54 @@
+//! The numbers of the protocol, each with what it is good for.
+
+use std::time::Duration;
+
+/// The version that this host speaks.
+pub(super) const VERSION: u32 = 1;
+
+/// The largest frame, as it travels: what Chrome takes from a native host.
+pub(super) const FRAME: usize = 1024 * 1024;
+
+/// A frame with this much in it is sent, however many are unacknowledged.
+/// Larger ones are no faster, and hold up what comes behind them for longer.
+pub(super) const FULL: usize = FRAME / 4;
+
+/// The most data of one `tcp.send`: in base64 it fits into a frame.
+pub(super) const DATA: usize = 512 * 1024;
+
+/// How many frames may be unacknowledged before messages wait for each other.
+/// Two keep both sides busy, and two more cover the way.
+pub(super) const FRAMES: u64 = 4;
+
+/// How many may be unacknowledged at all, by a client that reads and never
+/// acknowledges.
+pub(super) const MAX_IN_FLIGHT: usize = 4096;
+
+/// Received bytes that one client has not acknowledged: at 200 MiB/s, 20 ms.
+pub(super) const WINDOW: usize = 4 * 1024 * 1024;
+
+/// The same of one socket, so that one alone does not hold up the others.
+pub(super) const SOCKET_WINDOW: usize = WINDOW / 4;
+
+/// An `onReceive` counts for this much at least.
+pub(super) const MIN_EVENT: usize = 256;
+
+/// A send counts for this much at least.
+pub(super) const MIN_SEND: usize = 1024;
+
+/// Calls, other than sends, that one client may have unanswered.
+pub(super) const CALLS: usize = 16 * 1024;
+
+/// A list that is longer is answered in parts.
+pub(super) const PART: usize = 64 * 1024;
+
+/// The longest app id.
+pub(super) const APP_ID: usize = 128;
+
+/// How long the host waits for a request, and for the hello.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a WebSocket is pinged.
+pub(super) const PING: Duration = Duration::from_secs(20);
+
+/// How long nothing may come, or nothing be taken.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);

@@ -1,0 +1,28 @@
+//! Chrome's own JavaScript on these sockets: the host that programs without
+//! sockets talk to, over WebSocket ([`Gateway`]) or by Chrome's native
+//! messaging ([`native_messaging`]).
+//!
+//! The program `chrome-sockets` is these with a command line. `docs/protocol.md` in the
+//! repository tells what is spoken, `docs/security.md` who may do what.
+
+mod arguments;
+mod call;
+mod door;
+mod end;
+mod frame;
+mod gateway;
+pub mod install;
+mod limits;
+mod lobby;
+mod native;
+mod outbox;
+mod outcome;
+mod page;
+mod policy;
+mod session;
+mod web_socket;
+
+pub use door::{OriginError, Origins};
+pub use gateway::Gateway;
+pub use native::{calling_extension, native_messaging};
+pub use policy::Policy;

@@ -1,0 +1,127 @@
+//! Who may come in, and what they may do.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+use super::end::{Code, End};
+use super::frame::Hello;
+use super::limits::{APP_ID, VERSION};
+use crate::ids::AppId;
+use crate::manifest::{MAX_MANIFEST, Permissions};
+
+/// What the clients of a host may do, and how they show who they are.
+///
+/// By default there is no manifest, and so nobody may listen or connect.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// A manifest for whoever comes, or a folder with `APP.json` for each app:
+    /// others do not come in then. It is read whenever a client comes.
+    pub manifest: Option<PathBuf>,
+    /// Whether a client may bring its own manifest, which goes before.
+    pub dev: bool,
+    /// What a client shows that nothing else lets in.
+    pub token: Option<String>,
+}
+
+/// What a transport knows of who comes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Visitor {
+    /// Who it is, if the transport says so.
+    pub(super) app: Option<AppId>,
+    /// Whether it comes in without a token.
+    pub(super) trusted: bool,
+}
+
+impl Policy {
+    /// Who comes, and what it may do.
+    pub(super) fn admit(
+        &self,
+        hello: &Hello,
+        visitor: &Visitor,
+    ) -> Result<(AppId, Permissions), End> {
+        if !hello.protocol.contains(&VERSION) {
+            let what = format!("this host speaks version {VERSION} of the protocol alone");
+            return Err(End::new(Code::Version, what));
+        }
+        if !visitor.trusted && !self.is_token(hello.token.as_deref()) {
+            let what = "the token is missing, or is another one";
+            return Err(End::new(Code::Forbidden, what));
+        }
+        let app = match (&visitor.app, &hello.app) {
+            (Some(app), None) => app.clone(),
+            (Some(app), Some(said)) if app.as_str() == said => app.clone(),
+            (Some(app), Some(_)) => {
+                let what = format!("the app of this extension is {app:?}, and no other");
+                return Err(End::new(Code::UnknownApp, what));
+            }
+            (None, said) => app_id(said.as_deref().unwrap_or_default())?,
+        };
+        let permissions = self.permissions(&app, hello)?;
+        Ok((app, permissions))
+    }
+
+    fn permissions(&self, app: &AppId, hello: &Hello) -> Result<Permissions, End> {
+        let bad = |error: &dyn std::fmt::Display| {
+            End::new(Code::BadManifest, format!("app {app}: {error}"))
+        };
+        if self.dev
+            && let Some(manifest) = &hello.manifest
+        {
+            return Permissions::from_manifest(&manifest.to_string()).map_err(|error| bad(&error));
+        }
+        let Some(path) = &self.manifest else {
+            return Ok(Permissions::none());
+        };
+        let path = match path.is_dir() {
+            true => path.join(format!("{app}.json")),
+            false => path.clone(),
+        };
+        let text = match read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let what = format!("there is no manifest for the app {app:?}");
+                return Err(End::new(Code::UnknownApp, what));
+            }
+            Err(error) => return Err(bad(&error)),
+        };
+        Permissions::from_manifest(&text).map_err(|error| bad(&error))
+    }
+
+    /// Compares without telling by its time how much of it was right.
+    fn is_token(&self, shown: Option<&str>) -> bool {
+        let (Some(token), Some(shown)) = (&self.token, shown) else {
+            return false;
+        };
+        let (token, shown) = (token.as_bytes(), shown.as_bytes());
+        let differs = token.iter().zip(shown).fold(0, |all, (a, b)| all | (a ^ b));
+        token.len() == shown.len() && std::hint::black_box(differs) == 0
+    }
+}
+
+/// Reads no more than a manifest can be, whatever the file is.
+fn read(path: &PathBuf) -> io::Result<String> {
+    let mut text = String::new();
+    let most = MAX_MANIFEST as u64 + 1;
+    File::open(path)?.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// An app's id, which is also the name of its manifest's file.
+fn app_id(said: &str) -> Result<AppId, End> {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || "._-@{}".contains(c);
+    let is_one = !said.is_empty()
+        && said.len() <= APP_ID
+        && !said.starts_with('.')
+        && said.chars().all(is_known);
+    match is_one {
+        true => Ok(said.into()),
+        false => Err(End::new(
+            Code::UnknownApp,
+            "an app's id has 1 to 128 of A-Z a-z 0-9 . _ - @ { }, and no dot in front",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,432 @@
+//! One client that has come in: its calls go down to its app, what the app's
+//! sockets tell goes up to it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
+
+use actix::WeakAddr;
+use actix::prelude::*;
+use bytes::Bytes;
+use futures::future::LocalBoxFuture;
+use futures::task::{ArcWake, waker};
+use serde_json::Value;
+use tokio::sync::{Notify, oneshot};
+
+use super::call::{self, Kind, Wrong};
+use super::end::{Code, End};
+use super::frame::{Data, Form, Frame, FrameError};
+use super::limits::{CALLS, MIN_SEND};
+use super::outbox::Outbox;
+use super::outcome::Outcome;
+use crate::app::App;
+use crate::error::Error;
+use crate::tcp::{DEFAULT_BUFFER_SIZE, ReceiveErrorInfo, ReceiveInfo, WINDOW};
+use crate::tcp_server::{AcceptErrorInfo, AcceptInfo};
+
+/// A client's session, in the hands of its transport.
+pub(super) struct Session {
+    state: Rc<RefCell<State>>,
+    news: Rc<Notify>,
+    ear: Addr<Ear>,
+    gone: oneshot::Receiver<()>,
+}
+
+impl Session {
+    /// Begins with nobody listening. `quota` is what its sends may take.
+    pub(super) fn new(app: App, form: Form, quota: usize) -> Self {
+        let news = Rc::new(Notify::new());
+        let (here, gone) = oneshot::channel();
+        let state = Rc::new(RefCell::new(State {
+            app,
+            outbox: Outbox::new(form),
+            calls: HashMap::new(),
+            last_call: 0,
+            others: 0,
+            sending: 0,
+            quota,
+            buffer_sizes: HashMap::new(),
+            listens: Listens::default(),
+        }));
+        let ear = Ear {
+            state: state.clone(),
+            news: news.clone(),
+            _here: here,
+        };
+        let ear = ear.start();
+        Session {
+            state,
+            news,
+            ear,
+            gone,
+        }
+    }
+
+    /// Takes in a frame of the client.
+    pub(super) fn take(&self, form: Form, bytes: Bytes) -> Result<(), End> {
+        let taken = self.state.borrow_mut().take(form, bytes, &self.ear);
+        self.news.notify_one();
+        taken
+    }
+
+    /// Whether the next frame of the client should be read.
+    pub(super) fn has_room(&self) -> bool {
+        self.state.borrow().outbox.has_room()
+    }
+
+    /// What is to be sent now.
+    pub(super) fn next_frame(&self) -> Result<Option<Bytes>, End> {
+        Ok(self.state.borrow_mut().outbox.next_frame()?)
+    }
+
+    /// Waits until there may be something to be sent.
+    pub(super) async fn news(&self) {
+        self.news.notified().await;
+    }
+
+    /// The client is gone: what it has not heard of waits for the next one,
+    /// and its app is suspended, or forgotten if it has nothing left.
+    pub(super) async fn leave(self) {
+        let Session {
+            state, ear, gone, ..
+        } = self;
+        ear.do_send(Leave);
+        // It is dropped with the actor, whose mailbox is closed then: events
+        // that are dropped from here on have reached nobody.
+        let _ = gone.await;
+        let (app, held) = {
+            let mut state = state.borrow_mut();
+            state.calls.clear();
+            let outbox = std::mem::replace(&mut state.outbox, Outbox::new(Form::Text));
+            (state.app.clone(), outbox.into_held())
+        };
+        drop(held);
+        if let Err(error) = app.suspend().await {
+            log::warn!("app {}: {error}", app.id());
+        }
+        let servers = app.tcp_server.get_sockets().await;
+        let clients = app.tcp.get_sockets().await;
+        if let (Ok(servers), Ok(clients)) = (servers, clients)
+            && servers.is_empty()
+            && clients.is_empty()
+        {
+            // Its registry may have ended: then there is nothing to forget.
+            let _ = app.unload().await;
+        }
+    }
+}
+
+/// What is held for the client until it has handled it.
+#[expect(dead_code, reason = "they are held to be dropped")]
+enum Held {
+    Accept(AcceptInfo),
+    AcceptError(AcceptErrorInfo),
+    Receive(ReceiveInfo),
+}
+
+struct State {
+    app: App,
+    outbox: Outbox<Held>,
+    calls: HashMap<u64, Pending>,
+    last_call: u64,
+    /// Unanswered calls that are no sends.
+    others: usize,
+    /// What unanswered sends take of the quota.
+    sending: usize,
+    quota: usize,
+    /// The most bytes of one `onReceive`, of sockets of which it is known.
+    buffer_sizes: HashMap<u64, usize>,
+    listens: Listens,
+}
+
+struct Pending {
+    kind: Kind,
+    outcome: LocalBoxFuture<'static, Outcome>,
+    waker: Waker,
+}
+
+/// Which events the client listens for.
+#[derive(Clone, Copy, Default)]
+struct Listens {
+    accept: bool,
+    accept_error: bool,
+    receive: bool,
+    receive_error: bool,
+}
+
+impl State {
+    fn take(&mut self, form: Form, bytes: Bytes, ear: &Addr<Ear>) -> Result<(), End> {
+        let length = bytes.len();
+        let Frame { header, mut data } = Frame::read(form, bytes)?;
+        if header.hello.is_some() {
+            return Err(End::new(Code::BadHello, "a hello was said already"));
+        }
+        if let Some(frames) = header.ack {
+            self.outbox.acknowledge(frames)?;
+        }
+        let has_messages = !header.messages.is_empty();
+        for mut message in header.messages {
+            self.message(&mut message, &mut data, ear)?;
+        }
+        data.end()?;
+        self.outbox.handled(has_messages, length);
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        message: &mut [Value],
+        data: &mut Data,
+        ear: &Addr<Ear>,
+    ) -> Result<(), End> {
+        match message {
+            [Value::Number(id), call @ ..] => {
+                let id = id.as_u64().filter(|id| *id > self.last_call);
+                let Some(id) = id else {
+                    let what = "a call's id is not greater than the one before";
+                    return Err(End::new(Code::Overrun, what));
+                };
+                self.last_call = id;
+                self.call(id, call, data, ear)
+            }
+            [Value::String(listen), Value::Array(events)] if listen == "listen" => {
+                self.listen(events, ear)
+            }
+            _ => Err(FrameError::Message("it is neither a call nor `listen`").into()),
+        }
+    }
+
+    fn call(
+        &mut self,
+        id: u64,
+        call: &mut [Value],
+        data: &mut Data,
+        ear: &Addr<Ear>,
+    ) -> Result<(), End> {
+        let call = match call::read(call, data) {
+            Ok(call) => call,
+            Err(Wrong::Call(text)) => {
+                self.tell(id, Outcome::failed(text));
+                return Ok(());
+            }
+            Err(Wrong::Frame(error)) => return Err(error.into()),
+        };
+        if let Kind::Send(length) = call.kind {
+            let charge = length.max(MIN_SEND);
+            if self.sending + charge > self.quota {
+                self.tell(id, Outcome::failed(Error::WriteQuotaExceeded));
+                return Ok(());
+            }
+            self.sending += charge;
+        } else {
+            self.others += 1;
+            if self.others > CALLS {
+                let what = "more calls are unanswered than the welcome allows";
+                return Err(End::new(Code::Overrun, what));
+            }
+        }
+        let waker = waker(Arc::new(Bell {
+            ear: ear.downgrade(),
+            id,
+        }));
+        let pending = Pending {
+            kind: call.kind,
+            outcome: (call.start)(&self.app),
+            waker,
+        };
+        self.calls.insert(id, pending);
+        self.look_at(id);
+        Ok(())
+    }
+
+    /// Tells the outcome of a call, if it is there.
+    fn look_at(&mut self, id: u64) {
+        let Some(pending) = self.calls.get_mut(&id) else {
+            return;
+        };
+        let mut cx = TaskContext::from_waker(&pending.waker);
+        let Poll::Ready(outcome) = pending.outcome.as_mut().poll(&mut cx) else {
+            return;
+        };
+        let kind = pending.kind;
+        self.calls.remove(&id);
+        match kind {
+            Kind::Send(length) => self.sending -= length.max(MIN_SEND),
+            Kind::Create(size) => {
+                let created = outcome.values.first().map(|info| &info["socketId"]);
+                if let Some(socket) = created.and_then(Value::as_u64) {
+                    self.buffer_sizes.insert(socket, buffer_size(size));
+                }
+            }
+            Kind::Resize(socket, size) => {
+                if let Some(known) = self.buffer_sizes.get_mut(&socket) {
+                    *known = buffer_size(Some(size));
+                }
+            }
+            Kind::Close(socket) => drop(self.buffer_sizes.remove(&socket)),
+            Kind::Other => {}
+        }
+        if !matches!(kind, Kind::Send(_)) {
+            self.others -= 1;
+        }
+        self.tell(id, outcome);
+    }
+
+    fn tell(&mut self, id: u64, outcome: Outcome) {
+        for message in outcome.messages(id) {
+            self.outbox.push(&message);
+        }
+    }
+
+    /// The client listens for these, and no others.
+    fn listen(&mut self, events: &[Value], ear: &Addr<Ear>) -> Result<(), End> {
+        let mut wanted = Listens::default();
+        for event in events {
+            match event.as_str() {
+                Some("tcpServer.onAccept") => wanted.accept = true,
+                Some("tcpServer.onAcceptError") => wanted.accept_error = true,
+                Some("tcp.onReceive") => wanted.receive = true,
+                Some("tcp.onReceiveError") => wanted.receive_error = true,
+                _ => return Err(FrameError::Message("there is no such event").into()),
+            }
+        }
+        let listens = std::mem::replace(&mut self.listens, wanted);
+        let (server, tcp) = (&self.app.tcp_server, &self.app.tcp);
+        // The ends first: they come after the data, so whoever hears of data
+        // hears of its end.
+        macro_rules! listen {
+            ($field:ident, $event:expr) => {
+                match (listens.$field, wanted.$field) {
+                    (false, true) => drop($event.add_listener(ear.clone().recipient())),
+                    (true, false) => drop($event.remove_listener(ear.clone().recipient())),
+                    _ => {}
+                }
+            };
+        }
+        listen!(accept_error, server.on_accept_error);
+        listen!(receive_error, tcp.on_receive_error);
+        listen!(accept, server.on_accept);
+        listen!(receive, tcp.on_receive);
+        Ok(())
+    }
+}
+
+/// What is read at once of a socket, as `bufferSize` says.
+fn buffer_size(size: Option<i32>) -> usize {
+    let size = size.and_then(|size| size.try_into().ok());
+    let size = size.filter(|size| *size > 0);
+    size.map_or(DEFAULT_BUFFER_SIZE, |size: usize| size.min(WINDOW))
+}
+
+/// Rings when a call is answered: through the mailbox by which events come,
+/// so that both keep their order.
+struct Bell {
+    ear: WeakAddr<Ear>,
+    id: u64,
+}
+
+impl ArcWake for Bell {
+    fn wake_by_ref(bell: &Arc<Self>) {
+        if let Some(ear) = bell.ear.upgrade() {
+            ear.do_send(Answered(bell.id));
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answered(u64);
+
+/// The client has left.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Leave;
+
+/// The actor that hears an app's events for its client.
+struct Ear {
+    state: Rc<RefCell<State>>,
+    news: Rc<Notify>,
+    /// Dropped with the actor.
+    _here: oneshot::Sender<()>,
+}
+
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+
+impl Ear {
+    fn tell(&self, tell: impl FnOnce(&mut State)) {
+        tell(&mut self.state.borrow_mut());
+        self.news.notify_one();
+    }
+}
+
+impl Handler<AcceptInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.tell(|state| {
+            let (server, client) = (info.socket_id, info.client_socket_id);
+            let size = buffer_size(None);
+            state.buffer_sizes.insert(client.get(), size);
+            let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
+            state.outbox.push_held(&message, Held::Accept(info));
+        });
+    }
+}
+
+impl Handler<AcceptErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
+        self.tell(|state| {
+            let (server, code) = (info.socket_id, info.result_code.code());
+            let message = format!(r#"["tcpServer.onAcceptError",{server},{code}]"#);
+            state.outbox.push_held(&message, Held::AcceptError(info));
+        });
+    }
+}
+
+impl Handler<ReceiveInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, mut info: ReceiveInfo, _: &mut Self::Context) {
+        self.tell(|state| {
+            let socket = info.socket_id.get();
+            let data = std::mem::take(&mut info.data);
+            let most = state.buffer_sizes.get(&socket).copied().unwrap_or(0);
+            let outbox = &mut state.outbox;
+            outbox.push_receive(socket, &data, most, Held::Receive(info));
+        });
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.tell(|state| {
+            let (socket, code) = (info.socket_id, info.result_code.code());
+            let message = format!(r#"["tcp.onReceiveError",{socket},{code}]"#);
+            state.outbox.push(&message);
+        });
+    }
+}
+
+impl Handler<Answered> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, Answered(id): Answered, _: &mut Self::Context) {
+        self.tell(|state| state.look_at(id));
+    }
+}
+
+impl Handler<Leave> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

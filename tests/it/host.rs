@@ -1,0 +1,45 @@
+//! The program `chrome-sockets`, as a process of its own: what its clients get,
+//! and what others do not.
+#![expect(clippy::panic, reason = "this is how a test fails")]
+
+mod client;
+mod coming_in;
+mod credit;
+mod hostile;
+mod installing;
+mod javascript;
+mod native;
+mod returning;
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use crate::examples::process::{Example, Program};
+
+/// The program, as cargo has built it for the tests.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_chrome-sockets");
+
+/// A running gateway.
+struct Host(Example);
+
+impl Host {
+    /// One to whose clients anything is permitted that they ask for.
+    fn dev() -> Self {
+        Self::start(&["--dev"])
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.args(["serve", "--listen", "127.0.0.1:0"]);
+        let program = Program::start(command.args(arguments));
+        Host(Example::listening(program))
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    fn ends_well(self) {
+        self.0.ends_well();
+    }
+}

@@ -1,0 +1,284 @@
+//! Who may come in.
+
+use std::fs;
+
+use futures::SinkExt;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::Host;
+use super::client::{Client, anything, dial, end, frame, request};
+use crate::examples::process::Program;
+use crate::support::within;
+
+/// The code of the end that answers this hello.
+async fn refused(host: &Host, hello: Value) -> String {
+    match Client::try_enter(host, hello).await {
+        Ok(client) => panic!("it came in: {}", client.welcome),
+        Err(end) => end["end"]["code"].as_str().expect("a code").to_owned(),
+    }
+}
+
+/// The HTTP status that answers a WebSocket by these names; 101 for one.
+async fn status(host: &Host, name: &str, origin: Option<&str>) -> u16 {
+    let mut request = request(host.address());
+    let headers = request.headers_mut();
+    headers.insert("host", HeaderValue::from_str(name).expect("a header"));
+    if let Some(origin) = origin {
+        headers.insert("origin", HeaderValue::from_str(origin).expect("a header"));
+    }
+    match dial(host.address(), request).await {
+        Ok(_) => 101,
+        Err(Error::Http(response)) => response.status().as_u16(),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// What answers these bytes, to the end.
+async fn raw(host: &Host, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(host.address())
+        .await
+        .expect("it listens");
+    stream.write_all(bytes).await.expect("it reads");
+    let mut answer = Vec::new();
+    // It may be reset, when more was sent than was read.
+    let _ = within("the end of the answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[actix_rt::test]
+async fn pages_come_in_that_are_its_own_or_on_its_list() {
+    let host = Host::start(&["--dev", "--origin", "https://good.example"]);
+    let port = host.address().port();
+    let own = format!("localhost:{port}");
+    for (name, origin, expected) in [
+        (own.as_str(), None, 101),
+        ("127.0.0.1", None, 101),
+        (&own, Some(&*format!("http://{own}")), 101),
+        (&own, Some("https://good.example"), 101),
+        (&own, Some("https://bad.example"), 403),
+        (&own, Some("null"), 403),
+        (&own, Some(&*format!("https://{own}")), 403),
+        (&own, Some("http://localhost"), 403),
+        ("rebound.example", None, 403),
+        ("rebound.example", Some("http://rebound.example"), 403),
+        (
+            &own,
+            Some("chrome-extension://knldjmfmopnpolahpmmgbagdohdnhkik"),
+            403,
+        ),
+    ] {
+        assert_eq!(
+            status(&host, name, origin).await,
+            expected,
+            "{name} {origin:?}"
+        );
+    }
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn a_token_is_asked_of_everybody() {
+    let host = Host::start(&[
+        "--dev",
+        "--token",
+        "secret",
+        "--origin",
+        "https://good.example",
+    ]);
+    let own = host.address().to_string();
+    for origin in [
+        None,
+        Some("https://good.example"),
+        Some("https://bad.example"),
+    ] {
+        assert_eq!(
+            status(&host, &own, origin).await,
+            101,
+            "{origin:?}: to show a token"
+        );
+    }
+    assert_eq!(status(&host, "rebound.example", None).await, 403);
+    for token in [json!(null), json!(""), json!("secret ")] {
+        let hello = json!({ "app": "a", "token": token });
+        assert_eq!(refused(&host, hello).await, "forbidden");
+    }
+    let entered = Client::try_enter(&host, json!({ "app": "a", "token": "secret" })).await;
+    assert!(entered.is_ok());
+    host.ends_well();
+}
+
+#[test]
+fn an_address_that_others_reach_needs_a_token() {
+    let mut command = std::process::Command::new(super::PROGRAM);
+    let ended = Program::start(command.args(["serve", "--listen", "0.0.0.0:0"])).ended();
+    assert!(!ended.status.success());
+    assert!(ended.stderr.contains("token"), "{}", ended.stderr);
+}
+
+#[actix_rt::test]
+async fn the_page_is_served_and_nothing_else() {
+    let host = Host::dev();
+    let get = |path: &str, name: &str| format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n");
+    let page = raw(&host, get("/", "localhost").as_bytes()).await;
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+    for header in ["frame-ancestors 'none'", "nosniff", "default-src 'none'"] {
+        assert!(page.contains(header), "{header}: {page}");
+    }
+    assert!(page.contains("<title>chrome-sockets</title>"), "{page}");
+    for file in [
+        "/page.mjs",
+        "/js/index.mjs",
+        "/js/client.mjs",
+        "/js/mirror.mjs",
+    ] {
+        let script = raw(&host, get(file, "localhost").as_bytes()).await;
+        assert!(script.contains("text/javascript"), "{file}: {script}");
+    }
+    for (request, status) in [
+        (get("/js/../Cargo.toml", "localhost"), 404),
+        (get("/js/%2e%2e/Cargo.toml", "localhost"), 404),
+        (get("/etc/passwd", "localhost"), 404),
+        (get("/", "evil.example"), 403),
+        ("GET / HTTP/1.1\r\n\r\n".into(), 403),
+        ("GET / HTTP/1.1\r\nHost: a.example\r\nHost: localhost\r\n\r\n".into(), 403),
+        ("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".into(), 405),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n".into(), 400),
+        ("nonsense\r\n\r\n".into(), 400),
+        (format!("GET / HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(40_000)), 431),
+    ] {
+        let answer = raw(&host, request.as_bytes()).await;
+        let expected = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&expected), "{request:.60}: {answer:.60}");
+    }
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn the_first_frame_is_a_hello() {
+    let host = Host::dev();
+    let address = host.address();
+    for (first, code) in [
+        (frame(&json!({}), &[]), "bad-hello"),
+        (
+            frame(&json!({ "messages": [[1, "tcp.create"]] }), &[]),
+            "bad-hello",
+        ),
+        (
+            frame(
+                &json!({ "hello": { "protocol": [1], "app": "a" }, "messages": [[]] }),
+                &[],
+            ),
+            "bad-hello",
+        ),
+        (
+            frame(&json!({ "hello": { "protocol": [1], "app": "a" } }), b"x"),
+            "bad-frame",
+        ),
+        (
+            frame(&json!({ "hello": { "protocol": [2], "app": "a" } }), &[]),
+            "version",
+        ),
+        (frame(&json!({ "hello": { "app": "a" } }), &[]), "bad-frame"),
+        (
+            frame(&json!({ "hello": { "protocol": [1] } }), &[]),
+            "unknown-app",
+        ),
+        (
+            frame(&json!({ "hello": { "protocol": [1], "app": "../a" } }), &[]),
+            "unknown-app",
+        ),
+        (Message::Binary(vec![1, 2, 3].into()), "bad-frame"),
+        (Message::Text("hello".into()), "bad-frame"),
+    ] {
+        let mut socket = dial(address, request(address)).await.expect("it opens");
+        socket.send(first.clone()).await.expect("it is open");
+        assert_eq!(end(&mut socket).await, code, "{first:?}");
+    }
+    let mut socket = dial(address, request(address)).await.expect("it opens");
+    let hello = r#"{"hello":{"protocol":[9,1],"app":"a","later":{"key":[1]}}}"#;
+    socket
+        .send(Message::Text(hello.into()))
+        .await
+        .expect("it is open");
+    let answer = super::client::next(&mut socket).await.expect("an answer");
+    assert_eq!(
+        answer["welcome"]["app"], "a",
+        "a text frame is one too: {answer}"
+    );
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn an_app_does_what_its_manifest_says() {
+    let folder = std::env::temp_dir().join(format!("chrome-sockets-host-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let manifest = r#"{ "sockets": { "tcpServer": { "listen": "127.0.0.1:*" } } }"#;
+    fs::write(folder.join("web.json"), manifest).expect("written");
+    let host = Host::start(&["--manifest", folder.to_str().expect("UTF-8")]);
+    assert_eq!(
+        refused(&host, json!({ "app": "other" })).await,
+        "unknown-app"
+    );
+    let brought = json!({ "app": "web", "manifest": anything() });
+    let mut client = Client::try_enter(&host, brought).await.expect("it has one");
+    let id = client.call("tcpServer.create", json!([])).await[2]["socketId"].clone();
+    let denied = client
+        .call("tcpServer.listen", json!([id, "0.0.0.0", 0]))
+        .await;
+    assert_eq!(
+        denied[0], "error",
+        "what a client brings counts with --dev alone"
+    );
+    assert_eq!(denied[2], "Does not have permission");
+    assert_eq!(denied.as_array().map(Vec::len), Some(3));
+    let listening = client
+        .call("tcpServer.listen", json!([id, "127.0.0.1", 0]))
+        .await;
+    assert_eq!(
+        (&listening[0], &listening[2]),
+        (&json!("answer"), &json!(0))
+    );
+    host.ends_well();
+    fs::remove_dir_all(folder).expect("removed");
+
+    let host = Host::start(&[]);
+    let mut client = Client::try_enter(&host, json!({ "app": "any" }))
+        .await
+        .expect("in");
+    let id = client.call("tcp.create", json!([])).await[2]["socketId"].clone();
+    let denied = client
+        .call("tcp.connect", json!([id, "127.0.0.1", 1]))
+        .await;
+    assert_eq!(denied[2], "Does not have permission");
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn an_app_is_one_clients_at_a_time() {
+    let host = Host::dev();
+    let mut first = Client::enter(&host, "a").await;
+    let (_, port) = first.server(json!({})).await;
+    let hello = json!({ "app": "a", "manifest": {} });
+    assert_eq!(refused(&host, hello).await, "app-in-use");
+    let other = Client::enter(&host, "b").await;
+    TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it still listens");
+    first.event("tcpServer.onAccept").await;
+    other.vanish();
+    first.vanish();
+    // The host notices in its own time.
+    let again = async {
+        loop {
+            if let Ok(client) = Client::try_enter(&host, json!({ "app": "a" })).await {
+                return client;
+            }
+        }
+    };
+    within("the seat of one that went", again).await;
+    host.ends_well();
+}

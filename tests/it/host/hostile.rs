@@ -1,0 +1,299 @@
+//! Clients that break the protocol: each is told, or ended, and nobody else
+//! notices.
+
+use futures::SinkExt;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, TestRunner};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::Host;
+use super::client::{Client, end, frame};
+use crate::support::within;
+
+/// An app that goes on while others misbehave.
+struct Witness {
+    client: Client,
+    port: u16,
+}
+
+impl Witness {
+    async fn of(host: &Host) -> Self {
+        let mut client = Client::enter(host, "witness").await;
+        let (_, port) = client.server(json!({})).await;
+        Witness { client, port }
+    }
+
+    async fn is_undisturbed(&mut self) {
+        let connected = TcpStream::connect(("127.0.0.1", self.port)).await;
+        let mut stream = connected.expect("it listens");
+        let accepted = self.client.event("tcpServer.onAccept").await;
+        let socket = &accepted[2];
+        self.client
+            .call("tcp.setPaused", json!([socket, false]))
+            .await;
+        stream.write_all(b"ping").await.expect("it is connected");
+        assert_eq!(self.client.event("tcp.onReceive").await[2], "ping");
+        let send = self
+            .client
+            .begin("tcp.send", json!([socket]), b"pong")
+            .await;
+        self.client.answer(send).await;
+        let mut pong = [0; 4];
+        within("the pong", stream.read_exact(&mut pong))
+            .await
+            .expect("it came");
+        self.client.call("tcp.close", json!([socket])).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_call_that_is_wrong_is_answered_and_does_nothing() {
+    let host = Host::dev();
+    let mut client = Client::enter(&host, "a").await;
+    for call in [
+        json!([]),
+        json!([7]),
+        json!(["tcp.explode", 1]),
+        json!(["udp.create"]),
+        json!(["create"]),
+        json!(["tcp.getInfo"]),
+        json!(["tcp.getInfo", "1"]),
+        json!(["tcp.getInfo", 1.5]),
+        json!(["tcp.getInfo", 1, 2]),
+        json!(["tcp.create", { "persistent": 1 }]),
+        json!(["tcp.create", { "bufferSize": 1e9 }]),
+        json!(["tcp.create", { "bufferSize": 4294967296_u64 }]),
+        json!(["tcp.create", { "name": [] }]),
+        json!(["tcp.create", { "socketId": 1 }]),
+        json!(["tcpServer.create", { "bufferSize": 1 }]),
+        json!(["tcpServer.listen", 1, "127.0.0.1"]),
+        json!(["tcpServer.listen", 1, 127, 0]),
+        json!(["tcpServer.listen", 1, "127.0.0.1", 99999999999_u64]),
+        json!(["tcp.connect", 1, "127.0.0.1", 1, "ipv5"]),
+        json!(["tcp.secure", 1, { "tlsVersion": 1 }]),
+        json!(["tcp.send", 1]),
+        json!(["tcp.send", 1, "eA=="]),
+    ] {
+        let (function, arguments) = match call.as_array().map(Vec::as_slice) {
+            Some([Value::String(function), arguments @ ..]) => {
+                (function.clone(), arguments.to_vec())
+            }
+            _ => continue,
+        };
+        let answer = client.call(&function, arguments.into()).await;
+        assert_eq!(answer[0], "error", "{call}: {answer}");
+        let text = answer[2].as_str().expect("a text");
+        assert!(text.starts_with("Invalid call: "), "{call}: {text}");
+    }
+    for id in [json!(0), json!(-1), json!(i64::MIN), json!(i64::MAX)] {
+        let answer = client.call("tcp.getInfo", json!([id])).await;
+        assert_eq!(answer[2], "Socket not found", "{id}");
+    }
+    let none = client.call("tcp.getSockets", json!([])).await;
+    assert_eq!(none[2], json!([]), "nothing was made");
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
+    let host = Host::dev();
+    let mut witness = Witness::of(&host).await;
+    let deep = format!("{{\"messages\":[[{}]]}}", "[".repeat(200_000));
+    let many: Vec<Value> = (1..40_000)
+        .map(|id| json!([id, "tcp.connect", 1, "10.255.255.1", 1]))
+        .collect();
+    let create = json!([1, "tcp.create", {}]);
+    for (breach, code) in [
+        (Message::Binary(vec![].into()), "bad-frame"),
+        (Message::Binary(vec![0xff; 8].into()), "bad-frame"),
+        (Message::Text("[1]".into()), "bad-frame"),
+        (Message::Text(deep.into()), "bad-frame"),
+        (
+            frame(&json!({ "messages": [["explode"]] }), &[]),
+            "bad-frame",
+        ),
+        (
+            frame(&json!({ "messages": [["listen", ["tcp.onExplode"]]] }), &[]),
+            "bad-frame",
+        ),
+        (
+            frame(&json!({ "messages": [["listen", [7]]] }), &[]),
+            "bad-frame",
+        ),
+        (frame(&json!({ "messages": [[]] }), &[]), "bad-frame"),
+        (frame(&json!({}), b"left"), "bad-frame"),
+        (
+            frame(&json!({ "messages": [[1, "tcp.send", 1, 5]] }), b"four"),
+            "bad-frame",
+        ),
+        (
+            frame(&json!({ "hello": { "protocol": [1], "app": "b" } }), &[]),
+            "bad-hello",
+        ),
+        (frame(&json!({ "ack": 1000 }), &[]), "overrun"),
+        (
+            frame(&json!({ "messages": [create, create] }), &[]),
+            "overrun",
+        ),
+        (
+            frame(&json!({ "messages": [[0, "tcp.create"]] }), &[]),
+            "overrun",
+        ),
+        (
+            frame(&json!({ "messages": [[-1, "tcp.create"]] }), &[]),
+            "overrun",
+        ),
+        (
+            frame(&json!({ "messages": many[..20_000] }), &[]),
+            "overrun",
+        ),
+        (
+            Message::Binary(vec![b' '; (1 << 20) + 1].into()),
+            "bad-frame",
+        ),
+    ] {
+        let shown = format!("{breach:.80?}");
+        let hello = json!({ "app": "hostile", "manifest": super::client::anything() });
+        let client = within("a seat", async {
+            loop {
+                if let Ok(client) = Client::try_enter(&host, hello.clone()).await {
+                    return client;
+                }
+            }
+        });
+        let mut socket = client.await.socket;
+        // Half of what is too large may be refused before it is written.
+        let _ = socket.send(breach).await;
+        let mut last = super::client::next(&mut socket).await.expect("a last word");
+        while last["end"].is_null() {
+            last = super::client::next(&mut socket).await.expect("a last word");
+        }
+        assert_eq!(last["end"]["code"], code, "{shown}: {last}");
+    }
+    witness.is_undisturbed().await;
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn ten_thousand_mutated_frames_harm_nobody() {
+    let host = Host::dev();
+    let mut witness = Witness::of(&host).await;
+    let mut runner = TestRunner::new(Config::default());
+    let changes = proptest::collection::vec((0..400_usize, proptest::num::u8::ANY), 0..4);
+    let good = frame(
+        &json!({ "ack": 0, "messages": [
+            ["listen", ["tcp.onReceive", "tcpServer.onAccept"]],
+            [1, "tcp.create", { "name": "x", "bufferSize": 9 }],
+            [2, "tcpServer.create"],
+            [3, "tcpServer.listen", 1, "127.0.0.1", 0, 5],
+            [4, "tcp.send", 1, 3],
+            [5, "tcp.getSockets"],
+            [6, "tcp.connect", 1, "127.0.0.1", 1, "ipv4"],
+        ] }),
+        b"abc",
+    );
+    let mut survivors = 0;
+    let mut socket = None;
+    for round in 0..10_000 {
+        if socket.is_none() {
+            let hello = json!({ "app": format!("hostile-{}", round % 7) });
+            let entered = Client::try_enter(&host, hello).await;
+            socket = entered.ok().map(|client| client.socket);
+        }
+        let Some(mut open) = socket.take() else {
+            continue;
+        };
+        let mut bytes = good.clone().into_data().to_vec();
+        let changes = changes.new_tree(&mut runner).expect("changes").current();
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        // One whose frame was bad has been closed by the time of the next.
+        if open.send(Message::Binary(bytes.into())).await.is_ok() {
+            survivors += 1;
+            socket = Some(open);
+        }
+    }
+    assert!(survivors > 1000, "{survivors}");
+    witness.is_undisturbed().await;
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn connections_that_say_nothing_take_no_ones_place() {
+    let host = Host::dev();
+    let mut witness = Witness::of(&host).await;
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        let stream = TcpStream::connect(host.address()).await;
+        let mut stream = stream.expect("it listens");
+        // Half a request.
+        let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: local").await;
+        silent.push(stream);
+    }
+    witness.is_undisturbed().await;
+    drop(silent);
+    let again = async {
+        loop {
+            let Ok(mut stream) = TcpStream::connect(host.address()).await else {
+                continue;
+            };
+            let _ = stream
+                .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .await;
+            let mut answer = String::new();
+            if stream.read_to_string(&mut answer).await.is_ok() && answer.contains(" 200 ") {
+                return;
+            }
+        }
+    };
+    within("the page, when they are gone", again).await;
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn a_client_that_reads_no_answers_is_not_read() {
+    let host = Host::dev();
+    let mut witness = Witness::of(&host).await;
+    let mut client = Client::enter(&host, "a").await;
+    let name = "x".repeat(4000);
+    for _ in 0..100 {
+        client
+            .begin("tcp.create", json!([{ "name": name }]), &[])
+            .await;
+    }
+    // Each answer has 400 KB: they cannot all be kept.
+    let flood = async {
+        loop {
+            client.begin("tcp.getSockets", json!([]), &[]).await;
+        }
+    };
+    let flooded = tokio::time::timeout(std::time::Duration::from_secs(3), flood).await;
+    assert!(flooded.is_err());
+    witness.is_undisturbed().await;
+    let grown = resident(&host);
+    assert!(grown < 200 << 20, "the host has grown to {grown} bytes");
+    host.ends_well();
+}
+
+/// The host's memory, in bytes.
+fn resident(host: &Host) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.0.program.id()));
+    let status = status.expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.expect("a size").trim().trim_end_matches(" kB");
+    kilobytes.parse::<u64>().expect("a number") * 1024
+}
+
+#[actix_rt::test]
+async fn an_end_closes_the_connection() {
+    let host = Host::dev();
+    let mut client = Client::enter(&host, "a").await;
+    client.say(json!({ "ack": 99 })).await;
+    assert_eq!(end(&mut client.socket).await, "overrun");
+    host.ends_well();
+}

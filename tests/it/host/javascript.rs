@@ -1,0 +1,29 @@
+//! The JavaScript client, by its own tests (`js/test`), on this very program.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::PROGRAM;
+use crate::examples::foreign::has;
+use crate::examples::process::Program;
+
+#[test]
+fn the_tests_of_the_javascript_client_pass() {
+    if !has("node", "--help", "--test") {
+        return;
+    }
+    let js = Path::new(env!("CARGO_MANIFEST_DIR")).join("js");
+    let mut files: Vec<_> = std::fs::read_dir(js.join("test"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 2, "{files:?}");
+    let mut command = Command::new("node");
+    command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
+    command.arg("--test").args(files);
+    let ended = Program::start(&mut command).ended();
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+}
