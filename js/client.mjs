@@ -13,6 +13,9 @@ const MIN_SEND = 1024;
 /** A longer text is as wrong as its beginning: no name and no address has so many letters. */
 const MAX_TEXT = 16384;
 
+/** How many promises, one waiting for the other, an app may have between two events. */
+const STEPS = 8;
+
 const FIRST_REST = 50;
 const LAST_REST = 5000;
 
@@ -59,9 +62,7 @@ export class Client {
   #unackedBytes = 0;
 
   #incoming = [];
-  #current;
   #isWaiting = false;
-  #mustWait = false;
 
   /**
    * `open(handlers)` makes a transport: `{ form, send, close }`, which calls `opened()`, `came(frame, size)`
@@ -90,6 +91,7 @@ export class Client {
     const wasIn = this.#state === 'in';
     this.#state = 'closed';
     for (const timer of this.#timers) clearTimeout(timer);
+    this.#incoming = [];
     this.#transport?.close();
     this.#first.reject(error);
     if (wasIn) this.#told('host.lost', [error]);
@@ -144,7 +146,7 @@ export class Client {
   #push(call) {
     this.#queue.push(call);
     this.#queued += call.cost;
-    if (this.#isFlushing || this.#current) return;
+    if (this.#isFlushing || this.#isWaiting) return;
     this.#isFlushing = true;
     queueMicrotask(() => {
       this.#isFlushing = false;
@@ -333,45 +335,40 @@ export class Client {
 
   /**
    * Handles what has come, message by message. Before the app hears the next thing, what it goes on
-   * with by itself after the one before has had its turn, as if each had come alone.
+   * with after the one before has its turn, as if each had come alone.
    */
   #pump() {
-    if (this.#isWaiting || this.#current) return;
+    if (this.#isWaiting) return;
     while (this.#incoming.length > 0) {
       const frame = this.#incoming[0];
-      if (frame.lost !== undefined || 'lost' in frame) {
+      if ('lost' in frame) {
         this.#incoming = [];
         return this.#lost(frame.lost);
       }
-      this.#current = frame;
-      if (frame.ack !== undefined) this.#acknowledge(frame.ack);
-      frame.messages ??= [];
-      frame.at ??= 0;
-      while (frame.at < frame.messages.length) {
-        if (this.#mustWait) return this.#pause();
-        const message = frame.messages[frame.at++];
-        if (this.#handle(message)) this.#mustWait = true;
-        if (this.#state !== 'in') return this.#stop();
+      if (frame.at === undefined) {
+        frame.at = 0;
+        frame.messages ??= [];
+        if (frame.ack !== undefined) this.#acknowledge(frame.ack);
+      }
+      if (frame.at < frame.messages.length) {
+        this.#isWaiting = true;
+        const goesOn = this.#handle(frame.messages[frame.at++]);
+        return this.#wait(goesOn);
       }
       this.#incoming.shift();
-      this.#current = undefined;
       this.#finish(frame);
     }
   }
 
-  #stop() {
-    this.#incoming = [];
-    this.#current = undefined;
-  }
-
-  #pause() {
-    this.#current = undefined;
-    this.#isWaiting = true;
+  /** Lets the app go on: to the end of what it does, if it says so; else for a few steps. */
+  #wait(goesOn) {
+    const then = () => {
+      this.#isWaiting = false;
+      this.#pump();
+    };
+    if (!goesOn) return microtasks(STEPS, then);
     this.#flush();
-    macrotask(() => {
-      this.#isWaiting = this.#mustWait = false;
-      if (this.#state === 'in') this.#pump();
-    });
+    return macrotask(then);
   }
 
   #finish({ messages, size }) {
@@ -472,6 +469,12 @@ function joined(count, settle) {
     return left === 0 && settle(undefined, [{ resultCode: 0, bytesSent }]);
   };
   return whole;
+}
+
+/** Has this done after so many steps of promises. */
+function microtasks(steps, task) {
+  if (steps === 0) task();
+  else queueMicrotask(() => microtasks(steps - 1, task));
 }
 
 /** Has this done when everything that is ready now has had its turn. */

@@ -16,7 +16,12 @@ export async function connect(url, options = {}) {
     patience,
     runtime,
   });
-  await client.start();
+  try {
+    await client.start();
+  } catch (error) {
+    client.close();
+    throw error;
+  }
   const host = {
     get connected() {
       return client.isIn;

@@ -23,7 +23,8 @@ if (!existsSync(PROGRAM)) {
 
 /** Starts a host; `test.after` ends it. */
 export async function startHost(test, ...args) {
-  const child = spawn(PROGRAM, ['serve', '--listen', '127.0.0.1:0', '--dev', ...args], {
+  const listen = args.includes('--listen') ? [] : ['--listen', '127.0.0.1:0'];
+  const child = spawn(PROGRAM, ['serve', '--dev', ...listen, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],
     env: { ...process.env, RUST_LOG: 'warn' },
   });

@@ -1,0 +1,201 @@
+// chrome.sockets as a program sees it: callbacks, promises, lastError, events, bytes.
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import net from 'node:net';
+import test from 'node:test';
+
+import { Inbox, client, startHost, within } from './host.mjs';
+
+const listen = (tcpServer, id, port = 0) => new Promise((resolve) => tcpServer.listen(id, '127.0.0.1', port, resolve));
+
+async function serving(sockets) {
+  const { socketId } = await sockets.tcpServer.create();
+  assert.equal(await listen(sockets.tcpServer, socketId), 0);
+  const { localPort } = await sockets.tcpServer.getInfo(socketId);
+  return { socketId, localPort };
+}
+
+const peer = (port) => new Promise((resolve, reject) => {
+  const socket = net.connect(port, '127.0.0.1', () => resolve(socket));
+  socket.once('error', reject);
+});
+
+test('lastError is there in the callback, and only there', async (t) => {
+  const host = await startHost(t);
+  const chrome = { runtime: {} };
+  const { tcp, runtime } = await client(t, host, { runtime: chrome.runtime });
+  assert.equal(runtime, chrome.runtime);
+  const seen = await new Promise((resolve) => {
+    assert.equal(tcp.getInfo(99, (...args) => resolve([args, chrome.runtime.lastError])), undefined);
+  });
+  assert.deepEqual(seen, [[], { message: 'Socket not found' }]);
+  assert.equal('lastError' in chrome.runtime, false);
+  await new Promise((resolve) => tcp.create((info) => {
+    assert.deepEqual(info, { socketId: 1 });
+    assert.equal(chrome.runtime.lastError, undefined);
+    resolve();
+  }));
+  await assert.rejects(tcp.getInfo(99), new Error('Socket not found'));
+});
+
+test('an error that nobody looks at is said', async (t) => {
+  const host = await startHost(t);
+  const { tcp, runtime } = await client(t, host);
+  const said = [];
+  t.mock.method(console, 'error', (text) => said.push(text));
+  await new Promise((resolve) => tcp.close(99, () => resolve()));
+  await new Promise((resolve) => tcp.close(99, () => resolve(runtime.lastError)));
+  assert.deepEqual(said, ['Unchecked runtime.lastError: Socket not found']);
+});
+
+test('listeners are added once, told in order, and one that throws stops no other', async (t) => {
+  const host = await startHost(t);
+  const sockets = await client(t, host);
+  const { onAccept } = sockets.tcpServer;
+  const heard = new Inbox();
+  const failures = new Inbox();
+  globalThis.reportError = failures.push;
+  t.after(() => delete globalThis.reportError);
+  const first = () => { throw new Error('mine'); };
+  const second = (info) => heard.push(info);
+  for (const listener of [first, second, first, second, undefined, 7]) onAccept.addListener(listener);
+  assert.ok(onAccept.hasListener(second) && onAccept.hasListeners());
+  const { localPort } = await serving(sockets);
+  (await peer(localPort)).destroy();
+  await heard.next('onAccept');
+  assert.equal((await failures.next('the error')).message, 'mine');
+  onAccept.removeListener(second);
+  onAccept.removeListener(first);
+  assert.ok(!onAccept.hasListeners() && !onAccept.hasListener(second));
+  assert.ok(heard.isEmpty && failures.isEmpty);
+});
+
+test('what awaits an answer goes on before the next event', async (t) => {
+  const host = await startHost(t);
+  const { tcp } = await client(t, host);
+  const echo = net.createServer((socket) => socket.write('at once')).listen(0, '127.0.0.1');
+  t.after(() => echo.close());
+  await new Promise((resolve) => echo.once('listening', resolve));
+  for (let round = 0; round < 20; round += 1) {
+    const { socketId } = await tcp.create();
+    const order = [];
+    const done = new Promise((resolve) => {
+      const listener = (info) => {
+        if (info.socketId !== socketId) return;
+        order.push('onReceive');
+        tcp.onReceive.removeListener(listener);
+        resolve();
+      };
+      tcp.onReceive.addListener(listener);
+    });
+    const connected = new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', echo.address().port, resolve));
+    connected.then((code) => code).then((code) => order.push(code));
+    await within('onReceive', done);
+    assert.deepEqual(order, [0, 'onReceive']);
+    await tcp.close(socketId);
+  }
+});
+
+test('a listener that awaits is not overtaken by the next event', async (t) => {
+  const host = await startHost(t);
+  const sockets = await client(t, host);
+  const { tcpServer, tcp } = sockets;
+  let whole = 0;
+  const size = 256 * 1024;
+  const done = new Promise((resolve) => {
+    tcp.onReceive.addListener(async ({ data }) => {
+      const before = whole;
+      await Promise.resolve().then(() => {}).then(() => {});
+      // Another one meanwhile would be forgotten here.
+      whole = before + data.byteLength;
+      if (whole === size) resolve();
+    });
+  });
+  tcpServer.onAccept.addListener(({ clientSocketId }) => tcp.setPaused(clientSocketId, false, () => {}));
+  const { localPort } = await serving(sockets);
+  (await peer(localPort)).end(Buffer.alloc(size));
+  await within('all bytes', done);
+});
+
+test('many megabytes go both ways as they are, in order, through sends that are not awaited', async (t) => {
+  const host = await startHost(t);
+  const sockets = await client(t, host);
+  const { tcpServer, tcp, runtime } = sockets;
+  const data = randomBytes(9 << 20);
+  const digest = (bytes) => createHash('sha256').update(bytes).digest('hex');
+  const hash = createHash('sha256');
+  let received = 0;
+  const came = new Promise((resolve) => {
+    tcp.onReceive.addListener(({ data: piece }) => {
+      assert.ok(piece instanceof ArrayBuffer && piece.byteLength <= 4096, 'bufferSize is the most of one event');
+      hash.update(new Uint8Array(piece));
+      received += piece.byteLength;
+      if (received === data.length) resolve();
+    });
+  });
+  const sent = [];
+  tcpServer.onAccept.addListener(({ clientSocketId }) => {
+    tcp.setPaused(clientSocketId, false, () => {});
+    const whole = data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
+    for (const [from, to] of [[0, 1], [1, 1], [1, 3 << 20], [3 << 20, data.length]]) {
+      tcp.send(clientSocketId, whole.slice(from, to), (info) => sent.push([info, runtime.lastError]));
+    }
+  });
+  const { localPort } = await serving(sockets);
+  const stream = await peer(localPort);
+  const back = [];
+  let length = 0;
+  const wentBack = new Promise((resolve) => stream.on('data', (chunk) => {
+    back.push(chunk);
+    length += chunk.length;
+    if (length === data.length) resolve();
+  }));
+  stream.write(data);
+  await within('all bytes', Promise.all([came, wentBack]));
+  assert.equal(hash.digest('hex'), digest(data));
+  assert.equal(digest(Buffer.concat(back)), digest(data));
+  assert.deepEqual(sent, [1, 0, (3 << 20) - 1, 6 << 20].map((bytesSent) => [{ resultCode: 0, bytesSent }, undefined]));
+  stream.destroy();
+});
+
+test('sends beyond the quota fail, and take nothing', async (t) => {
+  const host = await startHost(t);
+  const sockets = await client(t, host);
+  const { tcp, runtime } = sockets;
+  const deaf = net.createServer((socket) => socket.pause()).listen(0, '127.0.0.1');
+  await new Promise((resolve) => deaf.once('listening', resolve));
+  t.after(() => deaf.close());
+  const { socketId } = await tcp.create();
+  await new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', deaf.address().port, resolve));
+  const big = new ArrayBuffer(50 << 20);
+  const answers = new Inbox();
+  for (let send = 0; send < 5; send += 1) {
+    tcp.send(socketId, big, (...args) => answers.push([send, args, runtime.lastError?.message]));
+  }
+  assert.deepEqual(await answers.next('an answer'), [4, [], 'Exceeded write quota.']);
+  await tcp.close(socketId);
+});
+
+test('names and addresses of any length are answered', async (t) => {
+  const host = await startHost(t);
+  const { tcp, tcpServer, runtime } = await client(t, host);
+  const long = 'x'.repeat(3 << 20);
+  await assert.rejects(tcp.create({ name: long }), { message: 'net::ERR_INVALID_ARGUMENT' });
+  const { socketId } = await tcpServer.create({ name: '\u{1f40c}\u0000"'.repeat(300) });
+  await assert.rejects(tcpServer.update(socketId, { name: long }), { message: 'net::ERR_INVALID_ARGUMENT' });
+  const code = await new Promise((resolve) => tcpServer.listen(socketId, long, 0, (code) => resolve([code, runtime.lastError.message])));
+  assert.deepEqual(code, [-4, 'net::ERR_INVALID_ARGUMENT']);
+  const [info] = await tcpServer.getSockets();
+  assert.equal(info.name, '\u{1f40c}\u0000"'.repeat(300));
+});
+
+test('a list of thousands of sockets comes whole', async (t) => {
+  const host = await startHost(t);
+  const { tcp } = await client(t, host);
+  const name = 'n'.repeat(1000);
+  const made = await Promise.all(Array.from({ length: 3000 }, () => tcp.create({ name })));
+  const infos = await tcp.getSockets();
+  const ids = (list) => list.map(({ socketId }) => socketId).sort((a, b) => a - b);
+  assert.deepEqual(ids(infos), ids(made));
+});

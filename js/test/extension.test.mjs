@@ -1,0 +1,56 @@
+// chrome-sockets/extension, on a native host that is real, in a browser that is not.
+
+import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
+import test from 'node:test';
+
+import { ANYTHING, Inbox, within } from './host.mjs';
+import { browser } from './native-browser.mjs';
+import { replay } from './replay.mjs';
+
+let count = 0;
+
+/** Imports the extension's module anew, where this is `chrome`. */
+async function install(chrome) {
+  globalThis.chrome = chrome;
+  count += 1;
+  const { sockets } = await import(`../extension.mjs?${count}`);
+  return sockets;
+}
+
+const folder = new URL('../../tests/it/chrome_traces/', import.meta.url);
+
+for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
+  test(`${file}, by native messaging`, async (t) => {
+    const recording = JSON.parse(readFileSync(new URL(file, folder)));
+    const manifest = recording.sockets ? { sockets: recording.sockets } : ANYTHING;
+    const chrome = browser(t, manifest);
+    const installed = await install(chrome);
+    assert.equal(chrome.sockets.tcp, installed.tcp);
+    await within('the end of the recording', replay(recording, { sockets: chrome.sockets, runtime: chrome.runtime }));
+    installed.host.close();
+  });
+}
+
+test("a browser's own chrome.sockets stays", async (t) => {
+  const own = {};
+  const chrome = { ...browser(t, ANYTHING), sockets: own };
+  assert.equal(await install(chrome), own);
+  assert.equal(chrome.sockets, own);
+});
+
+test('a native host that is killed is told of, and another one is there', async (t) => {
+  const chrome = browser(t, ANYTHING);
+  const installed = await install(chrome);
+  const { tcpServer } = chrome.sockets;
+  const errors = new Inbox();
+  tcpServer.onAcceptError.addListener(errors.push);
+  const { socketId } = await tcpServer.create();
+  await new Promise((resolve) => tcpServer.listen(socketId, '127.0.0.1', 0, resolve));
+  chrome.children[0].kill('SIGKILL');
+  assert.deepEqual(await errors.next('onAcceptError'), { socketId, resultCode: -100 });
+  const again = await within('the answer of another host', tcpServer.create());
+  assert.ok(again.socketId > socketId, 'no id has two meanings');
+  assert.equal(chrome.children.length, 2);
+  installed.host.close();
+});
