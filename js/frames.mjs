@@ -33,8 +33,8 @@ export function json(frame) {
 function replaced(frame, other) {
   if (!frame.messages) return frame;
   const messages = frame.messages.map((message) => {
-    const last = message.length - 1;
-    return message[last] instanceof Uint8Array ? message.with(last, other(message[last])) : message;
+    const last = message.at(-1);
+    return last instanceof Uint8Array ? [...message.slice(0, -1), other(last)] : message;
   });
   return { ...frame, messages };
 }

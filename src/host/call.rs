@@ -30,8 +30,11 @@ pub(super) enum Kind {
 /// A call that is right: what it is, and its outcome, once it is polled.
 pub(super) struct Call {
     pub(super) kind: Kind,
-    pub(super) start: Box<dyn FnOnce(&App) -> LocalBoxFuture<'static, Outcome>>,
+    pub(super) start: Box<Start>,
 }
+
+/// Has an app do it.
+type Start = dyn FnOnce(&App) -> LocalBoxFuture<'static, Outcome>;
 
 /// Why a call is not carried out.
 #[derive(PartialEq, Eq, Debug)]

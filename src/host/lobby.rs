@@ -211,9 +211,8 @@ impl Guest {
             ..
         } = self;
         let (left, leaving) = watch::channel(());
-        let mut seats = lobby.0.seats.borrow_mut();
-        seats.insert(app.clone(), State::Leaving(leaving));
-        drop(seats);
+        let leaving = State::Leaving(leaving);
+        lobby.0.seats.borrow_mut().insert(app.clone(), leaving);
         session.leave().await;
         log::info!("app {app}: its client has gone");
         lobby.stand_up(&app);
