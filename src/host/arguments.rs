@@ -9,7 +9,8 @@ use super::frame::Data;
 use super::limits::DATA;
 use super::outcome::Outcome;
 use crate::app::App;
-use crate::{tcp, tcp_server};
+use crate::tcp;
+use crate::tcp_server;
 
 /// The arguments of one call, taken in their order.
 pub(super) struct Arguments<'a> {

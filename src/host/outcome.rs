@@ -10,7 +10,8 @@ use super::limits::PART;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::net_error::NetError;
-use crate::{tcp, tcp_server};
+use crate::tcp;
+use crate::tcp_server;
 
 /// What a call answers: `chrome.runtime.lastError`, if it failed, and the
 /// arguments of the callback.
