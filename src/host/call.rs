@@ -22,8 +22,16 @@ pub(super) enum Kind {
     Create(Option<i32>),
     /// `tcp.update` of this socket's `bufferSize`.
     Resize(u64, i32),
-    /// `tcp.close` of this socket, or `tcp.secure`, which may close it.
+    /// `tcp.close` of this socket.
     Close(u64),
+    /// `tcp.secure` of this socket, which may close it.
+    Secure(u64),
+    /// `tcpServer.create`.
+    CreateServer,
+    /// `tcpServer.close` of this socket.
+    CloseServer(u64),
+    /// `getSockets`, whose answer may be long.
+    List,
     Other,
 }
 
@@ -31,6 +39,12 @@ pub(super) enum Kind {
 pub(super) struct Call {
     pub(super) kind: Kind,
     pub(super) start: Box<Start>,
+}
+
+impl Call {
+    fn of(self, kind: Kind) -> Self {
+        Call { kind, ..self }
+    }
 }
 
 /// Has an app do it.
@@ -73,15 +87,20 @@ fn read_server(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> 
         return match name {
             "create" => {
                 let properties = arguments.server_properties()?;
-                arguments.done(move |app| {
+                let call = arguments.done(move |app| {
                     let created = app.tcp_server.create(properties);
                     answer(created, |created| created_socket(created.socket_id.get()))
-                })
+                });
+                call.map(|call| call.of(Kind::CreateServer))
             }
-            _ => arguments.done(|app| answer(app.tcp_server.get_sockets(), server_infos)),
+            _ => {
+                let call = arguments.done(|app| answer(app.tcp_server.get_sockets(), server_infos));
+                call.map(|call| call.of(Kind::List))
+            }
         };
     }
-    let id = arguments.id()?.into();
+    let number = arguments.id()?;
+    let id = number.into();
     match name {
         "update" => {
             let properties = arguments.server_properties()?;
@@ -100,7 +119,10 @@ fn read_server(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> 
             })
         }
         "disconnect" => arguments.done(move |app| nothing(app.tcp_server.disconnect(id))),
-        "close" => arguments.done(move |app| nothing(app.tcp_server.close(id))),
+        "close" => {
+            let call = arguments.done(move |app| nothing(app.tcp_server.close(id)))?;
+            Ok(call.of(Kind::CloseServer(number)))
+        }
         "getInfo" => arguments.done(move |app| answer(app.tcp_server.get_info(id), server_info)),
         _ => Err(arguments.unknown()),
     }
@@ -112,14 +134,16 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
             "create" => {
                 let properties = arguments.tcp_properties()?;
                 let size = properties.buffer_size;
-                let mut call = arguments.done(move |app| {
+                let call = arguments.done(move |app| {
                     let created = app.tcp.create(properties);
                     answer(created, |created| created_socket(created.socket_id.get()))
                 })?;
-                call.kind = Kind::Create(size);
-                Ok(call)
+                Ok(call.of(Kind::Create(size)))
             }
-            _ => arguments.done(|app| answer(app.tcp.get_sockets(), tcp_infos)),
+            _ => {
+                let call = arguments.done(|app| answer(app.tcp.get_sockets(), tcp_infos));
+                call.map(|call| call.of(Kind::List))
+            }
         };
     }
     let number = arguments.id()?;
@@ -128,11 +152,9 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
         "update" => {
             let properties = arguments.tcp_properties()?;
             let size = properties.buffer_size;
-            let mut call = arguments.done(move |app| nothing(app.tcp.update(id, properties)))?;
-            if let Some(size) = size {
-                call.kind = Kind::Resize(number, size);
-            }
-            Ok(call)
+            let call = arguments.done(move |app| nothing(app.tcp.update(id, properties)))?;
+            let kind = size.map_or(Kind::Other, |size| Kind::Resize(number, size));
+            Ok(call.of(kind))
         }
         "setPaused" => {
             let paused = arguments.flag()?;
@@ -161,24 +183,21 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
         "disconnect" => arguments.done(move |app| nothing(app.tcp.disconnect(id))),
         "secure" => {
             let options = arguments.secure_options()?;
-            let mut call = arguments.done(move |app| {
+            let call = arguments.done(move |app| {
                 let secured = app.tcp.secure(id, options);
                 code(secured, Some(NetError::INVALID_ARGUMENT))
             })?;
-            call.kind = Kind::Close(number);
-            Ok(call)
+            Ok(call.of(Kind::Secure(number)))
         }
         "send" => {
             let data = arguments.data()?;
             let length = data.len();
-            let mut call = arguments.done(move |app| sent(app.tcp.send(id, data)))?;
-            call.kind = Kind::Send(length);
-            Ok(call)
+            let call = arguments.done(move |app| sent(app.tcp.send(id, data)))?;
+            Ok(call.of(Kind::Send(length)))
         }
         "close" => {
-            let mut call = arguments.done(move |app| nothing(app.tcp.close(id)))?;
-            call.kind = Kind::Close(number);
-            Ok(call)
+            let call = arguments.done(move |app| nothing(app.tcp.close(id)))?;
+            Ok(call.of(Kind::Close(number)))
         }
         "getInfo" => arguments.done(move |app| answer(app.tcp.get_info(id), tcp_info)),
         _ => Err(arguments.unknown()),

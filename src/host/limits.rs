@@ -38,6 +38,10 @@ pub(super) const MIN_SEND: usize = 1024;
 /// Calls, other than sends, that one client may have unanswered.
 pub(super) const CALLS: usize = 16 * 1024;
 
+/// Sockets of each namespace that one client may have for a `create` to be
+/// carried out: one that is not connected costs nothing but memory.
+pub(super) const SOCKETS: usize = 4096;
+
 /// A list that is longer is answered in parts.
 pub(super) const PART: usize = 64 * 1024;
 

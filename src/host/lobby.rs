@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::end::{Code, End};
 use super::frame::{self, Form, Frame};
-use super::limits::{CALLS, DATA, FRAME, FRAMES, PATIENCE, VERSION, WINDOW};
+use super::limits::{CALLS, DATA, FRAME, FRAMES, PATIENCE, SOCKETS, VERSION, WINDOW};
 use super::policy::{Policy, Visitor};
 use super::session::Session;
 use crate::app::App;
@@ -110,13 +110,14 @@ impl Lobby {
         let (id, permissions) = self.0.policy.admit(&hello, visitor)?;
         let seat = self.sit_down(&id).await?;
         let app = App::new(id.clone(), &self.0.registry);
-        let loaded = async {
+        let begun = async {
             app.set_permissions(permissions).await?;
-            app.resume().await
+            app.resume().await?;
+            Session::begin(app, answer, DEFAULT_WRITE_QUOTA).await
         };
-        if let Err(error) = loaded.await {
-            return Err(End::new(Code::Stopping, error));
-        }
+        let session = begun
+            .await
+            .map_err(|error| End::new(Code::Stopping, error))?;
         let client = hello.client.unwrap_or_default();
         log::info!("app {id}: {:?} has come", shortened(&client));
         seat.keep();
@@ -134,13 +135,14 @@ impl Lobby {
                     "window": WINDOW,
                     "quota": DEFAULT_WRITE_QUOTA,
                     "calls": CALLS,
+                    "sockets": SOCKETS,
                 },
             })
         );
         Ok(Guest {
             app: id,
             lobby: self.clone(),
-            session: Session::new(app, answer, DEFAULT_WRITE_QUOTA),
+            session,
             welcome: frame::write(answer, &[&welcome], &[]),
         })
     }

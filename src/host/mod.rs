@@ -8,6 +8,7 @@
 mod arguments;
 mod call;
 mod door;
+mod ear;
 mod end;
 mod frame;
 mod gateway;

@@ -2,27 +2,28 @@
 //! sockets tell goes up to it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
-use actix::WeakAddr;
 use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use futures::task::{ArcWake, waker};
+use futures::task::waker;
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
 use super::call::{self, Kind, Wrong};
+use super::ear::{Bell, Ear, Leave};
 use super::end::{Code, End};
 use super::frame::{Data, Form, Frame, FrameError};
-use super::limits::{CALLS, MIN_SEND};
+use super::limits::{CALLS, MIN_SEND, SOCKETS};
 use super::outbox::Outbox;
 use super::outcome::Outcome;
 use crate::app::App;
 use crate::error::Error;
+use crate::net_error::NetError;
 use crate::tcp::{DEFAULT_BUFFER_SIZE, ReceiveErrorInfo, ReceiveInfo, WINDOW};
 use crate::tcp_server::{AcceptErrorInfo, AcceptInfo};
 
@@ -36,7 +37,15 @@ pub(super) struct Session {
 
 impl Session {
     /// Begins with nobody listening. `quota` is what its sends may take.
-    pub(super) fn new(app: App, form: Form, quota: usize) -> Self {
+    ///
+    /// # Errors
+    /// The registry has ended.
+    pub(super) async fn begin(app: App, form: Form, quota: usize) -> Result<Self, Error> {
+        // Those that have waited for it.
+        let servers = app.tcp_server.get_sockets().await?;
+        let clients = app.tcp.get_sockets().await?;
+        let sizes = clients.into_iter();
+        let sizes = sizes.map(|info| (info.socket_id.get(), buffer_size(info.buffer_size)));
         let news = Rc::new(Notify::new());
         let (here, gone) = oneshot::channel();
         let state = Rc::new(RefCell::new(State {
@@ -47,8 +56,12 @@ impl Session {
             others: 0,
             sending: 0,
             quota,
-            buffer_sizes: HashMap::new(),
+            servers: servers.iter().map(|info| info.socket_id.get()).collect(),
+            buffer_sizes: sizes.collect(),
             listens: Listens::default(),
+            waiting: None,
+            lists: 0,
+            end: None,
         }));
         let ear = Ear {
             state: state.clone(),
@@ -56,12 +69,12 @@ impl Session {
             _here: here,
         };
         let ear = ear.start();
-        Session {
+        Ok(Session {
             state,
             news,
             ear,
             gone,
-        }
+        })
     }
 
     /// Takes in a frame of the client.
@@ -73,12 +86,21 @@ impl Session {
 
     /// Whether the next frame of the client should be read.
     pub(super) fn has_room(&self) -> bool {
-        self.state.borrow().outbox.has_room()
+        self.state.borrow().waiting.is_none()
     }
 
     /// What is to be sent now.
     pub(super) fn next_frame(&self) -> Result<Option<Bytes>, End> {
-        Ok(self.state.borrow_mut().outbox.next_frame()?)
+        let mut state = self.state.borrow_mut();
+        if let Some(end) = state.end.take() {
+            return Err(end);
+        }
+        let frame = state.outbox.next_frame()?;
+        if frame.is_some() {
+            // There may be room now.
+            state.go_on(&self.ear)?;
+        }
+        Ok(frame)
     }
 
     /// Waits until there may be something to be sent.
@@ -126,7 +148,7 @@ enum Held {
     Receive(ReceiveInfo),
 }
 
-struct State {
+pub(super) struct State {
     app: App,
     outbox: Outbox<Held>,
     calls: HashMap<u64, Pending>,
@@ -136,9 +158,24 @@ struct State {
     /// What unanswered sends take of the quota.
     sending: usize,
     quota: usize,
-    /// The most bytes of one `onReceive`, of sockets of which it is known.
+    servers: HashSet<u64>,
+    /// The client sockets, each with the most bytes of one `onReceive`.
     buffer_sizes: HashMap<u64, usize>,
     listens: Listens,
+    /// What is left of a frame.
+    waiting: Option<Waiting>,
+    /// Lists that were asked for and are not answered.
+    lists: usize,
+    /// Why it ends, found where nobody could be told.
+    end: Option<End>,
+}
+
+/// The messages of a frame that wait for room for their answers.
+struct Waiting {
+    messages: std::vec::IntoIter<Vec<Value>>,
+    data: Data,
+    has_messages: bool,
+    length: usize,
 }
 
 struct Pending {
@@ -159,19 +196,38 @@ struct Listens {
 impl State {
     fn take(&mut self, form: Form, bytes: Bytes, ear: &Addr<Ear>) -> Result<(), End> {
         let length = bytes.len();
-        let Frame { header, mut data } = Frame::read(form, bytes)?;
+        let Frame { header, data } = Frame::read(form, bytes)?;
         if header.hello.is_some() {
             return Err(End::new(Code::BadHello, "a hello was said already"));
         }
         if let Some(frames) = header.ack {
             self.outbox.acknowledge(frames)?;
         }
-        let has_messages = !header.messages.is_empty();
-        for mut message in header.messages {
-            self.message(&mut message, &mut data, ear)?;
+        self.waiting = Some(Waiting {
+            has_messages: !header.messages.is_empty(),
+            messages: header.messages.into_iter(),
+            data,
+            length,
+        });
+        self.go_on(ear)
+    }
+
+    /// Goes on with the frame that was read last. A list is asked for alone, and
+    /// nothing while answers wait to be sent: they can be many times as long
+    /// as what asks for them.
+    fn go_on(&mut self, ear: &Addr<Ear>) -> Result<(), End> {
+        while self.lists == 0
+            && self.outbox.has_room()
+            && let Some(mut frame) = self.waiting.take()
+        {
+            let Some(mut message) = frame.messages.next() else {
+                frame.data.end()?;
+                self.outbox.handled(frame.has_messages, frame.length);
+                return Ok(());
+            };
+            self.message(&mut message, &mut frame.data, ear)?;
+            self.waiting = Some(frame);
         }
-        data.end()?;
-        self.outbox.handled(has_messages, length);
         Ok(())
     }
 
@@ -213,6 +269,15 @@ impl State {
             }
             Err(Wrong::Frame(error)) => return Err(error.into()),
         };
+        let count = match call.kind {
+            Kind::Create(_) => self.buffer_sizes.len(),
+            Kind::CreateServer => self.servers.len(),
+            _ => 0,
+        };
+        if count >= SOCKETS {
+            self.tell(id, Outcome::failed("Too many sockets"));
+            return Ok(());
+        }
         if let Kind::Send(length) = call.kind {
             let charge = length.max(MIN_SEND);
             if self.sending + charge > self.quota {
@@ -226,6 +291,9 @@ impl State {
                 let what = "more calls are unanswered than the welcome allows";
                 return Err(End::new(Code::Overrun, what));
             }
+        }
+        if call.kind == Kind::List {
+            self.lists += 1;
         }
         let waker = waker(Arc::new(Bell {
             ear: ear.downgrade(),
@@ -252,13 +320,15 @@ impl State {
         };
         let kind = pending.kind;
         self.calls.remove(&id);
+        let succeeded = outcome.last_error.is_none();
+        let created = outcome.values.first().map(|info| &info["socketId"]);
+        let created = created.and_then(Value::as_u64);
         match kind {
             Kind::Send(length) => self.sending -= length.max(MIN_SEND),
             Kind::Create(size) => {
-                let created = outcome.values.first().map(|info| &info["socketId"]);
-                if let Some(socket) = created.and_then(Value::as_u64) {
-                    self.buffer_sizes.insert(socket, buffer_size(size));
-                }
+                let size = buffer_size(size);
+                self.buffer_sizes
+                    .extend(created.map(|socket| (socket, size)));
             }
             Kind::Resize(socket, size) => {
                 if let Some(known) = self.buffer_sizes.get_mut(&socket) {
@@ -266,6 +336,15 @@ impl State {
                 }
             }
             Kind::Close(socket) => drop(self.buffer_sizes.remove(&socket)),
+            Kind::Secure(socket) => {
+                let stays = outcome.values.first() == Some(&not_connected());
+                if !succeeded && !stays {
+                    self.buffer_sizes.remove(&socket);
+                }
+            }
+            Kind::CreateServer => self.servers.extend(created),
+            Kind::CloseServer(socket) => drop(self.servers.remove(&socket)),
+            Kind::List => self.lists -= 1,
             Kind::Other => {}
         }
         if !matches!(kind, Kind::Send(_)) {
@@ -278,6 +357,46 @@ impl State {
         for message in outcome.messages(id) {
             self.outbox.push(&message);
         }
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&mut self, id: u64, ear: &Addr<Ear>) {
+        self.look_at(id);
+        if let Err(end) = self.go_on(ear) {
+            self.end = Some(end);
+        }
+    }
+
+    /// `tcpServer.onAccept`.
+    pub(super) fn accepted(&mut self, info: AcceptInfo) {
+        let (server, client) = (info.socket_id, info.client_socket_id);
+        let size = buffer_size(None);
+        self.buffer_sizes.insert(client.get(), size);
+        let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
+        self.outbox.push_held(&message, Held::Accept(info));
+    }
+
+    /// `tcpServer.onAcceptError`.
+    pub(super) fn accept_failed(&mut self, info: AcceptErrorInfo) {
+        let (server, code) = (info.socket_id, info.result_code.code());
+        let message = format!(r#"["tcpServer.onAcceptError",{server},{code}]"#);
+        self.outbox.push_held(&message, Held::AcceptError(info));
+    }
+
+    /// `tcp.onReceive`.
+    pub(super) fn received(&mut self, mut info: ReceiveInfo) {
+        let socket = info.socket_id.get();
+        let data = std::mem::take(&mut info.data);
+        let most = self.buffer_sizes.get(&socket).copied().unwrap_or(0);
+        let held = Held::Receive(info);
+        self.outbox.push_receive(socket, &data, most, held);
+    }
+
+    /// `tcp.onReceiveError`.
+    pub(super) fn ended(&mut self, info: &ReceiveErrorInfo) {
+        let (socket, code) = (info.socket_id, info.result_code.code());
+        let message = format!(r#"["tcp.onReceiveError",{socket},{code}]"#);
+        self.outbox.push(&message);
     }
 
     /// The client listens for these, and no others.
@@ -313,120 +432,14 @@ impl State {
     }
 }
 
+/// What `secure` answers for a socket that it leaves as it is.
+fn not_connected() -> Value {
+    NetError::INVALID_ARGUMENT.code().into()
+}
+
 /// What is read at once of a socket, as `bufferSize` says.
 fn buffer_size(size: Option<i32>) -> usize {
     let size = size.and_then(|size| size.try_into().ok());
     let size = size.filter(|size| *size > 0);
     size.map_or(DEFAULT_BUFFER_SIZE, |size: usize| size.min(WINDOW))
-}
-
-/// Rings when a call is answered: through the mailbox by which events come,
-/// so that both keep their order.
-struct Bell {
-    ear: WeakAddr<Ear>,
-    id: u64,
-}
-
-impl ArcWake for Bell {
-    fn wake_by_ref(bell: &Arc<Self>) {
-        if let Some(ear) = bell.ear.upgrade() {
-            ear.do_send(Answered(bell.id));
-        }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Answered(u64);
-
-/// The client has left.
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Leave;
-
-/// The actor that hears an app's events for its client.
-struct Ear {
-    state: Rc<RefCell<State>>,
-    news: Rc<Notify>,
-    /// Dropped with the actor.
-    _here: oneshot::Sender<()>,
-}
-
-impl Actor for Ear {
-    type Context = Context<Self>;
-}
-
-impl Ear {
-    fn tell(&self, tell: impl FnOnce(&mut State)) {
-        tell(&mut self.state.borrow_mut());
-        self.news.notify_one();
-    }
-}
-
-impl Handler<AcceptInfo> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.tell(|state| {
-            let (server, client) = (info.socket_id, info.client_socket_id);
-            let size = buffer_size(None);
-            state.buffer_sizes.insert(client.get(), size);
-            let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
-            state.outbox.push_held(&message, Held::Accept(info));
-        });
-    }
-}
-
-impl Handler<AcceptErrorInfo> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        self.tell(|state| {
-            let (server, code) = (info.socket_id, info.result_code.code());
-            let message = format!(r#"["tcpServer.onAcceptError",{server},{code}]"#);
-            state.outbox.push_held(&message, Held::AcceptError(info));
-        });
-    }
-}
-
-impl Handler<ReceiveInfo> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, mut info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(|state| {
-            let socket = info.socket_id.get();
-            let data = std::mem::take(&mut info.data);
-            let most = state.buffer_sizes.get(&socket).copied().unwrap_or(0);
-            let outbox = &mut state.outbox;
-            outbox.push_receive(socket, &data, most, Held::Receive(info));
-        });
-    }
-}
-
-impl Handler<ReceiveErrorInfo> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(|state| {
-            let (socket, code) = (info.socket_id, info.result_code.code());
-            let message = format!(r#"["tcp.onReceiveError",{socket},{code}]"#);
-            state.outbox.push(&message);
-        });
-    }
-}
-
-impl Handler<Answered> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, Answered(id): Answered, _: &mut Self::Context) {
-        self.tell(|state| state.look_at(id));
-    }
-}
-
-impl Handler<Leave> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
 }

@@ -290,6 +290,70 @@ fn resident(host: &Host) -> u64 {
 }
 
 #[actix_rt::test]
+async fn one_frame_that_asks_for_much_is_answered_piece_by_piece() {
+    let host = Host::dev();
+    let mut client = Client::enter(&host, "a").await;
+    let name = "\u{1}".repeat(4000);
+    let create = json!({ "messages": (1..=500).map(|id| json!([id, "tcp.create", { "name": name }])).collect::<Vec<_>>() });
+    // Each has 24 KB, so they go in parts.
+    for create in create["messages"].as_array().expect("a list").chunks(40) {
+        client.say(json!({ "messages": create })).await;
+    }
+    let lists: Vec<Value> = (501..=2500)
+        .map(|id| json!([id, "tcp.getSockets"]))
+        .collect();
+    // 24 GB of answers, if they were all made at once.
+    client.say(json!({ "messages": lists })).await;
+    let answers = client.answer(501).await;
+    assert_eq!(answers[0], "answer");
+    let grown = resident(&host);
+    assert!(grown < 300 << 20, "the host has grown to {grown} bytes");
+    client.vanish();
+    Witness::of(&host).await.is_undisturbed().await;
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn a_client_has_so_many_sockets_and_no_more() {
+    let host = Host::dev();
+    let mut client = Client::enter(&host, "a").await;
+    let most = client.welcome["limits"]["sockets"]
+        .as_u64()
+        .expect("a number");
+    for namespace in ["tcp", "tcpServer"] {
+        let (create, close) = (format!("{namespace}.create"), format!("{namespace}.close"));
+        let properties = json!([{ "persistent": true }]);
+        let mut last = 0;
+        for _ in 0..most {
+            last = client.begin(&create, properties.clone(), &[]).await;
+        }
+        let socket = client.answer(last).await[2]["socketId"].clone();
+        let refused = client.call(&create, properties.clone()).await;
+        assert_eq!(
+            (&refused[0], &refused[2]),
+            (&json!("error"), &json!("Too many sockets"))
+        );
+        client.call(&close, json!([999_999])).await;
+        assert_eq!(client.call(&create, properties.clone()).await[0], "error");
+        client.call(&close, json!([socket])).await;
+        assert_eq!(client.call(&create, properties).await[0], "answer");
+    }
+    client.vanish();
+    let again = async {
+        loop {
+            let hello = json!({ "app": "a", "manifest": super::client::anything() });
+            if let Ok(client) = Client::try_enter(&host, hello).await {
+                return client;
+            }
+        }
+    };
+    let mut client = within("the app's seat", again).await;
+    let refused = client.call("tcp.create", json!([])).await;
+    assert_eq!(refused[2], "Too many sockets", "those that waited count");
+    host.ends_well();
+}
+
+#[actix_rt::test]
 async fn an_end_closes_the_connection() {
     let host = Host::dev();
     let mut client = Client::enter(&host, "a").await;

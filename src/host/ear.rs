@@ -1,0 +1,107 @@
+//! The actor that hears for a client: its app's events, and the answers to its
+//! calls.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::WeakAddr;
+use actix::prelude::*;
+use futures::task::ArcWake;
+use tokio::sync::{Notify, oneshot};
+
+use super::session::State;
+use crate::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp_server::{AcceptErrorInfo, AcceptInfo};
+
+/// Rings when a call is answered: through the mailbox by which events come,
+/// so that both keep their order.
+pub(super) struct Bell {
+    pub(super) ear: WeakAddr<Ear>,
+    pub(super) id: u64,
+}
+
+impl ArcWake for Bell {
+    fn wake_by_ref(bell: &Arc<Self>) {
+        if let Some(ear) = bell.ear.upgrade() {
+            ear.do_send(Answered(bell.id));
+        }
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Answered(u64);
+
+/// The client has left.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Leave;
+
+/// The actor that hears an app's events for its client.
+pub(super) struct Ear {
+    pub(super) state: Rc<RefCell<State>>,
+    pub(super) news: Rc<Notify>,
+    /// Dropped with the actor.
+    pub(super) _here: oneshot::Sender<()>,
+}
+
+impl Actor for Ear {
+    type Context = Context<Self>;
+}
+
+impl Ear {
+    fn tell(&self, tell: impl FnOnce(&mut State)) {
+        tell(&mut self.state.borrow_mut());
+        self.news.notify_one();
+    }
+}
+
+impl Handler<AcceptInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.tell(|state| state.accepted(info));
+    }
+}
+
+impl Handler<AcceptErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
+        self.tell(|state| state.accept_failed(info));
+    }
+}
+
+impl Handler<ReceiveInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.tell(|state| state.received(info));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.tell(|state| state.ended(&info));
+    }
+}
+
+impl Handler<Answered> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, Answered(id): Answered, ctx: &mut Self::Context) {
+        let ear = ctx.address();
+        self.tell(|state| state.answered(id, &ear));
+    }
+}
+
+impl Handler<Leave> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
