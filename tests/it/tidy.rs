@@ -469,9 +469,8 @@ fn every_dependency_is_used() {
             continue;
         }
         checked += 1;
-        let word = name.replace('-', "_");
         assert!(
-            find_word(code, &word).next().is_some(),
+            find_word(code, &name.replace('-', "_")).next().is_some(),
             "{name} of {section} is used by no file: take it out"
         );
     }

@@ -217,11 +217,6 @@ impl Program {
         result
     }
 
-    /// Its process.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn stdin(&mut self) -> ChildStdin {
         self.child.stdin.take().expect("it is piped")
     }
