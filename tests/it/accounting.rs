@@ -31,7 +31,7 @@ const AT_ONCE: usize = 200;
 const ABORTED: &str = "accept=ECONNABORTED,p=0.004";
 
 const FAULTS: [&str; 19] = [
-    "accept=EMFILE,p=0.002",
+    "accept=EMFILE,p=0.02",
     "accept=EPROTO,p=0.004",
     "accept=panic,p=0.002",
     "read=ECONNRESET,p=0.003",
@@ -47,8 +47,8 @@ const FAULTS: [&str; 19] = [
     "panic=server,p=0.002",
     "panic=rows,p=0.002",
     "panic=registry,p=0.1",
-    "panic=subscriber,p=0.0005",
-    "stop=subscriber,p=0.0005",
+    "panic=subscriber,p=0.001",
+    "stop=subscriber,p=0.001",
     "subscriber=stall,for=2ms,p=0.0005",
 ];
 
