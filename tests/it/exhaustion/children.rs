@@ -275,10 +275,11 @@ impl Host {
 
 /// How many of a crowd may not have been accepted yet, of each thread: an honest
 /// client waits behind them.
-const AHEAD: usize = 50;
+const AHEAD: usize = 25;
 
 fn play_crowd(at: SocketAddr, many: usize, at_once: bool) {
     const THREADS: usize = 2;
+    comes_last();
     let part = || -> Vec<TcpStream> {
         let come = |i| match at_once {
             true => begin_to_connect(at),
@@ -324,10 +325,10 @@ pub fn begin_to_connect(at: SocketAddr) -> TcpStream {
 }
 
 /// How many of a crowd do the same at once.
-const TOGETHER: usize = 500;
+const TOGETHER: usize = 100;
 
 /// Each gets its echo, as soon as it is connected.
-pub fn speak(clients: &[TcpStream]) {
+fn speak(clients: &[TcpStream]) {
     // TCP knocks again after 1, 3, 7 and 15 seconds.
     const KNOCKS: Duration = Duration::from_secs(40);
     for some in clients.chunks(TOGETHER) {

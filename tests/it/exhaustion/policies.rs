@@ -19,15 +19,19 @@ struct Scene {
 
 impl Scene {
     fn new(policy: &str) -> Self {
-        let host = Host::start(policy, 0, Some(DESCRIPTORS));
+        let mut host = Host::start(policy, 0, Some(DESCRIPTORS));
         let watched = Watched::after_the_first(&host.program, host.at);
         let honest = Honest::with_an_old_connection(host.at);
+        // All of them are there before the first is accepted.
+        host.call("pause");
         let at = host.at;
+        let clients = (0..CLIENTS).map(|_| knock(at)).collect();
+        host.call("resume");
         Scene {
             host,
             watched,
             honest,
-            clients: (0..CLIENTS).map(|_| knock(at)).collect(),
+            clients,
             others: 2,
         }
     }

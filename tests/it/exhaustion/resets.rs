@@ -12,10 +12,11 @@ fn reset(client: TcpStream) {
 pub fn storm(at: SocketAddr, threads: usize, each: usize) {
     /// At most so many of a thread are in the backlog: the honest client, too,
     /// must find room in it, or TCP lets it try again after a second.
-    const AHEAD: usize = 50;
+    const AHEAD: usize = 25;
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                comes_last();
                 for i in 0..each {
                     let client = dial(at);
                     if i % AHEAD == 0 {
