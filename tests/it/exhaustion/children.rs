@@ -376,7 +376,7 @@ impl Crowd {
     }
 
     /// All at once.
-    pub fn is_gone(self) {
+    pub fn vanishes(self) {
         drop(self);
     }
 

@@ -48,7 +48,7 @@ fn a_cap_on_memory_is_never_met_whatever_the_clients_do() {
     let amid = "100 that never read, 1000 that never speak, 1000 resets";
     println!("{amid}: {} MiB were taken", sent / MIB);
     watched.has_grown_at_most(40 * MIB, amid);
-    crowd.is_gone();
+    crowd.vanishes();
     drop(deaf);
     honest.was_served_within_a_second_each_time(amid);
     echo_line(&dial(at), "proof of life");

@@ -44,6 +44,12 @@ impl Scene {
         usize::try_from(info.accepted - self.others).expect("few")
     }
 
+    /// Whether it is, and for as many times by now.
+    fn is_paused_for_good(&mut self, lasting: &str, times: usize) -> bool {
+        let said = self.host.program.stdout.so_far();
+        said.matches(lasting).count() >= times && self.host.info().paused
+    }
+
     /// The first of them are served and the others wait, as the counts say.
     fn the_first_are_served(&mut self) -> usize {
         let served = self.accepted();
@@ -73,9 +79,9 @@ impl Scene {
 }
 
 /// The server socket pauses, and all are served in the end because it is
-/// resumed, as often as it takes. Says how often it was.
-fn all_are_served_by_resuming(mut scene: Scene) -> usize {
-    eventually("the pause", || scene.host.info().paused);
+/// resumed, as often as it takes. What the child says at each pause that lasts is `lasting`.
+fn all_are_served_by_resuming(mut scene: Scene, lasting: &str) {
+    eventually("the pause", || scene.is_paused_for_good(lasting, 1));
     let mut served = scene.the_first_are_served();
     let mut left = 0;
     let mut resumed = 0;
@@ -94,7 +100,7 @@ fn all_are_served_by_resuming(mut scene: Scene) -> usize {
         scene.host.call("resume");
         resumed += 1;
         eventually("the next ones, or a pause", || {
-            scene.accepted() == CLIENTS || scene.host.info().paused
+            scene.accepted() == CLIENTS || scene.is_paused_for_good(lasting, resumed + 1)
         });
         served = scene.accepted();
         let (now, later) = scene.clients.split_at(served - left);
@@ -116,7 +122,6 @@ fn all_are_served_by_resuming(mut scene: Scene) -> usize {
     scene.host.call("resume");
     echo_line(&dial(scene.host.at), "proof of life");
     scene.ends(0);
-    resumed
 }
 
 #[test]
@@ -124,7 +129,7 @@ fn by_default_those_that_40_descriptors_cannot_serve_wait_and_none_is_lost_after
     let mut scene = Scene::new("default");
     let told = scene.host.program.stdout.line("error ");
     assert_eq!(told, format!("error {} attempt 1 Pause", libc::EMFILE));
-    all_are_served_by_resuming(scene);
+    all_are_served_by_resuming(scene, " Pause");
 }
 
 #[test]
@@ -133,7 +138,7 @@ fn to_go_on_without_descriptors_is_refused_and_the_default_holds() {
     let set = scene.host.program.stdout.line("policy ");
     assert!(set.contains("Err(") && set.contains("INVALID"), "{set}");
     scene.host.program.stdout.line("attempt 1 Pause");
-    all_are_served_by_resuming(scene);
+    all_are_served_by_resuming(scene, " Pause");
 }
 
 #[test]
@@ -145,7 +150,7 @@ fn an_escalation_is_decided_above_and_those_that_wait_for_it_are_served_after_a_
         scene.host.program.stdout.line(&said);
     }
     scene.host.program.stdout.line("asked for the 4 attempt");
-    all_are_served_by_resuming(scene);
+    all_are_served_by_resuming(scene, "asked for the 4 attempt");
 }
 
 #[test]
