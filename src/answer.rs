@@ -56,6 +56,11 @@ impl<T> Reply<T> {
         Reply(None)
     }
 
+    /// Whether somebody has asked for it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn send(mut self, answer: Result<T, Error>) {
         if let Some(sender) = self.0.take() {
             // The asker may have dropped its end: then nobody wants to know.

@@ -62,7 +62,12 @@ impl Row {
             let mut cx = Context::from_waker(&waker);
             let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
             match again(read, &mut cx) {
-                Poll::Pending => return,
+                Poll::Pending => {
+                    if connection.is_unheard {
+                        connection.end = connection.write_error;
+                    }
+                    return;
+                }
                 Poll::Ready(Ok(0)) => {
                     connection.end = Some(NetError::CONNECTION_CLOSED);
                     return;

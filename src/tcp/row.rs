@@ -88,6 +88,10 @@ pub(super) struct Connection {
     pub(super) ends: Box<Ends>,
     /// Why nothing more can be written, though something may still be read.
     pub(super) write_error: Option<NetError>,
+    /// Whether reading tells nothing of that error.
+    is_lasting: bool,
+    /// Whether a send has failed of which its app hears only by the end.
+    pub(super) is_unheard: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
 }
@@ -378,18 +382,27 @@ impl Connection {
             queue,
             ends,
             write_error: None,
+            is_lasting: false,
+            is_unheard: false,
             end: None,
         }
     }
 
     fn send(&mut self, outgoing: Outgoing, socket: &ClientSocket) {
         if let Some(error) = self.write_error {
+            if self.is_lasting && outgoing.is_unasked() {
+                self.is_unheard = true;
+                socket.make_ready();
+            }
             return outgoing.fail(error.into());
         }
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
+            if self.is_unheard {
+                socket.make_ready();
+            }
         }
     }
 
@@ -411,6 +424,10 @@ impl Connection {
     /// Fails everything that waits, and what comes; what is still to be read
     /// can be read.
     fn write_failed(&mut self, error: &io::Error) {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+        let ends = [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut];
+        self.is_lasting = !ends.contains(&error.kind());
+        self.is_unheard = self.is_lasting && self.queue.has_unasked();
         let error = net_error::write(error);
         self.write_error = Some(error);
         self.queue.fail(error.into());

@@ -47,6 +47,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether its end is told to nobody.
+    pub(super) fn is_unasked(&self) -> bool {
+        !self.reply.is_asked_for()
+    }
+
     pub(super) fn fail(mut self, error: Error) {
         std::mem::replace(&mut self.reply, Reply::nobody()).send(Err(error));
     }
@@ -198,6 +203,11 @@ impl WriteQueue {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Whether the end of something that waits is told to nobody.
+    pub(super) fn has_unasked(&self) -> bool {
+        self.0.iter().any(Outgoing::is_unasked)
     }
 
     /// Answers everything with the same failure.

@@ -198,3 +198,32 @@ async fn errors_of_a_listener_that_is_gone_are_nobodys() {
     let again = TcpListener::bind(scene.at).await;
     assert!(again.is_ok(), "the port is free: {again:?}");
 }
+
+#[actix_rt::test]
+async fn a_forward_that_fails_ends_its_connection_and_is_told() {
+    let mut scene = Scene::new().await;
+    for errno in ["ENOBUFS", "ENOMEM", "EPERM"] {
+        let (client, mut peer) = scene.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        write(&mut peer, b"one").await;
+        assert_eq!(scene.world.received(client.id(), 3).await, b"one");
+        scene.inject(&with(&peer, &format!("write={errno},times=1")));
+        client
+            .try_send(&b"nobody waits for its answer"[..])
+            .expect("it is taken");
+        let told = scene.world.ended(client.id()).await;
+        let expected = code_of(errno);
+        assert_eq!(told.code(), expected, "{errno}");
+        end(&mut peer).await.expect("it is closed");
+    }
+    scene.assert_alive(vec![]).await;
+}
+
+/// As `docs/faults.md` has it.
+fn code_of(errno: &str) -> i32 {
+    match errno {
+        "ENOBUFS" => -176,
+        "ENOMEM" => -13,
+        _ => -10,
+    }
+}
