@@ -12,11 +12,11 @@ use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
 
-/// Where an app's listeners of an event are, and who has waited for one.
+/// Where an app's listeners of an event are, and who has to look at them again.
 trait Heard: Event {
     fn listeners(app: &AppState) -> &Listeners<Self>;
 
-    fn added(app: &AppState);
+    fn changed(app: &AppState);
 }
 
 impl Heard for SuspendInfo {
@@ -24,7 +24,7 @@ impl Heard for SuspendInfo {
         &app.on_suspend
     }
 
-    fn added(_: &AppState) {}
+    fn changed(_: &AppState) {}
 }
 
 impl Heard for RestartInfo {
@@ -32,7 +32,7 @@ impl Heard for RestartInfo {
         &app.on_restart
     }
 
-    fn added(_: &AppState) {}
+    fn changed(_: &AppState) {}
 }
 
 impl Heard for AcceptInfo {
@@ -40,7 +40,7 @@ impl Heard for AcceptInfo {
         &app.on_accept.on_accept
     }
 
-    fn added(app: &AppState) {
+    fn changed(app: &AppState) {
         for server in app.servers() {
             server.address().do_send(tcp_server::ListenersChanged);
         }
@@ -52,8 +52,8 @@ impl Heard for AcceptErrorInfo {
         &app.on_accept.on_accept_error
     }
 
-    fn added(app: &AppState) {
-        AcceptInfo::added(app);
+    fn changed(app: &AppState) {
+        AcceptInfo::changed(app);
     }
 }
 
@@ -62,8 +62,8 @@ impl Heard for HandshakeErrorInfo {
         &app.on_accept.on_handshake_error
     }
 
-    fn added(app: &AppState) {
-        AcceptInfo::added(app);
+    fn changed(app: &AppState) {
+        AcceptInfo::changed(app);
     }
 }
 
@@ -72,8 +72,8 @@ impl Heard for RefusedInfo {
         &app.on_accept.on_refused
     }
 
-    fn added(app: &AppState) {
-        AcceptInfo::added(app);
+    fn changed(app: &AppState) {
+        AcceptInfo::changed(app);
     }
 }
 
@@ -82,7 +82,7 @@ impl Heard for DrainInfo {
         &app.on_accept.on_drain
     }
 
-    fn added(_: &AppState) {}
+    fn changed(_: &AppState) {}
 }
 
 impl Heard for ReceiveInfo {
@@ -90,7 +90,7 @@ impl Heard for ReceiveInfo {
         &app.lane.audience.on_receive
     }
 
-    fn added(app: &AppState) {
+    fn changed(app: &AppState) {
         let app_id = app.lane.audience.app.clone();
         let rows = app.lane.rows.address();
         rows.do_send(tcp::ListenersChanged(app_id));
@@ -102,8 +102,8 @@ impl Heard for ReceiveErrorInfo {
         &app.lane.audience.on_receive_error
     }
 
-    fn added(app: &AppState) {
-        ReceiveInfo::added(app);
+    fn changed(app: &AppState) {
+        ReceiveInfo::changed(app);
     }
 }
 
@@ -113,7 +113,7 @@ impl<E: Heard> Handler<AddListener<E>> for Registry {
     fn handle(&mut self, call: AddListener<E>, _: &mut Self::Context) -> Self::Result {
         let app = self.app(&call.app);
         E::listeners(app).add(call.recipient);
-        E::added(app);
+        E::changed(app);
         Ok(())
     }
 }
@@ -124,6 +124,8 @@ impl<E: Heard> Handler<RemoveListener<E>> for Registry {
     fn handle(&mut self, call: RemoveListener<E>, _: &mut Self::Context) -> Self::Result {
         if let Some(app) = self.apps.get(&call.app) {
             E::listeners(app).remove(&call.recipient);
+            // What waited for another one may wait for nobody now.
+            E::changed(app);
         }
         Ok(())
     }

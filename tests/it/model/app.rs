@@ -62,10 +62,9 @@ impl AppState {
         self.ears[kind as usize]
     }
 
-    /// Whether an end that nobody hears waits for the next listener.
-    pub fn keeps_ends(&self) -> bool {
-        let kind = Kind::ReceiveError as usize;
-        self.ears[kind] == 0 && self.orphaned[kind]
+    /// Whether an event that nobody hears waits for the next listener.
+    pub fn keeps(&self, kind: Kind) -> bool {
+        self.ears(kind) == 0 && self.orphaned[kind as usize]
     }
 
     pub fn change(&mut self, change: AppChange) {

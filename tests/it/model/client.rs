@@ -200,7 +200,7 @@ impl Client {
     }
 
     fn tell_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
-        if self.open && self.app.keeps_ends() {
+        if self.open && self.app.keeps(Kind::ReceiveError) {
             self.untold = Some(code);
             return Some(self);
         }

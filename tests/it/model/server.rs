@@ -358,7 +358,7 @@ impl Server {
         let knocks = suspended && self.persistent && self.held.is_none();
         let hears = !suspended && self.app.ears(Kind::Accept) != 0;
         self.app.ending != Default::default()
-            || (!suspended && !self.untold.is_empty())
+            || (!suspended && !self.untold.is_empty() && !self.app.keeps(Kind::AcceptError))
             || (hears && self.may_accept() && self.held.is_some())
             || ((knocks || hears) && self.is_accepting() && self.has_line())
     }

@@ -137,7 +137,9 @@ impl Socket for Server {
             }
             return Vec::new();
         }
-        if let Some((code, attempt)) = state.untold.pop_front() {
+        if !self.app.keeps(Kind::AcceptError)
+            && let Some((code, attempt)) = state.untold.pop_front()
+        {
             if state.closing && state.untold.is_empty() {
                 state.close();
             }
