@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
-        let key = |ip: &str| key(ip.parse().unwrap());
+        let key = |ip: &str| key(ip.parse().expect("an IP address"));
         assert_eq!(key("10.0.0.1"), key("::ffff:10.0.0.1"));
         assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff"));

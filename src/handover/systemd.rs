@@ -317,7 +317,7 @@ mod tests {
     };
 
     fn descriptor() -> OwnedFd {
-        File::open("/dev/null").unwrap().into()
+        File::open("/dev/null").expect("it is there").into()
     }
 
     /// A server socket, and a client socket with unsent data.
@@ -368,7 +368,7 @@ mod tests {
             suspended: true,
             offered_by: None,
             connection: Some(ConnectionRecord {
-                peer: "[::1]:7".parse().unwrap(),
+                peer: "[::1]:7".parse().expect("an address"),
                 dialled: None,
                 write_error: None,
                 end: None,
@@ -396,8 +396,8 @@ mod tests {
             sockets: HashMap::new(),
             names: Vec::new(),
         };
-        for piece in wire::pieces(estate).unwrap() {
-            stored.records.extend(piece.head().unwrap());
+        for piece in wire::pieces(estate).expect("it can be written") {
+            stored.records.extend(piece.head().expect("it has a head"));
             stored.records.extend(piece.data.concat());
             if let (Some(name), Some(_)) = (name_of(&piece.record), piece.descriptor) {
                 stored.sockets.insert(name, descriptor());
@@ -409,7 +409,7 @@ mod tests {
     #[test]
     fn what_was_stored_opens_as_it_was() {
         let estate = estate();
-        let opened = stored(&estate).open().0.unwrap();
+        let opened = stored(&estate).open().0.expect("it can be read");
         assert_eq!((opened.last_server, opened.last_client), (4, u64::MAX));
         assert_eq!(opened.servers[0].record, estate.servers[0].record);
         assert!(opened.servers[0].listener.is_some());
@@ -420,8 +420,8 @@ mod tests {
 
     #[test]
     fn a_listener_that_comes_both_ways_comes_once() {
-        let (one, other) = crate::os::passing::pair().unwrap();
-        let again = one.try_clone().unwrap();
+        let (one, other) = crate::os::passing::pair().expect("two sockets");
+        let again = one.try_clone().expect("a second descriptor");
         let passed = [
             ("web.socket", again),
             ("chrome-sockets-server-3", one),
@@ -431,20 +431,27 @@ mod tests {
         let passed = sort(passed.into());
         let names: Vec<_> = passed.activated.iter().map(Activated::name).collect();
         assert_eq!(names, [Some("other.socket")]);
-        assert_eq!(passed.stored.unwrap().names, ["chrome-sockets-server-3"]);
+        let stored = passed.stored.expect("something was stored");
+        assert_eq!(stored.names, ["chrome-sockets-server-3"]);
     }
 
     #[test]
     fn a_descriptor_that_was_not_kept_costs_its_socket_alone() {
         let mut lacking = stored(&estate());
-        lacking.sockets.remove("chrome-sockets-client-9").unwrap();
-        let opened = lacking.open().0.unwrap();
+        lacking
+            .sockets
+            .remove("chrome-sockets-client-9")
+            .expect("it was stored");
+        let opened = lacking.open().0.expect("it can be read");
         assert!(opened.servers[0].listener.is_some());
         assert!(opened.clients.is_empty());
 
         let mut lacking = stored(&estate());
-        lacking.sockets.remove("chrome-sockets-server-3").unwrap();
-        let opened = lacking.open().0.unwrap();
+        lacking
+            .sockets
+            .remove("chrome-sockets-server-3")
+            .expect("it was stored");
+        let opened = lacking.open().0.expect("it can be read");
         assert!(opened.servers[0].listener.is_none(), "it may listen again");
         assert_eq!(opened.clients.len(), 1);
     }

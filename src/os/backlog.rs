@@ -101,15 +101,19 @@ mod tests {
     fn of_listeners_that_share_a_port_none_is_given_the_others_backlog() {
         let mut at = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = [(); 4].map(|()| {
-            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            socket.set_reuse_port(true).unwrap();
-            socket.set_nonblocking(true).unwrap();
-            socket.bind(&at.into()).unwrap();
-            socket.listen(64).unwrap();
-            at = socket.local_addr().unwrap().as_socket().unwrap();
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_reuse_port(true).expect("it is set");
+            socket.set_nonblocking(true).expect("it is set");
+            socket.bind(&at.into()).expect("a port");
+            socket.listen(64).expect("it listens");
+            at = socket
+                .local_addr()
+                .expect("it is bound")
+                .as_socket()
+                .expect("an IP address");
             socket
         });
-        let _peers = [(); 40].map(|()| TcpStream::connect(at).unwrap());
+        let _peers = [(); 40].map(|()| TcpStream::connect(at).expect("it listens"));
         let told = listeners.each_ref().map(|it| waiting(it, at).ok());
         let count = |it: &Socket| std::iter::from_fn(|| it.accept().ok()).count();
         let counts = listeners.each_ref().map(count);

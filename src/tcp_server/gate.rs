@@ -290,7 +290,7 @@ mod tests {
     /// So many server sockets of one registry with these limits.
     fn comers(limits: Limits, count: usize) -> (Arc<Turnstile>, Vec<Comer>) {
         let registry = Arc::new(Turnstile::new(LimitScope::Registry, Arc::default()));
-        registry.set(limits).unwrap();
+        registry.set(limits).expect("limits that mean something");
         let of_app = Arc::new(Guests::of(registry.guests()));
         let app = Arc::new(Turnstile::new(LimitScope::App, of_app));
         let comer = || Comer {
@@ -353,7 +353,7 @@ mod tests {
             for comer in &mut comers[1..] {
                 comer.turn(1);
             }
-            registry.set(limits).unwrap();
+            registry.set(limits).expect("limits that mean something");
             for comer in &mut comers[1..] {
                 assert_eq!(comer.wakes(), 1);
                 guests.extend(comer.turn(1));
