@@ -78,7 +78,7 @@
 //!
 //! registry.send(Shutdown).await.expect("it runs")?;
 //! # Ok::<_, chrome_sockets::Error>(())
-//! # }).unwrap();
+//! # }).expect("every call succeeds");
 //! ```
 //!
 //! # What to know

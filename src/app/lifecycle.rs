@@ -98,7 +98,7 @@ impl App {
     /// # app.resume().await?;
     /// # assert!(app.tcp_server.on_accept.has_listeners().await?);
     /// # Ok::<_, Error>(())
-    /// # }).unwrap();
+    /// # }).expect("every call succeeds");
     /// ```
     ///
     /// # Errors

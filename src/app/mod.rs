@@ -39,7 +39,7 @@ use crate::supervision::RestartInfo;
 /// let info = app.tcp_server.get_info(server).await?;
 /// println!("listening on {}", info.local_addr().expect("it listens"));
 /// # Ok::<_, chrome_sockets::Error>(())
-/// # }).unwrap();
+/// # }).expect("every call succeeds");
 /// ```
 #[derive(Clone, Debug)]
 pub struct App {
@@ -100,7 +100,7 @@ impl App {
     /// assert_eq!(anywhere, Err(Error::PermissionDenied));
     /// app.tcp_server.listen(server, "127.0.0.1", 0, None).await?;
     /// # Ok::<_, chrome_sockets::Error>(())
-    /// # }).unwrap();
+    /// # }).expect("every call succeeds");
     /// ```
     pub fn set_permissions(&self, permissions: Permissions) -> Answer<()> {
         self.caller.call(|app| SetPermissions { app, permissions })
@@ -128,7 +128,7 @@ impl App {
     /// let one_more = app.tcp.create(Default::default()).await;
     /// assert_eq!(one_more, Err(Error::TooManySockets));
     /// # Ok::<_, chrome_sockets::Error>(())
-    /// # }).unwrap();
+    /// # }).expect("every call succeeds");
     /// ```
     ///
     /// # Errors

@@ -59,7 +59,7 @@ const CLIENT_PORTS: Ports = Ports { first: 32768 };
 /// let net = ScriptedNetwork::new();
 ///
 /// // What the code under test does.
-/// let mut listener = net.listen("127.0.0.1:0".parse().unwrap(), 8)?;
+/// let mut listener = net.listen("127.0.0.1:0".parse().expect("an address"), 8)?;
 /// let address = listener.local_addr()?;
 ///
 /// // What the test does: the process is out of files when a client comes.

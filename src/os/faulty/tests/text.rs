@@ -15,9 +15,9 @@ fn rule(text: &str) -> Rule {
 
 #[test]
 fn a_rule_is_what_its_text_says() {
-    let accept = Rule::new(Operation::Accept, Fault::Error(Errno::EMFILE)).unwrap();
-    let peer: SocketAddr = "[::1]:80".parse().unwrap();
-    let every: IpAddr = "10.0.0.1".parse().unwrap();
+    let accept = Rule::new(Operation::Accept, Fault::Error(Errno::EMFILE)).expect("a rule");
+    let peer: SocketAddr = "[::1]:80".parse().expect("an address");
+    let every: IpAddr = "10.0.0.1".parse().expect("an address");
     let second = Duration::from_secs(1);
     for (text, expected) in [
         ("accept=EMFILE", Ok(accept.clone())),
@@ -130,7 +130,7 @@ fn faults() -> impl Strategy<Value = Fault> {
     let time = (0..=u64::MAX, 0..1_000_000_000_u32).prop_map(|(s, ns)| Duration::new(s, ns));
     let round = (0..10_000_u64).prop_map(Duration::from_millis);
     prop_oneof![
-        (1..=4095).prop_map(|n| Fault::Error(Errno::new(n).unwrap())),
+        (1..=4095).prop_map(|n| Fault::Error(Errno::new(n).expect("within the range"))),
         Just(Fault::Stall(None)),
         prop_oneof![time, round].prop_map(|time| Fault::Stall(Some(time))),
         any::<usize>().prop_map(Fault::short),

@@ -6,22 +6,28 @@ use super::*;
 fn a_connect_to_a_listener_joins_the_two() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
-    let mut near = now(|cx| net.connect(at).poll_unpin(cx)).unwrap();
-    let (mut far, from) = accept(&mut *listener).unwrap();
-    assert_eq!(near.local_addr().unwrap(), from);
+    let mut near = now(|cx| net.connect(at).poll_unpin(cx)).expect("it connects");
+    let (mut far, from) = accept(&mut *listener).expect("a connection waits");
+    assert_eq!(near.local_addr().expect("it has an address"), from);
 
     let bell = Bell::new();
     assert!(bell.with(|cx| read(&mut *far, cx)).is_pending());
-    assert_eq!(now(|cx| write(&mut *near, cx, b"ping")).unwrap(), 4);
+    assert_eq!(
+        now(|cx| write(&mut *near, cx, b"ping")).expect("it is written"),
+        4
+    );
     assert_eq!(bell.rings(), 1);
-    assert_eq!(now(|cx| read(&mut *far, cx)).unwrap(), b"ping");
-    assert_eq!(now(|cx| write(&mut *far, cx, b"pong")).unwrap(), 4);
+    assert_eq!(now(|cx| read(&mut *far, cx)).expect("it is read"), b"ping");
+    assert_eq!(
+        now(|cx| write(&mut *far, cx, b"pong")).expect("it is written"),
+        4
+    );
 
     assert!(bell.with(|cx| read(&mut *far, cx)).is_pending());
-    assert_eq!(now(|cx| read(&mut *near, cx)).unwrap(), b"pong");
+    assert_eq!(now(|cx| read(&mut *near, cx)).expect("it is read"), b"pong");
     drop(near);
     assert_eq!(bell.rings(), 2);
-    assert_eq!(now(|cx| read(&mut *far, cx)).unwrap(), b"");
+    assert_eq!(now(|cx| read(&mut *far, cx)).expect("it is read"), b"");
     assert_eq!(errno(now(|cx| write(&mut *far, cx, b"?"))), libc::EPIPE);
 }
 
@@ -35,10 +41,16 @@ fn connects_are_answered_in_the_order_of_the_script() {
     server.option_error(libc::EINVAL);
 
     assert_eq!(connect_errno(&net, to), libc::ETIMEDOUT);
-    let mut stream = now(|cx| net.connect(to).poll_unpin(cx)).unwrap();
+    let mut stream = now(|cx| net.connect(to).poll_unpin(cx)).expect("it connects");
     assert_eq!(server.addr(), to);
-    assert_eq!(stream.local_addr().unwrap(), server.stream_addr());
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"early");
+    assert_eq!(
+        stream.local_addr().expect("it has an address"),
+        server.stream_addr()
+    );
+    assert_eq!(
+        now(|cx| read(&mut *stream, cx)).expect("it is read"),
+        b"early"
+    );
     assert_eq!(errno(stream.set_nodelay(true)), libc::EINVAL);
 
     assert_eq!(connect_errno(&net, to), libc::ECONNREFUSED);
@@ -82,10 +94,13 @@ fn resolves_are_answered_in_the_order_of_the_script() {
     let resolve = |host: &str| now(|cx| net.resolve(host).poll_unpin(cx));
     let timed_out = resolve("example.com").unwrap_err();
     assert_eq!(timed_out.kind(), io::ErrorKind::TimedOut);
-    assert_eq!(resolve("example.com").unwrap(), found);
+    assert_eq!(resolve("example.com").expect("it is resolved"), found);
     let unknown = resolve("example.com").unwrap_err();
     assert_eq!(unknown.kind(), io::ErrorKind::NotFound);
-    assert_eq!(resolve("localhost").unwrap(), [Ipv4Addr::LOCALHOST]);
+    assert_eq!(
+        resolve("localhost").expect("it is resolved"),
+        [Ipv4Addr::LOCALHOST]
+    );
     assert_eq!(net.calls().len(), 4);
 }
 

@@ -15,7 +15,7 @@ fn listening_on_port_0_gives_a_port_of_its_own_each_time() {
 #[test]
 fn port_0_skips_ports_in_use() {
     let net = ScriptedNetwork::new();
-    let _used = net.listen(address("0.0.0.0:49152"), 1).unwrap();
+    let _used = net.listen(address("0.0.0.0:49152"), 1).expect("it listens");
     assert_eq!(listener(&net).1.port(), 49153);
 }
 
@@ -33,7 +33,7 @@ fn made_up_ports_start_again_after_the_last() {
 #[test]
 fn an_address_in_use_cannot_be_listened_on() {
     let net = ScriptedNetwork::new();
-    let _listener = net.listen(address("127.0.0.1:80"), 1).unwrap();
+    let _listener = net.listen(address("127.0.0.1:80"), 1).expect("it listens");
     for taken in ["127.0.0.1:80", "0.0.0.0:80", "[::]:80"] {
         let result = net.listen(address(taken), 1).map(drop);
         assert_eq!(errno(result), libc::EADDRINUSE, "{taken}");
@@ -47,8 +47,8 @@ fn an_address_in_use_cannot_be_listened_on() {
 fn dropping_a_listener_frees_its_address_and_resets_who_waits() {
     let net = ScriptedNetwork::new();
     let (listener, at) = listener(&net);
-    let client = net.client(at).unwrap();
-    let mut stream = now(|cx| net.connect(at).poll_unpin(cx)).unwrap();
+    let client = net.client(at).expect("somebody listens");
+    let mut stream = now(|cx| net.connect(at).poll_unpin(cx)).expect("it connects");
     let bell = Bell::new();
     assert!(bell.with(|cx| read(&mut *stream, cx)).is_pending());
 
@@ -80,12 +80,14 @@ fn a_listen_error_is_answered_once() {
 fn clients_are_accepted_in_the_order_they_came() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
-    let clients: Vec<_> = (0..3).map(|_| net.client(at).unwrap()).collect();
+    let clients: Vec<_> = (0..3)
+        .map(|_| net.client(at).expect("somebody listens"))
+        .collect();
     assert_eq!(net.waiting(at), 3);
     for client in &clients {
-        let (stream, from) = accept(&mut *listener).unwrap();
+        let (stream, from) = accept(&mut *listener).expect("a connection waits");
         assert_eq!(from, client.addr());
-        assert_eq!(stream.local_addr().unwrap(), at);
+        assert_eq!(stream.local_addr().expect("it has an address"), at);
         assert_eq!(client.stream_addr(), at);
         drop(stream);
         assert!(client.is_closed());
@@ -97,15 +99,23 @@ fn clients_are_accepted_in_the_order_they_came() {
 fn an_accept_error_has_its_place_in_line() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
-    let before = net.client(at).unwrap();
-    net.accept_error(at, libc::EMFILE).unwrap();
-    net.accept_error(at, libc::ENFILE).unwrap();
-    let after = net.client(at).unwrap();
+    let before = net.client(at).expect("somebody listens");
+    net.accept_error(at, libc::EMFILE)
+        .expect("somebody listens");
+    net.accept_error(at, libc::ENFILE)
+        .expect("somebody listens");
+    let after = net.client(at).expect("somebody listens");
 
-    assert_eq!(accept(&mut *listener).unwrap().1, before.addr());
+    assert_eq!(
+        accept(&mut *listener).expect("a connection waits").1,
+        before.addr()
+    );
     assert_eq!(accept_errno(&mut *listener), libc::EMFILE);
     assert_eq!(accept_errno(&mut *listener), libc::ENFILE);
-    assert_eq!(accept(&mut *listener).unwrap().1, after.addr());
+    assert_eq!(
+        accept(&mut *listener).expect("a connection waits").1,
+        after.addr()
+    );
 }
 
 #[test]
@@ -114,12 +124,13 @@ fn a_pending_accept_is_woken_by_a_client_and_by_an_error() {
     let (mut listener, at) = listener(&net);
     let bell = Bell::new();
     assert!(bell.with(|cx| listener.poll_accept(cx)).is_pending());
-    let _client = net.client(at).unwrap();
+    let _client = net.client(at).expect("somebody listens");
     assert_eq!(bell.rings(), 1);
-    accept(&mut *listener).unwrap();
+    accept(&mut *listener).expect("a connection waits");
 
     assert!(bell.with(|cx| listener.poll_accept(cx)).is_pending());
-    net.accept_error(at, libc::EMFILE).unwrap();
+    net.accept_error(at, libc::EMFILE)
+        .expect("somebody listens");
     assert_eq!(bell.rings(), 2);
 }
 
@@ -127,29 +138,33 @@ fn a_pending_accept_is_woken_by_a_client_and_by_an_error() {
 fn a_full_backlog_refuses_until_one_is_accepted() {
     let net = ScriptedNetwork::new();
     let at = address("127.0.0.1:80");
-    let mut listener = net.listen(at, 1).unwrap();
-    let _first = net.client(at).unwrap();
+    let mut listener = net.listen(at, 1).expect("it listens");
+    let _first = net.client(at).expect("somebody listens");
     // A fault in line is nobody's place.
-    net.accept_error(at, libc::EMFILE).unwrap();
+    net.accept_error(at, libc::EMFILE)
+        .expect("somebody listens");
     assert_eq!(errno(net.client(at)), libc::ECONNREFUSED);
     assert_eq!(connect_errno(&net, at), libc::ECONNREFUSED);
 
-    accept(&mut *listener).unwrap();
+    accept(&mut *listener).expect("a connection waits");
     assert!(net.client(at).is_ok());
 }
 
 #[test]
 fn who_listens_on_all_addresses_is_reached_at_each() {
     let net = ScriptedNetwork::new();
-    let mut listener = net.listen(address("[::]:80"), 8).unwrap();
+    let mut listener = net.listen(address("[::]:80"), 8).expect("it listens");
     for (to, reached) in [
         ("[::]:80", "[::1]:80"),
         ("[2001:db8::1]:80", "[2001:db8::1]:80"),
         ("127.0.0.1:80", "127.0.0.1:80"),
     ] {
-        let _client = net.client(address(to)).unwrap();
-        let (stream, _) = accept(&mut *listener).unwrap();
-        assert_eq!(stream.local_addr().unwrap(), address(reached));
+        let _client = net.client(address(to)).expect("somebody listens");
+        let (stream, _) = accept(&mut *listener).expect("a connection waits");
+        assert_eq!(
+            stream.local_addr().expect("it has an address"),
+            address(reached)
+        );
     }
     assert_eq!(
         errno(net.client(address("127.0.0.1:81"))),

@@ -47,7 +47,10 @@ fn now<T>(poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> T {
 
 #[track_caller]
 fn errno<T: Debug>(result: io::Result<T>) -> i32 {
-    result.unwrap_err().raw_os_error().unwrap()
+    result
+        .expect_err("it fails")
+        .raw_os_error()
+        .expect("an error of the OS")
 }
 
 fn read(stream: &mut dyn Stream, cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
@@ -61,12 +64,12 @@ fn write(stream: &mut dyn Stream, cx: &mut Context<'_>, data: &[u8]) -> Poll<io:
 }
 
 fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
+    text.parse().expect("an address")
 }
 
 fn listener(net: &ScriptedNetwork) -> (Box<dyn Listener>, SocketAddr) {
-    let listener = net.listen(address("127.0.0.1:0"), 8).unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = net.listen(address("127.0.0.1:0"), 8).expect("it listens");
+    let address = listener.local_addr().expect("it has an address");
     (listener, address)
 }
 
@@ -89,6 +92,6 @@ fn connection() -> (Box<dyn Stream>, Peer) {
     let net = ScriptedNetwork::new();
     let to = address("192.0.2.1:80");
     let server = net.server(to);
-    let stream = now(|cx| net.connect(to).poll_unpin(cx)).unwrap();
+    let stream = now(|cx| net.connect(to).poll_unpin(cx)).expect("it connects");
     (stream, server)
 }

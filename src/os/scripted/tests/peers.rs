@@ -10,7 +10,10 @@ fn a_pending_read_is_woken_by_what_is_sent() {
     peer.send("one ");
     peer.send("two");
     assert_eq!(bell.rings(), 1);
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"one two");
+    assert_eq!(
+        now(|cx| read(&mut *stream, cx)).expect("it is read"),
+        b"one two"
+    );
     assert!(bell.with(|cx| read(&mut *stream, cx)).is_pending());
 }
 
@@ -20,10 +23,16 @@ fn the_end_comes_after_the_data_and_stays() {
     peer.send("last");
     peer.end();
     peer.send("ignored");
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"last");
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"");
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"");
-    assert_eq!(now(|cx| write(&mut *stream, cx, b"heard")).unwrap(), 5);
+    assert_eq!(
+        now(|cx| read(&mut *stream, cx)).expect("it is read"),
+        b"last"
+    );
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"");
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"");
+    assert_eq!(
+        now(|cx| write(&mut *stream, cx, b"heard")).expect("it is written"),
+        5
+    );
     assert_eq!(peer.received(), b"heard");
 }
 
@@ -36,7 +45,10 @@ fn a_reset_fails_writes_at_once_and_reads_after_the_data() {
         errno(now(|cx| write(&mut *stream, cx, b"?"))),
         libc::ECONNRESET
     );
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"before");
+    assert_eq!(
+        now(|cx| read(&mut *stream, cx)).expect("it is read"),
+        b"before"
+    );
     assert_eq!(errno(now(|cx| read(&mut *stream, cx))), libc::ECONNRESET);
     drop(peer);
     assert_eq!(errno(now(|cx| read(&mut *stream, cx))), libc::ECONNRESET);
@@ -52,14 +64,14 @@ fn a_peek_sees_data_the_end_and_errors_and_takes_nothing() {
     for _ in 0..2 {
         assert!(bell.with(|cx| stream.poll_peek(cx)).is_ready());
     }
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"x");
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"x");
     assert!(bell.with(|cx| stream.poll_peek(cx)).is_pending());
     peer.read_error(libc::EIO);
     assert!(bell.with(|cx| stream.poll_peek(cx)).is_ready());
     assert_eq!(errno(now(|cx| read(&mut *stream, cx))), libc::EIO);
     peer.end();
     assert!(bell.with(|cx| stream.poll_peek(cx)).is_ready());
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"");
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"");
 }
 
 #[test]
@@ -71,7 +83,7 @@ fn a_reset_wakes_who_reads_and_who_writes() {
     assert!(writes.with(|cx| write(&mut *stream, cx, b"?")).is_pending());
     peer.send("for the reader");
     assert_eq!((reads.rings(), writes.rings()), (1, 0));
-    now(|cx| read(&mut *stream, cx)).unwrap();
+    now(|cx| read(&mut *stream, cx)).expect("it is read");
 
     assert!(reads.with(|cx| read(&mut *stream, cx)).is_pending());
     peer.reset();
@@ -87,7 +99,7 @@ fn a_dropped_peer_ends_reads_and_breaks_writes() {
     assert!(writes.with(|cx| write(&mut *stream, cx, b"?")).is_pending());
     drop(peer);
     assert_eq!((reads.rings(), writes.rings()), (1, 1));
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"");
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"");
     assert_eq!(errno(now(|cx| write(&mut *stream, cx, b"?"))), libc::EPIPE);
 }
 
@@ -97,9 +109,15 @@ fn a_read_error_comes_once_between_the_data() {
     peer.send("before");
     peer.read_error(libc::ETIMEDOUT);
     peer.send("after");
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"before");
+    assert_eq!(
+        now(|cx| read(&mut *stream, cx)).expect("it is read"),
+        b"before"
+    );
     assert_eq!(errno(now(|cx| read(&mut *stream, cx))), libc::ETIMEDOUT);
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"after");
+    assert_eq!(
+        now(|cx| read(&mut *stream, cx)).expect("it is read"),
+        b"after"
+    );
 }
 
 #[test]
@@ -117,7 +135,10 @@ fn a_write_error_comes_once_even_to_a_pending_write() {
     assert!(bell.with(|cx| write(&mut *stream, cx, b"?")).is_pending());
     peer.unlimit_writes();
     assert_eq!(bell.rings(), 2);
-    assert_eq!(now(|cx| write(&mut *stream, cx, b"!")).unwrap(), 1);
+    assert_eq!(
+        now(|cx| write(&mut *stream, cx, b"!")).expect("it is written"),
+        1
+    );
     assert_eq!(peer.received(), b"!");
 }
 
@@ -125,16 +146,28 @@ fn a_write_error_comes_once_even_to_a_pending_write() {
 fn writes_over_the_limit_wait_until_more_is_taken() {
     let (mut stream, peer) = connection();
     peer.limit_writes(3);
-    assert_eq!(now(|cx| write(&mut *stream, cx, b"ab")).unwrap(), 2);
-    assert_eq!(now(|cx| write(&mut *stream, cx, b"cd")).unwrap(), 1);
+    assert_eq!(
+        now(|cx| write(&mut *stream, cx, b"ab")).expect("it is written"),
+        2
+    );
+    assert_eq!(
+        now(|cx| write(&mut *stream, cx, b"cd")).expect("it is written"),
+        1
+    );
     let bell = Bell::new();
     assert!(bell.with(|cx| write(&mut *stream, cx, b"d")).is_pending());
-    assert_eq!(now(|cx| write(&mut *stream, cx, b"")).unwrap(), 0);
+    assert_eq!(
+        now(|cx| write(&mut *stream, cx, b"")).expect("it is written"),
+        0
+    );
     assert_eq!(peer.received(), b"abc");
 
     peer.limit_writes(1);
     assert_eq!(bell.rings(), 1);
-    assert_eq!(now(|cx| write(&mut *stream, cx, b"de")).unwrap(), 1);
+    assert_eq!(
+        now(|cx| write(&mut *stream, cx, b"de")).expect("it is written"),
+        1
+    );
     assert_eq!(peer.received(), b"abcd");
 }
 
@@ -143,12 +176,15 @@ fn short_reads_and_writes_take_a_part_of_each_call() {
     let (mut stream, peer) = connection();
     peer.short_reads(2);
     peer.send("abc");
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"ab");
-    assert_eq!(now(|cx| read(&mut *stream, cx)).unwrap(), b"c");
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"ab");
+    assert_eq!(now(|cx| read(&mut *stream, cx)).expect("it is read"), b"c");
 
     peer.short_writes(3);
     let slices = [IoSlice::new(b"de"), IoSlice::new(b"fg")];
-    assert_eq!(now(|cx| stream.poll_write(cx, &slices)).unwrap(), 3);
+    assert_eq!(
+        now(|cx| stream.poll_write(cx, &slices)).expect("it is written"),
+        3
+    );
     assert_eq!(peer.received(), b"def");
 }
 
@@ -160,8 +196,8 @@ fn a_peer_knows_which_options_were_set() {
     peer.option_error(libc::EINVAL);
     assert_eq!(errno(stream.set_keepalive(minute)), libc::EINVAL);
     assert_eq!(peer.keepalive(), None);
-    stream.set_nodelay(true).unwrap();
-    stream.set_keepalive(minute).unwrap();
+    stream.set_nodelay(true).expect("it is set");
+    stream.set_keepalive(minute).expect("it is set");
     assert_eq!(
         (peer.nodelay(), peer.keepalive()),
         (Some(true), Some(minute))
