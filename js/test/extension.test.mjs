@@ -1,12 +1,11 @@
 // chrome-sockets/extension, on a native host that is real, in a browser that is not.
 
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
 import test from 'node:test';
 
 import { ANYTHING, Inbox, within } from './host.mjs';
 import { browser } from './native-browser.mjs';
-import { replay } from './replay.mjs';
+import { RECORDINGS, replay } from './replay.mjs';
 
 let count = 0;
 
@@ -18,13 +17,9 @@ async function install(chrome) {
   return sockets;
 }
 
-const folder = new URL('../../tests/it/chrome_traces/', import.meta.url);
-
-for (const file of readdirSync(folder).filter((name) => name.endsWith('.json'))) {
-  test(`${file}, by native messaging`, async (t) => {
-    const recording = JSON.parse(readFileSync(new URL(file, folder)));
-    const manifest = recording.sockets ? { sockets: recording.sockets } : ANYTHING;
-    const chrome = browser(t, manifest);
+for (const recording of RECORDINGS) {
+  test(`${recording.name}, by native messaging`, async (t) => {
+    const chrome = browser(t, recording.manifest);
     const installed = await install(chrome);
     assert.equal(chrome.sockets.tcp, installed.tcp);
     await within('the end of the recording', replay(recording, { sockets: chrome.sockets, runtime: chrome.runtime }));

@@ -58,10 +58,10 @@ export async function client(test, host, options = {}) {
 }
 
 /** Waits no longer than the limit, and says what did not come. */
-export async function within(what, promise) {
+export async function within(what, promise, limit = LIMIT) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} did not come within ${LIMIT} ms`)), LIMIT);
+    timer = setTimeout(() => reject(new Error(`${what} did not come within ${limit} ms`)), limit);
   });
   try {
     return await Promise.race([promise, late]);

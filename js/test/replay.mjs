@@ -1,145 +1,37 @@
-// Plays the recordings of real Chromium (tests/it/chrome_traces) on any chrome.sockets, and compares.
-// The Rust tests play the same on the crate itself, by the same rules.
+// Replays the recordings of real Chromium, with Node's own sockets as the other ends.
 
 import assert from 'node:assert/strict';
+import { readFileSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 
-/** How long what was expected may come later than it came when it was recorded. */
-const PATIENCE = 10_000;
+import { ANYTHING } from './host.mjs';
+import { expected, play } from './play.mjs';
 
-const QUIET_STEP = 5;
+const folder = new URL('../../tests/it/chrome_traces/', import.meta.url);
 
-/** `peers` opens the other ends: Node's own sockets, unless it is said otherwise. */
-export async function replay({ steps }, { sockets, runtime }, peers = nodePeers()) {
-  const names = new Names();
-  const heard = [];
-  const listeners = [];
-  for (const [space, event] of [['tcpServer', 'onAccept'], ['tcpServer', 'onAcceptError'], ['tcp', 'onReceive'], ['tcp', 'onReceiveError']]) {
-    const listener = (info) => heard.push({ event: `${space}.${event}`, info });
-    sockets[space][event].addListener(listener);
-    listeners.push(() => sockets[space][event].removeListener(listener));
-  }
+/** All of them: each with its name, and the manifest that it was recorded with. */
+export const RECORDINGS = readdirSync(folder).filter((file) => file.endsWith('.json')).map((file) => {
+  const recording = JSON.parse(readFileSync(new URL(file, folder)));
+  return { ...recording, manifest: recording.sockets ? { sockets: recording.sockets } : ANYTHING };
+});
+
+/** Replays a recording on this chrome.sockets, and compares. */
+export async function replay(recording, api) {
+  const peers = nodePeers();
   try {
-    for (const [index, step] of steps.entries()) {
-      const got = await play(step, { sockets, runtime, names, heard, peers });
-      const expected = step.documented ?? step.chrome;
-      if (expected !== undefined) assert.deepEqual(got, expected, `step ${index + 1}: ${JSON.stringify(step)}`);
-    }
+    compare(recording, await play(recording, api, peers));
   } finally {
-    listeners.forEach((remove) => remove());
     peers.end();
   }
 }
 
-async function play(step, stage) {
-  if (step.call) return call(step, stage);
-  if (step.peer) return peer(step, stage);
-  if (step.settle !== undefined) return settle(step, stage);
-  throw new Error(`what to do is not known here: ${JSON.stringify(step)}`);
-}
-
-async function call({ call, args, bind }, { sockets, runtime, names }) {
-  const [space, name] = call.split('.');
-  const given = args.map((value) => (value?.bytes === undefined ? names.resolve(value) : toBytes(value.bytes)));
-  const answer = await new Promise((resolve) => {
-    sockets[space][name](...given, (...result) => {
-      const { lastError } = runtime;
-      resolve({ result, ...(lastError && { lastError: lastError.message }) });
-    });
-  });
-  const ids = space === 'tcpServer' ? 'server' : 'client';
-  for (const [bound, field] of Object.entries(bind ?? {})) names.bindField(bound, field, ids, answer.result[0]);
-  return names.show(ids, answer);
-}
-
-async function peer({ peer, as, port, data, bind, echo }, { names, peers }) {
-  switch (peer) {
-    case 'connect': return { state: await peers.connect(as, names.resolve(port)) };
-    case 'listen': return names.bind('port', bind, await peers.listen(echo));
-    case 'send': return peers.send(as, toBytes(data));
-    case 'end': return peers.endOne(as);
-    case 'state': return peers.state(as);
-    default: throw new Error(`what the peer does is not known here: ${peer}`);
+/** Compares what each step came to with what it should. */
+export function compare({ steps }, came, isChromium = false) {
+  for (const [index, step] of steps.entries()) {
+    const wanted = expected(step, isChromium);
+    if (wanted !== undefined) assert.deepEqual(came[index], wanted, `step ${index + 1}: ${JSON.stringify(step)}`);
   }
 }
-
-/** What was heard since the last time, in the time that was recorded; and on, if not all of it has come by then. */
-async function settle(step, { names, heard }) {
-  const expected = JSON.stringify(sorted(step.documented ?? step.chrome));
-  const start = Date.now();
-  const events = [];
-  for (;;) {
-    while (heard.length > 0) add(events, heard.shift(), names);
-    const isAll = JSON.stringify(sorted(events)) === expected;
-    if (Date.now() - start >= (isAll ? step.settle : PATIENCE)) return events;
-    await new Promise((resolve) => setTimeout(resolve, QUIET_STEP));
-  }
-}
-
-const sorted = (value) => JSON.parse(JSON.stringify(value), (_, inner) =>
-  inner && typeof inner === 'object' && !Array.isArray(inner)
-    ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-    : inner);
-
-/** Data joins that of the event before it if both are of one socket: how TCP cuts it is nobody's promise. */
-function add(events, { event, info }, names) {
-  if (event === 'tcpServer.onAccept') names.bindAccepted(info.clientSocketId);
-  const ids = event.startsWith('tcpServer.') ? 'server' : 'client';
-  const shown = names.show(ids, { ...info, ...(info.data && { data: { bytes: fromBytes(info.data) } }) });
-  const last = events.at(-1);
-  if (event === 'tcp.onReceive' && last?.event === event && last.info.socketId === shown.socketId) {
-    last.info.data.bytes += shown.data.bytes;
-  } else {
-    events.push({ event, info: shown });
-  }
-}
-
-/** Ids and ports differ from run to run: a recording has names for them. */
-class Names {
-  #numbers = new Map();
-  #names = new Map();
-  #accepted = 0;
-
-  bind(kind, name, number) {
-    this.#numbers.set(`$${name}`, number);
-    this.#names.set(`${kind} ${number}`, `$${name}`);
-  }
-
-  bindAccepted(client) {
-    this.#accepted += 1;
-    this.bind('client', `c${this.#accepted}`, client);
-  }
-
-  bindField(name, field, ids, result) {
-    const number = result?.[field];
-    if (number !== undefined) this.bind(kindOf(field, ids), name, number);
-  }
-
-  resolve(argument) {
-    if (typeof argument !== 'string' || !argument.startsWith('$')) return argument;
-    assert(this.#numbers.has(argument), `nothing is named ${argument}`);
-    return this.#numbers.get(argument);
-  }
-
-  /** A port without a name is any port. */
-  show(ids, value) {
-    if (Array.isArray(value)) return value.map((inner) => this.show(ids, inner));
-    if (!value || typeof value !== 'object') return value;
-    return Object.fromEntries(Object.entries(value).map(([field, inner]) => {
-      const kind = kindOf(field, ids);
-      if (!kind || typeof inner !== 'number') return [field, this.show(ids, inner)];
-      return [field, this.#names.get(`${kind} ${inner}`) ?? (kind === 'port' && inner > 0 ? '<port>' : inner)];
-    }));
-  }
-}
-
-function kindOf(field, ids) {
-  return { socketId: ids, clientSocketId: 'client', localPort: 'port', peerPort: 'port' }[field];
-}
-
-/** Binary data is written one character a byte. */
-const toBytes = (text) => Uint8Array.from(text, (c) => c.charCodeAt(0)).buffer;
-const fromBytes = (data) => String.fromCharCode(...new Uint8Array(data));
 
 /** The other ends, by Node's own sockets. */
 export function nodePeers() {

@@ -235,7 +235,8 @@ impl Program {
         self.ended_within(WHOLE_RUN)
     }
 
-    fn ended_within(mut self, limit: Duration) -> Ended {
+    /// Waits no longer than this for its end.
+    pub fn ended_within(mut self, limit: Duration) -> Ended {
         let stdout = self.stdout.all(limit).to_vec();
         self.stderr.all(limit);
         // Both pipes are closed, so it has ended or is about to.
