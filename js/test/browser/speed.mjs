@@ -1,0 +1,203 @@
+// How fast chrome.sockets is, Chromium's own and ours, side by side in one browser: `node speed.mjs [ROUNDS]`, after
+// `cargo build --release --features host` and `npm ci`, writes a table in Markdown. It takes about half a minute a round.
+
+import { once } from 'node:events';
+import net from 'node:net';
+import { fileURLToPath } from 'node:url';
+
+process.env.CHROME_SOCKETS_HOST ??= fileURLToPath(new URL('../../../target/release/chrome-sockets', import.meta.url));
+const { ANYTHING, startHost, within } = await import('../host.mjs');
+const { makeExtension, servePages, startBrowser } = await import('./browser.mjs');
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** How long small things are repeated, in milliseconds. */
+const WHILE = 1000;
+
+/** How long one measurement may take. */
+const LIMIT = 120_000;
+
+const MEASURED = [
+  { name: 'round trips/s', server: 'echo', client: (port) => roundTrips(port) },
+  { name: 'connect + echo + close/s', server: 'echo', client: (port) => connects(port) },
+  ...[['default buffer', undefined], ['`bufferSize` 64 KiB', 64 * KIB]].map(([which, bufferSize]) => ({
+    name: `MiB/s in, ${which}`,
+    server: 'take',
+    options: { bufferSize, size: 32 * MIB },
+    client: (port) => pour(port, 32 * MIB),
+  })),
+  ...[4, 64].map((chunk) => ({
+    name: `MiB/s out, sends of ${chunk} KiB`,
+    server: 'give',
+    options: { size: 32 * MIB, chunk: chunk * KIB },
+    client: (port) => drain(port, 32 * MIB),
+  })),
+];
+
+/** A connection whose bytes are awaited. */
+class Peer {
+  #came = 0;
+  #wanted = 0;
+  #has;
+  #failed;
+
+  constructor(socket) {
+    this.socket = socket;
+    socket.setNoDelay(true);
+    socket.on('data', (chunk) => {
+      this.#came += chunk.length;
+      if (this.#came >= this.#wanted) this.#has?.();
+    });
+    socket.on('close', () => this.#failed?.(new Error('the connection has ended')));
+  }
+
+  static async to(port) {
+    const socket = net.connect(port, '127.0.0.1');
+    await once(socket, 'connect');
+    return new Peer(socket);
+  }
+
+  /** Waits until so many bytes have come in all. */
+  async has(count) {
+    if (this.#came >= count) return;
+    this.#wanted = count;
+    await new Promise((resolve, reject) => {
+      this.#has = resolve;
+      this.#failed = reject;
+    });
+  }
+}
+
+async function repeat(act) {
+  const start = performance.now();
+  let count = 0;
+  while (performance.now() - start < WHILE) {
+    await act();
+    count += 1;
+  }
+  return (count * 1000) / (performance.now() - start);
+}
+
+async function roundTrips(port) {
+  const peer = await Peer.to(port);
+  const message = Buffer.alloc(64, 'x');
+  let sent = 0;
+  const rate = await repeat(() => {
+    peer.socket.write(message);
+    sent += message.length;
+    return peer.has(sent);
+  });
+  peer.socket.destroy();
+  return rate;
+}
+
+function connects(port) {
+  const message = Buffer.alloc(64, 'x');
+  return repeat(async () => {
+    const peer = await Peer.to(port);
+    peer.socket.write(message);
+    await peer.has(message.length);
+    peer.socket.end();
+    await once(peer.socket, 'close');
+  });
+}
+
+async function timed(size, act) {
+  const start = performance.now();
+  await act();
+  return (size / MIB) * (1000 / (performance.now() - start));
+}
+
+async function pour(port, size) {
+  const peer = await Peer.to(port);
+  const rate = await timed(size, async () => {
+    const chunk = Buffer.alloc(256 * KIB, 'x');
+    for (let left = size; left > 0; left -= chunk.length) {
+      if (!peer.socket.write(chunk)) await once(peer.socket, 'drain');
+    }
+    await peer.has(1);
+  });
+  peer.socket.destroy();
+  return rate;
+}
+
+async function drain(port, size) {
+  const peer = await Peer.to(port);
+  const rate = await timed(size, async () => {
+    peer.socket.write('x');
+    await peer.has(size);
+  });
+  peer.socket.destroy();
+  return rate;
+}
+
+async function measure(place, { name, server, options = {}, client }) {
+  const port = await place.evaluate(`start(sockets, ${JSON.stringify(server)}, ${JSON.stringify(options)})`);
+  const rate = await within(`the end of ${name}`, client(port), LIMIT);
+  await place.evaluate('stop()');
+  return rate;
+}
+
+const median = (values) => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+/**
+ * Playwright has Chromium tell it every WebSocket message, with all that is in it, which costs more than the message
+ * itself. It has no setting for that: this goes past its API.
+ */
+const unwatched = (page) => page._connection.toImpl(page).delegate._mainFrameSession._client.send('Network.disable');
+
+/** Has all of it undone when the run is over, as a test has. */
+const undo = [];
+const run = { after: (act) => undo.push(act) };
+
+try {
+  const rounds = Number(process.argv[2] ?? 9);
+  const only = process.argv[3];
+  const measured = MEASURED.filter(({ name }) => !only || name.includes(only));
+  const origin = await servePages(run);
+  const host = await startHost(run, '--origin', origin);
+  const real = await makeExtension(run, 'test/browser/speed-worker.mjs', ANYTHING);
+  const ours = await makeExtension(run, 'test/browser/speed-worker.mjs', ANYTHING);
+  const browser = await startBrowser(run, { extensions: [real, ours], real });
+  const page = await browser.page(origin);
+  await page.addScriptTag({ type: 'module', url: '/test/browser/speed-page.mjs' });
+  await unwatched(page);
+  await page.evaluate(`connectTo(${JSON.stringify(host.url)}, ${JSON.stringify(ANYTHING)})`);
+  const places = [
+    ["Chromium's own", await browser.worker(real)],
+    ['by native messaging', await browser.worker(ours)],
+    ['by WebSocket', page],
+  ];
+  const rates = measured.map(() => places.map(() => []));
+  // The first round is for warming up. Each begins with another one.
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const [row, what] of measured.entries()) {
+      for (let turn = 0; turn < places.length; turn += 1) {
+        const column = (turn + round) % places.length;
+        const rate = await measure(places[column][1], what);
+        if (round > 0) rates[row][column].push(rate);
+      }
+    }
+    console.error(`round ${round} of ${rounds}`);
+  }
+  const version = await page.evaluate('navigator.userAgentData?.brands.at(-1)?.version ?? navigator.userAgent');
+  console.log(`Medians of ${rounds} rounds, and of the ratios to Chromium's own in each; Chromium ${version}, headless.\n`);
+  console.log(`| | ${places.map(([name]) => name).join(' | ')} |`);
+  console.log(`|---|${places.map(() => '---|').join('')}`);
+  for (const [row, { name }] of measured.entries()) {
+    const [own, ...both] = rates[row];
+    const digits = (value) => (value < 100 ? value.toFixed(1) : value.toFixed(0));
+    const cells = both.map((column) => {
+      const ratio = median(column.map((rate, round) => rate / own[round]));
+      return `${digits(median(column))} (${ratio.toFixed(2)} ×)`;
+    });
+    console.log(`| ${name} | ${[digits(median(own)), ...cells].join(' | ')} |`);
+  }
+} finally {
+  for (const act of undo.reverse()) await act();
+}
