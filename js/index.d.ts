@@ -1,7 +1,9 @@
 /**
  * `chrome.sockets.tcpServer` and `chrome.sockets.tcp` in Node, in pages and in
  * workers, by a `chrome-sockets` host. The types agree with `chrome.sockets` of
- * `@types/chrome-apps`, but for the rules that its events have and Chrome's do not.
+ * `@types/chrome-apps`. Beyond it there are promises, `DnsQueryType`, views of
+ * buffers to send, and null for what is optional, all as in Chrome; `AcceptInfo`
+ * is Chrome's own, and the events have no rules.
  */
 
 /** An event, as `chrome.events.Event`. */
@@ -157,7 +159,7 @@ export interface ConnectOptions {
   /** The app's id. Its persistent sockets are found again under it. */
   app: string;
   /** What it asks to be permitted, as a Chrome App's manifest: for a host that runs with `--dev`. */
-  manifest?: { sockets?: unknown } | undefined;
+  manifest?: object | undefined;
   /** What the host asks for, if it was given a token. */
   token?: string | undefined;
   /** How long calls wait for a host that has gone, in milliseconds (10,000). Then they fail until it is back. */

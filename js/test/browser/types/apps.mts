@@ -1,0 +1,104 @@
+// The types of this package agree with those of Chrome Apps, @types/chrome-apps: where they differ is said here.
+
+import type {
+  AcceptInfo, CreateInfo, DnsQueryType, ErrorInfo, ReceiveInfo, SecureOptions, SendInfo, ServerSocketInfo,
+  ServerSocketProperties, SocketInfo, SocketProperties, Tcp, TcpServer,
+} from 'chrome-sockets';
+import { sockets as installed } from 'chrome-sockets/extension';
+
+import apps = chrome.sockets;
+
+/** Does not compile for anything but `true`. */
+declare function holds<Claim extends true>(): Claim;
+
+/** As good for who writes it as for who reads it, with the same names in it. */
+type Same<A, B> = [A, B, keyof A, keyof B] extends [B, A, keyof B, keyof A] ? true : false;
+
+holds<Same<CreateInfo, apps.CreateInfo>>();
+holds<Same<SendInfo, apps.SendInfo>>();
+holds<Same<ReceiveInfo, apps.ReceiveEventArgs>>();
+holds<Same<ErrorInfo, apps.ReceiveErrorEventArgs>>();
+holds<Same<ErrorInfo, apps.AcceptErrorEventArgs>>();
+holds<Same<SocketProperties, apps.SocketProperties>>();
+holds<Same<SocketInfo, apps.SocketInfo>>();
+holds<Same<SecureOptions, apps.tcp.SecureOptions>>();
+holds<Same<NonNullable<SecureOptions['tlsVersion']>, NonNullable<apps.tcp.SecureOptions['tlsVersion']>>>();
+holds<Same<ServerSocketProperties, apps.tcpServer.SocketProperties>>();
+holds<Same<ServerSocketInfo, apps.tcpServer.SocketInfo>>();
+
+// 1. @types/chrome-apps has `data` in what onAccept tells, by mistake: Chrome tells the client's id.
+holds<Same<AcceptInfo, { socketId: number; clientSocketId: number }>>();
+
+// 2. The events have no rules. Chrome's have the functions for them, which fail there.
+type Bare<Listener extends (...values: any) => void> = Omit<chrome.events.Event<Listener>, 'addRules' | 'getRules' | 'removeRules'>;
+holds<Same<TcpServer['onAccept'], Bare<(info: AcceptInfo) => void>>>();
+holds<Same<TcpServer['onAcceptError'], Bare<(info: apps.AcceptErrorEventArgs) => void>>>();
+holds<Same<Tcp['onReceive'], Bare<(info: apps.ReceiveEventArgs) => void>>>();
+holds<Same<Tcp['onReceiveError'], Bare<(info: apps.ReceiveErrorEventArgs) => void>>>();
+
+// 3. Chrome has DnsQueryType, and @types/chrome-apps does not.
+holds<Same<keyof TcpServer, keyof typeof apps.tcpServer>>();
+holds<Same<Exclude<keyof Tcp, 'DnsQueryType'>, keyof typeof apps.tcp>>();
+holds<Same<Tcp['DnsQueryType'], { readonly ANY: 'any'; readonly IPV4: 'ipv4'; readonly IPV6: 'ipv6' }>>();
+holds<Same<Tcp['DnsQueryType'][keyof Tcp['DnsQueryType']], DnsQueryType>>();
+
+// 4. In place of what is optional there may be null or undefined; 5. there are promises.
+type Form<Given, Result> = Result extends Promise<unknown> ? never : { [Index in keyof Given]-?: NonNullable<Given[Index]> };
+/** The arguments of each form that a function has, the callback included. */
+type Forms<Function> = Function extends {
+  (...given: infer A): infer R;
+  (...given: infer B): infer S;
+  (...given: infer C): infer T;
+  (...given: infer D): infer U;
+} ? Form<A, R> | Form<B, S> | Form<C, T> | Form<D, U> : never;
+type Functions<Space> = { [Name in keyof Space as Space[Name] extends Function ? Name : never]: Forms<Space[Name]> };
+type AllSame<A, B> = { [Name in keyof A | keyof B]: Name extends keyof A & keyof B ? Same<A[Name], B[Name]> : false };
+type Every<Claims> = Claims[keyof Claims] extends true ? true : false;
+holds<Every<AllSame<Functions<TcpServer>, Functions<typeof apps.tcpServer>>>>();
+holds<Every<AllSame<Omit<Functions<Tcp>, 'connect' | 'send'>, Omit<Functions<typeof apps.tcp>, 'connect' | 'send'>>>>();
+
+// `connect` has the fourth argument; `send` takes views of buffers too.
+type Connect = Functions<typeof apps.tcp>['connect'];
+type Result = (result: number) => void;
+holds<Same<Functions<Tcp>['connect'], Connect | [number, string, number, DnsQueryType, Result]>>();
+type Send = Functions<typeof apps.tcp>['send'];
+holds<Same<Functions<Tcp>['send'], [Send[0], Send[1] | ArrayBufferView, Send[2]]>>();
+
+// Whoever takes Chrome's functions takes these.
+declare const ours: { tcpServer: TcpServer; tcp: Tcp };
+type Takes<Space> = { [Name in keyof Space]: Space[Name] extends Function ? Space[Name] : unknown };
+const chromes: { tcpServer: Takes<typeof apps.tcpServer>; tcp: Takes<typeof apps.tcp> } = ours;
+const promising: {
+  tcpServer: {
+    create(properties?: apps.tcpServer.SocketProperties): Promise<apps.CreateInfo>;
+    getInfo(socketId: number): Promise<apps.tcpServer.SocketInfo>;
+    getSockets(): Promise<apps.tcpServer.SocketInfo[]>;
+  } & Done<apps.tcpServer.SocketProperties>;
+  tcp: {
+    create(properties?: apps.SocketProperties): Promise<apps.CreateInfo>;
+    getInfo(socketId: number): Promise<apps.SocketInfo>;
+    getSockets(): Promise<apps.SocketInfo[]>;
+  } & Done<apps.SocketProperties>;
+} = ours;
+interface Done<Properties> {
+  update(socketId: number, properties: Properties): Promise<void>;
+  setPaused(socketId: number, paused: boolean): Promise<void>;
+  disconnect(socketId: number): Promise<void>;
+  close(socketId: number): Promise<void>;
+}
+
+// And whoever has them calls them as in Chrome, where these callbacks are required.
+const { tcpServer, tcp } = installed;
+const created: Promise<CreateInfo>[] = [tcpServer.create(), tcp.create()];
+// @ts-expect-error
+tcpServer.listen(1, '127.0.0.1', 0);
+// @ts-expect-error
+tcp.connect(1, '127.0.0.1', 7);
+// @ts-expect-error
+tcp.secure(1);
+// @ts-expect-error
+tcp.send(1, new ArrayBuffer(1));
+// @ts-expect-error
+tcp.setNoDelay(1, true);
+// @ts-expect-error
+tcp.setKeepAlive(1, true);
