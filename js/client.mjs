@@ -312,9 +312,11 @@ export class Client {
     const calls = [...this.#calls.values()];
     this.#calls.clear();
     this.#others = 0;
+    // Who closes a socket when a call for it fails, closes what is gone already.
+    const lost = this.#mirror.lose((space, id, socket) => !socket.persistent);
     this.#told('host.lost', [error]);
     calls.forEach((call) => this.#settle(call, ...failure(call.name)));
-    this.#tell(this.#mirror.lose((space, id, socket) => !socket.persistent));
+    this.#tell(lost);
     if (FINAL.includes(error?.code)) this.close(error);
     else this.#after(0, () => this.#come());
   }

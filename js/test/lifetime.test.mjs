@@ -115,6 +115,27 @@ test('a host that does not come back: nothing waits for ever', async (t) => {
   assert.equal(sockets.host.connected, false);
 });
 
+test('a socket that is closed when a call for it fails with the host is closed', async (t) => {
+  const host = await startHost(t);
+  const sockets = await client(t, host);
+  const { tcp, runtime } = sockets;
+  const { socketId } = await listening(sockets);
+  const accepts = new Inbox();
+  sockets.tcpServer.onAccept.addListener(accepts.push);
+  await peer((await sockets.tcpServer.getInfo(socketId)).localPort);
+  const { clientSocketId } = await accepts.next('onAccept');
+  const closed = new Promise((resolve) => {
+    tcp.send(clientSocketId, new ArrayBuffer(32 << 20), () => {
+      assert.deepEqual(runtime.lastError, { message: 'net::ERR_CONNECTION_CLOSED' });
+      tcp.close(clientSocketId, () => resolve([runtime.lastError, sockets.host.connected]));
+    });
+  });
+  await tcp.getSockets();
+  await host.kill();
+  // There is no host that would answer.
+  assert.deepEqual(await within('the answer', closed), [undefined, false]);
+});
+
 test('who disconnects has all answered', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
