@@ -58,14 +58,44 @@ function call(client, runtime, name, given) {
     client.call(name, values, (lastError, values) => answer(runtime, callback, lastError, values));
     return undefined;
   }
-  return new Promise((resolve, reject) => {
+  const promise = new Answer((resolve, reject) => {
     client.call(name, values, (lastError, [value]) => {
       if (lastError === undefined) resolve(value);
-      else reject(new Error(lastError));
+      else promise.fail(reject, lastError);
       // Who awaits it goes on later.
       return true;
     });
   });
+  return promise;
+}
+
+/**
+ * The promise of an answer. What was written before there were promises leaves it alone: if it fails then, that is said,
+ * but it is no unhandled rejection, which would end Node.
+ */
+class Answer extends Promise {
+  #isWanted = false;
+
+  static get [Symbol.species]() {
+    return Promise;
+  }
+
+  then(...handlers) {
+    this.#isWanted = true;
+    return super.then(...handlers);
+  }
+
+  fail(reject, message) {
+    if (!this.#isWanted) {
+      this.catch(() => {});
+      unchecked(message);
+    }
+    reject(new Error(message));
+  }
+}
+
+function unchecked(message) {
+  console.error(`Unchecked runtime.lastError: ${message}`);
 }
 
 /** Calls back while `lastError` says what failed; says so itself if nobody looks. */
@@ -85,6 +115,6 @@ function answer(runtime, callback, message, values) {
     return guarded(callback, ...values);
   } finally {
     delete runtime.lastError;
-    if (!isSeen) console.error(`Unchecked runtime.lastError: ${message}`);
+    if (!isSeen) unchecked(message);
   }
 }

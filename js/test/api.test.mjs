@@ -49,6 +49,20 @@ test('an error that nobody looks at is said', async (t) => {
   assert.deepEqual(said, ['Unchecked runtime.lastError: Socket not found']);
 });
 
+test('a promise that nobody looks at is said to have failed, and ends no program', async (t) => {
+  const host = await startHost(t);
+  const { tcp } = await client(t, host);
+  const said = [];
+  t.mock.method(console, 'error', (text) => said.push(text));
+  tcp.close(99);
+  await assert.rejects(tcp.close(99), new Error('Socket not found'));
+  await assert.rejects(async () => { await tcp.close(99); }, new Error('Socket not found'));
+  await assert.rejects(Promise.all([tcp.create(), tcp.close(99)]), new Error('Socket not found'));
+  // An unhandled rejection would have failed the test by now.
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(said, ['Unchecked runtime.lastError: Socket not found']);
+});
+
 test('listeners are added once, told in order, and one that throws stops no other', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
