@@ -1,0 +1,309 @@
+//! A round: everything begins, all that ends begins again until the time is
+//! over, and nothing is left in flight.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use rustix::time::{ClockId, clock_gettime};
+
+use super::connection::{Connection, PATIENCE, Talk, pattern};
+use crate::plan::Kind;
+use crate::process::Watched;
+use crate::report::Sample;
+use crate::{Failure, Result};
+
+/// How many connections may be opened before the server has accepted them: a
+/// part of its backlog.
+const UNACCEPTED: usize = 1000;
+/// How many events are taken at once.
+const EVENTS: usize = 256;
+const MIB: usize = 1024 * 1024;
+/// What a connection that comes and goes has echoed.
+const CHURNED: usize = 64;
+
+/// What becomes of an operation's connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Each of its own, again and again.
+    Exchange,
+    /// A new one each time.
+    Churn,
+    /// A new one each time, on which nothing is said.
+    Accept,
+    /// One says it, all hear it.
+    FanOut,
+}
+
+/// A server's load.
+pub struct Engine {
+    style: Style,
+    port: u16,
+    epoll: OwnedFd,
+    talk: Talk,
+    /// As many as operations in flight, but for a fan-out; `None` while there
+    /// is none.
+    connections: Vec<Option<Connection>>,
+    /// How many were opened.
+    opened: usize,
+    /// How many have not come to the end of their operation.
+    in_flight: usize,
+    /// No operation begins any more.
+    stopping: bool,
+    count: u64,
+    /// In ns.
+    durations: Histogram<u64>,
+}
+
+/// What was seen at one moment.
+struct Moment {
+    at: Instant,
+    count: u64,
+    cpu: u64,
+    ticks: (u64, u64),
+    own_cpu: u64,
+}
+
+impl Engine {
+    /// With all connections that stay.
+    pub fn new(kind: Kind, port: u16) -> Result<Self> {
+        let (style, talk, count) = match kind {
+            Kind::Echo { bytes, connections } => (Style::Exchange, Talk::echo(bytes), connections),
+            Kind::Subscribers { connections } => (Style::Exchange, Talk::echo(64), connections),
+            Kind::Pause => (Style::Exchange, Talk::echo(64), 1),
+            Kind::Receive { connections } => {
+                (Style::Exchange, Talk::new(MIB, b".".to_vec()), connections)
+            }
+            Kind::Send { connections } => {
+                (Style::Exchange, Talk::new(1, pattern(MIB)), connections)
+            }
+            Kind::Churn { clients } => (Style::Churn, Talk::echo(CHURNED), clients),
+            Kind::Accept { clients } => (Style::Accept, Talk::new(0, Vec::new()), clients),
+            Kind::FanOut { bytes, connections } => (Style::FanOut, Talk::echo(bytes), connections),
+            Kind::Idle { .. } | Kind::Listeners { .. } => {
+                return Err("memory has no load".into());
+            }
+        };
+        let mut engine = Engine {
+            style,
+            port,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            talk,
+            connections: (0..count).map(|_| None).collect(),
+            opened: 0,
+            in_flight: 0,
+            stopping: false,
+            count: 0,
+            durations: Histogram::new_with_bounds(1, 60_000_000_000, 3)?,
+        };
+        if matches!(style, Style::Exchange | Style::FanOut) {
+            for number in 0..count {
+                let mut connection = Connection::open(port, number)?;
+                // The last one's answer says that the server has accepted all.
+                if style == Style::Exchange && (number + 1) % UNACCEPTED == 0 {
+                    connection.talk(&mut engine.talk)?;
+                }
+                engine.keep(number, connection)?;
+            }
+        }
+        Ok(engine)
+    }
+
+    fn keep(&mut self, place: usize, connection: Connection) -> Result<()> {
+        use epoll::EventFlags;
+        connection.set_nonblocking()?;
+        let data = epoll::EventData::new_u64(place as u64);
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        epoll::add(&self.epoll, &connection, data, flags)?;
+        self.connections[place] = Some(connection);
+        Ok(())
+    }
+
+    /// Runs for a tenth of `seconds` to warm up, then measures for `seconds`,
+    /// then waits for what is in flight.
+    pub fn round(&mut self, seconds: Duration, server: Watched) -> Result<Sample> {
+        self.stopping = false;
+        self.begin_all()?;
+        self.run_until(Instant::now() + seconds / 10)?;
+
+        self.durations.reset();
+        let start = self.look(server)?;
+        self.run_until(start.at + seconds)?;
+        // One that is slow has its time.
+        while self.count == start.count && start.at.elapsed() < PATIENCE {
+            self.turn(Instant::now() + PATIENCE)?;
+        }
+        let end = self.look(server)?;
+        if end.count == start.count {
+            return Err("not one operation was done".into());
+        }
+        let resident = server.resident()?;
+
+        let quantile = |at: f64| self.durations.value_at_quantile(at);
+        let sample = Sample {
+            operations: end.count - start.count,
+            seconds: (end.at - start.at).as_secs_f64(),
+            cpu: end.cpu - start.cpu,
+            user_ticks: end.ticks.0 - start.ticks.0,
+            system_ticks: end.ticks.1 - start.ticks.1,
+            load_cpu: end.own_cpu - start.own_cpu,
+            resident,
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            longest: self.durations.max(),
+        };
+        self.stopping = true;
+        let until = Instant::now() + PATIENCE;
+        while self.in_flight > 0 {
+            self.turn(until)?;
+            if Instant::now() > until {
+                return Err(format!("{} operations did not end", self.in_flight).into());
+            }
+        }
+        Ok(sample)
+    }
+
+    fn look(&self, server: Watched) -> Result<Moment> {
+        let own = clock_gettime(ClockId::ProcessCPUTime);
+        Ok(Moment {
+            at: Instant::now(),
+            count: self.count,
+            cpu: server.cpu_time()?,
+            ticks: server.ticks()?,
+            own_cpu: own.tv_sec as u64 * 1_000_000_000 + own.tv_nsec as u64,
+        })
+    }
+
+    fn run_until(&mut self, until: Instant) -> Result<()> {
+        while Instant::now() < until {
+            self.turn(until)?;
+        }
+        Ok(())
+    }
+
+    /// What happens next, if anything does before then.
+    fn turn(&mut self, until: Instant) -> Result<()> {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left)?;
+        let mut events = Vec::with_capacity(EVENTS);
+        match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&left)) {
+            Err(rustix::io::Errno::INTR) => {}
+            waited => {
+                waited?;
+            }
+        }
+        for event in events {
+            let place = usize::try_from(event.data.u64())?;
+            self.advance(place)
+                .map_err(|error| -> Failure { format!("connection {place}: {error}").into() })?;
+        }
+        Ok(())
+    }
+
+    fn begin_all(&mut self) -> Result<()> {
+        match self.style {
+            Style::FanOut => self.fan_out(),
+            _ => (0..self.connections.len()).try_for_each(|place| self.begin(place)),
+        }
+    }
+
+    /// The next operation of that place.
+    fn begin(&mut self, place: usize) -> Result<()> {
+        if matches!(self.style, Style::Churn | Style::Accept) {
+            let connection = Connection::open(self.port, self.opened)?;
+            self.opened += 1;
+            self.keep(place, connection)?;
+        }
+        let Some(connection) = &mut self.connections[place] else {
+            return Err("no connection".into());
+        };
+        self.in_flight += 1;
+        match self.style {
+            Style::Accept => Ok(()),
+            Style::Churn => {
+                connection.begin(connection.next_mark());
+                connection.write(&mut self.talk)
+            }
+            Style::Exchange | Style::FanOut => {
+                connection.since = Instant::now();
+                connection.begin(connection.next_mark());
+                connection.write(&mut self.talk)
+            }
+        }
+    }
+
+    /// The last connection says it: the server has accepted all others before.
+    fn fan_out(&mut self) -> Result<()> {
+        let Some((Some(speaker), others)) = self.connections.split_last_mut() else {
+            return Err("no connections".into());
+        };
+        let mark = speaker.next_mark();
+        for other in others.iter_mut().flatten() {
+            other.expect(mark);
+        }
+        speaker.since = Instant::now();
+        speaker.begin(mark);
+        self.in_flight = self.connections.len();
+        match self.connections.last_mut() {
+            Some(Some(speaker)) => speaker.write(&mut self.talk),
+            _ => Err("no connection".into()),
+        }
+    }
+
+    /// Something has happened on the connection of that place.
+    fn advance(&mut self, place: usize) -> Result<()> {
+        // One that is closed here may have had an event waiting.
+        let Some(connection) = &mut self.connections[place] else {
+            return Ok(());
+        };
+        let done = match self.style {
+            Style::Accept => connection.has_ended()?,
+            Style::Exchange | Style::Churn | Style::FanOut => {
+                if connection.is_done(&self.talk) {
+                    return Ok(());
+                }
+                connection.write(&mut self.talk)?;
+                connection.read(&mut self.talk)?
+            }
+        };
+        if done { self.end(place) } else { Ok(()) }
+    }
+
+    fn end(&mut self, place: usize) -> Result<()> {
+        self.in_flight -= 1;
+        if self.style == Style::FanOut {
+            if self.in_flight > 0 {
+                return Ok(());
+            }
+            let speaker = self.connections.last().and_then(Option::as_ref);
+            let since = speaker.ok_or("no connection")?.since;
+            self.done(since)?;
+            return if self.stopping {
+                Ok(())
+            } else {
+                self.fan_out()
+            };
+        }
+        if let Some(connection) = &self.connections[place] {
+            let since = connection.since;
+            self.done(since)?;
+        }
+        if matches!(self.style, Style::Churn | Style::Accept) {
+            self.connections[place] = None;
+        }
+        if self.stopping {
+            Ok(())
+        } else {
+            self.begin(place)
+        }
+    }
+
+    fn done(&mut self, since: Instant) -> Result<()> {
+        self.count += 1;
+        let took = u64::try_from(since.elapsed().as_nanos())?;
+        Ok(self.durations.record(took.max(1))?)
+    }
+}

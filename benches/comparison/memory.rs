@@ -1,0 +1,84 @@
+//! Resident memory of a server: each time in a new process, whose memory is
+//! not yet full of what other work has left.
+
+use crate::Result;
+use crate::load::{Connection, Talk};
+use crate::plan::{Kind, Mode, Peer};
+use crate::process::{Cores, Server};
+use crate::report::Memory;
+
+/// How many connections come and go first, so that what a server allocates
+/// once is not counted as theirs.
+const WARM_UP: usize = 2000;
+/// How many of them at once.
+const AT_ONCE: usize = 32;
+/// How many connections may be opened before the server has accepted them: a
+/// part of its backlog.
+const UNACCEPTED: usize = 1000;
+const ECHOED: usize = 64;
+
+/// One round.
+pub fn measure(peer: Peer, kind: Kind, cores: Option<Cores>) -> Result<Memory> {
+    match kind {
+        Kind::Idle { connections } => idle(peer, connections, cores),
+        Kind::Listeners { count } => listeners(peer, count, cores),
+        _ => Err("that is no workload of memory".into()),
+    }
+}
+
+fn idle(peer: Peer, count: usize, cores: Option<Cores>) -> Result<Memory> {
+    let server = Server::start(peer, Mode::of(Kind::Idle { connections: count }), cores)?;
+    let mut talk = Talk::echo(ECHOED);
+    warm_up(&server, &mut talk)?;
+    let without = server.watched().resident()?;
+
+    let mut clients = Vec::with_capacity(count);
+    for number in 1..=count {
+        let mut client = Connection::open(server.port, number)?;
+        // It accepts in order: when the last one is answered, it has all.
+        if number % UNACCEPTED == 0 || number == count {
+            client.talk(&mut talk)?;
+        }
+        clients.push(client);
+    }
+    let with = server.watched().resident()?;
+    for client in &mut clients {
+        client.talk(&mut talk)?;
+    }
+    Ok(Memory {
+        count,
+        without,
+        with,
+        used: Some(server.watched().resident()?),
+    })
+}
+
+fn warm_up(server: &Server, talk: &mut Talk) -> Result<()> {
+    for first in (0..WARM_UP).step_by(AT_ONCE) {
+        let numbers = first..first + AT_ONCE;
+        let clients = numbers.map(|number| Connection::open(server.port, number));
+        for mut client in clients.collect::<Result<Vec<_>>>()? {
+            client.talk(talk)?;
+        }
+    }
+    Ok(())
+}
+
+/// A server with one socket beside another with so many more.
+fn listeners(peer: Peer, count: usize, cores: Option<Cores>) -> Result<Memory> {
+    let resident = |listeners: usize| -> Result<u64> {
+        let server = Server::start(peer, Mode::Echo { listeners }, cores)?;
+        Connection::open(server.port, 0)?.talk(&mut Talk::echo(ECHOED))?;
+        let open = server.watched().descriptors()?;
+        if open < listeners {
+            return Err(format!("{open} descriptors are no {listeners} sockets").into());
+        }
+        server.watched().resident()
+    };
+    Ok(Memory {
+        count,
+        without: resident(1)?,
+        with: resident(1 + count)?,
+        used: None,
+    })
+}

@@ -1,0 +1,112 @@
+//! This crate: one actor for all connections; every event and every send is a
+//! message.
+
+mod modes;
+
+use std::future::pending;
+
+use actix::prelude::*;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, SocketProperties};
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{App, Registry};
+
+use super::{ADDRESS, BACKLOG};
+use crate::Result;
+use crate::plan::Mode;
+
+/// The most bytes of one `onReceive`.
+const EVENT_SIZE: i32 = 64 * 1024;
+
+pub fn run(mode: Mode) -> Result<()> {
+    System::new().block_on(async {
+        let registry = Registry::new().start();
+        let app = App::new("echo", &registry);
+        match mode {
+            Mode::Echo { .. } => hear_all(&app, &Echo.start()).await?,
+            other => modes::start(&app, other).await?,
+        }
+        listen(&app, mode.listeners()).await?;
+        pending().await
+    })
+}
+
+/// All events go to this actor.
+async fn hear_all<A>(app: &App, actor: &Addr<A>) -> Result<()>
+where
+    A: Actor<Context = Context<A>>
+        + Handler<AcceptInfo>
+        + Handler<ReceiveInfo>
+        + Handler<ReceiveErrorInfo>,
+{
+    let (accepts, receives, ends) = (actor.clone(), actor.clone(), actor.clone());
+    let events = (
+        &app.tcp_server.on_accept,
+        &app.tcp.on_receive,
+        &app.tcp.on_receive_error,
+    );
+    events.0.add_listener(accepts.recipient()).await?;
+    events.1.add_listener(receives.recipient()).await?;
+    events.2.add_listener(ends.recipient()).await?;
+    Ok(())
+}
+
+async fn listen(app: &App, count: usize) -> Result<()> {
+    let mut port = None;
+    for _ in 0..count {
+        let server = app.tcp_server.create(Default::default()).await?.socket_id;
+        let listening = app
+            .tcp_server
+            .listen(server, ADDRESS.to_string(), 0, Some(BACKLOG.into()));
+        listening.await?;
+        if port.is_none() {
+            port = app.tcp_server.get_info(server).await?.local_port;
+        }
+    }
+    println!("{}", port.ok_or("it does not listen")?);
+    Ok(())
+}
+
+/// A connection is there.
+fn welcome(info: &AcceptInfo) {
+    let client = info.client();
+    client.set_no_delay(true);
+    client.update(SocketProperties {
+        buffer_size: Some(EVENT_SIZE),
+        ..Default::default()
+    });
+    client.set_paused(false);
+}
+
+struct Echo;
+
+impl Actor for Echo {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        welcome(&info);
+    }
+}
+
+impl Handler<ReceiveInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let client = info.client().clone();
+        if let Err(error) = client.forward(info) {
+            log::warn!("client socket {}: {error}", client.id());
+            client.close();
+        }
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        info.client().close();
+    }
+}

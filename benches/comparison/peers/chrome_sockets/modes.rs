@@ -1,0 +1,145 @@
+//! What is no plain echo.
+
+use std::collections::HashMap;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{App, ClientSocketId, Error};
+
+use super::super::{PAYLOAD, RECEIVED, Received, not_compared};
+use super::{hear_all, welcome};
+use crate::Result;
+use crate::plan::Mode;
+
+pub async fn start(app: &App, mode: Mode) -> Result<()> {
+    if mode == Mode::Subscribers {
+        // Listeners are told in the order in which they were added, so the
+        // last one echoes what all have heard of.
+        for _ in 1..Mode::SUBSCRIBERS {
+            let subscriber = Subscriber.start();
+            app.tcp
+                .on_receive
+                .add_listener(subscriber.recipient())
+                .await?;
+        }
+    }
+    let server = Server {
+        mode,
+        clients: HashMap::new(),
+    };
+    hear_all(app, &server.start()).await
+}
+
+/// A listener beside the one that answers.
+struct Subscriber;
+
+impl Actor for Subscriber {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceiveInfo> for Subscriber {
+    type Result = ();
+
+    fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {}
+}
+
+struct Server {
+    mode: Mode,
+    clients: HashMap<ClientSocketId, (ClientSocket, Received)>,
+}
+
+impl Actor for Server {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Server {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        let client = info.client();
+        if self.mode == Mode::Accept {
+            // It was paused from the beginning, and is never read.
+            client.close();
+            return;
+        }
+        welcome(&info);
+        if matches!(self.mode, Mode::Receive | Mode::FanOut) {
+            let entry = (client.clone(), Received::default());
+            self.clients.insert(client.id(), entry);
+        }
+    }
+}
+
+impl Handler<ReceiveInfo> for Server {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, context: &mut Self::Context) {
+        let client = info.client().clone();
+        if let Err(error) = self.answer(&client, info, context) {
+            log::warn!("client socket {}: {error}", client.id());
+            client.close();
+        }
+    }
+}
+
+impl Server {
+    fn answer(
+        &mut self,
+        client: &ClientSocket,
+        info: ReceiveInfo,
+        context: &mut Context<Self>,
+    ) -> Result<()> {
+        match self.mode {
+            Mode::Subscribers => client.forward(info)?,
+            Mode::Receive => {
+                let entry = self.clients.get_mut(&client.id());
+                let (_, received) = entry.ok_or("an unknown client")?;
+                for _ in 0..received.add(info.data.len()) {
+                    client.try_send(RECEIVED)?;
+                }
+            }
+            Mode::Send => {
+                for _ in 0..info.data.len() {
+                    client.try_send(PAYLOAD.clone())?;
+                }
+            }
+            Mode::Pause => {
+                // Without the event's credit: a pause waits for it.
+                let (client, data) = (client.clone(), info.into_data());
+                let answer = async move {
+                    if let Err(error) = pause_and_resume(&client, data).await {
+                        log::warn!("client socket {}: {error}", client.id());
+                        client.close();
+                    }
+                };
+                context.spawn(answer.into_actor(self));
+            }
+            Mode::FanOut => {
+                let data = info.into_data();
+                for (other, _) in self.clients.values() {
+                    other.try_send(data.clone())?;
+                }
+            }
+            Mode::Echo { .. } | Mode::Accept => return Err(not_compared(self.mode)),
+        }
+        Ok(())
+    }
+}
+
+async fn pause_and_resume(client: &ClientSocket, data: Bytes) -> Result<(), Error> {
+    client.set_paused(true).await?;
+    client.set_paused(false).await?;
+    client.try_send(data)
+}
+
+impl Handler<ReceiveErrorInfo> for Server {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        let client = info.client();
+        self.clients.remove(&client.id());
+        client.close();
+    }
+}

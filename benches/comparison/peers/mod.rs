@@ -1,0 +1,92 @@
+//! The servers, each the whole of a process.
+#![expect(
+    clippy::disallowed_types,
+    reason = "these servers are what the library is compared with"
+)]
+
+mod actix_actors;
+mod actix_server;
+mod chrome_sockets;
+mod epoll;
+mod node;
+mod tokio_tasks;
+
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+use crate::Result;
+use crate::plan::{Mode, Peer};
+use crate::process::{pin_to, raise_descriptor_limit};
+
+/// All of 127.0.0.0/8, for a load that needs more than one address.
+const ADDRESS: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+/// Enough for every connection that the load opens without waiting.
+const BACKLOG: u16 = 4096;
+const MIB: usize = 1024 * 1024;
+/// The answer to a MiB.
+const RECEIVED: &[u8] = b".";
+
+/// What a server sends in bulk.
+static PAYLOAD: LazyLock<Bytes> = LazyLock::new(|| (0..=u8::MAX).cycle().take(MIB).collect());
+
+/// Serves until stdin ends; says the (first) port in one line on stdout.
+pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let peer = Peer::named(peer).ok_or(format!("no server is called {peer}"))?;
+    let mode = Mode::named(mode).ok_or(format!("no server does {mode}"))?;
+    pin_to(core)?;
+    raise_descriptor_limit()?;
+    if peer == Peer::Node {
+        return node::run(mode);
+    }
+    std::thread::spawn(|| {
+        // Nobody writes: this returns when the parent is gone.
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    match peer {
+        Peer::ChromeSockets => chrome_sockets::run(mode),
+        Peer::Tokio => tokio_tasks::run(mode),
+        Peer::ActixServer => actix_server::run(mode),
+        Peer::ActixActors => actix_actors::run(mode),
+        Peer::Epoll => epoll::run(mode),
+        Peer::Node => Ok(()),
+    }
+}
+
+/// Listening sockets that do not block, for all but the two that make their own.
+fn listen(count: usize) -> Result<Vec<TcpListener>> {
+    let one = || -> Result<TcpListener> {
+        let listener = TcpListener::bind((ADDRESS, 0))?;
+        // Again, for a longer backlog.
+        rustix::net::listen(&listener, BACKLOG.into())?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    let listeners = (0..count).map(|_| one()).collect::<Result<Vec<_>>>()?;
+    if let Some(first) = listeners.first() {
+        println!("{}", first.local_addr()?.port());
+    }
+    Ok(listeners)
+}
+
+/// How many whole MiB there are, of which no answer has been given.
+#[derive(Default)]
+struct Received(usize);
+
+impl Received {
+    /// With so many bytes more.
+    fn add(&mut self, bytes: usize) -> usize {
+        self.0 += bytes;
+        let whole = self.0 / MIB;
+        self.0 %= MIB;
+        whole
+    }
+}
+
+fn not_compared(mode: Mode) -> crate::Failure {
+    format!("this server has no part in {}", mode.name()).into()
+}

@@ -1,0 +1,141 @@
+//! The servers that are compared.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+
+/// Which server.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Peer {
+    /// This crate.
+    ChromeSockets,
+    /// A plain current-thread loop, a task a connection: what all ratios are
+    /// to.
+    Tokio,
+    /// actix-server with one worker.
+    ActixServer,
+    /// An actor a connection: `StreamHandler` and `FramedWrite`.
+    ActixActors,
+    /// Node's `net`.
+    Node,
+    /// A loop around `epoll_wait`, with nothing in between: the floor.
+    Epoll,
+}
+
+impl Peer {
+    pub const ALL: [Peer; 6] = [
+        Peer::ChromeSockets,
+        Peer::Tokio,
+        Peer::ActixServer,
+        Peer::ActixActors,
+        Peer::Node,
+        Peer::Epoll,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Peer::ChromeSockets => "chrome-sockets",
+            Peer::Tokio => "tokio",
+            Peer::ActixServer => "actix-server",
+            Peer::ActixActors => "actix-actors",
+            Peer::Node => "node",
+            Peer::Epoll => "epoll",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    /// Why it has no part in a workload, where it has none.
+    pub fn left_out(self, kind: Kind) -> Option<&'static str> {
+        use Peer::*;
+        match (kind, self) {
+            (Kind::Pause, Tokio | ActixServer | ActixActors) => {
+                Some("has no pause: who does not read has paused")
+            }
+            (Kind::Subscribers { .. }, Epoll) => Some("has no subscribers"),
+            (Kind::Subscribers { .. } | Kind::FanOut { .. }, ActixServer) => {
+                Some("would be tokio's broadcast channel, as in the line of tokio")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What a server does with its connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Sends back what comes, on as many listening sockets.
+    Echo { listeners: usize },
+    /// Answers each MiB with one byte.
+    Receive,
+    /// Answers each byte with one MiB.
+    Send,
+    /// Closes what it accepts, unread.
+    Accept,
+    /// Pauses and resumes the connection before each echo.
+    Pause,
+    /// Tells each of [`SUBSCRIBERS`](Self::SUBSCRIBERS) what came; the last
+    /// one echoes.
+    Subscribers,
+    /// Sends what comes to all connections.
+    FanOut,
+}
+
+impl Mode {
+    /// How many hear of everything that one socket receives.
+    pub const SUBSCRIBERS: usize = 8;
+
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Echo { .. } | Kind::Churn { .. } | Kind::Idle { .. } => {
+                Mode::Echo { listeners: 1 }
+            }
+            Kind::Listeners { count } => Mode::Echo { listeners: count },
+            Kind::Receive { .. } => Mode::Receive,
+            Kind::Send { .. } => Mode::Send,
+            Kind::Accept { .. } => Mode::Accept,
+            Kind::Pause => Mode::Pause,
+            Kind::Subscribers { .. } => Mode::Subscribers,
+            Kind::FanOut { .. } => Mode::FanOut,
+        }
+    }
+
+    pub fn name(self) -> String {
+        match self {
+            Mode::Echo { listeners: 1 } => "echo".to_owned(),
+            Mode::Echo { listeners } => format!("echo:{listeners}"),
+            Mode::Receive => "receive".to_owned(),
+            Mode::Send => "send".to_owned(),
+            Mode::Accept => "accept".to_owned(),
+            Mode::Pause => "pause".to_owned(),
+            Mode::Subscribers => "subscribers".to_owned(),
+            Mode::FanOut => "fan-out".to_owned(),
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "echo" => Mode::Echo { listeners: 1 },
+            "receive" => Mode::Receive,
+            "send" => Mode::Send,
+            "accept" => Mode::Accept,
+            "pause" => Mode::Pause,
+            "subscribers" => Mode::Subscribers,
+            "fan-out" => Mode::FanOut,
+            _ => Mode::Echo {
+                listeners: name.strip_prefix("echo:")?.parse().ok()?,
+            },
+        })
+    }
+
+    /// How many sockets listen.
+    pub fn listeners(self) -> usize {
+        match self {
+            Mode::Echo { listeners } => listeners,
+            _ => 1,
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The workloads, and what is to be reached in them.
+
+use super::Peer;
+
+/// What goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// Echoes of this many bytes on that many connections, one in flight on
+    /// each.
+    Echo { bytes: usize, connections: usize },
+    /// One MiB to the server, which answers with a byte.
+    Receive { connections: usize },
+    /// A byte to the server, which answers with one MiB.
+    Send { connections: usize },
+    /// As many clients at once connect, have 64 B echoed and close.
+    Churn { clients: usize },
+    /// As many clients at once connect, and the server closes unread.
+    Accept { clients: usize },
+    /// An echo of 64 B on one connection, between a pause and a resume.
+    Pause,
+    /// An echo of 64 B that all subscribers of a connection have heard of.
+    Subscribers { connections: usize },
+    /// One message of this many bytes to all of that many connections.
+    FanOut { bytes: usize, connections: usize },
+    /// Memory of connections on which nothing happens.
+    Idle { connections: usize },
+    /// Memory of sockets that listen.
+    Listeners { count: usize },
+}
+
+impl Kind {
+    /// Whether memory is measured, and no time.
+    pub fn is_memory(self) -> bool {
+        matches!(self, Kind::Idle { .. } | Kind::Listeners { .. })
+    }
+
+    /// How many descriptors a server needs for it at once, but for a few.
+    pub fn descriptors(self) -> usize {
+        match self {
+            Kind::Echo { connections, .. }
+            | Kind::Receive { connections }
+            | Kind::Send { connections }
+            | Kind::Subscribers { connections }
+            | Kind::FanOut { connections, .. }
+            | Kind::Idle { connections } => connections,
+            Kind::Churn { clients } | Kind::Accept { clients } => 2 * clients,
+            Kind::Pause => 1,
+            Kind::Listeners { count } => count,
+        }
+    }
+
+    /// What one operation is called.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Kind::Echo { .. } => "echo",
+            Kind::Receive { .. } | Kind::Send { .. } => "MiB",
+            Kind::Churn { .. } | Kind::Idle { .. } => "connection",
+            Kind::Accept { .. } => "accept",
+            Kind::Pause => "pause, resume and echo",
+            Kind::Subscribers { .. } => "echo heard by 8",
+            Kind::FanOut { .. } => "fan-out",
+            Kind::Listeners { .. } => "server socket",
+        }
+    }
+}
+
+/// A workload with its targets.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// What it is called on the command line and in files.
+    pub key: &'static str,
+    /// What it is called in tables.
+    pub name: &'static str,
+    pub kind: Kind,
+    pub targets: &'static [Target],
+}
+
+/// What is to be reached by this crate.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Target {
+    pub measure: Measure,
+    pub bound: Bound,
+}
+
+/// What a target is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Measure {
+    /// CPU time of the server for an operation.
+    Cpu,
+    /// The 99th percentile of an operation's duration.
+    P99,
+    /// Resident memory for each.
+    Memory,
+}
+
+/// The most that it may be.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Bound {
+    /// In times of that peer's, the median of rounds.
+    Times(f64, Peer),
+    /// In bytes.
+    Bytes(f64),
+}
+
+const fn cpu(times: f64, peer: Peer) -> Target {
+    Target {
+        measure: Measure::Cpu,
+        bound: Bound::Times(times, peer),
+    }
+}
+
+const fn bytes(most: f64) -> Target {
+    Target {
+        measure: Measure::Memory,
+        bound: Bound::Bytes(most),
+    }
+}
+
+const P99: Target = Target {
+    measure: Measure::P99,
+    bound: Bound::Times(1.0, Peer::Tokio),
+};
+const BULK_NODE: Target = cpu(0.30, Peer::Node);
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+const fn echo(bytes: usize, connections: usize) -> Kind {
+    Kind::Echo { bytes, connections }
+}
+
+const fn workload(
+    key: &'static str,
+    name: &'static str,
+    kind: Kind,
+    targets: &'static [Target],
+) -> Workload {
+    Workload {
+        key,
+        name,
+        kind,
+        targets,
+    }
+}
+
+/// All of them, in the order of the tables.
+pub const WORKLOADS: [Workload; 15] = [
+    workload(
+        "echo-64-1",
+        "echo 64 B × 1",
+        echo(64, 1),
+        &[cpu(1.00, Peer::Tokio), P99],
+    ),
+    workload(
+        "echo-64-64",
+        "echo 64 B × 64",
+        echo(64, 64),
+        &[cpu(0.95, Peer::Tokio), cpu(0.65, Peer::Node), P99],
+    ),
+    workload(
+        "echo-64-1000",
+        "echo 64 B × 1000",
+        echo(64, 1000),
+        &[cpu(0.85, Peer::Tokio), cpu(0.65, Peer::Node), P99],
+    ),
+    workload(
+        "echo-64-10000",
+        "echo 64 B × 10,000",
+        echo(64, 10_000),
+        &[cpu(0.85, Peer::Tokio), P99],
+    ),
+    workload(
+        "echo-64k-16",
+        "echo 64 KiB × 16",
+        echo(64 * KIB, 16),
+        &[cpu(0.50, Peer::Tokio), BULK_NODE, P99],
+    ),
+    workload(
+        "echo-1m-4",
+        "echo 1 MiB × 4",
+        echo(MIB, 4),
+        &[BULK_NODE, P99],
+    ),
+    workload(
+        "receive",
+        "receive 1 MiB × 4",
+        Kind::Receive { connections: 4 },
+        &[BULK_NODE, P99],
+    ),
+    workload(
+        "send",
+        "send 1 MiB × 4",
+        Kind::Send { connections: 4 },
+        &[BULK_NODE, P99],
+    ),
+    workload(
+        "churn",
+        "accept, echo, close × 32",
+        Kind::Churn { clients: 32 },
+        &[cpu(0.95, Peer::Tokio), BULK_NODE, P99],
+    ),
+    workload(
+        "accept",
+        "accept only, paused × 32",
+        Kind::Accept { clients: 32 },
+        &[],
+    ),
+    workload("pause", "pause, resume, echo × 1", Kind::Pause, &[]),
+    workload(
+        "subscribers",
+        "8 subscribers, echo × 1",
+        Kind::Subscribers { connections: 1 },
+        &[],
+    ),
+    workload(
+        "fan-out",
+        "fan-out of 1 KiB × 1000",
+        Kind::FanOut {
+            bytes: KIB,
+            connections: 1000,
+        },
+        &[],
+    ),
+    workload(
+        "idle",
+        "15,000 idle connections",
+        Kind::Idle {
+            connections: 15_000,
+        },
+        &[bytes(1024.0)],
+    ),
+    workload(
+        "listeners",
+        "1000 server sockets",
+        Kind::Listeners { count: 1000 },
+        &[bytes(4096.0)],
+    ),
+];
