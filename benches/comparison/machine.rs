@@ -35,6 +35,7 @@ pub fn about(options: &Options, pinned: bool) -> About {
         command: options.command.clone(),
         rounds: options.rounds,
         round_seconds: options.seconds.as_secs_f64(),
+        optimised: !cfg!(debug_assertions),
         processor: processor(),
         cores: std::thread::available_parallelism().map_or(1, Into::into),
         pinned,

@@ -97,6 +97,10 @@ struct Run<'a> {
 impl Run<'_> {
     fn workload(&self, workload: &Workload) -> Result<WorkloadResults> {
         self.bar.set_message(workload.name);
+        if self.bar.is_hidden() {
+            // Where no bar can be drawn, a line tells how far it is.
+            eprintln!("{}", workload.name);
+        }
         let peers = self.peers.iter().copied();
         let peers: Vec<Peer> = peers
             .filter(|peer| peer.left_out(workload.kind).is_none())

@@ -6,6 +6,7 @@
 #![expect(clippy::panic, reason = "that is how a test's helper fails")]
 
 mod accounting;
+mod benchmark;
 mod chrome_traces;
 mod draining;
 mod examples;

@@ -56,6 +56,9 @@ fn about(about: &About) -> String {
         about.rounds,
         about.round_seconds,
     );
+    if !about.optimised {
+        text += "- **built without optimisation: these figures show nothing but that it runs**\n";
+    }
     for why in &about.left_out {
         text += &format!("- left out: {why}\n");
     }

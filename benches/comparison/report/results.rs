@@ -22,6 +22,8 @@ pub struct About {
     pub rounds: usize,
     /// How long a round measured.
     pub round_seconds: f64,
+    /// Whether the compiler optimised; if not, nothing is worth much.
+    pub optimised: bool,
     pub processor: String,
     pub cores: usize,
     /// Whether servers and loads had a core each.
