@@ -9,6 +9,7 @@ mod plan;
 #[expect(dead_code, unused_imports, reason = "the benchmark uses the rest")]
 mod report;
 
+use std::path::Path;
 use std::time::Duration;
 
 use plan::{Mode, Options, Peer, WORKLOADS};
@@ -249,4 +250,23 @@ fn names_on_command_lines_are_understood() {
         assert_eq!(Mode::named(&mode.name()), Some(mode), "{}", workload.key);
     }
     assert_eq!(Mode::named("echo:x"), None);
+}
+
+#[test]
+fn the_page_in_docs_is_that_of_the_results_beside_it() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(docs.join(name));
+        text.unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let results = Results::from_json(&read("benchmark/results.json")).expect("results of a run");
+    let again = "write it again: cargo bench -- --from docs/benchmark/results.json --page docs";
+    let page = read("benchmark.md");
+    assert!(page::renewed(&page, &results) == page, "{again}");
+    for (name, plot) in plots::all(&results).expect("they are drawn") {
+        assert!(
+            read(&format!("benchmark/{name}")) == plot,
+            "{name}: {again}"
+        );
+    }
 }
