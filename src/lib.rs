@@ -172,7 +172,7 @@ pub mod testing {
 use std::time::Duration;
 
 pub use answer::Answer;
-pub use app::{App, OnEvent, Tcp, TcpServer};
+pub use app::{App, Local, OnEvent, Tcp, TcpServer};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, RemoveListener};
 pub use ids::{AppId, ClientSocketId, ServerSocketId};

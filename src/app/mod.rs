@@ -2,10 +2,12 @@
 
 mod event;
 mod lifecycle;
+mod local;
 mod tcp;
 mod tcp_server;
 
 pub use event::OnEvent;
+pub use local::Local;
 pub use tcp::Tcp;
 pub use tcp_server::TcpServer;
 

@@ -9,6 +9,7 @@
 mod backlog;
 #[cfg(feature = "testing")]
 pub(crate) mod faulty;
+mod loose;
 pub(crate) mod passing;
 #[cfg(feature = "testing")]
 pub(crate) mod scripted;
@@ -96,6 +97,19 @@ pub trait Listener: Send {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
+
+    /// As [`poll_accept`](Self::poll_accept), for a stream that another thread is
+    /// going to have: where that matters it belongs to no runtime before it is
+    /// polled first. Its [`moved`](Stream::moved) is called in that thread.
+    ///
+    /// # Errors
+    /// As [`poll_accept`](Self::poll_accept).
+    fn poll_accept_loose(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        self.poll_accept(cx)
+    }
 
     /// The address it is bound to, the port that the OS chose included.
     ///
@@ -187,7 +201,7 @@ pub trait Stream: Send {
     fn reset(self: Box<Self>) {}
 
     /// It is polled by another runtime from now on: the one that polled it so
-    /// far has ended.
+    /// far has ended, or polls it no more.
     ///
     /// # Errors
     /// It cannot be; it is of no use any more.

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustix::net::sockopt;
+use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::loose::Loose;
 use super::{Listener, Network, Stream};
 
 /// The sockets of this machine.
@@ -101,6 +102,16 @@ fn not(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
+pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
+    socket.set_keepalive(after.is_some())?;
+    match after {
+        // 0 is Chrome's default and no delay that the OS takes: the system's
+        // own delay stays.
+        None | Some(Duration::ZERO) => Ok(()),
+        Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
+    }
+}
+
 struct RealListener {
     socket: TcpListener,
     /// Another descriptor of the same socket: it takes no path that may not be
@@ -124,6 +135,29 @@ impl Listener for RealListener {
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
         Poll::Ready(Ok((Box::new(stream), peer)))
+    }
+
+    fn poll_accept_loose(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match acceptfrom_with(&self.socket, flags) {
+            Ok((stream, Some(peer))) => {
+                let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
+                let stream = Loose::Free(Socket::from(stream));
+                Poll::Ready(Ok((Box::new(stream), peer)))
+            }
+            Ok((_, None)) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+                // It knows when to try again; one that has come by now is
+                // registered here, and taken out again.
+                let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
+                let stream = Loose::Free(Socket::from(stream.into_std()?));
+                Poll::Ready(Ok((Box::new(stream), peer)))
+            }
+            Err(error) => Poll::Ready(Err(error.into())),
+        }
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -199,14 +233,7 @@ impl Stream for TcpStream {
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        let socket = SockRef::from(self);
-        socket.set_keepalive(after.is_some())?;
-        match after {
-            // 0 is Chrome's default and no delay that the OS takes: the
-            // system's own delay stays.
-            None | Some(Duration::ZERO) => Ok(()),
-            Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
-        }
+        set_keepalive(&SockRef::from(self), after)
     }
 
     fn reset(self: Box<Self>) {

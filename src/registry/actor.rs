@@ -1,12 +1,14 @@
 //! The actor that owns the sockets: it gives out their ids, and passes calls
 //! on to them.
 
+use std::mem;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use futures::future::join_all;
 
 use super::apps::{AppState, Apps};
+use super::arbiters::Seat;
 use super::inherit::Prepared;
 use super::kept::Fall;
 use super::leave::Leaving;
@@ -17,7 +19,7 @@ use crate::life::Life;
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 use crate::supervision::{Child, Home, Place, RestartLimit, ServerEnded};
-use crate::tcp::{self, Inbox, Lane, Rows, Table};
+use crate::tcp::{self, Lanes, Rows, Table};
 use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
 use crate::tls;
 
@@ -42,7 +44,7 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) above: Arc<Above>,
     #[debug(skip)]
-    tls: tls::Client,
+    pub(super) tls: tls::Client,
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,
     #[debug(skip)]
@@ -50,8 +52,9 @@ pub struct Registry {
     /// The client sockets of every app.
     #[debug(skip)]
     pub(super) table: Arc<Table>,
+    pub(super) arbiters: usize,
     #[debug(skip)]
-    rows: Option<(Child<Rows>, Arc<Inbox>)>,
+    pub(super) seats: Vec<Seat>,
     /// The way back, for what its apps have.
     #[debug(skip)]
     pub(super) home: Home,
@@ -93,7 +96,8 @@ impl Registry {
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
             table: Arc::default(),
-            rows: None,
+            arbiters: 1,
+            seats: Vec::new(),
             home: Home::default(),
             fall: Fall::default(),
             leaving: None,
@@ -134,53 +138,53 @@ impl Registry {
         self
     }
 
-    /// Starts it in the current arbiter, which its sockets live in too. If that
-    /// ends, they go on in the system's own, and this address is dead:
+    /// Starts it in the current arbiter, which its sockets live in too (but see
+    /// [`arbiters`](Self::arbiters)). If that ends, they go on in the system's own, and this address is dead:
     /// [`App::registry`](crate::App::registry) has the new one.
     ///
     /// # Panics
     /// As every actor's start does, outside an actix `System`.
-    pub fn start(self) -> Addr<Self> {
+    pub fn start(mut self) -> Addr<Self> {
+        if self.arbiters > 1 {
+            self.seats();
+        }
         self.run()
     }
 
     /// What is kept of `app`; made now if it has not been heard of.
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
-        let (rows, inbox) = self.rows.get_or_insert_with(|| {
-            let inbox = Arc::new(Inbox::default());
-            let network = self.network.clone();
-            let rows = Rows::start(network, self.tls.clone(), inbox.clone(), self.home.clone());
-            (rows, inbox)
-        });
+        self.seats();
         let make = || {
             let guests = Arc::new(Guests::of(self.limits.guests()));
-            let lane = Lane::new(
+            let lanes = Lanes::new(
                 Arc::new(tcp::Audience::new(
                     app.clone(),
                     self.write_quota,
                     self.permissions.clone(),
                 )),
                 Arc::new(Life::new(app.clone(), self.home.clone())),
-                rows.place.clone(),
-                inbox.clone(),
-                self.table.clone(),
+                self.seats.iter().map(|seat| &seat.site),
+                &self.table,
                 guests.clone(),
             );
             let audience =
                 tcp_server::Audience::new(guests, self.limits.clone(), self.above.clone());
-            (lane, audience)
+            (lanes, audience)
         };
         self.apps.get_or_make(app, make)
     }
 
-    pub(super) fn rows(&self) -> Option<&Arc<Place<Rows>>> {
-        self.rows.as_ref().map(|(rows, _)| &rows.place)
+    /// The actors of all client sockets.
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Arc<Place<Rows>>> {
+        self.seats.iter().map(|seat| &seat.rows.place)
     }
 
     /// Has those go on that have fallen.
-    pub(super) fn go_on(&self) {
-        if let Some((rows, _)) = &self.rows {
-            rows.go_on();
+    pub(super) fn go_on(&mut self, here: &Addr<Self>) {
+        let seats = self.seats.iter_mut();
+        let new: Vec<_> = seats.filter_map(Seat::go_on).collect();
+        for app in self.apps.states() {
+            app.start_locals(&new, here);
         }
         for server in self.apps.servers() {
             server.go_on();
@@ -193,20 +197,19 @@ impl Registry {
         Surroundings {
             audience: app.on_accept.clone(),
             network,
-            lane: app.lane.clone(),
+            lanes: app.lanes.clone(),
             table,
         }
     }
 
     /// Forgets everything, and says who has to close it.
-    pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Option<Child<Rows>>) {
+    pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<Seat>) {
         self.fall.ended = true;
         // What is held for a handover waits no longer.
         self.leaving = None;
         self.prepared = None;
         self.table.clear();
-        let rows = self.rows.take().map(|(rows, _)| rows);
-        (self.apps.drain_servers(), rows)
+        (self.apps.drain_servers(), mem::take(&mut self.seats))
     }
 }
 
@@ -249,7 +252,7 @@ impl Handler<Shutdown> for Registry {
     /// its answer is [`Error::Stopped`]. The sockets do not wait for anybody,
     /// so this does not wait long.
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
-        let (servers, rows) = self.forget_all();
+        let (servers, seats) = self.forget_all();
         let closed = async move {
             // One that is gone already has closed its sockets.
             join_all(
@@ -258,9 +261,7 @@ impl Handler<Shutdown> for Registry {
                     .map(|server| server.place.ask(tcp_server::Stop)),
             )
             .await;
-            if let Some(rows) = rows {
-                rows.place.ask(tcp::Stop).await;
-            }
+            join_all(seats.into_iter().map(Seat::end)).await;
         };
         AtomicResponse::new(Box::pin(closed.into_actor(self).map(|(), _, ctx| {
             ctx.stop();

@@ -8,12 +8,13 @@ use futures::FutureExt;
 use futures::future::{join, join_all};
 
 use super::lifecycle::Lifecycle;
+use super::local::Setup;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
 use crate::life::SuspendInfo;
 use crate::supervision::{Child, RestartInfo};
-use crate::tcp::{self, Lane};
+use crate::tcp::{self, Lanes};
 use crate::tcp_server::{self, ServerSocket};
 
 /// What is kept of one app.
@@ -25,8 +26,10 @@ pub(super) struct AppState {
     /// told since.
     pub(super) untold_restarts: (Arc<()>, u64),
     pub(super) on_accept: Arc<tcp_server::Audience>,
-    /// Its way to the rows actor, its listeners and its bounds.
-    pub(super) lane: Arc<Lane>,
+    /// Its ways to the rows actors, its listeners and its bounds.
+    pub(super) lanes: Arc<Lanes>,
+    /// What starts its listeners in the arbiters of client sockets.
+    pub(super) setups: Vec<Setup>,
     servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
     /// How many sockets it may make.
     pub(super) sockets: Option<usize>,
@@ -44,17 +47,18 @@ impl Apps {
     pub(super) fn get_or_make(
         &mut self,
         app: &AppId,
-        make: impl FnOnce() -> (Lane, tcp_server::Audience),
+        make: impl FnOnce() -> (Lanes, tcp_server::Audience),
     ) -> &mut AppState {
         self.0.entry(app.clone()).or_insert_with(|| {
-            let (lane, on_accept) = make();
+            let (lanes, on_accept) = make();
             AppState {
                 lifecycle: Lifecycle::default(),
                 on_suspend: Listeners::default(),
                 on_restart: Listeners::default(),
                 untold_restarts: Default::default(),
                 on_accept: Arc::new(on_accept),
-                lane: Arc::new(lane),
+                lanes: Arc::new(lanes),
+                setups: Vec::new(),
                 servers: BTreeMap::new(),
                 sockets: None,
             }
@@ -68,7 +72,7 @@ impl Apps {
         id: ServerSocketId,
     ) -> Result<&Child<ServerSocket>, Error> {
         let state = self.get(app).ok_or(Error::SocketNotFound)?;
-        state.lane.life.touch();
+        state.lanes.life.touch();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
     }
 
@@ -130,7 +134,8 @@ impl AppState {
     }
 
     /// Nobody hears of anything any more.
-    pub(super) fn clear_listeners(&self) {
+    pub(super) fn clear_listeners(&mut self) {
+        self.setups.clear();
         self.on_suspend.clear();
         self.on_restart.clear();
         self.on_accept.on_accept.clear();
@@ -138,24 +143,30 @@ impl AppState {
         self.on_accept.on_handshake_error.clear();
         self.on_accept.on_refused.clear();
         self.on_accept.on_drain.clear();
-        self.lane.audience.on_receive.clear();
-        self.lane.audience.on_receive_error.clear();
+        for lane in self.lanes.each() {
+            lane.on_receive.clear();
+            lane.on_receive_error.clear();
+        }
     }
 
     /// Whether the last listener of something has died.
     pub(super) fn is_orphaned(&self) -> bool {
         self.on_accept.on_accept.is_orphaned()
             || self.on_accept.on_accept_error.is_orphaned()
-            || self.lane.audience.on_receive.is_orphaned()
-            || self.lane.audience.on_receive_error.is_orphaned()
+            || self
+                .lanes
+                .each()
+                .any(|lane| lane.on_receive.is_orphaned() || lane.on_receive_error.is_orphaned())
     }
 
     /// Whether anybody hears of anything.
     pub(super) fn has_listeners(&self) -> bool {
         self.on_accept.on_accept.has(None)
             || self.on_accept.on_accept_error.has(None)
-            || self.lane.audience.on_receive.has(None)
-            || self.lane.audience.on_receive_error.has(None)
+            || self
+                .lanes
+                .each()
+                .any(|lane| lane.on_receive.has(None) || lane.on_receive_error.has(None))
     }
 
     /// Has the sockets look again whether they may raise events; done when
@@ -165,8 +176,8 @@ impl AppState {
             .servers()
             .map(|server| server.place.ask(tcp_server::ListenersChanged));
         let servers = join_all(servers.collect::<Vec<_>>());
-        let app = self.lane.audience.app.clone();
-        let rows = self.lane.rows.ask(tcp::ListenersChanged(app));
+        let app = self.lanes.audience.app.clone();
+        let rows = self.lanes.ask(&tcp::ListenersChanged(app));
         join(servers, rows).map(drop)
     }
 
@@ -177,13 +188,12 @@ impl AppState {
             .servers()
             .map(|server| server.place.ask(tcp_server::EndUnlessPersistent));
         let ended = join_all(ended.collect::<Vec<_>>());
-        let (lane, all) = (self.lane.clone(), false);
+        let lanes = self.lanes.clone();
         async move {
             let ended = ended.await.into_iter().flatten().flatten().collect();
             // Clients last: those that nobody has heard of end with their
             // server socket.
-            let rows = lane.rows.clone();
-            rows.ask(tcp::CloseSockets { lane, all }).await;
+            lanes.close(false).await;
             ended
         }
     }
@@ -193,12 +203,7 @@ impl AppState {
         let ended = self.servers();
         let ended = ended.map(|server| server.place.ask(tcp_server::Stop));
         let ended = join_all(ended.collect::<Vec<_>>());
-        let (lane, all) = (self.lane.clone(), true);
-        let rows = lane.rows.ask(tcp::CloseSockets {
-            lane: lane.clone(),
-            all,
-        });
-        join(ended, rows).map(drop)
+        join(ended, self.lanes.close(true)).map(drop)
     }
 
     /// In the order of their ids.

@@ -27,9 +27,9 @@ impl AppState {
     pub(super) fn desert(&mut self) -> Duration {
         // The page adds all of them.
         self.clear_listeners();
-        self.lane.life.hold_back();
+        self.lanes.life.hold_back();
         let rest = self.lifecycle.desertion.begin();
-        let app = &self.lane.audience.app;
+        let app = &self.lanes.audience.app;
         log::warn!("app {app}: its listeners have died; loaded again in {rest:?}");
         rest
     }

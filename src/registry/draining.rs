@@ -16,12 +16,12 @@ use crate::error::Error;
 use crate::guests::{Draining, Guests};
 use crate::ids::ServerSocketId;
 use crate::supervision::Place;
-use crate::tcp::{self, Lane};
+use crate::tcp::{self, Lanes};
 use crate::tcp_server::{self, ServerSocket};
 
 /// What is drained.
 struct Scope {
-    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
     audience: Arc<tcp_server::Audience>,
     servers: Vec<Arc<Place<ServerSocket>>>,
     /// `None`: all that the app has.
@@ -31,7 +31,7 @@ struct Scope {
 impl Scope {
     fn app(state: &AppState) -> Self {
         Scope {
-            lane: state.lane.clone(),
+            lanes: state.lanes.clone(),
             audience: state.on_accept.clone(),
             servers: state.servers().map(|server| server.place.clone()).collect(),
             socket_id: None,
@@ -46,7 +46,7 @@ impl Scope {
         let stopped = join_all(stopping.collect::<Vec<_>>()).await;
         let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
         let draining = match self.socket_id {
-            None => Draining::new(self.lane.guests.clone()),
+            None => Draining::new(self.lanes.guests.clone()),
             Some(_) => match stopped.first() {
                 Some(stopped) => Draining::new(stopped.draining.guests().clone()),
                 None => return Err(Error::SocketNotFound),
@@ -54,16 +54,15 @@ impl Scope {
         };
         let guests = draining.guests();
         // What was accepted and called before counts.
-        let rows = &self.lane.rows;
-        rows.ask(tcp::CatchUp).await;
-        let mut tally = Tally::new(self.lane.clone(), guests.clone(), self.socket_id);
+        self.lanes.ask(&tcp::CatchUp).await;
+        let mut tally = Tally::new(self.lanes.clone(), guests.clone(), self.socket_id);
         tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
 
         let settled = stopped.iter_mut().map(|it| &mut it.settled);
         let settled = join_all(settled.collect::<Vec<_>>());
         let gone = pin!(async {
             settled.await;
-            rows.ask(tcp::CatchUp).await;
+            self.lanes.ask(&tcp::CatchUp).await;
             guests.gone().await;
         });
         let mut gone = gone;
@@ -88,12 +87,7 @@ impl Scope {
         let turned = turned.map(|server| server.ask(tcp_server::TurnAway));
         let turned = join_all(turned.collect::<Vec<_>>()).await;
         // One that stands still for a handover goes or comes back before long.
-        while self
-            .lane
-            .rows
-            .ask(tcp::Force(guests.clone()))
-            .await
-            .is_some()
+        while !self.lanes.ask(&tcp::Force(guests.clone())).await.is_empty()
             && timeout(PROGRESS, guests.gone()).await.is_err()
         {}
         turned.into_iter().flatten().sum()
@@ -102,7 +96,7 @@ impl Scope {
 
 /// How far it has come.
 struct Tally {
-    lane: Arc<Lane>,
+    lanes: Arc<Lanes>,
     guests: Arc<Guests>,
     socket_id: Option<ServerSocketId>,
     /// How many connections there had been when it began, and how many of them
@@ -115,9 +109,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(lane: Arc<Lane>, guests: Arc<Guests>, socket_id: Option<ServerSocketId>) -> Self {
+    fn new(lanes: Arc<Lanes>, guests: Arc<Guests>, socket_id: Option<ServerSocketId>) -> Self {
         Tally {
-            lane,
+            lanes,
             over_before: guests.over(),
             forced_before: guests.count_forced(),
             guests,
@@ -144,13 +138,13 @@ impl Tally {
 
     fn tell_last(&mut self, audience: &tcp_server::Audience) {
         // A suspended app hears nothing.
-        if self.lane.life.is_suspended() {
+        if self.lanes.life.is_suspended() {
             return;
         }
         let (open, finished, forced) = self.now();
         self.told = Some((open, finished, forced));
         audience.on_drain.dispatch(|_| DrainInfo {
-            app: self.lane.audience.app.clone(),
+            app: self.lanes.audience.app.clone(),
             socket_id: self.socket_id,
             open,
             finished,

@@ -208,7 +208,7 @@ impl Registry {
             }
         }
         for (app, inherited) in prepared.clients {
-            let lane = self.heir(&app, inherited.record.suspended).lane.clone();
+            let lane = self.heir(&app, inherited.record.suspended).lanes.place();
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
@@ -235,7 +235,7 @@ impl Registry {
     fn heir(&mut self, app: &AppId, suspended: bool) -> &AppState {
         let state = self.app(app);
         if (suspended || state.lifecycle.has_page()) && !state.has_listeners() {
-            state.lane.life.suspend();
+            state.lanes.life.suspend();
         }
         state
     }

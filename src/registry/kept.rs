@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use actix::prelude::*;
 
 use super::Registry;
+use super::arbiters::Seat;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
 use crate::supervision::{
     self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, supervise,
 };
-use crate::tcp;
 use crate::tcp_server;
 
 /// What the registry needs to go on after a fall.
@@ -99,20 +99,18 @@ impl Registry {
             self.leaving = None;
             self.prepared = None;
             // Those that fall later find the way here.
-            self.go_on();
+            self.go_on(&address);
             self.resume_lives(ctx);
         }
     }
 
     /// Closes everything, and waits for nothing.
     pub(super) fn end_all(&mut self) {
-        let (servers, rows) = self.forget_all();
+        let (servers, seats) = self.forget_all();
         for server in servers {
             server.address().do_send(tcp_server::Stop);
         }
-        if let Some(rows) = rows {
-            rows.address().do_send(tcp::Stop);
-        }
+        seats.into_iter().for_each(Seat::end_later);
     }
 
     /// Goes on where there is an arbiter to go on in.
@@ -198,8 +196,8 @@ impl Handler<Fell> for Registry {
     type Result = ();
 
     /// One of its own has fallen, or it has itself.
-    fn handle(&mut self, fell: Fell, _: &mut Self::Context) {
-        self.go_on();
+    fn handle(&mut self, fell: Fell, ctx: &mut Self::Context) {
+        self.go_on(&ctx.address());
         let Fell {
             actor,
             app,

@@ -69,9 +69,10 @@ impl Handler<Hold> for Registry {
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Hold(verdict.clone())))
             .collect();
-        let rows = self
+        let rows: Vec<_> = self
             .rows()
-            .map(|rows| rows.address().send(tcp::Hold(verdict.clone())));
+            .map(|rows| rows.address().send(tcp::Hold(verdict.clone())))
+            .collect();
         self.leaving = Some(Leaving {
             token,
             verdict,
@@ -80,8 +81,8 @@ impl Handler<Hold> for Registry {
         Box::pin(async move {
             // One that has ended raises nothing either.
             join_all(servers).await;
-            if let Some(rows) = rows {
-                rows.await.map_err(|_| Error::Stopped)?;
+            for held in join_all(rows).await {
+                held.map_err(|_| Error::Stopped)?;
             }
             Ok(true)
         })
@@ -101,9 +102,9 @@ impl Handler<Take> for Registry {
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Take(verdict.clone())))
             .collect();
-        let rows = self.rows().map(|rows| rows.address());
+        let rows: Vec<_> = self.rows().map(|rows| rows.address()).collect();
         let limits = self.apps.states().filter_map(|state| {
-            let app = state.lane.audience.app.as_str().to_owned();
+            let app = state.lanes.audience.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))
         });
         let limits: HashMap<String, AppLimitsRecord> = limits.collect();
@@ -129,10 +130,14 @@ impl Handler<Take> for Registry {
                     None => {}
                 }
             }
-            if let Some(rows) = rows {
-                let taken = rows.send(tcp::Take { offered, verdict }).await;
+            let offered = Arc::new(offered);
+            let taken = rows.iter().map(|rows| {
+                let (offered, verdict) = (offered.clone(), verdict.clone());
+                rows.send(tcp::Take { offered, verdict })
+            });
+            for taken in join_all(taken.collect::<Vec<_>>()).await {
                 let taken = taken.map_err(|_| Error::Stopped)?;
-                estate.clients = taken.clients;
+                estate.clients.extend(taken.clients);
                 estate.left.extend(taken.left);
             }
             estate.servers.sort_by_key(|server| server.record.id);

@@ -96,7 +96,7 @@ impl Registry {
             && state.lifecycle.busy.is_none()
             && let Some((call, reply)) = state.lifecycle.calls.pop_front()
         {
-            let is_suspended = state.lane.life.is_suspended();
+            let is_suspended = state.lanes.life.is_suspended();
             match call {
                 Call::Suspend if !is_suspended || state.lifecycle.desertion.is_on() => {
                     state.lifecycle.busy = Some(call);
@@ -115,7 +115,7 @@ impl Registry {
     fn living(&mut self, app: &AppId, life: &Arc<Life>) -> Result<&mut AppState, Error> {
         self.apps
             .get_mut(app)
-            .filter(|state| Arc::ptr_eq(&state.lane.life, life))
+            .filter(|state| Arc::ptr_eq(&state.lanes.life, life))
             .ok_or(Error::Unloaded)
     }
 
@@ -141,12 +141,12 @@ impl Registry {
         let Some(state) = self.apps.get_mut(app) else {
             return;
         };
-        if !state.lane.life.is_wanted() || state.lifecycle.page.is_none() {
+        if !state.lanes.life.is_wanted() || state.lifecycle.page.is_none() {
             return;
         }
-        if !state.lane.life.is_suspended() {
+        if !state.lanes.life.is_suspended() {
             if !state.is_orphaned() {
-                return state.lane.life.want_nothing();
+                return state.lanes.life.want_nothing();
             }
             let rest = state.desert();
             if !rest.is_zero() {
@@ -163,8 +163,8 @@ impl Registry {
     /// what is not persistent is closed.
     fn suspend(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
         let state = self.app(&app);
-        let lane = state.lane.clone();
-        let life = lane.life.clone();
+        let lanes = state.lanes.clone();
+        let life = lanes.life.clone();
         state.lifecycle.desertion.end();
         state.lifecycle.retry = None;
         life.suspend();
@@ -175,7 +175,7 @@ impl Registry {
         let handled = async move {
             // A turn that has begun may raise events yet.
             turns.await;
-            let handled = poll_fn(|cx| lane.poll_quiet(cx));
+            let handled = poll_fn(|cx| lanes.poll_quiet(cx));
             let in_time = timeout(PAUSE_GRACE, handled).await;
             in_time.map_err(|_| Error::EventsInFlight)
         };
@@ -207,7 +207,7 @@ impl Registry {
     /// it has started.
     fn load(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
         let state = self.app(&app);
-        let life = state.lane.life.clone();
+        let life = state.lanes.life.clone();
         let page = state.lifecycle.page.clone();
         state.lifecycle.retry = None;
         let registry = ctx.address();
@@ -339,11 +339,11 @@ impl Handler<LookForIdleness> for Registry {
         let Some(state) = self.apps.get_mut(&app) else {
             return;
         };
-        let lane = &state.lane;
-        let idle = lane.life.was_idle() && lane.is_quiet() && !lane.audience.is_sending();
+        let lanes = &state.lanes;
+        let idle = lanes.life.was_idle() && lanes.is_quiet() && !lanes.audience.is_sending();
         let lifecycle = &mut state.lifecycle;
         lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
-        if lifecycle.idle >= LOOKS && lifecycle.busy.is_none() && !lane.life.is_suspended() {
+        if lifecycle.idle >= LOOKS && lifecycle.busy.is_none() && !lanes.life.is_suspended() {
             lifecycle.idle = 0;
             log::info!("app {app}: suspended, because it is idle");
             self.enqueue(&app, Call::Suspend, Reply::nobody(), ctx);
@@ -384,7 +384,7 @@ impl Handler<Unload> for Registry {
 
     fn handle(&mut self, call: Unload, _: &mut Self::Context) -> Self::Result {
         let ended = self.apps.remove(&call.app).map(|mut state| {
-            state.lane.life.suspend();
+            state.lanes.life.suspend();
             state.clear_listeners();
             for (_, reply) in state.lifecycle.calls.drain(..) {
                 reply.send(Err(Error::Unloaded));
@@ -406,7 +406,7 @@ impl Handler<IsSuspended> for Registry {
     fn handle(&mut self, call: IsSuspended, _: &mut Self::Context) -> Self::Result {
         let state = self.apps.get(&call.app);
         Ok(state.is_some_and(|state| {
-            state.lane.life.is_suspended() && !state.lifecycle.desertion.is_on()
+            state.lanes.life.is_suspended() && !state.lifecycle.desertion.is_on()
         }))
     }
 }
@@ -418,7 +418,7 @@ impl Handler<SetEventPage> for Registry {
         let app = call.app;
         let watch = call.page.as_ref().and_then(|page| page.watch(&app, ctx));
         let state = self.app(&app);
-        state.lane.life.set_loadable(call.page.is_some());
+        state.lanes.life.set_loadable(call.page.is_some());
         let lifecycle = &mut state.lifecycle;
         lifecycle.page = call.page;
         lifecycle.idle = 0;
@@ -426,9 +426,9 @@ impl Handler<SetEventPage> for Registry {
         if lifecycle.page.is_none() && lifecycle.desertion.end() {
             // Nothing loads it: what waits, waits for the app's own listeners.
             lifecycle.retry = None;
-            state.lane.life.resume();
+            state.lanes.life.resume();
         }
-        if !state.lane.life.is_suspended() {
+        if !state.lanes.life.is_suspended() {
             // What waits for listeners that have died may have it loaded now.
             ctx.spawn(wrap_future(state.look_again()));
         }

@@ -85,7 +85,7 @@ impl AppState {
 
     /// Whether the app may make one more socket.
     pub(super) fn may_make(&self) -> Result<(), Error> {
-        let made = self.servers().len() + self.lane.made();
+        let made = self.servers().len() + self.lanes.made();
         match self.sockets.is_some_and(|most| made >= most) {
             true => Err(Error::TooManySockets),
             false => Ok(()),

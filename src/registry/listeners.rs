@@ -1,5 +1,7 @@
 //! `addListener`, `removeListener` and `hasListener(s)` of the events.
 
+use std::iter::once;
+
 use actix::prelude::*;
 
 use super::Registry;
@@ -13,31 +15,32 @@ use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
 
 /// Where an app's listeners of an event are, and who has to look at them again.
-trait Heard: Event {
-    fn listeners(app: &AppState) -> &Listeners<Self>;
+pub(super) trait Heard: Event {
+    /// One list, or one an arbiter.
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>>;
 
     fn changed(app: &AppState);
 }
 
 impl Heard for SuspendInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_suspend
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_suspend)
     }
 
     fn changed(_: &AppState) {}
 }
 
 impl Heard for RestartInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_restart
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_restart)
     }
 
     fn changed(_: &AppState) {}
 }
 
 impl Heard for AcceptInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_accept.on_accept
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_accept.on_accept)
     }
 
     fn changed(app: &AppState) {
@@ -48,8 +51,8 @@ impl Heard for AcceptInfo {
 }
 
 impl Heard for AcceptErrorInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_accept.on_accept_error
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_accept.on_accept_error)
     }
 
     fn changed(app: &AppState) {
@@ -58,8 +61,8 @@ impl Heard for AcceptErrorInfo {
 }
 
 impl Heard for HandshakeErrorInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_accept.on_handshake_error
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_accept.on_handshake_error)
     }
 
     fn changed(app: &AppState) {
@@ -68,8 +71,8 @@ impl Heard for HandshakeErrorInfo {
 }
 
 impl Heard for RefusedInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_accept.on_refused
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_accept.on_refused)
     }
 
     fn changed(app: &AppState) {
@@ -78,28 +81,29 @@ impl Heard for RefusedInfo {
 }
 
 impl Heard for DrainInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.on_accept.on_drain
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        once(&app.on_accept.on_drain)
     }
 
     fn changed(_: &AppState) {}
 }
 
 impl Heard for ReceiveInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.lane.audience.on_receive
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        app.lanes.each().map(|lane| &lane.on_receive)
     }
 
     fn changed(app: &AppState) {
-        let app_id = app.lane.audience.app.clone();
-        let rows = app.lane.rows.address();
-        rows.do_send(tcp::ListenersChanged(app_id));
+        for lane in app.lanes.each() {
+            let app_id = app.lanes.audience.app.clone();
+            lane.rows.address().do_send(tcp::ListenersChanged(app_id));
+        }
     }
 }
 
 impl Heard for ReceiveErrorInfo {
-    fn listeners(app: &AppState) -> &Listeners<Self> {
-        &app.lane.audience.on_receive_error
+    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+        app.lanes.each().map(|lane| &lane.on_receive_error)
     }
 
     fn changed(app: &AppState) {
@@ -112,7 +116,7 @@ impl<E: Heard> Handler<AddListener<E>> for Registry {
 
     fn handle(&mut self, call: AddListener<E>, _: &mut Self::Context) -> Self::Result {
         let app = self.app(&call.app);
-        E::listeners(app).add(call.recipient);
+        E::listeners(app).for_each(|them| them.add(call.recipient.clone()));
         E::changed(app);
         Ok(())
     }
@@ -123,7 +127,7 @@ impl<E: Heard> Handler<RemoveListener<E>> for Registry {
 
     fn handle(&mut self, call: RemoveListener<E>, _: &mut Self::Context) -> Self::Result {
         if let Some(app) = self.apps.get(&call.app) {
-            E::listeners(app).remove(&call.recipient);
+            E::listeners(app).for_each(|them| them.remove(&call.recipient));
             // What waited for another one may wait for nobody now.
             E::changed(app);
         }
@@ -136,6 +140,9 @@ impl<E: Heard> Handler<HasListener<E>> for Registry {
 
     fn handle(&mut self, call: HasListener<E>, _: &mut Self::Context) -> Self::Result {
         let app = self.apps.get(&call.app);
-        Ok(app.is_some_and(|app| E::listeners(app).has(call.recipient.as_ref())))
+        Ok(app.is_some_and(|app| {
+            let recipient = call.recipient.as_ref();
+            E::listeners(app).any(|them| them.has(recipient))
+        }))
     }
 }

@@ -2,6 +2,7 @@
 
 mod actor;
 mod apps;
+mod arbiters;
 mod desertion;
 mod draining;
 mod escalation;
@@ -12,6 +13,7 @@ mod leave;
 mod lifecycle;
 mod limits;
 mod listeners;
+mod local;
 mod permissions;
 mod routes;
 
@@ -25,3 +27,5 @@ pub use permissions::SetPermissions;
 pub(crate) use inherit::{AdoptListener, Enter, Prepare};
 pub(crate) use kept::Door;
 pub(crate) use leave::{Conclude, Hold, Take, Token};
+pub use local::AddLocalListener;
+pub(crate) use local::OnEachArbiter;

@@ -22,7 +22,7 @@ impl Handler<SetPermissions> for Registry {
 
     fn handle(&mut self, call: SetPermissions, _: &mut Self::Context) -> Self::Result {
         let app = self.app(&call.app);
-        app.lane.audience.set_permissions(call.permissions);
+        app.lanes.audience.set_permissions(call.permissions);
         Ok(())
     }
 }

@@ -143,7 +143,7 @@ routes! {
 
     tcp::Create => tcp::CreateInfo: |registry, call| {
         let app = registry.app(&call.app);
-        let lane = app.may_make().map(|()| app.lane.clone());
+        let lane = app.may_make().map(|()| app.lanes.place());
         let socket = lane.map(|lane| {
             let socket = ClientSocket::new(registry.table.allocate(), lane);
             registry.table.insert_made(socket.clone());
@@ -269,12 +269,12 @@ impl Handler<tcp::GetSockets> for Registry {
     type Result = ResponseFuture<Result<Vec<tcp::SocketInfo>, Error>>;
 
     fn handle(&mut self, call: tcp::GetSockets, _: &mut Self::Context) -> Self::Result {
-        let infos = self.rows().map(|rows| rows.ask(tcp::GetInfos(call.app)));
+        let infos = self.rows();
+        let infos = infos.map(|rows| rows.ask(tcp::GetInfos(call.app.clone())));
+        let infos: Vec<_> = infos.collect();
         Box::pin(async move {
-            let mut infos = match infos {
-                Some(infos) => infos.await.ok_or(Error::Stopped)?,
-                None => Vec::new(),
-            };
+            let infos: Option<Vec<_>> = join_all(infos).await.into_iter().collect();
+            let mut infos = infos.ok_or(Error::Stopped)?.concat();
             infos.sort_by_key(|info| info.socket_id);
             Ok(infos)
         })

@@ -11,6 +11,7 @@ use std::thread::ThreadId;
 
 use actix::WeakAddr;
 use actix::dev::ContextFut;
+use actix::dev::channel::channel;
 use actix::prelude::*;
 use actix_rt::time::Instant;
 use futures::FutureExt;
@@ -146,17 +147,31 @@ pub(crate) struct Child<A: Actor> {
 impl<A: Kept> Child<A> {
     /// Starts the actor that `make` makes, in the current arbiter.
     pub(crate) fn start(falls: Falls, make: impl FnOnce(Weak<Keeper<A>>) -> A) -> Self {
+        Self::start_in(falls, None, make)
+    }
+
+    /// Starts the actor in this arbiter; `None`: the current one.
+    pub(crate) fn start_in(
+        falls: Falls,
+        arbiter: Option<&ArbiterHandle>,
+        make: impl FnOnce(Weak<Keeper<A>>) -> A,
+    ) -> Self {
         let keeper = Keeper::new(falls);
         let actor = make(Arc::downgrade(&keeper));
         Child {
-            place: Arc::new(Place(RwLock::new(keeper.start(actor)))),
+            place: Arc::new(Place(RwLock::new(keeper.start(actor, arbiter)))),
             keeper,
         }
     }
 
     /// Goes on with what it has left, if it has fallen.
     pub(crate) fn go_on(&self) {
-        if let Some(address) = self.keeper.go_on() {
+        self.go_on_in(|| None);
+    }
+
+    /// As [`go_on`](Self::go_on), in the arbiter that `find` finds for it.
+    pub(crate) fn go_on_in(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
+        if let Some(address) = self.keeper.go_on(find) {
             *self.place.0.write().unwrap_or_else(PoisonError::into_inner) = address;
         }
     }
@@ -184,10 +199,28 @@ impl<A: Kept> Keeper<A> {
         })
     }
 
-    /// Starts it in the current arbiter.
-    fn start(&self, actor: A) -> Addr<A> {
-        *lock(&self.thread) = Some(std::thread::current().id());
-        supervise(actor, self.falls.clone())
+    /// Starts it in this arbiter; `None`: the current one. If the arbiter has
+    /// ended it falls at once.
+    fn start(self: &Arc<Self>, actor: A, arbiter: Option<&ArbiterHandle>) -> Addr<A> {
+        let Some(arbiter) = arbiter else {
+            return self.run(actor, Context::new());
+        };
+        // As many messages as come.
+        let (sender, receiver) = channel(0);
+        let keeper = self.clone();
+        arbiter.spawn_fn(move || {
+            keeper.run(actor, Context::with_receiver(receiver));
+        });
+        Addr::new(sender)
+    }
+
+    fn run(&self, mut actor: A, context: Context<A>) -> Addr<A> {
+        let here = std::thread::current().id();
+        let before = lock(&self.thread).replace(here);
+        if before.is_some_and(|before| before != here) {
+            actor.moved();
+        }
+        run(actor, context, self.falls.clone())
     }
 
     /// What the actor leaves that is being dropped.
@@ -207,15 +240,12 @@ impl<A: Kept> Keeper<A> {
         }
     }
 
-    /// Goes on with what was left, if something was, in the current arbiter.
-    fn go_on(&self) -> Option<Addr<A>> {
+    /// Goes on with what was left, if something was.
+    fn go_on(self: &Arc<Self>, find: impl FnOnce() -> Option<ArbiterHandle>) -> Option<Addr<A>> {
         // Not under the lock.
         let remains = lock(&self.remains).take();
-        let Remains(mut actor) = remains?;
-        if *lock(&self.thread) != Some(std::thread::current().id()) {
-            actor.moved();
-        }
-        Some(self.start(actor))
+        let Remains(actor) = remains?;
+        Some(self.start(actor, find().as_ref()))
     }
 }
 
@@ -225,7 +255,13 @@ pub(crate) fn supervise<A>(actor: A, falls: Arc<Falls>) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
 {
-    let mut context = Context::new();
+    run(actor, Context::new(), falls)
+}
+
+fn run<A>(actor: A, mut context: Context<A>, falls: Arc<Falls>) -> Addr<A>
+where
+    A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
+{
     // Calls are never refused and never overtake each other.
     context.set_mailbox_capacity(0);
     let address = context.address();

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -34,7 +35,7 @@ pub(crate) struct Hold(pub(crate) Verdict);
 #[derive(Message)]
 #[rtype(result = "Taken")]
 pub(crate) struct Take {
-    pub(crate) offered: HashMap<ClientSocketId, ServerSocketId>,
+    pub(crate) offered: Arc<HashMap<ClientSocketId, ServerSocketId>>,
     /// That of [`Hold`], which this actor may not have had: it may be younger.
     pub(crate) verdict: Verdict,
 }
@@ -111,7 +112,7 @@ impl Row {
             connection.queue.inherit(&row.socket, from.unsent);
             row.link = Link::Connected(connection);
         }
-        row
+        row.arrived()
     }
 
     fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {

@@ -40,15 +40,16 @@ pub(super) struct Fall {
 }
 
 impl Rows {
-    /// Starts the actor here, behind this inbox.
+    /// Starts the actor behind this inbox, in this arbiter or the current one.
     pub(crate) fn start(
         network: Arc<dyn Network>,
         tls: tls::Client,
         inbox: Arc<Inbox>,
         home: Home,
+        arbiter: Option<&ArbiterHandle>,
     ) -> Child<Self> {
         let falls = Falls::new(supervision::Supervised::ClientSockets, None, home);
-        Child::start(falls, |keeper| {
+        Child::start_in(falls, arbiter, |keeper| {
             let mut rows = Rows::new(network, tls, inbox);
             rows.fall.keeper = keeper;
             rows

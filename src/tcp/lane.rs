@@ -3,11 +3,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::task::{Context, Poll};
 
 use super::actor::Rows;
 use super::events::{ReceiveErrorInfo, ReceiveInfo};
 use super::inbox::Inbox;
+use super::lanes::Site;
 use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
@@ -18,11 +18,15 @@ use crate::life::Life;
 use crate::manifest::Permissions;
 use crate::supervision::Place;
 
-/// The received bytes of one app in one rows actor that listeners have not
-/// handled yet; beyond it no socket of the app is read. 64 sockets with a
-/// full window each: enough that a single slow socket never stops the
-/// others, small enough that ten thousand fast peers cost megabytes.
+/// The received bytes of one app that listeners have not handled yet; beyond
+/// it no socket of the app is read. 64 sockets with a full window each: enough
+/// that a single slow socket never stops the others, small enough that ten
+/// thousand fast peers cost megabytes. Each rows actor has an equal part of it,
+/// so that none has to ask another.
 const UNHANDLED_LIMIT: usize = 64 * super::WINDOW;
+
+/// The least part: with more than 16 rows actors the whole is more.
+const LEAST_PART: usize = 4 * super::WINDOW;
 
 /// A send counts for at least this many bytes, so that a flood of empty ones
 /// is bounded too.
@@ -31,8 +35,6 @@ const MIN_CHARGE: usize = 64;
 /// What one app's sockets have in common, wherever they are.
 pub(crate) struct Audience {
     pub(crate) app: AppId,
-    pub(crate) on_receive: Listeners<ReceiveInfo>,
-    pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
     permissions: RwLock<Arc<Permissions>>,
     sending: AtomicUsize,
     write_quota: usize,
@@ -42,8 +44,6 @@ impl Audience {
     pub(crate) fn new(app: AppId, write_quota: usize, permissions: Arc<Permissions>) -> Self {
         Audience {
             app,
-            on_receive: Listeners::default(),
-            on_receive_error: Listeners::default(),
             permissions: RwLock::new(permissions),
             sending: AtomicUsize::new(0),
             write_quota,
@@ -105,14 +105,20 @@ impl Audience {
 
 pub(crate) struct Lane {
     pub(crate) audience: Arc<Audience>,
+    /// Those that hear of the sockets here.
+    pub(crate) on_receive: Listeners<ReceiveInfo>,
+    pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
     pub(crate) life: Arc<Life>,
+    pub(crate) site: Arc<Site>,
     pub(crate) rows: Arc<Place<Rows>>,
     pub(super) inbox: Arc<Inbox>,
     pub(super) table: Arc<Table>,
     /// The app's connections that are open.
     pub(crate) guests: Arc<Guests>,
-    /// How many of the app's sockets were made by `create`.
+    /// How many of the app's sockets here were made by `create`.
     pub(super) made: AtomicUsize,
+    /// How much may be unhandled here.
+    limit: usize,
     unhandled: AtomicUsize,
     /// Bytes that have come back from dead listeners and wait to be raised
     /// again.
@@ -126,19 +132,22 @@ impl Lane {
     pub(crate) fn new(
         audience: Arc<Audience>,
         life: Arc<Life>,
-        rows: Arc<Place<Rows>>,
-        inbox: Arc<Inbox>,
+        site: Arc<Site>,
         table: Arc<Table>,
         guests: Arc<Guests>,
     ) -> Self {
         Lane {
             audience,
+            on_receive: Listeners::default(),
+            on_receive_error: Listeners::default(),
             life,
-            rows,
-            inbox,
+            rows: site.rows.clone(),
+            inbox: site.inbox.clone(),
+            site,
             table,
             guests,
             made: AtomicUsize::new(0),
+            limit: UNHANDLED_LIMIT,
             unhandled: AtomicUsize::new(0),
             kept: AtomicUsize::new(0),
             starved: Mutex::default(),
@@ -146,10 +155,16 @@ impl Lane {
         }
     }
 
+    /// As one of so many of the app's.
+    pub(super) fn one_of(self, lanes: usize) -> Self {
+        let limit = (UNHANDLED_LIMIT / lanes.max(1)).max(LEAST_PART);
+        Lane { limit, ..self }
+    }
+
     /// Whether a socket may be read; if not, it is made ready again when
     /// listeners have caught up.
     pub(super) fn may_read(&self, socket: &ClientSocket) -> bool {
-        if self.held(self.unhandled.load(SeqCst)) < UNHANDLED_LIMIT {
+        if self.held(self.unhandled.load(SeqCst)) < self.limit {
             return true;
         }
         if socket.mark_starved() {
@@ -162,22 +177,9 @@ impl Lane {
         false
     }
 
-    /// Ready when the app has handled every event.
-    pub(crate) fn poll_quiet(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.life.wake_when_quiet(cx);
-        match self.is_quiet() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    }
-
-    /// How many of the app's client sockets were made by `create`.
-    pub(crate) fn made(&self) -> usize {
-        self.made.load(SeqCst)
-    }
-
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.unhandled.load(SeqCst) == 0 && self.life.is_quiet()
+    /// Whether every event of the sockets here is handled.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.unhandled.load(SeqCst) == 0
     }
 
     pub(super) fn take(&self, bytes: usize) {
@@ -208,7 +210,7 @@ impl Lane {
     }
 
     fn feed(&self, unhandled: usize) {
-        if self.held(unhandled) <= UNHANDLED_LIMIT / 2
+        if self.held(unhandled) <= self.limit / 2
             && self.has_starved.load(SeqCst)
             && self.has_starved.swap(false, SeqCst)
         {

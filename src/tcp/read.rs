@@ -97,7 +97,7 @@ impl Row {
     /// Has an app loaded that is suspended, or whose listeners have died, if
     /// there is something for it to receive.
     fn knock(&mut self) {
-        if !self.may_load(&self.socket.lane().audience.on_receive) {
+        if !self.may_load(&self.socket.lane().on_receive) {
             return;
         }
         let socket = &self.socket;
@@ -129,7 +129,7 @@ impl Audible {
             Arc::ptr_eq(&known.lane, lane) && known.listeners.iter().all(Listener::connected)
         });
         if !is_known {
-            let (listeners, deaths) = lane.audience.on_receive.snapshot();
+            let (listeners, deaths) = lane.on_receive.snapshot();
             self.0 = Some(Heard {
                 lane: lane.clone(),
                 listeners,

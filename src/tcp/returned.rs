@@ -191,7 +191,7 @@ impl Row {
         }
         let lane = self.socket.lane().clone();
         let Some(heard) = audible.on(&lane) else {
-            return self.want_listeners(&lane.audience.on_receive);
+            return self.want_listeners(&lane.on_receive);
         };
         let Some(recovery) = self.recovery.take() else {
             return;
@@ -243,7 +243,7 @@ impl Row {
         // An app that has connected it again has known.
         let is_news = matches!(self.link, Link::None);
         let lane = self.socket.lane().clone();
-        let on_receive_error = &lane.audience.on_receive_error;
+        let on_receive_error = &lane.on_receive_error;
         if is_news && (lane.life.is_suspended() || !on_receive_error.has(None)) {
             self.want_listeners(on_receive_error);
             return false;

@@ -163,6 +163,7 @@ impl Row {
             offer: Some(offer),
             ..Row::new(socket)
         }
+        .arrived()
     }
 
     /// Whether its app has it, and may lose it: nobody else waits to hear of it.
@@ -294,7 +295,7 @@ impl Row {
         }
         let lane = self.socket.lane();
         if lane.life.is_suspended() {
-            self.want_listeners(&lane.audience.on_receive_error);
+            self.want_listeners(&lane.on_receive_error);
             return None;
         }
         self.tell_end(end);
@@ -310,7 +311,7 @@ impl Row {
     pub(super) fn tell_end(&mut self, result_code: NetError) {
         self.paused = true;
         let socket = &self.socket;
-        let listeners = &socket.lane().audience.on_receive_error;
+        let listeners = &socket.lane().on_receive_error;
         let (list, _) = listeners.snapshot();
         let copies = Copies::among(list.len());
         let told = dispatch(&list, |ear| ReceiveErrorInfo {

@@ -37,12 +37,14 @@ impl Table {
     }
 
     pub(crate) fn insert(&self, socket: ClientSocket) {
+        socket.lane().site.came();
         self.lock().all.insert(socket.id(), socket);
     }
 
     /// One that was not accepted.
     pub(crate) fn insert_made(&self, socket: ClientSocket) {
         socket.lane().made.fetch_add(1, SeqCst);
+        socket.lane().site.came();
         let mut sockets = self.lock();
         sockets.made.insert(socket.id());
         sockets.all.insert(socket.id(), socket);
@@ -57,10 +59,11 @@ impl Table {
 
     pub(crate) fn remove(&self, id: ClientSocketId) {
         let mut sockets = self.lock();
-        if let Some(socket) = sockets.all.remove(&id)
-            && sockets.made.remove(&id)
-        {
-            socket.lane().made.fetch_sub(1, SeqCst);
+        if let Some(socket) = sockets.all.remove(&id) {
+            socket.lane().site.went();
+            if sockets.made.remove(&id) {
+                socket.lane().made.fetch_sub(1, SeqCst);
+            }
         }
     }
 

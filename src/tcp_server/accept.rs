@@ -114,7 +114,7 @@ impl ServerSocket {
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.settle(cx);
         }
-        if self.lane.life.is_suspended() {
+        if self.lanes.life.is_suspended() {
             if self.held.is_none() {
                 self.knock(cx);
             }
@@ -172,7 +172,7 @@ impl ServerSocket {
 
     /// Whether the app's listeners have died, and its event page has others.
     fn is_missed(&self) -> bool {
-        !self.recovering && self.lane.life.is_missing(&self.audience.on_accept)
+        !self.recovering && self.lanes.life.is_missing(&self.audience.on_accept)
     }
 
     /// Has an app loaded that is suspended, or whose listeners have died, if
@@ -181,7 +181,7 @@ impl ServerSocket {
     /// whose handshake is done, and they are accepted until then.
     fn knock(&mut self, cx: &mut TaskContext<'_>) {
         self.undelivered.retain(|offered| offered.is_open());
-        if !self.persistent && self.lane.life.is_suspended() {
+        if !self.persistent && self.lanes.life.is_suspended() {
             return;
         }
         if !self.pauses.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
@@ -197,7 +197,7 @@ impl ServerSocket {
         let handshakes = self.handshakes.as_ref();
         let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
         if self.errors.has_untold() || (!self.pauses.is_paused() && has_clients) {
-            self.lane.life.want();
+            self.lanes.life.want();
         }
     }
 
@@ -210,7 +210,11 @@ impl ServerSocket {
         let Some(bound) = &mut self.listener else {
             return Poll::Pending;
         };
-        match ready!(bound.listener.poll_accept(cx)) {
+        let accepted = match self.lanes.is_apart() {
+            true => bound.listener.poll_accept_loose(cx),
+            false => bound.listener.poll_accept(cx),
+        };
+        match ready!(accepted) {
             Ok((stream, peer)) => {
                 self.in_hand = Some(peer);
                 self.errors.are_over();
@@ -262,7 +266,7 @@ impl ServerSocket {
 
     /// A client socket that nobody has heard of.
     pub(super) fn offer(&self, id: ClientSocketId, (stream, ends): Peered) -> Arc<Offered> {
-        let client = ClientSocket::new(id, self.lane.clone());
+        let client = ClientSocket::new(id, self.lanes.place());
         let offered = Offered::new(client.clone(), self.on_their_way.clone());
         // The row comes first, so that every call for it finds it.
         client.do_send(Op::Adopt(stream, ends, offered.clone()));

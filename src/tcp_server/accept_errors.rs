@@ -243,7 +243,7 @@ impl ServerSocket {
             next_try,
             ..failure
         });
-        if !self.lane.life.is_suspended() {
+        if !self.lanes.life.is_suspended() {
             self.tell_accept_errors(cx);
         }
     }
@@ -252,8 +252,8 @@ impl ServerSocket {
     pub(super) fn tell_accept_errors(&mut self, cx: &TaskContext<'_>) {
         let socket_id = self.id;
         let listeners = &self.audience.on_accept_error;
-        if self.errors.has_untold() && self.lane.life.is_missing(listeners) {
-            return self.lane.life.want();
+        if self.errors.has_untold() && self.lanes.life.is_missing(listeners) {
+            return self.lanes.life.want();
         }
         let event = |failure: Failure, missed, _unhandled| AcceptErrorInfo {
             socket_id,

@@ -36,7 +36,7 @@ use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
 use crate::supervision::{Child, Falls, Keeper, Supervised};
-use crate::tcp::{Lane, Table};
+use crate::tcp::{Lanes, Table};
 
 /// What one app's server sockets have in common.
 pub(crate) struct Audience {
@@ -98,7 +98,7 @@ pub(crate) struct ServerSocket {
     pub(super) listener: Option<Bound>,
     pub(super) audience: Arc<Audience>,
     pub(super) network: Arc<dyn Network>,
-    pub(super) lane: Arc<Lane>,
+    pub(super) lanes: Arc<Lanes>,
     pub(super) table: Arc<Table>,
     pub(super) on_their_way: Arc<OnTheirWay>,
     /// Made by the first `setTls`, or with what another process left.
@@ -128,7 +128,7 @@ pub(crate) struct ServerSocket {
 pub(crate) struct Surroundings {
     pub(crate) audience: Arc<Audience>,
     pub(crate) network: Arc<dyn Network>,
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) lanes: Arc<Lanes>,
     pub(crate) table: Arc<Table>,
 }
 
@@ -170,7 +170,7 @@ impl ServerSocket {
         let Surroundings {
             audience,
             network,
-            lane,
+            lanes,
             table,
         } = surroundings;
         ServerSocket {
@@ -184,7 +184,7 @@ impl ServerSocket {
             network,
             on_their_way: Arc::default(),
             gate: Gate::new(audience.limits.clone()),
-            lane,
+            lanes,
             table,
             handshakes: None,
             undelivered: VecDeque::new(),
@@ -201,7 +201,7 @@ impl ServerSocket {
 
     pub(super) fn run(mut self) -> Child<Self> {
         let actor = Supervised::ServerSocket(self.id);
-        let home = self.lane.life.home().clone();
+        let home = self.lanes.life.home().clone();
         let falls = Falls::new(actor, Some(self.app().clone()), home);
         Child::start(falls, |keeper| {
             self.keeper = keeper;
@@ -210,7 +210,7 @@ impl ServerSocket {
     }
 
     pub(super) fn app(&self) -> &AppId {
-        &self.lane.audience.app
+        &self.lanes.audience.app
     }
 
     pub(super) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
@@ -224,7 +224,7 @@ impl ServerSocket {
     }
 
     fn listen(&mut self, call: &Listen) -> Result<(), Error> {
-        let permissions = self.lane.audience.permissions();
+        let permissions = self.lanes.audience.permissions();
         if !permissions.may_listen(&call.address, call.port) {
             return Err(Error::PermissionDenied);
         }
@@ -270,7 +270,7 @@ impl ServerSocket {
     /// Closes it without a call of the app: the registry forgets it.
     pub(super) fn end(&mut self) {
         self.close();
-        self.lane.life.server_ended(self.id);
+        self.lanes.life.server_ended(self.id);
     }
 
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {

@@ -167,6 +167,10 @@ pub(super) struct Offered {
     reached: AtomicBool,
     /// Whether it counts no more among those on their way.
     settled: AtomicBool,
+    /// While its event is on the way to each of the listeners. The client lives
+    /// in another thread, perhaps: what the first of them asks of it waits until
+    /// the last has been told, so that nobody hears of its data before.
+    telling: Mutex<()>,
 }
 
 impl Offered {
@@ -177,6 +181,7 @@ impl Offered {
             copies: AtomicUsize::new(0),
             reached: AtomicBool::new(false),
             settled: AtomicBool::new(true),
+            telling: Mutex::default(),
         })
     }
 
@@ -190,6 +195,8 @@ impl Offered {
         self.on_their_way.count.fetch_add(1, SeqCst);
         self.client.lane().life.raised();
         self.copies.fetch_add(1, SeqCst);
+        let is_apart = self.client.lane().site.is_apart;
+        let telling = is_apart.then(|| self.telling());
         on_accept.dispatch(|ear| {
             self.copies.fetch_add(1, SeqCst);
             AcceptInfo {
@@ -201,6 +208,7 @@ impl Offered {
                 },
             }
         });
+        drop(telling);
         self.drop_copy();
     }
 
@@ -215,6 +223,10 @@ impl Offered {
             self.reached.store(true, SeqCst);
             self.client.close();
         }
+    }
+
+    fn telling(&self) -> MutexGuard<'_, ()> {
+        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reached(&self) {
@@ -253,6 +265,9 @@ impl Offered {
 
 impl Offer for Offered {
     fn claimed(self: Arc<Self>) {
+        if self.client.lane().site.is_apart {
+            drop(self.telling());
+        }
         self.reached();
         self.settle();
     }

@@ -118,7 +118,7 @@ impl ServerSocket {
             untold: untold.as_ref().map(|error| error.result_code.code()),
             untold_errno: untold.and_then(|error| error.errno),
             encrypts: self.encrypts(),
-            suspended: self.lane.life.is_suspended(),
+            suspended: self.lanes.life.is_suspended(),
             time_outs: unless_default(self.on_their_way.time_outs()),
             policy: unless_default(self.errors.policy()).map(Box::new),
             limits: unless_default(self.gate.limits()).map(Box::new),

@@ -64,7 +64,7 @@ impl ServerSocket {
             [
                 when(nobody, HeldUpBy::NoListener),
                 when(unhandled, HeldUpBy::Unhandled),
-                when(self.lane.life.is_suspended(), HeldUpBy::Suspended),
+                when(self.lanes.life.is_suspended(), HeldUpBy::Suspended),
                 when(self.guests().is_draining(), HeldUpBy::Draining),
                 when(self.held.is_some(), HeldUpBy::Handover),
                 when(self.is_undecided(), HeldUpBy::TlsNotSet),

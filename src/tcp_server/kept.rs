@@ -69,7 +69,7 @@ impl Drop for ServerSocket {
                 Surroundings {
                     audience: self.audience.clone(),
                     network: self.network.clone(),
-                    lane: self.lane.clone(),
+                    lanes: self.lanes.clone(),
                     table: self.table.clone(),
                 },
             );

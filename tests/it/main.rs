@@ -7,6 +7,7 @@
 
 mod accounting;
 mod benchmark;
+mod arbiters;
 mod chrome_traces;
 mod draining;
 mod examples;

@@ -38,13 +38,21 @@ impl FaultyListener {
         }
     }
 
-    fn accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn accept(
+        &mut self,
+        cx: &mut Context<'_>,
+        loose: bool,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
         match ready!(self.turn.poll_effect(cx, &self.plan, &self.call)) {
             Some(Effect::Error(Errno::ECONNABORTED)) => self.aborts = true,
             Some(Effect::Error(errno)) => return Poll::Ready(Err(os_error(errno))),
             _ => {}
         }
-        let (mut stream, peer) = ready!(self.inner.poll_accept(cx))?;
+        let accepted = match loose {
+            true => self.inner.poll_accept_loose(cx),
+            false => self.inner.poll_accept(cx),
+        };
+        let (mut stream, peer) = ready!(accepted)?;
         if self.aborts {
             self.aborts = false;
             stream.reset_when_dropped();
@@ -60,7 +68,16 @@ impl Listener for FaultyListener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        let accepted = ready!(self.accept(cx));
+        let accepted = ready!(self.accept(cx, false));
+        self.turn = Turn::default();
+        Poll::Ready(accepted)
+    }
+
+    fn poll_accept_loose(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+        let accepted = ready!(self.accept(cx, true));
         self.turn = Turn::default();
         Poll::Ready(accepted)
     }

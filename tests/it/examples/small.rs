@@ -1,7 +1,7 @@
 //! The small programs that the documentation shows: what each promises in its
 //! first lines.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::Command;
 
@@ -46,6 +46,21 @@ fn tcp_client_says_that_nobody_listens() {
         "{}",
         ended.stderr
     );
+}
+
+#[test]
+fn multicore_echo_echoes_clients_of_all_its_arbiters() {
+    let echo = Example::start("multicore_echo", &["127.0.0.1:0", "3"]);
+    let mut clients: Vec<_> = (0..9).map(|_| dial(echo.address)).collect();
+    for client in &mut clients {
+        client.write_all(b"echo").expect("write");
+    }
+    for client in &mut clients {
+        let mut data = [0; 4];
+        client.read_exact(&mut data).expect("read");
+        assert_eq!(&data, b"echo");
+    }
+    echo.ends_well();
 }
 
 #[test]

@@ -19,6 +19,9 @@ pub const LIMIT: Duration = Duration::from_secs(20);
 /// How long is waited for what must not come.
 pub const QUIET: Duration = Duration::from_millis(100);
 
+/// Has a process run its tests on so many arbiters.
+pub const ARBITERS: &str = "CHROME_SOCKETS_TEST_ARBITERS";
+
 /// What a listener heard.
 #[derive(Debug)]
 pub enum Heard {
@@ -104,7 +107,14 @@ impl World {
         Self::on(Registry::with_network(network)).await
     }
 
+    /// On as many arbiters as the process that runs the test was told.
     pub async fn on(registry: Registry) -> Self {
+        let arbiters = std::env::var(ARBITERS).ok();
+        let arbiters = arbiters.map(|it| it.parse().expect("a number of arbiters"));
+        let registry = match arbiters {
+            None => registry,
+            Some(arbiters) => registry.arbiters(arbiters),
+        };
         Self::at(registry.start()).await
     }
 

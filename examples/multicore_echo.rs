@@ -1,0 +1,93 @@
+//! Echoes every client on several cores:
+//! `cargo run --release --example multicore_echo [ADDR] [ARBITERS]`.
+//!
+//! ADDR is an IP address and a port, `127.0.0.1:7008` if none is given; port 0
+//! lets the OS choose. ARBITERS is how many threads connections live in, one for
+//! each core if it is not given. Each has a handler of its own, so that what a
+//! client sends is read, handled and sent back in one thread. Ctrl-C closes
+//! everything.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use actix::prelude::*;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{App, Registry, Shutdown};
+
+/// Lets clients in, in the registry's thread.
+struct Porter;
+
+impl Actor for Porter {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Porter {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        let client = info.client();
+        client.set_no_delay(true);
+        client.set_paused(false);
+    }
+}
+
+/// Echoes the clients of one arbiter.
+struct Echo;
+
+impl Actor for Echo {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceiveInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let client = info.client().clone();
+        if let Err(error) = client.forward(info) {
+            log::warn!("client {}: {error}", client.id());
+            client.close();
+        }
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Echo {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        info.client().close();
+    }
+}
+
+#[actix_rt::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).init();
+    let mut arguments = std::env::args().skip(1);
+    let address = arguments.next();
+    let address: SocketAddr = address.as_deref().unwrap_or("127.0.0.1:7008").parse()?;
+    let arbiters = match arguments.next() {
+        Some(arbiters) => arbiters.parse()?,
+        None => std::thread::available_parallelism()?.get(),
+    };
+
+    let registry = Registry::new().arbiters(arbiters).start();
+    let app = App::new("echo", &registry);
+    let porter = Porter.start();
+    app.tcp_server.on_accept.add_listener(porter.recipient());
+    app.on_each_arbiter(|local| {
+        let echo = Echo.start();
+        local.add_listener::<ReceiveInfo>(echo.clone().recipient());
+        local.add_listener::<ReceiveErrorInfo>(echo.recipient());
+    })
+    .await?;
+
+    let server = app.tcp_server.create(Default::default()).await?.socket_id;
+    let (host, port) = (address.ip().to_string(), address.port().into());
+    app.tcp_server.listen(server, host, port, None).await?;
+    let bound = app.tcp_server.get_info(server).await?.local_addr();
+    println!("listening on {}", bound.unwrap_or(address));
+
+    actix_rt::signal::ctrl_c().await?;
+    registry.send(Shutdown).await??;
+    Ok(())
+}

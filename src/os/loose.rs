@@ -1,0 +1,123 @@
+//! A connection that is registered with an event loop no sooner than it is
+//! known whose thread has it.
+#![expect(clippy::disallowed_types, reason = "this is the door to the OS")]
+
+use std::io;
+use std::io::{IoSlice, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, Socket};
+use tokio::net::TcpStream;
+
+use super::Stream;
+
+/// Of any event loop, until it has to wait first: from then on of the one that
+/// its thread has.
+pub(super) enum Loose {
+    /// It does not block.
+    Free(Socket),
+    Bound(TcpStream),
+    /// Registering it has failed.
+    Lost,
+}
+
+impl Loose {
+    fn bound(&mut self) -> io::Result<&mut TcpStream> {
+        if let Loose::Free(_) = self
+            && let Loose::Free(socket) = std::mem::replace(self, Loose::Lost)
+        {
+            *self = Loose::Bound(TcpStream::from_std(socket.into())?);
+        }
+        match self {
+            Loose::Bound(stream) => Ok(stream),
+            _ => Err(lost()),
+        }
+    }
+
+    /// What this answers at once, if nothing has had to wait yet.
+    fn at_once<T>(&self, call: impl FnOnce(&Socket) -> io::Result<T>) -> Option<io::Result<T>> {
+        let Loose::Free(socket) = self else {
+            return None;
+        };
+        let answer = call(socket);
+        let waits = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        (!answer.as_ref().is_err_and(waits)).then_some(answer)
+    }
+
+    fn socket(&self) -> io::Result<SockRef<'_>> {
+        match self {
+            Loose::Free(socket) => Ok(SockRef::from(socket)),
+            Loose::Bound(stream) => Ok(SockRef::from(stream)),
+            Loose::Lost => Err(lost()),
+        }
+    }
+}
+
+fn lost() -> io::Error {
+    io::ErrorKind::NotConnected.into()
+}
+
+impl Stream for Loose {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.at_once(|mut socket| socket.read(buffer)) {
+            Some(answer) => Poll::Ready(answer),
+            None => Stream::poll_read(self.bound()?, cx, buffer),
+        }
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.bound() {
+            Ok(stream) => Stream::poll_peek(stream, cx),
+            // Reading it tells.
+            Err(_) => Poll::Ready(()),
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.at_once(|mut socket| socket.write_vectored(data)) {
+            Some(answer) => Poll::Ready(answer),
+            None => Stream::poll_write(self.bound()?, cx, data),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = self.socket()?.local_addr()?;
+        address.as_socket().ok_or_else(lost)
+    }
+
+    fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.socket()?.set_tcp_nodelay(nodelay)
+    }
+
+    fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
+        super::tokio_net::set_keepalive(&self.socket()?, after)
+    }
+
+    fn reset(mut self: Box<Self>) {
+        self.reset_when_dropped();
+    }
+
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        Ok(self.socket()?.try_clone()?.into())
+    }
+
+    fn moved(&mut self) -> io::Result<()> {
+        match self {
+            Loose::Bound(stream) => stream.moved(),
+            Loose::Free(_) | Loose::Lost => Ok(()),
+        }
+    }
+
+    fn reset_when_dropped(&mut self) {
+        // If it cannot be set, closing is what is left.
+        let socket = self.socket();
+        let _ = socket.and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
+    }
+}

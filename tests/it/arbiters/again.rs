@@ -1,0 +1,60 @@
+//! What is tested with one arbiter, with several: the recordings, and what
+//! stands for the other promises.
+
+use std::process::{Command, Stdio};
+
+use crate::support::ARBITERS;
+
+/// What is run again. Left out is what sets the clock of the test's own
+/// thread, and what is about processes and pages rather than sockets.
+const AGAIN: [&str; 10] = [
+    "chrome_traces::",
+    "tcp::",
+    "tcp_server::",
+    "pause::",
+    "ordering::",
+    "returned::",
+    "faults::",
+    "handover::",
+    "lifecycle::",
+    "policy::shared::",
+];
+
+fn again_on(arbiters: usize) {
+    let this = std::env::current_exe().expect("this program");
+    let ran = Command::new(this)
+        .args(AGAIN)
+        .args(["--test-threads", "4"])
+        .args(SKIPPED.iter().flat_map(|skipped| ["--skip", *skipped]))
+        .env(ARBITERS, arbiters.to_string())
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "with {arbiters} arbiters:\n{said}");
+    let count = said.matches("... ok").count();
+    assert!(count > 150, "only {count} tests were run:\n{said}");
+}
+
+/// Those that pause the clock, which is another one in another thread, and
+/// one that knows which of two threads is faster, because it has one.
+const SKIPPED: [&str; 7] = [
+    "arbiters::",
+    "lifecycle::idle::",
+    "lifecycle::loading::a_page_that_does_not_start_is_tried_again",
+    "lifecycle::meanwhile::a_client_made_persistent_in_time",
+    "returned::data::a_connection_is_not_idle",
+    "returned::pages::",
+    "tcp::sending::last_sends_that_the_peer_never_takes_time_out",
+];
+
+#[test]
+fn all_holds_on_two_arbiters() {
+    again_on(2);
+}
+
+#[test]
+fn all_holds_on_three_arbiters() {
+    again_on(3);
+}

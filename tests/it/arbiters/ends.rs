@@ -1,0 +1,71 @@
+//! The threads end with their registry.
+
+use chrome_sockets::Shutdown;
+use tokio::sync::oneshot;
+
+use super::*;
+
+/// What is dropped when the arbiters' threads end, one each.
+async fn tied_to_threads(world: &World) -> Vec<oneshot::Receiver<()>> {
+    let (tell, mut told) = unbounded_channel();
+    let set_up = world.app.on_each_arbiter(move |_| {
+        let (tied, end) = oneshot::channel::<()>();
+        // For as long as there is an event loop.
+        actix_rt::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(tied);
+        });
+        let _ = tell.send(end);
+    });
+    set_up.await.expect("it runs");
+    let mut all = Vec::new();
+    while let Ok(end) = told.try_recv() {
+        all.push(end);
+    }
+    all
+}
+
+async fn all_end(threads: Vec<oneshot::Receiver<()>>) {
+    for thread in threads {
+        let end = within("the end of a thread", thread).await;
+        assert!(end.is_err(), "it was dropped");
+    }
+}
+
+#[actix_rt::test]
+async fn a_shutdown_ends_them_when_every_port_is_free() {
+    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let threads = tied_to_threads(&world).await;
+    assert_eq!(threads.len(), 3);
+    let (_, at) = world.listen().await;
+    let (client, mut peer) = accept(&mut world, at).await;
+    world
+        .registry
+        .send(Shutdown)
+        .await
+        .expect("it runs")
+        .expect("it ends");
+    assert!(std::net::TcpListener::bind(at).is_ok(), "the port is free");
+    let mut rest = Vec::new();
+    let end = within("the end", peer.read_to_end(&mut rest)).await;
+    assert_eq!(end.expect("no error"), 0);
+    assert_eq!(client.send("x").await, Err(chrome_sockets::Error::Stopped));
+    all_end(threads).await;
+}
+
+#[actix_rt::test]
+async fn so_does_the_last_address() {
+    let (world, _heard) = echoing(Registry::new().arbiters(2)).await;
+    let threads = tied_to_threads(&world).await;
+    drop(world);
+    all_end(threads).await;
+}
+
+#[test]
+fn so_does_the_end_of_the_system() {
+    let threads = actix_rt::System::new().block_on(async {
+        let (world, _heard) = echoing(Registry::new().arbiters(2)).await;
+        tied_to_threads(&world).await
+    });
+    actix_rt::System::new().block_on(all_end(threads));
+}

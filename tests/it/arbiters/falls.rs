@@ -1,0 +1,126 @@
+//! Actors of client sockets that fall, in one arbiter of several.
+
+use chrome_sockets::os::TokioNetwork;
+use chrome_sockets::supervision::{Cause, RestartInfo, Supervised};
+use chrome_sockets::testing::FaultyNetwork;
+
+use super::*;
+
+struct Hearing(UnboundedSender<RestartInfo>);
+
+impl Actor for Hearing {
+    type Context = Context<Self>;
+}
+
+impl Handler<RestartInfo> for Hearing {
+    type Result = ();
+
+    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
+        let _ = self.0.send(info);
+    }
+}
+
+async fn restarts(world: &World) -> UnboundedReceiver<RestartInfo> {
+    let (tell, heard) = unbounded_channel();
+    let hearing = Hearing(tell).start();
+    let added = world.app.on_restart.add_listener(hearing.recipient());
+    added.await.expect("it runs");
+    heard
+}
+
+async fn echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
+    for (_, peer) in peers {
+        write(peer, data).await;
+        assert_eq!(read(peer, data.len()).await, data);
+    }
+}
+
+async fn four(world: &mut World) -> Vec<(ClientSocket, TcpStream)> {
+    let (_, at) = world.listen().await;
+    let mut peers = Vec::new();
+    for _ in 0..4 {
+        let (client, peer) = accept(world, at).await;
+        client.set_paused(false).await.expect("resume");
+        peers.push((client, peer));
+    }
+    peers
+}
+
+#[actix_rt::test]
+async fn an_arbiter_that_ends_is_replaced_with_its_listeners() {
+    let (mut world, mut heard) = echoing(Registry::new().arbiters(2)).await;
+    let (tell, mut arbiters) = unbounded_channel();
+    let set_up = world.app.on_each_arbiter(move |local| {
+        let _ = tell.send((
+            local.index(),
+            Arbiter::current(),
+            std::thread::current().id(),
+        ));
+    });
+    set_up.await.expect("it runs");
+    let mut restarts = restarts(&world).await;
+    let mut peers = four(&mut world).await;
+    echoes(&mut peers, b"before").await;
+    let first = [arbiters.recv().await, arbiters.recv().await];
+    let (index, arbiter, old) = first[0].clone().expect("one");
+    arbiter.stop();
+    // Some of this comes before the end, some while nobody is there.
+    for (_, peer) in &mut peers {
+        write(peer, b"meanwhile").await;
+    }
+    let again = within("the new arbiter", arbiters.recv()).await;
+    let (again, _, new) = again.expect("one");
+    assert_eq!(again, index);
+    assert_ne!(new, old);
+    let info = within("onRestart", restarts.recv())
+        .await
+        .expect("it hears");
+    assert_eq!(info.actor, Supervised::ClientSockets);
+    assert_eq!((info.cause, info.gave_up), (Cause::ArbiterEnded, false));
+    for (_, peer) in &mut peers {
+        assert_eq!(read(peer, 9).await, b"meanwhile");
+    }
+    while heard.try_recv().is_ok() {}
+    echoes(&mut peers, b"after").await;
+    let mut threads = std::collections::HashMap::<_, std::collections::HashSet<_>>::new();
+    while let Ok(heard) = heard.try_recv() {
+        threads
+            .entry(heard.arbiter)
+            .or_default()
+            .insert(heard.thread);
+    }
+    assert!(threads[&index].contains(&new) && threads[&index].len() == 1);
+    assert_eq!(threads.len(), 2);
+}
+
+#[actix_rt::test]
+async fn one_that_panics_or_stops_goes_on_where_it_was() {
+    let network = FaultyNetwork::new(TokioNetwork, 7);
+    let registry = Registry::with_network(network.clone()).arbiters(2);
+    let (mut world, mut heard) = echoing(registry).await;
+    let mut restarts = restarts(&world).await;
+    let mut peers = four(&mut world).await;
+    echoes(&mut peers, b"before").await;
+    let mut threads = std::collections::HashSet::new();
+    for fault in ["panic=rows,times=1", "stop=rows,times=1"] {
+        while let Ok(heard) = heard.try_recv() {
+            threads.insert((heard.from.id(), heard.thread));
+        }
+        network.inject(fault.parse().expect("a rule"));
+        for (_, peer) in &mut peers {
+            write(peer, b"meanwhile").await;
+        }
+        for (_, peer) in &mut peers {
+            assert_eq!(read(peer, 9).await, b"meanwhile");
+        }
+        let info = within("onRestart", restarts.recv())
+            .await
+            .expect("it hears");
+        assert_eq!(info.actor, Supervised::ClientSockets);
+        echoes(&mut peers, b"after").await;
+    }
+    while let Ok(heard) = heard.try_recv() {
+        let here = (heard.from.id(), heard.thread);
+        assert!(threads.contains(&here), "{heard:?} has moved");
+    }
+}

@@ -1,0 +1,79 @@
+//! Handlers that live where their connections do.
+
+use super::spy::Spy;
+use super::*;
+
+#[actix_rt::test]
+async fn data_never_leaves_the_thread_of_its_connection() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(3);
+    let (mut world, mut heard) = echoing(registry).await;
+    let (_, at) = world.listen().await;
+    let mut peers = Vec::new();
+    for _ in 0..12 {
+        let (client, peer) = accept(&mut world, at).await;
+        client.set_paused(false).await.expect("resume");
+        peers.push((client, peer));
+    }
+    for round in 0..50u8 {
+        for (_, peer) in &mut peers {
+            write(peer, &[round; 100]).await;
+        }
+        for (_, peer) in &mut peers {
+            assert_eq!(read(peer, 100).await, [round; 100]);
+        }
+    }
+    let mut arbiters = std::collections::HashMap::new();
+    while let Ok(heard) = heard.try_recv() {
+        let (_, peer) = peers
+            .iter()
+            .find(|(client, _)| *client == heard.from)
+            .expect("one of those");
+        let peer = peer.local_addr().expect("an address");
+        assert_eq!(spy.thread_of(peer), heard.thread, "read, handled, written");
+        let thread = arbiters.entry(heard.arbiter).or_insert(heard.thread);
+        assert_eq!(*thread, heard.thread);
+        assert_ne!(heard.thread, std::thread::current().id());
+    }
+    assert_eq!(arbiters.len(), 3, "each has had its own");
+}
+
+#[actix_rt::test]
+async fn a_listener_of_all_hears_every_arbiter_besides() {
+    let (mut world, mut local) = echoing(Registry::new().arbiters(2)).await;
+    let tcp = &world.app.tcp;
+    let all = world.listener.clone().recipient();
+    tcp.on_receive
+        .add_listener(all.clone())
+        .await
+        .expect("it runs");
+    assert_eq!(tcp.on_receive.has_listener(all).await, Ok(true));
+    let (_, at) = world.listen().await;
+    let mut peers = Vec::new();
+    for data in [b"a", b"b"] {
+        let (client, mut peer) = accept(&mut world, at).await;
+        client.set_paused(false).await.expect("resume");
+        write(&mut peer, data).await;
+        assert_eq!(world.received(client.id(), 1).await, data);
+        assert_eq!(read(&mut peer, 1).await, data);
+        peers.push(peer);
+    }
+    let arbiters = [local.recv().await, local.recv().await];
+    let arbiters = arbiters.map(|heard| heard.expect("it was echoed").arbiter);
+    assert_eq!(
+        arbiters[0] + arbiters[1],
+        1,
+        "each was heard by its own alone"
+    );
+    assert!(local.try_recv().is_err());
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_has_no_local_listeners_any_more() {
+    let (world, mut local) = echoing(Registry::new().arbiters(2)).await;
+    world.app.suspend().await.expect("suspend");
+    world.app.resume().await.expect("resume");
+    let tcp = &world.app.tcp;
+    assert_eq!(tcp.on_receive.has_listeners().await, Ok(false));
+    assert!(local.recv().await.is_none(), "they have ended");
+}
