@@ -6,30 +6,33 @@ use std::io;
 use std::io::{IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
-use super::Stream;
+use super::tokio_net::{RealStream, set_keepalive};
+use super::{Stream, Writer};
 
 /// Of any event loop, until it has to wait first: from then on of the one that
 /// its thread has.
 pub(super) enum Loose {
     /// It does not block.
     Free(Socket),
-    Bound(TcpStream),
+    Bound(RealStream),
     /// Registering it has failed.
     Lost,
 }
 
 impl Loose {
-    fn bound(&mut self) -> io::Result<&mut TcpStream> {
+    fn bound(&mut self) -> io::Result<&mut RealStream> {
         if let Loose::Free(_) = self
             && let Loose::Free(socket) = std::mem::replace(self, Loose::Lost)
         {
-            *self = Loose::Bound(TcpStream::from_std(socket.into())?);
+            let stream = TcpStream::from_std(socket.into())?;
+            *self = Loose::Bound(RealStream::new(stream));
         }
         match self {
             Loose::Bound(stream) => Ok(stream),
@@ -50,7 +53,7 @@ impl Loose {
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
             Loose::Free(socket) => Ok(SockRef::from(socket)),
-            Loose::Bound(stream) => Ok(SockRef::from(stream)),
+            Loose::Bound(stream) => Ok(SockRef::from(stream.socket())),
             Loose::Lost => Err(lost()),
         }
     }
@@ -64,13 +67,13 @@ impl Stream for Loose {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.at_once(|mut socket| socket.read(buffer)) {
             Some(answer) => Poll::Ready(answer),
-            None => Stream::poll_read(self.bound()?, cx, buffer),
+            None => self.bound()?.poll_read(cx, buffer),
         }
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.bound() {
-            Ok(stream) => Stream::poll_peek(stream, cx),
+            Ok(stream) => stream.poll_peek(cx),
             // Reading it tells.
             Err(_) => Poll::Ready(()),
         }
@@ -83,7 +86,14 @@ impl Stream for Loose {
     ) -> Poll<io::Result<usize>> {
         match self.at_once(|mut socket| socket.write_vectored(data)) {
             Some(answer) => Poll::Ready(answer),
-            None => Stream::poll_write(self.bound()?, cx, data),
+            None => self.bound()?.poll_write(cx, data),
+        }
+    }
+
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        match self {
+            Loose::Bound(stream) => stream.writer(),
+            Loose::Free(_) | Loose::Lost => None,
         }
     }
 
@@ -97,7 +107,7 @@ impl Stream for Loose {
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        super::tokio_net::set_keepalive(&self.socket()?, after)
+        set_keepalive(&self.socket()?, after)
     }
 
     fn reset(mut self: Box<Self>) {

@@ -21,6 +21,7 @@ use std::io;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -177,6 +178,12 @@ pub trait Stream: Send {
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
 
+    /// What writes to it from any thread, if there is such a way. It is used
+    /// while nothing waits to be written, and never while `poll_write` runs.
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        None
+    }
+
     /// This end's address.
     ///
     /// # Errors
@@ -222,6 +229,17 @@ pub trait Stream: Send {
     /// is broken, not that it ended, and what was not sent is not. A network
     /// that cannot do this closes.
     fn reset_when_dropped(&mut self) {}
+}
+
+/// The shared end of a [`Stream`]: a send that nothing waits before is written
+/// where it is called, in its caller's thread.
+pub trait Writer: Send + Sync {
+    /// Writes as much as the OS takes at once.
+    ///
+    /// # Errors
+    /// `WouldBlock` if that is nothing; else what `write` says, and it will
+    /// not be asked again.
+    fn try_write(&self, data: &[u8]) -> io::Result<usize>;
 }
 
 fn unsupported() -> io::Error {

@@ -6,6 +6,7 @@ use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,11 +14,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::loose::Loose;
-use super::{Listener, Network, Stream};
+use super::{Listener, Network, Stream, Writer};
 
 /// The sockets of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +58,7 @@ impl Network for TokioNetwork {
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         async move {
             let stream = TcpStream::connect(address).await?;
-            Ok(Box::new(stream) as Box<dyn Stream>)
+            Ok(RealStream::boxed(stream))
         }
         .boxed()
     }
@@ -76,7 +78,7 @@ impl Network for TokioNetwork {
         if sockopt::socket_acceptconn(&socket)? {
             return Err(not("a TCP connection"));
         }
-        Ok(Box::new(TcpStream::from_std(socket.into())?))
+        Ok(RealStream::boxed(TcpStream::from_std(socket.into())?))
     }
 }
 
@@ -134,7 +136,7 @@ impl Listener for RealListener {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
-        Poll::Ready(Ok((Box::new(stream), peer)))
+        Poll::Ready(Ok((RealStream::boxed(stream), peer)))
     }
 
     fn poll_accept_loose(
@@ -199,18 +201,69 @@ impl Listener for RealListener {
     }
 }
 
-impl Stream for TcpStream {
+/// A connection in two halves, so that it can be written to without its reader.
+pub(super) struct RealStream {
+    reader: OwnedReadHalf,
+    writer: Arc<RealWriter>,
+}
+
+impl RealStream {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        let (reader, writer) = stream.into_split();
+        RealStream {
+            reader,
+            writer: Arc::new(RealWriter(Some(writer))),
+        }
+    }
+
+    fn boxed(stream: TcpStream) -> Box<dyn Stream> {
+        Box::new(RealStream::new(stream))
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        self.reader.as_ref()
+    }
+}
+
+struct RealWriter(Option<OwnedWriteHalf>);
+
+impl Writer for RealWriter {
+    fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        match &self.0 {
+            Some(half) => half.try_write(data),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Drop for RealWriter {
+    fn drop(&mut self) {
+        // A dropped half would shut the connection down, which is only to be
+        // closed: with unread data that is a reset.
+        if let Some(half) = self.0.take() {
+            half.forget();
+        }
+    }
+}
+
+impl Stream for RealStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         // Not `try_read`: after a short read this one knows, without asking
         // the OS again, that there is no more.
         let mut buffer = ReadBuf::new(buffer);
-        ready!(AsyncRead::poll_read(Pin::new(self), cx, &mut buffer))?;
+        ready!(AsyncRead::poll_read(
+            Pin::new(&mut self.reader),
+            cx,
+            &mut buffer
+        ))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Not `poll_read_ready`: it may be ready from an earlier time.
-        TcpStream::poll_peek(self, cx, &mut ReadBuf::new(&mut [0])).map(drop)
+        self.socket()
+            .poll_peek(cx, &mut ReadBuf::new(&mut [0]))
+            .map(drop)
     }
 
     fn poll_write(
@@ -218,43 +271,56 @@ impl Stream for TcpStream {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match data {
-            [one] => AsyncWrite::poll_write(Pin::new(self), cx, one),
-            many => AsyncWrite::poll_write_vectored(Pin::new(self), cx, many),
+        let socket = self.socket();
+        loop {
+            ready!(socket.poll_write_ready(cx))?;
+            let written = match data {
+                [one] => socket.try_write(one),
+                many => socket.try_write_vectored(many),
+            };
+            match written {
+                // It is not ready any more: now the waker is registered.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => return Poll::Ready(written),
+            }
         }
     }
 
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        Some(self.writer.clone())
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        TcpStream::local_addr(self)
+        self.socket().local_addr()
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        TcpStream::set_nodelay(self, nodelay)
+        self.socket().set_nodelay(nodelay)
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
-        set_keepalive(&SockRef::from(self), after)
+        set_keepalive(&SockRef::from(self.socket()), after)
     }
 
     fn reset(self: Box<Self>) {
         // One that cannot be set is gone already.
-        let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
-        self.as_fd().try_clone_to_owned()
+        self.socket().as_fd().try_clone_to_owned()
     }
 
     fn moved(&mut self) -> io::Result<()> {
         // A descriptor of its own, since the old one is registered with the
         // event loop that has ended.
-        let socket = self.as_fd().try_clone_to_owned()?;
-        *self = TcpStream::from_std(socket.into())?;
+        let socket = self.socket().as_fd().try_clone_to_owned()?;
+        *self = RealStream::new(TcpStream::from_std(socket.into())?);
         Ok(())
     }
 
     fn reset_when_dropped(&mut self) {
         // If it cannot be set, closing is what is left.
-        let _ = SockRef::from(&*self).set_linger(Some(Duration::ZERO));
+        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
     }
 }

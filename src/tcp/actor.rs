@@ -120,7 +120,10 @@ impl Rows {
             let call = self.calls.pop_front();
             match call.and_then(|call| self.unless_taken(call)) {
                 Some(Call::Send(outgoing)) => self.send(outgoing),
-                Some(Call::Op(socket, op)) => self.carry_out(socket, op),
+                Some(Call::Op(ticket, op)) => {
+                    self.carry_out(ticket.socket().clone(), op);
+                    self.settle(ticket.socket());
+                }
                 None => {}
             }
             self.is_sound(slot);
@@ -136,8 +139,8 @@ impl Rows {
     }
 
     fn send(&mut self, outgoing: Outgoing) {
-        match self.entries.get_mut(outgoing.socket.slot() as usize) {
-            Some(Entry::Socket(row)) if row.socket == outgoing.socket => {
+        match self.entries.get_mut(outgoing.socket().slot() as usize) {
+            Some(Entry::Socket(row)) if row.socket == *outgoing.socket() => {
                 row.claim();
                 row.send(outgoing);
             }
@@ -249,6 +252,7 @@ impl Rows {
                 }
                 row.raise_again(audible);
                 row.read(&mut self.pool, audible);
+                row.settle();
                 if row.waits_for_listeners() {
                     row.socket.want_credit(true);
                     if row.socket.unhandled_events() == 0 {

@@ -68,10 +68,6 @@ impl ReceiveInfo {
         });
         self.client().do_send(Op::Returned(Box::new(returned)));
     }
-
-    pub(super) fn into_parts(mut self) -> (Bytes, Credit) {
-        (std::mem::take(&mut self.data), self.credit.pass_on())
-    }
 }
 
 impl Drop for ReceiveInfo {

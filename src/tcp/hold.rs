@@ -125,6 +125,9 @@ impl Row {
             ));
         }
         check_app(self.socket.app())?;
+        if let Link::Connected(connection) = &mut self.link {
+            connection.shortcut = None;
+        }
         let connection = self.connection();
         if connection.is_some_and(|connection| connection.queue.bytes() > MAX_UNSENT) {
             return Err(io::Error::other("too many bytes of it wait to be sent"));
@@ -168,6 +171,7 @@ impl Row {
             Link::Held(connection) => Link::Connected(connection),
             other => other,
         };
+        self.settle();
         self.restart_time_outs();
         self.socket.make_ready();
     }

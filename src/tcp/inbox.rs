@@ -1,12 +1,14 @@
 //! What waits for the rows actor: calls on its sockets, and rows to look at.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
 
 use super::actor::Op;
+use super::shortcut::Ticket;
 use super::socket::ClientSocket;
 use super::write::Outgoing;
 
@@ -16,14 +18,14 @@ const KEPT: usize = 1024;
 /// A call on one socket.
 pub(super) enum Call {
     Send(Outgoing),
-    Op(ClientSocket, Op),
+    Op(Ticket, Op),
 }
 
 impl Call {
     pub(super) fn socket(&self) -> &ClientSocket {
         match self {
-            Call::Send(outgoing) => &outgoing.socket,
-            Call::Op(socket, _) => socket,
+            Call::Send(outgoing) => outgoing.socket(),
+            Call::Op(ticket, _) => ticket.socket(),
         }
     }
 }
@@ -36,6 +38,8 @@ impl Call {
 #[derive(Default)]
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
+    /// What `waiting` says, for those who only look.
+    closed: AtomicBool,
     actor: AtomicWaker,
 }
 
@@ -55,14 +59,12 @@ impl Waiting {
 }
 
 impl Inbox {
-    /// Takes a call in; after the actor's end it is dropped, which answers it
-    /// with [`Error::Stopped`](crate::Error::Stopped).
-    pub(super) fn call(&self, call: Call) {
+    /// Takes a call in; after the actor's end it comes back, and dropping it
+    /// answers it with [`Error::Stopped`](crate::Error::Stopped).
+    pub(super) fn call(&self, call: Call) -> Option<Call> {
         let mut waiting = self.lock();
         if waiting.closed {
-            drop(waiting);
-            drop(call);
-            return;
+            return Some(call);
         }
         let first = waiting.is_empty();
         waiting.calls.push_back(call);
@@ -70,6 +72,7 @@ impl Inbox {
         if first {
             self.actor.wake();
         }
+        None
     }
 
     /// Has the actor look at the row in this slot.
@@ -87,7 +90,7 @@ impl Inbox {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        !self.lock().closed
+        !self.closed.load(SeqCst)
     }
 
     /// Exchanges the calls for `calls`, which is empty, moves the rows to the
@@ -130,6 +133,7 @@ impl Inbox {
     pub(super) fn close(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
+        self.closed.store(true, SeqCst);
         let rest = std::mem::take(&mut waiting.calls);
         let in_hand = waiting.in_hand.take();
         drop(waiting);

@@ -167,6 +167,7 @@ impl Row {
             // The task that connected says itself that it is over.
             Link::Connecting(_) | Link::None => {}
         }
+        self.settle();
         if !self.pausing.is_empty() {
             later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
         }
@@ -176,6 +177,7 @@ impl Row {
 
 impl Connection {
     pub(super) fn moved(&mut self) {
+        self.shortcut = None;
         if let Err(error) = self.stream.moved() {
             log::error!("a connection is lost: {error}");
             self.give_up(NetError::FAILED);

@@ -19,6 +19,7 @@ mod read;
 mod returned;
 mod row;
 mod secure;
+mod shortcut;
 mod socket;
 mod sweep;
 mod table;

@@ -12,7 +12,7 @@ use super::returned::{Data, Returned};
 use super::row::{Hold, Link, Row};
 use super::socket::{ClientSocket, Credit};
 use super::{RESUME_BELOW, WINDOW};
-use crate::events::{Copies, Delivery, Listener, Snapshot, dispatch};
+use crate::events::{Copies, Delivery, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::again;
 
@@ -31,29 +31,26 @@ impl Row {
     /// ready again when it is over: the OS's waker, a credit,
     /// `setPaused(false)` or a new listener.
     pub(super) fn read(&mut self, pool: &mut Pool, audible: &mut Audible) {
+        let is_open = matches!(&self.link, Link::Connected(connection) if connection.end.is_none());
+        if !is_open || self.paused || self.hold != Hold::No || self.recovery.is_some() {
+            return;
+        }
+        let Some(heard) = audible.on(self.socket.lane()) else {
+            return self.knock();
+        };
+        if self.deaths != heard.deaths {
+            self.count_deaths(heard.deaths);
+            if self.recovery.is_some() {
+                return;
+            }
+            return self.socket.make_ready();
+        }
         let chunk = self.chunk();
         let most = chunk.saturating_mul(EVENTS_A_READ);
         for _ in 0..READS_A_TURN {
             let Link::Connected(connection) = &mut self.link else {
                 return;
             };
-            if self.paused
-                || self.hold != Hold::No
-                || connection.end.is_some()
-                || self.recovery.is_some()
-            {
-                return;
-            }
-            let Some(heard) = audible.on(self.socket.lane()) else {
-                return self.knock();
-            };
-            if self.deaths != heard.deaths {
-                self.count_deaths(heard.deaths);
-                if self.recovery.is_some() {
-                    return;
-                }
-                return self.socket.make_ready();
-            }
             let socket = &self.socket;
             if !has_window(socket) || !socket.lane().may_read(socket) {
                 return;
@@ -81,6 +78,9 @@ impl Row {
                         self.raise(piece, &heard.listeners);
                     }
                     self.in_hand = false;
+                    if self.recovery.is_some() {
+                        return;
+                    }
                 }
                 Poll::Ready(Err(error)) => {
                     connection.end = Some(net_error::read(&error));
@@ -112,7 +112,8 @@ impl Row {
 }
 
 /// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
-/// turn are nearly always one app's.
+/// turn are nearly always one app's. One that dies meanwhile is not sent to, and
+/// what would have reached nobody else is kept.
 #[derive(Default)]
 pub(super) struct Audible(Option<Heard>);
 
@@ -125,9 +126,8 @@ pub(super) struct Heard {
 impl Audible {
     /// The listeners, if any lives and may hear something.
     pub(super) fn on(&mut self, lane: &Arc<Lane>) -> Option<&Heard> {
-        let is_known = self.0.as_ref().is_some_and(|known| {
-            Arc::ptr_eq(&known.lane, lane) && known.listeners.iter().all(Listener::connected)
-        });
+        let known = self.0.as_ref();
+        let is_known = known.is_some_and(|known| Arc::ptr_eq(&known.lane, lane));
         if !is_known {
             let (listeners, deaths) = lane.on_receive.snapshot();
             self.0 = Some(Heard {

@@ -14,6 +14,7 @@ use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
 use super::returned::{Recovery, Returned};
 use super::secure::Securing;
+use super::shortcut::Shortcut;
 use super::socket::ClientSocket;
 use super::time_outs::Timing;
 use super::write::{Outgoing, WriteQueue};
@@ -81,6 +82,9 @@ pub(super) struct Connecting {
 }
 
 pub(super) struct Connection {
+    /// While sends may go past the queue; it is shut before the stream is
+    /// closed.
+    pub(super) shortcut: Option<Shortcut>,
     pub(super) stream: Box<dyn Stream>,
     pub(super) queue: WriteQueue,
     /// Only `getInfo` asks for them, so they stand apart from what every
@@ -379,6 +383,7 @@ impl Connection {
     /// The same connection on another stream, and what is to be sent on it.
     pub(super) fn encrypted(stream: Box<dyn Stream>, ends: Box<Ends>, queue: WriteQueue) -> Self {
         Connection {
+            shortcut: None,
             stream,
             queue,
             ends,
@@ -431,6 +436,7 @@ impl Connection {
         self.is_unheard = self.is_lasting && self.queue.has_unasked();
         let error = net_error::write(error);
         self.write_error = Some(error);
+        self.shortcut = None;
         self.queue.fail(error.into());
     }
 }

@@ -127,7 +127,8 @@ impl Row {
         // What came unencrypted must not be taken for what comes encrypted.
         self.begin_anew();
         match std::mem::replace(&mut self.link, Link::None) {
-            Link::Connected(connection) => {
+            Link::Connected(mut connection) => {
+                connection.shortcut = None;
                 let mut securing = Securing {
                     attempt,
                     reply,

@@ -1,8 +1,8 @@
 //! The handle of a client socket: what goes to its row, and what its row and
 //! its listeners share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
@@ -13,6 +13,7 @@ use super::events::ReceiveInfo;
 use super::inbox::Call;
 use super::lane::Lane;
 use super::secure::Secure;
+use super::shortcut::{Door, Ticket, Tried, try_write};
 use super::write::Outgoing;
 use super::{
     DnsQueryType, RESUME_BELOW, SecureOptions, SendInfo, SocketInfo, SocketProperties, TimeOuts,
@@ -20,6 +21,7 @@ use super::{
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
+use crate::os::Writer;
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).
 ///
@@ -50,6 +52,10 @@ struct Shared {
     /// What listeners have not handled: events in the upper half, bytes in
     /// the lower. One word, so that both change at once.
     unhandled: AtomicU64,
+    /// How many calls are on their way to the row, and sends in its queue.
+    under_way: AtomicUsize,
+    /// The short way of a send, while it is open.
+    writer: Mutex<Option<Arc<dyn Writer>>>,
     lane: Arc<Lane>,
 }
 
@@ -65,6 +71,8 @@ impl ClientSocket {
             starved: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             unhandled: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+            writer: Mutex::new(None),
             lane,
         }))
     }
@@ -127,8 +135,23 @@ impl ClientSocket {
 
     /// `tcp.send`.
     pub fn send(&self, data: impl Into<Bytes>) -> Answer<SendInfo> {
-        let (answer, reply) = Answer::pair();
-        self.send_to(data.into(), reply);
+        let data = data.into();
+        let charge = match self.charge(data.len()) {
+            Ok(charge) => charge,
+            Err(error) => return Answer::known(Err(error)),
+        };
+        let bytes_sent = data.len();
+        let mut answer = Answer::known(Ok(SendInfo { bytes_sent }));
+        self.write(
+            data,
+            charge,
+            || None,
+            || {
+                let (later, reply) = Answer::pair();
+                answer = later;
+                reply
+            },
+        );
         answer
     }
 
@@ -142,7 +165,7 @@ impl ClientSocket {
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let charge = self.charge(data.len())?;
-        self.enqueue(data, charge, None, Reply::nobody());
+        self.write(data, charge, || None, Reply::nobody);
         Ok(())
     }
 
@@ -157,11 +180,11 @@ impl ClientSocket {
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
-    pub fn forward(&self, info: ReceiveInfo) -> Result<(), Error> {
-        let (data, credit) = info.into_parts();
+    pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
+        let data = std::mem::take(&mut info.data);
         self.check()?;
         self.0.lane.audience.may_send()?;
-        self.enqueue(data, 0, Some(credit), Reply::nobody());
+        self.write(data, 0, || Some(info.credit.pass_on()), Reply::nobody);
         Ok(())
     }
 
@@ -198,15 +221,52 @@ impl ClientSocket {
 
     pub(crate) fn send_to(&self, data: Bytes, reply: Reply<SendInfo>) {
         match self.charge(data.len()) {
-            Ok(charge) => self.enqueue(data, charge, None, reply),
+            Ok(charge) => {
+                let bytes_sent = data.len();
+                let mut reply = Some(reply);
+                self.write(
+                    data,
+                    charge,
+                    || None,
+                    || reply.take().unwrap_or_else(Reply::nobody),
+                );
+                if let Some(reply) = reply {
+                    reply.send(Ok(SendInfo { bytes_sent }));
+                }
+            }
             Err(error) => reply.send(Err(error)),
         }
     }
 
-    fn enqueue(&self, data: Bytes, charge: usize, credit: Option<Credit>, reply: Reply<SendInfo>) {
+    /// Sends by the short way, if it is open, and what that leaves by the long
+    /// one, with its credit and whoever hears of its end.
+    #[inline]
+    fn write(
+        &self,
+        mut data: Bytes,
+        charge: usize,
+        credit: impl FnOnce() -> Option<Credit>,
+        reply: impl FnOnce() -> Reply<SendInfo>,
+    ) {
         self.0.lane.life.touch();
-        let outgoing = Outgoing::new(self.clone(), data, charge, credit, reply);
-        self.0.lane.inbox.call(Call::Send(outgoing));
+        let bytes = data.len();
+        let door = self.door();
+        match try_write(&door, self, &mut data) {
+            Tried::Gone => {
+                drop(door);
+                if charge > 0 {
+                    self.0.lane.audience.refund(charge);
+                }
+            }
+            Tried::Left(error) => {
+                let rest = Outgoing::new(self.clone(), data, charge, credit(), reply());
+                let rest = Call::Send(rest.rest_of(bytes, error));
+                let refused = self.0.lane.inbox.call(rest);
+                // What drops here may call: not under the lock.
+                drop(door);
+                drop(refused);
+            }
+        }
     }
 
     fn charge(&self, bytes: usize) -> Result<usize, Error> {
@@ -228,7 +288,18 @@ impl ClientSocket {
 /// What the row, its waker and its credits do with a socket.
 impl ClientSocket {
     pub(crate) fn do_send(&self, op: Op) {
-        self.0.lane.inbox.call(Call::Op(self.clone(), op));
+        self.0
+            .lane
+            .inbox
+            .call(Call::Op(Ticket::new(self.clone()), op));
+    }
+
+    pub(super) fn under_way(&self) -> &AtomicUsize {
+        &self.0.under_way
+    }
+
+    pub(super) fn door(&self) -> Door<'_> {
+        self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn lane(&self) -> &Arc<Lane> {

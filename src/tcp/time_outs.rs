@@ -336,6 +336,7 @@ impl Connection {
         self.end = Some(why);
         self.write_error = Some(why);
         self.queue.fail(why.into());
+        self.shortcut = None;
         self.stream = Box::new(GivenUp);
         self.ends.guest = None;
     }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 
 use super::SendInfo;
+use super::shortcut::Ticket;
 use super::socket::{ClientSocket, Credit};
 use crate::answer::Reply;
 use crate::error::Error;
@@ -19,7 +20,7 @@ const SLICES: usize = 32;
 /// One send on its way: the call to the rows actor, and the entry of the
 /// connection's write queue. However it ends, its bytes leave the app's quota.
 pub(super) struct Outgoing {
-    pub(super) socket: ClientSocket,
+    ticket: Ticket,
     /// What the OS has not taken yet.
     data: Bytes,
     bytes: usize,
@@ -27,9 +28,12 @@ pub(super) struct Outgoing {
     reply: Reply<SendInfo>,
     /// What `forward` holds back until the bytes have left.
     credit: Option<Credit>,
+    /// What the OS has said to it already.
+    error: Option<io::Error>,
 }
 
 impl Outgoing {
+    /// A send with its charge, of which nothing has left.
     pub(super) fn new(
         socket: ClientSocket,
         data: Bytes,
@@ -38,13 +42,25 @@ impl Outgoing {
         reply: Reply<SendInfo>,
     ) -> Self {
         Outgoing {
-            socket,
+            ticket: Ticket::new(socket),
             bytes: data.len(),
             data,
             charge,
             reply,
             credit,
+            error: None,
         }
+    }
+
+    /// Of that many bytes its data is the rest, and the OS has said this to it.
+    pub(super) fn rest_of(mut self, bytes: usize, error: Option<io::Error>) -> Self {
+        self.bytes = bytes;
+        self.error = error;
+        self
+    }
+
+    pub(super) fn socket(&self) -> &ClientSocket {
+        self.ticket.socket()
     }
 
     /// Whether its end is told to nobody.
@@ -63,6 +79,9 @@ impl Outgoing {
 
     /// Writes what the OS takes of it.
     fn write(&mut self, stream: &mut dyn Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Err(error));
+        }
         while !self.data.is_empty() {
             match again(stream.poll_write(cx, &[IoSlice::new(&self.data)]), cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -77,21 +96,22 @@ impl Outgoing {
 
 impl Drop for Outgoing {
     fn drop(&mut self) {
-        let inbox = &self.socket.lane().inbox;
+        let inbox = &self.socket().lane().inbox;
         if std::thread::panicking() && !self.data.is_empty() && inbox.is_open() {
             // What comes after it must not leave before it.
             let inbox = inbox.clone();
             return inbox.put_back(Outgoing {
-                socket: self.socket.clone(),
+                ticket: Ticket::new(self.socket().clone()),
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
                 charge: std::mem::take(&mut self.charge),
                 reply: std::mem::replace(&mut self.reply, Reply::nobody()),
                 credit: self.credit.take(),
+                error: self.error.take(),
             });
         }
         if self.charge > 0 {
-            let lane = self.socket.lane();
+            let lane = self.socket().lane();
             lane.life.touch();
             lane.audience.refund(self.charge);
         }
@@ -169,8 +189,8 @@ impl WriteQueue {
             // What is forwarded has been handled, though it still takes room:
             // in its socket's window, and, as it waits now, in the quota.
             credit.handled();
-            let audience = &outgoing.socket.lane().audience;
-            outgoing.charge = audience.charge_late(outgoing.data.len());
+            let waits = outgoing.data.len();
+            outgoing.charge = outgoing.socket().lane().audience.charge_late(waits);
         }
         self.0.push_back(outgoing);
     }

@@ -6,8 +6,8 @@
 #![expect(clippy::panic, reason = "that is how a test's helper fails")]
 
 mod accounting;
-mod benchmark;
 mod arbiters;
+mod benchmark;
 mod chrome_traces;
 mod draining;
 mod examples;

@@ -13,6 +13,7 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
+mod short_way;
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::{Stream, lock, os_error, wake};
+use super::{Stream, Writer, lock, os_error, wake};
 
 /// One end of a connection: a [`Stream`], or what a peer works with. Dropping
 /// it closes the connection.
@@ -70,11 +70,7 @@ impl End {
     /// Works on this side and the far one. What is to be woken goes out by the
     /// result, since it may not be woken in here.
     pub(super) fn with<R>(&self, work: impl FnOnce(&mut Side, &mut Side) -> R) -> R {
-        let [first, second] = &mut *lock(&self.connection);
-        match self.side {
-            0 => work(first, second),
-            _ => work(second, first),
-        }
+        with(&self.connection, self.side, work)
     }
 
     /// The far end finds that this one does not know the connection.
@@ -93,6 +89,39 @@ impl End {
                 Ok(())
             }
         })
+    }
+}
+
+fn with<R>(
+    connection: &Mutex<[Side; 2]>,
+    side: usize,
+    work: impl FnOnce(&mut Side, &mut Side) -> R,
+) -> R {
+    let [first, second] = &mut *lock(connection);
+    match side {
+        0 => work(first, second),
+        _ => work(second, first),
+    }
+}
+
+/// What writes for an end, and does not keep it open.
+struct EndWriter {
+    connection: Arc<Mutex<[Side; 2]>>,
+    side: usize,
+}
+
+impl Writer for EndWriter {
+    fn try_write(&self, data: &[u8]) -> io::Result<usize> {
+        let slices = [IoSlice::new(data)];
+        let mut nobody = Context::from_waker(Waker::noop());
+        let (written, reader) = with(&self.connection, self.side, |near, far| {
+            near.write(&mut nobody, &slices, far)
+        });
+        wake(reader);
+        match written {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 }
 
@@ -127,16 +156,16 @@ impl Stream for End {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let (written, reader) = self.with(|near, far| {
-            let written = near.poll_write(cx, data, far);
-            let reader = match written {
-                Poll::Ready(Ok(_)) => far.reader.take(),
-                _ => None,
-            };
-            (written, reader)
-        });
+        let (written, reader) = self.with(|near, far| near.write(cx, data, far));
         wake(reader);
         written
+    }
+
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        Some(Arc::new(EndWriter {
+            connection: self.connection.clone(),
+            side: self.side,
+        }))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -233,6 +262,21 @@ impl Side {
                 Poll::Pending
             }
         }
+    }
+
+    /// What comes of it, and who is to be woken by it.
+    fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+        far: &mut Side,
+    ) -> (Poll<io::Result<usize>>, Option<Waker>) {
+        let written = self.poll_write(cx, data, far);
+        let reader = match written {
+            Poll::Ready(Ok(_)) => far.reader.take(),
+            _ => None,
+        };
+        (written, reader)
     }
 
     fn poll_write(

@@ -26,7 +26,7 @@ use futures::future::BoxFuture;
 use self::connection::End;
 use self::hold::{Held, Holds};
 use self::listener::{Backlog, ScriptedListener};
-use super::{Listener, Network, Stream};
+use super::{Listener, Network, Stream, Writer};
 
 /// The ports that listening on port 0 gives, in this order.
 const LISTENING_PORTS: Ports = Ports { first: 49152 };
