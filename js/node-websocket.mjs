@@ -201,6 +201,8 @@ export class NodeWebSocket {
 function masked(frame, start, mask) {
   let at = start;
   for (; at < frame.length && (frame.byteOffset + at) % 4 !== 0; at += 1) frame[at] ^= mask[(at - start) % 4];
+  // A short frame may end before a whole word begins.
+  if (at === frame.length) return;
   const shift = at - start;
   const word = Buffer.from([0, 1, 2, 3].map((index) => mask[(index + shift) % 4]));
   const count = Math.floor((frame.length - at) / 4);
