@@ -5,7 +5,8 @@
 export const LOST = -100;
 
 export class Mirror {
-  #spaces = { tcpServer: new Space(), tcp: new Space() };
+  // A caretaker's calls name no socket that is its own.
+  #spaces = { tcpServer: new Space(), tcp: new Space(), host: new Space() };
 
   /** The host's id for a socket of the app; none has 0. */
   toHost(name, id) {

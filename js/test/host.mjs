@@ -31,17 +31,19 @@ export async function startHost(test, ...args) {
   test.after(() => child.kill('SIGKILL'));
   const ended = new Promise((resolve) => child.once('exit', resolve));
   let said = '';
-  const address = await within('the line that says where the host listens', new Promise((resolve, reject) => {
+  const [page, address] = await within('the line that says where the host listens', new Promise((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (text) => {
       said += text;
-      const found = /^listening on (.*)$/m.exec(said);
-      if (found) resolve(found[1]);
+      const found = /^look after it at (http:\/\/(.*)\/#key=.*)\n/m.exec(said);
+      if (found) resolve(found.slice(1));
     });
     ended.then(() => reject(new Error(`the host ended, and said ${said}`)));
   }));
   return {
     child,
     address,
+    /** Where its page is, with the key. */
+    page,
     url: `ws://${address}`,
     kill() {
       child.kill('SIGKILL');

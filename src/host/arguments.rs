@@ -24,7 +24,7 @@ impl Arguments<'_> {
         Wrong::Call(format!("Invalid call: there is no {}", self.function))
     }
 
-    fn wrong(&self, expected: &str) -> Wrong {
+    pub(super) fn wrong(&self, expected: &str) -> Wrong {
         Wrong::Call(format!("Invalid call: {} takes {expected}", self.function))
     }
 
@@ -47,6 +47,16 @@ impl Arguments<'_> {
         let id = self.next().as_i64();
         let id = self.known(id, "an integer socketId")?;
         Ok(id.try_into().unwrap_or(0))
+    }
+
+    pub(super) fn optional_id(&mut self) -> Result<Option<u64>, Wrong> {
+        match self.left.first() {
+            None | Some(Value::Null) => {
+                self.next();
+                Ok(None)
+            }
+            Some(_) => self.id().map(Some),
+        }
     }
 
     pub(super) fn flag(&mut self) -> Result<bool, Wrong> {
@@ -162,14 +172,20 @@ impl Arguments<'_> {
         })
     }
 
+    /// There is no other argument.
+    pub(super) fn end(&self) -> Result<(), Wrong> {
+        match self.left.iter().all(Value::is_null) {
+            true => Ok(()),
+            false => Err(self.wrong("fewer arguments")),
+        }
+    }
+
     /// There is no other argument: the call is this.
     pub(super) fn done<F>(self, start: F) -> Result<Call, Wrong>
     where
         F: FnOnce(&App) -> LocalBoxFuture<'static, Outcome> + 'static,
     {
-        if !self.left.iter().all(Value::is_null) {
-            return Err(self.wrong("fewer arguments"));
-        }
+        self.end()?;
         Ok(Call {
             kind: Kind::Other,
             start: Box::new(start),

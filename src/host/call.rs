@@ -16,8 +16,8 @@ use crate::net_error::NetError;
 /// What there is to know of a call besides its outcome.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// `tcp.send` of so many bytes.
-    Send(usize),
+    /// `tcp.send` by this socket, of so many bytes.
+    Send(u64, usize),
     /// `tcp.create`, with this `bufferSize`.
     Create(Option<i32>),
     /// `tcp.update` of this socket's `bufferSize`.
@@ -193,7 +193,7 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
             let data = arguments.data()?;
             let length = data.len();
             let call = arguments.done(move |app| sent(app.tcp.send(id, data)))?;
-            Ok(call.of(Kind::Send(length)))
+            Ok(call.of(Kind::Send(number, length)))
         }
         "close" => {
             let call = arguments.done(move |app| nothing(app.tcp.close(id)))?;

@@ -68,6 +68,7 @@ pub(super) struct Request<'a> {
 pub(super) enum Refused {
     Host,
     Origin,
+    NotOwn,
 }
 
 impl fmt::Display for Refused {
@@ -75,6 +76,7 @@ impl fmt::Display for Refused {
         f.write_str(match self {
             Refused::Host => "Come by an IP address or as localhost: this name is not mine.",
             Refused::Origin => "This page may not connect: start the host with --origin for it.",
+            Refused::NotOwn => "The host is looked after by the page that it serves, and no other.",
         })
     }
 }
@@ -104,14 +106,25 @@ impl Origins {
         let Some(origin) = request.origin else {
             return Ok(());
         };
-        let origin = origin.to_ascii_lowercase();
-        let is_own = origin
-            .strip_prefix("http://")
-            .zip(request.host)
-            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host));
-        match is_own || self.0.contains(&origin) {
+        let is_own = Self::is_own(request).is_ok();
+        match is_own || self.0.contains(&origin.to_ascii_lowercase()) {
             true => Ok(()),
             false => Err(Refused::Origin),
+        }
+    }
+
+    /// Whether it is the page that the host serves by this very name, which alone
+    /// may look after the host.
+    pub(super) fn is_own(request: Request<'_>) -> Result<(), Refused> {
+        let origin = request.origin.map(str::to_ascii_lowercase);
+        let is_own = origin
+            .as_deref()
+            .and_then(|origin| origin.strip_prefix("http://"))
+            .zip(request.host)
+            .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host));
+        match is_own {
+            true => Ok(()),
+            false => Err(Refused::NotOwn),
         }
     }
 }
@@ -194,6 +207,31 @@ mod tests {
             let is_origin = origins.is_origin(request("localhost:8787", Some(origin)));
             assert_eq!(is_origin, Err(Refused::Origin), "{origin:?}");
         }
+    }
+
+    #[test]
+    fn only_its_own_page_looks_after_the_host() {
+        for own in ["http://localhost:8787", "HTTP://LocalHost:8787"] {
+            let request = request("localhost:8787", Some(own));
+            assert_eq!(Origins::is_own(request), Ok(()), "{own}");
+        }
+        for other in [
+            None,
+            Some("null"),
+            Some("https://localhost:8787"),
+            Some("http://localhost"),
+            Some("http://127.0.0.1:8787"),
+            Some("https://good.example"),
+            Some("chrome-extension://abcdefgh"),
+        ] {
+            let is_own = Origins::is_own(request("localhost:8787", other));
+            assert_eq!(is_own, Err(Refused::NotOwn), "{other:?}");
+        }
+        let nameless = Request {
+            host: None,
+            origin: Some("http://"),
+        };
+        assert_eq!(Origins::is_own(nameless), Err(Refused::NotOwn));
     }
 
     #[test]

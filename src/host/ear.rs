@@ -11,6 +11,7 @@ use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
 
 use super::session::State;
+use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{AcceptErrorInfo, AcceptInfo};
 
@@ -37,6 +38,14 @@ struct Answered(u64);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Leave;
+
+/// A socket of the app was closed, not by the app.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) enum Taken {
+    Server(ServerSocketId),
+    Client(ClientSocketId),
+}
 
 /// The actor that hears an app's events for its client.
 pub(super) struct Ear {
@@ -86,6 +95,17 @@ impl Handler<ReceiveErrorInfo> for Ear {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         self.tell(|state| state.ended(&info));
+    }
+}
+
+impl Handler<Taken> for Ear {
+    type Result = ();
+
+    fn handle(&mut self, taken: Taken, _: &mut Self::Context) {
+        self.tell(|state| match taken {
+            Taken::Server(id) => state.server_taken(id),
+            Taken::Client(id) => state.client_taken(id),
+        });
     }
 }
 

@@ -60,6 +60,10 @@ pub(super) struct Hello {
     pub(super) client: Option<String>,
     pub(super) token: Option<String>,
     pub(super) manifest: Option<Value>,
+    /// Versions: of one that would look after the host.
+    #[serde(default)]
+    pub(super) caretaker: Vec<u32>,
+    pub(super) key: Option<String>,
 }
 
 /// What the messages of one frame take their bytes from.

@@ -23,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::door::{self, Origins};
+use super::key::Key;
 use super::limits::PATIENCE;
 use super::lobby::Lobby;
 use super::policy::{Policy, Visitor};
@@ -50,7 +51,11 @@ struct Rooms {
     lobby: Lobby,
     origins: Rc<Origins>,
     connections: Rc<Cell<usize>>,
+    key: Rc<Key>,
 }
+
+/// Where a WebSocket looks after the host; at `/` it is an app.
+const CARETAKER: &str = "/caretaker";
 
 /// The most connections at once, those that are not clients yet included.
 const CONNECTIONS: usize = 256;
@@ -71,7 +76,7 @@ impl Gateway {
     /// Listens. Clients are let in when it [runs](Self::run).
     ///
     /// # Errors
-    /// What the OS says; `InvalidInput` for an address that others reach, if
+    /// What the OS says, also if it has no random numbers; `InvalidInput` for an address that others reach, if
     /// the policy has no token.
     pub fn listen(
         address: SocketAddr,
@@ -85,6 +90,7 @@ impl Gateway {
                 "other machines reach this address: give a token that their clients must show",
             ));
         }
+        let key = Rc::new(Key::new()?);
         let listener = TokioNetwork.listen(address, BACKLOG)?;
         Ok(Gateway {
             address: listener.local_addr()?,
@@ -93,6 +99,7 @@ impl Gateway {
                 lobby: Lobby::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
                 connections: Rc::default(),
+                key,
             },
         })
     }
@@ -100,6 +107,13 @@ impl Gateway {
     /// Where it listens, the port that the OS chose included.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the page is, with the key that lets it look after the host: see
+    /// every socket of every app, and pause, resume and close it. The key is of this
+    /// run alone, and nobody else has it: tell it to the host's owner only.
+    pub fn page(&self) -> String {
+        format!("http://{}/#key={}", self.address, self.rooms.key)
     }
 
     /// Lets clients in until `end` is done; then tells those that are in, and
@@ -193,11 +207,17 @@ impl Rooms {
             return page::file(request.uri().path());
         }
         let trusted = !self.lobby.has_token();
-        if trusted && let Err(refused) = self.origins.is_origin(said) {
+        let is_caretaker = request.uri().path() == CARETAKER;
+        let allowed = match is_caretaker {
+            true => Origins::is_own(said),
+            false if trusted => self.origins.is_origin(said),
+            false => Ok(()),
+        };
+        if let Err(refused) = allowed {
             return page::text(StatusCode::FORBIDDEN, refused);
         }
         let key = only(headers, &header::SEC_WEBSOCKET_KEY);
-        let (Some(key), true, Some("13"), "/") = (
+        let (Some(key), true, Some("13"), "/" | CARETAKER) = (
             key,
             has_word(headers, &header::CONNECTION, "upgrade"),
             only(headers, &header::SEC_WEBSOCKET_VERSION),
@@ -209,15 +229,20 @@ impl Rooms {
         let Ok(accept) = HeaderValue::try_from(accept) else {
             return page::text(StatusCode::BAD_REQUEST, "This is no WebSocket key.");
         };
-        let lobby = self.lobby.clone();
+        let rooms = self.clone();
         let place = place.take();
         actix_rt::spawn(async move {
             let _place = place;
-            let visitor = Visitor { app: None, trusted };
             if let Ok(upgraded) = hyper::upgrade::on(request).await
                 && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
             {
-                web_socket::serve(parts.io.into_inner(), parts.read_buf, &lobby, visitor).await;
+                let (io, read, lobby) = (parts.io.into_inner(), parts.read_buf, &rooms.lobby);
+                if is_caretaker {
+                    web_socket::serve_caretaker(io, read, lobby, &rooms.key).await;
+                } else {
+                    let visitor = Visitor { app: None, trusted };
+                    web_socket::serve(io, read, lobby, visitor).await;
+                }
             }
         });
         let mut response = Response::new(Full::new(Bytes::new()));

@@ -5,6 +5,25 @@ use std::time::Duration;
 /// The version that this host speaks.
 pub(super) const VERSION: u32 = 1;
 
+/// The version of what a caretaker says.
+pub(super) const CARETAKER: u32 = 1;
+
+/// How many may look after one host at once.
+pub(super) const CARETAKERS: usize = 4;
+
+/// The most rows of one of a caretaker's lists. To ask a server socket how many wait in
+/// its backlog takes a tenth of a millisecond.
+pub(super) const ROWS: usize = 64;
+
+/// The letters of a name that a caretaker is shown, and the log of a client's.
+pub(super) const NAME: usize = 64;
+
+/// How long the host rests from lists.
+pub(super) const MIN_REST: Duration = Duration::from_millis(10);
+
+/// However long the last one took.
+pub(super) const MAX_REST: Duration = Duration::from_secs(1);
+
 /// The largest frame, as it travels: what Chrome takes from a native host.
 pub(super) const FRAME: usize = 1024 * 1024;
 

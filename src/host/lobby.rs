@@ -1,20 +1,23 @@
 //! Where clients come in: each app is one client's at a time.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::rc::Rc;
+use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, WeakAddr};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::books::{Books, Sums};
+use super::ear::{Ear, Taken};
 use super::end::{Code, End};
 use super::frame::{self, Form, Frame};
-use super::limits::{CALLS, DATA, FRAME, FRAMES, PATIENCE, SOCKETS, VERSION, WINDOW};
+use super::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SOCKETS, VERSION, WINDOW};
 use super::policy::{Policy, Visitor};
 use super::session::Session;
 use crate::app::App;
@@ -36,6 +39,21 @@ struct Inner {
     most: usize,
     taken: Cell<usize>,
     stopping: watch::Sender<bool>,
+    /// Those that have a client or a socket.
+    apps: RefCell<BTreeMap<AppId, Record>>,
+    /// What has passed through those that have neither any more.
+    gone: Cell<Sums>,
+    start: Instant,
+    /// Every caretaker has it too.
+    caretakers: Rc<()>,
+}
+
+/// What is known of one app.
+#[derive(Default)]
+struct Record {
+    books: Rc<RefCell<Books>>,
+    /// Where its client can be told something.
+    ear: Option<WeakAddr<Ear>>,
 }
 
 /// Whether an app's client is there.
@@ -66,6 +84,10 @@ impl Lobby {
             most,
             taken: Cell::new(0),
             stopping: watch::Sender::new(false),
+            apps: RefCell::default(),
+            gone: Cell::default(),
+            start: Instant::now(),
+            caretakers: Rc::default(),
         }))
     }
 
@@ -113,11 +135,18 @@ impl Lobby {
         let begun = async {
             app.set_permissions(permissions).await?;
             app.resume().await?;
-            Session::begin(app, answer, DEFAULT_WRITE_QUOTA).await
+            let books = {
+                let mut apps = self.0.apps.borrow_mut();
+                apps.entry(id.clone()).or_default().books.clone()
+            };
+            Session::begin(app, answer, DEFAULT_WRITE_QUOTA, books).await
         };
         let session = begun
             .await
             .map_err(|error| End::new(Code::Stopping, error))?;
+        if let Some(record) = self.0.apps.borrow_mut().get_mut(&id) {
+            record.ear = Some(session.ear());
+        }
         let client = hello.client.unwrap_or_default();
         log::info!("app {id}: {:?} has come", shortened(&client));
         seat.keep();
@@ -125,18 +154,10 @@ impl Lobby {
             r#""welcome":{}"#,
             json!({
                 "protocol": VERSION,
-                "host": concat!("chrome-sockets/", env!("CARGO_PKG_VERSION")),
+                "host": self.name(),
                 "instance": self.0.instance,
                 "app": id.as_str(),
-                "limits": {
-                    "frame": FRAME,
-                    "data": DATA,
-                    "frames": FRAMES,
-                    "window": WINDOW,
-                    "quota": DEFAULT_WRITE_QUOTA,
-                    "calls": CALLS,
-                    "sockets": SOCKETS,
-                },
+                "limits": self.limits(),
             })
         );
         Ok(Guest {
@@ -180,6 +201,117 @@ impl Lobby {
         self.0.seats.borrow_mut().remove(app);
         self.0.taken.set(self.0.taken.get() - 1);
     }
+
+    pub(super) fn name(&self) -> &'static str {
+        concat!("chrome-sockets/", env!("CARGO_PKG_VERSION"))
+    }
+
+    pub(super) fn instance(&self) -> &str {
+        &self.0.instance
+    }
+
+    /// The numbers of the protocol.
+    pub(super) fn limits(&self) -> Value {
+        json!({
+            "frame": FRAME,
+            "data": DATA,
+            "frames": FRAMES,
+            "window": WINDOW,
+            "quota": DEFAULT_WRITE_QUOTA,
+            "calls": CALLS,
+            "sockets": SOCKETS,
+        })
+    }
+}
+
+/// For caretakers.
+impl Lobby {
+    /// What a caretaker has as long as it is in.
+    pub(super) fn caretakers(&self) -> Rc<()> {
+        self.0.caretakers.clone()
+    }
+
+    /// How long the host has run.
+    pub(super) fn age(&self) -> Duration {
+        self.0.start.elapsed()
+    }
+
+    /// Every app that has a client or a socket, in the order of their ids.
+    pub(super) fn apps(&self) -> Vec<(AppId, Rc<RefCell<Books>>)> {
+        let apps = self.0.apps.borrow();
+        let apps = apps.iter();
+        apps.map(|(id, app)| (id.clone(), app.books.clone()))
+            .collect()
+    }
+
+    pub(super) fn books(&self, app: &AppId) -> Option<Rc<RefCell<Books>>> {
+        let apps = self.0.apps.borrow();
+        apps.get(app).map(|app| app.books.clone())
+    }
+
+    pub(super) fn gone(&self) -> Sums {
+        self.0.gone.get()
+    }
+
+    /// Whether the app's client is there.
+    pub(super) fn is_here(&self, app: &AppId) -> bool {
+        matches!(self.0.seats.borrow().get(app), Some(State::Here))
+    }
+
+    pub(super) fn app(&self, app: &AppId) -> App {
+        App::new(app, &self.0.registry)
+    }
+
+    /// A socket was closed, not by its app, which hears of it here if it `is_untold`.
+    pub(super) fn taken(&self, app: &AppId, taken: Taken, is_untold: bool) {
+        let apps = self.0.apps.borrow();
+        let Some(app) = apps.get(app) else {
+            return;
+        };
+        let mut books = app.books.borrow_mut();
+        match taken {
+            Taken::Server(id) => books.close_server(id.get()),
+            Taken::Client(id) => books.close(id.get()),
+        }
+        let ear = app.ear.as_ref().and_then(WeakAddr::upgrade);
+        if let Some(ear) = ear.filter(|_| is_untold) {
+            ear.do_send(taken);
+        }
+    }
+
+    /// Forgets an app that has no client, if it has no socket either.
+    pub(super) async fn clear_away(&self, app: &AppId) {
+        let is_empty = self.books(app).is_some_and(|it| it.borrow().is_empty());
+        if !is_empty || self.0.seats.borrow().contains_key(app) {
+            return;
+        }
+        // Who comes meanwhile waits.
+        let (left, leaving) = watch::channel(());
+        self.0.taken.set(self.0.taken.get() + 1);
+        let leaving = State::Leaving(leaving);
+        self.0.seats.borrow_mut().insert(app.clone(), leaving);
+        // Its registry may have ended: then there is nothing to forget.
+        let _ = self.app(app).unload().await;
+        self.forget(app);
+        self.stand_up(app);
+        drop(left);
+    }
+
+    /// Its client has gone.
+    fn forget(&self, app: &AppId) {
+        let mut apps = self.0.apps.borrow_mut();
+        let Some(record) = apps.get_mut(app) else {
+            return;
+        };
+        record.ear = None;
+        let books = record.books.borrow();
+        if books.is_empty() {
+            let sums = [self.0.gone.get(), books.sums()];
+            self.0.gone.set(Sums::of(sums.into_iter()));
+            drop(books);
+            apps.remove(app);
+        }
+    }
 }
 
 /// An app's seat; dropping it frees it, unless it is kept.
@@ -216,13 +348,14 @@ impl Guest {
         let leaving = State::Leaving(leaving);
         lobby.0.seats.borrow_mut().insert(app.clone(), leaving);
         session.leave().await;
+        lobby.forget(&app);
         log::info!("app {app}: its client has gone");
         lobby.stand_up(&app);
         drop(left);
     }
 }
 
-/// What a client says of itself, for the log.
-fn shortened(text: &str) -> String {
-    text.chars().take(64).collect()
+/// What a client says of itself, as much as anybody reads.
+pub(super) fn shortened(text: &str) -> String {
+    text.chars().take(NAME).collect()
 }

@@ -6,13 +6,16 @@
 //! repository tells what is spoken, `docs/security.md` who may do what.
 
 mod arguments;
+mod books;
 mod call;
+mod caretaker;
 mod door;
 mod ear;
 mod end;
 mod frame;
 mod gateway;
 pub mod install;
+mod key;
 mod limits;
 mod lobby;
 mod native;
@@ -20,6 +23,7 @@ mod outbox;
 mod outcome;
 mod page;
 mod policy;
+mod rounds;
 mod session;
 mod web_socket;
 

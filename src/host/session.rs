@@ -2,11 +2,12 @@
 //! sockets tell goes up to it.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
+use actix::WeakAddr;
 use actix::prelude::*;
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
@@ -14,6 +15,7 @@ use futures::task::waker;
 use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 
+use super::books::Books;
 use super::call::{self, Kind, Wrong};
 use super::ear::{Bell, Ear, Leave};
 use super::end::{Code, End};
@@ -23,8 +25,9 @@ use super::outbox::Outbox;
 use super::outcome::Outcome;
 use crate::app::App;
 use crate::error::Error;
+use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
-use crate::tcp::{DEFAULT_BUFFER_SIZE, ReceiveErrorInfo, ReceiveInfo, WINDOW};
+use crate::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{AcceptErrorInfo, AcceptInfo};
 
 /// A client's session, in the hands of its transport.
@@ -40,12 +43,14 @@ impl Session {
     ///
     /// # Errors
     /// The registry has ended.
-    pub(super) async fn begin(app: App, form: Form, quota: usize) -> Result<Self, Error> {
+    pub(super) async fn begin(
+        app: App,
+        form: Form,
+        quota: usize,
+        books: Rc<RefCell<Books>>,
+    ) -> Result<Self, Error> {
         // Those that have waited for it.
-        let servers = app.tcp_server.get_sockets().await?;
-        let clients = app.tcp.get_sockets().await?;
-        let sizes = clients.into_iter();
-        let sizes = sizes.map(|info| (info.socket_id.get(), buffer_size(info.buffer_size)));
+        look_up(&app, &books).await?;
         let news = Rc::new(Notify::new());
         let (here, gone) = oneshot::channel();
         let state = Rc::new(RefCell::new(State {
@@ -56,8 +61,7 @@ impl Session {
             others: 0,
             sending: 0,
             quota,
-            servers: servers.iter().map(|info| info.socket_id.get()).collect(),
-            buffer_sizes: sizes.collect(),
+            books,
             listens: Listens::default(),
             waiting: None,
             lists: 0,
@@ -118,26 +122,38 @@ impl Session {
         // It is dropped with the actor, whose mailbox is closed then: events
         // that are dropped from here on have reached nobody.
         let _ = gone.await;
-        let (app, held) = {
+        let (app, books, held) = {
             let mut state = state.borrow_mut();
             state.calls.clear();
             let outbox = std::mem::replace(&mut state.outbox, Outbox::new(Form::Text));
-            (state.app.clone(), outbox.into_held())
+            let books = state.books.clone();
+            (state.app.clone(), books, outbox.into_held())
         };
         drop(held);
         if let Err(error) = app.suspend().await {
             log::warn!("app {}: {error}", app.id());
         }
-        let servers = app.tcp_server.get_sockets().await;
-        let clients = app.tcp.get_sockets().await;
-        if let (Ok(servers), Ok(clients)) = (servers, clients)
-            && servers.is_empty()
-            && clients.is_empty()
-        {
+        if look_up(&app, &books).await.is_ok() && books.borrow().is_empty() {
             // Its registry may have ended: then there is nothing to forget.
             let _ = app.unload().await;
         }
     }
+
+    /// Where it can be told something.
+    pub(super) fn ear(&self) -> WeakAddr<Ear> {
+        self.ear.downgrade()
+    }
+}
+
+/// Writes down which sockets the app has.
+async fn look_up(app: &App, books: &RefCell<Books>) -> Result<(), Error> {
+    let servers = app.tcp_server.get_sockets().await?;
+    let clients = app.tcp.get_sockets().await?;
+    let servers = servers.iter().map(|info| info.socket_id.get());
+    let clients = clients.iter();
+    let clients = clients.map(|info| (info.socket_id.get(), info.buffer_size));
+    books.borrow_mut().found(servers, clients);
+    Ok(())
 }
 
 /// What is held for the client until it has handled it.
@@ -158,9 +174,7 @@ pub(super) struct State {
     /// What unanswered sends take of the quota.
     sending: usize,
     quota: usize,
-    servers: HashSet<u64>,
-    /// The client sockets, each with the most bytes of one `onReceive`.
-    buffer_sizes: HashMap<u64, usize>,
+    books: Rc<RefCell<Books>>,
     listens: Listens,
     /// What is left of a frame.
     waiting: Option<Waiting>,
@@ -270,15 +284,15 @@ impl State {
             Err(Wrong::Frame(error)) => return Err(error.into()),
         };
         let count = match call.kind {
-            Kind::Create(_) => self.buffer_sizes.len(),
-            Kind::CreateServer => self.servers.len(),
+            Kind::Create(_) => self.books.borrow().client_count(),
+            Kind::CreateServer => self.books.borrow().server_count(),
             _ => 0,
         };
         if count >= SOCKETS {
             self.tell(id, Outcome::failed("Too many sockets"));
             return Ok(());
         }
-        if let Kind::Send(length) = call.kind {
+        if let Kind::Send(_, length) = call.kind {
             let charge = length.max(MIN_SEND);
             if self.sending + charge > self.quota {
                 self.tell(id, Outcome::failed(Error::WriteQuotaExceeded));
@@ -323,31 +337,38 @@ impl State {
         let succeeded = outcome.last_error.is_none();
         let created = outcome.values.first().map(|info| &info["socketId"]);
         let created = created.and_then(Value::as_u64);
+        let mut books = self.books.borrow_mut();
         match kind {
-            Kind::Send(length) => self.sending -= length.max(MIN_SEND),
-            Kind::Create(size) => {
-                let size = buffer_size(size);
-                self.buffer_sizes
-                    .extend(created.map(|socket| (socket, size)));
-            }
-            Kind::Resize(socket, size) => {
-                if let Some(known) = self.buffer_sizes.get_mut(&socket) {
-                    *known = buffer_size(Some(size));
+            Kind::Send(socket, length) => {
+                self.sending -= length.max(MIN_SEND);
+                if succeeded {
+                    books.sent(socket, length);
                 }
             }
-            Kind::Close(socket) => drop(self.buffer_sizes.remove(&socket)),
+            Kind::Create(size) => {
+                if let Some(socket) = created {
+                    books.create(socket, size);
+                }
+            }
+            Kind::Resize(socket, size) => books.resize(socket, size),
+            Kind::Close(socket) => books.close(socket),
             Kind::Secure(socket) => {
                 let stays = outcome.values.first() == Some(&not_connected());
                 if !succeeded && !stays {
-                    self.buffer_sizes.remove(&socket);
+                    books.close(socket);
                 }
             }
-            Kind::CreateServer => self.servers.extend(created),
-            Kind::CloseServer(socket) => drop(self.servers.remove(&socket)),
+            Kind::CreateServer => {
+                if let Some(socket) = created {
+                    books.create_server(socket);
+                }
+            }
+            Kind::CloseServer(socket) => books.close_server(socket),
             Kind::List => self.lists -= 1,
             Kind::Other => {}
         }
-        if !matches!(kind, Kind::Send(_)) {
+        drop(books);
+        if !matches!(kind, Kind::Send(..)) {
             self.others -= 1;
         }
         self.tell(id, outcome);
@@ -370,8 +391,9 @@ impl State {
     /// `tcpServer.onAccept`.
     pub(super) fn accepted(&mut self, info: AcceptInfo) {
         let (server, client) = (info.socket_id, info.client_socket_id);
-        let size = buffer_size(None);
-        self.buffer_sizes.insert(client.get(), size);
+        let mut books = self.books.borrow_mut();
+        books.accepted(server.get(), client.get());
+        drop(books);
         let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
         self.outbox.push_held(&message, Held::Accept(info));
     }
@@ -387,7 +409,7 @@ impl State {
     pub(super) fn received(&mut self, mut info: ReceiveInfo) {
         let socket = info.socket_id.get();
         let data = std::mem::take(&mut info.data);
-        let most = self.buffer_sizes.get(&socket).copied().unwrap_or(0);
+        let most = self.books.borrow_mut().received(socket, data.len());
         let held = Held::Receive(info);
         self.outbox.push_receive(socket, &data, most, held);
     }
@@ -397,6 +419,24 @@ impl State {
         let (socket, code) = (info.socket_id, info.result_code.code());
         let message = format!(r#"["tcp.onReceiveError",{socket},{code}]"#);
         self.outbox.push(&message);
+    }
+
+    /// A server socket was closed from outside.
+    pub(super) fn server_taken(&mut self, id: ServerSocketId) {
+        if self.listens.accept_error {
+            let code = NetError::CONNECTION_CLOSED.code();
+            let message = format!(r#"["tcpServer.onAcceptError",{id},{code}]"#);
+            self.outbox.push(&message);
+        }
+    }
+
+    /// A client socket was closed from outside.
+    pub(super) fn client_taken(&mut self, id: ClientSocketId) {
+        if self.listens.receive_error {
+            let code = NetError::CONNECTION_CLOSED.code();
+            let message = format!(r#"["tcp.onReceiveError",{id},{code}]"#);
+            self.outbox.push(&message);
+        }
     }
 
     /// The client listens for these, and no others.
@@ -435,11 +475,4 @@ impl State {
 /// What `secure` answers for a socket that it leaves as it is.
 fn not_connected() -> Value {
     NetError::INVALID_ARGUMENT.code().into()
-}
-
-/// What is read at once of a socket, as `bufferSize` says.
-fn buffer_size(size: Option<i32>) -> usize {
-    let size = size.and_then(|size| size.try_into().ok());
-    let size = size.filter(|size| *size > 0);
-    size.map_or(DEFAULT_BUFFER_SIZE, |size: usize| size.min(WINDOW))
 }

@@ -11,9 +11,11 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::caretaker::Caretaker;
 use super::end::{Code, End};
 use super::frame::{self, Form};
 use super::gateway::Io;
+use super::key::Key;
 use super::limits::{FRAME, PATIENCE, PING, SILENCE};
 use super::lobby::{Guest, Lobby};
 use super::policy::Visitor;
@@ -24,20 +26,53 @@ type Socket = WebSocketStream<Io>;
 /// How long the last words may take.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// What is said on a connection once its client is in.
+trait Talk {
+    /// Takes in a frame.
+    fn take(&self, form: Form, bytes: Bytes) -> Result<(), End>;
+
+    /// Whether the next frame should be read.
+    fn has_room(&self) -> bool;
+
+    /// What is to be sent now.
+    fn next_frame(&self) -> Result<Option<Bytes>, End>;
+
+    /// Waits until there may be something to be sent. Dropping the future loses
+    /// nothing.
+    async fn news(&self);
+}
+
+macro_rules! talks {
+    ($($who:ty),*) => {$(
+        impl Talk for $who {
+            fn take(&self, form: Form, bytes: Bytes) -> Result<(), End> {
+                self.take(form, bytes)
+            }
+
+            fn has_room(&self) -> bool {
+                self.has_room()
+            }
+
+            fn next_frame(&self) -> Result<Option<Bytes>, End> {
+                self.next_frame()
+            }
+
+            async fn news(&self) {
+                self.news().await;
+            }
+        }
+    )*};
+}
+
+talks!(Session, Caretaker);
+
 /// Serves a connection from the end of its handshake to its own.
 pub(super) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor) {
-    let config = WebSocketConfig::default()
-        .read_buffer_size(64 * 1024)
-        // Each frame is written at once, as it is.
-        .write_buffer_size(0)
-        .max_write_buffer_size(2 * FRAME)
-        .max_message_size(Some(FRAME))
-        .max_frame_size(Some(FRAME));
-    let mut socket = Socket::from_partially_read(io, read.into(), Role::Server, Some(config)).await;
+    let mut socket = open(io, read).await;
     let end = match enter(&mut socket, lobby, &visitor).await {
         Ok(Some(guest)) => {
             let end = tokio::select! {
-                end = talk(&mut socket, &guest) => end,
+                end = talk(&mut socket, &guest.session) => end,
                 end = lobby.stopped() => Some(end),
             };
             // While the app is being suspended, its client learns why.
@@ -50,18 +85,51 @@ pub(super) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor) 
     last_words(&mut socket, end).await;
 }
 
+/// The same of one who looks after the host.
+pub(super) async fn serve_caretaker(io: Io, read: Bytes, lobby: &Lobby, key: &Key) {
+    let mut socket = open(io, read).await;
+    let entered = match hello(&mut socket).await {
+        Ok(Some((form, bytes))) => Caretaker::enter(lobby, key, form, bytes, Form::Binary),
+        Ok(None) => return last_words(&mut socket, None).await,
+        Err(end) => Err(end),
+    };
+    let end = match entered {
+        Ok(caretaker) => {
+            let talk = async {
+                let welcome = Message::Binary(caretaker.welcome.clone());
+                match send(&mut socket, welcome).await {
+                    Ok(()) => talk(&mut socket, &caretaker).await,
+                    Err(_) => None,
+                }
+            };
+            tokio::select! {
+                end = talk => end,
+                end = lobby.stopped() => Some(end),
+            }
+        }
+        Err(end) => Some(end),
+    };
+    last_words(&mut socket, end).await;
+}
+
+async fn open(io: Io, read: Bytes) -> Socket {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(64 * 1024)
+        // Each frame is written at once, as it is.
+        .write_buffer_size(0)
+        .max_write_buffer_size(2 * FRAME)
+        .max_message_size(Some(FRAME))
+        .max_frame_size(Some(FRAME));
+    Socket::from_partially_read(io, read.into(), Role::Server, Some(config)).await
+}
+
 /// Reads the hello, and answers it. `None`: the client has gone.
 async fn enter(
     socket: &mut Socket,
     lobby: &Lobby,
     visitor: &Visitor,
 ) -> Result<Option<Guest>, End> {
-    let heard = Cell::new(Instant::now());
-    let hello = timeout(PATIENCE, next(socket, &heard));
-    let hello = hello
-        .await
-        .map_err(|_| End::new(Code::BadHello, "no hello has come"))??;
-    let Some((form, bytes)) = hello else {
+    let Some((form, bytes)) = hello(socket).await? else {
         return Ok(None);
     };
     let guest = lobby.enter(visitor, form, bytes, Form::Binary).await?;
@@ -74,9 +142,17 @@ async fn enter(
     }
 }
 
+/// The first frame. `None`: the client has gone.
+async fn hello(socket: &mut Socket) -> Result<Option<(Form, Bytes)>, End> {
+    let heard = Cell::new(Instant::now());
+    let hello = timeout(PATIENCE, next(socket, &heard));
+    hello
+        .await
+        .map_err(|_| End::new(Code::BadHello, "no hello has come"))?
+}
+
 /// Passes frames on until one side ends. `None`: the client has gone.
-async fn talk(socket: &mut Socket, guest: &Guest) -> Option<End> {
-    let session = &guest.session;
+async fn talk(socket: &mut Socket, session: &impl Talk) -> Option<End> {
     let mut pings = interval_at(Instant::now() + PING, PING);
     let heard = Cell::new(Instant::now());
     loop {
@@ -112,7 +188,7 @@ async fn talk(socket: &mut Socket, guest: &Guest) -> Option<End> {
 }
 
 /// Sends what there is to be sent.
-async fn write(socket: &mut Socket, session: &Session) -> Result<(), Option<End>> {
+async fn write(socket: &mut Socket, session: &impl Talk) -> Result<(), Option<End>> {
     while let Some(frame) = session.next_frame().map_err(Some)? {
         match timeout(SILENCE, send(socket, Message::Binary(frame))).await {
             Ok(Ok(())) => {}

@@ -3,6 +3,7 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod browser;
+mod caretaker;
 mod client;
 mod coming_in;
 mod credit;
@@ -38,6 +39,13 @@ impl Host {
 
     fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// What lets somebody look after it, which it says once.
+    fn key(&mut self) -> String {
+        let line = self.0.program.stdout.line("look after it at ");
+        let key = line.split_once("/#key=").map(|(_, key)| key.to_owned());
+        key.expect("a key in the page's address")
     }
 
     fn ends_well(self) {

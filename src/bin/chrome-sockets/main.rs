@@ -53,7 +53,8 @@ async fn serve(serve: Serve) -> io::Result<()> {
     let gateway = Gateway::listen(serve.listen, &registry, policy, origins)?;
     let address = gateway.local_addr();
     println!("listening on {address}");
-    println!("a page is at http://{address}/");
+    // Who has this address may look after all apps: it goes to no log.
+    println!("look after it at {}", gateway.page());
     gateway.run(asked_to_end()?).await;
     stop(&registry).await;
     Ok(())

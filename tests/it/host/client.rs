@@ -107,9 +107,17 @@ impl Client {
     }
 
     /// Says this hello. The error is the host's.
-    pub async fn try_enter(host: &Host, mut hello: Value) -> Result<Self, Value> {
-        let address = host.address();
-        let mut socket = dial(address, request(address)).await.expect("it opens");
+    pub async fn try_enter(host: &Host, hello: Value) -> Result<Self, Value> {
+        Self::try_enter_by(host, request(host.address()), hello).await
+    }
+
+    /// The same on a WebSocket of this request.
+    pub async fn try_enter_by(
+        host: &Host,
+        request: Request<()>,
+        mut hello: Value,
+    ) -> Result<Self, Value> {
+        let mut socket = dial(host.address(), request).await.expect("it opens");
         hello["protocol"] = json!([1]);
         let hello = frame(&json!({ "hello": hello }), &[]);
         socket.send(hello).await.expect("it is open");

@@ -181,8 +181,6 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
 async fn ten_thousand_mutated_frames_harm_nobody() {
     let host = Host::dev();
     let mut witness = Witness::of(&host).await;
-    let mut runner = TestRunner::new(Config::default());
-    let changes = proptest::collection::vec((0..400_usize, proptest::num::u8::ANY), 0..4);
     let good = frame(
         &json!({ "ack": 0, "messages": [
             ["listen", ["tcp.onReceive", "tcpServer.onAccept"]],
@@ -195,13 +193,47 @@ async fn ten_thousand_mutated_frames_harm_nobody() {
         ] }),
         b"abc",
     );
+    let enter = async |round: usize| {
+        let hello = json!({ "app": format!("hostile-{}", round % 7) });
+        Client::try_enter(&host, hello).await.ok()
+    };
+    mutate(&good, enter).await;
+    witness.is_undisturbed().await;
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn ten_thousand_mutated_frames_of_a_caretaker_harm_nobody() {
+    let mut host = Host::dev();
+    let key = host.key();
+    let mut witness = Witness::of(&host).await;
+    // Nobody's sockets but its own are worth a try.
+    let good = frame(
+        &json!({ "ack": 0, "messages": [
+            [1, "host.listApps", 0, 9],
+            [2, "host.listServers", "hostile", 0, 9],
+            [3, "host.listClients", "hostile", 1, true, 0, 9],
+            [4, "host.setPaused", "hostile", "tcpServer", 1, true],
+            [5, "host.close", "hostile", "tcp", 1],
+        ] }),
+        &[],
+    );
+    let enter = async |_| Some(super::caretaker::caretaker(&host, &key).await);
+    mutate(&good, enter).await;
+    witness.is_undisturbed().await;
+    host.ends_well();
+}
+
+/// Sends a frame thousands of times, each time with a few bytes changed, on
+/// connections that are made whenever there is none.
+async fn mutate(good: &Message, enter: impl AsyncFn(usize) -> Option<Client>) {
+    let mut runner = TestRunner::new(Config::default());
+    let changes = proptest::collection::vec((0..400_usize, proptest::num::u8::ANY), 0..4);
     let mut survivors = 0;
     let mut socket = None;
     for round in 0..10_000 {
         if socket.is_none() {
-            let hello = json!({ "app": format!("hostile-{}", round % 7) });
-            let entered = Client::try_enter(&host, hello).await;
-            socket = entered.ok().map(|client| client.socket);
+            socket = enter(round).await.map(|client| client.socket);
         }
         let Some(mut open) = socket.take() else {
             continue;
@@ -219,7 +251,39 @@ async fn ten_thousand_mutated_frames_harm_nobody() {
         }
     }
     assert!(survivors > 1000, "{survivors}");
+}
+
+#[actix_rt::test]
+async fn a_caretaker_that_asks_without_end_disturbs_nobody() {
+    let mut host = Host::dev();
+    let key = host.key();
+    let mut witness = Witness::of(&host).await;
+    let mut client = Client::enter(&host, "a").await;
+    let name = "\u{1}".repeat(4000);
+    for _ in 0..100 {
+        client
+            .begin("tcp.create", json!([{ "name": name }]), &[])
+            .await;
+    }
+    let mut look = super::caretaker::caretaker(&host, &key).await;
+    let lists: Vec<Value> = (1..20_000)
+        .map(|id| json!([id, "host.listClients", "a", null, true]))
+        .collect();
+    look.say(json!({ "messages": lists })).await;
+    // It asks on and reads nothing.
+    let flood = async {
+        while look
+            .socket
+            .send(frame(&json!({ "messages": [] }), &[]))
+            .await
+            .is_ok()
+        {}
+    };
+    let flooded = tokio::time::timeout(std::time::Duration::from_secs(3), flood).await;
+    assert!(flooded.is_err(), "it was ended");
     witness.is_undisturbed().await;
+    let grown = resident(&host);
+    assert!(grown < 200 << 20, "the host has grown to {grown} bytes");
     host.ends_well();
 }
 

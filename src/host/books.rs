@@ -1,0 +1,279 @@
+//! What a host knows of one app's sockets by itself: which there are, and what
+//! has passed through its hands for each. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Value, json};
+
+use super::limits::WINDOW;
+use crate::tcp::DEFAULT_BUFFER_SIZE;
+
+/// What has passed between apps and their peers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Sums {
+    /// Bytes that the apps' clients were given.
+    pub(super) received: u64,
+    /// Bytes of sends that were answered.
+    pub(super) sent: u64,
+    /// Connections that they were told of.
+    pub(super) accepted: u64,
+}
+
+/// The sockets of one app.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    servers: BTreeMap<u64, Server>,
+    clients: HashMap<u64, Client>,
+    /// Of the sockets that are closed.
+    closed: Sums,
+}
+
+#[derive(Debug, Default)]
+struct Server {
+    accepted: u64,
+    /// Of its clients that are closed.
+    closed: Sums,
+}
+
+#[derive(Debug, Default)]
+struct Client {
+    /// The most bytes of one `onReceive`.
+    buffer_size: usize,
+    /// Which server socket has accepted it.
+    server: Option<u64>,
+    sums: Sums,
+}
+
+/// In which order client sockets are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Order {
+    /// As they came.
+    Id,
+    /// Those with the most bytes first.
+    Bytes,
+}
+
+/// A part of a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Slice {
+    pub(super) from: usize,
+    pub(super) most: usize,
+}
+
+impl Sums {
+    fn add(&mut self, other: Sums) {
+        self.received += other.received;
+        self.sent += other.sent;
+        self.accepted += other.accepted;
+    }
+
+    fn bytes(self) -> u64 {
+        self.received + self.sent
+    }
+
+    pub(super) fn of(all: impl Iterator<Item = Sums>) -> Self {
+        let mut sum = Sums::default();
+        all.for_each(|one| sum.add(one));
+        sum
+    }
+
+    pub(super) fn shown(self) -> Value {
+        json!({ "received": self.received, "sent": self.sent, "accepted": self.accepted })
+    }
+}
+
+impl Slice {
+    /// This part of a list, and how long the whole is.
+    pub(super) fn of<T>(self, all: impl Iterator<Item = T>) -> (usize, Vec<T>) {
+        let mut count = 0;
+        let mut part = Vec::new();
+        for (at, one) in all.enumerate() {
+            if at >= self.from && part.len() < self.most {
+                part.push(one);
+            }
+            count = at + 1;
+        }
+        (count, part)
+    }
+}
+
+impl Books {
+    /// These are the sockets that there are: clients each with its `bufferSize`.
+    pub(super) fn found(
+        &mut self,
+        servers: impl IntoIterator<Item = u64>,
+        clients: impl IntoIterator<Item = (u64, Option<i32>)>,
+    ) {
+        let mut old = std::mem::take(&mut self.servers);
+        for id in servers {
+            let server = old.remove(&id).unwrap_or_default();
+            self.servers.insert(id, server);
+        }
+        for server in old.into_values() {
+            self.closed.accepted += server.accepted;
+        }
+        let mut old = std::mem::take(&mut self.clients);
+        for (id, size) in clients {
+            let mut client = old.remove(&id).unwrap_or_default();
+            client.buffer_size = buffer_size(size);
+            self.clients.insert(id, client);
+        }
+        for client in old.into_values() {
+            self.forget(&client);
+        }
+    }
+
+    pub(super) fn server_count(&self) -> usize {
+        self.servers.len()
+    }
+
+    pub(super) fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.servers.is_empty() && self.clients.is_empty()
+    }
+
+    pub(super) fn create_server(&mut self, server: u64) {
+        self.servers.insert(server, Server::default());
+    }
+
+    pub(super) fn close_server(&mut self, server: u64) {
+        if let Some(server) = self.servers.remove(&server) {
+            self.closed.accepted += server.accepted;
+        }
+    }
+
+    pub(super) fn create(&mut self, client: u64, size: Option<i32>) {
+        let buffer_size = buffer_size(size);
+        let made = Client {
+            buffer_size,
+            ..Client::default()
+        };
+        self.clients.insert(client, made);
+    }
+
+    pub(super) fn resize(&mut self, client: u64, size: i32) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.buffer_size = buffer_size(Some(size));
+        }
+    }
+
+    pub(super) fn close(&mut self, client: u64) {
+        if let Some(client) = self.clients.remove(&client) {
+            self.forget(&client);
+        }
+    }
+
+    fn forget(&mut self, client: &Client) {
+        self.closed.add(client.sums);
+        let server = client.server.and_then(|id| self.servers.get_mut(&id));
+        if let Some(server) = server {
+            server.closed.add(client.sums);
+        }
+    }
+
+    pub(super) fn accepted(&mut self, server: u64, client: u64) {
+        let accepted = Client {
+            buffer_size: buffer_size(None),
+            server: Some(server),
+            sums: Sums::default(),
+        };
+        self.clients.insert(client, accepted);
+        match self.servers.get_mut(&server) {
+            Some(server) => server.accepted += 1,
+            None => self.closed.accepted += 1,
+        }
+    }
+
+    /// So many bytes have come; the most of one `onReceive` of it.
+    pub(super) fn received(&mut self, client: u64, bytes: usize) -> usize {
+        let bytes = bytes as u64;
+        let Some(client) = self.clients.get_mut(&client) else {
+            self.closed.received += bytes;
+            return 0;
+        };
+        client.sums.received += bytes;
+        client.buffer_size
+    }
+
+    pub(super) fn sent(&mut self, client: u64, bytes: usize) {
+        let client = self.clients.get_mut(&client);
+        let sums = client.map_or(&mut self.closed, |client| &mut client.sums);
+        sums.sent += bytes as u64;
+    }
+
+    /// Of all that the app has, and has had.
+    pub(super) fn sums(&self) -> Sums {
+        let clients = self.clients.values().map(|client| client.sums);
+        let accepted = self.servers.values().map(|server| server.accepted).sum();
+        let servers = Sums {
+            accepted,
+            ..Sums::default()
+        };
+        Sums::of(clients.chain([self.closed, servers]))
+    }
+
+    /// Of one client socket.
+    pub(super) fn client_sums(&self, client: u64) -> Sums {
+        let client = self.clients.get(&client);
+        client.map_or_else(Sums::default, |client| client.sums)
+    }
+
+    /// Server sockets, in the order of their ids; each with how many of its clients
+    /// are there, and what has passed through all that it has had.
+    pub(super) fn servers(&self, slice: Slice) -> (usize, Vec<(u64, usize, Sums)>) {
+        let (count, ids) = slice.of(self.servers.iter());
+        let mut listed: Vec<_> = ids
+            .into_iter()
+            .map(|(id, server)| {
+                let mut sums = server.closed;
+                sums.accepted = server.accepted;
+                (*id, 0, sums)
+            })
+            .collect();
+        for client in self.clients.values() {
+            let Some(server) = client.server else {
+                continue;
+            };
+            if let Ok(at) = listed.binary_search_by_key(&server, |(id, ..)| *id) {
+                listed[at].1 += 1;
+                listed[at].2.add(client.sums);
+            }
+        }
+        (count, listed)
+    }
+
+    /// The client sockets that this server socket has accepted; or those of none
+    /// that is there.
+    pub(super) fn clients(
+        &self,
+        server: Option<u64>,
+        order: Order,
+        slice: Slice,
+    ) -> (usize, Vec<u64>) {
+        let parent = |client: &Client| client.server.filter(|id| self.servers.contains_key(id));
+        let mut ids: Vec<_> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| parent(client) == server)
+            .map(|(id, client)| match order {
+                Order::Id => (0, *id),
+                Order::Bytes => (u64::MAX - client.sums.bytes(), *id),
+            })
+            .collect();
+        ids.sort_unstable();
+        slice.of(ids.into_iter().map(|(_, id)| id))
+    }
+}
+
+/// What is read at once of a socket, as `bufferSize` says.
+fn buffer_size(size: Option<i32>) -> usize {
+    let size = size.and_then(|size| size.try_into().ok());
+    let size = size.filter(|size| *size > 0);
+    size.map_or(DEFAULT_BUFFER_SIZE, |size: usize| size.min(WINDOW))
+}
+
+#[cfg(test)]
+mod tests;
