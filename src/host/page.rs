@@ -3,62 +3,52 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
-/// Each path with its type and its text.
-const FILES: &[(&str, &str, &[u8])] = &[
-    ("/", HTML, include_bytes!("../../js/page/index.html")),
-    (
-        "/page.mjs",
-        SCRIPT,
-        include_bytes!("../../js/page/page.mjs"),
-    ),
-    (
-        "/js/index.mjs",
-        SCRIPT,
-        include_bytes!("../../js/index.mjs"),
-    ),
-    ("/js/api.mjs", SCRIPT, include_bytes!("../../js/api.mjs")),
-    (
-        "/js/client.mjs",
-        SCRIPT,
-        include_bytes!("../../js/client.mjs"),
-    ),
-    (
-        "/js/events.mjs",
-        SCRIPT,
-        include_bytes!("../../js/events.mjs"),
-    ),
-    (
-        "/js/frames.mjs",
-        SCRIPT,
-        include_bytes!("../../js/frames.mjs"),
-    ),
-    (
-        "/js/mirror.mjs",
-        SCRIPT,
-        include_bytes!("../../js/mirror.mjs"),
-    ),
-    (
-        "/js/signatures.mjs",
-        SCRIPT,
-        include_bytes!("../../js/signatures.mjs"),
-    ),
-    (
-        "/js/web-socket.mjs",
-        SCRIPT,
-        include_bytes!("../../js/web-socket.mjs"),
-    ),
-];
+/// Each path with its type and its text: as they lie in the repository, so that they
+/// find each other.
+macro_rules! files {
+    ($($path:literal $kind:ident $file:literal)*) => {
+        &[$(($path, $kind, include_bytes!(concat!("../../js/", $file)))),*]
+    };
+}
+
+const FILES: &[(&str, &str, &[u8])] = files! {
+    "/" HTML "page/index.html"
+    "/js/page/style.css" STYLE "page/style.css"
+    "/js/page/page.mjs" SCRIPT "page/page.mjs"
+    "/js/page/caretaker.mjs" SCRIPT "page/caretaker.mjs"
+    "/js/page/dom.mjs" SCRIPT "page/dom.mjs"
+    "/js/page/echo.mjs" SCRIPT "page/echo.mjs"
+    "/js/page/text.mjs" SCRIPT "page/text.mjs"
+    "/js/page/tree.mjs" SCRIPT "page/tree.mjs"
+    "/js/page/watch.mjs" SCRIPT "page/watch.mjs"
+    "/js/index.mjs" SCRIPT "index.mjs"
+    "/js/api.mjs" SCRIPT "api.mjs"
+    "/js/client.mjs" SCRIPT "client.mjs"
+    "/js/events.mjs" SCRIPT "events.mjs"
+    "/js/frames.mjs" SCRIPT "frames.mjs"
+    "/js/mirror.mjs" SCRIPT "mirror.mjs"
+    "/js/signatures.mjs" SCRIPT "signatures.mjs"
+    "/js/web-socket.mjs" SCRIPT "web-socket.mjs"
+};
 
 const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Nothing but what is from here, and nobody around it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-     img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
+/// Nothing but what is from here, nobody around it, and no text that becomes
+/// elements: what the page shows are the texts of others.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+/// Whoever has opened it or embeds parts of it shares nothing with it.
+const ISOLATED: [(&str, &str); 2] = [
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+];
 
 /// The file at a path.
 pub(super) fn file(path: &str) -> Response<Full<Bytes>> {
@@ -87,6 +77,10 @@ fn answer(status: StatusCode, kind: &'static str, bytes: Bytes) -> Response<Full
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    for (name, value) in ISOLATED {
+        let name = HeaderName::from_static(name);
         headers.insert(name, HeaderValue::from_static(value));
     }
     response

@@ -125,12 +125,20 @@ async fn the_page_is_served_and_nothing_else() {
     let get = |path: &str, name: &str| format!("GET {path} HTTP/1.1\r\nHost: {name}\r\n\r\n");
     let page = raw(&host, get("/", "localhost").as_bytes()).await;
     assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
-    for header in ["frame-ancestors 'none'", "nosniff", "default-src 'none'"] {
+    for header in [
+        "frame-ancestors 'none'",
+        "nosniff",
+        "default-src 'none'",
+        "script-src 'self';",
+        "style-src 'self';",
+        "trusted-types 'none'",
+        "cross-origin-opener-policy: same-origin",
+    ] {
         assert!(page.contains(header), "{header}: {page}");
     }
     assert!(page.contains("<title>chrome-sockets</title>"), "{page}");
     for file in [
-        "/page.mjs",
+        "/js/page/page.mjs",
         "/js/index.mjs",
         "/js/client.mjs",
         "/js/mirror.mjs",

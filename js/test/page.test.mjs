@@ -1,0 +1,133 @@
+// The logic of the host's page: what it asks for, what it computes, and what it says.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import { address, bytes, clientState, plain, rate, serverState } from '../page/text.mjs';
+import { CLIENTS, OPEN, POINTS, Watch, appKey, path, serverKey } from '../page/watch.mjs';
+
+/** A host of so many apps, each with so many servers, each with so many clients. */
+function host({ apps = 1, servers = 1, clients = 1 }) {
+  const asked = [];
+  const made = { at: 1000, received: 0, asked };
+  const slice = (count, from, most, row) => Array.from({ length: Math.max(0, Math.min(count - from, most)) }, (_, index) => row(from + index));
+  const sums = () => ({ received: made.received, sent: 0, accepted: clients });
+  made.caretaker = {
+    async listApps(from, most) {
+      asked.push('apps');
+      return { at: made.at, total: apps, all: sums(), apps: slice(apps, from, most, (app) => ({ app: `app-${app}`, here: true, servers, clients, ...sums() })) };
+    },
+    async listServers(app, from, most) {
+      asked.push(`servers of ${app}`);
+      if (made.gone === app) throw new Error('There is no such app');
+      return { at: made.at, total: servers, sockets: slice(servers, from, most, (socketId) => ({ socketId, ...sums() })) };
+    },
+    async listClients(app, server, byBytes, from, most) {
+      asked.push(`clients of ${app} ${server} ${byBytes} from ${from}`);
+      const count = server === null ? 0 : clients;
+      return { at: made.at, total: count, sockets: slice(count, from, most, (socketId) => ({ socketId, ...sums() })) };
+    },
+  };
+  return made;
+}
+
+test('bytes, addresses and texts of others are said as they can be read', () => {
+  for (const [count, text] of [[0, '0 B'], [999, '999 B'], [1023, '1023 B'], [1024, '1.0 KiB'], [10 * 1024, '10.0 KiB'], [100 * 1024, '100 KiB'],
+    [1024 * 1024 - 1, '1.0 MiB'], [5 * 2 ** 30, '5.0 GiB'], [2 ** 70, '1024 EiB']]) {
+    assert.equal(bytes(count), text, `${count}`);
+  }
+  assert.equal(rate(0.4), '0 B/s');
+  assert.equal(address('127.0.0.1', 80), '127.0.0.1:80');
+  assert.equal(address('::1', 80), '[::1]:80');
+  assert.equal(address(undefined, undefined), '');
+  assert.equal(plain('a\u202eb\u0000\n<b>'), 'a\ufffdb\ufffd\ufffd<b>');
+});
+
+test('a socket that stands still says why', () => {
+  const texts = (states) => states.map(([text]) => text);
+  const server = { localAddress: '::', heldUpBy: [] };
+  assert.deepEqual(texts(serverState(server)), ['accepting']);
+  assert.deepEqual(texts(serverState({ ...server, localAddress: undefined })), ['not listening']);
+  const heldUpBy = [{ why: 'app' }, { why: 'acceptError', resultCode: -12, error: 'INSUFFICIENT_RESOURCES' }, { why: 'later' }];
+  assert.deepEqual(texts(serverState({ ...server, heldUpBy, backlog: 1200 })),
+    ['paused', 'accept error: INSUFFICIENT_RESOURCES', 'later', '1,200 waiting']);
+  assert.deepEqual(texts(clientState({ connected: true, paused: true })), ['paused']);
+  assert.deepEqual(texts(clientState({ connected: true, paused: false })), ['connected']);
+  assert.deepEqual(texts(clientState({ connected: false, paused: true })), ['not connected']);
+});
+
+test('rates are by the clock of the host, and of the last minute', async () => {
+  const it = host({});
+  const watch = new Watch();
+  assert.equal((await watch.look(it.caretaker)).all.inRate, 0, 'nothing to compare with');
+  for (let round = 1; round <= POINTS + 5; round += 1) {
+    it.at += 500;
+    it.received += 100 * round;
+    await watch.look(it.caretaker);
+  }
+  const same = await watch.look(it.caretaker);
+  assert.equal(same.all.inRate, 200 * (POINTS + 5), 'asked twice in a millisecond');
+  assert.equal(same.all.points.length, POINTS);
+  assert.deepEqual(same.all.points[0], [200 * 6, 0]);
+  it.received = 0;
+  it.at += 1000;
+  assert.equal((await watch.look(it.caretaker)).all.inRate, 0, 'a sum that shrinks is no rate');
+});
+
+test('of ten thousand connections a slice is asked for, however many rounds', async () => {
+  const it = host({ clients: 10_000 });
+  const watch = new Watch();
+  const { apps: [app] } = await watch.look(it.caretaker);
+  const { clientList } = app.serverList.rows[0];
+  assert.deepEqual([clientList.total, clientList.rows.length], [10_000, CLIENTS]);
+  watch.turn(clientList.key, 9_999);
+  const next = await watch.look(it.caretaker);
+  assert.equal(next.apps[0].serverList.rows[0].clientList.rows.length, 1);
+  it.asked.length = 0;
+  watch.turn(clientList.key, 20_000);
+  await watch.look(it.caretaker);
+  const last = Math.floor(9_999 / CLIENTS) * CLIENTS;
+  await watch.look(it.caretaker);
+  assert.equal(it.asked.filter((what) => what.endsWith(`from ${last}`)).length, 1, 'behind the end: the last slice there is');
+});
+
+test('what is open is asked for, and no more than so many branches', async () => {
+  const it = host({ apps: 12, servers: 12 });
+  const watch = new Watch();
+  const first = await watch.look(it.caretaker);
+  const count = it.asked.length;
+  assert.ok(count < 30, `${count} lists`);
+  for (const { app } of first.apps) {
+    if (!watch.isOpen(appKey({ app }))) watch.toggle(appKey({ app }));
+    for (let socketId = 0; socketId < 12; socketId += 1) {
+      const key = serverKey(app, { socketId });
+      if (!watch.isOpen(key)) watch.toggle(key);
+    }
+  }
+  it.asked.length = 0;
+  await watch.look(it.caretaker);
+  assert.ok(it.asked.length <= 1 + 2 * OPEN, `${it.asked.length} lists`);
+  const fresh = new Watch();
+  await fresh.look(it.caretaker);
+  fresh.toggle(appKey(first.apps[0]));
+  it.asked.length = 0;
+  await fresh.look(it.caretaker);
+  assert.ok(!it.asked.includes('servers of app-0'), 'closed again');
+});
+
+test('an app that has gone between two lists is no failure', async () => {
+  const it = host({ apps: 2 });
+  it.gone = 'app-0';
+  const watch = new Watch();
+  const { apps } = await watch.look(it.caretaker);
+  assert.equal(apps[0].serverList, undefined);
+  assert.equal(apps[1].serverList.total, 1);
+});
+
+test('a plot ends at its right end, and its greatest value is as far from its middle as may be', () => {
+  assert.equal(path([1], 1, 10, 9), '');
+  const [a, b, c] = [POINTS - 3, POINTS - 2, POINTS - 1];
+  assert.equal(path([0, 5, 10], 10, 10, 10), `M${a} 10.0L${b} 5.0L${c} 0.0`);
+  assert.equal(path([0, 5, 10], 10, 10, -10), `M${a} 10.0L${b} 15.0L${c} 20.0`, 'downwards');
+  assert.equal(path([0, 0], 0, 10, 10), `M${b} 10.0L${c} 10.0`);
+});
