@@ -77,6 +77,10 @@ pub(crate) struct ServerRecord {
     pub(crate) policy: Option<Box<PolicyRecord>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<Box<LimitsRecord>>,
+    /// Whether it listens in each arbiter; one that does stays where it is, and
+    /// one that does not listen goes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reuse_port: bool,
     /// Those of its app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) app_limits: Option<Box<AppLimitsRecord>>,

@@ -12,7 +12,7 @@ use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
     GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy,
-    SetLimits, SetPaused, SetTimeOuts, SocketInfo, SocketProperties, Update,
+    SetLimits, SetPaused, SetReusePort, SetTimeOuts, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -135,6 +135,39 @@ impl TcpServer {
             app,
             socket_id,
             limits,
+        })
+    }
+
+    /// Beyond Chrome: whether the socket, when it listens next, does so with
+    /// `SO_REUSEPORT`, and with a listener in each arbiter that client sockets
+    /// live in ([`Registry::arbiters`](crate::Registry::arbiters)): `false`,
+    /// until this is called. The kernel spreads connections over the listeners,
+    /// and each stays in the arbiter that accepts it. It is one socket all the
+    /// same: one id, one pause, one policy, limits that are exact, and the same
+    /// events, raised where the registry lives.
+    ///
+    /// Up to 16 connections an arbiter are accepted ahead, also while the socket
+    /// is paused. They wait as those in the backlog do: no limit
+    /// counts them, and they are reset if the socket is closed
+    /// before the app has heard of them. Each listener has a backlog of its own; `backlog` in `getInfo` is
+    /// what all of them hold, where the OS tells it of a port that is shared.
+    ///
+    /// Any program of the same user may listen on the port then, if it asks for
+    /// that too, and gets a part of the connections. A socket that listens in
+    /// several arbiters stays in its process at a [handover](crate::handover),
+    /// which says so; one that does not listen, or in one arbiter, goes with this
+    /// setting.
+    ///
+    /// # Errors
+    /// [`SOCKET_IS_CONNECTED`](crate::NetError::SOCKET_IS_CONNECTED) while it
+    /// listens. `listen` answers
+    /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network
+    /// without such listeners, as the scripted one.
+    pub fn set_reuse_port(&self, socket_id: ServerSocketId, reuse_port: bool) -> Answer<()> {
+        self.caller.call(|app| SetReusePort {
+            app,
+            socket_id,
+            reuse_port,
         })
     }
 

@@ -330,6 +330,7 @@ mod tests {
             accept_error: None,
             untold: None,
             untold_errno: None,
+            reuse_port: false,
             encrypts: false,
             suspended: false,
             time_outs: None,

@@ -35,6 +35,17 @@ pub trait Network: Send + Sync + 'static {
     /// What `socket`, `bind` and `listen` say.
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>>;
 
+    /// As [`listen`](Self::listen), and others that are made so may listen on the
+    /// same address beside it: each connection comes to one of them
+    /// (`SO_REUSEPORT`). Polled first after [`moved`](Listener::moved).
+    ///
+    /// # Errors
+    /// `Unsupported` where there is no such thing; what `socket`, `bind` and
+    /// `listen` say.
+    fn listen_shared(&self, _address: SocketAddr, _backlog: u32) -> io::Result<Box<dyn Listener>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The addresses of a host name, best first. Must not block the thread.
     ///
     /// # Errors

@@ -27,22 +27,11 @@ pub struct TokioNetwork;
 
 impl Network for TokioNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // Without it, connections of the past (TIME_WAIT) keep the port from
-        // being listened on again for a minute. Two listeners still conflict.
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            // `::` takes IPv4 too, whatever the machine's default is.
-            socket.set_only_v6(false)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        RealListener::boxed(socket)
+        listen(address, backlog, false)
+    }
+
+    fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        listen(address, backlog, true)
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
@@ -80,6 +69,28 @@ impl Network for TokioNetwork {
         }
         Ok(RealStream::boxed(TcpStream::from_std(socket.into())?))
     }
+}
+
+fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<Box<dyn Listener>> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Without it, connections of the past (TIME_WAIT) keep the port from
+    // being listened on again for a minute. Two listeners still conflict.
+    socket.set_reuse_address(true)?;
+    if shared {
+        sockopt::set_socket_reuseport(&socket, true)?;
+    }
+    if address.is_ipv6() {
+        // `::` takes IPv4 too, whatever the machine's default is.
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    RealListener::boxed(socket)
 }
 
 /// The socket, ready for tokio, if it is TCP.

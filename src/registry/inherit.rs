@@ -208,7 +208,7 @@ impl Registry {
             }
         }
         for (app, inherited) in prepared.clients {
-            let lane = self.heir(&app, inherited.record.suspended).lanes.place();
+            let lane = self.heir(&app, inherited.record.suspended).lanes.fewest();
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());

@@ -124,6 +124,9 @@ routes! {
     tcp_server::SetLimits => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
+    tcp_server::SetReusePort => (): |registry, call| {
+        registry.server(registry.apps.server(&call.app, call.socket_id), call)
+    };
     tcp_server::SetTimeOuts => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
@@ -143,7 +146,7 @@ routes! {
 
     tcp::Create => tcp::CreateInfo: |registry, call| {
         let app = registry.app(&call.app);
-        let lane = app.may_make().map(|()| app.lanes.place());
+        let lane = app.may_make().map(|()| app.lanes.fewest());
         let socket = lane.map(|lane| {
             let socket = ClientSocket::new(registry.table.allocate(), lane);
             registry.table.insert_made(socket.clone());

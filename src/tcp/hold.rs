@@ -105,6 +105,7 @@ impl Row {
                 dialled: dialled.map(Box::new),
                 // Which server socket accepted it is not known here.
                 guest: Some(Guest::arrived(guests, was_accepted)),
+                lives_in: None,
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use super::actor::Rows;
 use super::inbox::Inbox;
 use super::lane::{Audience, Lane};
-use super::row::{Link, Row};
+use super::row::{Ends, Link, Row};
 use super::sweep::CloseSockets;
 use super::table::Table;
 use crate::guests::Guests;
@@ -75,6 +75,7 @@ impl Row {
     pub(super) fn arrived(mut self) -> Self {
         if self.socket.lane().site.is_apart
             && let Link::Connected(connection) = &mut self.link
+            && connection.ends.at_home().is_none()
         {
             connection.moved();
         }
@@ -122,8 +123,15 @@ impl Lanes {
         self.all.iter()
     }
 
+    /// The one that leads to where this connection was accepted, or else to
+    /// where the fewest sockets are.
+    pub(crate) fn place(&self, ends: &Ends) -> Arc<Lane> {
+        let home = ends.at_home().and_then(|at| self.all.get(at));
+        home.cloned().unwrap_or_else(|| self.fewest())
+    }
+
     /// The one that leads to where the fewest sockets are.
-    pub(crate) fn place(&self) -> Arc<Lane> {
+    pub(crate) fn fewest(&self) -> Arc<Lane> {
         let sockets = |lane: &&Arc<Lane>| lane.site.sockets.load(SeqCst);
         match &*self.all {
             [one] => one.clone(),

@@ -106,14 +106,25 @@ pub(crate) struct Ends {
     pub(super) dialled: Option<Box<Dialled>>,
     /// It counts as open until this is dropped.
     pub(super) guest: Option<Guest>,
+    /// In which arbiter it was accepted, if it is to stay there.
+    pub(super) lives_in: Option<u16>,
 }
 
 impl Ends {
+    pub(crate) fn stays_in(&mut self, arbiter: Option<usize>) {
+        self.lives_in = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
+    }
+
+    pub(super) fn at_home(&self) -> Option<usize> {
+        self.lives_in.map(usize::from)
+    }
+
     pub(crate) fn accepted(peer: SocketAddr, guest: Guest) -> Box<Self> {
         Box::new(Ends {
             peer,
             dialled: None,
             guest: Some(guest),
+            lives_in: None,
         })
     }
 
@@ -452,6 +463,7 @@ impl Connection {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
             guest: Some(Guest::arrived(guests.clone(), false)),
+            lives_in: None,
         };
         Connection::new(made.stream, Box::new(ends))
     }

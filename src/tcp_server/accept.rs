@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
@@ -210,12 +211,13 @@ impl ServerSocket {
         let Some(bound) = &mut self.listener else {
             return Poll::Pending;
         };
-        let accepted = match self.lanes.is_apart() {
+        let accepted = match self.lanes.is_apart() && bound.accepted_in.is_none() {
             true => bound.listener.poll_accept_loose(cx),
             false => bound.listener.poll_accept(cx),
         };
         match ready!(accepted) {
             Ok((stream, peer)) => {
+                let accepted_in = bound.accepted_in.as_ref().map(|it| it.load(SeqCst));
                 self.in_hand = Some(peer);
                 self.errors.are_over();
                 self.counts.accepted += 1;
@@ -223,7 +225,9 @@ impl ServerSocket {
                     self.in_hand = None;
                     return Poll::Ready(None);
                 };
-                Poll::Ready(self.arrived((stream, Ends::accepted(peer, guest)), cx))
+                let mut ends = Ends::accepted(peer, guest);
+                ends.stays_in(accepted_in);
+                Poll::Ready(self.arrived((stream, ends), cx))
             }
             Err(error) => self.failed(&error, cx).map(|()| None),
         }
@@ -266,7 +270,7 @@ impl ServerSocket {
 
     /// A client socket that nobody has heard of.
     pub(super) fn offer(&self, id: ClientSocketId, (stream, ends): Peered) -> Arc<Offered> {
-        let client = ClientSocket::new(id, self.lanes.place());
+        let client = ClientSocket::new(id, self.lanes.place(&ends));
         let offered = Offered::new(client.clone(), self.on_their_way.clone());
         // The row comes first, so that every call for it finds it.
         client.do_send(Op::Adopt(stream, ends, offered.clone()));

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
@@ -22,8 +23,8 @@ use super::info::Pauses;
 use super::turnstile::Turnstile;
 use super::{
     AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
-    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetTimeOuts, SocketInfo, SocketProperties,
-    Update,
+    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeOuts, SocketInfo,
+    SocketProperties, Update,
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
@@ -92,6 +93,8 @@ pub(crate) struct ServerSocket {
     pub(super) id: ServerSocketId,
     pub(super) persistent: bool,
     pub(super) name: Option<Box<str>>,
+    /// Whether it has a listener in each arbiter, when it listens.
+    pub(super) reuse_port: bool,
     pub(super) pauses: Pauses,
     /// Nothing is raised until this handover is over.
     pub(super) held: Option<Held>,
@@ -135,12 +138,19 @@ pub(crate) struct Surroundings {
 pub(crate) struct Bound {
     pub(super) listener: Box<dyn os::Listener>,
     pub(super) address: SocketAddr,
+    /// In which arbiter the last connection was accepted, if it stays there.
+    pub(super) accepted_in: Option<Arc<AtomicUsize>>,
 }
 
 impl Bound {
     pub(crate) fn new(listener: Box<dyn os::Listener>) -> io::Result<Self> {
         let address = listener.local_addr()?;
-        Ok(Bound { listener, address })
+        let accepted_in = None;
+        Ok(Bound {
+            listener,
+            address,
+            accepted_in,
+        })
     }
 
     /// # Errors
@@ -177,6 +187,7 @@ impl ServerSocket {
             id,
             persistent: false,
             name: None,
+            reuse_port: false,
             pauses: Pauses::default(),
             held: None,
             in_hand: None,
@@ -240,11 +251,14 @@ impl ServerSocket {
             return Err(NetError::SOCKET_IS_CONNECTED.into());
         }
         let bind = || {
-            let mut bound = Bound::new(self.network.listen(address, backlog)?)?;
+            let mut bound = self.bind(address, backlog)?;
             bound.prepare_for(&self.errors.policy())?;
             Ok(bound)
         };
-        self.listener = Some(bind().map_err(|error: io::Error| net_error::listen(&error))?);
+        self.listener = Some(bind().map_err(|error: io::Error| match error.kind() {
+            io::ErrorKind::Unsupported if self.reuse_port => NetError::NOT_IMPLEMENTED,
+            _ => net_error::listen(&error),
+        })?);
         Ok(())
     }
 
@@ -350,6 +364,7 @@ answers! {
     SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
     SetLimits -> (): |this, call| this.gate.set(call.limits).map_err(Error::from);
     Listen -> (): |this, call| this.listen(&call);
+    SetReusePort -> (): |this, call| this.set_reuse_port(call.reuse_port);
     SetTimeOuts -> (): |this, call| this.on_their_way.set_time_outs(call.time_outs);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());

@@ -43,7 +43,11 @@ impl ServerSocket {
         // An error of a single connection is one that has gone by itself; any
         // other leaves the rest to the OS.
         while count < NEVER_ACCEPTED
-            && let Poll::Ready(Ok(_)) = bound.listener.poll_accept(&mut cx)
+            && let Poll::Ready(Ok(_)) = match bound.accepted_in {
+                None => bound.listener.poll_accept(&mut cx),
+                // Those of other threads too, whatever those know of.
+                Some(_) => bound.listener.poll_accept_loose(&mut cx),
+            }
         {
             count += 1;
         }

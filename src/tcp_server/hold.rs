@@ -81,6 +81,7 @@ impl ServerSocket {
             name: record.name,
         })?;
         socket.pauses.app = record.paused;
+        socket.reuse_port = record.reuse_port;
         socket.on_their_way.set_time_outs(settings.time_outs)?;
         socket.set_accept_policy(settings.policy)?;
         socket.gate.set(settings.limits)?;
@@ -113,6 +114,7 @@ impl ServerSocket {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
             name: self.name.as_deref().map(str::to_owned),
+            reuse_port: self.reuse_port,
             paused: self.pauses.app,
             accept_error: self.pauses.error.map(NetError::code),
             untold: untold.as_ref().map(|error| error.result_code.code()),

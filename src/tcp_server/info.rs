@@ -34,6 +34,7 @@ impl ServerSocket {
         SocketInfo {
             socket_id: self.id,
             persistent: self.persistent,
+            reuse_port: self.reuse_port,
             name: self.name.as_deref().map(str::to_owned),
             paused: self.pauses.is_paused(),
             local_address: address.map(|address| address.ip()),

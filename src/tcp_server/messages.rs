@@ -58,6 +58,14 @@ messages! {
         time_outs: TimeOuts,
     } -> ();
 
+    /// `setReusePort` (beyond Chrome).
+    SetReusePort {
+        /// The socket.
+        socket_id: ServerSocketId,
+        /// Whether it has a listener in each arbiter.
+        reuse_port: bool,
+    } -> ();
+
     /// `tcpServer.listen`.
     Listen {
         /// The socket.

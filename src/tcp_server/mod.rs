@@ -17,6 +17,7 @@ mod kept;
 mod limits;
 mod messages;
 mod policy;
+mod ports;
 mod records;
 mod turnstile;
 mod types;
@@ -33,7 +34,7 @@ pub use limits::{
 pub use messages::SetTls;
 pub use messages::{
     Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
-    SetPaused, SetTimeOuts, Update,
+    SetPaused, SetReusePort, SetTimeOuts, Update,
 };
 pub use policy::{AcceptAction, AcceptPolicy, UNLUCKY_ACCEPTS};
 pub use types::{

@@ -46,6 +46,9 @@ pub struct SocketInfo {
     pub local_address: Option<IpAddr>,
     /// The port it listens on, the one that the OS chose for 0 included.
     pub local_port: Option<u16>,
+    /// Beyond Chrome: whether it has a listener in each arbiter
+    /// ([`TcpServer::set_reuse_port`](crate::TcpServer::set_reuse_port)).
+    pub reuse_port: bool,
     /// Beyond Chrome: all that keeps it from accepting at this moment, besides
     /// not listening; empty if nothing else does.
     pub held_up_by: Vec<HeldUpBy>,

@@ -7,6 +7,7 @@ mod ends;
 mod falls;
 mod local;
 mod placing;
+mod shared_port;
 mod spy;
 
 use std::net::SocketAddr;

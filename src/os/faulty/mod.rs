@@ -141,6 +141,23 @@ impl FaultyNetwork {
         self.plan.strikes()
     }
 
+    fn listener(
+        &self,
+        address: SocketAddr,
+        listen: impl FnOnce(&dyn Network) -> io::Result<Box<dyn Listener>>,
+    ) -> io::Result<Box<dyn Listener>> {
+        let call = Call {
+            operation: Operation::Listen,
+            listener: Some(address),
+            peer: None,
+        };
+        if let Some(Effect::Error(errno)) = self.plan.ask(&call, &mut Asked::default()) {
+            return Err(os_error(errno));
+        }
+        let listener = listen(&*self.network)?;
+        Ok(Box::new(FaultyListener::new(listener, self.plan.clone())))
+    }
+
     /// What a call that cannot be short or reset answers, when it has stalled
     /// as long as it should.
     async fn begin(plan: &Plan, call: Call) -> io::Result<()> {
@@ -168,16 +185,11 @@ impl fmt::Debug for FaultyNetwork {
 
 impl Network for FaultyNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        let call = Call {
-            operation: Operation::Listen,
-            listener: Some(address),
-            peer: None,
-        };
-        if let Some(Effect::Error(errno)) = self.plan.ask(&call, &mut Asked::default()) {
-            return Err(os_error(errno));
-        }
-        let listener = self.network.listen(address, backlog)?;
-        Ok(Box::new(FaultyListener::new(listener, self.plan.clone())))
+        self.listener(address, |network| network.listen(address, backlog))
+    }
+
+    fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.listener(address, |network| network.listen_shared(address, backlog))
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {

@@ -39,6 +39,12 @@ impl Spy {
         counts.into_iter().map(|(count, _)| count).collect()
     }
 
+    fn touched(&self, peer: SocketAddr) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = seen.entry(peer).or_default();
+        threads.insert(std::thread::current().id());
+    }
+
     fn stream(&self, inner: Box<dyn Stream>, peer: SocketAddr) -> Box<dyn Stream> {
         let spy = self.clone();
         Box::new(Watched { inner, peer, spy })
@@ -48,6 +54,12 @@ impl Spy {
 impl Network for Spy {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen(address, backlog)?;
+        let spy = self.clone();
+        Ok(Box::new(Door { inner, spy }))
+    }
+
+    fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        let inner = TokioNetwork.listen_shared(address, backlog)?;
         let spy = self.clone();
         Ok(Box::new(Door { inner, spy }))
     }
@@ -73,6 +85,7 @@ type Accepted = (Box<dyn Stream>, SocketAddr);
 impl Listener for Door {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept(cx))?;
+        self.spy.touched(peer);
         Poll::Ready(Ok((self.spy.stream(stream, peer), peer)))
     }
 
@@ -84,6 +97,10 @@ impl Listener for Door {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.inner.local_addr()
     }
+
+    fn moved(&mut self) -> io::Result<()> {
+        self.inner.moved()
+    }
 }
 
 struct Watched {
@@ -94,9 +111,7 @@ struct Watched {
 
 impl Watched {
     fn touched(&self) {
-        let mut seen = self.spy.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads = seen.entry(self.peer).or_default();
-        threads.insert(std::thread::current().id());
+        self.spy.touched(self.peer);
     }
 }
 

@@ -1,0 +1,312 @@
+//! The listeners of one server socket in several arbiters, as one.
+//!
+//! Each has a task in its arbiter that accepts, a few connections ahead. They
+//! wait here as those in the backlog do: the server socket alone takes them, and
+//! all that it decides, it decides once.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use futures::task::AtomicWaker;
+
+use super::actor::{Bound, ServerSocket};
+use crate::error::Error;
+use crate::net_error::NetError;
+use crate::os::{Listener, Network, Stream};
+use crate::tcp::{Lanes, Site};
+
+/// How many connections one arbiter accepts ahead: enough for a wake to be
+/// worth its price.
+const AHEAD: usize = 16;
+
+type Accepted = (Box<dyn Stream>, SocketAddr);
+
+/// One listener an arbiter.
+struct Ports {
+    all: Vec<(Arc<Port>, Arc<Site>)>,
+    /// Who is looked at first.
+    next: usize,
+    /// Where the one lives that was taken last.
+    last: Arc<AtomicUsize>,
+}
+
+/// A listener, and what it has accepted.
+struct Port {
+    /// `None`: it is closed.
+    listener: Mutex<Option<Box<dyn Listener>>>,
+    state: Mutex<State>,
+    taker: AtomicWaker,
+    acceptor: AtomicWaker,
+}
+
+#[derive(Default)]
+struct State {
+    ahead: VecDeque<Accepted>,
+    /// Nothing is accepted after it, until it was taken and more is wanted.
+    error: Option<io::Error>,
+    is_wanted: bool,
+    /// Whether the task is there, and whether it waits to be wanted.
+    runs: bool,
+    rests: bool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ports {
+    /// Listens in every arbiter, on one port.
+    fn listen(
+        network: &dyn Network,
+        address: SocketAddr,
+        backlog: u32,
+        lanes: &Lanes,
+    ) -> io::Result<Self> {
+        let mut at = address;
+        let mut all = Vec::new();
+        for lane in lanes.each() {
+            let listener = network.listen_shared(at, backlog)?;
+            // The OS chooses for the first.
+            at = listener.local_addr()?;
+            let port = Port {
+                listener: Mutex::new(Some(listener)),
+                state: Mutex::default(),
+                taker: AtomicWaker::new(),
+                acceptor: AtomicWaker::new(),
+            };
+            all.push((Arc::new(port), lane.site.clone()));
+        }
+        Ok(Ports {
+            all,
+            next: 0,
+            last: Arc::default(),
+        })
+    }
+
+    fn each<T>(&self, call: impl Fn(&mut dyn Listener) -> io::Result<T>) -> io::Result<Vec<T>> {
+        let call = |(port, _): &(Arc<Port>, _)| match &mut *lock(&port.listener) {
+            Some(listener) => call(&mut **listener),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        self.all.iter().map(call).collect()
+    }
+
+    /// What one of them has accepted, or why it could not.
+    fn take(&mut self) -> Option<io::Result<Accepted>> {
+        for at in 0..self.all.len() {
+            let at = (self.next + at) % self.all.len();
+            let mut state = lock(&self.all[at].0.state);
+            let taken = match state.ahead.pop_front() {
+                Some(accepted) => Some(Ok(accepted)),
+                None => state.error.take().map(Err),
+            };
+            if let Some(taken) = taken {
+                self.last.store(at, SeqCst);
+                self.next = at + 1;
+                return Some(taken);
+            }
+        }
+        None
+    }
+}
+
+impl Listener for Ports {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        for (port, _) in &self.all {
+            port.taker.register(cx.waker());
+        }
+        if let Some(taken) = self.take() {
+            return Poll::Ready(taken);
+        }
+        for (port, site) in &self.all {
+            port.want(site);
+        }
+        Poll::Pending
+    }
+
+    /// Takes what waits past the tasks, as the end of all of them.
+    fn poll_accept_loose(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        for (port, _) in &self.all {
+            if let Some(listener) = &mut *lock(&port.listener) {
+                if let Some(accepted) = lock(&port.state).ahead.pop_front() {
+                    return Poll::Ready(Ok(accepted));
+                }
+                if let Poll::Ready(accepted) = listener.poll_accept_loose(cx) {
+                    return Poll::Ready(accepted);
+                }
+            }
+        }
+        Poll::Pending
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        let all = self.each(|listener| listener.local_addr())?;
+        all.first()
+            .copied()
+            .ok_or(io::ErrorKind::NotConnected.into())
+    }
+
+    fn poll_shed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<SocketAddr>> {
+        if let Some(Ok((stream, peer))) = self.take() {
+            drop(stream);
+            return Poll::Ready(Ok(peer));
+        }
+        let mut shed = Poll::Pending;
+        for (port, _) in &self.all {
+            if shed.is_pending()
+                && let Some(listener) = &mut *lock(&port.listener)
+            {
+                shed = listener.poll_shed(cx);
+            }
+            // It is woken no more for what comes here.
+            port.acceptor.wake();
+        }
+        shed
+    }
+
+    fn set_reserve(&mut self, reserve: bool) -> io::Result<()> {
+        self.each(|listener| listener.set_reserve(reserve))
+            .map(drop)
+    }
+
+    fn backlog(&self) -> Option<u32> {
+        let waiting = self.each(|listener| Ok(listener.backlog())).ok()?;
+        let waiting: Option<u32> = waiting.into_iter().sum();
+        let ahead = self
+            .all
+            .iter()
+            .map(|(port, _)| lock(&port.state).ahead.len());
+        Some(waiting? + u32::try_from(ahead.sum::<usize>()).ok()?)
+    }
+}
+
+impl Drop for Ports {
+    /// Who was accepted ahead fares like those in the backlog.
+    fn drop(&mut self) {
+        for (port, _) in &self.all {
+            *lock(&port.listener) = None;
+            let ahead = std::mem::take(&mut lock(&port.state).ahead);
+            ahead.into_iter().for_each(|(stream, _)| stream.reset());
+            port.acceptor.wake();
+        }
+    }
+}
+
+impl Port {
+    /// Has the task accept, wherever its arbiter is now.
+    fn want(self: &Arc<Self>, site: &Site) {
+        let mut state = lock(&self.state);
+        state.is_wanted = true;
+        if !std::mem::replace(&mut state.runs, true) {
+            drop(state);
+            let acceptor = Acceptor(self.clone());
+            // If the arbiter has ended, this ends it, and the taker tries again.
+            site.arbiter().spawn_fn(move || {
+                if acceptor.0.is_here() {
+                    actix_rt::spawn(acceptor);
+                }
+            });
+        } else if std::mem::take(&mut state.rests) {
+            drop(state);
+            self.acceptor.wake();
+        }
+    }
+
+    /// Its listener is of this thread from now on; `false`: it cannot be.
+    fn is_here(&self) -> bool {
+        let moved = match &mut *lock(&self.listener) {
+            Some(listener) => listener.moved(),
+            None => return false,
+        };
+        match moved {
+            Ok(()) => true,
+            Err(error) => {
+                lock(&self.state).error = Some(error);
+                false
+            }
+        }
+    }
+}
+
+/// The task of one listener.
+struct Acceptor(Arc<Port>);
+
+impl Future for Acceptor {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let port = &self.0;
+        port.acceptor.register(cx.waker());
+        loop {
+            let mut state = lock(&port.state);
+            if !state.is_wanted || state.ahead.len() >= AHEAD {
+                state.rests = true;
+                state.is_wanted = false;
+                // It is closed under the other lock.
+                drop(state);
+                return match *lock(&port.listener) {
+                    Some(_) => Poll::Pending,
+                    None => Poll::Ready(()),
+                };
+            }
+            drop(state);
+            let mut listener = lock(&port.listener);
+            let accepted = match &mut *listener {
+                Some(listener) => ready!(listener.poll_accept(cx)),
+                None => return Poll::Ready(()),
+            };
+            // Who has the listener finds it here.
+            let mut state = lock(&port.state);
+            match accepted {
+                Ok(accepted) => state.ahead.push_back(accepted),
+                Err(error) => {
+                    state.error = Some(error);
+                    state.is_wanted = false;
+                }
+            }
+            drop((state, listener));
+            port.taker.wake();
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        lock(&self.0.state).runs = false;
+        self.0.taker.wake();
+    }
+}
+
+impl ServerSocket {
+    pub(super) fn set_reuse_port(&mut self, reuse_port: bool) -> Result<(), Error> {
+        if self.listener.is_some() {
+            return Err(NetError::SOCKET_IS_CONNECTED.into());
+        }
+        self.reuse_port = reuse_port;
+        Ok(())
+    }
+
+    /// Listens, in each arbiter if that was asked for.
+    pub(super) fn bind(&self, address: SocketAddr, backlog: u32) -> io::Result<Bound> {
+        let network = &*self.network;
+        if !self.reuse_port {
+            return Bound::new(network.listen(address, backlog)?);
+        }
+        if !self.lanes.is_apart() {
+            return Bound::new(network.listen_shared(address, backlog)?);
+        }
+        let ports = Ports::listen(network, address, backlog, &self.lanes)?;
+        let accepted_in = Some(ports.last.clone());
+        let bound = Bound::new(Box::new(ports))?;
+        Ok(Bound {
+            accepted_in,
+            ..bound
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! A server socket with a listener in each arbiter is one server socket.
+
+use std::collections::HashSet;
+
+use chrome_sockets::os::TokioNetwork;
+use chrome_sockets::tcp_server::{AtLimit, HeldUpBy, Limit, Limits};
+use chrome_sockets::testing::{FaultyNetwork, ScriptedNetwork};
+use chrome_sockets::{NetError, ServerSocketId};
+
+use super::spy::Spy;
+use super::*;
+use crate::support::Heard;
+
+/// Listens in every arbiter.
+async fn listen(world: &World) -> (ServerSocketId, SocketAddr) {
+    let server = &world.app.tcp_server;
+    let created = server.create(Default::default()).await;
+    let id = created.expect("create").socket_id;
+    server.set_reuse_port(id, true).await.expect("it is set");
+    let listening = server.listen(id, "127.0.0.1", 0, None).await;
+    listening.expect("listen");
+    let info = server.get_info(id).await.expect("it exists");
+    assert!(info.reuse_port);
+    (id, info.local_addr().expect("it listens"))
+}
+
+async fn dial_many(at: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let mut peers = Vec::new();
+    for _ in 0..count {
+        peers.push(dial(at).await);
+    }
+    peers
+}
+
+async fn echo_all(world: &mut World, peers: &mut [TcpStream]) {
+    for _ in 0..peers.len() {
+        world.accepted().await.set_paused(false);
+    }
+    for peer in peers {
+        write(peer, b"echo").await;
+        assert_eq!(read(peer, 4).await, b"echo");
+    }
+}
+
+#[actix_rt::test]
+async fn a_connection_stays_in_the_thread_that_accepts_it() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(3);
+    let (mut world, mut heard) = echoing(registry).await;
+    let (_, at) = listen(&world).await;
+    let mut peers = dial_many(at, 60).await;
+    echo_all(&mut world, &mut peers).await;
+    let peers = peers
+        .iter()
+        .map(|peer| peer.local_addr().expect("an address"));
+    let threads: HashSet<_> = peers.map(|peer| spy.thread_of(peer)).collect();
+    assert_eq!(threads.len(), 3, "the kernel spreads them");
+    while let Ok(heard) = heard.try_recv() {
+        assert!(
+            threads.contains(&heard.thread),
+            "and they are handled there"
+        );
+    }
+}
+
+#[actix_rt::test]
+async fn a_pause_holds_all_listeners_and_nobody_is_lost() {
+    const PEERS: usize = 150;
+    let mut world = World::on(Registry::new().arbiters(3)).await;
+    let (id, at) = listen(&world).await;
+    let storm = actix_rt::spawn(dial_many(at, PEERS));
+    let mut come = HashSet::new();
+    let server = world.app.tcp_server.clone();
+    for round in 0..10 {
+        while come.len() < round * 10 {
+            assert!(come.insert(world.accepted().await.id()));
+        }
+        server.set_paused(id, true).await.expect("paused");
+        while let Some(heard) = world.heard_already() {
+            let Heard::Accept(_, client) = heard else {
+                panic!("{heard:?} is no accept");
+            };
+            assert!(come.insert(client.id()));
+        }
+        actix_rt::time::sleep(std::time::Duration::from_millis(5)).await;
+        assert!(world.heard_already().is_none(), "paused is paused");
+        server.set_paused(id, false).await.expect("resumed");
+    }
+    while come.len() < PEERS {
+        assert!(come.insert(world.accepted().await.id()));
+    }
+    let peers = within("the peers", storm).await.expect("they connect");
+    world.nothing().await;
+    // Those that come now wait.
+    server.set_paused(id, true).await.expect("paused");
+    let _more = dial_many(at, 70).await;
+    world.nothing().await;
+    let info = server.get_info(id).await.expect("it exists");
+    // Linux does not tell it of listeners that share a port.
+    assert!(info.backlog.is_none_or(|waiting| waiting == 70));
+    assert_eq!(info.counts.accepted, PEERS as u64);
+    assert_eq!(info.held_up_by, [HeldUpBy::App]);
+    drop(peers);
+}
+
+#[actix_rt::test]
+async fn an_accept_error_of_one_pauses_all_of_it_once() {
+    let network = FaultyNetwork::new(TokioNetwork, 7);
+    let registry = Registry::with_network(network.clone()).arbiters(3);
+    let (mut world, _heard) = echoing(registry).await;
+    let (id, at) = listen(&world).await;
+    let mut before = dial_many(at, 9).await;
+    echo_all(&mut world, &mut before).await;
+    network.inject("accept=EMFILE,times=1".parse().expect("a rule"));
+    let mut peers = dial_many(at, 40).await;
+    let mut come = 0;
+    loop {
+        match world.next().await {
+            Heard::AcceptError(from, code) => {
+                assert_eq!((from, code), (id, NetError::INSUFFICIENT_RESOURCES));
+                break;
+            }
+            Heard::Accept(_, client) => {
+                client.set_paused(false);
+                come += 1;
+            }
+            other => panic!("expected no {other:?}"),
+        }
+    }
+    world.nothing().await;
+    let server = world.app.tcp_server.clone();
+    assert!(server.get_info(id).await.expect("it exists").paused);
+    server.set_paused(id, false).await.expect("resumed");
+    for _ in come..40 {
+        world.accepted().await.set_paused(false);
+    }
+    for peer in &mut peers {
+        write(peer, b"echo").await;
+        assert_eq!(read(peer, 4).await, b"echo");
+    }
+}
+
+#[actix_rt::test]
+async fn its_limits_are_exact() {
+    let mut world = World::on(Registry::new().arbiters(3)).await;
+    let (id, at) = listen(&world).await;
+    let connections = Some(Limit {
+        most: 5,
+        then: AtLimit::Queue,
+    });
+    let limits = Limits {
+        connections,
+        ..Limits::default()
+    };
+    let server = world.app.tcp_server.clone();
+    server
+        .set_limits(id, limits)
+        .await
+        .expect("they mean something");
+    let _peers = dial_many(at, 50).await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(world.accepted().await);
+    }
+    world.nothing().await;
+    for come in 6..=50 {
+        let client = clients.remove(0);
+        client.close().await.expect("close");
+        clients.push(world.accepted().await);
+        let info = server.get_info(id).await.expect("it exists");
+        assert_eq!(info.counts.accepted, come);
+    }
+}
+
+#[actix_rt::test]
+async fn a_listener_whose_arbiter_ends_goes_on_in_the_next() {
+    let (mut world, _heard) = echoing(Registry::new().arbiters(2)).await;
+    let (tell, mut arbiters) = unbounded_channel();
+    let set_up = world.app.on_each_arbiter(move |_| {
+        let _ = tell.send(Arbiter::current());
+    });
+    set_up.await.expect("it runs");
+    let (_, at) = listen(&world).await;
+    let mut before = dial_many(at, 20).await;
+    echo_all(&mut world, &mut before).await;
+    let first = [arbiters.recv().await, arbiters.recv().await];
+    first[0].as_ref().expect("one").stop();
+    within("the new arbiter", arbiters.recv())
+        .await
+        .expect("one");
+    let mut after = dial_many(at, 40).await;
+    echo_all(&mut world, &mut after).await;
+}
+
+#[actix_rt::test]
+async fn closing_it_frees_the_port_and_resets_who_waits() {
+    let world = World::on(Registry::new().arbiters(2)).await;
+    let (id, at) = listen(&world).await;
+    let server = &world.app.tcp_server;
+    server.set_paused(id, true).await.expect("paused");
+    let waiting = dial_many(at, 40).await;
+    server.close(id).await.expect("close");
+    assert!(std::net::TcpListener::bind(at).is_ok(), "the port is free");
+    for mut peer in waiting {
+        let mut rest = Vec::new();
+        let end = within("its end", peer.read_to_end(&mut rest)).await;
+        end.expect_err("a reset");
+    }
+}
+
+#[actix_rt::test]
+async fn a_drain_turns_away_who_waits() {
+    let world = World::on(Registry::new().arbiters(2)).await;
+    let (id, at) = listen(&world).await;
+    let server = &world.app.tcp_server;
+    server.set_paused(id, true).await.expect("paused");
+    let _waiting = dial_many(at, 50).await;
+    let drained = within("the drain", server.drain(id, crate::support::LIMIT)).await;
+    assert_eq!(drained.expect("drained").never_accepted, 50);
+}
+
+#[actix_rt::test]
+async fn what_cannot_be_is_said() {
+    let world = World::on(Registry::new().arbiters(2)).await;
+    let (id, _) = listen(&world).await;
+    let server = &world.app.tcp_server;
+    let late = server.set_reuse_port(id, false).await;
+    assert_eq!(late, Err(NetError::SOCKET_IS_CONNECTED.into()));
+    server.disconnect(id).await.expect("disconnect");
+    server.set_reuse_port(id, false).await.expect("it is set");
+    let info = server.get_info(id).await.expect("it exists");
+    assert!(!info.reuse_port);
+
+    for arbiters in [1, 2] {
+        let scripted = Registry::with_network(ScriptedNetwork::new()).arbiters(arbiters);
+        let world = World::on(scripted).await;
+        let server = &world.app.tcp_server;
+        let created = server.create(Default::default()).await;
+        let id = created.expect("create").socket_id;
+        server.set_reuse_port(id, true).await.expect("it is set");
+        let listening = server.listen(id, "127.0.0.1", 0, None).await;
+        assert_eq!(listening, Err(NetError::NOT_IMPLEMENTED.into()));
+    }
+}
