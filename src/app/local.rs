@@ -91,7 +91,7 @@ impl App {
     /// .await?;
     /// # registry.send(chrome_sockets::Shutdown).await.expect("it runs")?;
     /// # Ok::<_, chrome_sockets::Error>(())
-    /// # }).unwrap();
+    /// # }).expect("every call succeeds");
     /// ```
     ///
     /// # Errors
