@@ -2,24 +2,67 @@
 // is all; the service worker's first turn adds its listeners, as for any other event.
 
 import { makeSockets } from './api.mjs';
+import { webSocket } from './web-socket.mjs';
 
 /** What `chrome-sockets install` calls the host. */
 const HOST = 'chrome_sockets';
 
 const { runtime } = globalThis.chrome;
 
+/** What the next hello says of the way on which it goes. */
+let how = {};
+
+/**
+ * Native messaging starts the host, says for which extension, and lives as long as both. It is slow, so frames go by a
+ * WebSocket that the host opens for this extension alone, where there can be one.
+ */
 function native({ opened, came, closed }) {
   const port = runtime.connectNative(HOST);
-  port.onMessage.addListener((frame) => came(frame, sizeOf(frame)));
-  port.onDisconnect.addListener(() => {
-    closed(new Error(runtime.lastError?.message ?? 'the host has gone'));
+  const byPort = { form: 'json', send: (frame) => port.postMessage(frame), close() {} };
+  let way = byPort;
+  how = globalThis.WebSocket ? { elsewhere: true } : {};
+  const over = (error) => {
+    way.close();
+    port.disconnect();
+    closed(error);
+  };
+  port.onMessage.addListener((frame) => {
+    if (frame.elsewhere) go(frame.elsewhere);
+    else came(frame, sizeOf(frame));
   });
+  port.onDisconnect.addListener(() => over(new Error(runtime.lastError?.message ?? 'the host has gone')));
+  const go = ({ url, token }) => {
+    let isThere = false;
+    const stay = () => {
+      how = {};
+      opened();
+    };
+    try {
+      const there = webSocket(url, globalThis.WebSocket)({
+        opened() {
+          isThere = true;
+          way = there;
+          how = { token };
+          opened();
+        },
+        came,
+        closed: (error) => (isThere ? over(error) : stay()),
+      });
+    } catch {
+      stay();
+    }
+  };
   // The port takes messages at once; the client waits to be told of it.
   queueMicrotask(opened);
   return {
-    form: 'json',
-    send: (frame) => port.postMessage(frame),
-    close: () => port.disconnect(),
+    get form() {
+      return way.form;
+    },
+    send: (frame) => way.send(frame),
+    close() {
+      way.close();
+      port.disconnect();
+    },
   };
 }
 
@@ -33,7 +76,7 @@ function sizeOf(frame) {
 function install() {
   const { client, sockets, onLost, onBack } = makeSockets({
     open: native,
-    hello: () => ({ protocol: [1], app: runtime.id, manifest: runtime.getManifest(), client: 'chrome-sockets-js/0.1.0' }),
+    hello: () => ({ protocol: [1], app: runtime.id, manifest: runtime.getManifest(), client: 'chrome-sockets-js/0.1.0', ...how }),
     runtime,
   });
   client.start().catch((error) => console.error(`chrome.sockets: ${error.message}`));

@@ -64,6 +64,9 @@ pub(super) struct Hello {
     #[serde(default)]
     pub(super) caretaker: Vec<u32>,
     pub(super) key: Option<String>,
+    /// By native messaging: it would rather come by WebSocket.
+    #[serde(default)]
+    pub(super) elsewhere: bool,
 }
 
 /// What the messages of one frame take their bytes from.

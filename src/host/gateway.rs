@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -28,6 +28,7 @@ use super::limits::PATIENCE;
 use super::lobby::Lobby;
 use super::policy::{Policy, Visitor};
 use super::{page, web_socket};
+use crate::ids::AppId;
 use crate::os::{self, Listener, Network, TokioNetwork};
 use crate::registry::Registry;
 
@@ -50,6 +51,8 @@ pub struct Gateway {
 struct Rooms {
     lobby: Lobby,
     origins: Rc<Origins>,
+    /// Who alone comes here: then there is no page.
+    app: Option<AppId>,
     connections: Rc<Cell<usize>>,
     key: Rc<Key>,
 }
@@ -98,10 +101,26 @@ impl Gateway {
             rooms: Rooms {
                 lobby: Lobby::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
+                app: None,
                 connections: Rc::default(),
                 key,
             },
         })
+    }
+
+    /// Listens for one app alone, where the OS says; the policy has a token.
+    ///
+    /// # Errors
+    /// What the OS says.
+    pub(super) fn private(
+        registry: &Addr<Registry>,
+        policy: Policy,
+        app: &AppId,
+    ) -> io::Result<Self> {
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let mut gateway = Self::listen(address, registry, policy, Origins::default())?;
+        gateway.rooms.app = Some(app.clone());
+        Ok(gateway)
     }
 
     /// Where it listens, the port that the OS chose included.
@@ -204,10 +223,16 @@ impl Rooms {
             return page::text(StatusCode::METHOD_NOT_ALLOWED, "There is only GET here.");
         }
         if !has_word(headers, &header::UPGRADE, "websocket") {
+            if self.app.is_some() {
+                return page::text(StatusCode::NOT_FOUND, "There is no page here.");
+            }
             return page::file(request.uri().path());
         }
         let trusted = !self.lobby.has_token();
         let is_caretaker = request.uri().path() == CARETAKER;
+        if is_caretaker && self.app.is_some() {
+            return page::text(StatusCode::NOT_FOUND, "Nobody looks after this host.");
+        }
         let allowed = match is_caretaker {
             true => Origins::is_own(said),
             false if trusted => self.origins.is_origin(said),
@@ -240,7 +265,8 @@ impl Rooms {
                 if is_caretaker {
                     web_socket::serve_caretaker(io, read, lobby, &rooms.key).await;
                 } else {
-                    let visitor = Visitor { app: None, trusted };
+                    let app = rooms.app.clone();
+                    let visitor = Visitor { app, trusted };
                     web_socket::serve(io, read, lobby, visitor).await;
                 }
             }

@@ -1,17 +1,20 @@
 //! Chrome's native messaging: frames on the standard streams, of a process that
 //! the browser starts for one extension.
 
+use std::fs::File;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::thread;
 
 use actix::Addr;
 use bytes::Bytes;
+use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::end::{Code, End};
-use super::frame::{self, Form, FrameError};
+use super::frame::{self, Form, Frame, FrameError};
+use super::gateway::Gateway;
 use super::limits::{FRAME, PATIENCE, SILENCE};
 use super::lobby::{Guest, Lobby};
 use super::policy::{Policy, Visitor};
@@ -38,6 +41,7 @@ pub async fn native_messaging(
     policy: Policy,
     end: impl Future<Output = ()>,
 ) -> io::Result<()> {
+    let elsewhere = policy.clone();
     let lobby = Lobby::new(registry.clone(), policy, 1);
     let (frames_in, mut frames) = channel(WAITING);
     let (out, frames_out) = channel(WAITING);
@@ -52,8 +56,15 @@ pub async fn native_messaging(
         lobby.stop();
         std::future::pending().await
     };
+    let door = |token| {
+        let policy = Policy {
+            token: Some(token),
+            ..elsewhere.clone()
+        };
+        Gateway::private(registry, policy, &extension.into())
+    };
     let last = tokio::select! {
-        last = serve(&mut frames, &out, &lobby, &visitor) => last,
+        last = serve(&mut frames, &out, &lobby, &visitor, door) => last,
         never = stop => never,
     };
     if let Some(end) = last {
@@ -87,19 +98,48 @@ pub fn calling_extension(arguments: &[String]) -> Option<&str> {
 /// A frame as it was read.
 type Incoming = Result<Bytes, FrameError>;
 
-/// Serves until one side ends. `None`: the extension has gone.
+/// Serves until one side ends. `None`: the extension has gone. `door` opens the
+/// way by WebSocket for who shows this token.
 async fn serve(
     frames: &mut Receiver<Incoming>,
     out: &Sender<Bytes>,
     lobby: &Lobby,
     visitor: &Visitor,
+    door: impl Fn(String) -> io::Result<Gateway>,
 ) -> Option<End> {
-    let first = match timeout(PATIENCE, frames.recv()).await {
+    let mut first = match timeout(PATIENCE, frames.recv()).await {
         Ok(None) => return None,
         Ok(Some(Err(error))) => return Some(error.into()),
         Ok(Some(Ok(first))) => first,
         Err(_) => return Some(End::new(Code::BadHello, "no hello has come")),
     };
+    if asks_for_elsewhere(&first) {
+        let opened = token().and_then(|token| Ok((door(token.clone())?, token)));
+        match opened {
+            Ok((gateway, token)) => {
+                let url = format!("ws://{}/", gateway.local_addr());
+                let elsewhere = json!({ "url": url, "token": token });
+                let key = format!(r#""elsewhere":{elsewhere}"#);
+                out.send(frame::write(Form::Text, &[&key], &[]))
+                    .await
+                    .ok()?;
+                // Until it has gone, or says hello here after all.
+                let mut next = None;
+                let until = async {
+                    next = tokio::select! {
+                        frame = frames.recv() => frame.map(|frame| frame.map_err(End::from)),
+                        end = lobby.stopped() => Some(Err(end)),
+                    };
+                };
+                gateway.run(until).await;
+                match next? {
+                    Ok(frame) => first = frame,
+                    Err(end) => return Some(end),
+                }
+            }
+            Err(error) => log::warn!("there is no way by WebSocket: {error}"),
+        }
+    }
     let guest = match lobby.enter(visitor, Form::Text, first, Form::Text).await {
         Ok(guest) => guest,
         Err(end) => return Some(end),
@@ -110,6 +150,21 @@ async fn serve(
     };
     guest.leave().await;
     end
+}
+
+/// Whether the extension would rather come by WebSocket, which is many times
+/// as fast.
+fn asks_for_elsewhere(first: &Bytes) -> bool {
+    let read = Frame::read(Form::Text, first.clone());
+    // What is wrong with it is told when it is taken.
+    read.is_ok_and(|frame| frame.header.hello.is_some_and(|hello| hello.elsewhere))
+}
+
+/// What nobody can guess.
+fn token() -> io::Result<String> {
+    let mut random = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 async fn talk(frames: &mut Receiver<Incoming>, out: &Sender<Bytes>, guest: &Guest) -> Option<End> {

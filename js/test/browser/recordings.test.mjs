@@ -22,6 +22,13 @@ const DIFFERENCES = [
   ['server_paused_with_accept_pending', 6, '2: no accept comes through a pause'],
 ];
 
+/** Where ours is played. */
+const WHERE = [
+  'in a service worker, by native messaging and the WebSocket that comes of it',
+  'in a service worker, by native messaging alone',
+  'in a page, by WebSocket',
+];
+
 /** Plays a recording in a page or a worker, where a stage is; `api` is what is evaluated there to get chrome.sockets. */
 async function playIn(place, recording, isChromium, api) {
   const peers = nodePeers();
@@ -50,28 +57,35 @@ test('each recording in Chromium: in a page, in a service worker, and on its own
     const recordings = RECORDINGS.filter((recording) => JSON.stringify(recording.manifest) === manifest);
     const real = await makeExtension(t, 'test/browser/stage-worker.mjs', JSON.parse(manifest));
     const ours = await makeExtension(t, 'test/browser/stage-worker.mjs', JSON.parse(manifest));
-    const browser = await startBrowser(t, { extensions: [real, ours], real });
-    const [realWorker, ourWorker] = await Promise.all([browser.worker(real), browser.worker(ours)]);
-    assert.deepEqual(await Promise.all([realWorker, ourWorker].map((worker) => worker.evaluate('isChromiums'))), [true, false]);
+    // This one may open no WebSocket.
+    const content_security_policy = { extension_pages: "script-src 'self'; connect-src 'none'" };
+    const plain = await makeExtension(t, 'test/browser/stage-worker.mjs', { ...JSON.parse(manifest), content_security_policy });
+    const extensions = [real, ours, plain];
+    const browser = await startBrowser(t, { extensions, real });
+    const workers = await Promise.all(extensions.map((extension) => browser.worker(extension)));
+    const [realWorker, ourWorker, plainWorker] = workers;
+    assert.deepEqual(await Promise.all(workers.map((worker) => worker.evaluate('isChromiums'))), [true, false, false]);
     const page = await browser.page(origin);
     await page.addScriptTag({ type: 'module', url: '/test/browser/stage-page.mjs' });
     for (const recording of recordings) {
       await t.test(recording.name, async (t) => {
         const connect = `connectTo(${JSON.stringify(host.url)}, ${JSON.stringify(recording.name)}, ${manifest})`;
-        const [chromiums, byNativeMessaging, byWebSocket] = await Promise.all([
+        const [chromiums, ...ours] = await Promise.all([
           inTurn(recording, realWorker, true, 'api'),
           inTurn(recording, ourWorker, false, 'api'),
+          inTurn(recording, plainWorker, false, 'api'),
           inTurn(recording, page, false, connect),
         ]);
-        await t.test('in a service worker, by native messaging', () => compare(recording, byNativeMessaging));
-        await t.test('in a page, by WebSocket', () => compare(recording, byWebSocket));
+        for (const [index, where] of WHERE.entries()) await t.test(where, () => compare(recording, ours[index]));
         await t.test("on Chromium's own", () => compare(recording, chromiums, true));
         for (const [index, step] of recording.steps.entries()) {
-          const [theirs, ...both] = [chromiums, byNativeMessaging, byWebSocket].map((came) => came[index]);
-          if (both.some((came) => !isDeepStrictEqual(came, theirs))) different.push([recording.name, index + 1, { step, theirs, both }]);
+          const [theirs, ...all] = [chromiums, ...ours].map((came) => came[index]);
+          if (all.some((came) => !isDeepStrictEqual(came, theirs))) different.push([recording.name, index + 1, { step, theirs, all }]);
         }
       });
     }
+    const ways = await Promise.all(workers.map((worker) => worker.evaluate('ways')));
+    assert.deepEqual(ways, [[], ['by WebSocket'], ['not by WebSocket']]);
     await browser.context.close();
   }
   await t.test('they differ where they should, and nowhere else', () => {

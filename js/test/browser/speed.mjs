@@ -149,7 +149,10 @@ const median = (values) => {
  * Playwright has Chromium tell it every WebSocket message, with all that is in it, which costs more than the message
  * itself. It has no setting for that: this goes past its API.
  */
-const unwatched = (page) => page._connection.toImpl(page).delegate._mainFrameSession._client.send('Network.disable');
+function unwatched(place) {
+  const inside = place._connection.toImpl(place);
+  return (inside.delegate?._mainFrameSession._client ?? inside._session).send('Network.disable');
+}
 
 /** Has all of it undone when the run is over, as a test has. */
 const undo = [];
@@ -166,13 +169,13 @@ try {
   const browser = await startBrowser(run, { extensions: [real, ours], real });
   const page = await browser.page(origin);
   await page.addScriptTag({ type: 'module', url: '/test/browser/speed-page.mjs' });
-  await unwatched(page);
   await page.evaluate(`connectTo(${JSON.stringify(host.url)}, ${JSON.stringify(ANYTHING)})`);
   const places = [
     ["Chromium's own", await browser.worker(real)],
     ['by native messaging', await browser.worker(ours)],
     ['by WebSocket', page],
   ];
+  await Promise.all(places.map(([, place]) => unwatched(place)));
   const rates = measured.map(() => places.map(() => []));
   // The first round is for warming up. Each begins with another one.
   for (let round = 0; round <= rounds; round += 1) {

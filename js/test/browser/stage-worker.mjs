@@ -1,5 +1,6 @@
 // A service worker that plays recordings on its `chrome.sockets`: the browser's own, where there is one.
 
+import './ways.mjs';
 import { sockets } from '../../extension.mjs';
 import { stage } from './stage.mjs';
 

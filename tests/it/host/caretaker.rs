@@ -30,7 +30,7 @@ fn own(host: &Host) -> Request<()> {
 
 /// Comes in with this hello.
 async fn try_look(host: &Host, hello: Value) -> Result<Client, Value> {
-    Client::try_enter_by(host, own(host), hello).await
+    Client::try_enter_by(host.address(), own(host), hello).await
 }
 
 /// Somebody who looks after the host.

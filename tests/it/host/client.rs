@@ -108,16 +108,21 @@ impl Client {
 
     /// Says this hello. The error is the host's.
     pub async fn try_enter(host: &Host, hello: Value) -> Result<Self, Value> {
-        Self::try_enter_by(host, request(host.address()), hello).await
+        Self::try_enter_by(host.address(), request(host.address()), hello).await
+    }
+
+    /// Says this hello to what listens there.
+    pub async fn try_enter_at(address: SocketAddr, hello: Value) -> Result<Self, Value> {
+        Self::try_enter_by(address, request(address), hello).await
     }
 
     /// The same on a WebSocket of this request.
     pub async fn try_enter_by(
-        host: &Host,
+        address: SocketAddr,
         request: Request<()>,
         mut hello: Value,
     ) -> Result<Self, Value> {
-        let mut socket = dial(host.address(), request).await.expect("it opens");
+        let mut socket = dial(address, request).await.expect("it opens");
         hello["protocol"] = json!([1]);
         let hello = frame(&json!({ "hello": hello }), &[]);
         socket.send(hello).await.expect("it is open");

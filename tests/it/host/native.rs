@@ -1,12 +1,13 @@
 //! Native messaging: the same, over pipes, in Chrome's frames.
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{ChildStdin, Command};
 
 use serde_json::{Value, json};
 
 use super::PROGRAM;
-use super::client::anything;
+use super::client::{self, Client, anything};
 use crate::examples::process::Program;
 
 const EXTENSION: &str = "knldjmfmopnpolahpmmgbagdohdnhkik";
@@ -105,18 +106,86 @@ fn calls_and_events_travel_as_json() {
         });
     }
     let port = port.expect("a port") as u16;
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let client = native.message("tcpServer.onAccept")[2].clone();
     stream.write_all(&[0, 255, 10]).expect("it is connected");
     native.say(&json!({ "ack": 1, "messages": [[10, "tcp.setPaused", client, false]] }));
     assert_eq!(native.message("tcp.onReceive")[2], "AP8K");
     native.say(&json!({ "messages": [[11, "tcp.send", client, "AAEC"]] }));
     let mut answer = [9; 3];
-    std::io::Read::read_exact(&mut stream, &mut answer).expect("it was sent");
+    stream.read_exact(&mut answer).expect("it was sent");
     assert_eq!(answer, [0, 1, 2]);
     native.ends_well();
-    let refused = std::net::TcpStream::connect(("127.0.0.1", port));
+    let refused = TcpStream::connect(("127.0.0.1", port));
     assert!(refused.is_err(), "its sockets end with it");
+}
+
+/// The way by WebSocket that a host opens for an extension that asks for it:
+/// where, and what to show there.
+fn asked_for_elsewhere(arguments: &[&str]) -> (Native, SocketAddr, String) {
+    let mut native = Native::start(arguments);
+    native.say(&json!({ "hello": { "protocol": [1], "elsewhere": true } }));
+    let answer = native.next();
+    let url = answer["elsewhere"]["url"].as_str().expect("a URL");
+    let address = url.strip_prefix("ws://").expect("a WebSocket's");
+    let address: SocketAddr = address.trim_end_matches('/').parse().expect("an address");
+    let token = answer["elsewhere"]["token"].as_str().expect("a token");
+    (native, address, token.to_owned())
+}
+
+#[actix_rt::test]
+async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
+    let (native, address, token) = asked_for_elsewhere(&["--dev"]);
+    assert!(address.ip().is_loopback() && token.len() >= 32, "{token}");
+    let other = "0".repeat(token.len());
+    for (hello, code) in [
+        (json!({}), "forbidden"),
+        (json!({ "token": "" }), "forbidden"),
+        (json!({ "token": other }), "forbidden"),
+        (json!({ "token": token, "app": "another" }), "unknown-app"),
+    ] {
+        let entered = Client::try_enter_at(address, hello).await;
+        let refused = entered.err().expect("it is sent away");
+        assert_eq!(refused["end"]["code"], code, "{refused}");
+    }
+    let mut page = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    page.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+
+    let hello = json!({ "token": token, "manifest": anything() });
+    let entered = Client::try_enter_at(address, hello.clone()).await;
+    let mut client = entered.unwrap_or_else(|end| panic!("{end}"));
+    assert_eq!(client.welcome["app"], EXTENSION);
+    let (_, port) = client.server(json!({})).await;
+    let second = Client::try_enter_at(address, hello).await;
+    assert_eq!(
+        second.err().expect("there is one")["end"]["code"],
+        "app-in-use"
+    );
+
+    // The browser closes the port: that is the end of all of it.
+    native.ends_well();
+    while client::next(&mut client.socket).await.is_some() {}
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn an_extension_that_cannot_go_elsewhere_stays() {
+    let (mut native, address, _) = asked_for_elsewhere(&["--dev"]);
+    native.say(&json!({ "hello": { "protocol": [1], "manifest": anything() } }));
+    assert_eq!(native.next()["welcome"]["app"], EXTENSION);
+    native.say(&json!({ "messages": [[1, "tcpServer.create"]] }));
+    let created = json!(["answer", 1, { "socketId": 1 }]);
+    assert_eq!(native.message("answer"), created);
+    assert!(
+        TcpStream::connect(address).is_err(),
+        "the other way is closed"
+    );
+    native.ends_well();
 }
 
 #[test]

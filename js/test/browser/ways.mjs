@@ -1,0 +1,11 @@
+// Notes by which ways frames go. To be imported before what opens them.
+
+globalThis.ways = [];
+
+globalThis.WebSocket = class extends WebSocket {
+  constructor(url) {
+    super(url);
+    this.addEventListener('open', () => ways.push('by WebSocket'));
+    this.addEventListener('error', () => ways.push('not by WebSocket'));
+  }
+};
