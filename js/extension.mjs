@@ -20,10 +20,16 @@ function native({ opened, came, closed }) {
   const port = runtime.connectNative(HOST);
   const byPort = { form: 'json', send: (frame) => port.postMessage(frame), close() {} };
   let way = byPort;
+  let isOver = false;
   how = globalThis.WebSocket ? { elsewhere: true } : {};
-  const over = (error) => {
+  const close = () => {
+    isOver = true;
     way.close();
     port.disconnect();
+  };
+  const over = (error) => {
+    if (isOver) return;
+    close();
     closed(error);
   };
   port.onMessage.addListener((frame) => {
@@ -34,12 +40,14 @@ function native({ opened, came, closed }) {
   const go = ({ url, token }) => {
     let isThere = false;
     const stay = () => {
+      if (isOver) return;
       how = {};
       opened();
     };
     try {
       const there = webSocket(url, globalThis.WebSocket)({
         opened() {
+          if (isOver) return there.close();
           isThere = true;
           way = there;
           how = { token };
@@ -59,10 +67,7 @@ function native({ opened, came, closed }) {
       return way.form;
     },
     send: (frame) => way.send(frame),
-    close() {
-      way.close();
-      port.disconnect();
-    },
+    close,
   };
 }
 
