@@ -78,6 +78,18 @@ function sizeOf(frame) {
   return size;
 }
 
+/**
+ * The port keeps the worker awake. If Chromium stops it all the same, an alarm starts it again, with the permission
+ * `alarms`, and so does the start of the browser: else nobody would be there to listen.
+ */
+function comeBack({ alarms }) {
+  runtime.onStartup?.addListener(() => {});
+  if (!alarms) return;
+  alarms.onAlarm.addListener(() => {});
+  // As often as Chromium allows.
+  alarms.create(HOST, { periodInMinutes: 0.5 });
+}
+
 function install() {
   const { client, sockets, onLost, onBack } = makeSockets({
     open: native,
@@ -94,6 +106,7 @@ function install() {
     close: () => client.close(),
   };
   globalThis.chrome.sockets = sockets;
+  comeBack(globalThis.chrome);
   return { ...sockets, runtime, host };
 }
 

@@ -34,6 +34,20 @@ test("a browser's own chrome.sockets stays", async (t) => {
   assert.equal(chrome.sockets, own);
 });
 
+test('the worker is started again: with the browser, and by an alarm if it may have one', async (t) => {
+  for (const mayHaveAlarms of [true, false]) {
+    const said = [];
+    const event = (name) => ({ addListener: () => said.push(name) });
+    const chrome = browser(t, ANYTHING);
+    chrome.runtime.onStartup = event('onStartup');
+    const alarms = { onAlarm: event('onAlarm'), create: (name, info) => said.push([name, info]) };
+    const installed = await install(mayHaveAlarms ? { ...chrome, alarms } : chrome);
+    const alarm = ['onAlarm', ['chrome_sockets', { periodInMinutes: 0.5 }]];
+    assert.deepEqual(said, ['onStartup', ...(mayHaveAlarms ? alarm : [])]);
+    installed.host.close();
+  }
+});
+
 test('a native host that is killed is told of, and another one is there', async (t) => {
   const chrome = browser(t, ANYTHING);
   const installed = await install(chrome);

@@ -1,7 +1,7 @@
 // A real Chromium of a test's own: headless, with a fresh profile, with extensions, and with a page
 // where the client is.
 
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -19,6 +19,8 @@ const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 /** How long a browser may take to start or to end on a machine that is busy. */
 const SLOW = 60_000;
 
+const ENV = { ...process.env, RUST_LOG: 'warn' };
+
 const JS = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
@@ -26,33 +28,15 @@ const JS = fileURLToPath(new URL('../../', import.meta.url));
  * the browser's own `chrome.sockets`; all may start the native host, which is installed with these arguments (`null`:
  * it is not).
  */
-export async function startBrowser(test, { extensions = [], real, install = ['--dev'], args = [] } = {}) {
-  const profile = await mkdtemp(join(tmpdir(), 'chrome-sockets-profile-'));
-  const end = [() => rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })];
-  test.after(async () => {
-    for (const act of end.reverse()) await act();
-  });
-  const ids = await Promise.all(extensions.map(idOf));
-  if (install && ids.length > 0) {
-    const named = ids.flatMap((id) => ['--extension', id]);
-    execFileSync(PROGRAM, ['install', '--user-data-dir', profile, ...named, ...install], { stdio: ['ignore', 'ignore', 'inherit'] });
-  }
-  const list = extensions.join(',');
+export async function startBrowser(test, options = {}) {
+  const { profile, end, args } = await prepared(test, options);
   const context = await chromium.launchPersistentContext(profile, {
     executablePath: CHROMIUM,
     timeout: SLOW,
     headless: true,
     ignoreDefaultArgs: ['--disable-extensions'],
-    env: { ...process.env, RUST_LOG: 'warn' },
-    args: [
-      '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-      '--disable-component-update', '--disable-sync',
-      // Chromium's own walls do not stand for root.
-      ...(process.getuid() === 0 ? ['--no-sandbox'] : []),
-      ...(list ? [`--load-extension=${list}`, `--disable-extensions-except=${list}`] : []),
-      ...(real ? [`--allowlisted-extension-id=${await idOf(real)}`] : []),
-      ...args,
-    ],
+    env: ENV,
+    args,
   });
   end.push(() => within('the end of Chromium', context.close(), SLOW));
   // What went wrong inside is seen where the test is read.
@@ -99,6 +83,47 @@ export async function makeExtension(test, worker, manifest = {}) {
   };
   await writeFile(join(folder, 'manifest.json'), JSON.stringify(whole));
   return folder;
+}
+
+/**
+ * Starts it likewise, but watched by nobody: a service worker that is debugged never falls asleep.
+ */
+export async function startUnwatched(test, options = {}) {
+  const { profile, end, args } = await prepared(test, options);
+  const child = spawn(CHROMIUM, [...args, `--user-data-dir=${profile}`], { stdio: 'ignore', env: ENV });
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  end.push(() => {
+    child.kill();
+    return within('the end of Chromium', ended, SLOW);
+  });
+}
+
+/** What every Chromium here is started with: a profile in which the host is installed, and how it is all ended. */
+async function prepared(test, { extensions = [], real, install = ['--dev'], args = [] }) {
+  const profile = await mkdtemp(join(tmpdir(), 'chrome-sockets-profile-'));
+  const end = [() => rm(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })];
+  test.after(async () => {
+    for (const act of end.reverse()) await act();
+  });
+  const ids = await Promise.all(extensions.map(idOf));
+  if (install && ids.length > 0) {
+    const named = ids.flatMap((id) => ['--extension', id]);
+    execFileSync(PROGRAM, ['install', '--user-data-dir', profile, ...named, ...install], { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  const list = extensions.join(',');
+  return {
+    profile,
+    end,
+    args: [
+      '--headless=new', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+      '--disable-component-update', '--disable-sync',
+      // Chromium's own walls do not stand for root.
+      ...(process.getuid() === 0 ? ['--no-sandbox'] : []),
+      ...(list ? [`--load-extension=${list}`, `--disable-extensions-except=${list}`] : []),
+      ...(real ? [`--allowlisted-extension-id=${await idOf(real)}`] : []),
+      ...args,
+    ],
+  };
 }
 
 /** The id that Chromium gives to an unpacked extension: of its key, or of where it lies. */

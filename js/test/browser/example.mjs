@@ -1,0 +1,53 @@
+// The example extension, as tests start it.
+
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { curl } from './curl.mjs';
+
+export const EXAMPLE = fileURLToPath(new URL('../../../examples/extension/', import.meta.url));
+
+/** The example with a port of the test's own, and what to start a browser with. */
+export async function example(t) {
+  const folder = await mkdtemp(join(tmpdir(), 'chrome-sockets-example-'));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  await cp(EXAMPLE, folder, { recursive: true });
+  // The client is a link, which Chromium follows.
+  const link = join(folder, 'chrome-sockets');
+  await rm(link);
+  await symlink(await realpath(join(EXAMPLE, 'chrome-sockets')), link);
+  const port = await freePort();
+  for (const name of ['server.mjs', 'sockets.json']) {
+    const text = await readFile(join(folder, name), 'utf8');
+    assert.ok(text.includes('8080'));
+    await writeFile(join(folder, name), text.replaceAll('8080', port));
+  }
+  const install = ['--manifest', join(folder, 'sockets.json')];
+  return { folder, url: `http://127.0.0.1:${port}/`, options: { extensions: [folder], install } };
+}
+
+export const freePort = () => new Promise((resolve) => {
+  const server = net.createServer().listen(0, '127.0.0.1', () => {
+    const { port } = server.address();
+    server.close(() => resolve(port));
+  });
+});
+
+/** The page, as soon as somebody serves it: since when the worker runs, and how often it was asked. */
+export async function page(url, limit = 60_000) {
+  const late = Date.now() + limit;
+  for (;;) {
+    // What is refused is asked for again by curl.
+    const { code, error, out } = await curl('--fail', '--max-time', '10', url);
+    if (code === 0) {
+      const [, since, count] = /since (\S+), and this is request number (\d+)\./.exec(`${out}`);
+      return { since, count: Number(count) };
+    }
+    assert.ok(Date.now() < late, `nobody serves ${url}: ${error}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}

@@ -1,0 +1,83 @@
+// The example extension, as its README says: installed, loaded, and asked by curl. And what becomes of it when something
+// is killed.
+
+import assert from 'node:assert/strict';
+import { readFile, readdir } from 'node:fs/promises';
+import net from 'node:net';
+import { join } from 'node:path';
+import test from 'node:test';
+
+import { PROGRAM, within } from '../host.mjs';
+import { idOf, startBrowser, startUnwatched } from './browser.mjs';
+import { curl } from './curl.mjs';
+import { EXAMPLE, example, page } from './example.mjs';
+
+test('its README says what is so', async () => {
+  const readme = await readFile(join(EXAMPLE, 'README.md'), 'utf8');
+  assert.ok(readme.includes(`install --extension ${await idOf(EXAMPLE)} --manifest examples/extension/sockets.json`));
+  assert.ok(readme.includes('curl http://127.0.0.1:8080/'));
+});
+
+test('it answers curl as web servers do', { timeout: 120_000 }, async (t) => {
+  const { url, options } = await example(t);
+  await startUnwatched(t, options);
+  assert.equal((await page(url)).count, 1);
+  const { out } = await curl('--include', url, `${url}nothing`, '--write-out', '%{num_connects}');
+  const [, ...answers] = `${out}`.split(/HTTP\/1\.1 /);
+  assert.match(answers[0], /^200 OK\r\nContent-Type: text\/html[^]*Hello from a service worker[^]*request number 2\.\n1$/);
+  assert.match(answers[1], /^404 Not Found\r\n[^]*0$/);
+  assert.match(`${(await curl('--head', url)).out}`, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\n$/);
+  for (const wrong of [['--data', 'a=b'], ['--header', `Long: ${'x'.repeat(20_000)}`]]) {
+    assert.match(`${(await curl('--include', ...wrong, url)).out}`, /^HTTP\/1\.1 4[^]*Connection: close/);
+  }
+  const many = await Promise.all(Array.from({ length: 20 }, () => page(url)));
+  assert.equal(new Set(many.map(({ count }) => count)).size, 20);
+});
+
+test('a worker that was stopped comes back by itself', { timeout: 180_000 }, async (t) => {
+  const { folder, url, options } = await example(t);
+  const browser = await startBrowser(t, options);
+  const first = await page(url);
+  const inside = await browser.page(`chrome-extension://${await idOf(folder)}/manifest.json`);
+  const session = await browser.context.newCDPSession(inside);
+  await session.send('ServiceWorker.enable');
+  await session.send('ServiceWorker.stopAllWorkers');
+  await within('the end of its host', untilRefused(url));
+  const second = await page(url);
+  assert.deepEqual({ isAnother: second.since > first.since, count: second.count }, { isAnother: true, count: 1 });
+});
+
+test('a native host that is killed under load: who was connected hears of it, and the worker serves again', { timeout: 120_000 }, async (t) => {
+  const { folder, url, options } = await example(t);
+  await startUnwatched(t, options);
+  const before = await page(url);
+  const silent = net.connect(new URL(url).port, '127.0.0.1');
+  silent.on('error', () => {});
+  const ended = new Promise((resolve) => silent.once('close', resolve));
+  const count = 8;
+  const load = Array.from({ length: count }, async () => {
+    // Until the first that fails, which ends as quickly.
+    for (let asked = 0; ; asked += 1) if ((await curl('--fail', '--max-time', '20', url)).code !== 0) return asked;
+  });
+  while ((await page(url)).count < before.count + 3 * count) ;
+  process.kill(await hostOf(folder), 'SIGKILL');
+  await within('the end of the silent connection', ended);
+  const asked = await within('the end of the load', Promise.all(load));
+  const after = await page(url);
+  assert.equal(after.since, before.since, 'the same worker');
+  assert.ok(after.count > asked.reduce((sum, one) => sum + one), `${after.count}`);
+});
+
+/** The process that the browser has started for the extension in this folder. */
+async function hostOf(folder) {
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (line.startsWith(PROGRAM) && line.includes(folder)) return Number(pid);
+  }
+  throw new Error('there is no host');
+}
+
+/** Until nobody is there. */
+async function untilRefused(url) {
+  while ((await curl(url)).code !== 7) ;
+}
