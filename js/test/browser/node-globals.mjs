@@ -1,0 +1,4 @@
+// What programs for Node find in every file.
+
+export { Buffer } from 'buffer/';
+export { default as process } from 'process/browser';
