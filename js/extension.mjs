@@ -66,7 +66,8 @@ function native({ opened, came, closed }) {
     get form() {
       return way.form;
     },
-    send: (frame) => way.send(frame),
+    // A port that has ended throws, while there are still frames of it to handle.
+    send: (frame) => isOver || way.send(frame),
     close,
   };
 }

@@ -1,6 +1,7 @@
 // chrome-sockets/extension, on a native host that is real, in a browser that is not.
 
 import assert from 'node:assert/strict';
+import net from 'node:net';
 import test from 'node:test';
 
 import { ANYTHING, Inbox, within } from './host.mjs';
@@ -61,5 +62,30 @@ test('a native host that is killed is told of, and another one is there', async 
   const again = await within('the answer of another host', tcpServer.create());
   assert.ok(again.socketId > socketId, 'no id has two meanings');
   assert.equal(chrome.children.length, 2);
+  installed.host.close();
+});
+
+test('a native host that is killed while much that it has said is not handled yet', async (t) => {
+  const chrome = browser(t, ANYTHING);
+  const installed = await install(chrome);
+  const { tcpServer, tcp } = chrome.sockets;
+  const errors = new Inbox();
+  tcpServer.onAccept.addListener(({ clientSocketId }) => tcp.setPaused(clientSocketId, false));
+  tcpServer.onAcceptError.addListener(errors.push);
+  let heard = 0;
+  tcp.onReceive.addListener(async ({ socketId, data }) => {
+    tcp.send(socketId, data, () => {});
+    heard += 1;
+    if (heard === 50) chrome.children[0].kill('SIGKILL');
+    // Its port has ended when it goes on.
+    if (heard === 50) await new Promise((resolve) => chrome.children[0].once('close', resolve));
+  });
+  const { socketId } = await tcpServer.create();
+  await new Promise((resolve) => tcpServer.listen(socketId, '127.0.0.1', 0, resolve));
+  const { localPort } = await tcpServer.getInfo(socketId);
+  const peer = net.connect(localPort, '127.0.0.1', () => peer.write(Buffer.alloc(4 << 20)));
+  peer.on('error', () => {});
+  assert.deepEqual(await errors.next('onAcceptError'), { socketId, resultCode: -100 });
+  assert.ok(await within('the answer of another host', tcpServer.create()));
   installed.host.close();
 });

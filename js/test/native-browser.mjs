@@ -56,6 +56,7 @@ function port(child, runtime) {
     onMessage: { addListener: (listener) => messages.push(listener) },
     onDisconnect: { addListener: (listener) => ends.push(listener) },
     postMessage(message) {
+      if (isOver) throw new Error('Attempting to use a disconnected port object');
       const text = Buffer.from(JSON.stringify(message));
       const length = Buffer.alloc(4);
       if (isLittle) length.writeUInt32LE(text.length);
