@@ -5,6 +5,7 @@
 //! cargo bench                                        # everything
 //! cargo bench -- --only echo-64-1000 --peers chrome-sockets,tokio
 //! cargo bench -- --help
+//! cargo bench --profile release -- --instructions    # hot paths, counted by callgrind
 //! ```
 //!
 //! Times on a shared machine are noisy, so nothing is compared across runs:
@@ -23,6 +24,7 @@
 //!
 //! Linux only: it reads `/proc`.
 
+mod instructions;
 mod load;
 mod machine;
 mod measure;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
             println!("nothing is measured without --bench: run `cargo bench`");
             Ok(())
         }
+        _ if words.contains(&"--instructions") => instructions::check(),
         _ => Options::read(&arguments)
             .map_err(Into::into)
             .and_then(|options| run(&options)),

@@ -207,8 +207,9 @@ impl Registry {
                 app.set_limits(limits)?;
             }
         }
-        for (app, inherited) in prepared.clients {
+        for (app, mut inherited) in prepared.clients {
             let lane = self.heir(&app, inherited.record.suspended).lanes.fewest();
+            inherited.arrive(&lane.guests);
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
@@ -261,6 +262,7 @@ fn inherited_connection(
         stream,
         record,
         unsent: together.freeze(),
+        guest: None,
     }
 }
 

@@ -18,7 +18,7 @@ use crate::estate::{
     Client, ClientRecord, ConnectionRecord, DialledRecord, Left, MAX_UNSENT, SocketName, Verdict,
     check_app,
 };
-use crate::guests::Guest;
+use crate::guests::{Guest, Guests};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -62,9 +62,20 @@ pub(crate) struct InheritedConnection {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) record: ConnectionRecord,
     pub(crate) unsent: Bytes,
+    /// It is one of those that are open, from when it is taken over.
+    pub(crate) guest: Option<Guest>,
 }
 
 impl Inherited {
+    /// It is taken over, and counts before anybody else comes.
+    pub(crate) fn arrive(&mut self, guests: &Arc<Guests>) {
+        if let Some(connection) = &mut self.connection {
+            let was_accepted = connection.record.dialled.is_none();
+            // Which server socket accepted it is not known here.
+            connection.guest = Some(Guest::arrived(guests.clone(), was_accepted));
+        }
+    }
+
     pub(super) fn time_outs(&self) -> TimeOuts {
         let time_outs = self.record.time_outs.map(TimeOuts::from);
         // What another process says is as good as what the app says.
@@ -98,13 +109,10 @@ impl Row {
                 host: dialled.host.into(),
                 is_secured: false,
             });
-            let guests = row.socket.lane().guests.clone();
-            let was_accepted = dialled.is_none();
             let ends = Ends {
                 peer,
                 dialled: dialled.map(Box::new),
-                // Which server socket accepted it is not known here.
-                guest: Some(Guest::arrived(guests, was_accepted)),
+                guest: from.guest,
                 lives_in: None,
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));

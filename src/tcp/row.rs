@@ -275,7 +275,10 @@ impl Row {
     pub(super) fn end(&mut self, why: NetError) -> Option<Connection> {
         self.unclaimed = false;
         self.begin_anew();
-        let link = std::mem::replace(&mut self.link, Link::None);
+        let mut link = std::mem::replace(&mut self.link, Link::None);
+        if let Link::Connected(connection) = &mut link {
+            connection.shortcut = None;
+        }
         if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
             self.tell_end(NetError::CONNECTION_CLOSED);
         }
@@ -312,6 +315,10 @@ impl Row {
         if lane.life.is_suspended() {
             self.want_listeners(&lane.on_receive_error);
             return None;
+        }
+        if let Link::Connected(connection) = &mut self.link {
+            // Who hears it finds the socket not connected.
+            connection.shortcut = None;
         }
         self.tell_end(end);
         match std::mem::replace(&mut self.link, Link::None) {

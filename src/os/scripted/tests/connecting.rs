@@ -92,10 +92,10 @@ fn resolves_are_answered_in_the_order_of_the_script() {
     net.next_resolve("example.com", Ok(found.clone()));
 
     let resolve = |host: &str| now(|cx| net.resolve(host).poll_unpin(cx));
-    let timed_out = resolve("example.com").unwrap_err();
+    let timed_out = resolve("example.com").expect_err("the script says so");
     assert_eq!(timed_out.kind(), io::ErrorKind::TimedOut);
     assert_eq!(resolve("example.com").expect("it is resolved"), found);
-    let unknown = resolve("example.com").unwrap_err();
+    let unknown = resolve("example.com").expect_err("the script says so");
     assert_eq!(unknown.kind(), io::ErrorKind::NotFound);
     assert_eq!(
         resolve("localhost").expect("it is resolved"),
