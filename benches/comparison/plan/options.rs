@@ -21,6 +21,9 @@ cargo bench -- [OPTIONS]
                      part of FOLDER/benchmark.md is written anew
   --from FILE        measures nothing: tables, plots and page of that JSON file
   --list             the workloads
+  --instructions     this crate alone: the instructions of its hot paths, by
+                     callgrind, against benches/instructions.txt; build it with
+                     `cargo bench --profile release`
 ";
 
 /// What the command line says.
