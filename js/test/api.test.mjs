@@ -149,12 +149,17 @@ test('many megabytes go both ways as they are, in order, through sends that are 
     });
   });
   const sent = [];
-  tcpServer.onAccept.addListener(({ clientSocketId }) => {
-    tcp.setPaused(clientSocketId, false, () => {});
-    const whole = data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
-    for (const [from, to] of [[0, 1], [1, 1], [1, 3 << 20], [3 << 20, data.length]]) {
-      tcp.send(clientSocketId, whole.slice(from, to), (info) => sent.push([info, runtime.lastError]));
-    }
+  const answered = new Promise((resolve) => {
+    tcpServer.onAccept.addListener(({ clientSocketId }) => {
+      tcp.setPaused(clientSocketId, false, () => {});
+      const whole = data.buffer.slice(data.byteOffset, data.byteOffset + data.length);
+      for (const [from, to] of [[0, 1], [1, 1], [1, 3 << 20], [3 << 20, data.length]]) {
+        tcp.send(clientSocketId, whole.slice(from, to), (info) => {
+          sent.push([info, runtime.lastError]);
+          if (sent.length === 4) resolve();
+        });
+      }
+    });
   });
   const { localPort } = await serving(sockets);
   const stream = await peer(localPort);
@@ -167,6 +172,7 @@ test('many megabytes go both ways as they are, in order, through sends that are 
   }));
   stream.write(data);
   await within('all bytes', Promise.all([came, wentBack]));
+  await within('the answers to all sends', answered);
   assert.equal(hash.digest('hex'), digest(data));
   assert.equal(digest(Buffer.concat(back)), digest(data));
   assert.deepEqual(sent, [1, 0, (3 << 20) - 1, 6 << 20].map((bytesSent) => [{ resultCode: 0, bytesSent }, undefined]));
