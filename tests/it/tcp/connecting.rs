@@ -118,7 +118,7 @@ async fn a_host_name_is_resolved() {
         let port = at.port().into();
         let answer = world.app.tcp.connect(id, "localhost", port, dns);
         assert_eq!(within("the answer", answer).await, Ok(()), "{dns:?}");
-        listener.accept().await.expect("accept");
+        let _peer = listener.accept().await.expect("accept");
         let info = world.app.tcp.get_info(id).await.expect("it exists");
         assert_eq!(info.peer_addr(), Some(at), "{dns:?}");
     }
@@ -134,7 +134,7 @@ async fn the_addresses_of_a_name_are_tried_until_one_answers() {
     let port = at.port().into();
     let answer = world.app.tcp.connect(id, "two.example", port, Any);
     assert_eq!(answer.await, Ok(()));
-    listener.accept().await.expect("accept");
+    let _peer = listener.accept().await.expect("accept");
     let info = world.app.tcp.get_info(id).await.expect("it exists");
     assert_eq!(info.peer_addr(), Some(at));
 }
@@ -304,7 +304,7 @@ async fn an_accepted_socket_that_connects_later_shows_its_local_address() {
     let (listener, at) = remote().await;
     let connecting = client.connect("127.0.0.1", at.port().into(), Any);
     assert_eq!(connecting.await, Ok(()));
-    let (_, from) = listener.accept().await.expect("accept");
+    let (_peer, from) = listener.accept().await.expect("accept");
     let info = client.get_info().await.expect("it exists");
     assert_eq!(info.local_addr(), Some(from));
 }
