@@ -65,7 +65,7 @@ export class Client {
   #isWaiting = false;
 
   /**
-   * `open(handlers)` makes a transport: `{ form, send, close }`, which calls `opened()`, `came(frame, size)`
+   * `open(handlers)` makes a transport: `{ form, room, send, close }`, which calls `opened()`, `came(frame, size)`
    * and `closed(error)`. `told(event, values)` tells an event, and says whether a listener goes on later.
    */
   constructor({ open, hello, patience, told }) {
@@ -205,7 +205,8 @@ export class Client {
       frame.ack = this.#acked = this.#handled;
       this.#unackedBytes = 0;
     }
-    this.#transport.send(frames[this.#transport.form](frame));
+    const { form, room } = this.#transport;
+    this.#transport.send(frames[form](frame, room));
   }
 
   // What comes.

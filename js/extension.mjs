@@ -66,6 +66,9 @@ function native({ opened, came, closed }) {
     get form() {
       return way.form;
     },
+    get room() {
+      return way.room;
+    },
     // A port that has ended throws, while there are still frames of it to handle.
     send: (frame) => isOver || way.send(frame),
     close,

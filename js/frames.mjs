@@ -5,15 +5,15 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 const LENGTH = 4;
 
-/** A frame for a transport of bytes. */
-export function binary(frame) {
+/** A frame for a transport of bytes, in what `room(size)` gives. */
+export function binary(frame, room = (size) => new Uint8Array(size)) {
   const data = [];
   const header = encoder.encode(JSON.stringify(replaced(frame, (bytes) => {
     data.push(bytes);
     return bytes.length;
   })));
   const size = data.reduce((sum, bytes) => sum + bytes.length, LENGTH + header.length);
-  const bytes = new Uint8Array(size);
+  const bytes = room(size);
   new DataView(bytes.buffer).setUint32(0, header.length, true);
   bytes.set(header, LENGTH);
   let at = LENGTH + header.length;

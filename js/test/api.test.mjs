@@ -179,6 +179,38 @@ test('many megabytes go both ways as they are, in order, through sends that are 
   stream.destroy();
 });
 
+test('a WebSocket that sends later what it is given sends it as it was', async (t) => {
+  const host = await startHost(t);
+  const { NodeWebSocket } = await import('../node-websocket.mjs');
+  class Slow extends NodeWebSocket {
+    send(bytes) {
+      setTimeout(() => super.send(bytes), 20);
+    }
+  }
+  const { tcp } = await client(t, host, { WebSocket: Slow });
+  const server = net.createServer();
+  t.after(() => server.close());
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { socketId } = await tcp.create();
+  const [socket] = await Promise.all([
+    new Promise((resolve) => server.once('connection', resolve)),
+    new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', server.address().port, resolve)),
+  ]);
+  const ended = new Promise((resolve) => socket.once('end', resolve));
+  let came = '';
+  socket.setEncoding('latin1').on('data', (text) => { came += text; });
+  const sent = [];
+  for (const letter of 'abcd') {
+    sent.push(new Promise((resolve) => tcp.send(socketId, Buffer.alloc(100, letter), resolve)));
+    // Each in a frame of its own, before any of them is sent.
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await within('the answers', Promise.all(sent));
+  await tcp.close(socketId);
+  await within('the end', ended);
+  assert.equal(came, [...'abcd'].map((letter) => letter.repeat(100)).join(''));
+});
+
 test('sends beyond the quota fail, and take nothing', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);
