@@ -69,13 +69,17 @@ pub fn header(message: Message) -> Value {
 
 /// The next frame; `None` if the host has closed.
 pub async fn next(socket: &mut Socket) -> Option<Value> {
-    loop {
-        match within("a frame", socket.next()).await {
-            Some(Ok(message @ Message::Binary(_))) => return Some(header(message)),
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-            Some(Ok(_)) => {}
+    // However many pings come meanwhile.
+    within("a frame", async {
+        loop {
+            match socket.next().await {
+                Some(Ok(message @ Message::Binary(_))) => return Some(header(message)),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
         }
-    }
+    })
+    .await
 }
 
 /// The code of the host's last word, which must be the next one.
