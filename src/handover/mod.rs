@@ -35,7 +35,9 @@
 //! What cannot leave the process goes on there, and is told in the
 //! [`Receipt`](Receipt::left): connections that are encrypted, or being
 //! connected or secured, those whose listener died with data that has not been
-//! raised again, and everything on a network that has no descriptors.
+//! raised again, server sockets that listen in several arbiters
+//! ([`set_reuse_port`](crate::TcpServer::set_reuse_port)), and everything on a
+//! network that has no descriptors.
 //!
 //! `examples/persistent_server.rs` in the repository does all of this.
 

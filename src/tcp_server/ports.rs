@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -183,6 +184,13 @@ impl Listener for Ports {
             .iter()
             .map(|(port, _)| lock(&port.state).ahead.len());
         Some(waiting? + u32::try_from(ahead.sum::<usize>()).ok()?)
+    }
+
+    fn duplicate(&self) -> io::Result<OwnedFd> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a socket that listens in several arbiters cannot leave the process",
+        ))
     }
 }
 

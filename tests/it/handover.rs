@@ -4,6 +4,7 @@ mod bytes;
 mod failing;
 mod meanwhile;
 mod settings;
+mod shared_port;
 mod time_outs;
 
 use std::io::{Read, Write};
