@@ -149,7 +149,8 @@ impl TcpServer {
     /// Up to 16 connections an arbiter are accepted ahead, also while the socket
     /// is paused. They wait as those in the backlog do: no limit
     /// counts them, and they are reset if the socket is closed
-    /// before the app has heard of them. Each listener has a backlog of its own; `backlog` in `getInfo` is
+    /// before the app has heard of them. An error that is not a single connection's
+    /// is told once, however many listeners have met it. Each listener has a backlog of its own; `backlog` in `getInfo` is
     /// what all of them hold, where the OS tells it of a port that is shared.
     ///
     /// Any program of the same user may listen on the port then, if it asks for

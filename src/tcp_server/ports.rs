@@ -18,7 +18,7 @@ use futures::task::AtomicWaker;
 
 use super::actor::{Bound, ServerSocket};
 use crate::error::Error;
-use crate::net_error::NetError;
+use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::os::{Listener, Network, Stream};
 use crate::tcp::{Lanes, Site};
 
@@ -55,6 +55,15 @@ struct State {
     /// Whether the task is there, and whether it waits to be wanted.
     runs: bool,
     rests: bool,
+}
+
+impl State {
+    fn failed(&mut self, error: io::Error) {
+        // If not, another one has failed meanwhile, which is told.
+        if std::mem::take(&mut self.is_wanted) {
+            self.error = Some(error);
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -107,13 +116,31 @@ impl Ports {
                 Some(accepted) => Some(Ok(accepted)),
                 None => state.error.take().map(Err),
             };
+            drop(state);
             if let Some(taken) = taken {
                 self.last.store(at, SeqCst);
                 self.next = at + 1;
+                if let Err(error) = &taken {
+                    self.failed(error);
+                }
                 return Some(taken);
             }
         }
         None
+    }
+
+    /// What keeps one of them from accepting keeps all: it is told once, as of one
+    /// listener, and none goes on before more is wanted.
+    fn failed(&self, error: &io::Error) {
+        use AcceptErrorClass::{Listener, Resources};
+        let known = net_error::accept(error);
+        if let Some((Listener | Resources, _)) = known {
+            for (port, _) in &self.all {
+                let mut state = lock(&port.state);
+                state.is_wanted = false;
+                state.error = None;
+            }
+        }
     }
 }
 
@@ -235,7 +262,7 @@ impl Port {
         match moved {
             Ok(()) => true,
             Err(error) => {
-                lock(&self.state).error = Some(error);
+                lock(&self.state).failed(error);
                 false
             }
         }
@@ -273,10 +300,7 @@ impl Future for Acceptor {
             let mut state = lock(&port.state);
             match accepted {
                 Ok(accepted) => state.ahead.push_back(accepted),
-                Err(error) => {
-                    state.error = Some(error);
-                    state.is_wanted = false;
-                }
+                Err(error) => state.failed(error),
             }
             drop((state, listener));
             port.taker.wake();

@@ -2,6 +2,7 @@
 //! stays there, and that everything else is as with one.
 
 mod again;
+mod ahead;
 mod bounds;
 mod ends;
 mod falls;

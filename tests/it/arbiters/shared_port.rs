@@ -12,7 +12,7 @@ use super::*;
 use crate::support::Heard;
 
 /// Listens in every arbiter.
-async fn listen(world: &World) -> (ServerSocketId, SocketAddr) {
+pub async fn listen(world: &World) -> (ServerSocketId, SocketAddr) {
     let server = &world.app.tcp_server;
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
@@ -24,7 +24,7 @@ async fn listen(world: &World) -> (ServerSocketId, SocketAddr) {
     (id, info.local_addr().expect("it listens"))
 }
 
-async fn dial_many(at: SocketAddr, count: usize) -> Vec<TcpStream> {
+pub async fn dial_many(at: SocketAddr, count: usize) -> Vec<TcpStream> {
     let mut peers = Vec::new();
     for _ in 0..count {
         peers.push(dial(at).await);
@@ -32,7 +32,7 @@ async fn dial_many(at: SocketAddr, count: usize) -> Vec<TcpStream> {
     peers
 }
 
-async fn echo_all(world: &mut World, peers: &mut [TcpStream]) {
+pub async fn echo_all(world: &mut World, peers: &mut [TcpStream]) {
     for _ in 0..peers.len() {
         world.accepted().await.set_paused(false);
     }
@@ -183,8 +183,12 @@ async fn a_listener_whose_arbiter_ends_goes_on_in_the_next() {
     let (_, at) = listen(&world).await;
     let mut before = dial_many(at, 20).await;
     echo_all(&mut world, &mut before).await;
-    let first = [arbiters.recv().await, arbiters.recv().await];
-    first[0].as_ref().expect("one").stop();
+    let mut first = Vec::new();
+    for _ in 0..2 {
+        let arbiter = within("an arbiter", arbiters.recv()).await;
+        first.push(arbiter.expect("one"));
+    }
+    first[0].stop();
     within("the new arbiter", arbiters.recv())
         .await
         .expect("one");

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -13,14 +14,42 @@ use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-/// Which threads have read or written each connection, by its peer.
 #[derive(Clone, Default)]
-pub struct Spy(Arc<Mutex<HashMap<SocketAddr, HashSet<ThreadId>>>>);
+pub struct Spy(Arc<Seen>);
+
+#[derive(Default)]
+struct Seen {
+    /// Which threads have accepted, read or written each connection, by its peer.
+    threads: Mutex<HashMap<SocketAddr, HashSet<ThreadId>>>,
+    reads: AtomicUsize,
+    /// Whether listeners cannot be moved to another thread.
+    holds_listeners: AtomicBool,
+}
 
 impl Spy {
+    /// How many connections were accepted in the thread that they stay in.
+    pub fn accepted(&self) -> usize {
+        self.threads().len()
+    }
+
+    /// How often any connection was read.
+    pub fn reads(&self) -> usize {
+        self.0.reads.load(SeqCst)
+    }
+
+    /// From now on, or no more, no listener can be moved to another thread.
+    pub fn hold_listeners(&self, hold: bool) {
+        self.0.holds_listeners.store(hold, SeqCst);
+    }
+
+    fn threads(&self) -> MutexGuard<'_, HashMap<SocketAddr, HashSet<ThreadId>>> {
+        let threads = self.0.threads.lock();
+        threads.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The one thread that has touched the connection of this peer.
     pub fn thread_of(&self, peer: SocketAddr) -> ThreadId {
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.threads();
         let threads = seen.get(&peer).expect("it was read");
         assert_eq!(threads.len(), 1, "{peer} was touched by {threads:?}");
         *threads.iter().next().expect("one")
@@ -39,10 +68,9 @@ impl Spy {
         counts.into_iter().map(|(count, _)| count).collect()
     }
 
-    fn touched(&self, peer: SocketAddr) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads = seen.entry(peer).or_default();
-        threads.insert(std::thread::current().id());
+    fn touched(&self, peer: SocketAddr, thread: ThreadId) {
+        let mut seen = self.threads();
+        seen.entry(peer).or_default().insert(thread);
     }
 
     fn stream(&self, inner: Box<dyn Stream>, peer: SocketAddr) -> Box<dyn Stream> {
@@ -55,13 +83,15 @@ impl Network for Spy {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen(address, backlog)?;
         let spy = self.clone();
-        Ok(Box::new(Door { inner, spy }))
+        let home = None;
+        Ok(Box::new(Door { inner, home, spy }))
     }
 
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen_shared(address, backlog)?;
         let spy = self.clone();
-        Ok(Box::new(Door { inner, spy }))
+        let home = Some(std::thread::current().id());
+        Ok(Box::new(Door { inner, home, spy }))
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
@@ -77,6 +107,8 @@ impl Network for Spy {
 
 struct Door {
     inner: Box<dyn Listener>,
+    /// The thread whose event loop knows of it, if it shares a port.
+    home: Option<ThreadId>,
     spy: Spy,
 }
 
@@ -85,7 +117,9 @@ type Accepted = (Box<dyn Stream>, SocketAddr);
 impl Listener for Door {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept(cx))?;
-        self.spy.touched(peer);
+        let here = std::thread::current().id();
+        self.spy.touched(peer, here);
+        self.spy.touched(peer, self.home.unwrap_or(here));
         Poll::Ready(Ok((self.spy.stream(stream, peer), peer)))
     }
 
@@ -98,7 +132,16 @@ impl Listener for Door {
         self.inner.local_addr()
     }
 
+    /// What the kernel does not tell of a port that is shared: here, nobody.
+    fn backlog(&self) -> Option<u32> {
+        self.inner.backlog().or(Some(0))
+    }
+
     fn moved(&mut self) -> io::Result<()> {
+        if self.spy.0.holds_listeners.load(SeqCst) {
+            return Err(io::Error::from_raw_os_error(libc::EMFILE));
+        }
+        self.home = self.home.map(|_| std::thread::current().id());
         self.inner.moved()
     }
 }
@@ -111,12 +154,13 @@ struct Watched {
 
 impl Watched {
     fn touched(&self) {
-        self.spy.touched(self.peer);
+        self.spy.touched(self.peer, std::thread::current().id());
     }
 }
 
 impl Stream for Watched {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.spy.0.reads.fetch_add(1, SeqCst);
         self.touched();
         self.inner.poll_read(cx, buffer)
     }

@@ -1,0 +1,223 @@
+//! What the listeners of a shared port accept ahead waits as in a backlog, and
+//! what befalls one of them befalls the socket once.
+
+use chrome_sockets::os::TokioNetwork;
+use chrome_sockets::tcp_server::{AcceptAction, AcceptPolicy};
+use chrome_sockets::testing::FaultyNetwork;
+use chrome_sockets::{NetError, ServerSocketId};
+
+use super::shared_port::{dial_many, echo_all, listen};
+use super::spy::Spy;
+use super::*;
+use crate::support::{Heard, QUIET};
+
+/// How many connections one arbiter accepts ahead.
+const AHEAD: usize = 16;
+
+async fn resume(world: &World, id: ServerSocketId) {
+    let server = &world.app.tcp_server;
+    server.set_paused(id, false).await.expect("resumed");
+}
+
+/// The next event is this: no descriptor is left.
+async fn is_told(world: &mut World, id: ServerSocketId) {
+    match world.next().await {
+        Heard::AcceptError(from, code) => {
+            assert_eq!((from, code), (id, NetError::INSUFFICIENT_RESOURCES));
+        }
+        other => panic!("expected onAcceptError, not {other:?}"),
+    }
+}
+
+/// A socket that is paused, with so many clients of whom the arbiters have
+/// accepted as many as they may.
+async fn paused_with(
+    world: &World,
+    spy: &Spy,
+    peers: usize,
+    accepted: usize,
+) -> (ServerSocketId, Vec<TcpStream>) {
+    let (id, at) = listen(world).await;
+    let server = &world.app.tcp_server;
+    server.set_paused(id, true).await.expect("paused");
+    let peers = dial_many(at, peers).await;
+    within("those accepted ahead", async {
+        while spy.accepted() < accepted {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
+    (id, peers)
+}
+
+#[actix_rt::test]
+async fn each_arbiter_accepts_sixteen_ahead_and_no_more() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(2);
+    let mut world = World::on(registry).await;
+    // More than the kernel leaves without sixteen for each.
+    let (id, peers) = paused_with(&world, &spy, 120, 2 * AHEAD).await;
+    world.nothing().await;
+    assert_eq!(spy.accepted(), 2 * AHEAD);
+    resume(&world, id).await;
+    for _ in &peers {
+        world.accepted().await;
+    }
+}
+
+#[actix_rt::test]
+async fn the_arbiters_take_turns() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(2);
+    let mut world = World::on(registry).await;
+    let (id, _peers) = paused_with(&world, &spy, 120, 2 * AHEAD).await;
+    resume(&world, id).await;
+    let mut threads = Vec::new();
+    for _ in 0..2 * 4 {
+        let client = world.accepted().await;
+        let info = client.get_info().await.expect("it is open");
+        threads.push(spy.thread_of(info.peer_addr().expect("it is connected")));
+    }
+    assert_ne!(threads[0], threads[1]);
+    for pair in threads.chunks(2) {
+        assert_eq!(pair, &threads[..2], "none waits for all of another's");
+    }
+}
+
+#[actix_rt::test]
+async fn the_backlog_counts_those_accepted_ahead() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(2);
+    let world = World::on(registry).await;
+    let (id, _peers) = paused_with(&world, &spy, 10, 10).await;
+    let info = world.app.tcp_server.get_info(id).await;
+    assert_eq!(info.expect("it exists").backlog, Some(10));
+}
+
+#[actix_rt::test]
+async fn an_error_that_all_listeners_have_is_told_once_and_holds_up_no_connection() {
+    let network = FaultyNetwork::new(TokioNetwork, 7);
+    let registry = Registry::with_network(network.clone()).arbiters(3);
+    let (mut world, _heard) = echoing(registry).await;
+    let (id, at) = listen(&world).await;
+    let mut before = dial_many(at, 9).await;
+    echo_all(&mut world, &mut before).await;
+    network.inject("accept=EMFILE".parse().expect("a rule"));
+    let mut waiting = dial_many(at, 60).await;
+    is_told(&mut world, id).await;
+    world.nothing().await;
+    for peer in &mut before {
+        write(peer, b"still").await;
+        assert_eq!(read(peer, 5).await, b"still");
+    }
+    network.clear();
+    resume(&world, id).await;
+    echo_all(&mut world, &mut waiting).await;
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn an_error_while_it_is_paused_waits_and_holds_up_no_connection() {
+    let network = FaultyNetwork::new(TokioNetwork, 7);
+    let registry = Registry::with_network(network.clone()).arbiters(2);
+    let (mut world, _heard) = echoing(registry).await;
+    let (id, at) = listen(&world).await;
+    let mut before = dial_many(at, 9).await;
+    echo_all(&mut world, &mut before).await;
+    let server = world.app.tcp_server.clone();
+    server.set_paused(id, true).await.expect("paused");
+    network.inject("accept=EMFILE".parse().expect("a rule"));
+    let mut waiting = dial_many(at, 40).await;
+    world.nothing().await;
+    for peer in &mut before {
+        write(peer, b"still").await;
+        assert_eq!(read(peer, 5).await, b"still");
+    }
+    resume(&world, id).await;
+    is_told(&mut world, id).await;
+    network.clear();
+    resume(&world, id).await;
+    echo_all(&mut world, &mut waiting).await;
+    world.nothing().await;
+}
+
+#[actix_rt::test]
+async fn a_listener_that_cannot_come_to_its_arbiter_is_told_of() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(2);
+    let (mut world, _heard) = echoing(registry).await;
+    spy.hold_listeners(true);
+    let (id, at) = listen(&world).await;
+    is_told(&mut world, id).await;
+    spy.hold_listeners(false);
+    resume(&world, id).await;
+    let mut peers = dial_many(at, 20).await;
+    echo_all(&mut world, &mut peers).await;
+}
+
+#[actix_rt::test]
+async fn the_end_of_every_arbiter_leaves_no_listener_behind() {
+    let (mut world, _heard) = echoing(Registry::new().arbiters(2)).await;
+    let (tell, mut arbiters) = unbounded_channel();
+    let set_up = world.app.on_each_arbiter(move |_| {
+        let _ = tell.send(Arbiter::current());
+    });
+    set_up.await.expect("it runs");
+    let (_, at) = listen(&world).await;
+    let mut peers = dial_many(at, 20).await;
+    echo_all(&mut world, &mut peers).await;
+    let mut first = Vec::new();
+    for _ in 0..2 {
+        let arbiter = within("an arbiter", arbiters.recv()).await;
+        first.push(arbiter.expect("one"));
+    }
+    first.iter().for_each(|arbiter| {
+        arbiter.stop();
+    });
+    for _ in 0..2 {
+        let new = within("a new arbiter", arbiters.recv()).await;
+        new.expect("one");
+    }
+    // Nothing else happens that would have the socket look at them again.
+    actix_rt::time::sleep(QUIET).await;
+    let mut after = dial_many(at, 1).await;
+    echo_all(&mut world, &mut after).await;
+}
+
+#[actix_rt::test]
+async fn one_client_is_shed_and_the_others_are_served() {
+    let network = FaultyNetwork::new(TokioNetwork, 7);
+    let registry = Registry::with_network(network.clone()).arbiters(3);
+    let (mut world, _heard) = echoing(registry).await;
+    let (id, at) = listen(&world).await;
+    let server = world.app.tcp_server.clone();
+    let policy = AcceptPolicy {
+        resources: AcceptAction::Shed,
+        ..AcceptPolicy::default()
+    };
+    let set = server.set_accept_policy(id, policy).await;
+    set.expect("it means something");
+    let (mut open, mut shed) = (Vec::new(), 0);
+    // The one that fails is another one each time.
+    for _ in 0..8 {
+        network.inject("accept=EMFILE,times=1".parse().expect("a rule"));
+        let mut peer = dial(at).await;
+        match world.next().await {
+            Heard::AcceptError(..) => {
+                shed += 1;
+                let mut rest = Vec::new();
+                let end = within("its end", peer.read_to_end(&mut rest)).await;
+                assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+            }
+            // It has struck before this one came: there was nobody to shed.
+            Heard::Accept(..) => open.push(peer),
+            other => panic!("expected another event than {other:?}"),
+        }
+        let mut served = dial_many(at, 12).await;
+        echo_all(&mut world, &mut served).await;
+        open.extend(served);
+        let counts = server.get_info(id).await.expect("it exists").counts;
+        assert_eq!((counts.refused, counts.failed), (shed, shed));
+    }
+    assert!(shed > 0, "none was shed");
+}
