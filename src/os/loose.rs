@@ -131,3 +131,66 @@ impl Stream for Loose {
         let _ = socket.and_then(|socket| socket.set_linger(Some(Duration::ZERO)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends, this one of no event loop yet.
+    fn pair() -> (Loose, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("it is bound");
+        let peer = std::net::TcpStream::connect(at).expect("it listens");
+        let (stream, _) = listener.accept().expect("it has come");
+        stream.set_nonblocking(true).expect("it is set");
+        (Loose::Free(stream.into()), peer)
+    }
+
+    /// Asserts what was set.
+    fn check(stream: &Loose) {
+        let socket = stream.socket().expect("it is there");
+        assert!(socket.tcp_nodelay().expect("it is told"));
+        assert!(socket.keepalive().expect("it is told"));
+    }
+
+    #[actix_rt::test]
+    async fn options_are_set_before_and_after_it_has_to_wait() {
+        let (mut stream, peer) = pair();
+        let set = |stream: &Loose| {
+            stream.set_nodelay(true).expect("it is set");
+            let keepalive = stream.set_keepalive(Some(Duration::from_secs(9)));
+            keepalive.expect("it is set");
+        };
+        set(&stream);
+        check(&stream);
+        let here = stream.local_addr().expect("it is told");
+        assert_eq!(here, peer.peer_addr().expect("it is connected"));
+
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(stream.poll_read(&mut cx, &mut [0]).is_pending());
+        assert!(matches!(stream, Loose::Bound(_)), "it waits now");
+        check(&stream);
+        stream.set_nodelay(false).expect("it is set");
+        stream.set_keepalive(None).expect("it is set");
+        set(&stream);
+        check(&stream);
+        assert_eq!(stream.local_addr().expect("it is told"), here);
+    }
+
+    #[actix_rt::test]
+    async fn it_is_reset_when_that_is_asked_for() {
+        use std::io::Read;
+        for (waits, reset) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (mut stream, mut peer) = pair();
+            if waits {
+                let mut cx = Context::from_waker(std::task::Waker::noop());
+                assert!(stream.poll_read(&mut cx, &mut [0]).is_pending());
+            }
+            match reset {
+                true => Box::new(stream).reset(),
+                false => drop(stream),
+            }
+            assert_eq!(peer.read(&mut [0]).is_err(), reset, "it waits: {waits}");
+        }
+    }
+}

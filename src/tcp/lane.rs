@@ -28,6 +28,11 @@ const UNHANDLED_LIMIT: usize = 64 * super::WINDOW;
 /// The least part: with more than 16 rows actors the whole is more.
 const LEAST_PART: usize = 4 * super::WINDOW;
 
+/// How much may be unhandled in each of so many.
+fn part_of(lanes: usize) -> usize {
+    (UNHANDLED_LIMIT / lanes.max(1)).max(LEAST_PART)
+}
+
 /// A send counts for at least this many bytes, so that a flood of empty ones
 /// is bounded too.
 const MIN_CHARGE: usize = 64;
@@ -157,7 +162,7 @@ impl Lane {
 
     /// As one of so many of the app's.
     pub(super) fn one_of(self, lanes: usize) -> Self {
-        let limit = (UNHANDLED_LIMIT / lanes.max(1)).max(LEAST_PART);
+        let limit = part_of(lanes);
         Lane { limit, ..self }
     }
 
@@ -227,6 +232,15 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lane_has_an_equal_part_and_room_for_four_windows_at_least() {
+        const KIB: usize = 1024;
+        let parts = [1, 2, 3, 16, 17, 1024].map(part_of);
+        let third = 4096 * KIB / 3;
+        let least = 256 * KIB;
+        assert_eq!(parts, [4096 * KIB, 2048 * KIB, third, least, least, least]);
+    }
 
     #[test]
     fn the_quota_refuses_what_goes_over_and_takes_it_later() {

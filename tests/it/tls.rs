@@ -1,6 +1,7 @@
 //! TLS: `tcp.secure`, and server sockets whose connections are encrypted.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod arbiters;
 pub mod certificates;
 mod failing;
 mod foreign_clients;

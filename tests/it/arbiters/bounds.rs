@@ -10,7 +10,7 @@ use super::*;
 use crate::support::Heard;
 
 /// Keeps every event that comes.
-struct Keeper(UnboundedSender<ReceiveInfo>);
+pub struct Keeper(pub UnboundedSender<ReceiveInfo>);
 
 impl Actor for Keeper {
     type Context = Context<Self>;

@@ -1,0 +1,245 @@
+//! What is done to an app or a registry is done in every arbiter, and what is
+//! answered is true of all of them.
+
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
+use chrome_sockets::{PAUSE_GRACE, Shutdown};
+
+use super::bounds::Keeper;
+use super::spy::Spy;
+use super::*;
+use crate::support::{Heard, QUIET};
+
+async fn ends(peer: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let _ = within("the end", peer.read_to_end(&mut rest)).await;
+    assert_eq!(rest, b"");
+}
+
+/// So many clients that receive.
+async fn clients(world: &mut World, count: usize) -> Vec<(ClientSocket, TcpStream)> {
+    let (_, at) = world.listen().await;
+    let mut clients = Vec::new();
+    for _ in 0..count {
+        let (client, peer) = accept(world, at).await;
+        client.set_paused(false).await.expect("resume");
+        clients.push((client, peer));
+    }
+    clients
+}
+
+#[actix_rt::test]
+async fn a_suspended_app_has_no_connection_in_any() {
+    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let mut clients = clients(&mut world, 6).await;
+    world.app.suspend().await.expect("suspend");
+    for (_, peer) in &mut clients {
+        ends(peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_suspension_waits_for_what_is_heard_of_each() {
+    let mut world = World::on(Registry::new().arbiters(2)).await;
+    let tcp = world.app.tcp.clone();
+    for late in 0..2 {
+        // A suspension has removed them.
+        world.app.suspend().await.expect("suspend");
+        world.app.resume().await.expect("resume");
+        let on_accept = &world.app.tcp_server.on_accept;
+        on_accept.add_listener(world.listener.clone().recipient());
+        let (tell, mut kept) = unbounded_channel();
+        let keeper = Keeper(tell).start();
+        let added = tcp.on_receive.add_listener(keeper.recipient());
+        added.await.expect("it runs");
+        let mut clients = clients(&mut world, 2).await;
+        let (_, peer) = &mut clients[late];
+        write(peer, b"held").await;
+        let info = within("onReceive", kept.recv()).await.expect("it hears");
+        let mut suspending = Box::pin(world.app.suspend());
+        let early = actix_rt::time::timeout(QUIET, &mut suspending).await;
+        assert!(early.is_err(), "an event is not handled");
+        let began = Instant::now();
+        drop(info);
+        let suspended = within("the answer", suspending).await;
+        suspended.expect("suspend");
+        assert!(began.elapsed() < PAUSE_GRACE / 2, "at once");
+        world.app.resume().await.expect("resume");
+    }
+}
+
+#[actix_rt::test]
+async fn a_drain_ends_those_of_each_and_counts_them() {
+    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let mut clients = clients(&mut world, 6).await;
+    let drained = world.app.drain(QUIET);
+    let drained = within("the drain", drained).await.expect("it runs");
+    assert_eq!(drained.forced.len(), 6, "{drained:?}");
+    for (_, peer) in &mut clients {
+        ends(peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_listener_in_any_of_them_is_one() {
+    for only in 0..3 {
+        let world = World::on(Registry::new().arbiters(3)).await;
+        let tcp = &world.app.tcp;
+        let deaf = world.listener.clone().recipient();
+        let deaf = tcp.on_receive.remove_listener(deaf);
+        deaf.await.expect("it runs");
+        assert_eq!(tcp.on_receive.has_listeners().await, Ok(false));
+        let (echo, _heard) = Echo::pair();
+        let set_up = world.app.on_each_arbiter(move |local| {
+            if local.index() == only {
+                echo.start(&local);
+            }
+        });
+        set_up.await.expect("it runs");
+        assert_eq!(tcp.on_receive.has_listeners().await, Ok(true), "{only}");
+    }
+}
+
+#[actix_rt::test]
+async fn what_came_before_there_was_a_local_listener_waits_for_it() {
+    let mut world = World::on(Registry::new().arbiters(2)).await;
+    let tcp = &world.app.tcp;
+    let deaf = world.listener.clone().recipient();
+    let deaf = tcp.on_receive.remove_listener(deaf);
+    deaf.await.expect("it runs");
+    let mut clients = clients(&mut world, 4).await;
+    for (_, peer) in &mut clients {
+        write(peer, b"early").await;
+    }
+    actix_rt::time::sleep(QUIET).await;
+    let (echo, _heard) = Echo::pair();
+    let set_up = world.app.on_each_arbiter(move |local| echo.start(&local));
+    set_up.await.expect("it runs");
+    for (_, peer) in &mut clients {
+        assert_eq!(read(peer, 5).await, b"early");
+    }
+}
+
+#[actix_rt::test]
+async fn an_event_page_is_started_again_and_hears_everything_once() {
+    let world = World::on(Registry::new().arbiters(2)).await;
+    let (echo, _heard) = Echo::pair();
+    let echo = std::sync::Arc::new(echo);
+    let (tell, mut arbiters) = unbounded_channel();
+    let listener = world.another_listener();
+    let page = EventPage::new(move |app: chrome_sockets::App| {
+        let (echo, tell) = (echo.clone(), tell.clone());
+        let on_accept = &app.tcp_server.on_accept;
+        on_accept.add_listener(listener().start().recipient());
+        app.on_each_arbiter(move |local| {
+            echo.start(&local);
+            let _ = tell.send((local.index(), Arbiter::current()));
+        })
+    });
+    let mut world = world;
+    world.app.suspend().await.expect("suspend");
+    let set = world.app.set_event_page(Some(page));
+    set.await.expect("it runs");
+    world.app.resume().await.expect("resume");
+    let mut first = Vec::new();
+    for _ in 0..2 {
+        let started = within("a listener", arbiters.recv()).await;
+        first.push(started.expect("one"));
+    }
+    let mut clients = clients(&mut world, 4).await;
+    first[0].1.stop();
+    // It is missed when there is something to tell.
+    for (_, peer) in &mut clients {
+        write(peer, b"once").await;
+    }
+    for _ in 0..2 {
+        let started = within("a listener again", arbiters.recv()).await;
+        started.expect("one");
+    }
+    for (_, peer) in &mut clients {
+        assert_eq!(read(peer, 4).await, b"once");
+    }
+    for (client, peer) in &mut clients {
+        client.close().await.expect("close");
+        ends(peer).await;
+    }
+    let more = actix_rt::time::timeout(QUIET, arbiters.recv()).await;
+    assert!(more.is_err(), "each was started again once");
+}
+
+#[actix_rt::test]
+async fn a_shutdown_is_answered_when_the_slowest_has_ended() {
+    let world = World::on(Registry::new().arbiters(2)).await;
+    let (tell, mut arbiters) = unbounded_channel();
+    let set_up = world.app.on_each_arbiter(move |_| {
+        let _ = tell.send(Arbiter::current());
+    });
+    set_up.await.expect("it runs");
+    let slow = within("an arbiter", arbiters.recv()).await.expect("one");
+    let (go_on, stands_still) = channel::<()>();
+    slow.spawn_fn(move || {
+        let _ = stands_still.recv();
+    });
+    let mut answer = Box::pin(world.registry.send(Shutdown));
+    let early = actix_rt::time::timeout(QUIET, &mut answer).await;
+    assert!(early.is_err(), "one of them has not ended");
+    drop(go_on);
+    let ended = within("the answer", answer).await;
+    ended.expect("it runs").expect("it ends");
+}
+
+#[actix_rt::test]
+async fn the_last_address_ends_the_connections_of_each() {
+    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let clients = clients(&mut world, 6).await;
+    let peers: Vec<_> = clients.into_iter().map(|(_, peer)| peer).collect();
+    drop(world);
+    for mut peer in peers {
+        ends(&mut peer).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_client_over_the_limit_is_reset_where_that_is_asked_for() {
+    let mut world = World::on(Registry::new().arbiters(2)).await;
+    let (id, at) = world.listen().await;
+    let limits = Limits {
+        connections: Some(Limit {
+            most: 1,
+            then: AtLimit::Reset,
+        }),
+        ..Limits::default()
+    };
+    let set = world.app.tcp_server.set_limits(id, limits).await;
+    set.expect("they mean something");
+    let _one = accept(&mut world, at).await;
+    let mut refused = dial(at).await;
+    let mut rest = Vec::new();
+    let end = within("its end", refused.read_to_end(&mut rest)).await;
+    end.expect_err("a reset");
+}
+
+#[actix_rt::test]
+async fn a_connection_that_nothing_comes_on_is_not_looked_at() {
+    let spy = Spy::default();
+    let registry = Registry::with_network(spy.clone()).arbiters(2);
+    let mut world = World::on(registry).await;
+    let clients = clients(&mut world, 4).await;
+    actix_rt::time::sleep(QUIET).await;
+    let before = spy.reads();
+    assert!(before <= 2 * clients.len(), "{before} reads of nothing");
+    actix_rt::time::sleep(QUIET).await;
+    assert_eq!(spy.reads(), before);
+}
+
+#[actix_rt::test]
+async fn none_are_one() {
+    let mut world = World::on(Registry::new().arbiters(0)).await;
+    let mut clients = clients(&mut world, 1).await;
+    let (client, peer) = &mut clients[0];
+    write(peer, b"here").await;
+    assert!(matches!(world.next().await, Heard::Receive(from, _) if from == client.id()));
+}
