@@ -61,8 +61,10 @@ async fn an_arbiter_that_ends_is_replaced_with_its_listeners() {
     let mut restarts = restarts(&world).await;
     let mut peers = four(&mut world).await;
     echoes(&mut peers, b"before").await;
-    let first = [arbiters.recv().await, arbiters.recv().await];
-    let (index, arbiter, old) = first[0].clone().expect("one");
+    let first = within("the arbiters", arbiters.recv()).await;
+    let (index, arbiter, old) = first.expect("one");
+    let second = within("the arbiters", arbiters.recv()).await;
+    assert_ne!(second.expect("another").0, index);
     arbiter.stop();
     // Some of this comes before the end, some while nobody is there.
     for (_, peer) in &mut peers {
@@ -72,6 +74,7 @@ async fn an_arbiter_that_ends_is_replaced_with_its_listeners() {
     let (again, _, new) = again.expect("one");
     assert_eq!(again, index);
     assert_ne!(new, old);
+    assert_ne!(new, std::thread::current().id(), "it has a thread too");
     let info = within("onRestart", restarts.recv())
         .await
         .expect("it hears");
