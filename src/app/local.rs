@@ -20,7 +20,7 @@ pub struct Local {
 }
 
 impl Local {
-    /// Which of the registry's arbiters it is, from 0.
+    /// Which of the registry's arbiters it is, from 0, which is its own.
     pub fn index(&self) -> usize {
         self.index
     }

@@ -15,13 +15,14 @@ const MAX_ARBITERS: usize = 1024;
 impl Registry {
     /// Beyond Chrome: how many arbiters client sockets live in, at most 1024.
     ///
-    /// 1, as by default and for 0: they live in the registry's own, and no
-    /// thread is made. More: each has a thread of its own, which starts with the
-    /// registry and ends with it, and a socket stays in the one that has the
-    /// fewest when it is made or accepted. The registry and server sockets stay
-    /// where the registry was started. Calls, events, their order and every
-    /// bound are the same; [`ReceiveInfo`](tcp::ReceiveInfo)s wait for the
-    /// app's listeners wherever those are.
+    /// The first is the one that the registry and its server sockets live in,
+    /// so 1, as by default and for 0, makes no thread. Each other one has a
+    /// thread of its own, which starts with the registry and ends with it, and a
+    /// socket stays in the one that has the fewest when it is made or accepted.
+    /// Calls, events, their order and every bound are the same;
+    /// [`ReceiveInfo`](tcp::ReceiveInfo)s wait for the app's listeners wherever
+    /// those are. An actor that takes long in the registry's arbiter holds up
+    /// what lives there.
     /// The 4 MiB of an app that its listeners may hold are divided among the
     /// arbiters, so one that has its part holds up none of the others; the part
     /// is 256 KiB at least.
@@ -39,7 +40,7 @@ impl Registry {
         if self.seats.is_empty() {
             let (count, here) = (self.arbiters, Arbiter::current());
             let make = |index| {
-                let thread = (count > 1).then(Thread::start).flatten();
+                let thread = (index > 0).then(Thread::start).flatten();
                 let arbiter = thread.as_ref().map(|thread| &thread.0);
                 let inbox = Arc::new(Inbox::default());
                 let rows = Rows::start(
@@ -50,7 +51,7 @@ impl Registry {
                     arbiter,
                 );
                 let arbiter = arbiter.unwrap_or(&here).clone();
-                let site = Site::new(index, count > 1, rows.place.clone(), inbox, arbiter);
+                let site = Site::new(index, index > 0, rows.place.clone(), inbox, arbiter);
                 Seat {
                     site: Arc::new(site),
                     rows,

@@ -116,7 +116,7 @@ impl Lanes {
 
     /// Whether the sockets live in other arbiters than their server sockets.
     pub(crate) fn is_apart(&self) -> bool {
-        self.all[0].site.is_apart
+        self.all.len() > 1
     }
 
     pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = &Arc<Lane>> {

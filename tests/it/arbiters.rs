@@ -105,7 +105,10 @@ impl Echo {
 /// A world on so many arbiters whose own listener hears no data: those in the
 /// arbiters echo it.
 async fn echoing(registry: Registry) -> (World, UnboundedReceiver<Heard>) {
-    let world = World::on(registry).await;
+    echoing_in(World::on(registry).await).await
+}
+
+async fn echoing_in(world: World) -> (World, UnboundedReceiver<Heard>) {
     let tcp = &world.app.tcp;
     let deaf = tcp
         .on_receive
