@@ -17,17 +17,33 @@ use crate::plan::Mode;
 /// The most bytes of one `onReceive`.
 const EVENT_SIZE: i32 = 64 * 1024;
 
-pub fn run(mode: Mode) -> Result<()> {
+pub fn run(mode: Mode, arbiters: usize) -> Result<()> {
     System::new().block_on(async {
-        let registry = Registry::new().start();
+        let registry = Registry::new().arbiters(arbiters).start();
         let app = App::new("echo", &registry);
         match mode {
-            Mode::Echo { .. } => hear_all(&app, &Echo.start()).await?,
+            Mode::Echo { .. } => echo(&app, arbiters).await?,
             other => modes::start(&app, other).await?,
         }
         listen(&app, mode.listeners()).await?;
         pending().await
     })
+}
+
+/// With one arbiter, one actor hears everything; with several there is one in
+/// each.
+async fn echo(app: &App, arbiters: usize) -> Result<()> {
+    if arbiters == 1 {
+        return hear_all(app, &Echo.start()).await;
+    }
+    let accepts = Echo.start().recipient();
+    app.tcp_server.on_accept.add_listener(accepts).await?;
+    let set_up = app.on_each_arbiter(|local| {
+        let echo = Echo.start();
+        local.add_listener::<ReceiveInfo>(echo.clone().recipient());
+        local.add_listener::<ReceiveErrorInfo>(echo.recipient());
+    });
+    Ok(set_up.await?)
 }
 
 /// All events go to this actor.

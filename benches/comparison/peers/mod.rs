@@ -48,7 +48,8 @@ pub fn run(peer: &str, core: &str, mode: &str) -> Result<()> {
         std::process::exit(0);
     });
     match peer {
-        Peer::ChromeSockets => chrome_sockets::run(mode),
+        Peer::ChromeSockets => chrome_sockets::run(mode, 1),
+        Peer::ChromeSockets2 => chrome_sockets::run(mode, 2),
         Peer::Tokio => tokio_tasks::run(mode),
         Peer::ActixServer => actix_server::run(mode),
         Peer::ActixActors => actix_actors::run(mode),

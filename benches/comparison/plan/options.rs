@@ -10,8 +10,9 @@ cargo bench -- [OPTIONS]
 
   --only TEXT        only the workload of that key, or those with the text in
                      their name; may be given several times
-  --peers NAME,…     only these servers (chrome-sockets, tokio, actix-server,
-                     actix-actors, node, epoll); ratios are to tokio
+  --peers NAME,…     only these servers (chrome-sockets, chrome-sockets-2,
+                     tokio, actix-server, actix-actors, node, epoll);
+                     ratios are to tokio
   --rounds N         rounds of each server in each workload (15)
   --seconds S        how long a round measures (0.4)
   --quick            3 rounds of 0.1 s: whether it works, not what it shows

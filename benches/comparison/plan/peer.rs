@@ -10,6 +10,9 @@ use super::Kind;
 pub enum Peer {
     /// This crate.
     ChromeSockets,
+    /// The same with two arbiters, on the same one core.
+    #[serde(rename = "chrome-sockets-2")]
+    ChromeSockets2,
     /// A plain current-thread loop, a task a connection: what all ratios are
     /// to.
     Tokio,
@@ -24,8 +27,9 @@ pub enum Peer {
 }
 
 impl Peer {
-    pub const ALL: [Peer; 6] = [
+    pub const ALL: [Peer; 7] = [
         Peer::ChromeSockets,
+        Peer::ChromeSockets2,
         Peer::Tokio,
         Peer::ActixServer,
         Peer::ActixActors,
@@ -36,6 +40,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Peer::ChromeSockets => "chrome-sockets",
+            Peer::ChromeSockets2 => "chrome-sockets-2",
             Peer::Tokio => "tokio",
             Peer::ActixServer => "actix-server",
             Peer::ActixActors => "actix-actors",
@@ -52,6 +57,14 @@ impl Peer {
     pub fn left_out(self, kind: Kind) -> Option<&'static str> {
         use Peer::*;
         match (kind, self) {
+            (
+                Kind::Echo {
+                    connections: 16.., ..
+                }
+                | Kind::Churn { .. },
+                ChromeSockets2,
+            ) => None,
+            (_, ChromeSockets2) => Some("has nothing to divide among two arbiters here"),
             (Kind::Pause, Tokio | ActixServer | ActixActors) => {
                 Some("has no pause: who does not read has paused")
             }

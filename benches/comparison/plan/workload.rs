@@ -78,6 +78,8 @@ pub struct Workload {
 /// What is to be reached by this crate.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Target {
+    /// Whether with one arbiter or with two.
+    pub of: Peer,
     pub measure: Measure,
     pub bound: Bound,
 }
@@ -104,6 +106,7 @@ pub enum Bound {
 
 const fn cpu(times: f64, peer: Peer) -> Target {
     Target {
+        of: Peer::ChromeSockets,
         measure: Measure::Cpu,
         bound: Bound::Times(times, peer),
     }
@@ -111,14 +114,22 @@ const fn cpu(times: f64, peer: Peer) -> Target {
 
 const fn bytes(most: f64) -> Target {
     Target {
+        of: Peer::ChromeSockets,
         measure: Measure::Memory,
         bound: Bound::Bytes(most),
     }
 }
 
 const P99: Target = Target {
+    of: Peer::ChromeSockets,
     measure: Measure::P99,
     bound: Bound::Times(1.0, Peer::Tokio),
+};
+/// With two arbiters, to one.
+const TWO: Target = Target {
+    of: Peer::ChromeSockets2,
+    measure: Measure::Cpu,
+    bound: Bound::Times(1.1, Peer::ChromeSockets),
 };
 const BULK_NODE: Target = cpu(0.30, Peer::Node);
 
@@ -155,25 +166,25 @@ pub const WORKLOADS: [Workload; 15] = [
         "echo-64-64",
         "echo 64 B × 64",
         echo(64, 64),
-        &[cpu(0.95, Peer::Tokio), cpu(0.65, Peer::Node), P99],
+        &[cpu(0.95, Peer::Tokio), cpu(0.65, Peer::Node), P99, TWO],
     ),
     workload(
         "echo-64-1000",
         "echo 64 B × 1000",
         echo(64, 1000),
-        &[cpu(0.85, Peer::Tokio), cpu(0.65, Peer::Node), P99],
+        &[cpu(0.85, Peer::Tokio), cpu(0.65, Peer::Node), P99, TWO],
     ),
     workload(
         "echo-64-10000",
         "echo 64 B × 10,000",
         echo(64, 10_000),
-        &[cpu(0.85, Peer::Tokio), P99],
+        &[cpu(0.85, Peer::Tokio), P99, TWO],
     ),
     workload(
         "echo-64k-16",
         "echo 64 KiB × 16",
         echo(64 * KIB, 16),
-        &[cpu(0.50, Peer::Tokio), BULK_NODE, P99],
+        &[cpu(0.50, Peer::Tokio), BULK_NODE, P99, TWO],
     ),
     workload(
         "echo-1m-4",
@@ -197,7 +208,7 @@ pub const WORKLOADS: [Workload; 15] = [
         "churn",
         "accept, echo, close × 32",
         Kind::Churn { clients: 32 },
-        &[cpu(0.95, Peer::Tokio), BULK_NODE, P99],
+        &[cpu(0.95, Peer::Tokio), BULK_NODE, P99, TWO],
     ),
     workload(
         "accept",

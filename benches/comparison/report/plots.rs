@@ -175,7 +175,7 @@ fn legend(area: &Area<'_>, groups: &[Group]) -> Result<(), Error> {
             .any(|group| group.lines.iter().any(|(it, _)| it == peer))
     };
     for (number, peer) in Peer::ALL.into_iter().filter(drawn).enumerate() {
-        let (x, y) = (14 + number as i32 * 130, TITLE + 6);
+        let (x, y) = (14 + number as i32 * 120, TITLE + 6);
         area.draw(&Circle::new((x, y), 4, colour(peer).filled()))?;
         area.draw(&Text::new(peer.name(), (x + 10, y - 6), (FONT, 12)))?;
     }
@@ -273,6 +273,7 @@ fn mark(
 fn colour(peer: Peer) -> RGBColor {
     match peer {
         Peer::ChromeSockets => RGBColor(213, 94, 0),
+        Peer::ChromeSockets2 => RGBColor(230, 159, 0),
         Peer::Tokio => RGBColor(0, 0, 0),
         Peer::ActixServer => RGBColor(0, 114, 178),
         Peer::ActixActors => RGBColor(86, 180, 233),

@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-use super::super::plan::{Peer, Workload};
+use super::super::plan::{Peer, Target, Workload};
 use super::results::{PeerResults, Results, WorkloadResults};
 use super::stats::Spread;
 use super::verdict::Verdict;
@@ -94,7 +94,7 @@ fn times(results: &Results, some: &[(&Workload, &WorkloadResults)], style: Style
             };
             let mut row = vec![std::mem::take(&mut name).to_owned(), peer.name().to_owned()];
             row.extend(numbers(found, of_peer));
-            row.push(targets(workload, found, peer, style));
+            row.push(targets(workload, found, Some(peer), style));
             table.add_row(row);
         }
     }
@@ -154,11 +154,15 @@ fn numbers(found: &WorkloadResults, of_peer: &PeerResults) -> [String; 10] {
     ]
 }
 
-fn targets(workload: &Workload, found: &WorkloadResults, peer: Peer, style: Style) -> String {
-    if peer != Peer::ChromeSockets {
-        return String::new();
-    }
-    let verdicts = workload.targets.iter().map(|target| {
+/// Those of one server, or all.
+fn targets(
+    workload: &Workload,
+    found: &WorkloadResults,
+    peer: Option<Peer>,
+    style: Style,
+) -> String {
+    let those = |target: &&Target| peer.is_none_or(|peer| target.of == peer);
+    let verdicts = workload.targets.iter().filter(those).map(|target| {
         let verdict = Verdict::of(target, found);
         format!("{}: {}", verdict.text, verdict.word())
     });
@@ -200,7 +204,7 @@ fn memory(some: &[(&Workload, &WorkloadResults)], style: Style) -> Table {
                 format!("{median:.0} ({least:.0}–{greatest:.0})"),
                 used.map_or("-".to_owned(), |used| format!("{:.0}", used.median)),
                 count(number as f64),
-                targets(workload, found, of_peer.peer, style),
+                targets(workload, found, Some(of_peer.peer), style),
             ]);
         }
     }
@@ -245,12 +249,7 @@ pub fn ratios(results: &Results) -> String {
                 )
             }));
         }
-        row.push(targets(
-            workload,
-            found,
-            Peer::ChromeSockets,
-            Style::Markdown,
-        ));
+        row.push(targets(workload, found, None, Style::Markdown));
         table.add_row(row);
     }
     table.to_string()

@@ -14,8 +14,9 @@ pub struct Verdict {
 
 impl Verdict {
     pub fn of(target: &Target, found: &WorkloadResults) -> Self {
-        let us = Peer::ChromeSockets;
+        let us = target.of;
         let measure = match target.measure {
+            Measure::Cpu if us == Peer::ChromeSockets2 => "two arbiters ",
             Measure::Cpu => "",
             Measure::P99 => "p99 ",
             Measure::Memory => "",
