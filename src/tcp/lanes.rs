@@ -114,7 +114,7 @@ impl Lanes {
         }
     }
 
-    /// Whether the sockets live in other arbiters than their server sockets.
+    /// Whether some live in other arbiters than their server sockets.
     pub(crate) fn is_apart(&self) -> bool {
         self.all.len() > 1
     }
