@@ -185,12 +185,20 @@ impl Listener for Ports {
             drop(stream);
             return Poll::Ready(Ok(peer));
         }
+        // Meanwhile none accepts: what it took would be the place of a reserve.
+        let listeners = self.all.iter().map(|(port, _)| lock(&port.listener));
+        let mut listeners: Vec<_> = listeners.collect();
         let mut shed = Poll::Pending;
-        for (port, _) in &self.all {
-            if shed.is_pending()
-                && let Some(listener) = &mut *lock(&port.listener)
-            {
-                shed = listener.poll_shed(cx);
+        for listener in listeners.iter_mut().filter_map(|it| it.as_mut()) {
+            shed = listener.poll_shed(cx);
+            if shed.is_ready() {
+                break;
+            }
+        }
+        drop(listeners);
+        for (port, site) in &self.all {
+            if shed.is_pending() {
+                port.want(site);
             }
             // It is woken no more for what comes here.
             port.acceptor.wake();

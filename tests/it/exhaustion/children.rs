@@ -128,10 +128,12 @@ fn lines_of_the_parent() -> UnboundedReceiver<String> {
     lines
 }
 
-async fn listens(app: &App, backlog: Option<i32>) -> (ServerSocketId, SocketAddr) {
+async fn listens(app: &App, backlog: Option<i32>, shares: bool) -> (ServerSocketId, SocketAddr) {
     let server = &app.tcp_server;
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
+    let set = server.set_reuse_port(id, shares).await;
+    set.expect("it does not listen yet");
     let listening = server.listen(id, "127.0.0.1", 0, backlog).await;
     listening.expect("listen");
     let info = server.get_info(id).await.expect("it exists");
@@ -140,7 +142,11 @@ async fn listens(app: &App, backlog: Option<i32>) -> (ServerSocketId, SocketAddr
 
 async fn play_host(policy: &str, backlog: i32) {
     let warden = Warden.start();
-    let registry = Registry::new().escalate_to(warden.recipient()).start();
+    let shares = policy == "shed-shared";
+    let registry = Registry::new()
+        .escalate_to(warden.recipient())
+        .arbiters(if shares { 2 } else { 1 })
+        .start();
     let app = App::new("host", &registry);
     let echo = Echo.start();
     let server = &app.tcp_server;
@@ -150,11 +156,11 @@ async fn play_host(policy: &str, backlog: i32) {
     app.tcp.on_receive.add_listener(echo.clone().recipient());
     app.tcp.on_receive_error.add_listener(echo.recipient());
 
-    let (id, at) = listens(&app, (backlog > 0).then_some(backlog)).await;
-    let (_, beside) = listens(&app, None).await;
+    let (id, at) = listens(&app, (backlog > 0).then_some(backlog), shares).await;
+    let (_, beside) = listens(&app, None, false).await;
     let resources = match policy {
         "back-off" => BACK_OFF,
-        "shed" => AcceptAction::Shed,
+        "shed" | "shed-shared" => AcceptAction::Shed,
         "go-on" => AcceptAction::GoOn,
         "close" => AcceptAction::Close,
         "escalate" => AcceptAction::Escalate,

@@ -201,6 +201,28 @@ fn shedding_closes_those_that_40_descriptors_cannot_serve_and_none_waits() {
 }
 
 #[test]
+fn shedding_on_a_shared_port_leaves_nobody_waiting_at_either_listener() {
+    let mut scene = Scene::new("shed-shared");
+    let fates: Vec<Fate> = scene.clients.iter().map(fate).collect();
+    let count = |wanted| fates.iter().filter(|it| **it == wanted).count();
+    let (served, closed) = (count(Fate::Served), count(Fate::Closed));
+    assert!(0 < served && 0 < closed, "{fates:?}");
+    assert_eq!(served + closed, CLIENTS, "{fates:?}");
+    let info = scene.host.info();
+    let others = usize::try_from(scene.others).expect("few");
+    let all = [info.accepted, info.delivered, info.refused].map(usize::try_from);
+    assert_eq!(
+        all.map(|count| count.expect("few")),
+        [CLIENTS + others, served + others, closed]
+    );
+    scene.clients.clear();
+    eventually("the end of the served", || {
+        scene.watched.more_descriptors() <= 1
+    });
+    echo_line(&dial(scene.host.at), "proof of life");
+}
+
+#[test]
 fn closing_ends_those_that_wait_and_those_that_are_served_are_served_on() {
     let mut scene = Scene::new("close");
     let told = scene.host.program.stdout.line("error ");
