@@ -242,7 +242,7 @@ impl Rows {
             }
             Some(Entry::Socket(row)) => {
                 row.socket.looked_at();
-                row.socket.want_credit(false);
+                row.socket.unhandled().begin_look();
                 if let Link::Connected(connection) = &mut row.link
                     && !connection.queue.is_empty()
                 {
@@ -253,14 +253,11 @@ impl Rows {
                 row.raise_again(audible);
                 row.read(&mut self.pool, audible);
                 row.settle();
-                if row.waits_for_listeners() {
-                    row.socket.want_credit(true);
-                    if row.socket.unhandled_events() == 0 {
-                        row.answer_pausing(|_| true, Ok(()));
-                        let ended = row.finish();
-                        let socket = row.socket.clone();
-                        self.drain(ended, &socket);
-                    }
+                if row.waits_for_listeners() && row.socket.unhandled().are_handled() {
+                    row.answer_pausing(|_| true, Ok(()));
+                    let ended = row.finish();
+                    let socket = row.socket.clone();
+                    self.drain(ended, &socket);
                 }
             }
         }

@@ -5,8 +5,10 @@
 
 mod actor;
 mod connect;
+mod credits;
 mod drain;
 mod events;
+mod fast_path;
 mod force;
 mod hold;
 mod inbox;

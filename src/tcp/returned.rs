@@ -202,9 +202,7 @@ impl Row {
     /// Whether all is back that may come back.
     fn is_all_back(&self) -> bool {
         let until = self.recovery.as_ref().map(|recovery| recovery.until);
-        // Who says that it waits has to look again.
-        self.socket.want_credit(true);
-        self.socket.unhandled_events() == 0 || until.is_none_or(|until| until <= Instant::now())
+        self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
     }
 
     fn raise_data_again(&mut self, mut data: Vec<Data>, listeners: &Snapshot<ReceiveInfo>) {

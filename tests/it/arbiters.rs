@@ -10,6 +10,7 @@ mod local;
 mod placing;
 mod shared_port;
 mod spy;
+mod storm;
 mod whole;
 
 use std::net::SocketAddr;
