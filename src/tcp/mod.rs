@@ -7,6 +7,7 @@ mod actor;
 mod connect;
 mod credits;
 mod drain;
+mod ending;
 mod events;
 mod fast_path;
 mod force;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
+use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
@@ -413,6 +414,15 @@ impl Credit {
             self.amount -= EVENT;
             self.release(EVENT);
             self.socket.0.lane.give_back(self.amount as usize);
+        }
+    }
+
+    /// Gives it back when the current handler is done, if this is an arbiter's
+    /// thread.
+    pub(super) fn give_back_later(self) {
+        if let Some(arbiter) = Arbiter::try_current() {
+            // If it has ended, so has the handler.
+            arbiter.spawn(async move { drop(self) });
         }
     }
 

@@ -6,6 +6,7 @@ mod ahead;
 mod bounds;
 mod ends;
 mod falls;
+mod half_close;
 mod local;
 mod placing;
 mod shared_port;
