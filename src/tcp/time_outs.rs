@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
 use super::actor::{Entry, ROWS_A_TURN, Rows};
-use super::row::{Connection, Hold, Link, Row};
+use super::row::{Connection, Hold, Link, Peeked, Row};
 use crate::error::Error;
 use crate::estate::TimeOutsRecord;
 use crate::net_error::NetError;
@@ -314,11 +314,14 @@ impl Row {
                 return Some(Expired::Connection);
             }
             if !self.paused && over(timing.active, idle) {
-                let waker = self.socket.waker();
-                let mut cx = Context::from_waker(&waker);
                 let waits = self.recovery.is_some();
-                if !waits && connection.stream.poll_peek(&mut cx).is_pending() {
-                    return Some(Expired::Connection);
+                if !waits {
+                    match connection.peek(&self.socket) {
+                        Peeked::Nothing => return Some(Expired::Connection),
+                        Peeked::Data => {}
+                        Peeked::End(why) => connection.end = Some(why),
+                    }
+                    self.socket.make_ready();
                 }
                 // It is the app that takes its time.
                 timing.active = now;
@@ -333,9 +336,14 @@ impl Connection {
     /// Nothing more comes or goes: gives the stream up. What was read before is
     /// still handled before that is told.
     pub(super) fn give_up(&mut self, why: NetError) {
-        self.end = Some(why);
-        self.write_error = Some(why);
-        self.queue.fail(why.into());
+        self.let_go(why, why);
+    }
+
+    /// As [`give_up`](Self::give_up), where sends fail with another code.
+    pub(super) fn let_go(&mut self, end: NetError, sends: NetError) {
+        self.end = Some(end);
+        self.write_error = Some(sends);
+        self.queue.fail(sends.into());
         self.shortcut = None;
         self.stream = Box::new(GivenUp);
         self.ends.guest = None;
@@ -384,7 +392,11 @@ impl Stream for GivenUp {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 

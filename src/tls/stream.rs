@@ -50,6 +50,15 @@ impl Secured {
         buffer.advance(read.unwrap_or(0));
     }
 
+    /// Whether something was decrypted before.
+    fn has_rest(&mut self) -> bool {
+        let rest = match &mut self.tls {
+            TlsStream::Client(client) => client.get_mut().1.reader().into_first_chunk(),
+            TlsStream::Server(server) => server.get_mut().1.reader().into_first_chunk(),
+        };
+        rest.is_ok_and(|rest| !rest.is_empty())
+    }
+
     fn wire(&self) -> &dyn Stream {
         &*self.tls.get_ref().0.stream
     }
@@ -80,16 +89,24 @@ impl Stream for Secured {
         }
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.failed.is_some() {
-            return Poll::Ready(());
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.failed.is_none() {
+            self.tls.get_mut().0.reads = 0;
+            // What the stream below has need not have data in it.
+            match ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
+                Ok(data) => return Poll::Ready(Ok(!data.is_empty())),
+                Err(error) => self.failed = Some(translated(error)),
+            }
         }
-        self.tls.get_mut().0.reads = 0;
-        // What the stream below has need not have data in it.
-        if let Err(error) = ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
-            self.failed = Some(translated(error));
+        // What came before the failure comes before it.
+        if self.has_rest() {
+            return Poll::Ready(Ok(true));
         }
-        Poll::Ready(())
+        Poll::Ready(self.failed.take().map_or(Ok(false), Err))
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tls.get_mut().0.stream.poll_gone(cx)
     }
 
     /// Says that data is written when all of it, encrypted, has been taken by
