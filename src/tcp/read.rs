@@ -120,7 +120,7 @@ impl Row {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
-        if connection.end.is_some() && connection.ends.guest.is_none() {
+        if connection.is_let_go() {
             return;
         }
         let waker = self.socket.waker();

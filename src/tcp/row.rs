@@ -465,6 +465,11 @@ impl Connection {
         }
     }
 
+    /// Whether only its end is left of it: there is no descriptor any more.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.end.is_some() && self.ends.guest.is_none()
+    }
+
     /// Whether a write has told that nobody is at the other end.
     pub(super) fn has_lost_peer(&self) -> bool {
         self.write_error.is_some() && !self.is_lasting

@@ -345,7 +345,7 @@ impl Connection {
         self.write_error = Some(sends);
         self.queue.fail(sends.into());
         self.shortcut = None;
-        self.stream = Box::new(GivenUp);
+        self.stream = nowhere();
         self.ends.guest = None;
     }
 }
@@ -385,15 +385,19 @@ impl Rows {
 }
 
 /// In place of a stream that was given up: its end is known already.
+pub(crate) fn nowhere() -> Box<dyn Stream> {
+    Box::new(GivenUp)
+}
+
 struct GivenUp;
 
 impl Stream for GivenUp {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
@@ -401,7 +405,7 @@ impl Stream for GivenUp {
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

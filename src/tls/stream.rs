@@ -50,6 +50,15 @@ impl Secured {
         buffer.advance(read.unwrap_or(0));
     }
 
+    /// Sends what TLS itself has to say to what was read: that there is no
+    /// renegotiation, new keys. It would wait for the next data else. If it
+    /// cannot be sent, reading tells.
+    fn answer_peer(&mut self, cx: &mut Context<'_>) {
+        if self.tls.get_ref().1.wants_write() {
+            let _ = Pin::new(&mut self.tls).poll_flush(cx);
+        }
+    }
+
     /// Whether something was decrypted before.
     fn has_rest(&mut self) -> bool {
         let rest = match &mut self.tls {
@@ -71,7 +80,9 @@ impl Stream for Secured {
         let mut buffer = ReadBuf::new(buffer);
         while buffer.remaining() > 0 && self.failed.is_none() {
             let before = buffer.filled().len();
-            match Pin::new(&mut self.tls).poll_read(cx, &mut buffer) {
+            let read = Pin::new(&mut self.tls).poll_read(cx, &mut buffer);
+            self.answer_peer(cx);
+            match read {
                 Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
                 // An end after data is met again.
                 Poll::Ready(Ok(())) => break,
@@ -93,8 +104,11 @@ impl Stream for Secured {
         if self.failed.is_none() {
             self.tls.get_mut().0.reads = 0;
             // What the stream below has need not have data in it.
-            match ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
-                Ok(data) => return Poll::Ready(Ok(!data.is_empty())),
+            let peeked = Pin::new(&mut self.tls).poll_fill_buf(cx);
+            let peeked = peeked.map_ok(|data| !data.is_empty());
+            self.answer_peer(cx);
+            match ready!(peeked) {
+                Ok(has_data) => return Poll::Ready(Ok(has_data)),
                 Err(error) => self.failed = Some(translated(error)),
             }
         }

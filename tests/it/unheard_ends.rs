@@ -191,7 +191,7 @@ async fn a_paused_socket_whose_peer_has_only_ended_its_side_keeps_its_place() {
     world.nothing().await;
     let sent = client.send(&b"half"[..]).await;
     assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(4));
-    drop(client.close().await);
+    client.close().await.expect("it was open");
     world.accepted().await;
     waits.write_all(b"it counts").await.expect("write");
     drop(peer);

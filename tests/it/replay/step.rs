@@ -4,6 +4,9 @@ use std::fmt::{Display, Formatter, Result};
 
 use serde_json::{Map, Value};
 
+/// How much of a wrong answer is shown.
+const SHOWN: usize = 1000;
+
 /// A step, and where it stands.
 #[derive(Clone)]
 pub struct Step<'a> {
@@ -55,6 +58,7 @@ impl<'a> Step<'a> {
     pub fn compare(&self, got: &Value) {
         let expected = self.expected();
         if !agrees(expected, got) {
+            let got: String = got.to_string().chars().take(SHOWN).collect();
             self.fail(format_args!("\nexpected {expected}\n     got {got}"));
         }
     }
