@@ -192,11 +192,13 @@ impl Tcp {
     ///
     /// # Errors
     /// After these the socket is as before:
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is not
-    ///   connected, is secured already, or is just being secured, which goes
-    ///   on.
+    /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
+    ///   not connected.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is secured
+    ///   already, or is just being secured, which goes on.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
-    ///   `min` is above `max`.
+    ///   `min` is above `max`, or `max` is a version that nobody speaks any
+    ///   more.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): the crate was
     ///   built without its feature `tls`.
     ///

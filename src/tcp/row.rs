@@ -28,7 +28,7 @@ use crate::guests::{Guest, Guests};
 use crate::life::Pending;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
-use crate::os::Stream;
+use crate::os::{Stream, again};
 
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
@@ -103,6 +103,13 @@ pub(super) struct Connection {
     pub(super) is_unheard: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
+}
+
+/// What is to be read next.
+pub(super) enum Peeked {
+    Nothing,
+    Data,
+    End(NetError),
 }
 
 pub(crate) struct Ends {
@@ -443,7 +450,7 @@ impl Connection {
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            if self.is_unheard {
+            if self.is_unheard || self.has_lost_peer() {
                 socket.make_ready();
             }
         }
@@ -462,6 +469,29 @@ impl Connection {
         {
             timing.sent();
         }
+    }
+
+    /// What is to be read next; if that is nothing, the row is made ready by
+    /// what comes.
+    pub(super) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        match again(self.stream.poll_peek(&mut cx), &mut cx) {
+            Poll::Pending => Peeked::Nothing,
+            Poll::Ready(Ok(true)) => Peeked::Data,
+            Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),
+            Poll::Ready(Err(error)) => Peeked::End(net_error::read(&error)),
+        }
+    }
+
+    /// Whether only its end is left of it: there is no descriptor any more.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.end.is_some() && self.ends.guest.is_none()
+    }
+
+    /// Whether a write has told that nobody is at the other end.
+    pub(super) fn has_lost_peer(&self) -> bool {
+        self.write_error.is_some() && !self.is_lasting
     }
 
     /// Fails everything that waits, and what comes; what is still to be read

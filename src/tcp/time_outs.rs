@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
 use super::actor::{Entry, ROWS_A_TURN, Rows};
-use super::row::{Connection, Hold, Link, Row};
+use super::row::{Connection, Hold, Link, Peeked, Row};
 use crate::error::Error;
 use crate::estate::TimeOutsRecord;
 use crate::net_error::NetError;
@@ -314,11 +314,14 @@ impl Row {
                 return Some(Expired::Connection);
             }
             if !self.paused && over(timing.active, idle) {
-                let waker = self.socket.waker();
-                let mut cx = Context::from_waker(&waker);
                 let waits = self.recovery.is_some();
-                if !waits && connection.stream.poll_peek(&mut cx).is_pending() {
-                    return Some(Expired::Connection);
+                if !waits {
+                    match connection.peek(&self.socket) {
+                        Peeked::Nothing => return Some(Expired::Connection),
+                        Peeked::Data => {}
+                        Peeked::End(why) => connection.end = Some(why),
+                    }
+                    self.socket.make_ready();
                 }
                 // It is the app that takes its time.
                 timing.active = now;
@@ -333,11 +336,16 @@ impl Connection {
     /// Nothing more comes or goes: gives the stream up. What was read before is
     /// still handled before that is told.
     pub(super) fn give_up(&mut self, why: NetError) {
-        self.end = Some(why);
-        self.write_error = Some(why);
-        self.queue.fail(why.into());
+        self.let_go(why, why);
+    }
+
+    /// As [`give_up`](Self::give_up), where sends fail with another code.
+    pub(super) fn let_go(&mut self, end: NetError, sends: NetError) {
+        self.end = Some(end);
+        self.write_error = Some(sends);
+        self.queue.fail(sends.into());
         self.shortcut = None;
-        self.stream = Box::new(GivenUp);
+        self.stream = nowhere();
         self.ends.guest = None;
     }
 }
@@ -377,19 +385,27 @@ impl Rows {
 }
 
 /// In place of a stream that was given up: its end is known already.
+pub(crate) fn nowhere() -> Box<dyn Stream> {
+    Box::new(GivenUp)
+}
+
 struct GivenUp;
 
 impl Stream for GivenUp {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -32,3 +32,4 @@ mod tcp_server;
 mod tidy;
 mod time_outs;
 mod tls;
+mod unheard_ends;
