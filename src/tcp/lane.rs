@@ -8,6 +8,7 @@ use super::actor::Rows;
 use super::events::{ReceiveErrorInfo, ReceiveInfo};
 use super::inbox::Inbox;
 use super::lanes::Site;
+use super::linger::LingerList;
 use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
@@ -120,6 +121,8 @@ pub(crate) struct Lane {
     pub(super) table: Arc<Table>,
     /// The app's connections that are open.
     pub(crate) guests: Arc<Guests>,
+    /// Connections of the app that are closed when the peer has what was sent.
+    pub(super) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
     pub(super) made: AtomicUsize,
     /// How much may be unhandled here.
@@ -151,6 +154,7 @@ impl Lane {
             site,
             table,
             guests,
+            lingering: LingerList::one_of(1),
             made: AtomicUsize::new(0),
             limit: UNHANDLED_LIMIT,
             unhandled: AtomicUsize::new(0),
@@ -163,7 +167,12 @@ impl Lane {
     /// As one of so many of the app's.
     pub(super) fn one_of(self, lanes: usize) -> Self {
         let limit = part_of(lanes);
-        Lane { limit, ..self }
+        let lingering = LingerList::one_of(lanes);
+        Lane {
+            limit,
+            lingering,
+            ..self
+        }
     }
 
     /// Whether a socket may be read; if not, it is made ready again when
