@@ -35,24 +35,30 @@ use crate::os::Stream;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TimeOuts {
     /// An accepted client that nobody un-pauses, disconnects or closes within
-    /// this time is closed, and `onReceiveError` tells it
+    /// this time is closed, as by `close`, and `onReceiveError` tells it
     /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
     /// from the moment when the client was offered, also one that has reached
     /// no listener, and is over for good with the first `setPaused(false)`.
     pub claim: Option<Duration>,
-    /// A connection on which nothing was received or sent for this long ends:
-    /// what waits to be sent fails, and `onReceiveError` tells
+    /// A connection on which nothing was received or sent for this long ends: what
+    /// waits to be sent fails, which resets it, or what was sent still arrives, as
+    /// after `disconnect`, and `onReceiveError` tells
     /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
     /// handled. It does not run while the socket is paused, as the app wants to
     /// hear nothing then, and begins anew when it is resumed. Nothing is ended
     /// that has sent something which the app is too slow to take.
     pub idle: Option<Duration>,
-    /// A connection whose peer takes no byte for this long of what waits to be
-    /// sent ends: those sends fail with [`TIMED_OUT`](NetError::TIMED_OUT), as
-    /// later ones do, and `onReceiveError` tells it when the socket is not
-    /// paused and all that came before was handled. It runs while the socket is
-    /// paused too. What a closed socket has left to send is given 30 seconds
-    /// instead.
+    /// While something waits to be sent, a connection whose peer acknowledges no
+    /// byte for this long is reset. The sends that wait fail with
+    /// [`TIMED_OUT`](NetError::TIMED_OUT), as later ones do, and `onReceiveError`
+    /// tells it when the socket is not paused and all that came before was
+    /// handled. It runs while the socket is paused too. What a closed socket has
+    /// left to send is given 30 seconds instead.
+    ///
+    /// On Linux the kernel tells what the peer acknowledges (`sock_diag`), so a
+    /// slow but steady reader is not cut off. On other systems, and in a sandbox
+    /// without it, only what the own kernel takes is progress: choose a time in
+    /// which the slowest peer frees a good part of the kernel's send buffer.
     pub send: Option<Duration>,
 }
 

@@ -278,9 +278,10 @@ impl Stream for FaultyStream {
     }
 
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.inner {
-            Some(inner) => inner.poll_shutdown(cx),
-            None => Poll::Ready(Err(os_error(Errno::ENOTCONN))),
+        match (&mut self.inner, self.writing.broken) {
+            (Some(_), Some(Broken::Error(errno))) => Poll::Ready(Err(os_error(errno))),
+            (Some(inner), _) => inner.poll_shutdown(cx),
+            (None, _) => Poll::Ready(Err(os_error(Errno::ENOTCONN))),
         }
     }
 
