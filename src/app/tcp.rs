@@ -174,8 +174,9 @@ impl Tcp {
     /// Sends that were called before still arrive, and the peer finds a clean
     /// end behind them, also if it has sent input that nobody has read. The
     /// answer does not wait for that. The connection *lingers*: its writing side
-    /// is shut, and input is read and discarded until the peer ends its side.
-    /// These bounds end it:
+    /// is shut, and input is read and discarded until the peer ends its side. One
+    /// whose peer has ended its side already, or on which nothing was sent, is
+    /// closed at once. These bounds end the lingering:
     ///
     /// - 30 seconds in which the peer acknowledges nothing. If it does not have
     ///   everything, it is reset, and sends that wait answer

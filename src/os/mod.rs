@@ -297,23 +297,21 @@ const DISCARD: usize = 4096;
 
 /// Ends a connection and waits for nothing. The peer finds the end, not a
 /// reset: the writing side is shut first, and input that has come is discarded.
-/// For connections on which nothing was sent that could be lost.
-pub(crate) fn end_now(stream: &mut dyn Stream) {
+/// For connections on which nothing was sent that could be lost. `false`: there
+/// is more input, which makes a close a reset.
+pub(crate) fn end_now(stream: &mut dyn Stream) -> bool {
     if stream.has_ended() {
-        return;
+        return true;
     }
     let end = unconstrained(std::future::poll_fn(|cx| {
         let _ = stream.poll_shutdown(cx);
         let mut discarded = [0; DISCARD];
-        for _ in 0..DISCARDS {
-            match stream.poll_discard(cx, &mut discarded) {
-                Poll::Ready(Ok(1..)) => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(())
+        let mut reads = (0..DISCARDS).map(|_| stream.poll_discard(cx, &mut discarded));
+        let is_read = |read| !matches!(read, Poll::Ready(Ok(1..)));
+        Poll::Ready(reads.any(is_read))
     }));
-    let _ = pin!(end).poll(&mut Context::from_waker(Waker::noop()));
+    let mut cx = Context::from_waker(Waker::noop());
+    pin!(end).poll(&mut cx) == Poll::Ready(true)
 }
 
 fn unsupported() -> io::Error {

@@ -96,6 +96,8 @@ pub(super) struct Connection {
     is_lasting: bool,
     /// Whether a send has failed of which its app hears only by the end.
     pub(super) is_unheard: bool,
+    /// Whether anything may have been written.
+    pub(super) is_used: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
 }
@@ -171,10 +173,12 @@ impl Row {
         if let Some(guest) = &mut ends.guest {
             guest.arrive();
         }
+        let mut connection = Connection::new(stream, ends);
+        connection.is_used = false;
         Row {
             paused: true,
             unclaimed: true,
-            link: Link::Connected(Connection::new(stream, ends)),
+            link: Link::Connected(connection),
             offer: Some(offer),
             ..Row::new(socket)
         }
@@ -408,6 +412,7 @@ impl Connection {
             write_error: None,
             is_lasting: false,
             is_unheard: false,
+            is_used: true,
             end: None,
         }
     }
@@ -420,6 +425,7 @@ impl Connection {
             }
             return outgoing.fail(error.into());
         }
+        self.is_used = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
@@ -472,6 +478,8 @@ impl Connection {
             guest: Some(Guest::arrived(guests.clone(), false)),
             lives_in: None,
         };
-        Connection::new(made.stream, Box::new(ends))
+        let mut connection = Connection::new(made.stream, Box::new(ends));
+        connection.is_used = false;
+        connection
     }
 }

@@ -412,6 +412,7 @@ impl Connection {
                 stream,
                 queue: WriteQueue::default(),
                 guest,
+                is_unused: !self.is_used,
             });
         }
         self.queue.fail(why.into());
