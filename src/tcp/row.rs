@@ -101,6 +101,8 @@ pub(super) struct Connection {
     is_lasting: bool,
     /// Whether a send has failed of which its app hears only by the end.
     pub(super) is_unheard: bool,
+    /// Whether anything may have been written.
+    pub(super) is_used: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
 }
@@ -185,10 +187,12 @@ impl Row {
         if let Some(guest) = &mut ends.guest {
             guest.arrive();
         }
+        let mut connection = Connection::new(stream, ends);
+        connection.is_used = false;
         Row {
             paused: true,
             unclaimed: true,
-            link: Link::Connected(Connection::new(stream, ends)),
+            link: Link::Connected(connection),
             offer: Some(offer),
             ..Row::new(socket)
         }
@@ -305,10 +309,10 @@ impl Row {
             }
             Link::Securing(securing) => securing.fail(why),
             Link::Held(mut connection) => {
-                // The app is unloaded, and what waits may be on its way from
-                // another process.
+                // The app is unloaded, and the connection may be on its way to
+                // another process: this one's descriptor is closed, and no more.
                 connection.queue.fail(NetError::ABORTED.into());
-                Some(connection)
+                None
             }
             Link::Connected(connection) => Some(connection),
         }
@@ -434,6 +438,7 @@ impl Connection {
             write_error: None,
             is_lasting: false,
             is_unheard: false,
+            is_used: true,
             end: None,
         }
     }
@@ -446,6 +451,7 @@ impl Connection {
             }
             return outgoing.fail(error.into());
         }
+        self.is_used = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
@@ -521,6 +527,8 @@ impl Connection {
             guest: Some(Guest::arrived(guests.clone(), false)),
             lives_in: None,
         };
-        Connection::new(made.stream, Box::new(ends))
+        let mut connection = Connection::new(made.stream, Box::new(ends));
+        connection.is_used = false;
+        connection
     }
 }

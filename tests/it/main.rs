@@ -18,6 +18,7 @@ mod host;
 mod hostile;
 mod injection;
 mod lifecycle;
+mod lingering;
 mod memory;
 mod model;
 mod ordering;
