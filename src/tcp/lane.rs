@@ -1,7 +1,7 @@
 //! What every socket of one app in one rows actor shares: the way to the
 //! actor, the app's listeners, what the app may do, and its bounds.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::actor::Rows;
@@ -123,6 +123,8 @@ pub(crate) struct Lane {
     pub(crate) guests: Arc<Guests>,
     /// How many of the app's sockets here were made by `create`.
     pub(super) made: AtomicUsize,
+    /// Whether the app calls its sockets here by id, so by way of the registry.
+    is_called_by_id: AtomicBool,
     /// What its listeners have not handled here.
     window: AppWindow<ClientSocket>,
 }
@@ -146,6 +148,7 @@ impl Lane {
             table,
             guests,
             made: AtomicUsize::new(0),
+            is_called_by_id: AtomicBool::new(false),
             window: AppWindow::new(UNHANDLED_LIMIT),
         }
     }
@@ -154,6 +157,17 @@ impl Lane {
     pub(super) fn one_of(self, lanes: usize) -> Self {
         let window = AppWindow::new(part_of(lanes));
         Lane { window, ..self }
+    }
+
+    /// The registry has had a call for a socket here.
+    pub(crate) fn called_by_id(&self) {
+        if !self.is_called_by_id() {
+            self.is_called_by_id.store(true, SeqCst);
+        }
+    }
+
+    pub(super) fn is_called_by_id(&self) -> bool {
+        self.is_called_by_id.load(SeqCst)
     }
 
     /// Whether a socket may be read; if not, it is made ready again when
