@@ -18,7 +18,7 @@ use crate::ids::{AppId, IdAllocator};
 use crate::life::Life;
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
-use crate::supervision::{Child, Home, Place, RestartLimit, ServerEnded};
+use crate::supervision::{CallsPassed, Child, Home, Place, RestartLimit, ServerEnded};
 use crate::tcp::{self, Lanes, Rows, Table};
 use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
 use crate::tls;
@@ -249,6 +249,13 @@ impl Handler<ServerEnded> for Registry {
             server.address().do_send(tcp_server::Stop);
         }
     }
+}
+
+impl Handler<CallsPassed> for Registry {
+    type Result = ();
+
+    /// Dropping it says so.
+    fn handle(&mut self, _: CallsPassed, _: &mut Self::Context) {}
 }
 
 impl Handler<Shutdown> for Registry {

@@ -32,6 +32,20 @@ pub(crate) struct Fell {
     pub(crate) gave_up: bool,
 }
 
+/// Called by the registry when it has passed on every call that was sent to it
+/// before this; and when it ends, as it passes on no more then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallsPassed(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for CallsPassed {
+    fn drop(&mut self) {
+        if let Some(then) = self.0.take() {
+            then();
+        }
+    }
+}
+
 /// The way to the registry, wherever it lives now. It keeps no registry alive.
 #[derive(Clone, Default)]
 pub(crate) struct Home {
@@ -47,6 +61,7 @@ struct Ways {
     wanted: WeakRecipient<Wanted>,
     ended: WeakRecipient<ServerEnded>,
     fell: WeakRecipient<Fell>,
+    passed: WeakRecipient<CallsPassed>,
 }
 
 impl Home {
@@ -62,14 +77,15 @@ impl Home {
     /// From now on it is this one.
     pub(crate) fn is_now<A>(&self, address: &Addr<A>)
     where
-        A: Handler<Wanted> + Handler<ServerEnded> + Handler<Fell>,
+        A: Handler<Wanted> + Handler<ServerEnded> + Handler<Fell> + Handler<CallsPassed>,
         A: Actor<Context = Context<A>>,
     {
         let address = address.downgrade();
         *self.ways.write().unwrap_or_else(PoisonError::into_inner) = Some(Ways {
             wanted: address.clone().recipient(),
             ended: address.clone().recipient(),
-            fell: address.recipient(),
+            fell: address.clone().recipient(),
+            passed: address.recipient(),
         });
     }
 
@@ -88,6 +104,15 @@ impl Home {
     pub(crate) fn fell(&self, fell: Fell) {
         if let Some(registry) = self.ways().and_then(|ways| ways.fell.upgrade()) {
             registry.do_send(fell);
+        }
+    }
+
+    /// Calls `then` when the registry has passed on every call that was sent to
+    /// it before.
+    pub(crate) fn when_passed(&self, then: impl FnOnce() + Send + 'static) {
+        let passed = CallsPassed(Some(Box::new(then)));
+        if let Some(registry) = self.ways().and_then(|ways| ways.passed.upgrade()) {
+            registry.do_send(passed);
         }
     }
 

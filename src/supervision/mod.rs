@@ -10,7 +10,7 @@
 mod home;
 mod keeper;
 
-pub(crate) use home::{Fell, Home, ServerEnded, Wanted};
+pub(crate) use home::{CallsPassed, Fell, Home, ServerEnded, Wanted};
 pub(crate) use keeper::{Child, Falls, GiveUp, Keeper, Kept, Place, guard, supervise};
 
 use std::sync::Arc;

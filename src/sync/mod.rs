@@ -8,6 +8,7 @@
 mod in_flight;
 mod ready_flag;
 mod wait_flag;
+mod work_queue;
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
 pub(crate) use std::sync::{Mutex, MutexGuard};
@@ -17,3 +18,7 @@ pub(crate) use futures::task::AtomicWaker;
 pub(crate) use in_flight::InFlight;
 pub(crate) use ready_flag::ReadyFlag;
 pub(crate) use wait_flag::WaitFlag;
+pub(crate) use work_queue::WorkQueue;
+
+#[cfg(test)]
+mod tests;

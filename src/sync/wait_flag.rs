@@ -21,9 +21,14 @@ impl WaitFlag {
     /// Publishes that somebody waits, then takes the reading that decides:
     /// `true` if the condition holds, so that nobody needs to sleep.
     pub(crate) fn wait_unless(&self, condition: impl FnOnce() -> bool) -> bool {
+        self.wait(condition)
+    }
+
+    /// As [`wait_unless`](Self::wait_unless), for a reading that says more.
+    pub(crate) fn wait<T>(&self, look: impl FnOnce() -> T) -> T {
         self.0.store(true, Relaxed);
         fence(SeqCst);
-        condition()
+        look()
     }
 
     /// Whether somebody waits; asked after the change.

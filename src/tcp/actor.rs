@@ -69,6 +69,9 @@ pub(crate) enum Op {
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
     Returned(Box<Returned>),
+    /// The registry has passed on what was called by id before the end of a
+    /// connection, after this event.
+    CallsPassed(u64),
     PauseGraceIsOver,
 }
 
@@ -140,7 +143,7 @@ impl Rows {
     /// Carries out every call that has come, for what is to see it.
     pub(super) fn catch_up(&mut self) {
         self.get_up();
-        self.calls.append(&mut self.inbox.take_calls());
+        self.calls.append(&mut self.inbox.queue.take_calls());
         self.takes += 1;
         freely(|| self.answer());
     }
@@ -232,6 +235,12 @@ impl Rows {
                 self.linger(ended, &socket);
             }
             Op::Returned(returned) => self.take_back(&socket, *returned),
+            Op::CallsPassed(last) => {
+                if let Some(row) = self.row(&socket) {
+                    row.ending.answered(last);
+                    socket.make_ready();
+                }
+            }
             Op::PauseGraceIsOver => self.grace_is_over(&socket),
         }
     }
@@ -261,7 +270,7 @@ impl Rows {
                     let ended = row.finish(CallsAhead {
                         takes: self.takes,
                         in_hand: !self.calls.is_empty(),
-                        in_inbox: self.inbox.has_calls(),
+                        in_inbox: self.inbox.queue.has_calls(),
                     });
                     let socket = row.socket.clone();
                     self.linger(ended, &socket);
@@ -414,7 +423,7 @@ impl ActorFuture<Rows> for Turn {
         rows.timers.turn();
         rows.get_up();
         if rows.calls.is_empty() {
-            rows.inbox.take(&mut rows.calls, &mut rows.batch, cx);
+            rows.inbox.queue.take(&mut rows.calls, &mut rows.batch, cx);
             rows.takes += 1;
         } else {
             // They came before what is in the inbox.

@@ -7,11 +7,24 @@
 /// in the inbox, or has left, before the row sees that everything was handled.
 /// The end disconnects the socket, so it is told after those calls were carried
 /// out. That is the case when the inbox has no call, or when it has been emptied
-/// since: the row is looked at behind all that was in it.
+/// since: the row is looked at behind all that was in it. Calls by id are in
+/// the registry's mailbox first: if the app makes such calls, the registry is
+/// asked to have passed them on, and says so by way of the inbox.
 #[derive(Default)]
 pub(super) struct Ending {
     /// How often the inbox had been emptied when everything was seen handled.
     handled_at: Option<u64>,
+    /// After which event the registry was asked, and whether it has answered.
+    passed: Option<(u64, bool)>,
+}
+
+/// Whether the registry has passed on the calls by id.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Passed {
+    /// It has not been asked.
+    Unasked,
+    Asked,
+    Yes,
 }
 
 /// What may stand between a handler's end and the end of its connection.
@@ -34,6 +47,27 @@ impl Ending {
         }
         let handled_at = *self.handled_at.get_or_insert(ahead.takes);
         !ahead.in_hand && handled_at < ahead.takes
+    }
+
+    /// As far as the calls of handlers are concerned that have heard this event,
+    /// which is the last.
+    pub(super) fn passed(&self, last: u64) -> Passed {
+        match self.passed {
+            Some((asked, true)) if asked == last => Passed::Yes,
+            Some((asked, false)) if asked == last => Passed::Asked,
+            _ => Passed::Unasked,
+        }
+    }
+
+    pub(super) fn ask(&mut self, last: u64) {
+        self.passed = Some((last, false));
+    }
+
+    /// The registry answers what it was asked after this event.
+    pub(super) fn answered(&mut self, last: u64) {
+        if self.passed(last) == Passed::Asked {
+            self.passed = Some((last, true));
+        }
     }
 
     /// An event was raised: handlers may call again.

@@ -83,7 +83,7 @@ impl Rows {
         let Some(slot) = self.fall.at.take() else {
             return;
         };
-        if let Some(call) = self.inbox.take_in_hand() {
+        if let Some(call) = self.inbox.queue.take_in_hand() {
             self.calls.push_front(call);
         }
         let times = match self.fall.suspect {
@@ -220,7 +220,7 @@ impl Drop for Rows {
             self.fall.stops = false;
             return keeper.leave(mem::replace(self, husk));
         }
-        self.inbox.close();
+        self.inbox.queue.close();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What every socket of one app in one rows actor shares: the way to the
 //! actor, the app's listeners, what the app may do, and its bounds.
 
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::actor::Rows;
@@ -126,6 +126,8 @@ pub(crate) struct Lane {
     pub(super) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
     pub(super) made: AtomicUsize,
+    /// Whether the app calls its sockets here by id, so by way of the registry.
+    is_called_by_id: AtomicBool,
     /// What its listeners have not handled here.
     window: AppWindow<ClientSocket>,
 }
@@ -150,6 +152,7 @@ impl Lane {
             guests,
             lingering: LingerList::one_of(1),
             made: AtomicUsize::new(0),
+            is_called_by_id: AtomicBool::new(false),
             window: AppWindow::new(UNHANDLED_LIMIT),
         }
     }
@@ -163,6 +166,17 @@ impl Lane {
             lingering,
             ..self
         }
+    }
+
+    /// The registry has had a call for a socket here.
+    pub(crate) fn called_by_id(&self) {
+        if !self.is_called_by_id() {
+            self.is_called_by_id.store(true, SeqCst);
+        }
+    }
+
+    pub(super) fn is_called_by_id(&self) -> bool {
+        self.is_called_by_id.load(SeqCst)
     }
 
     /// Whether a socket may be read; if not, it is made ready again when

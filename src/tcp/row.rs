@@ -11,7 +11,7 @@ use actix_rt::time::Instant;
 
 use super::actor::{Op, later};
 use super::connect::Connected;
-use super::ending::{CallsAhead, Ending};
+use super::ending::{CallsAhead, Ending, Passed};
 use super::events::ReceiveErrorInfo;
 use super::returned::{Recovery, Returned};
 use super::secure::Securing;
@@ -335,7 +335,20 @@ impl Row {
             self.want_listeners(&lane.on_receive_error);
             return None;
         }
-        if !self.ending.is_due(ahead) {
+        if lane.is_called_by_id() {
+            match self.ending.passed(self.raised) {
+                // The answer comes behind the calls, through the inbox.
+                Passed::Yes => {}
+                Passed::Asked => return None,
+                Passed::Unasked => {
+                    self.ending.ask(self.raised);
+                    let (socket, last) = (self.socket.clone(), self.raised);
+                    let passed = move || socket.do_send(Op::CallsPassed(last));
+                    lane.life.home().when_passed(passed);
+                    return None;
+                }
+            }
+        } else if !self.ending.is_due(ahead) {
             self.socket.make_ready();
             return None;
         }

@@ -253,7 +253,7 @@ impl ClientSocket {
             Tried::Left(error) => {
                 let rest = Outgoing::new(self.clone(), data, charge, credit(), reply());
                 let rest = Call::Send(rest.rest_of(bytes, error));
-                let refused = self.0.lane.inbox.call(rest);
+                let refused = self.0.lane.inbox.queue.call(rest);
                 // What drops here may call: not under the lock.
                 drop(door);
                 drop(refused);
@@ -270,7 +270,7 @@ impl ClientSocket {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }
-        if !self.0.lane.inbox.is_open() {
+        if !self.0.lane.inbox.queue.is_open() {
             return Err(Error::Stopped);
         }
         Ok(())
@@ -283,6 +283,7 @@ impl ClientSocket {
         self.0
             .lane
             .inbox
+            .queue
             .call(Call::Op(Ticket::new(self.clone()), op));
     }
 
@@ -314,7 +315,7 @@ impl ClientSocket {
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
         if self.0.queued.set() {
-            self.0.lane.inbox.look_at(self.slot());
+            self.0.lane.inbox.queue.look_at(self.slot());
         }
     }
 
@@ -370,7 +371,7 @@ impl std::fmt::Debug for ClientSocket {
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
         if this.queued.set() {
-            this.lane.inbox.look_at(this.slot.load(SeqCst));
+            this.lane.inbox.queue.look_at(this.slot.load(SeqCst));
         }
     }
 }

@@ -104,7 +104,7 @@ impl Handler<Stop> for Rows {
         // Whatever happens now, it ends.
         self.fall.ended = true;
         self.catch_up();
-        self.inbox.refuse_calls();
+        self.inbox.queue.refuse_calls();
         let sockets = self.entries.iter().filter_map(|(slot, entry)| match entry {
             Entry::Socket(_) => Some(slot),
             Entry::Lingering(_) => None,

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 
 use super::SendInfo;
+use super::inbox::Call;
 use super::shortcut::Ticket;
 use super::socket::{ClientSocket, Credit};
 use crate::answer::Reply;
@@ -97,10 +98,10 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         let inbox = &self.socket().lane().inbox;
-        if std::thread::panicking() && !self.data.is_empty() && inbox.is_open() {
+        if std::thread::panicking() && !self.data.is_empty() && inbox.queue.is_open() {
             // What comes after it must not leave before it.
             let inbox = inbox.clone();
-            return inbox.put_back(Outgoing {
+            return inbox.queue.put_back(Call::Send(Outgoing {
                 ticket: Ticket::new(self.socket().clone()),
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
@@ -108,7 +109,7 @@ impl Drop for Outgoing {
                 reply: std::mem::replace(&mut self.reply, Reply::nobody()),
                 credit: self.credit.take(),
                 error: self.error.take(),
-            });
+            }));
         }
         if self.charge > 0 {
             let lane = self.socket().lane();

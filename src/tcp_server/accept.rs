@@ -45,7 +45,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         socket.on_their_way.begin_turn(cx);
         let recovering = socket.recovering;
         socket.turn(cx);
-        socket.gate.end_turn();
+        socket.gate.end_turn(cx);
         if socket.recovering && !recovering {
             socket.recover_later(ctx);
         }

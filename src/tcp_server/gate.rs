@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::Context as TaskContext;
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
-use futures::task::AtomicWaker;
 
 use super::actor::ServerSocket;
 use super::turnstile::{Reached, Turnstile};
@@ -17,6 +16,7 @@ use super::{AtLimit, LimitKind, LimitScope, Limits, RefusedInfo};
 use crate::guests::{Guest, Guests};
 use crate::net_error::NetError;
 use crate::os::{Stream, end_now};
+use crate::sync::AtomicWaker;
 
 /// A server socket's way in.
 pub(super) struct Gate {
@@ -111,7 +111,7 @@ impl Gate {
             return;
         }
         // There may be room since just before: another turn.
-        let opens = match turnstile.reached().next() {
+        let opens = match line.look(|| turnstile.reached().next()) {
             None => Some(Instant::now()),
             Some(reached) => reached.opens,
         };
@@ -130,8 +130,12 @@ impl Gate {
     }
 
     /// A turn is over. Where it was this one's and it had no use for it, it is
-    /// the next one's.
-    pub(super) fn end_turn(&mut self) {
+    /// the next one's. Where it stands in line still, it is woken when it is the
+    /// first: the wake that this turn came by has used up its waker.
+    pub(super) fn end_turn(&mut self, cx: &TaskContext<'_>) {
+        if self.stands.contains(&true) {
+            self.waker.register(cx.waker());
+        }
         let held_up_at = self.held_up_at.take();
         self.give_way(held_up_at);
     }
@@ -274,7 +278,7 @@ mod tests {
             while guests.len() < waiting && !self.gate.is_shut(&mut cx) {
                 guests.push(self.gate.admit(PEER));
             }
-            self.gate.end_turn();
+            self.gate.end_turn(&cx);
             guests
         }
     }
@@ -345,6 +349,32 @@ mod tests {
         // Nobody else takes it before.
         assert!(comers[0].turn(1).is_empty());
         assert_eq!(comers[3].turn(1).len(), 1);
+    }
+
+    #[test]
+    fn one_that_stands_in_two_lines_is_woken_for_the_second_after_a_turn_for_the_first() {
+        let (registry, mut comers) = comers(queue(1), 3);
+        let app = comers[0].gate.turnstiles[1].clone();
+        let first = comers[0].turn(1);
+        // Both behind the registry's limit, the last one behind the app's too.
+        assert!(comers[1].turn(1).is_empty());
+        assert!(comers[2].turn(1).is_empty());
+        app.set(queue(1)).expect("limits that mean something");
+        assert!(comers[2].turn(1).is_empty());
+        // The app's limit is gone, but it is paused just then: a turn in which
+        // it takes nothing.
+        app.set(Limits::default())
+            .expect("limits that mean something");
+        let wakes = comers[2].wakes();
+        assert!(wakes > 0, "it was the first of the app's line");
+        assert!(comers[2].turn(0).is_empty());
+        // The one before it in the registry's line has no use for its place.
+        drop(first);
+        assert_eq!(comers[1].wakes(), 1);
+        assert!(comers[1].turn(0).is_empty());
+        assert_eq!(comers[2].wakes(), wakes + 1, "its turn");
+        assert_eq!(comers[2].turn(1).len(), 1);
+        drop(registry);
     }
 
     #[test]

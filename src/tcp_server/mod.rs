@@ -5,6 +5,7 @@ use std::time::Duration;
 mod accept;
 mod accept_errors;
 mod actor;
+mod ahead;
 mod draining;
 mod escalation;
 mod events;

@@ -18,7 +18,7 @@ enum How {
     IntoData,
     /// It holds the event, with its credit, until it has called.
     Holding,
-    /// As that, by the socket's id.
+    /// As that, and every call is by the socket's id.
     ById,
 }
 
@@ -53,7 +53,10 @@ impl Handler<AcceptInfo> for Answerer {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        info.client().set_paused(false);
+        match self.how {
+            How::ById => self.app.tcp.set_paused(info.client_socket_id, false),
+            _ => info.client().set_paused(false),
+        };
     }
 }
 
@@ -75,7 +78,10 @@ impl Handler<ReceiveErrorInfo> for Answerer {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        info.client().close();
+        match self.how {
+            How::ById => self.app.tcp.close(info.socket_id),
+            _ => info.client().close(),
+        };
     }
 }
 

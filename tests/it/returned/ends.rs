@@ -115,7 +115,7 @@ async fn an_end_that_nobody_ever_listened_for_is_told_to_nobody() {
 /// The end of a connection has been told to a listener that died of it, and the
 /// app has resumed the socket since.
 async fn resumed_after_its_end() -> Scene {
-    let mut scene = Scene::new().await;
+    let scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.end();
     assert_eq!(patient.dies().await, []);
