@@ -146,7 +146,17 @@ test('another host has none of the sockets, though it has others with their ids'
   const other = await next('two');
   assert.deepEqual(await ends.next('the end'), { socketId: 1, resultCode: -100 });
   assert.deepEqual(await calls(other, sockets.tcpServer.create(), { socketId: 1 }), { socketId: 2 });
+  const kept = await calls(other, sockets.tcp.create({ persistent: true }), { socketId: 1 });
   other.lose();
+  const itAgain = await next('two');
+  for (const space of ['tcpServer', 'tcp']) {
+    const [id, name] = await itAgain.call();
+    assert.equal(name, `${space}.getSockets`);
+    itAgain.say(['answer', id, space === 'tcp' ? [{ socketId: 1, persistent: true, paused: false, connected: false }] : []]);
+  }
+  const { socketId } = kept;
+  assert.deepEqual(await calls(itAgain, sockets.tcp.getInfo(socketId), { socketId: 1 }), { socketId });
+  itAgain.lose();
   const third = await next('three');
   assert.deepEqual(await calls(third, sockets.tcpServer.create(), { socketId: 1 }), { socketId: 3 });
 });

@@ -22,7 +22,10 @@ use crate::tcp::{
 pub struct Tcp {
     /// `onReceive`: data came in. While nobody listens, nothing is read.
     pub on_receive: OnEvent<ReceiveInfo>,
-    /// `onReceiveError`: nothing more comes in.
+    /// `onReceiveError`: nothing more comes in. It is told after all data
+    /// before it, so data that nobody has listened for yet holds it back; an
+    /// end with none before it is told at once, whoever listens to
+    /// `onReceive`.
     pub on_receive_error: OnEvent<ReceiveErrorInfo>,
     caller: Caller,
 }
@@ -81,7 +84,8 @@ impl Tcp {
     }
 
     /// `tcp.setKeepAlive`: has the OS probe an idle connection after `delay`
-    /// seconds; `None` and 0 leave the OS's own delay.
+    /// seconds, and again every `delay` seconds; `None` and 0 leave both as they
+    /// are. By default every connection is probed, after 45 s and every 45 s.
     ///
     /// # Errors
     /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected, for
@@ -101,7 +105,7 @@ impl Tcp {
     }
 
     /// `tcp.setNoDelay`: small packets leave at once (`true`), or are gathered
-    /// by Nagle's algorithm.
+    /// by Nagle's algorithm. By default they leave at once.
     ///
     /// # Errors
     /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected.

@@ -145,8 +145,16 @@ impl Connection {
         if self.let_go || !self.is_gone() {
             return None;
         }
-        match (self.end, self.readable()) {
-            (Some(end), _) | (None, Readable::End(end)) => Some(end),
+        if self.end.is_some() {
+            return self.end;
+        }
+        // What is no error is looked past.
+        let mut rest = self.clone();
+        while let Readable::Again = rest.readable() {
+            rest.read(0);
+        }
+        match rest.readable() {
+            Readable::End(end) => Some(end),
             _ => None,
         }
     }

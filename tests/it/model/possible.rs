@@ -44,6 +44,9 @@ pub struct Seen<'a> {
 #[derive(Clone, Debug)]
 pub struct PeerSeen {
     pub closed: bool,
+    /// It has reset the connection before that was a client socket's, and
+    /// nothing is unread.
+    pub may_be_let_go: bool,
     pub received: Vec<u8>,
     pub no_delay: Option<bool>,
     pub keep_alive: Option<Option<Duration>>,

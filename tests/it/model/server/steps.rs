@@ -170,12 +170,16 @@ impl Socket for Server {
     fn rests(&self, seen: &Seen) -> bool {
         let closed = |conn: &usize| seen.peers.get(conn).is_none_or(|peer| peer.closed);
         let open = |conn: usize| seen.peers.get(&conn).is_none_or(|peer| !peer.closed);
+        let held = |conn: usize| {
+            let peer = seen.peers.get(&conn);
+            peer.is_none_or(|peer| !peer.closed || peer.may_be_let_go)
+        };
         let mut waiting = self.listening.iter().flat_map(Listening::all);
         let listens = self.at().is_none_or(|at| seen.listening.contains(&at));
         !self.is_busy()
             && listens
             && self.dropped.iter().all(closed)
-            && self.held.into_iter().all(open)
+            && self.held.into_iter().all(held)
             && waiting.all(open)
     }
 
