@@ -12,7 +12,7 @@ use actix_rt::time::Instant;
 use super::actor::{Op, later};
 use super::connect::Connected;
 use super::events::ReceiveErrorInfo;
-use super::returned::{Recovery, Returned};
+use super::returned::{Panics, Recovery, Returned};
 use super::secure::Securing;
 use super::shortcut::Shortcut;
 use super::socket::ClientSocket;
@@ -53,6 +53,8 @@ pub(super) struct Row {
     /// How many listeners of the app had died when that was last looked at.
     pub(super) deaths: u64,
     pub(super) recovery: Option<Box<Recovery>>,
+    /// Only of a socket at whose events listeners have panicked.
+    pub(super) panics: Option<Box<Panics>>,
 }
 
 /// How far a handover to another process has come.
@@ -158,6 +160,7 @@ impl Row {
             raised: 0,
             deaths: 0,
             recovery: None,
+            panics: None,
         }
     }
 
@@ -225,6 +228,7 @@ impl Row {
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
             time_outs: self.time_outs(),
+            dropped_events: self.dropped_events(),
         }
     }
 
@@ -342,9 +346,12 @@ impl Row {
             client: socket.clone(),
             delivery: Delivery::new(ear, copies.as_ref()),
         });
-        let lost = copies.is_some_and(|copies| copies.drop_one());
-        if lost || (told == 0 && listeners.is_orphaned()) {
-            self.take_back(Returned::End(result_code));
+        let lost = match copies {
+            None => (told == 0 && listeners.is_orphaned()).then_some(0),
+            Some(copies) => copies.drop_one(),
+        };
+        if let Some(panics) = lost {
+            self.take_back(Returned::End(result_code, panics));
         } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",
