@@ -5,6 +5,7 @@ mod connecting;
 mod ending;
 mod events;
 mod handles;
+mod lookups;
 mod messages;
 pub mod networks;
 mod options;
