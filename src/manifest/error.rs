@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
 
+use super::comments::without_comments;
+
 /// The longest manifest, in bytes; Chrome's own are a few thousand.
 pub const MAX_MANIFEST: usize = 1 << 20;
 
@@ -45,7 +47,8 @@ pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T, ManifestError> 
     }
     // Some editors begin every file with it.
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
-    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let json = without_comments(json);
+    let mut deserializer = serde_json::Deserializer::from_str(&json);
     let read =
         serde_path_to_error::deserialize(&mut deserializer).map_err(|error| ManifestError {
             path: path(error.path()),

@@ -116,6 +116,12 @@ impl Pattern {
         self.covers(Host::parse(host).ok().as_ref(), port)
     }
 
+    /// Whether it covers names alone, and so nothing where addresses are
+    /// needed.
+    pub(super) fn is_of_names(&self) -> bool {
+        matches!(self.host, Hosts::Name(_) | Hosts::Below(_))
+    }
+
     /// Whether it covers this host; `None` is one that has no form in which
     /// it could be compared.
     pub(super) fn covers(&self, host: Option<&Host>, port: i32) -> bool {

@@ -6,6 +6,7 @@ use serde::de::value::StrDeserializer;
 use serde::de::{self, Deserialize, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::error::cut;
 use super::host::Host;
 use super::pattern::Pattern;
 
@@ -71,5 +72,81 @@ impl Serialize for Patterns {
             [one] => one.serialize(serializer),
             many => many.serialize(serializer),
         }
+    }
+}
+
+/// Whether every multicast group may be joined, or none.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Membership(Patterns);
+
+impl Membership {
+    pub(super) fn any() -> Self {
+        Membership(Patterns::any())
+    }
+
+    pub(super) fn as_slice(&self) -> &[Pattern] {
+        self.0.as_slice()
+    }
+}
+
+/// The empty text.
+struct Empty;
+
+impl<'de> Deserialize<'de> for Empty {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+
+        impl Visitor<'_> for Text {
+            type Value = Empty;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the empty text, which permits every group")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Empty, E> {
+                match text {
+                    "" => Ok(Empty),
+                    text => Err(E::invalid_value(de::Unexpected::Str(&cut(text)), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Membership {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Membership;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the empty text, which permits every group, or a list of it")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Membership, E> {
+                let text: StrDeserializer<'_, E> = text.into_deserializer();
+                Empty::deserialize(text).map(|Empty| Membership::any())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Membership, A::Error> {
+                let mut membership = Membership::default();
+                while let Some(Empty) = list.next_element()? {
+                    membership = Membership::any();
+                }
+                Ok(membership)
+            }
+        }
+
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl Serialize for Membership {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // None is not written.
+        serializer.serialize_str("")
     }
 }

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, Visitor};
 
 use super::error::{ManifestError, read};
 use super::host::Host;
 use super::object::object;
 use super::pattern::Pattern;
-use super::patterns::Patterns;
+use super::patterns::{Membership, Patterns};
+use super::warning::{ManifestWarning, warnings};
 
 object! {
     /// What an app may do with `chrome.sockets`: the `sockets` key of its
@@ -65,7 +67,7 @@ object! {
     struct Udp {
         bind: Patterns = "bind",
         send: Patterns = "send",
-        multicast_membership: Patterns = "multicastMembership",
+        multicast_membership: Membership = "multicastMembership",
     }
 }
 
@@ -82,7 +84,7 @@ impl Permissions {
             udp: Udp {
                 bind: Patterns::any(),
                 send: Patterns::any(),
-                multicast_membership: Patterns::any(),
+                multicast_membership: Membership::any(),
             },
         }
     }
@@ -98,15 +100,34 @@ impl Permissions {
 
     /// The permissions of a whole `manifest.json`. Its other keys are
     /// Chrome's, and are not looked at; without the key `sockets` they are
-    /// [`none`](Self::none).
+    /// [`none`](Self::none). Comments (`//` and `/* */`) are skipped. What has
+    /// no effect is logged as a warning:
+    /// [`from_manifest_with_warnings`](Self::from_manifest_with_warnings)
+    /// returns it instead.
     ///
     /// # Errors
     /// The text is longer than [`MAX_MANIFEST`](super::MAX_MANIFEST), no JSON
-    /// (which has no comments) or no object; in `sockets`, a key that is unknown or there twice, a value of the wrong
-    /// type, a bad pattern, or more than
+    /// or no object; in `sockets`, a known key that is there twice, a value of
+    /// the wrong type, a bad pattern, or more than
     /// [`MAX_PATTERNS`](super::MAX_PATTERNS). The error tells where.
     pub fn from_manifest(json: &str) -> Result<Self, ManifestError> {
-        read::<Manifest>(json).map(|manifest| manifest.sockets)
+        Self::from_manifest_with_warnings(json).map(logged)
+    }
+
+    /// As [`from_manifest`](Self::from_manifest), with what has no effect: keys
+    /// of `sockets` that are not known, and patterns that cover nothing, as a
+    /// name where an address is needed. No more than
+    /// [`MAX_WARNINGS`](super::MAX_WARNINGS).
+    ///
+    /// # Errors
+    /// As [`from_manifest`](Self::from_manifest).
+    pub fn from_manifest_with_warnings(
+        json: &str,
+    ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
+        let permissions = read::<Manifest>(json)?.sockets;
+        let keys = read::<Keys>(json)?;
+        let found = warnings(&keys.sockets, &permissions, "sockets");
+        Ok((permissions, found))
     }
 
     /// The permissions of the `sockets` key's value alone.
@@ -114,7 +135,20 @@ impl Permissions {
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
     pub fn from_sockets(json: &str) -> Result<Self, ManifestError> {
-        read(json)
+        Self::from_sockets_with_warnings(json).map(logged)
+    }
+
+    /// As [`from_manifest_with_warnings`](Self::from_manifest_with_warnings), of
+    /// the `sockets` key's value alone.
+    ///
+    /// # Errors
+    /// As [`from_manifest`](Self::from_manifest).
+    pub fn from_sockets_with_warnings(
+        json: &str,
+    ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
+        let permissions = read(json)?;
+        let found = warnings(&read(json)?, &permissions, "");
+        Ok((permissions, found))
     }
 
     /// Whether [`listen`](crate::TcpServer::listen) is permitted here.
@@ -154,10 +188,25 @@ impl Permissions {
         self.udp.send.as_slice()
     }
 
-    /// `udp.multicastMembership`.
+    /// `udp.multicastMembership`: the pattern for any host and port, if every
+    /// group is permitted, or nothing.
     pub fn udp_multicast_membership(&self) -> &[Pattern] {
         self.udp.multicast_membership.as_slice()
     }
+}
+
+fn logged((permissions, warnings): (Permissions, Vec<ManifestWarning>)) -> Permissions {
+    for warning in warnings {
+        log::warn!("manifest: {warning}");
+    }
+    permissions
+}
+
+/// The keys of a manifest, known or not.
+#[derive(Deserialize)]
+struct Keys {
+    #[serde(default)]
+    sockets: serde_json::Value,
 }
 
 /// A whole manifest.

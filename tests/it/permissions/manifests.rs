@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrome_sockets::Permissions;
-use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, Pattern};
+use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, MAX_WARNINGS, Pattern};
 use serde_json::json;
 
 /// The patterns of an operation, as text.
@@ -16,7 +16,7 @@ fn each_operation_has_the_patterns_of_its_key_one_or_many() {
     let manifest = r#"{
         "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "permissions": [[], 1.5e3],
         "sockets": {
-            "udp": {"send": "", "bind": ["*", ":1"], "multicastMembership": ["224.0.0.251"]},
+            "udp": {"send": "", "bind": ["*", ":1"], "multicastMembership": [""]},
             "tcp": {"connect": ["example.com:80", "[::1]"]},
             "tcpServer": {"listen": "127.0.0.1:*"}
         },
@@ -28,10 +28,7 @@ fn each_operation_has_the_patterns_of_its_key_one_or_many() {
         (permissions.tcp_connect(), vec!["example.com:80", "[::1]:*"]),
         (permissions.udp_bind(), vec!["*:*", "*:1"]),
         (permissions.udp_send(), vec!["*:*"]),
-        (
-            permissions.udp_multicast_membership(),
-            vec!["224.0.0.251:*"],
-        ),
+        (permissions.udp_multicast_membership(), vec!["*:*"]),
     ] {
         assert_eq!(shown(patterns), expected);
     }
@@ -71,7 +68,7 @@ fn permissions_are_written_as_the_value_of_the_key() {
     let expected = json!({
         "tcpServer": {"listen": "*:*"},
         "tcp": {"connect": "*:*"},
-        "udp": {"bind": "*:*", "send": "*:*", "multicastMembership": "*:*"},
+        "udp": {"bind": "*:*", "send": "*:*", "multicastMembership": ""},
     });
     assert_eq!(everything, expected);
 }
@@ -90,7 +87,11 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
             "{\n\"sockets\": {,",
             "sockets: key must be a string at line 2 column 13",
         ),
-        ("// a comment\n{}", "expected value at line 1 column 1"),
+        (
+            "// a comment\n{,}",
+            "key must be a string at line 2 column 2",
+        ),
+        ("/* no end {}", "expected value at line 1 column 1"),
         (
             r#"{"sockets": {}, "sockets": {}}"#,
             "duplicate field `sockets` at line 1 column 25",
@@ -123,20 +124,6 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
         ),
         // Keys.
         (
-            r#"{"sockets": {"tcpserver": {}}}"#,
-            "sockets: unknown field `tcpserver`, expected one of `tcpServer`, `tcp`, `udp` \
-             at line 1 column 24",
-        ),
-        (
-            r#"{"sockets": {"tcp": {"listen": "*"}}}"#,
-            "sockets.tcp: unknown field `listen`, expected `connect` at line 1 column 29",
-        ),
-        (
-            r#"{"sockets": {"udp": {"sent": "*"}}}"#,
-            "sockets.udp: unknown field `sent`, expected one of `bind`, `send`, \
-             `multicastMembership` at line 1 column 27",
-        ),
-        (
             r#"{"sockets": {"tcp": {"connect": "*", "connect": []}}}"#,
             "sockets.tcp: duplicate field `connect` at line 1 column 46",
         ),
@@ -157,12 +144,86 @@ fn an_error_in_the_key_alone_tells_the_path_in_the_key() {
     let sockets = r#"{"udp": {"send": ["*", "*:0"]}}"#;
     let error = Permissions::from_sockets(sockets).expect_err("port 0");
     assert_eq!(error.path(), "udp.send[1]");
-    // A whole manifest is not its key.
-    let error = Permissions::from_sockets(r#"{"sockets": {}}"#).expect_err("a manifest");
+}
+
+#[test]
+fn every_multicast_group_is_permitted_or_none_is() {
+    for (value, permits) in [(r#""""#, true), (r#"[""]"#, true), ("[]", false)] {
+        let sockets = format!(r#"{{"udp": {{"multicastMembership": {value}}}}}"#);
+        let permissions = Permissions::from_sockets(&sockets).expect("right");
+        assert_eq!(!permissions.udp_multicast_membership().is_empty(), permits);
+        let written = serde_json::to_string(&permissions).expect("it is written");
+        let again = Permissions::from_sockets(&written).expect("right");
+        assert_eq!(again, permissions);
+    }
+    for value in [
+        r#""*""#,
+        r#"["", "224.0.0.251"]"#,
+        r#""224.0.0.251:1""#,
+        "true",
+        "[1]",
+    ] {
+        let sockets = format!(r#"{{"udp": {{"multicastMembership": {value}}}}}"#);
+        let error = Permissions::from_sockets(&sockets).expect_err(value);
+        assert!(
+            error.path().starts_with("udp.multicastMembership"),
+            "{error}"
+        );
+        let text = error.to_string();
+        assert!(
+            text.contains("the empty text, which permits every group"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn comments_and_unknown_keys_are_no_errors_and_what_has_no_effect_is_warned_of() {
+    let manifest = r#"{
+        // Chrome takes this too.
+        "name": "http://example.com", /* and
+        this */ "sockets": {
+            "serial": {"ports": "*"},
+            "tcpServer": {"listen": ["*:80", "localhost:81", "*.example.com"], "accept": 1},
+            "udp": {"bind": "name", "send": "name:1"}, // no warning of send
+            "tcp": {"connect": "example.com:80"}
+        }
+    }"#;
+    let (permissions, warnings) =
+        Permissions::from_manifest_with_warnings(manifest).expect("it is taken");
+    assert!(permissions.may_listen("127.0.0.1", 80));
+    assert!(permissions.may_connect("example.com", 80));
+    let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
+    let covers = "covers nothing";
+    let takes = "takes addresses and no names";
     assert_eq!(
-        error.to_string(),
-        "unknown field `sockets`, expected one of `tcpServer`, `tcp`, `udp` at line 1 column 10"
+        warnings,
+        [
+            "sockets.serial: unknown key, ignored".to_owned(),
+            "sockets.tcpServer.accept: unknown key, ignored".to_owned(),
+            format!("sockets.tcpServer.listen[1]: localhost:81 {covers}: `listen` {takes}"),
+            format!("sockets.tcpServer.listen[2]: *.example.com:* {covers}: `listen` {takes}"),
+            format!("sockets.udp.bind: name:* {covers}: `bind` {takes}"),
+        ]
     );
+    let (_, none) =
+        Permissions::from_sockets_with_warnings(r#"{"tcp": {"connect": "a"}}"#).expect("right");
+    assert_eq!(none, []);
+    let (_, one) = Permissions::from_sockets_with_warnings(r#"{"sockets": {}}"#).expect("taken");
+    assert_eq!(one[0].path(), "sockets");
+}
+
+#[test]
+fn warnings_are_bounded_in_number_and_length() {
+    let many: serde_json::Map<_, _> = (0..1000).map(|n| (format!("k{n}"), json!(1))).collect();
+    let (_, warnings) =
+        Permissions::from_sockets_with_warnings(&json!(many).to_string()).expect("taken");
+    assert_eq!(warnings.len(), MAX_WARNINGS);
+    let last = warnings[MAX_WARNINGS - 1].to_string();
+    assert_eq!(last, "*: 901 more warnings");
+    let long = json!({"x".repeat(MAX_MANIFEST / 2): 1}).to_string();
+    let (_, warnings) = Permissions::from_sockets_with_warnings(&long).expect("taken");
+    assert!(warnings[0].to_string().chars().count() < 100);
 }
 
 #[test]
@@ -319,7 +380,6 @@ fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
         format!(r#"{{"tcp": {deep}}}"#),
         format!(r#"{{"tcp": {{"connect": {deep}}}}}"#),
         format!(r#"{{"tcp": {{"connect": [{deep}]}}}}"#),
-        format!(r#"{{"{long}": 1}}"#),
         format!(r#"{{"tcp": "{long}"}}"#),
         format!(r#"{{"tcp": {{"connect": "{long}"}}}}"#),
         format!(r#"{{"tcp": {{"connect": {{"{long}": 1}}}}}}"#),
