@@ -161,3 +161,24 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_successor_that_is_given_up_is_killed_and_waited_for() {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let successor = Successor::spawn(command).expect("it starts");
+        let child = successor.child.as_ref().expect("it was started");
+        let process = format!("/proc/{}", child.id());
+        assert!(Path::new(&process).exists());
+        drop(successor);
+        // One that nobody has waited for would still be there, as a zombie.
+        assert!(!Path::new(&process).exists());
+    }
+}

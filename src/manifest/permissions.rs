@@ -149,9 +149,20 @@ impl Permissions {
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
     pub fn from_sockets(json: &str) -> Result<Self, ManifestError> {
+        Self::from_sockets_with_warnings(json).map(logged)
+    }
+
+    /// As [`from_manifest_with_warnings`](Self::from_manifest_with_warnings), of
+    /// the `sockets` key's value alone.
+    ///
+    /// # Errors
+    /// As [`from_manifest`](Self::from_manifest).
+    pub fn from_sockets_with_warnings(
+        json: &str,
+    ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
         let (sockets, warnings) = read::<Self>(json, "")?;
         let warnings = sockets.add_useless(warnings, "");
-        Ok(logged((sockets, warnings)))
+        Ok((sockets, warnings))
     }
 
     /// Adds the patterns that can match nothing.

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::task::unconstrained;
 
@@ -58,6 +59,25 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// Whatever keeps the name from being resolved.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+
+    /// As [`resolve`](Self::resolve), and drops `place` when the look-up takes
+    /// nothing of the OS any more. A network whose look-ups go on when their
+    /// future is dropped keeps it until they have ended.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    fn resolve_in(
+        &self,
+        host: &str,
+        place: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let resolved = self.resolve(host);
+        async move {
+            let _place = place;
+            resolved.await
+        }
+        .boxed()
+    }
 
     /// Connects. Dropping the future gives the attempt up.
     ///

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_blocking;
 
 use super::loose::Loose;
 use super::{KEEP_ALIVE, Listener, Network, Stream, Writer};
@@ -35,11 +36,24 @@ impl Network for TokioNetwork {
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        // tokio asks the system's resolver on a thread of its blocking pool.
+        self.resolve_in(host, Box::new(()))
+    }
+
+    fn resolve_in(
+        &self,
+        host: &str,
+        place: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        // The system's resolver blocks its thread, and nothing ends it before
+        // it answers.
         let host = host.to_owned();
         async move {
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
+            let found = spawn_blocking(move || {
+                let _place = place;
+                let found = (host.as_str(), 0).to_socket_addrs()?;
+                Ok(found.map(|address| address.ip()).collect())
+            });
+            found.await.map_err(io::Error::other)?
         }
         .boxed()
     }

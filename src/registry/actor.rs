@@ -44,6 +44,8 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) above: Arc<Above>,
     #[debug(skip)]
+    lookups: Arc<tcp::Lookups>,
+    #[debug(skip)]
     pub(super) tls: tls::Client,
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,
@@ -97,6 +99,7 @@ impl Registry {
             permissions: Arc::new(Permissions::all()),
             limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),
             above: Arc::default(),
+            lookups: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
@@ -166,6 +169,7 @@ impl Registry {
                     app.clone(),
                     self.write_quota,
                     self.permissions.clone(),
+                    self.lookups.clone(),
                 )),
                 Arc::new(Life::new(app.clone(), self.home.clone())),
                 self.seats.iter().map(|seat| &seat.site),
@@ -213,7 +217,7 @@ impl Registry {
         self.home.end();
         // What is held for a handover waits no longer.
         self.leaving = None;
-        self.prepared = None;
+        self.forget_prepared();
         self.table.clear();
         (self.apps.drain_servers(), mem::take(&mut self.seats))
     }

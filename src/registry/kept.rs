@@ -97,7 +97,7 @@ impl Registry {
         if mem::take(&mut self.fall.is_new) {
             // What held sockets for a handover is gone.
             self.leaving = None;
-            self.prepared = None;
+            self.forget_prepared();
             // Those that fall later find the way here.
             self.go_on(&address);
             self.resume_lives(ctx);

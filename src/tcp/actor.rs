@@ -317,7 +317,7 @@ impl Rows {
             Link::None => {
                 row.forget_end();
                 let over = Over::new(socket, move |made| Op::Connected(attempt, Box::new(made)));
-                let task = actix_rt::spawn(over.with(connect(network, target)));
+                let task = actix_rt::spawn(over.with(connect(network, target, socket.clone())));
                 row.link = Link::Connecting(Box::new(Connecting {
                     attempt,
                     task,

@@ -176,6 +176,7 @@ impl Row {
         if !self.pausing.is_empty() {
             later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
         }
+        self.recover_anew();
         self.socket.make_ready();
     }
 }

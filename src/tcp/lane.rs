@@ -10,6 +10,7 @@ use super::events::{ReceiveErrorInfo, ReceiveInfo};
 use super::inbox::Inbox;
 use super::lanes::Site;
 use super::linger::LingerList;
+use super::lookups::Lookups;
 use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
@@ -45,15 +46,23 @@ pub(crate) struct Audience {
     permissions: RwLock<Arc<Permissions>>,
     sending: AtomicUsize,
     write_quota: usize,
+    /// The registry's.
+    pub(super) lookups: Arc<Lookups>,
 }
 
 impl Audience {
-    pub(crate) fn new(app: AppId, write_quota: usize, permissions: Arc<Permissions>) -> Self {
+    pub(crate) fn new(
+        app: AppId,
+        write_quota: usize,
+        permissions: Arc<Permissions>,
+        lookups: Arc<Lookups>,
+    ) -> Self {
         Audience {
             app,
             permissions: RwLock::new(permissions),
             sending: AtomicUsize::new(0),
             write_quota,
+            lookups,
         }
     }
 
@@ -226,7 +235,12 @@ mod tests {
 
     #[test]
     fn the_quota_refuses_what_goes_over_and_takes_it_later() {
-        let audience = Audience::new("a".into(), 1000, Arc::new(Permissions::all()));
+        let audience = Audience::new(
+            "a".into(),
+            1000,
+            Arc::new(Permissions::all()),
+            Arc::default(),
+        );
         assert_eq!(audience.charge(600), Ok(600));
         assert_eq!(audience.charge(401), Err(Error::WriteQuotaExceeded));
         assert_eq!(audience.charge(400), Ok(400));

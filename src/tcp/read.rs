@@ -163,7 +163,7 @@ pub(super) struct Audible(Option<Heard>);
 pub(super) struct Heard {
     lane: Arc<Lane>,
     pub(super) listeners: Snapshot<ReceiveInfo>,
-    deaths: u64,
+    pub(super) deaths: u64,
 }
 
 impl Audible {
@@ -205,19 +205,24 @@ impl Row {
             sequence,
             delivery: Delivery::new(ear, copies.as_ref()),
         });
-        if copies.map_or(sent == 0, |copies| copies.drop_one()) {
-            self.keep(data);
+        let lost = match copies {
+            None => (sent == 0).then_some(0),
+            Some(copies) => copies.drop_one(),
+        };
+        if let Some(panics) = lost {
+            self.keep(data, panics);
         }
     }
 
     /// Those who listened have died meanwhile.
     #[cold]
-    fn keep(&mut self, bytes: Bytes) {
+    fn keep(&mut self, bytes: Bytes, panics: u32) {
         let takes = bytes.len().max(MIN_EVENT);
         self.take_back(Returned::Data(Data {
             sequence: self.raised,
             credit: Credit::take(&self.socket, takes),
             bytes,
+            panics,
         }));
     }
 }

@@ -13,7 +13,7 @@ use super::actor::{Op, later};
 use super::connect::Connected;
 use super::ending::{CallsAhead, Ending, Passed};
 use super::events::ReceiveErrorInfo;
-use super::returned::{Recovery, Returned};
+use super::returned::{Panics, Recovery, Returned};
 use super::secure::Securing;
 use super::shortcut::Shortcut;
 use super::socket::ClientSocket;
@@ -58,6 +58,8 @@ pub(super) struct Row {
     /// connection before the call, which says that the app knows of it.
     pub(super) connects: u32,
     pub(super) ending: Ending,
+    /// Only of a socket at whose events listeners have panicked.
+    pub(super) panics: Option<Box<Panics>>,
 }
 
 /// How far a handover to another process has come.
@@ -174,6 +176,7 @@ impl Row {
             recovery: None,
             connects: 0,
             ending: Ending::default(),
+            panics: None,
         }
     }
 
@@ -243,6 +246,7 @@ impl Row {
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
             time_outs: self.time_outs(),
+            dropped_events: self.dropped_events(),
         }
     }
 
@@ -385,9 +389,12 @@ impl Row {
             connects,
             delivery: Delivery::new(ear, copies.as_ref()),
         });
-        let lost = copies.is_some_and(|copies| copies.drop_one());
-        if lost || (told == 0 && listeners.is_orphaned()) {
-            self.take_back(Returned::End(result_code, connects));
+        let lost = match copies {
+            None => (told == 0 && listeners.is_orphaned()).then_some(0),
+            Some(copies) => copies.drop_one(),
+        };
+        if let Some(panics) = lost {
+            self.take_back(Returned::End(result_code, connects, panics));
         } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",

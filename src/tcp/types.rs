@@ -58,6 +58,9 @@ pub struct SocketInfo {
     pub peer_port: Option<u16>,
     /// How long nothing may happen on it (beyond Chrome).
     pub time_outs: TimeOuts,
+    /// Beyond Chrome: how many `onReceiveError` events of it were dropped, as
+    /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each.
+    pub dropped_events: u64,
 }
 
 impl SocketInfo {

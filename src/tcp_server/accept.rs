@@ -97,8 +97,21 @@ impl ServerSocket {
             self.undelivered.extend(returned);
             self.undelivered
                 .make_contiguous()
-                .sort_by_key(|offered| offered.client.id());
+                .sort_by_key(|offered| (offered.is_suspect(), offered.client.id()));
         }
+    }
+
+    /// The next client that was offered before. Those at whose event a listener
+    /// has panicked come last, and not at once.
+    fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<Offered>> {
+        let next = self.undelivered.front()?;
+        if next.is_suspect() && next.is_open() {
+            let (_, deaths) = self.audience.on_accept.census();
+            if !self.held_back.is_over(deaths, cx) {
+                return None;
+            }
+        }
+        self.undelivered.pop_front()
     }
 
     /// Accepts and raises what may be raised.
@@ -132,7 +145,7 @@ impl ServerSocket {
                 return;
             }
             if (self.held.is_none() || self.encrypts())
-                && let Some(offered) = self.undelivered.pop_front()
+                && let Some(offered) = self.next_undelivered(cx)
             {
                 if offered.is_open() {
                     offered.dispatch(self.id, &self.audience.on_accept);

@@ -1,7 +1,7 @@
 //! What `chrome.sockets.tcpServer` raises.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::untold::{self, Unhandled};
 use actix::Message;
 
 use crate::error::Error;
-use crate::events::{Ear, Event, Listeners};
+use crate::events::{Ear, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::sync::InFlight;
@@ -23,7 +23,11 @@ use crate::tcp::{ClientSocket, Offer, TimeOuts};
 /// `setPaused(false)`. The event has reached its listener when the listener
 /// drops it (the end of the handler does) or does anything with the client.
 /// If it is dropped unread because its listener died, it is raised again for
-/// the next one. A server socket goes on accepting while fewer than
+/// the next one. If listeners panic at it, it is held back for 100 ms before
+/// it is raised again, behind the others; when
+/// [`MAX_PANICS`](crate::MAX_PANICS) have, it is dropped, its client is closed,
+/// and [`AcceptCounts::dropped_events`](super::AcceptCounts::dropped_events)
+/// counts it. A server socket goes on accepting while fewer than
 /// [`UNHANDLED_ACCEPTS`] of its events are on their way.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
@@ -49,7 +53,8 @@ impl Event for AcceptInfo {}
 /// `tcpServer.onAcceptError`: the network failed while waiting for a
 /// connection. The socket is paused and `setPaused(false)` tries again, unless
 /// its [`AcceptPolicy`](super::AcceptPolicy) says otherwise. If it reached
-/// nobody because its listeners died, it is told again.
+/// nobody because its listeners died, it is told again, unless
+/// [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -99,6 +104,8 @@ pub(super) struct OnTheirWay {
     closed: AtomicBool,
     /// How many clients have reached a listener.
     delivered: AtomicU64,
+    /// How many clients were closed because listeners panicked at their event.
+    dropped: AtomicU64,
     /// Of what is accepted.
     time_outs: Mutex<TimeOuts>,
 }
@@ -106,6 +113,10 @@ pub(super) struct OnTheirWay {
 impl OnTheirWay {
     pub(super) fn delivered(&self) -> u64 {
         self.delivered.load(SeqCst)
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(SeqCst)
     }
 
     /// For information: what decides whether the actor waits is
@@ -174,6 +185,8 @@ pub(super) struct Offered {
     copies: AtomicUsize,
     /// Whether a listener has had it.
     reached: AtomicBool,
+    /// How many listeners have panicked at its event.
+    panics: AtomicU32,
     /// Whether it counts no more among those on their way.
     settled: AtomicBool,
     /// While its event is on the way to each of the listeners. The client lives
@@ -189,6 +202,7 @@ impl Offered {
             on_their_way,
             copies: AtomicUsize::new(0),
             reached: AtomicBool::new(false),
+            panics: AtomicU32::new(0),
             settled: AtomicBool::new(true),
             telling: Mutex::default(),
         })
@@ -219,6 +233,21 @@ impl Offered {
         });
         drop(telling);
         self.drop_copy();
+    }
+
+    /// Whether a listener has panicked at its event.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.panics.load(SeqCst) > 0
+    }
+
+    /// Too many listeners have panicked at its event.
+    fn drop_event(&self) {
+        log::error!(
+            "client socket {}: closed, {MAX_PANICS} listeners panicked at its onAccept",
+            self.client.id()
+        );
+        self.on_their_way.dropped.fetch_add(1, SeqCst);
+        self.end();
     }
 
     /// Closes a client that nobody has heard of.
@@ -256,7 +285,9 @@ impl Offered {
         }
         let way = &self.on_their_way;
         let lost = self.is_open();
-        if lost {
+        if lost && self.panics.load(SeqCst) >= MAX_PANICS {
+            self.drop_event();
+        } else if lost {
             let mut returned = way.returned.lock().unwrap_or_else(PoisonError::into_inner);
             returned.push(self.clone());
             drop(returned);
@@ -308,8 +339,12 @@ impl Clone for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if self.ear.has_handled() {
-            self.offered.reached();
+        match self.ear.fate() {
+            Fate::Handled => self.offered.reached(),
+            Fate::Panicked => {
+                self.offered.panics.fetch_add(1, SeqCst);
+            }
+            Fate::Unread => {}
         }
         self.offered.drop_copy();
     }

@@ -127,6 +127,12 @@ impl Gate {
     /// The clock that it slept by is gone with its thread.
     pub(super) fn forget_clock(&mut self) {
         self.opens = None;
+        self.untold.forget_clock();
+    }
+
+    /// How many events were dropped, as too many listeners had panicked.
+    pub(super) fn dropped_events(&self) -> u64 {
+        self.untold.dropped()
     }
 
     /// A turn is over. Where it was this one's and it had no use for it, it is
@@ -223,7 +229,7 @@ impl ServerSocket {
     }
 
     /// Tells of the refusals that may be told now.
-    pub(super) fn tell_refusals(&mut self, cx: &TaskContext<'_>) {
+    pub(super) fn tell_refusals(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
         let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
             socket_id,

@@ -86,6 +86,10 @@ impl Handshakes {
         self.failures.count()
     }
 
+    pub(super) fn dropped_events(&self) -> u64 {
+        self.failures.dropped()
+    }
+
     /// Answers when every handshake has ended, and `onAccept` has been raised
     /// for what came of it.
     pub(super) fn when_settled(&mut self, reply: Reply<()>) {
@@ -117,6 +121,7 @@ impl Handshakes {
     /// before or behind its own goes on in this one.
     pub(super) fn moved(&mut self) {
         self.grace = None;
+        self.failures.forget_clock();
         self.tasks = JoinSet::new();
         for going in mem::take(&mut self.going).into_values() {
             self.failures.add(going.peer, NetError::FAILED);
@@ -262,7 +267,7 @@ impl Handshakes {
         &mut self,
         id: ServerSocketId,
         to: &Listeners<HandshakeErrorInfo>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) {
         self.failures.tell(id, to, cx);
     }

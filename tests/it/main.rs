@@ -24,6 +24,7 @@ mod model;
 mod ordering;
 mod pause;
 mod permissions;
+mod poison;
 mod policy;
 mod returned;
 mod support;

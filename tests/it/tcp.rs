@@ -6,6 +6,7 @@ mod defaults;
 mod ending;
 mod events;
 mod handles;
+mod lookups;
 mod messages;
 pub mod networks;
 mod options;

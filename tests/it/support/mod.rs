@@ -139,6 +139,19 @@ impl World {
         }
     }
 
+    /// Has the world's own listener hear nothing more.
+    pub async fn deafen(&self) {
+        let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
+        let own = &self.listener;
+        server.on_accept.remove_listener(own.clone().recipient());
+        let errors = &server.on_accept_error;
+        errors.remove_listener(own.clone().recipient());
+        let ends = &tcp.on_receive_error;
+        ends.remove_listener(own.clone().recipient());
+        let removed = tcp.on_receive.remove_listener(own.clone().recipient());
+        removed.await.expect("the registry runs");
+    }
+
     /// Another listener, which the world hears too.
     pub fn another_listener(&self) -> impl Fn() -> Listener + use<> {
         let tell = self.tell.clone();
