@@ -260,8 +260,12 @@ impl Rows {
                     if row.socket.unhandled_events() == 0 {
                         row.answer_pausing(|_| true, Ok(()));
                         let ended = row.finish();
+                        // It may not be told yet.
+                        row.watch();
                         let socket = row.socket.clone();
                         self.drain(ended, &socket);
+                    } else {
+                        row.watch();
                     }
                 }
             }

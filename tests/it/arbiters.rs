@@ -9,7 +9,7 @@ mod falls;
 mod local;
 mod placing;
 mod shared_port;
-mod spy;
+pub mod spy;
 mod whole;
 
 use std::net::SocketAddr;
