@@ -1,10 +1,14 @@
 //! The JavaScript client, by its own tests (`js/test`), on this very program.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::PROGRAM;
 use crate::examples::foreign::has;
 use crate::examples::process::{Program, group};
+
+/// How long all of them may take on a machine that is busy.
+const WHOLE_RUN: Duration = Duration::from_secs(5 * 60);
 
 #[test]
 fn the_tests_of_the_javascript_client_pass() {
@@ -22,7 +26,7 @@ fn the_tests_of_the_javascript_client_pass() {
     let mut command = group("node");
     command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
     command.arg("--test").args(files);
-    let ended = Program::start(&mut command).ended();
+    let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}\n{}", ended.stderr);
 }
