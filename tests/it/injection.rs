@@ -64,10 +64,7 @@ impl Scene {
         Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
     }
 
-    async fn over(
-        network: FaultyNetwork,
-        configured: impl FnOnce(Registry) -> Registry,
-    ) -> Self {
+    async fn over(network: FaultyNetwork, configured: impl FnOnce(Registry) -> Registry) -> Self {
         let registry = configured(Registry::with_network(network.clone()));
         let mut world = World::on(registry).await;
         let (server, at) = world.listen().await;

@@ -136,7 +136,14 @@ async fn a_name_that_cannot_be_asked_for_is_not_resolved() {
     let id = scene.world.create().await;
     scene.inject("resolve=EIO,times=1");
     let tcp = scene.world.app.tcp.clone();
-    let connect = || tcp.connect(id, "near.example", scene.at.port().into(), DnsQueryType::Ipv4);
+    let connect = || {
+        tcp.connect(
+            id,
+            "near.example",
+            scene.at.port().into(),
+            DnsQueryType::Ipv4,
+        )
+    };
     assert_eq!(code("connect", connect()).await, -105);
     within("connect", connect())
         .await
