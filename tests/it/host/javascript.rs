@@ -2,10 +2,15 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use super::PROGRAM;
 use crate::examples::foreign::has;
 use crate::examples::process::Program;
+
+/// How long all of them may take together, on a busy machine too: each has a
+/// limit of its own.
+const WHOLE_SUITE: Duration = Duration::from_secs(300);
 
 #[test]
 fn the_tests_of_the_javascript_client_pass() {
@@ -23,7 +28,7 @@ fn the_tests_of_the_javascript_client_pass() {
     let mut command = Command::new("node");
     command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
     command.arg("--test").args(files);
-    let ended = Program::start(&mut command).ended();
+    let ended = Program::start(&mut command).ended_within(WHOLE_SUITE);
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}\n{}", ended.stderr);
 }
