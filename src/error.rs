@@ -45,9 +45,9 @@ pub enum Error {
 
     /// The socket is paused, or the app suspended, and nothing new will be
     /// delivered, but an event that was handed to a subscriber before has not
-    /// been handled for [`PAUSE_GRACE`](crate::PAUSE_GRACE): a subscriber that
-    /// waits for this answer inside the handler of that very event, for
-    /// instance.
+    /// been handled for [`PAUSE_GRACE`](crate::PAUSE_GRACE), or before the
+    /// socket was closed: a subscriber that waits for this answer inside the
+    /// handler of that very event, for instance.
     #[display(
         "A subscriber still holds an event: do not wait for the answer to \
          setPaused or suspend inside the handler of an event"

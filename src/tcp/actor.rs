@@ -358,7 +358,10 @@ impl Rows {
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
         let row = self.row(socket).ok_or(Error::SocketNotFound)?;
         row.claim();
-        row.answer_pausing(|_| true, Ok(()));
+        // What they wait for may still come.
+        let handled = socket.unhandled_events() == 0;
+        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
+        row.answer_pausing(|_| true, answer);
         let ended = row.disconnect();
         self.entries.remove(socket.slot() as usize);
         self.linger(ended, socket);

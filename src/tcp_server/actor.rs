@@ -276,7 +276,10 @@ impl ServerSocket {
     pub(super) fn close(&mut self) {
         self.ended = true;
         self.disconnect();
-        self.answer_pausing(|_| true, Ok(()));
+        // What they wait for may still come.
+        let handled = self.on_their_way.count() == 0;
+        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
+        self.answer_pausing(|_| true, answer);
         self.handshakes = None;
         for offered in self.undelivered.drain(..) {
             offered.end();

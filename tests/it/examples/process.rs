@@ -101,7 +101,12 @@ impl Output {
 
     /// Waits for a whole line with these words in it.
     pub fn line(&mut self, words: &str) -> String {
-        let until = Instant::now() + LIMIT;
+        self.line_within(LIMIT, words)
+    }
+
+    /// Waits no longer than this for a whole line with these words in it.
+    pub fn line_within(&mut self, limit: Duration, words: &str) -> String {
+        let until = Instant::now() + limit;
         loop {
             let text = self.text();
             let mut whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
