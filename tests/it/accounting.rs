@@ -395,6 +395,11 @@ async fn every_connection_of_three_arbiters_is_delivered_or_told_lost() {
 }
 
 #[actix_rt::test]
+async fn every_connection_of_a_scripted_shared_port_is_delivered_or_told_lost() {
+    on_scripted_network(SHARED, SCRIPTED / 2).await;
+}
+
+#[actix_rt::test]
 async fn every_connection_of_real_sockets_is_delivered_or_told_lost() {
     on_real_sockets(ONE, REAL).await;
 }
