@@ -110,6 +110,8 @@
 //! fail by rules.
 //! `ARCHITECTURE.md` in the repository tells how it works inside.
 
+mod sync;
+
 mod ids;
 mod net_error;
 

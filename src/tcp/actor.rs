@@ -15,6 +15,7 @@ use tokio::task::unconstrained;
 
 use super::connect::{Connected, Target, connect};
 use super::drain::{Drain, PATIENCE};
+use super::ending::CallsAhead;
 use super::hold::{Inherited, Waiting};
 use super::inbox::{Call, Inbox};
 use super::kept::{Fall, Over};
@@ -77,6 +78,8 @@ pub(crate) struct Rows {
     pub(super) inbox: Arc<Inbox>,
     /// The calls of the turn.
     pub(super) calls: VecDeque<Call>,
+    /// How often the calls were taken out of the inbox.
+    takes: u64,
     /// The slots that are to be looked at.
     batch: VecDeque<u32>,
     pool: Pool,
@@ -101,6 +104,7 @@ impl Rows {
             entries: Slab::new(),
             inbox,
             calls: VecDeque::new(),
+            takes: 0,
             batch: VecDeque::new(),
             pool: Pool::new(),
             network,
@@ -135,6 +139,7 @@ impl Rows {
     pub(super) fn catch_up(&mut self) {
         self.get_up();
         self.calls.append(&mut self.inbox.take_calls());
+        self.takes += 1;
         freely(|| self.answer());
     }
 
@@ -242,7 +247,7 @@ impl Rows {
             }
             Some(Entry::Socket(row)) => {
                 row.socket.looked_at();
-                row.socket.want_credit(false);
+                row.socket.unhandled().begin_look();
                 if let Link::Connected(connection) = &mut row.link
                     && !connection.queue.is_empty()
                 {
@@ -253,14 +258,15 @@ impl Rows {
                 row.raise_again(audible);
                 row.read(&mut self.pool, audible);
                 row.settle();
-                if row.waits_for_listeners() {
-                    row.socket.want_credit(true);
-                    if row.socket.unhandled_events() == 0 {
-                        row.answer_pausing(|_| true, Ok(()));
-                        let ended = row.finish();
-                        let socket = row.socket.clone();
-                        self.drain(ended, &socket);
-                    }
+                if row.waits_for_listeners() && row.socket.unhandled().are_handled() {
+                    row.answer_pausing(|_| true, Ok(()));
+                    let ended = row.finish(CallsAhead {
+                        takes: self.takes,
+                        in_hand: !self.calls.is_empty(),
+                        in_inbox: self.inbox.has_calls(),
+                    });
+                    let socket = row.socket.clone();
+                    self.drain(ended, &socket);
                 }
             }
         }
@@ -315,6 +321,7 @@ impl Rows {
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
+                row.forget_end();
                 let over = Over::new(socket, move |made| Op::Connected(attempt, Box::new(made)));
                 let task = actix_rt::spawn(over.with(connect(network, target)));
                 row.link = Link::Connecting(Box::new(Connecting {
@@ -416,6 +423,7 @@ impl Actor for Rows {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.inbox.moved_here();
         ctx.spawn(Turn);
         self.wait_for_verdict(ctx);
     }
@@ -438,6 +446,7 @@ impl ActorFuture<Rows> for Turn {
         rows.get_up();
         if rows.calls.is_empty() {
             rows.inbox.take(&mut rows.calls, &mut rows.batch, cx);
+            rows.takes += 1;
         } else {
             // They came before what is in the inbox.
             cx.waker().wake_by_ref();

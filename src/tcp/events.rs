@@ -54,9 +54,16 @@ impl ReceiveInfo {
         self.credit.socket()
     }
 
-    /// The data alone; the credit is given back.
+    /// The data alone. The credit is given back: at once in the thread of the
+    /// socket's arbiter, in another one when the handler is done that calls
+    /// this. So what a handler sends is sent before the end of its connection is
+    /// told, wherever it runs.
     pub fn into_data(mut self) -> Bytes {
-        std::mem::take(&mut self.data)
+        let data = std::mem::take(&mut self.data);
+        if !self.client().lane().inbox.is_here() {
+            self.credit.pass_on().give_back_later();
+        }
+        data
     }
 
     #[cold]
@@ -97,6 +104,9 @@ pub struct ReceiveErrorInfo {
     /// lost, as [`ReceiveInfo`] says; else what the network said.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
+    /// Of which connection: see [`Row`](super::row::Row).
+    #[debug(skip)]
+    pub(super) connects: u32,
     #[debug(skip)]
     pub(super) delivery: Delivery<ReceiveErrorInfo>,
 }
@@ -111,7 +121,7 @@ impl ReceiveErrorInfo {
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
         if self.delivery.is_lost(false) {
-            let returned = Returned::End(self.result_code);
+            let returned = Returned::End(self.result_code, self.connects);
             self.client.do_send(Op::Returned(Box::new(returned)));
         }
     }

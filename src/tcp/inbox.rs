@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Context;
+use std::thread::{self, ThreadId};
 
 use futures::task::AtomicWaker;
 
@@ -41,6 +42,8 @@ pub(crate) struct Inbox {
     /// What `waiting` says, for those who only look.
     closed: AtomicBool,
     actor: AtomicWaker,
+    /// Where the actor is.
+    thread: RwLock<Option<ThreadId>>,
 }
 
 #[derive(Default)]
@@ -87,6 +90,24 @@ impl Inbox {
         if first {
             self.actor.wake();
         }
+    }
+
+    /// The actor is in the current thread.
+    pub(super) fn moved_here(&self) {
+        let mut thread = self.thread.write().unwrap_or_else(PoisonError::into_inner);
+        *thread = Some(thread::current().id());
+    }
+
+    /// Whether the actor is in the current thread, so that its next turn comes
+    /// after what this thread is doing.
+    pub(super) fn is_here(&self) -> bool {
+        let thread = self.thread.read().unwrap_or_else(PoisonError::into_inner);
+        *thread == Some(thread::current().id())
+    }
+
+    /// Whether a call waits that has not been taken.
+    pub(super) fn has_calls(&self) -> bool {
+        !self.lock().calls.is_empty()
     }
 
     pub(super) fn is_open(&self) -> bool {

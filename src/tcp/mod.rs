@@ -5,8 +5,11 @@
 
 mod actor;
 mod connect;
+mod credits;
 mod drain;
+mod ending;
 mod events;
+mod fast_path;
 mod force;
 mod hold;
 mod inbox;

@@ -10,8 +10,7 @@ use super::lane::Lane;
 use super::pool::Pool;
 use super::returned::{Data, Returned};
 use super::row::{Hold, Link, Row};
-use super::socket::{ClientSocket, Credit};
-use super::{RESUME_BELOW, WINDOW};
+use super::socket::Credit;
 use crate::events::{Copies, Delivery, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::again;
@@ -52,7 +51,7 @@ impl Row {
                 return;
             };
             let socket = &self.socket;
-            if !has_window(socket) || !socket.lane().may_read(socket) {
+            if !socket.unhandled().has_window() || !socket.lane().may_read(socket) {
                 return;
             }
             let waker = socket.waker();
@@ -141,16 +140,6 @@ impl Audible {
         }
         self.0.as_ref().filter(|heard| !heard.listeners.is_empty())
     }
-}
-
-/// Whether listeners hold less than a window; if not, their credits make the
-/// row ready.
-fn has_window(socket: &ClientSocket) -> bool {
-    if socket.unhandled_bytes() < WINDOW {
-        return true;
-    }
-    socket.want_credit(true);
-    socket.unhandled_bytes() <= RESUME_BELOW
 }
 
 impl Row {

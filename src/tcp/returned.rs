@@ -24,7 +24,8 @@ const CONNECTION: u64 = 1 << 48;
 /// An event that has reached nobody.
 pub(crate) enum Returned {
     Data(Data),
-    End(NetError),
+    /// With the number of `connect` calls before.
+    End(NetError, u32),
 }
 
 pub(crate) struct Data {
@@ -105,7 +106,13 @@ impl Row {
                 data.credit.handled();
                 recovery.data.push(data);
             }
-            Returned::End(end) => self.recover().end = Some(end),
+            Returned::End(end, connects) if connects != self.connects => {
+                log::debug!(
+                    "client socket {}: {end} of an earlier connection reached nobody",
+                    self.socket.id()
+                );
+            }
+            Returned::End(end, _) => self.recover().end = Some(end),
         }
         self.socket.make_ready();
     }
@@ -156,6 +163,15 @@ impl Row {
         }
     }
 
+    /// `connect` is called: the end of the connection before is no news, even
+    /// if it comes back only now.
+    pub(super) fn forget_end(&mut self) {
+        self.connects = self.connects.wrapping_add(1);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.end = None;
+        }
+    }
+
     /// Raises again what has come back, when all has that may, and somebody
     /// listens.
     #[inline]
@@ -202,9 +218,7 @@ impl Row {
     /// Whether all is back that may come back.
     fn is_all_back(&self) -> bool {
         let until = self.recovery.as_ref().map(|recovery| recovery.until);
-        // Who says that it waits has to look again.
-        self.socket.want_credit(true);
-        self.socket.unhandled_events() == 0 || until.is_none_or(|until| until <= Instant::now())
+        self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
     }
 
     fn raise_data_again(&mut self, mut data: Vec<Data>, listeners: &Snapshot<ReceiveInfo>) {
@@ -215,6 +229,7 @@ impl Row {
         if !in_order {
             return self.give_up_order(data.len());
         }
+        self.ending.begin_anew();
         let chunk = self.chunk();
         for mut data in data {
             // It may be less than when they were read.
@@ -238,22 +253,19 @@ impl Row {
         }
     }
 
-    /// Whether nothing of that is left to do.
+    /// Whether nothing of that is left to do. The socket stays as it is: the
+    /// app may have resumed it since its end was told first.
     fn tell_end_again(&mut self, end: NetError) -> bool {
-        // An app that has connected it again has known.
-        let is_news = matches!(self.link, Link::None);
         let lane = self.socket.lane().clone();
         let on_receive_error = &lane.on_receive_error;
-        if is_news && (lane.life.is_suspended() || !on_receive_error.has(None)) {
+        if lane.life.is_suspended() || !on_receive_error.has(None) {
             self.want_listeners(on_receive_error);
             return false;
         }
         if let Some(recovery) = &mut self.recovery {
             recovery.end = None;
         }
-        if is_news {
-            self.tell_end(end);
-        }
+        self.raise_end(end);
         !self.has_returned()
     }
 

@@ -11,6 +11,7 @@ use actix_rt::time::Instant;
 
 use super::actor::{Op, later};
 use super::connect::Connected;
+use super::ending::{CallsAhead, Ending};
 use super::events::ReceiveErrorInfo;
 use super::returned::{Recovery, Returned};
 use super::secure::Securing;
@@ -53,6 +54,10 @@ pub(super) struct Row {
     /// How many listeners of the app had died when that was last looked at.
     pub(super) deaths: u64,
     pub(super) recovery: Option<Box<Recovery>>,
+    /// How often `connect` was called. An end that is told late is of the
+    /// connection before the call, which says that the app knows of it.
+    pub(super) connects: u32,
+    pub(super) ending: Ending,
 }
 
 /// How far a handover to another process has come.
@@ -158,6 +163,8 @@ impl Row {
             raised: 0,
             deaths: 0,
             recovery: None,
+            connects: 0,
+            ending: Ending::default(),
         }
     }
 
@@ -301,8 +308,9 @@ impl Row {
     }
 
     /// Tells that nothing more comes if that is so, the app is receiving, and
-    /// listeners have handled all that came before.
-    pub(super) fn finish(&mut self) -> Option<Connection> {
+    /// listeners have handled all that came before, and what they called then
+    /// was carried out.
+    pub(super) fn finish(&mut self, ahead: CallsAhead) -> Option<Connection> {
         let end = self.connection()?.end?;
         if self.recovery.is_some()
             || self.paused
@@ -314,6 +322,10 @@ impl Row {
         let lane = self.socket.lane();
         if lane.life.is_suspended() {
             self.want_listeners(&lane.on_receive_error);
+            return None;
+        }
+        if !self.ending.is_due(ahead) {
+            self.socket.make_ready();
             return None;
         }
         if let Link::Connected(connection) = &mut self.link {
@@ -332,6 +344,12 @@ impl Row {
 
     pub(super) fn tell_end(&mut self, result_code: NetError) {
         self.paused = true;
+        self.raise_end(result_code);
+    }
+
+    /// Raises `onReceiveError`, and changes nothing.
+    pub(super) fn raise_end(&mut self, result_code: NetError) {
+        let connects = self.connects;
         let socket = &self.socket;
         let listeners = &socket.lane().on_receive_error;
         let (list, _) = listeners.snapshot();
@@ -340,11 +358,12 @@ impl Row {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
+            connects,
             delivery: Delivery::new(ear, copies.as_ref()),
         });
         let lost = copies.is_some_and(|copies| copies.drop_one());
         if lost || (told == 0 && listeners.is_orphaned()) {
-            self.take_back(Returned::End(result_code));
+            self.take_back(Returned::End(result_code, connects));
         } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::actor::ServerSocket;
-use super::events::{Offered, UNHANDLED_ACCEPTS};
+use super::events::Offered;
 use super::handshakes::Peered;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
@@ -42,32 +42,26 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             ctx.stop();
             return Poll::Pending;
         }
-        socket.on_their_way.wake(cx, false);
+        socket.on_their_way.begin_turn(cx);
         let recovering = socket.recovering;
         socket.turn(cx);
         socket.gate.end_turn();
         if socket.recovering && !recovering {
             socket.recover_later(ctx);
         }
-        let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
-        let held_up = full || socket.recovering;
-        if held_up || !socket.pausing.is_empty() {
-            socket.on_their_way.wake(cx, true);
-            if socket.on_their_way.count() == 0 {
-                socket.answer_pausing(|_| true, Ok(()));
-            }
-            if held_up && socket.may_raise() {
-                cx.waker().wake_by_ref();
-            }
+        if !socket.pausing.is_empty() && socket.on_their_way.are_handled() {
+            socket.answer_pausing(|_| true, Ok(()));
         }
         Poll::Pending
     }
 }
 
 impl ServerSocket {
-    /// Whether one more `onAccept` may be raised.
+    /// Whether one more `onAccept` may be raised. If events on their way are
+    /// why it may not, the actor is woken when they have been handled: the
+    /// same reading decides both.
     fn may_raise(&mut self) -> bool {
-        if self.pauses.is_paused() || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
+        if self.pauses.is_paused() || !self.on_their_way.has_room() {
             return false;
         }
         let (anybody, deaths) = self.audience.on_accept.census();
@@ -77,7 +71,7 @@ impl ServerSocket {
             self.deaths = deaths;
             self.recovering = true;
         }
-        if self.recovering && self.on_their_way.count() == 0 {
+        if self.recovering && self.on_their_way.are_handled() {
             self.recover();
         }
         anybody && !self.recovering

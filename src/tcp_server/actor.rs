@@ -304,8 +304,10 @@ impl ServerSocket {
         if self.on_their_way.count() == 0 {
             return reply.send(Ok(()));
         }
-        // Answered by the accept loop.
+        // Answered by the accept loop, which may have had its turn before
+        // the future that calls this.
         self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+        self.on_their_way.nudge();
         self.wait_for_grace(ctx);
     }
 

@@ -9,12 +9,12 @@ use super::AcceptAction;
 use super::accept_errors::Failure;
 use super::untold::{self, Unhandled};
 use actix::Message;
-use futures::task::AtomicWaker;
 
 use crate::error::Error;
 use crate::events::{Ear, Event, Listeners};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
+use crate::sync::InFlight;
 use crate::tcp::{ClientSocket, Offer, TimeOuts};
 
 /// `tcpServer.onAccept`: a connection was accepted.
@@ -91,13 +91,10 @@ pub const UNHANDLED_ACCEPTS: usize = 64;
 /// The `onAccept` events of one server socket that are on their way.
 #[derive(Default)]
 pub(super) struct OnTheirWay {
-    count: AtomicUsize,
+    in_flight: InFlight,
     /// Clients whose event reached nobody, in the order in which they came
     /// back.
     returned: Mutex<Vec<Arc<Offered>>>,
-    actor: AtomicWaker,
-    /// Whether the actor waits for the count to fall.
-    awaited: AtomicBool,
     /// Whether the server socket is gone.
     closed: AtomicBool,
     /// How many clients have reached a listener.
@@ -111,20 +108,32 @@ impl OnTheirWay {
         self.delivered.load(SeqCst)
     }
 
+    /// For information: what decides whether the actor waits is
+    /// [`has_room`](Self::has_room) and [`are_handled`](Self::are_handled).
     pub(super) fn count(&self) -> usize {
-        self.count.load(SeqCst)
+        self.in_flight.count()
     }
 
-    /// Has the actor woken for what comes back, and, if `awaited`, for every
-    /// event that is handled. After saying so, look at the count again.
-    pub(super) fn wake(&self, cx: &std::task::Context<'_>, awaited: bool) {
-        self.actor.register(cx.waker());
-        self.awaited.store(awaited, SeqCst);
+    /// Whether one more event may be raised; if not, the actor is woken when
+    /// an event was handled.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.is_below(UNHANDLED_ACCEPTS)
+    }
+
+    /// Whether every event was handled; if not, the actor is woken when one
+    /// more was.
+    pub(super) fn are_handled(&self) -> bool {
+        self.in_flight.is_below(1)
+    }
+
+    /// The actor has a turn: has it woken for what comes back.
+    pub(super) fn begin_turn(&self, cx: &std::task::Context<'_>) {
+        self.in_flight.begin_turn(cx);
     }
 
     /// Wakes the actor.
     pub(super) fn nudge(&self) {
-        self.actor.wake();
+        self.in_flight.wake();
     }
 
     pub(super) fn set_time_outs(&self, time_outs: TimeOuts) -> Result<(), Error> {
@@ -192,7 +201,7 @@ impl Offered {
         on_accept: &Listeners<AcceptInfo>,
     ) {
         self.settled.store(false, SeqCst);
-        self.on_their_way.count.fetch_add(1, SeqCst);
+        self.on_their_way.in_flight.add();
         self.client.lane().life.raised();
         self.copies.fetch_add(1, SeqCst);
         let is_apart = self.client.lane().site.is_apart;
@@ -255,10 +264,10 @@ impl Offered {
                 way.close();
             }
         }
-        way.count.fetch_sub(1, SeqCst);
+        way.in_flight.remove();
         self.client.lane().life.handled();
-        if lost || way.awaited.load(SeqCst) {
-            way.actor.wake();
+        if lost {
+            way.nudge();
         }
     }
 }
