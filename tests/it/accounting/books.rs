@@ -220,8 +220,8 @@ impl Handler<ReceiveInfo> for Books {
         }
         let data = Bytes::copy_from_slice(&account.data[account.echoed..]);
         account.echoed = account.data.len();
-        let held = (self.keeps_events && number.is_multiple_of(2)).then_some(info);
         let answer = client.send(data);
+        let held = (self.keeps_events && number.is_multiple_of(2)).then_some(info);
         actix_rt::spawn(async move {
             books.do_send(Sent(id, answer.await));
             drop(held);
