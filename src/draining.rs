@@ -49,6 +49,14 @@ pub struct Drained {
     /// No more than [`NEVER_ACCEPTED`] of a
     /// server socket are counted; the OS resets the rest.
     pub never_accepted: usize,
+    /// How many TLS handshakes were still unfinished at the deadline, and were
+    /// ended. Each is reported by `onHandshakeError`
+    /// ([`ABORTED`](crate::NetError::ABORTED)).
+    pub unfinished_handshakes: usize,
+    /// How many connections whose handshake was done had reached no `onAccept`
+    /// listener by the deadline (the server socket is paused, or has no
+    /// listener), and were closed.
+    pub undelivered: usize,
 }
 
 /// `onDrain` (beyond Chrome): how far a drain of the app's sockets has come. It

@@ -205,6 +205,7 @@ impl Registry {
     /// Forgets everything, and says who has to close it.
     pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<Seat>) {
         self.fall.ended = true;
+        self.home.end();
         // What is held for a handover waits no longer.
         self.leaving = None;
         self.prepared = None;

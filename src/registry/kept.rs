@@ -11,7 +11,7 @@ use super::arbiters::Seat;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
 use crate::supervision::{
-    self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, supervise,
+    self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, log_restart, supervise,
 };
 use crate::tcp_server;
 
@@ -205,6 +205,9 @@ impl Handler<Fell> for Registry {
             restarts,
             gave_up,
         } = fell;
+        if !gave_up && !matches!(cause, Cause::Panicked(_)) {
+            log_restart(actor, cause.clone());
+        }
         let apps = match app {
             Some(app) => vec![app],
             None => self.apps.ids(),

@@ -1,5 +1,6 @@
 //! Where the registry is told.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::WeakRecipient;
@@ -35,6 +36,8 @@ pub(crate) struct Fell {
 #[derive(Clone, Default)]
 pub(crate) struct Home {
     ways: Arc<RwLock<Option<Ways>>>,
+    /// Whether the registry has ended for good.
+    ended: Arc<AtomicBool>,
     /// How often each actor of this registry may fall.
     pub(crate) limit: RestartLimit,
 }
@@ -47,6 +50,15 @@ struct Ways {
 }
 
 impl Home {
+    /// The registry ends for good, and closes everything.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, SeqCst);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(SeqCst)
+    }
+
     /// From now on it is this one.
     pub(crate) fn is_now<A>(&self, address: &Addr<A>)
     where

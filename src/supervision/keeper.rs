@@ -64,12 +64,14 @@ impl Falls {
         }
     }
 
-    /// It has fallen: tells so, and whether it may go on.
+    /// It has fallen: tells so, and whether it may go on. That a stopped one
+    /// goes on is logged by the registry ([`log_restart`](super::log_restart)).
     pub(crate) fn fell(&self, cause: Cause) -> bool {
         let (restarts, gave_up) = self.count();
-        match gave_up {
-            false => log::error!("{}: {cause}; it goes on", self.actor),
-            true => log::error!("{}: {cause}, once too often: it ends", self.actor),
+        if gave_up {
+            log::error!("{}: {cause}, once too often: it ends", self.actor);
+        } else if let Cause::Panicked(_) = cause {
+            log::error!("{}: {cause}; it goes on", self.actor);
         }
         self.home.fell(Fell {
             actor: self.actor,

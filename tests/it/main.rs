@@ -27,6 +27,7 @@ mod permissions;
 mod policy;
 mod returned;
 mod support;
+mod system_stop;
 mod tcp;
 mod tcp_server;
 mod tidy;

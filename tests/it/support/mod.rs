@@ -39,6 +39,10 @@ impl Actor for Listener {
 }
 
 impl Listener {
+    pub fn new(tell: UnboundedSender<Heard>) -> Self {
+        Listener(tell)
+    }
+
     fn tell(&self, heard: Heard) {
         // A test that is over hears no more.
         let _ = self.0.send(heard);
