@@ -43,7 +43,8 @@ pub struct Drained {
     /// all that were open when it began, but for those that were forced.
     pub finished: usize,
     /// The sockets whose connections were ended at the deadline, in the order
-    /// of their ids.
+    /// of their ids. Those of which sends waited were reset. What the kernel had
+    /// taken of the others still arrives.
     pub forced: Vec<ClientSocketId>,
     /// How many connections waited in the kernel's backlog, and were closed.
     /// No more than [`NEVER_ACCEPTED`] of a

@@ -168,11 +168,29 @@ impl Tcp {
     }
 
     /// `tcp.disconnect`: ends the connection; the id stays and may connect
-    /// again. Sends that were called before still leave; a peer that reads
-    /// nothing for 30 s loses them, and they answer
-    /// [`TIMED_OUT`](crate::NetError::TIMED_OUT). An un-paused connected socket raises
-    /// `onReceiveError`, before the answer, and becomes paused. Nothing
-    /// happens if it is not connected.
+    /// again. An un-paused connected socket raises `onReceiveError`, before the
+    /// answer, and becomes paused. Nothing happens if it is not connected.
+    ///
+    /// Sends that were called before still arrive, and the peer finds a clean
+    /// end behind them, also if it has sent input that nobody has read. The
+    /// answer does not wait for that. The connection *lingers*: its writing side
+    /// is shut, and input is read and discarded until the peer ends its side.
+    /// These bounds end it:
+    ///
+    /// - 30 seconds in which the peer acknowledges nothing. If it does not have
+    ///   everything, it is reset, and sends that wait answer
+    ///   [`TIMED_OUT`](crate::NetError::TIMED_OUT). On Linux the kernel tells what
+    ///   the peer acknowledges (`sock_diag`). On other systems, and in a sandbox
+    ///   without it, what the own kernel takes is progress.
+    /// - 1 MiB of discarded input: the connection is reset.
+    /// - 256 lingering connections of the app, an equal part of them in each
+    ///   arbiter and 32 at least: the oldest is closed. If sends of it wait, it is
+    ///   reset, and they answer [`ABORTED`](crate::NetError::ABORTED); what the
+    ///   kernel has taken it goes on to deliver, as long as no more input comes.
+    ///
+    /// A lingering connection gives its place in limits back when the kernel has
+    /// all of it. Drains, [`Shutdown`](crate::Shutdown) and a handover wait until
+    /// the peer has acknowledged all of it, each within its own deadline.
     pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {
         self.caller.call(|app| Disconnect { app, socket_id })
     }

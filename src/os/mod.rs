@@ -5,27 +5,30 @@
 //! `testing` feature there are scripted ones, which answer as a test says, and
 //! faulty ones, which have any of these fail by rules.
 
-#[cfg(target_os = "linux")]
-mod backlog;
 #[cfg(feature = "testing")]
 pub(crate) mod faulty;
 mod loose;
 pub(crate) mod passing;
 #[cfg(feature = "testing")]
 pub(crate) mod scripted;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 mod tokio_net;
 
 pub use tokio_net::TokioNetwork;
 
+use std::future::Future;
 use std::io;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::task::unconstrained;
 
 /// Opens sockets, or takes over those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {
@@ -189,6 +192,39 @@ pub trait Stream: Send {
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
 
+    /// Ends the writing side: the peer reads all that was written, and then the
+    /// end. Reading goes on. Calling it again is harmless.
+    ///
+    /// # Errors
+    /// What `shutdown` says; `Unsupported`, by default, where there is no such
+    /// thing. Dropping the stream is what is left then.
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Reads input that nobody wants, as it comes from the network: of an
+    /// encrypted stream the bytes below. 0 bytes mean that the peer has ended
+    /// its side. Nothing is read in another way afterwards.
+    ///
+    /// # Errors
+    /// What `read` says.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_read(cx, buffer)
+    }
+
+    /// Whether a read has met the peer's end. Then no input is left that would
+    /// make closing a reset. `false` where that is not known.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    /// How many written bytes the peer's system has not acknowledged, the end
+    /// of the writing side included, which counts as one. `None` where the OS
+    /// does not tell.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
+
     /// What writes to it from any thread, if there is such a way. It is used
     /// while nothing waits to be written, and never while `poll_write` runs.
     fn writer(&self) -> Option<Arc<dyn Writer>> {
@@ -214,9 +250,11 @@ pub trait Stream: Send {
     /// What `setsockopt` says.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
 
-    /// Closes it by a reset: what was not sent is dropped. As a drop, where
-    /// there is no such thing.
-    fn reset(self: Box<Self>) {}
+    /// Closes it by a reset: its peer learns that it is broken, and what it has
+    /// not acknowledged is dropped. As a drop, where there is no such thing.
+    fn reset(mut self: Box<Self>) {
+        self.reset_when_dropped();
+    }
 
     /// It is polled by another runtime from now on: the one that polled it so
     /// far has ended, or polls it no more.
@@ -251,6 +289,31 @@ pub trait Writer: Send + Sync {
     /// `WouldBlock` if that is nothing; else what `write` says, and it will
     /// not be asked again.
     fn try_write(&self, data: &[u8]) -> io::Result<usize>;
+}
+
+/// How much unread input [`end_now`] discards at most: reads, and bytes of one.
+const DISCARDS: usize = 4;
+const DISCARD: usize = 4096;
+
+/// Ends a connection and waits for nothing. The peer finds the end, not a
+/// reset: the writing side is shut first, and input that has come is discarded.
+/// For connections on which nothing was sent that could be lost.
+pub(crate) fn end_now(stream: &mut dyn Stream) {
+    if stream.has_ended() {
+        return;
+    }
+    let end = unconstrained(std::future::poll_fn(|cx| {
+        let _ = stream.poll_shutdown(cx);
+        let mut discarded = [0; DISCARD];
+        for _ in 0..DISCARDS {
+            match stream.poll_discard(cx, &mut discarded) {
+                Poll::Ready(Ok(1..)) => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }));
+    let _ = pin!(end).poll(&mut Context::from_waker(Waker::noop()));
 }
 
 fn unsupported() -> io::Error {

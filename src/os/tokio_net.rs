@@ -3,7 +3,7 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -125,6 +125,18 @@ pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io
     }
 }
 
+#[cfg(target_os = "linux")]
+pub(super) fn unacknowledged(socket: &SockRef<'_>) -> Option<usize> {
+    let local = socket.local_addr().ok()?.as_socket()?;
+    let peer = socket.peer_addr().ok()?.as_socket()?;
+    super::sock_diag::unacknowledged(&**socket, local, peer).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn unacknowledged(_: &SockRef<'_>) -> Option<usize> {
+    None
+}
+
 struct RealListener {
     socket: TcpListener,
     /// Another descriptor of the same socket: it takes no path that may not be
@@ -158,7 +170,7 @@ impl Listener for RealListener {
         match acceptfrom_with(&self.socket, flags) {
             Ok((stream, Some(peer))) => {
                 let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
-                let stream = Loose::Free(Socket::from(stream));
+                let stream = Loose::Free(Socket::from(stream), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
             Ok((_, None)) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -166,7 +178,7 @@ impl Listener for RealListener {
                 // It knows when to try again; one that has come by now is
                 // registered here, and taken out again.
                 let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
-                let stream = Loose::Free(Socket::from(stream.into_std()?));
+                let stream = Loose::Free(Socket::from(stream.into_std()?), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
             Err(error) => Poll::Ready(Err(error.into())),
@@ -180,7 +192,7 @@ impl Listener for RealListener {
     #[cfg(target_os = "linux")]
     fn backlog(&self) -> Option<u32> {
         let at = self.socket.local_addr().ok()?;
-        super::backlog::waiting(&self.socket, at).ok()
+        super::sock_diag::backlog(&self.socket, at).ok()
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
@@ -214,6 +226,8 @@ impl Listener for RealListener {
 
 /// A connection in two halves, so that it can be written to without its reader.
 pub(super) struct RealStream {
+    /// Whether a read has met the peer's end.
+    ended: bool,
     reader: OwnedReadHalf,
     writer: Arc<RealWriter>,
 }
@@ -222,6 +236,7 @@ impl RealStream {
     pub(super) fn new(stream: TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
         RealStream {
+            ended: false,
             reader,
             writer: Arc::new(RealWriter(Some(writer))),
         }
@@ -267,7 +282,9 @@ impl Stream for RealStream {
             cx,
             &mut buffer
         ))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        let read = buffer.filled().len();
+        self.ended |= read == 0 && buffer.capacity() > 0;
+        Poll::Ready(Ok(read))
     }
 
     fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -297,6 +314,18 @@ impl Stream for RealStream {
         }
     }
 
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(self.socket()).shutdown(Shutdown::Write))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        unacknowledged(&SockRef::from(self.socket()))
+    }
+
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         Some(self.writer.clone())
     }
@@ -313,11 +342,6 @@ impl Stream for RealStream {
         set_keepalive(&SockRef::from(self.socket()), after)
     }
 
-    fn reset(self: Box<Self>) {
-        // One that cannot be set is gone already.
-        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
-    }
-
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.socket().as_fd().try_clone_to_owned()
     }
@@ -326,7 +350,9 @@ impl Stream for RealStream {
         // A descriptor of its own, since the old one is registered with the
         // event loop that has ended.
         let socket = self.socket().as_fd().try_clone_to_owned()?;
+        let ended = self.ended;
         *self = RealStream::new(TcpStream::from_std(socket.into())?);
+        self.ended = ended;
         Ok(())
     }
 

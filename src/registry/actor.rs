@@ -68,6 +68,11 @@ pub struct Registry {
 
 /// Closes every socket and ends the [`Registry`]; the answer means that every
 /// port is free. Calls that come after it answer [`Error::Stopped`].
+///
+/// It waits until the peers of all connections have acknowledged what was sent to
+/// them, up to [`SHUTDOWN_TIMEOUT`](crate::tcp::SHUTDOWN_TIMEOUT), 5 seconds. A
+/// connection whose peer does not have everything by then is reset. Drain first
+/// ([`DrainAll`](crate::draining::DrainAll)) to give them longer.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct Shutdown;
@@ -250,8 +255,8 @@ impl Handler<Shutdown> for Registry {
     type Result = AtomicResponse<Self, Result<(), Error>>;
 
     /// Nothing else is taken in meanwhile, and what has come is dropped then:
-    /// its answer is [`Error::Stopped`]. The sockets do not wait for anybody,
-    /// so this does not wait long.
+    /// its answer is [`Error::Stopped`]. The sockets wait for nobody but the peers
+    /// of their connections, and for those not long.
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
         let (servers, seats) = self.forget_all();
         let closed = async move {

@@ -14,11 +14,11 @@ use slab::Slab;
 use tokio::task::unconstrained;
 
 use super::connect::{Connected, Target, connect};
-use super::drain::{Drain, PATIENCE};
 use super::ending::CallsAhead;
 use super::hold::{Inherited, Waiting};
 use super::inbox::{Call, Inbox};
 use super::kept::{Fall, Over};
+use super::linger::{LingerCount, Lingering};
 use super::pool::Pool;
 use super::read::Audible;
 use super::returned::Returned;
@@ -70,7 +70,6 @@ pub(crate) enum Op {
     GetInfo(Reply<SocketInfo>),
     Returned(Box<Returned>),
     PauseGraceIsOver,
-    DrainIsDue,
 }
 
 pub(crate) struct Rows {
@@ -82,11 +81,13 @@ pub(crate) struct Rows {
     takes: u64,
     /// The slots that are to be looked at.
     batch: VecDeque<u32>,
-    pool: Pool,
+    pub(super) pool: Pool,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
     pub(super) timers: Arc<Timers>,
+    /// The connections here whose peers do not have what was sent.
+    pub(super) lingering: LingerCount,
     /// What waits for the end of a handover, while there is one.
     pub(super) waiting: Option<Waiting>,
     pub(super) fall: Fall,
@@ -94,8 +95,8 @@ pub(crate) struct Rows {
 
 pub(super) enum Entry {
     Socket(Row),
-    /// A connection that ended with sends on their way.
-    Drain(Drain),
+    /// A connection that its app is done with.
+    Lingering(Lingering),
 }
 
 impl Rows {
@@ -111,6 +112,7 @@ impl Rows {
             tls,
             attempts: 0,
             timers: Arc::default(),
+            lingering: LingerCount::default(),
             waiting: None,
             fall: Fall::default(),
         }
@@ -225,11 +227,10 @@ impl Rows {
                     ended = row.disconnect();
                     Ok(())
                 });
-                self.drain(ended, &socket);
+                self.linger(ended, &socket);
             }
             Op::Returned(returned) => self.take_back(&socket, *returned),
             Op::PauseGraceIsOver => self.grace_is_over(&socket),
-            Op::DrainIsDue => self.drain_is_due(socket),
         }
     }
 
@@ -239,12 +240,7 @@ impl Rows {
         let key = slot as usize;
         match self.entries.get_mut(key) {
             None => {}
-            Some(Entry::Drain(drain)) => {
-                let done = drain.is_done();
-                if done {
-                    self.entries.remove(key);
-                }
-            }
+            Some(Entry::Lingering(_)) => self.look_at_lingering(slot),
             Some(Entry::Socket(row)) => {
                 row.socket.looked_at();
                 row.socket.unhandled().begin_look();
@@ -266,23 +262,10 @@ impl Rows {
                         in_inbox: self.inbox.has_calls(),
                     });
                     let socket = row.socket.clone();
-                    self.drain(ended, &socket);
+                    self.linger(ended, &socket);
                 }
             }
         }
-    }
-
-    /// Lets a connection that the app is done with send what it was given,
-    /// then closes it.
-    pub(super) fn drain(&mut self, ended: Option<Connection>, of: &ClientSocket) {
-        let Some(connection) = ended.filter(|connection| !connection.queue.is_empty()) else {
-            return;
-        };
-        let drain = Drain::new(connection, of);
-        let socket = drain.socket.clone();
-        self.insert(&socket, Entry::Drain(drain));
-        socket.make_ready();
-        later(PATIENCE, socket, Op::DrainIsDue);
     }
 
     fn insert(&mut self, socket: &ClientSocket, entry: Entry) {
@@ -362,7 +345,7 @@ impl Rows {
         row.answer_pausing(|_| true, Ok(()));
         let ended = row.disconnect();
         self.entries.remove(socket.slot() as usize);
-        self.drain(ended, socket);
+        self.linger(ended, socket);
         Ok(())
     }
 
@@ -400,22 +383,6 @@ impl Rows {
             None => Err(Error::SocketNotFound),
         };
         reply.send(answer);
-    }
-
-    fn drain_is_due(&mut self, socket: ClientSocket) {
-        let slot = socket.slot() as usize;
-        match self.entries.get_mut(slot) {
-            Some(Entry::Drain(drain)) if drain.socket == socket => {
-                if drain.has_moved() {
-                    later(PATIENCE, socket, Op::DrainIsDue);
-                } else {
-                    log::warn!("the peer of a closed connection does not read: dropped");
-                    drain.give_up();
-                    self.entries.remove(slot);
-                }
-            }
-            _ => {}
-        }
     }
 }
 

@@ -211,7 +211,7 @@ impl Rows {
             .iter_mut()
             .filter_map(|(_, entry)| match entry {
                 Entry::Socket(row) => Some(row),
-                Entry::Drain(_) => None,
+                Entry::Lingering(_) => None,
             })
     }
 

@@ -39,7 +39,7 @@ impl Call {
 #[derive(Default)]
 pub(crate) struct Inbox {
     waiting: Mutex<Waiting>,
-    /// What `waiting` says, for those who only look.
+    /// Whether calls are refused, for those who only look.
     closed: AtomicBool,
     actor: AtomicWaker,
     /// Where the actor is.
@@ -52,7 +52,10 @@ struct Waiting {
     in_hand: Option<Outgoing>,
     calls: VecDeque<Call>,
     slots: Vec<u32>,
+    /// Whether calls are refused.
     closed: bool,
+    /// Whether the actor is gone.
+    ended: bool,
 }
 
 impl Waiting {
@@ -81,7 +84,7 @@ impl Inbox {
     /// Has the actor look at the row in this slot.
     pub(super) fn look_at(&self, slot: u32) {
         let mut waiting = self.lock();
-        if waiting.closed {
+        if waiting.ended {
             return;
         }
         let first = waiting.is_empty();
@@ -152,6 +155,13 @@ impl Inbox {
 
     /// The actor's end: nothing is taken in any more.
     pub(super) fn close(&self) {
+        self.lock().ended = true;
+        self.refuse_calls();
+    }
+
+    /// The actor ends when its connections have lingered: it looks at them, and
+    /// no calls are taken in any more.
+    pub(super) fn refuse_calls(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;
         self.closed.store(true, SeqCst);

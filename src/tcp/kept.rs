@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use actix::prelude::*;
 
 use super::actor::{Entry, Op, Rows, later};
-use super::drain::PATIENCE;
 use super::inbox::Inbox;
 use super::row::{Connection, Link, Row};
 use super::socket::ClientSocket;
@@ -110,12 +109,12 @@ impl Rows {
                 socket.looked_at();
                 socket.make_ready();
             }
-            Some(Entry::Drain(_)) if is_enough => {
+            Some(Entry::Lingering(_)) if is_enough => {
                 self.entries.remove(slot as usize);
             }
-            Some(Entry::Drain(drain)) => {
-                drain.socket.looked_at();
-                drain.socket.make_ready();
+            Some(Entry::Lingering(lingering)) => {
+                lingering.socket.looked_at();
+                lingering.socket.make_ready();
             }
             None => {}
         }
@@ -126,8 +125,14 @@ impl Rows {
     fn lose(&mut self, socket: &ClientSocket) {
         let Some(row) = self.row(socket) else { return };
         match &mut row.link {
-            Link::Connected(connection) | Link::Held(connection) => {
-                connection.give_up(NetError::FAILED);
+            Link::Connected(connection) => {
+                let ended = connection.give_up(NetError::FAILED);
+                self.linger(ended, socket);
+            }
+            Link::Held(connection) => {
+                // It may be on its way to another process, which uses the same
+                // connection: this one's descriptor is closed, and no more.
+                drop(connection.give_up(NetError::FAILED));
             }
             Link::Securing(_) => self.give_up(socket, NetError::FAILED),
             Link::Connecting(_) | Link::None => {}
@@ -141,10 +146,9 @@ impl Kept for Rows {
         for (_, entry) in &mut self.entries {
             match entry {
                 Entry::Socket(row) => row.moved(),
-                Entry::Drain(drain) => {
-                    drain.moved();
-                    drain.socket.make_ready();
-                    later(PATIENCE, drain.socket.clone(), Op::DrainIsDue);
+                Entry::Lingering(lingering) => {
+                    lingering.moved();
+                    lingering.socket.make_ready();
                 }
             }
         }
@@ -180,7 +184,8 @@ impl Connection {
         self.shortcut = None;
         if let Err(error) = self.stream.moved() {
             log::error!("a connection is lost: {error}");
-            self.give_up(NetError::FAILED);
+            // No event loop has it: it cannot linger.
+            drop(self.give_up(NetError::FAILED));
         }
     }
 }
@@ -192,11 +197,10 @@ impl Handler<GiveUp> for Rows {
 
     /// Every connection ends; the sockets can be used again.
     fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
-        self.entries
-            .retain(|_, entry| matches!(entry, Entry::Socket(_)));
+        self.give_up_lingering(NetError::FAILED);
         let sockets = self.entries.iter().filter_map(|(_, entry)| match entry {
             Entry::Socket(row) => Some(row.socket.clone()),
-            Entry::Drain(_) => None,
+            Entry::Lingering(_) => None,
         });
         for socket in sockets.collect::<Vec<_>>() {
             self.lose(&socket);

@@ -9,6 +9,7 @@ use super::credits::AppWindow;
 use super::events::{ReceiveErrorInfo, ReceiveInfo};
 use super::inbox::Inbox;
 use super::lanes::Site;
+use super::linger::LingerList;
 use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
@@ -121,6 +122,8 @@ pub(crate) struct Lane {
     pub(super) table: Arc<Table>,
     /// The app's connections that are open.
     pub(crate) guests: Arc<Guests>,
+    /// Connections of the app that are closed when the peer has what was sent.
+    pub(super) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
     pub(super) made: AtomicUsize,
     /// What its listeners have not handled here.
@@ -145,6 +148,7 @@ impl Lane {
             site,
             table,
             guests,
+            lingering: LingerList::one_of(1),
             made: AtomicUsize::new(0),
             window: AppWindow::new(UNHANDLED_LIMIT),
         }
@@ -153,7 +157,12 @@ impl Lane {
     /// As one of so many of the app's.
     pub(super) fn one_of(self, lanes: usize) -> Self {
         let window = AppWindow::new(part_of(lanes));
-        Lane { window, ..self }
+        let lingering = LingerList::one_of(lanes);
+        Lane {
+            window,
+            lingering,
+            ..self
+        }
     }
 
     /// Whether a socket may be read; if not, it is made ready again when

@@ -6,7 +6,6 @@
 mod actor;
 mod connect;
 mod credits;
-mod drain;
 mod ending;
 mod events;
 mod fast_path;
@@ -16,6 +15,7 @@ mod inbox;
 mod kept;
 mod lane;
 mod lanes;
+mod linger;
 mod messages;
 mod pool;
 mod read;
@@ -51,7 +51,7 @@ pub(crate) use lane::Audience;
 pub(crate) use lanes::{Lanes, Site};
 pub(crate) use row::Ends;
 pub(crate) use secure::Secure as SecureStep;
-pub(crate) use sweep::{GetInfos, ListenersChanged, Stop};
+pub(crate) use sweep::{Deliver, GetInfos, ListenersChanged, Stop};
 pub(crate) use table::Table;
 
 use std::time::Duration;
@@ -66,6 +66,10 @@ const RESUME_BELOW: usize = WINDOW / 2;
 
 /// The sends of one app that may be in flight: 200 MiB, Chrome's own bound.
 pub const DEFAULT_WRITE_QUOTA: usize = 200 * 1024 * 1024;
+
+/// How long [`Shutdown`](crate::Shutdown) waits for the peers of connections that
+/// it closes: 5 seconds.
+pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long `secure` waits for what was sent before to leave, and for the
 /// handshake: 30 seconds, as Chromium does for a web page.

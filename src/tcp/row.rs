@@ -298,10 +298,10 @@ impl Row {
             }
             Link::Securing(securing) => securing.fail(why),
             Link::Held(mut connection) => {
-                // The app is unloaded, and what waits may be on its way from
-                // another process.
+                // The app is unloaded, and the connection may be on its way to
+                // another process: this one's descriptor is closed, and no more.
                 connection.queue.fail(NetError::ABORTED.into());
-                Some(connection)
+                None
             }
             Link::Connected(connection) => Some(connection),
         }

@@ -103,7 +103,7 @@ impl Rows {
             socket.lane().table.remove(socket.id());
         }
         let ended = self.row(socket).and_then(|row| row.end(error));
-        self.drain(ended, socket);
+        self.linger(ended, socket);
         if last {
             // Else the app's own `close` is on its way.
             let _ = self.close(socket);

@@ -16,7 +16,7 @@ use super::untold::Untold;
 use super::{AtLimit, LimitKind, LimitScope, Limits, RefusedInfo};
 use crate::guests::{Guest, Guests};
 use crate::net_error::NetError;
-use crate::os::Stream;
+use crate::os::{Stream, end_now};
 
 /// A server socket's way in.
 pub(super) struct Gate {
@@ -194,7 +194,7 @@ impl ServerSocket {
     /// A connection that was accepted, unless it is refused.
     pub(super) fn admit(
         &mut self,
-        stream: Box<dyn Stream>,
+        mut stream: Box<dyn Stream>,
         peer: SocketAddr,
     ) -> Option<(Box<dyn Stream>, Guest)> {
         match self.gate.refuses(peer.ip()) {
@@ -202,7 +202,7 @@ impl ServerSocket {
             Some((limit, then)) => {
                 match then {
                     AtLimit::Reset => stream.reset(),
-                    _ => drop(stream),
+                    _ => end_now(&mut *stream),
                 }
                 self.was_refused(peer, limit);
                 None

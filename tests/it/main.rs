@@ -19,6 +19,7 @@ mod host;
 mod hostile;
 mod injection;
 mod lifecycle;
+mod lingering;
 mod memory;
 mod model;
 mod ordering;

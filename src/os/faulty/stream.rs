@@ -277,6 +277,22 @@ impl Stream for FaultyStream {
         })
     }
 
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (&mut self.inner, self.writing.broken) {
+            (Some(_), Some(Broken::Error(errno))) => Poll::Ready(Err(os_error(errno))),
+            (Some(inner), _) => inner.poll_shutdown(cx),
+            (None, _) => Poll::Ready(Err(os_error(Errno::ENOTCONN))),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.has_ended())
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        self.inner.as_ref()?.unacknowledged()
+    }
+
     fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.inner {
             Some(inner) => inner.local_addr(),
