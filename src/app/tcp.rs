@@ -174,8 +174,9 @@ impl Tcp {
     /// Sends that were called before still arrive, and the peer finds a clean
     /// end behind them, also if it has sent input that nobody has read. The
     /// answer does not wait for that. The connection *lingers*: its writing side
-    /// is shut, and input is read and discarded until the peer ends its side.
-    /// These bounds end it:
+    /// is shut, and input is read and discarded until the peer ends its side. One
+    /// whose peer has ended its side already, or on which nothing was sent, is
+    /// closed at once. These bounds end the lingering:
     ///
     /// - 30 seconds in which the peer acknowledges nothing. If it does not have
     ///   everything, it is reset, and sends that wait answer
@@ -210,11 +211,13 @@ impl Tcp {
     ///
     /// # Errors
     /// After these the socket is as before:
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is not
-    ///   connected, is secured already, or is just being secured, which goes
-    ///   on.
+    /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
+    ///   not connected.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is secured
+    ///   already, or is just being secured, which goes on.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
-    ///   `min` is above `max`.
+    ///   `min` is above `max`, or `max` is a version that nobody speaks any
+    ///   more.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): the crate was
     ///   built without its feature `tls`.
     ///

@@ -77,10 +77,13 @@ impl Stream for Loose {
         }
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.bound()?.poll_peek(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.bound() {
-            Ok(stream) => stream.poll_peek(cx),
-            // Reading it tells.
+            Ok(stream) => stream.poll_gone(cx),
             Err(_) => Poll::Ready(()),
         }
     }

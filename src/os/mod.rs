@@ -30,6 +30,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use tokio::task::unconstrained;
 
+/// When an idle connection is probed first, and how often then, unless its app
+/// has set something else: Chromium's value.
+const KEEP_ALIVE: Duration = Duration::from_secs(45);
+
 /// Opens sockets, or takes over those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {
     /// Binds and listens.
@@ -181,9 +185,20 @@ pub trait Stream: Send {
     /// What `read` says.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Ready when there is something to read, the end and errors included, and
-    /// takes nothing of it.
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Whether there is data to read (`true`), or nothing but the end; takes
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// What `read` would say, and may not say again.
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
+
+    /// Ready when the OS has reported that the connection is gone both ways:
+    /// its peer has reset it, or has vanished. What came before that may still
+    /// be unread. An ordinary end is none, and never ready where there is no
+    /// such report. Reading ends the wait: ask again after it.
+    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     /// Writes as much of the slices as the OS takes.
     ///
@@ -243,8 +258,8 @@ pub trait Stream: Send {
     /// What `setsockopt` says.
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
 
-    /// Probes an idle connection after this time (whole seconds; 0 leaves the
-    /// OS's own delay), or never.
+    /// Probes an idle connection after this time, and again in such intervals
+    /// (whole seconds; 0 leaves both as they are), or never.
     ///
     /// # Errors
     /// What `setsockopt` says.
@@ -297,23 +312,21 @@ const DISCARD: usize = 4096;
 
 /// Ends a connection and waits for nothing. The peer finds the end, not a
 /// reset: the writing side is shut first, and input that has come is discarded.
-/// For connections on which nothing was sent that could be lost.
-pub(crate) fn end_now(stream: &mut dyn Stream) {
+/// For connections on which nothing was sent that could be lost. `false`: there
+/// is more input, which makes a close a reset.
+pub(crate) fn end_now(stream: &mut dyn Stream) -> bool {
     if stream.has_ended() {
-        return;
+        return true;
     }
     let end = unconstrained(std::future::poll_fn(|cx| {
         let _ = stream.poll_shutdown(cx);
         let mut discarded = [0; DISCARD];
-        for _ in 0..DISCARDS {
-            match stream.poll_discard(cx, &mut discarded) {
-                Poll::Ready(Ok(1..)) => {}
-                _ => break,
-            }
-        }
-        Poll::Ready(())
+        let mut reads = (0..DISCARDS).map(|_| stream.poll_discard(cx, &mut discarded));
+        let is_read = |read| !matches!(read, Poll::Ready(Ok(1..)));
+        Poll::Ready(reads.any(is_read))
     }));
-    let _ = pin!(end).poll(&mut Context::from_waker(Waker::noop()));
+    let mut cx = Context::from_waker(Waker::noop());
+    pin!(end).poll(&mut cx) == Poll::Ready(true)
 }
 
 fn unsupported() -> io::Error {

@@ -14,12 +14,12 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::loose::Loose;
-use super::{Listener, Network, Stream, Writer};
+use super::{KEEP_ALIVE, Listener, Network, Stream, Writer};
 
 /// The sockets of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +47,7 @@ impl Network for TokioNetwork {
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         async move {
             let stream = TcpStream::connect(address).await?;
+            set_defaults(&SockRef::from(&stream));
             Ok(RealStream::boxed(stream))
         }
         .boxed()
@@ -57,7 +58,15 @@ impl Network for TokioNetwork {
         if !sockopt::socket_acceptconn(&socket)? {
             return Err(not("a TCP socket that listens"));
         }
-        RealListener::boxed(socket)
+        let had_them = has_defaults(&SockRef::from(&socket));
+        set_defaults(&SockRef::from(&socket));
+        let mut listener = RealListener::new(socket)?;
+        if !had_them {
+            // Those that wait already came before the options were set.
+            let bare = listener.backlog().unwrap_or(u32::MAX);
+            listener.bare = listener.bare.max(bare);
+        }
+        Ok(Box::new(listener))
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
@@ -67,7 +76,8 @@ impl Network for TokioNetwork {
         if sockopt::socket_acceptconn(&socket)? {
             return Err(not("a TCP connection"));
         }
-        Ok(RealStream::boxed(TcpStream::from_std(socket.into())?))
+        let stream = RealStream::known(TcpStream::from_std(socket.into())?);
+        Ok(Box::new(stream))
     }
 }
 
@@ -88,9 +98,10 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<Box<dyn
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
+    set_defaults(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    RealListener::boxed(socket)
+    Ok(Box::new(RealListener::new(socket)?))
 }
 
 /// The socket, ready for tokio, if it is TCP.
@@ -118,12 +129,40 @@ fn not(what: &str) -> io::Error {
 pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
     socket.set_keepalive(after.is_some())?;
     match after {
-        // 0 is Chrome's default and no delay that the OS takes: the system's
-        // own delay stays.
+        // 0 is Chrome's default and no delay that the OS takes: what was set
+        // before stays.
         None | Some(Duration::ZERO) => Ok(()),
-        Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
+        Some(after) => socket.set_tcp_keepalive(&probes(after)),
     }
 }
+
+fn probes(after: Duration) -> TcpKeepalive {
+    TcpKeepalive::new().with_time(after).with_interval(after)
+}
+
+/// Chromium's defaults of every connection
+/// (`SetDefaultOptionsForClient`). A listener has them for those that it
+/// accepts: on Linux they inherit all of it, so that an accept costs no system
+/// call more. Where one of them cannot be set, the connection works without.
+fn set_defaults(socket: &SockRef<'_>) {
+    let set = socket.set_tcp_nodelay(true);
+    let set = set.and_then(|()| set_keepalive(socket, Some(KEEP_ALIVE)));
+    if let Err(error) = set {
+        log::debug!("a socket has the system's options: {error}");
+    }
+}
+
+/// Whether it has been given them, by a process before this one.
+fn has_defaults(socket: &SockRef<'_>) -> bool {
+    socket.tcp_nodelay().unwrap_or(false) && socket.keepalive().unwrap_or(false)
+}
+
+/// How many of those that a listener accepts have not inherited its options.
+const BARE: u32 = if cfg!(target_os = "linux") {
+    0
+} else {
+    u32::MAX
+};
 
 #[cfg(target_os = "linux")]
 pub(super) fn unacknowledged(socket: &SockRef<'_>) -> Option<usize> {
@@ -142,14 +181,28 @@ struct RealListener {
     /// Another descriptor of the same socket: it takes no path that may not be
     /// there, and the port is free when both are closed.
     reserve: Option<OwnedFd>,
+    /// How many of the next ones may not have inherited the default options;
+    /// `u32::MAX` is all.
+    bare: u32,
 }
 
 impl RealListener {
-    fn boxed(socket: Socket) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(RealListener {
+    fn new(socket: Socket) -> io::Result<Self> {
+        Ok(RealListener {
             socket: TcpListener::from_std(socket.into())?,
             reserve: None,
-        }))
+            bare: BARE,
+        })
+    }
+
+    /// A connection that was accepted just now.
+    fn accepted(&mut self, socket: SockRef<'_>) {
+        if self.bare > 0 {
+            set_defaults(&socket);
+            if self.bare != u32::MAX {
+                self.bare -= 1;
+            }
+        }
     }
 }
 
@@ -159,6 +212,7 @@ impl Listener for RealListener {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
+        self.accepted(SockRef::from(&stream));
         Poll::Ready(Ok((RealStream::boxed(stream), peer)))
     }
 
@@ -170,6 +224,7 @@ impl Listener for RealListener {
         match acceptfrom_with(&self.socket, flags) {
             Ok((stream, Some(peer))) => {
                 let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
+                self.accepted(SockRef::from(&stream));
                 let stream = Loose::Free(Socket::from(stream), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
@@ -178,6 +233,7 @@ impl Listener for RealListener {
                 // It knows when to try again; one that has come by now is
                 // registered here, and taken out again.
                 let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
+                self.accepted(SockRef::from(&stream));
                 let stream = Loose::Free(Socket::from(stream.into_std()?), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
@@ -230,6 +286,16 @@ pub(super) struct RealStream {
     ended: bool,
     reader: OwnedReadHalf,
     writer: Arc<RealWriter>,
+    gone: Gone,
+}
+
+/// Whether the OS has reported that a connection is gone.
+enum Gone {
+    NotAsked,
+    /// Whoever asks waits for the error alone: data does not wake it, and it
+    /// can wait when the peer has ended its side, which `poll_read` cannot.
+    Waits(BoxFuture<'static, ()>),
+    Yes,
 }
 
 impl RealStream {
@@ -239,6 +305,20 @@ impl RealStream {
             ended: false,
             reader,
             writer: Arc::new(RealWriter(Some(writer))),
+            gone: Gone::NotAsked,
+        }
+    }
+
+    /// One that may have been reset before this event loop knows it, and whose
+    /// error may have been told elsewhere.
+    fn known(stream: TcpStream) -> Self {
+        let gone = match stream.peer_addr() {
+            Ok(_) => Gone::NotAsked,
+            Err(_) => Gone::Yes,
+        };
+        RealStream {
+            gone,
+            ..RealStream::new(stream)
         }
     }
 
@@ -252,6 +332,16 @@ impl RealStream {
 }
 
 struct RealWriter(Option<OwnedWriteHalf>);
+
+impl RealWriter {
+    /// Waits for the OS to report an error.
+    async fn gone(self: Arc<Self>) {
+        if let Some(half) = &self.0 {
+            // It fails only with its runtime.
+            let _ = half.ready(Interest::ERROR).await;
+        }
+    }
+}
 
 impl Writer for RealWriter {
     fn try_write(&self, data: &[u8]) -> io::Result<usize> {
@@ -276,6 +366,9 @@ impl Stream for RealStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         // Not `try_read`: after a short read this one knows, without asking
         // the OS again, that there is no more.
+        if let Gone::Waits(_) = self.gone {
+            self.gone = Gone::NotAsked;
+        }
         let mut buffer = ReadBuf::new(buffer);
         ready!(AsyncRead::poll_read(
             Pin::new(&mut self.reader),
@@ -287,11 +380,22 @@ impl Stream for RealStream {
         Poll::Ready(Ok(read))
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         // Not `poll_read_ready`: it may be ready from an earlier time.
         self.socket()
             .poll_peek(cx, &mut ReadBuf::new(&mut [0]))
-            .map(drop)
+            .map_ok(|bytes| bytes > 0)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Gone::NotAsked = self.gone {
+            self.gone = Gone::Waits(self.writer.clone().gone().boxed());
+        }
+        if let Gone::Waits(gone) = &mut self.gone {
+            ready!(gone.poll_unpin(cx));
+            self.gone = Gone::Yes;
+        }
+        Poll::Ready(())
     }
 
     fn poll_write(
@@ -351,7 +455,7 @@ impl Stream for RealStream {
         // event loop that has ended.
         let socket = self.socket().as_fd().try_clone_to_owned()?;
         let ended = self.ended;
-        *self = RealStream::new(TcpStream::from_std(socket.into())?);
+        *self = RealStream::known(TcpStream::from_std(socket.into())?);
         self.ended = ended;
         Ok(())
     }

@@ -192,6 +192,14 @@ impl Registry {
                 let stream = self.network.adopt_stream(stream)?;
                 Some(inherited_connection(stream, record, unsent))
             }
+            // Its peer was gone, and nothing of it is unread.
+            (None, Some(record)) if record.end.is_some() => {
+                let connection = inherited_connection(tcp::nowhere(), record, unsent);
+                Some(InheritedConnection {
+                    is_let_go: true,
+                    ..connection
+                })
+            }
             _ => return Err(Refusal::Contradiction("a connection has no descriptor")),
         };
         Ok(tcp::Inherited { record, connection })
@@ -262,6 +270,7 @@ fn inherited_connection(
         stream,
         record,
         unsent: together.freeze(),
+        is_let_go: false,
         guest: None,
     }
 }

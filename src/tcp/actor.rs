@@ -176,6 +176,8 @@ impl Rows {
                 let row = Row::accepted(socket.clone(), stream, ends, offer);
                 self.insert(&socket, Entry::Socket(row));
                 self.set_time_outs(&socket, time_outs);
+                // It is paused: its peer may be gone before it is resumed.
+                self.look_at(socket.slot(), &mut Audible::default());
             }
             Op::Inherit(inherited) => {
                 let time_outs = inherited.time_outs();

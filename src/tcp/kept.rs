@@ -103,7 +103,7 @@ impl Rows {
                 }
                 if in_hand || is_enough {
                     log::error!("client socket {}: its connection is lost", socket.id());
-                    self.lose(&socket);
+                    self.lose(&socket, is_enough);
                 }
                 // It may have been taken from the queue, and not looked at.
                 socket.looked_at();
@@ -121,14 +121,15 @@ impl Rows {
     }
 
     /// Ends a connection that cannot be gone on with; its app is told when all
-    /// that came before is handled.
-    fn lose(&mut self, socket: &ClientSocket) {
+    /// that came before is handled. One that may be what makes the actor panic is
+    /// reset, as it must not be looked at again.
+    fn lose(&mut self, socket: &ClientSocket, is_suspect: bool) {
         let Some(row) = self.row(socket) else { return };
         match &mut row.link {
-            Link::Connected(connection) => {
-                let ended = connection.give_up(NetError::FAILED);
-                self.linger(ended, socket);
-            }
+            Link::Connected(connection) => match connection.give_up(NetError::FAILED) {
+                Some(ended) if is_suspect => ended.stream.reset(),
+                ended => self.linger(ended, socket),
+            },
             Link::Held(connection) => {
                 // It may be on its way to another process, which uses the same
                 // connection: this one's descriptor is closed, and no more.
@@ -203,7 +204,7 @@ impl Handler<GiveUp> for Rows {
             Entry::Lingering(_) => None,
         });
         for socket in sockets.collect::<Vec<_>>() {
-            self.lose(&socket);
+            self.lose(&socket, true);
             socket.make_ready();
         }
     }

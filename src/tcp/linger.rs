@@ -22,7 +22,7 @@ use super::time_outs::Alarm;
 use super::write::WriteQueue;
 use crate::guests::{Guest, Guests};
 use crate::net_error::{self, NetError};
-use crate::os::{Stream, again};
+use crate::os::{Stream, again, end_now};
 
 /// How long a peer may acknowledge nothing before its connection is given up.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -51,6 +51,8 @@ pub(super) struct Ended {
     pub(super) stream: Box<dyn Stream>,
     pub(super) queue: WriteQueue,
     pub(super) guest: Option<Guest>,
+    /// Whether nothing was ever written that the peer could lose.
+    pub(super) is_unused: bool,
 }
 
 impl From<Connection> for Ended {
@@ -59,6 +61,7 @@ impl From<Connection> for Ended {
             stream: connection.stream,
             queue: connection.queue,
             guest: connection.ends.guest,
+            is_unused: !connection.is_used,
         }
     }
 }
@@ -356,13 +359,17 @@ impl Rows {
     pub(super) fn linger(&mut self, ended: Option<impl Into<Ended>>, of: &ClientSocket) {
         let ended = ended.map(Into::into).filter(|ended| !ended.may_be_closed());
         let Some(Ended {
-            stream,
+            mut stream,
             queue,
             guest,
+            is_unused,
         }) = ended
         else {
             return;
         };
+        if is_unused && queue.is_empty() && end_now(&mut *stream) {
+            return;
+        }
         let lane = of.lane().clone();
         while let Some(oldest) = lane.lingering.oldest_of_too_many() {
             log::debug!("too many closed connections linger: the oldest is closed");
@@ -398,7 +405,10 @@ impl Rows {
                 lane,
             },
         }));
+        // If that panics, it is this one's fault.
+        let at = self.fall.at.replace(slot);
         self.look_at_lingering(slot);
+        self.fall.at = at;
     }
 
     /// One look: writes and reads.

@@ -53,6 +53,7 @@ pub(crate) use row::Ends;
 pub(crate) use secure::Secure as SecureStep;
 pub(crate) use sweep::{Deliver, GetInfos, ListenersChanged, Stop};
 pub(crate) use table::Table;
+pub(crate) use time_outs::nowhere;
 
 use std::time::Duration;
 

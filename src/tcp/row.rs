@@ -28,7 +28,7 @@ use crate::guests::{Guest, Guests};
 use crate::life::Pending;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
-use crate::os::Stream;
+use crate::os::{Stream, again};
 
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
@@ -101,8 +101,17 @@ pub(super) struct Connection {
     is_lasting: bool,
     /// Whether a send has failed of which its app hears only by the end.
     pub(super) is_unheard: bool,
+    /// Whether anything may have been written.
+    pub(super) is_used: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
+}
+
+/// What is to be read next.
+pub(super) enum Peeked {
+    Nothing,
+    Data,
+    End(NetError),
 }
 
 pub(crate) struct Ends {
@@ -178,10 +187,12 @@ impl Row {
         if let Some(guest) = &mut ends.guest {
             guest.arrive();
         }
+        let mut connection = Connection::new(stream, ends);
+        connection.is_used = false;
         Row {
             paused: true,
             unclaimed: true,
-            link: Link::Connected(Connection::new(stream, ends)),
+            link: Link::Connected(connection),
             offer: Some(offer),
             ..Row::new(socket)
         }
@@ -427,6 +438,7 @@ impl Connection {
             write_error: None,
             is_lasting: false,
             is_unheard: false,
+            is_used: true,
             end: None,
         }
     }
@@ -439,11 +451,12 @@ impl Connection {
             }
             return outgoing.fail(error.into());
         }
+        self.is_used = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            if self.is_unheard {
+            if self.is_unheard || self.has_lost_peer() {
                 socket.make_ready();
             }
         }
@@ -462,6 +475,29 @@ impl Connection {
         {
             timing.sent();
         }
+    }
+
+    /// What is to be read next; if that is nothing, the row is made ready by
+    /// what comes.
+    pub(super) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        match again(self.stream.poll_peek(&mut cx), &mut cx) {
+            Poll::Pending => Peeked::Nothing,
+            Poll::Ready(Ok(true)) => Peeked::Data,
+            Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),
+            Poll::Ready(Err(error)) => Peeked::End(net_error::read(&error)),
+        }
+    }
+
+    /// Whether only its end is left of it: there is no descriptor any more.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.end.is_some() && self.ends.guest.is_none()
+    }
+
+    /// Whether a write has told that nobody is at the other end.
+    pub(super) fn has_lost_peer(&self) -> bool {
+        self.write_error.is_some() && !self.is_lasting
     }
 
     /// Fails everything that waits, and what comes; what is still to be read
@@ -491,6 +527,8 @@ impl Connection {
             guest: Some(Guest::arrived(guests.clone(), false)),
             lives_in: None,
         };
-        Connection::new(made.stream, Box::new(ends))
+        let mut connection = Connection::new(made.stream, Box::new(ends));
+        connection.is_used = false;
+        connection
     }
 }

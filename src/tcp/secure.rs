@@ -59,6 +59,9 @@ impl Rows {
             return reply.send(Err(Error::SocketNotFound));
         };
         row.claim();
+        if matches!(row.link, Link::None | Link::Connecting(_)) {
+            return reply.send(Err(Error::SocketNotConnected));
+        }
         match row.may_secure(options) {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
             Ok(versions) => row.secure(attempt, client, versions, reply),

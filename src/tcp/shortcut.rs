@@ -117,6 +117,8 @@ impl Connection {
         } else if self.shortcut.is_none() {
             let writer = self.stream.writer();
             self.shortcut = writer.map(|writer| Shortcut::open(socket, writer));
+            // It is not told of what goes this way.
+            self.is_used |= self.shortcut.is_some();
         }
     }
 }

@@ -19,7 +19,7 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 
 use super::actor::{Entry, ROWS_A_TURN, Rows};
 use super::linger::Ended;
-use super::row::{Connection, Hold, Link, Row};
+use super::row::{Connection, Hold, Link, Peeked, Row};
 use super::write::WriteQueue;
 use crate::error::Error;
 use crate::estate::TimeOutsRecord;
@@ -382,11 +382,14 @@ impl Row {
                 return Some(Expired::Connection);
             }
             if !self.paused && over(timing.active, idle) {
-                let waker = self.socket.waker();
-                let mut cx = Context::from_waker(&waker);
                 let waits = self.recovery.is_some();
-                if !waits && connection.stream.poll_peek(&mut cx).is_pending() {
-                    return Some(Expired::Connection);
+                if !waits {
+                    match connection.peek(&self.socket) {
+                        Peeked::Nothing => return Some(Expired::Connection),
+                        Peeked::Data => {}
+                        Peeked::End(why) => connection.end = Some(why),
+                    }
+                    self.socket.make_ready();
                 }
                 // It is the app that takes its time.
                 timing.active = now;
@@ -405,18 +408,30 @@ impl Connection {
         self.end = Some(why);
         self.write_error = Some(why);
         self.shortcut = None;
-        let stream = std::mem::replace(&mut self.stream, Box::new(GivenUp));
+        let stream = std::mem::replace(&mut self.stream, nowhere());
         let guest = self.ends.guest.take();
         if self.queue.is_empty() {
             return Some(Ended {
                 stream,
                 queue: WriteQueue::default(),
                 guest,
+                is_unused: !self.is_used,
             });
         }
         self.queue.fail(why.into());
         stream.reset();
         None
+    }
+
+    /// The peer is gone: lets go of the stream. `end` is told when all that came
+    /// before was handled; sends fail with a code of their own.
+    pub(super) fn let_go(&mut self, end: NetError, sends: NetError) {
+        self.end = Some(end);
+        self.write_error = Some(sends);
+        self.queue.fail(sends.into());
+        self.shortcut = None;
+        self.stream = nowhere();
+        self.ends.guest = None;
     }
 }
 
@@ -462,19 +477,27 @@ impl Rows {
 }
 
 /// In place of a stream that was given up: its end is known already.
+pub(crate) fn nowhere() -> Box<dyn Stream> {
+    Box::new(GivenUp)
+}
+
 struct GivenUp;
 
 impl Stream for GivenUp {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
     fn has_ended(&self) -> bool {

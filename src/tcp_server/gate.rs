@@ -202,7 +202,9 @@ impl ServerSocket {
             Some((limit, then)) => {
                 match then {
                     AtLimit::Reset => stream.reset(),
-                    _ => end_now(&mut *stream),
+                    _ => {
+                        end_now(&mut *stream);
+                    }
                 }
                 self.was_refused(peer, limit);
                 None

@@ -49,6 +49,24 @@ impl Secured {
         buffer.advance(read.unwrap_or(0));
     }
 
+    /// Sends what TLS itself has to say to what was read: that there is no
+    /// renegotiation, new keys. It would wait for the next data else. If it
+    /// cannot be sent, reading tells.
+    fn answer_peer(&mut self, cx: &mut Context<'_>) {
+        if self.tls.get_ref().1.wants_write() {
+            let _ = Pin::new(&mut self.tls).poll_flush(cx);
+        }
+    }
+
+    /// Whether something was decrypted before.
+    fn has_rest(&mut self) -> bool {
+        let rest = match &mut self.tls {
+            TlsStream::Client(client) => client.get_mut().1.reader().into_first_chunk(),
+            TlsStream::Server(server) => server.get_mut().1.reader().into_first_chunk(),
+        };
+        rest.is_ok_and(|rest| !rest.is_empty())
+    }
+
     fn wire(&self) -> &dyn Stream {
         &*self.tls.get_ref().0.stream
     }
@@ -65,7 +83,9 @@ impl Stream for Secured {
         let mut buffer = ReadBuf::new(buffer);
         while buffer.remaining() > 0 && self.failed.is_none() {
             let before = buffer.filled().len();
-            match Pin::new(&mut self.tls).poll_read(cx, &mut buffer) {
+            let read = Pin::new(&mut self.tls).poll_read(cx, &mut buffer);
+            self.answer_peer(cx);
+            match read {
                 Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
                 // An end after data is met again.
                 Poll::Ready(Ok(())) => break,
@@ -83,16 +103,27 @@ impl Stream for Secured {
         }
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.failed.is_some() {
-            return Poll::Ready(());
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.failed.is_none() {
+            self.tls.get_mut().0.reads = 0;
+            // What the stream below has need not have data in it.
+            let peeked = Pin::new(&mut self.tls).poll_fill_buf(cx);
+            let peeked = peeked.map_ok(|data| !data.is_empty());
+            self.answer_peer(cx);
+            match ready!(peeked) {
+                Ok(has_data) => return Poll::Ready(Ok(has_data)),
+                Err(error) => self.failed = Some(translated(error)),
+            }
         }
-        self.tls.get_mut().0.reads = 0;
-        // What the stream below has need not have data in it.
-        if let Err(error) = ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
-            self.failed = Some(translated(error));
+        // What came before the failure comes before it.
+        if self.has_rest() {
+            return Poll::Ready(Ok(true));
         }
-        Poll::Ready(())
+        Poll::Ready(self.failed.take().map_or(Ok(false), Err))
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tls.get_mut().0.stream.poll_gone(cx)
     }
 
     /// Says that data is written when all of it, encrypted, has been taken by

@@ -34,3 +34,4 @@ mod tcp_server;
 mod tidy;
 mod time_outs;
 mod tls;
+mod unheard_ends;

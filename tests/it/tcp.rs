@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
+mod defaults;
 mod ending;
 mod events;
 mod handles;

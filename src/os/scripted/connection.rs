@@ -150,13 +150,21 @@ impl Stream for End {
         self.with(|near, _| near.poll_read(cx, buffer))
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.with(|near, _| match near.incoming.front() {
+            Some(Incoming::Data(_)) => Poll::Ready(Ok(true)),
+            // An error is told once, and else it is as if it were read.
+            _ => near.poll_read(cx, &mut []).map_ok(|_| false),
+        })
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.with(|near, _| {
-            if near.incoming.is_empty() && !near.reset && !near.ended {
-                near.reader = Some(cx.waker().clone());
-                return Poll::Pending;
+            if near.reset {
+                return Poll::Ready(());
             }
-            Poll::Ready(())
+            near.reader = Some(cx.waker().clone());
+            Poll::Pending
         })
     }
 

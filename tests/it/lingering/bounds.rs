@@ -32,7 +32,14 @@ impl Scene {
         Scene { world, network, at }
     }
 
+    /// A client to which something was sent.
     async fn client(&mut self) -> (ClientSocket, Peer) {
+        let (client, peer) = self.unused().await;
+        client.send(&b"hi "[..]).await.expect("it is sent");
+        (client, peer)
+    }
+
+    async fn unused(&mut self) -> (ClientSocket, Peer) {
         let peer = self.network.client(self.at).expect("it listens");
         (self.world.accepted().await, peer)
     }
@@ -41,7 +48,7 @@ impl Scene {
         let (client, peer) = self.client().await;
         client.send(&b"yes"[..]).await.expect("it is sent");
         client.close().await.expect("it is open");
-        assert_eq!(peer.received(), b"yes");
+        assert_eq!(peer.received(), b"hi yes");
         assert!(peer.is_closed());
     }
 }
@@ -53,7 +60,7 @@ async fn a_closed_connection_is_shut_at_once_and_released_at_the_peers_end() {
     peer.send("unread");
     client.send(&b"all"[..]).await.expect("it is sent");
     client.close().await.expect("it is open");
-    assert_eq!(peer.received(), b"all");
+    assert_eq!(peer.received(), b"hi all");
     assert!(peer.is_closed() && !peer.is_released());
     peer.send("late");
     sleep(LIMIT / 2).await;
@@ -72,6 +79,20 @@ async fn a_connection_whose_peer_has_ended_is_released_at_once() {
     peer.end();
     scene.world.ended(client.id()).await;
     assert!(peer.is_released() && !peer.is_reset());
+}
+
+#[actix_rt::test]
+async fn a_connection_on_which_nothing_was_sent_is_released_at_once_unless_much_is_unread() {
+    let mut scene = Scene::new().await;
+    for (unread, at_once) in [(0, true), (1, true), (60_000, false)] {
+        let (client, peer) = scene.unused().await;
+        peer.send(vec![0; unread]);
+        client.close().await.expect("it is open");
+        assert_eq!((peer.is_released(), peer.is_closed()), (at_once, true));
+        peer.end();
+        sleep(SLACK).await;
+        assert!(peer.is_released() && !peer.is_reset());
+    }
 }
 
 #[actix_rt::test]

@@ -27,6 +27,8 @@ pub struct Connection {
     queue: VecDeque<Sending>,
     /// Why nothing more can be sent, if the socket has found out.
     broken: Option<i32>,
+    /// Whether that tells that nobody is at the other end.
+    lost_peer: bool,
     pub peer: SocketAddr,
     /// Of what was made by `connect`.
     pub local: Option<SocketAddr>,
@@ -41,6 +43,8 @@ pub struct Connection {
     keep_alive: Option<Option<Duration>>,
     /// The app is done with it, and its peer has not read for too long.
     pub overdue: bool,
+    /// Only its end is left: its peer is gone, and nothing is unread.
+    pub let_go: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -99,6 +103,7 @@ impl Connection {
             end: None,
             queue: VecDeque::new(),
             broken: None,
+            lost_peer: false,
             peer,
             local,
             ended: false,
@@ -110,6 +115,7 @@ impl Connection {
             no_delay: None,
             keep_alive: None,
             overdue: false,
+            let_go: false,
         }
     }
 
@@ -129,8 +135,38 @@ impl Connection {
         }
     }
 
+    /// Whether the OS has reported that it is gone both ways.
+    fn is_gone(&self) -> bool {
+        self.reset || (self.broken.is_some() && self.lost_peer)
+    }
+
+    /// Why nothing more can be read of one that is gone, if nothing is unread.
+    pub fn may_be_let_go(&self) -> Option<i32> {
+        if self.let_go || !self.is_gone() {
+            return None;
+        }
+        match (self.end, self.readable()) {
+            (Some(end), _) | (None, Readable::End(end)) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Its descriptor is closed; whether what waits was answered.
+    pub fn let_go(&mut self, end: i32, seen: &Seen) -> bool {
+        self.let_go = true;
+        self.end = Some(end);
+        let broken = self.broken.unwrap_or(if end == -100 { -101 } else { end });
+        self.fail(net(broken), Some(broken), seen)
+    }
+
     pub fn may_read(&self) -> bool {
         !self.incoming.is_empty() || self.ended || self.reset || self.gone
+    }
+
+    /// Whether a look tells more than that there is data, or nothing.
+    pub fn may_end(&self) -> bool {
+        let more = matches!(self.readable(), Readable::Again | Readable::End(_));
+        more && self.end.is_none()
     }
 
     pub fn readable(&self) -> Readable {
@@ -184,6 +220,9 @@ impl Connection {
     }
 
     fn sets_option(&mut self) -> bool {
+        if self.let_go {
+            return false;
+        }
         let fails = self.option_errors > 0;
         self.option_errors = self.option_errors.saturating_sub(1);
         !fails
@@ -214,14 +253,23 @@ impl Connection {
             return false;
         };
         if first.left > 0 {
-            match self
-                .write_errors
-                .pop_front()
-                .map(|errno| code(&WRITE, errno))
-            {
+            let errno = self.write_errors.pop_front();
+            match errno.map(|errno| code(&WRITE, errno)) {
                 Some(0) => return true,
-                Some(code) => return self.fail(net(code), Some(code), seen),
-                None if self.reset || self.gone => return self.fail(net(-101), Some(-101), seen),
+                Some(code) => {
+                    let lost = [
+                        libc::EPIPE,
+                        libc::ECONNRESET,
+                        libc::ECONNABORTED,
+                        libc::ETIMEDOUT,
+                    ];
+                    self.lost_peer = errno.is_some_and(|errno| lost.contains(&errno));
+                    return self.fail(net(code), Some(code), seen);
+                }
+                None if self.reset || self.gone => {
+                    self.lost_peer = true;
+                    return self.fail(net(-101), Some(-101), seen);
+                }
                 None if self.overdue => return self.fail(net(-7), None, seen),
                 None => {}
             }
@@ -268,7 +316,7 @@ impl Connection {
     }
 
     fn is_seen_by(&self, peer: &PeerSeen, closed: bool) -> bool {
-        peer.closed == closed
+        peer.closed == (closed || self.let_go)
             && peer.received.len() == self.written
             && peer.no_delay == self.no_delay
             && peer.keep_alive == self.keep_alive

@@ -1,6 +1,8 @@
 //! What the tests share: an app with a listener that writes down what it
 //! hears, and waits with a limit that say what did not come.
 
+pub mod descriptors;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;

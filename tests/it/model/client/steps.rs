@@ -150,6 +150,7 @@ impl Socket for Client {
         let all = [
             self.tell_again(seen),
             self.read(seen),
+            self.let_go(seen),
             self.arrive(seen),
             self.write(seen),
             self.write_last(seen),
