@@ -9,6 +9,7 @@ use super::frame::Data;
 use super::limits::DATA;
 use super::outcome::Outcome;
 use crate::app::App;
+use crate::ids::MAX_ID;
 use crate::tcp;
 use crate::tcp_server;
 
@@ -42,11 +43,13 @@ impl Arguments<'_> {
         value.ok_or_else(|| self.wrong(expected))
     }
 
-    /// A socket's id. No socket has 0, and none has a negative one.
+    /// A socket's id. No socket has 0, and none has a negative one or one above
+    /// 2^53.
     pub(super) fn id(&mut self) -> Result<u64, Wrong> {
         let id = self.next().as_i64();
         let id = self.known(id, "an integer socketId")?;
-        Ok(id.try_into().unwrap_or(0))
+        let id = u64::try_from(id).ok().filter(|id| *id <= MAX_ID);
+        Ok(id.unwrap_or(0))
     }
 
     pub(super) fn optional_id(&mut self) -> Result<Option<u64>, Wrong> {

@@ -1,12 +1,13 @@
 //! The gateway: HTTP and WebSocket on one port.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::door::{self, Origins};
@@ -53,7 +55,7 @@ struct Rooms {
     origins: Rc<Origins>,
     /// Who alone comes here: then there is no page.
     app: Option<AppId>,
-    connections: Rc<Cell<usize>>,
+    connections: Arc<AtomicUsize>,
     key: Rc<Key>,
 }
 
@@ -102,7 +104,7 @@ impl Gateway {
                 lobby: Lobby::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
                 app: None,
-                connections: Rc::default(),
+                connections: Arc::default(),
                 key,
             },
         })
@@ -153,7 +155,7 @@ impl Gateway {
                     if let Err(error) = stream.set_nodelay(true) {
                         log::debug!("a connection is slow: {error}");
                     }
-                    self.rooms.welcome(Io(stream));
+                    self.rooms.welcome(stream);
                 }
                 Some(Err(error)) => {
                     log::warn!("no connection could be accepted: {error}");
@@ -164,23 +166,23 @@ impl Gateway {
         drop(self.listener);
         self.rooms.lobby.stop();
         let start = tokio::time::Instant::now();
-        while self.rooms.connections.get() > 0 && start.elapsed() < Duration::from_secs(2) {
+        while self.rooms.connections.load(SeqCst) > 0 && start.elapsed() < Duration::from_secs(2) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
 impl Rooms {
-    fn welcome(&self, io: Io) {
+    fn welcome(&self, stream: Box<dyn os::Stream>) {
         let Some(place) = self.place() else {
             // Too many: it is closed, which is all that costs nothing.
             return;
         };
-        let place = Rc::new(Cell::new(Some(place)));
+        let io = Io(Some((stream, place)));
         let rooms = self.clone();
         actix_rt::spawn(async move {
             let service = service_fn(|request| {
-                let response = rooms.answer(request, &place);
+                let response = rooms.answer(request);
                 async { Ok::<_, Infallible>(response) }
             });
             let served = http1::Builder::new()
@@ -199,18 +201,14 @@ impl Rooms {
     }
 
     fn place(&self) -> Option<Place> {
-        let count = self.connections.get();
-        (count < CONNECTIONS).then(|| {
-            self.connections.set(count + 1);
+        // This thread alone adds to them.
+        (self.connections.load(SeqCst) < CONNECTIONS).then(|| {
+            self.connections.fetch_add(1, SeqCst);
             Place(self.connections.clone())
         })
     }
 
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        place: &Cell<Option<Place>>,
-    ) -> Response<Full<Bytes>> {
+    fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let headers = request.headers();
         let said = door::Request {
             host: only(headers, &header::HOST),
@@ -255,9 +253,7 @@ impl Rooms {
             return page::text(StatusCode::BAD_REQUEST, "This is no WebSocket key.");
         };
         let rooms = self.clone();
-        let place = place.take();
         actix_rt::spawn(async move {
-            let _place = place;
             if let Ok(upgraded) = hyper::upgrade::on(request).await
                 && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
             {
@@ -302,16 +298,62 @@ fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
 }
 
 /// One of the connections that may be; dropping it frees it.
-struct Place(Rc<Cell<usize>>);
+struct Place(Arc<AtomicUsize>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
+        self.0.fetch_sub(1, SeqCst);
     }
 }
 
-/// A stream of `os`, as tokio has them.
-pub(super) struct Io(Box<dyn os::Stream>);
+/// A stream of `os`, as tokio has them, and its place among the connections. It
+/// is there until this is dropped.
+pub(super) struct Io(Option<(Box<dyn os::Stream>, Place)>);
+
+impl Io {
+    fn stream(&mut self) -> io::Result<&mut dyn os::Stream> {
+        match &mut self.0 {
+            Some((stream, _)) => Ok(&mut **stream),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl Drop for Io {
+    /// What was said last arrives: unread input would make closing a reset.
+    fn drop(&mut self) {
+        if let Some((stream, place)) = self.0.take()
+            && !stream.has_ended()
+            && let Ok(here) = Handle::try_current()
+        {
+            here.spawn(async move {
+                let _ = tokio::time::timeout(LINGER, linger(stream)).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+/// How long a connection is kept for a peer that does not end its side.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How much of its input is discarded.
+const MAX_DISCARDED: usize = 1024 * 1024;
+
+/// Shuts the writing side, and discards input until the peer's end.
+async fn linger(mut stream: Box<dyn os::Stream>) -> io::Result<()> {
+    poll_fn(|cx| stream.poll_shutdown(cx)).await?;
+    let mut buffer = [0; 4096];
+    let mut discarded = 0;
+    while discarded < MAX_DISCARDED {
+        let read = poll_fn(|cx| os::again(stream.poll_discard(cx, &mut buffer), cx));
+        match read.await? {
+            0 => break,
+            count => discarded += count,
+        }
+    }
+    Ok(())
+}
 
 impl AsyncRead for Io {
     fn poll_read(
@@ -319,7 +361,7 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = self.0.poll_read(cx, buffer.initialize_unfilled());
+        let read = self.stream()?.poll_read(cx, buffer.initialize_unfilled());
         let count = ready!(os::again(read, cx))?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
@@ -332,7 +374,7 @@ impl AsyncWrite for Io {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = self.0.poll_write(cx, &[IoSlice::new(data)]);
+        let written = self.stream()?.poll_write(cx, &[IoSlice::new(data)]);
         os::again(written, cx)
     }
 

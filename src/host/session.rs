@@ -353,7 +353,7 @@ impl State {
             Kind::Resize(socket, size) => books.resize(socket, size),
             Kind::Close(socket) => books.close(socket),
             Kind::Secure(socket) => {
-                let stays = outcome.values.first() == Some(&not_connected());
+                let stays = outcome.values.first().is_some_and(leaves_it);
                 if !succeeded && !stays {
                     books.close(socket);
                 }
@@ -472,7 +472,12 @@ impl State {
     }
 }
 
-/// What `secure` answers for a socket that it leaves as it is.
-fn not_connected() -> Value {
-    NetError::INVALID_ARGUMENT.code().into()
+/// Whether `secure` answers this for a socket that it leaves as it is.
+fn leaves_it(code: &Value) -> bool {
+    let codes = [
+        NetError::INVALID_ARGUMENT,
+        NetError::NO_SSL_VERSIONS_ENABLED,
+        NetError::NOT_IMPLEMENTED,
+    ];
+    codes.iter().any(|known| *code == known.code())
 }
