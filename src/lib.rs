@@ -152,6 +152,10 @@ pub mod handover;
 #[cfg(feature = "host")]
 pub mod host;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// Apps that are suspended, and loaded again when something waits for them;
 /// [`App::suspend`] tells what that means.
 pub mod lifecycle {

@@ -5,6 +5,22 @@
 //! sleeps and that nobody wakes is a failure: loom finds that all threads are
 //! blocked. Run by `cargo test --release -p chrome-sockets-loom`.
 #![cfg(test)]
+#![expect(
+    dead_code,
+    reason = "the crate's files have more functions than the models need"
+)]
+
+/// How often a thread may be preempted in one run. Most bugs need one or two,
+/// and each more multiplies the runs.
+const PREEMPTIONS: usize = 2;
+
+/// Runs `model` with every interleaving of its threads, and with every value that
+/// an atomic may have in each.
+fn every_interleaving(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
+    builder.check(model);
+}
 
 mod sync {
     //! What `src/sync/mod.rs` is in the crate.

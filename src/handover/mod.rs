@@ -45,6 +45,8 @@
 //!
 //! `examples/persistent_server.rs` in the repository does all of this.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inheritance;
 mod succession;
 #[cfg(target_os = "linux")]

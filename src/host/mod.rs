@@ -13,6 +13,8 @@ mod door;
 mod ear;
 mod end;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gateway;
 pub mod install;
 mod key;

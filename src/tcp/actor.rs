@@ -265,13 +265,18 @@ impl Rows {
                 row.raise_again(audible);
                 row.read(&mut self.pool, audible);
                 row.settle();
-                if row.waits_for_listeners() && row.socket.unhandled().are_handled() {
-                    row.answer_pausing(|_| true, Ok(()));
-                    let ended = row.finish(CallsAhead {
-                        takes: self.takes,
-                        in_hand: !self.calls.is_empty(),
-                        in_inbox: self.inbox.queue.has_calls(),
-                    });
+                if row.waits_for_listeners() {
+                    let mut ended = None;
+                    if row.socket.unhandled().are_handled() {
+                        row.answer_pausing(|_| true, Ok(()));
+                        ended = row.finish(CallsAhead {
+                            takes: self.takes,
+                            in_hand: !self.calls.is_empty(),
+                            in_inbox: self.inbox.queue.has_calls(),
+                        });
+                    }
+                    // The end may not be told yet.
+                    row.watch();
                     let socket = row.socket.clone();
                     self.linger(ended, &socket);
                 }

@@ -115,7 +115,7 @@ impl Row {
     /// It is not read now, and may not be for long. If the OS reports meanwhile
     /// that the connection is gone, it is none of those that are open any more;
     /// its descriptor is kept only for what is unread in it.
-    fn watch(&mut self) {
+    pub(super) fn watch(&mut self) {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };

@@ -71,6 +71,10 @@ impl<T, E> Ahead<T, E> {
     /// More is wanted. `true`: the caller starts the task, which is not there.
     pub(super) fn want(&self) -> bool {
         let mut state = self.lock();
+        if state.error.is_some() {
+            // It has come since the caller looked, and wakes it.
+            return false;
+        }
         state.is_wanted = true;
         if !std::mem::replace(&mut state.runs, true) {
             return true;

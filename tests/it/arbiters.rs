@@ -10,7 +10,7 @@ mod half_close;
 mod local;
 mod placing;
 mod shared_port;
-mod spy;
+pub mod spy;
 mod storm;
 mod whole;
 

@@ -13,6 +13,7 @@ mod draining;
 mod examples;
 mod exhaustion;
 mod faults;
+mod fuzz_corpus;
 mod handover;
 mod host;
 mod hostile;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` and programs stand above them all.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "sync",
     "ids",
     "net_error",
@@ -29,6 +29,7 @@ const LAYERS: [&str; 21] = [
     "app",
     "handover",
     "host",
+    "fuzzing",
 ];
 
 /// What opens a socket or asks a resolver, by whatever path it is named.

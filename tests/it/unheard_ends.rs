@@ -11,6 +11,7 @@ use chrome_sockets::{NetError, ServerSocketId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::arbiters::spy::Spy;
 use crate::support::{Heard, LIMIT, Listener, World, descriptors, within};
 use crate::tcp_server::dial;
 
@@ -279,4 +280,45 @@ async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_too() {
         Some(heard @ Heard::Accept(..)) => panic!("{heard:?}"),
         Some(_) => panic!("more than the end"),
     }
+}
+
+#[actix_rt::test]
+async fn data_and_an_end_wake_no_paused_socket_and_its_reset_does() {
+    let spy = Spy::default();
+    let mut world = World::with_network(spy.clone()).await;
+    let (_, client, mut peer, _waits) = one_at_a_time(&mut world).await;
+    let before = spy.waits();
+    assert!(before > 0, "it waits");
+    for _ in 0..100 {
+        peer.write_all(b"more").await.expect("write");
+        client.get_info().await.expect("it is open");
+    }
+    peer.shutdown().await.expect("the end of its side");
+    world.nothing().await;
+    assert_eq!((spy.waits(), spy.reads()), (before, 0));
+    End::Reset.of(peer).await;
+    world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(world.received(client.id(), 400).await, b"more".repeat(100));
+    ends(&mut world, &client).await;
+}
+
+#[actix_rt::test]
+async fn a_socket_of_a_suspended_app_whose_peer_has_reset_gives_its_place_back() {
+    let mut world = World::new().await;
+    let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
+    let persistent = chrome_sockets::tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(persistent).await.expect("update");
+    client.set_paused(false).await.expect("resume");
+    let at = peer.peer_addr().expect("it is connected");
+    let socket = socket_of(at, &peer);
+    // Nothing loads it again.
+    within("the suspension", world.app.suspend())
+        .await
+        .expect("suspended");
+    End::Reset.of(peer).await;
+    is_closed(socket).await;
 }

@@ -80,7 +80,7 @@ impl Comer {
 
 #[test]
 fn everybody_who_waits_at_a_limit_gets_a_place_that_becomes_free() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let limit = Arc::new(Limit::default());
         limit.accepted.fetch_add(1, AcqRel);
         let ends = {
@@ -104,7 +104,7 @@ fn everybody_who_waits_at_a_limit_gets_a_place_that_becomes_free() {
 
 #[test]
 fn a_place_that_the_first_has_no_use_for_is_the_nexts() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let limit = Arc::new(Limit::default());
         limit.accepted.fetch_add(1, AcqRel);
         let mut first = Comer::new(&limit);

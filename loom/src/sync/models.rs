@@ -13,7 +13,7 @@ use super::{AtomicUsize, InFlight, ReadyFlag, WorkQueue};
 
 #[test]
 fn a_task_that_waits_for_room_is_woken() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let in_flight = Arc::new(InFlight::default());
         in_flight.add();
         let handler = {
@@ -33,7 +33,7 @@ fn a_task_that_waits_for_room_is_woken() {
 
 #[test]
 fn a_task_that_goes_on_at_the_limit_is_woken_for_each_event() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let in_flight = Arc::new(InFlight::default());
         let (mut raised, mut handlers) = (0, Vec::new());
         block_on(poll_fn(|cx| {
@@ -60,7 +60,7 @@ fn a_task_that_goes_on_at_the_limit_is_woken_for_each_event() {
 
 #[test]
 fn a_look_that_takes_an_entry_out_sees_every_change_before() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let queue = Arc::new(WorkQueue::<()>::default());
         let flag = Arc::new(ReadyFlag::default());
         let cells = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
@@ -93,7 +93,7 @@ fn a_look_that_takes_an_entry_out_sees_every_change_before() {
 
 #[test]
 fn calls_are_taken_in_the_order_of_each_thread() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let queue = Arc::new(WorkQueue::<(u8, u8)>::default());
         let callers = [1, 2].map(|who| {
             let queue = queue.clone();

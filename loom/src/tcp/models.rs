@@ -104,7 +104,7 @@ fn run(
 
 #[test]
 fn a_row_that_waits_for_its_window_and_then_for_all_credits_is_looked_at() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let queue = Arc::default();
         let socket = Socket::new(0, &queue);
         let handlers = [1, 2].map(|_| {
@@ -130,7 +130,7 @@ fn a_row_that_waits_for_its_window_and_then_for_all_credits_is_looked_at() {
 
 /// As two rows that find their app's window full, and what makes room in it.
 fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + Copy + 'static) {
-    loom::model(move || {
+    crate::every_interleaving(move || {
         let queue = Arc::default();
         let window = Arc::new(AppWindow::new(2));
         window.take(1);
@@ -214,7 +214,7 @@ fn carry_out(
 
 #[test]
 fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
         let path = Arc::new(FastPath::new());
         path.open(log.clone());
@@ -251,7 +251,7 @@ fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
 
 #[test]
 fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
         let path = Arc::new(FastPath::new());
         path.open(log.clone());
@@ -275,7 +275,7 @@ fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
 
 #[test]
 fn the_end_is_told_after_the_calls_that_handlers_made_before() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let queue = Arc::default();
         let socket = Socket::new(0, &queue);
         socket.0.unhandled.take(EVENT + 1);

@@ -29,7 +29,7 @@ fn accept(ahead: &Ahead<u8, ()>, connections: u8) {
 
 #[test]
 fn everything_that_is_accepted_ahead_is_taken_in_order() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         const CONNECTIONS: u8 = 3;
         let ahead = Arc::new(Ahead::new());
         let mut acceptor = None;
@@ -56,7 +56,7 @@ fn everything_that_is_accepted_ahead_is_taken_in_order() {
 
 #[test]
 fn a_failure_is_told_once_and_more_is_accepted_when_it_is_wanted() {
-    loom::model(|| {
+    crate::every_interleaving(|| {
         let ahead = Arc::new(Ahead::<u8, ()>::new());
         let mut acceptor = None;
         let mut failures = 0;

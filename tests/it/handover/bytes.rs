@@ -148,7 +148,7 @@ async fn bytes_that_are_no_handover_are_refused() {
 
 /// Nothing but the last numbers that were given out.
 fn far_ahead(server: u64, client: u64) -> Vec<u8> {
-    let hello = HELLO.replace('S', "0").replace('C', "0");
+    let hello = HELLO.replace(['S', 'C'], "0");
     let hello = hello.replace("\"last_server\":9", &format!("\"last_server\":{server}"));
     let hello = hello.replace("\"last_client\":9", &format!("\"last_client\":{client}"));
     frame(0, 0, &hello)

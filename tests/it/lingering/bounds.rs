@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use chrome_sockets::tcp::ClientSocket;
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
-use chrome_sockets::{Error, NetError};
+use chrome_sockets::{Error, NetError, ServerSocketId};
 use tokio::time::{Instant, sleep};
 
 use crate::support::World;
@@ -20,6 +21,7 @@ const SLACK: Duration = Duration::from_millis(20);
 struct Scene {
     world: World,
     network: ScriptedNetwork,
+    server: ServerSocketId,
     at: std::net::SocketAddr,
 }
 
@@ -28,8 +30,13 @@ impl Scene {
         tokio::time::pause();
         let network = ScriptedNetwork::new();
         let world = World::with_network(network.clone()).await;
-        let (_, at) = world.listen().await;
-        Scene { world, network, at }
+        let (server, at) = world.listen().await;
+        Scene {
+            world,
+            network,
+            server,
+            at,
+        }
     }
 
     /// A client to which something was sent.
@@ -191,6 +198,28 @@ async fn input_is_discarded_while_the_peer_takes_nothing() {
     peer.send(vec![0; DISCARDED + 1]);
     sent.await.expect_err("it is cut off");
     assert!(peer.is_reset());
+}
+
+#[actix_rt::test]
+async fn a_lingering_connection_has_no_place_in_limits_and_a_drain_waits_for_it() {
+    let mut scene = Scene::new().await;
+    let limits = Limits {
+        connections: Some(Limit {
+            most: 1,
+            then: AtLimit::Close,
+        }),
+        ..Default::default()
+    };
+    let server = &scene.world.app.tcp_server;
+    let set = server.set_limits(scene.server, limits);
+    set.await.expect("good limits");
+    let (client, peer) = scene.client().await;
+    peer.leave_unacknowledged(1);
+    client.close().await.expect("it is open");
+    let (next, _next) = scene.client().await;
+    next.close().await.expect("it is open");
+    let drained = scene.world.app.drain(LIMIT / 2).await;
+    assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
 }
 
 #[actix_rt::test]

@@ -40,7 +40,8 @@ impl Handler<ReceiveInfo> for Frail {
 
     fn handle(&mut self, mut info: ReceiveInfo, _: &mut Self::Context) -> Self::Result {
         let mut deeds = self.deeds.lock().expect("nobody panics with it");
-        let deed = deeds.pop_front_if(|(text, _)| *text == info.data);
+        let is_next = deeds.front().is_some_and(|(text, _)| *text == info.data);
+        let deed = if is_next { deeds.pop_front() } else { None };
         drop(deeds);
         match deed {
             Some((_, Panic)) => panic!("a listener that is not well"),
