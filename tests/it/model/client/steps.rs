@@ -184,7 +184,7 @@ impl Socket for Client {
     }
 
     fn forget(&mut self, seen: &Seen) {
-        let is_open = |number| seen.peers.get(&number).is_some_and(|peer| !peer.closed);
+        let is_open = |number| seen.peers.get(&number).is_some_and(|peer| !peer.released);
         self.closed.retain(|connection| is_open(connection.number));
     }
 
