@@ -58,7 +58,9 @@ async fn client_sockets_that_fall_too_often_lose_their_connections_and_say_so() 
     restarts.panics(Supervised::ClientSockets, 3).await;
     assert!(restarts.next().await.gave_up);
     assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
-    end(&mut scene.old.1).await.expect("it is closed");
+    // An actor that is given up sends no more: its peers see that it is no end.
+    let reset = end(&mut scene.old.1).await;
+    assert_eq!(reset, Err(std::io::ErrorKind::ConnectionReset));
     // What is new works.
     let (client, peer) = scene.accepted().await;
     scene.old = (client, peer);
