@@ -6,6 +6,8 @@
 mod actor;
 mod connect;
 mod credits;
+#[cfg(test)]
+mod credits_tests;
 mod ending;
 mod events;
 mod fast_path;
