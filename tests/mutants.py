@@ -100,6 +100,8 @@ def main():
     arguments.add_argument("--count", type=int, default=40, help="how many that compile")
     arguments.add_argument("--results", type=Path, default=ROOT / "target/mutants.jsonl")
     given = arguments.parse_args()
+    # Whatever ends it, the file is given back.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src"], cwd=ROOT).returncode != 0:
         sys.exit("commit first: the files in src are changed, and given back as they were committed")
     given.results.parent.mkdir(parents=True, exist_ok=True)
