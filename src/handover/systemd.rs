@@ -213,7 +213,7 @@ pub async fn to_systemd(registry: &Addr<Registry>) -> Result<Option<Receipt>, Er
         let stored = store(&estate);
         if stored.is_err() {
             // Half an estate must not be found.
-            let _ = forget(STATE);
+            forget_all(&estate);
         }
         stored.map(|()| estate)
     })
@@ -290,6 +290,16 @@ fn keep(name: &str, descriptor: BorrowedFd<'_>) -> io::Result<()> {
 
 fn forget(name: &str) -> io::Result<()> {
     sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])
+}
+
+/// Takes out what has been stored of this estate.
+fn forget_all(estate: &Estate) {
+    let _ = forget(STATE);
+    for piece in wire::pieces(estate).unwrap_or_default() {
+        if let Some(name) = name_of(&piece.record) {
+            let _ = forget(&name);
+        }
+    }
 }
 
 /// Waits until systemd has taken all that was sent before: from a process
@@ -436,6 +446,55 @@ mod tests {
         assert_eq!(names, [Some("other.socket")]);
         let stored = passed.stored.expect("something was stored");
         assert_eq!(stored.names, ["chrome-sockets-server-3"]);
+    }
+
+    #[test]
+    fn a_state_that_is_no_file_is_not_read() {
+        let endless = File::open("/dev/zero").expect("it is there");
+        let passed = sort(vec![(Some(STATE.to_owned()), endless.into())]);
+        let stored = passed.stored.expect("something was stored");
+        assert!(stored.records.is_empty());
+        let (opened, names) = stored.open();
+        assert!(matches!(opened, Err(Error::Malformed(_))));
+        assert_eq!(names, [STATE], "it is taken out");
+    }
+
+    #[test]
+    fn more_sockets_than_an_estate_may_have_are_refused_before_they_come() {
+        let announced = |servers: u64, clients: u64| {
+            let whole = stored(&Estate::default()).records;
+            let text = String::from_utf8(whole[4..].to_vec()).expect("JSON");
+            let text = text.replace("\"servers\":0", &format!("\"servers\":{servers}"));
+            let text = text.replace("\"clients\":0", &format!("\"clients\":{clients}"));
+            let length = u32::try_from(text.len()).expect("it is short");
+            let stored = Stored {
+                records: [&length.to_be_bytes(), text.as_bytes()].concat(),
+                sockets: HashMap::new(),
+                names: Vec::new(),
+            };
+            let refused = stored.open().0.expect_err("none of them comes");
+            refused.to_string()
+        };
+        let too_many = "too many sockets are announced";
+        for (servers, clients) in [(1 << 20, 0), (0, 1 << 20), (1, (1 << 20) - 1)] {
+            let error = announced(servers, clients);
+            assert!(error.contains("cut short"), "{error}");
+            assert!(announced(servers, clients + 1).contains(too_many));
+            assert!(announced(servers + 1, clients).contains(too_many));
+        }
+        assert!(announced(u64::MAX, 1).contains(too_many));
+    }
+
+    #[test]
+    fn no_more_sockets_and_data_are_given_away_than_are_taken() {
+        let mut estate = estate();
+        let piece = Bytes::from(vec![0; 1 << 20]);
+        estate.clients[0].unsent = vec![piece; 1 << 10];
+        assert!(wire::pieces(&estate).is_ok());
+        estate.clients[0].unsent.push(Bytes::from_static(b"x"));
+        assert!(matches!(wire::pieces(&estate), Err(Error::Refused(_))));
+        assert!(wire::fits(1 << 20, 0));
+        assert!(!wire::fits((1 << 20) + 1, 0));
     }
 
     #[test]

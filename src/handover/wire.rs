@@ -165,12 +165,17 @@ impl Piece<'_> {
     }
 }
 
+/// Whether one estate may have that much.
+pub(super) fn fits(sockets: u64, data: usize) -> bool {
+    sockets <= MAX_SOCKETS && data <= MAX_DATA
+}
+
 /// All that there is to an estate.
 pub(super) fn pieces(estate: &Estate) -> Result<Vec<Piece<'_>>, Error> {
     let servers = estate.servers.len() as u64;
     let clients = estate.clients.len() as u64;
     let data = estate.clients.iter().flat_map(|client| &client.unsent);
-    if servers + clients > MAX_SOCKETS || data.map(Bytes::len).sum::<usize>() > MAX_DATA {
+    if !fits(servers + clients, data.map(Bytes::len).sum()) {
         return Err(Error::Refused("too many sockets, or too much data".into()));
     }
     let hello = Piece {
@@ -229,7 +234,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<Estate, E
     };
     hello.here.check()?;
     let sockets = hello.servers.checked_add(hello.clients);
-    if sockets.is_none_or(|sockets| sockets > MAX_SOCKETS) {
+    if !sockets.is_some_and(|sockets| fits(sockets, 0)) {
         return Err(Error::Malformed("too many sockets are announced".into()));
     }
     let mut estate = Estate {
@@ -251,7 +256,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<Estate, E
         match next(source).await? {
             (Record::Client(record), mut descriptors, data) => {
                 total += data.len();
-                if total > MAX_DATA {
+                if !fits(0, total) {
                     return Err(Error::Malformed("too much unsent data".into()));
                 }
                 let stream = descriptors.pop_front();

@@ -198,6 +198,10 @@ mod tests {
         }
         let mut late = begin(&lookups, &few);
         assert!((&mut late).now_or_never().is_none());
+        going.truncate(LOOKUPS - 1);
+        assert!((&mut late).now_or_never().is_none(), "it came later");
+        let first = (&mut waiting[0]).now_or_never().flatten();
+        assert!(first.is_some());
         going.truncate(LOOKUPS - 2);
         assert!(
             late.now_or_never().flatten().is_some(),

@@ -267,6 +267,9 @@ impl Row {
         if let Some(recovery) = &mut self.recovery {
             recovery.end = None;
         }
+        if let Some(panics) = &mut self.panics {
+            panics.end = 0;
+        }
     }
 
     /// Raises again what has come back, when all has that may, and somebody

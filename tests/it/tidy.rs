@@ -416,6 +416,24 @@ fn every_file_can_be_read_as_a_whole() {
     broken.fail_with("split by what changes together");
 }
 
+/// A file that no `mod` names is compiled by nobody, and its tests never fail.
+#[test]
+fn every_file_of_tests_is_one_of_them() {
+    let top = Path::new("tests/it");
+    for source in sources("tests/it") {
+        let name = source.path.file_stem().expect("a name").to_string_lossy();
+        let folder = top.join(source.path.parent().expect("a folder"));
+        let parent = match folder == top {
+            _ if ["main", "mod"].contains(&&*name) => continue,
+            true => folder.join("main.rs"),
+            false if root().join(&folder).join("mod.rs").exists() => folder.join("mod.rs"),
+            false => folder.with_extension("rs"),
+        };
+        let is_named = read(&parent).contains(&format!("mod {name};"));
+        assert!(is_named, "{:?} is not named in {parent:?}", source.path);
+    }
+}
+
 #[test]
 fn every_file_says_first_what_it_is() {
     let mut broken = Broken::default();

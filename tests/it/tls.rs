@@ -3,6 +3,7 @@
 
 mod arbiters;
 pub mod certificates;
+mod draining;
 mod failing;
 mod foreign_clients;
 mod foreign_servers;

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ClientSocket, DnsQueryType};
+use chrome_sockets::tcp::{ClientSocket, DnsQueryType, ReceiveInfo, WINDOW};
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{NetError, ServerSocketId};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::arbiters::spy::Spy;
 use crate::support::{Heard, LIMIT, Listener, World, descriptors, within};
-use crate::tcp_server::dial;
+use crate::tcp_server::{code, dial};
 
 /// How a peer ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -220,6 +221,45 @@ async fn what_came_before_the_reset_of_a_paused_socket_is_received_when_it_is_re
 }
 
 #[actix_rt::test]
+async fn data_that_nobody_listens_for_keeps_no_place_after_a_reset() {
+    let (mut world, receiver) = without_receive().await;
+    let on_receive = world.app.tcp.on_receive.clone();
+    for end in [End::Reset, End::FinThenReset] {
+        let (_, client, mut peer, _waits) = one_at_a_time(&mut world).await;
+        client.set_paused(false).await.expect("resume");
+        peer.write_all(b"last words").await.expect("write");
+        world.nothing().await;
+        end.of(peer).await;
+        let second = world.accepted().await;
+        let added = on_receive.add_listener(receiver.clone()).await;
+        added.expect("it is added");
+        assert_eq!(world.received(client.id(), 10).await, b"last words");
+        ends(&mut world, &client).await;
+        let removed = on_receive.remove_listener(receiver.clone()).await;
+        removed.expect("it was there");
+        second.close().await.expect("it was open");
+    }
+    proof_of_life(&mut world).await;
+}
+
+#[actix_rt::test]
+async fn a_send_after_the_reset_of_a_paused_socket_says_that_it_was_reset() {
+    let mut world = World::new().await;
+    for end in [End::Reset, End::FinThenReset] {
+        let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
+        end.of(peer).await;
+        let second = world.accepted().await;
+        for _ in 0..2 {
+            let sent = code("send", client.send(&b"anyone there?"[..])).await;
+            assert_eq!(sent, NetError::CONNECTION_RESET.code(), "{end:?}");
+        }
+        client.set_paused(false).await.expect("resume");
+        ends(&mut world, &client).await;
+        second.close().await.expect("it was open");
+    }
+}
+
+#[actix_rt::test]
 async fn a_send_to_a_peer_that_has_reset_gives_the_place_of_a_paused_socket_back() {
     let mut world = World::new().await;
     let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
@@ -250,7 +290,7 @@ async fn a_drain_does_not_wait_for_a_paused_socket_whose_peer_has_reset() {
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_too() {
+async fn a_paused_socket_that_has_received_before_gives_its_place_back_too() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let (client, mut peer) = {
@@ -280,6 +320,111 @@ async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_too() {
         Some(heard @ Heard::Accept(..)) => panic!("{heard:?}"),
         Some(_) => panic!("more than the end"),
     }
+}
+
+/// Handles no event until it is told to.
+struct Holder {
+    held: Vec<ReceiveInfo>,
+    tell: UnboundedSender<Vec<u8>>,
+}
+
+impl Actor for Holder {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceiveInfo> for Holder {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        // A test that is over hears no more.
+        let _ = self.tell.send(info.data.to_vec());
+        self.held.push(info);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct LetGo;
+
+impl Handler<LetGo> for Holder {
+    type Result = ();
+
+    fn handle(&mut self, _: LetGo, _: &mut Self::Context) {
+        self.held.clear();
+    }
+}
+
+/// A world whose `onReceive` events are held: who holds them, and their data.
+async fn with_holder() -> (World, Addr<Holder>, UnboundedReceiver<Vec<u8>>) {
+    let (world, _) = without_receive().await;
+    let (tell, received) = unbounded_channel();
+    let held = Vec::new();
+    let holder = Holder { held, tell }.start();
+    let on_receive = &world.app.tcp.on_receive;
+    let added = on_receive.add_listener(holder.clone().recipient());
+    added.await.expect("it is added");
+    (world, holder, received)
+}
+
+async fn take(received: &mut UnboundedReceiver<Vec<u8>>, data: &mut Vec<u8>, length: usize) {
+    while data.len() < length {
+        let next = within("data", received.recv()).await;
+        data.extend(next.expect("the listener runs"));
+    }
+}
+
+#[actix_rt::test]
+async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_and_keeps_what_came() {
+    for end in [End::Reset, End::FinThenReset] {
+        let (mut world, holder, mut received) = with_holder().await;
+        let (_, client, mut peer, _waits) = one_at_a_time(&mut world).await;
+        let all: Vec<u8> = (0..2 * WINDOW).map(|i| (i ^ (i >> 8)) as u8).collect();
+        client.set_paused(false).await.expect("resume");
+        within("the write", peer.write_all(&all))
+            .await
+            .expect("write");
+        let mut data = Vec::new();
+        take(&mut received, &mut data, WINDOW).await;
+        world.nothing().await;
+        // All has come, and only a window of it was read.
+        assert!(received.try_recv().is_err() && data.len() < all.len());
+        end.of(peer).await;
+        let second = world.accepted().await;
+        world.nothing().await;
+
+        while data.len() < all.len() {
+            holder.send(LetGo).await.expect("it runs");
+            let length = data.len() + 1;
+            take(&mut received, &mut data, length).await;
+        }
+        assert!(data == all, "other data was received than was sent");
+        holder.send(LetGo).await.expect("it runs");
+        ends(&mut world, &client).await;
+        second.close().await.expect("it was open");
+    }
+}
+
+#[actix_rt::test]
+async fn a_socket_whose_listener_holds_a_window_gives_its_descriptor_back_if_nothing_is_left() {
+    let (mut world, holder, mut received) = with_holder().await;
+    let (_, client, mut peer, waits) = one_at_a_time(&mut world).await;
+    let at = waits.peer_addr().expect("it is connected");
+    let socket = socket_of(at, &peer);
+    client.set_paused(false).await.expect("resume");
+    // Tiny events take more room than they have data; one piece after the other.
+    let mut data = Vec::new();
+    while data.len() < WINDOW {
+        peer.write_all(&[7; 4096]).await.expect("write");
+        let length = data.len() + 4096;
+        take(&mut received, &mut data, length).await;
+    }
+    world.nothing().await;
+    End::Reset.of(peer).await;
+    let second = world.accepted().await;
+    is_closed(socket).await;
+    holder.send(LetGo).await.expect("it runs");
+    ends(&mut world, &client).await;
+    second.close().await.expect("it was open");
 }
 
 #[actix_rt::test]

@@ -3,8 +3,10 @@ socket unit's listener and what its descriptor store has, and takes into the
 store what the service sends to NOTIFY_SOCKET.
 
 Called with --listen or --no-listen, and the service's command. It is told
-`start`, `stop` and `store` by lines on its standard input, and answers `stopped
-STATUS` and `store NAME:NAME`. Its end is the service's end.
+`start`, `stop`, `store` and `taken` by lines on its standard input, and answers
+`stopped STATUS`, `store NAME:NAME`, and `taken NAME:NAME` with all that it has ever
+taken into its store, and each `barrier`. `plant NAME` is answered by nothing: it is
+as if something of this name were in the store. Its end is the service's end.
 """
 
 import fcntl
@@ -22,6 +24,7 @@ notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 path = os.path.join(folder.name, "notify")
 notify.bind(path)
 store = []
+taken = []
 activated = []
 if sys.argv[1] == "--listen":
     unit = socket.create_server(("127.0.0.1", 0))
@@ -68,8 +71,12 @@ def take_message():
     fields = dict(line.split("=", 1) for line in text.decode().splitlines())
     name = fields.get("FDNAME")
     if fields.get("FDSTORE") == "1":
-        store += [(name, fd) for fd in fds]
+        # It would take out what it finds at its end.
+        store += [(name, fd) for fd in fds if fields.get("FDPOLL") == "0"]
+        taken.append(name)
         return
+    if fields.get("BARRIER") == "1":
+        taken.append("barrier")
     for fd in fds:
         os.close(fd)
     if fields.get("FDSTOREREMOVE") == "1":
@@ -127,6 +134,11 @@ try:
             elif line == b"store":
                 take_messages()
                 print("store", ":".join(name for name, _ in store), flush=True)
+            elif line.startswith(b"plant "):
+                store.append((line[6:].decode(), os.open(os.devnull, os.O_RDONLY)))
+            elif line == b"taken":
+                take_messages()
+                print("taken", ":".join(taken), flush=True)
 finally:
     if service is not None:
         os.kill(service, signal.SIGKILL)

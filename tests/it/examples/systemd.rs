@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{ChildStdin, Command};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use super::foreign::has;
 use super::persistent_server::{kill, listening};
@@ -30,6 +30,11 @@ impl Drop for Manager {
 
 impl Manager {
     fn new(listen: &str) -> Option<Self> {
+        Self::with_room(listen, None)
+    }
+
+    /// Whose service is told that its store keeps so many.
+    fn with_room(listen: &str, room: Option<&str>) -> Option<Self> {
         if !has("python3", "--version", "Python 3") {
             return None;
         }
@@ -40,6 +45,9 @@ impl Manager {
             .args([script, listen])
             .arg(server)
             .arg("127.0.0.1:0");
+        if let Some(room) = room {
+            command.env("FDSTORE", room);
+        }
         let mut program = Program::start(&mut command);
         Some(Manager {
             orders: program.stdin(),
@@ -68,6 +76,23 @@ impl Manager {
         self.order("stop");
         let stopped = self.program.stdout.lines("stopped", self.starts);
         assert_eq!(stopped[self.starts - 1], "stopped 0");
+    }
+
+    /// Has the service get no more than this many descriptors from now on.
+    fn leave(&self, free: u64) {
+        let service = self.service.expect("it was started");
+        let number = service.as_raw_nonzero();
+        let open = std::fs::read_dir(format!("/proc/{number}/fd")).expect("it runs");
+        let numbers = open.map(|it| it.expect("a descriptor").file_name());
+        let numbers = numbers.map(|it| it.to_string_lossy().parse().expect("a number"));
+        let open: Vec<u64> = numbers.collect();
+        let is_free = |number: &u64| !open.contains(number);
+        let most = (0..).filter(is_free).nth(free as usize);
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        prlimit(Some(service), Resource::Nofile, limit).expect("it is lower");
     }
 
     fn stored(&mut self, count: usize) -> String {
@@ -99,6 +124,76 @@ fn the_descriptor_store_keeps_who_comes_between_two_processes() {
         // It was taken out again: what the service closes is closed.
         assert_eq!(manager.stored(2 * round), "store");
     }
+}
+
+#[test]
+fn what_was_stored_by_half_is_forgotten_before_the_next_start() {
+    let Some(mut manager) = Manager::new("--no-listen") else {
+        return;
+    };
+    manager.start();
+    // For the listener's duplicate, the records, and one message at a time: the
+    // last of them, which needs a pipe, cannot be sent.
+    manager.leave(3);
+    manager.stop();
+    let stderr = &mut manager.program.stderr;
+    let line = stderr.line("the sockets are not kept");
+    assert!(line.contains("giving descriptors to systemd"), "{line}");
+    manager.order("taken");
+    let taken = manager.program.stdout.line("taken");
+    assert!(taken.contains("chrome-sockets-state"), "{taken}");
+    assert_eq!(manager.stored(1), "store");
+    // The next start begins anew.
+    let address = manager.start();
+    echo_line(&dial(address), "as ever");
+}
+
+#[test]
+fn what_is_stored_takes_the_place_of_what_was_and_is_waited_for() {
+    let Some(mut manager) = Manager::new("--no-listen") else {
+        return;
+    };
+    let address = manager.start();
+    manager.order("plant chrome-sockets-state");
+    manager.order("plant chrome-sockets-server-1");
+    manager.stop();
+    let stored = manager.stored(1);
+    assert_eq!(stored, "store chrome-sockets-server-1:chrome-sockets-state");
+    manager.order("taken");
+    let taken = manager.program.stdout.line("taken");
+    let names = "chrome-sockets-server-1:chrome-sockets-state:barrier";
+    assert_eq!(taken, format!("taken {names}"));
+    assert_eq!(manager.start(), address);
+    echo_line(&dial(address), "as ever");
+}
+
+#[test]
+fn nothing_goes_to_a_store_that_is_too_small_for_all() {
+    let Some(mut manager) = Manager::with_room("--no-listen", Some("1")) else {
+        return;
+    };
+    manager.start();
+    manager.stop();
+    let stderr = &mut manager.program.stderr;
+    let line = stderr.line("the sockets are not kept");
+    assert!(line.contains("2 descriptors are to be kept"), "{line}");
+    manager.order("taken");
+    assert_eq!(manager.program.stdout.line("taken"), "taken");
+
+    let mut manager = Manager::with_room("--no-listen", Some("2")).expect("it was there");
+    let address = manager.start();
+    manager.stop();
+    assert_eq!(manager.start(), address, "there is room for both");
+}
+
+#[test]
+fn what_was_passed_to_another_process_is_not_taken() {
+    let mut command = Command::new(binary("persistent_server"));
+    command.arg("127.0.0.1:0");
+    command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    let mut program = Program::start(&mut command);
+    let (address, _) = listening(&program.stdout.line("listening on "));
+    echo_line(&dial(address), "a port of its own");
 }
 
 #[test]
@@ -147,6 +242,8 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
 fn descriptors_that_were_not_passed_are_not_taken() {
     for (count, words) in [
         ("2", "descriptor 3 was not passed"),
+        ("65536", "descriptor 3 was not passed"),
+        ("65537", "LISTEN_FDS is not a number"),
         ("-1", "LISTEN_FDS is not a number"),
         ("99999999999", "LISTEN_FDS is not a number"),
     ] {

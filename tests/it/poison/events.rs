@@ -1,11 +1,13 @@
 //! Events other than data at which listeners panic: dropped, and counted.
 
+use chrome_sockets::tcp::DnsQueryType;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketInfo};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{AddListener, Event, OnEvent, ServerSocketId};
 
 use super::*;
 use crate::support::Listener;
+use crate::tls::certificates::Authority;
 
 const ENOMEM: i32 = 12;
 
@@ -177,6 +179,34 @@ async fn a_refusal_at_which_three_listeners_panicked_is_dropped_and_counted() {
 }
 
 #[actix_rt::test]
+async fn a_failed_handshake_at_which_three_listeners_panicked_is_dropped_and_counted() {
+    let mut ward = Ward::new().await;
+    let app = ward.world.app.clone();
+    let server = Authority::new().issue("localhost").server();
+    let encrypts = app.tcp_server.set_tls(ward.id, Some(server)).await;
+    encrypts.expect("it exists");
+    let on_error = &app.tcp_server.on_handshake_error;
+    let ill = ward.ill(on_error).await;
+    let bad = ward.network.client(ward.at).expect("it listens");
+    bad.send("no TLS");
+    let dropped = async || ward.info().await.counts.dropped_events;
+    ward.kills_three(ill, on_error, dropped).await;
+    until("the client's end", || bad.is_closed()).await;
+    assert_eq!(ward.info().await.counts.failed, 1);
+    // The next one is told, and connections come in.
+    let ill = ward.ill(on_error).await;
+    assert!(ill.connected(), "nothing is left of the first");
+    let next = ward.network.client(ward.at).expect("it listens");
+    next.end();
+    until("the death of the next failure", || !ill.connected()).await;
+    let decrypted = app.tcp_server.set_tls(ward.id, None).await;
+    decrypted.expect("it exists");
+    let _good = ward.network.client(ward.at).expect("it listens");
+    ward.world.accepted().await;
+    ward.world.nothing().await;
+}
+
+#[actix_rt::test]
 async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     let mut ward = Ward::new().await;
     let peer = ward.network.client(ward.at).expect("it listens");
@@ -204,4 +234,36 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     next.end();
     let end = ward.world.ended(client.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
+}
+
+#[actix_rt::test]
+async fn panics_at_the_end_of_the_connection_before_do_not_count() {
+    let ward = Ward::new().await;
+    ward.world.deafen().await;
+    let app = ward.world.app.clone();
+    let ends = &app.tcp.on_receive_error;
+    let id = ward.world.create().await;
+    let client = app.tcp.socket(id).await.expect("it exists");
+    let at: SocketAddr = "192.0.2.1:7".parse().expect("an address");
+    let first = ward.network.server(at);
+    let connected = client.connect("192.0.2.1", 7, DnsQueryType::Any);
+    connected.await.expect("it answers");
+    first.end();
+    for _ in 1..MAX_PANICS {
+        let ill = ward.ill(ends).await;
+        until("a death", || !ill.connected()).await;
+    }
+    ward.world.create().await;
+
+    let second = ward.network.server(at);
+    let connected = client.connect("192.0.2.1", 7, DnsQueryType::Any);
+    connected.await.expect("it answers again");
+    client.set_paused(false).await.expect("resume");
+    let ill = ward.ill(ends).await;
+    let dropped = async || {
+        let info = client.get_info().await;
+        info.expect("the id is there").dropped_events
+    };
+    second.end();
+    ward.kills_three(ill, ends, dropped).await;
 }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use chrome_sockets::os::{Listener, Network, TokioNetwork};
@@ -113,9 +113,19 @@ async fn accept(listener: &mut dyn Listener, is_loose: bool) -> Options {
 
 #[actix_rt::test]
 async fn what_waited_at_a_listener_that_another_process_opened_has_them_too() {
-    for is_loose in [false, true] {
+    for (is_loose, has_set) in [
+        (false, ""),
+        (true, ""),
+        (true, "no delay"),
+        (true, "keep-alive"),
+    ] {
         let theirs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = theirs.local_addr().expect("its address");
+        let own = socket2::SockRef::from(&theirs);
+        own.set_tcp_nodelay(has_set == "no delay")
+            .expect("an option");
+        own.set_keepalive(has_set == "keep-alive")
+            .expect("an option");
         let before = [dial(at).await, dial(at).await];
         let adopted = TokioNetwork.adopt_listener(OwnedFd::from(theirs));
         let mut adopted = adopted.expect("a listener");
@@ -138,4 +148,25 @@ async fn a_connection_that_is_taken_over_keeps_what_was_set() {
     let adopted = TokioNetwork.adopt_stream(theirs.into()).expect("a stream");
     let duplicate = adopted.duplicate().expect("a duplicate");
     assert_eq!(options(&duplicate.into()), before);
+}
+
+#[actix_rt::test]
+async fn what_another_process_opened_goes_to_no_child_of_this_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let stream = std::net::TcpStream::connect(at).expect("it listens");
+    let (listener, stream) = (Socket::from(listener), Socket::from(stream));
+    for socket in [&listener, &stream] {
+        socket.set_cloexec(false).expect("an option");
+    }
+    let numbers = [listener.as_raw_fd(), stream.as_raw_fd()];
+    let _listener = TokioNetwork.adopt_listener(listener.into()).expect("one");
+    let _stream = TokioNetwork.adopt_stream(stream.into()).expect("one");
+    for number in numbers {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"));
+        let info = info.expect("it is open");
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = u32::from_str_radix(flags.expect("its flags").trim(), 8);
+        assert_ne!(flags.expect("octal") & 0o2_000_000, 0, "{info}");
+    }
 }

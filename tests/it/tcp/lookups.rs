@@ -3,13 +3,14 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 
 use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
 use chrome_sockets::tcp::{DnsQueryType, LOOKUPS_OF_APP, SocketProperties};
 use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{Answer, NetError, Registry};
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::*;
@@ -229,4 +230,39 @@ async fn localhost_and_every_name_below_it_is_loopback_and_asks_no_resolver() {
         let (_, answer) = dial_name(&world.app, host, 80).await;
         assert_eq!(answer.await, Err(NetError::NAME_NOT_RESOLVED.into()));
     }
+}
+
+/// Says when it is dropped.
+struct Place(Arc<AtomicBool>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn the_place_of_a_look_up_is_given_back_when_the_resolver_has_answered() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(1);
+    let runtime = runtime.build().expect("a runtime");
+    let is_given_back = Arc::new(AtomicBool::new(false));
+    // The one thread is taken.
+    let (free, is_free) = std::sync::mpsc::channel::<()>();
+    let busy = runtime.spawn_blocking(move || is_free.recv());
+    let place = Place(is_given_back.clone());
+    runtime.block_on(async {
+        let mut found = TokioNetwork.resolve_in("127.0.0.1", Box::new(place));
+        assert!((&mut found).now_or_never().is_none());
+        assert!(!is_given_back.load(SeqCst), "it waits for the thread");
+        // Nobody waits for it any more, but the thread will look it up.
+        drop(found);
+        assert!(!is_given_back.load(SeqCst), "the resolver has not answered");
+        free.send(()).expect("it waits");
+        let freed = within("the end of the one before", busy).await;
+        freed.expect("no panic").expect("it was told");
+        let next = tokio::task::spawn_blocking(|| {});
+        within("the one behind", next).await.expect("no panic");
+        assert!(is_given_back.load(SeqCst));
+    });
 }

@@ -19,7 +19,11 @@ async fn unfinished_handshakes_are_counted_apart_and_reported() {
     let mut silent = [dial(at).await, dial(at).await];
     let mut served = connect(at, &t.authority).await.expect("the handshake");
     let client = t.world.accepted().await;
-    let drain = t.world.app.tcp_server.drain(server, Duration::from_millis(300));
+    let drain = t
+        .world
+        .app
+        .tcp_server
+        .drain(server, Duration::from_millis(300));
     let drained = within("the receipt", drain).await.expect("drained");
     assert_eq!(drained.never_accepted, 0);
     assert_eq!(drained.unfinished_handshakes, 2);
