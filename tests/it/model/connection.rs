@@ -159,12 +159,34 @@ impl Connection {
         }
     }
 
+    /// Adds to all that a connection may be, of which nobody has heard, what it
+    /// is if it was let go.
+    pub fn may_have_been_let_go(all: &mut Vec<Self>) {
+        for place in 0..all.len() {
+            let mut connection = all[place].clone();
+            let Some(end) = connection.may_be_let_go() else {
+                continue;
+            };
+            connection.lose(end);
+            if !all.contains(&connection) {
+                all.push(connection);
+            }
+        }
+    }
+
     /// Its descriptor is closed; whether what waits was answered.
     pub fn let_go(&mut self, end: i32, seen: &Seen) -> bool {
+        let broken = self.lose(end);
+        self.fail(net(broken), Some(broken), seen)
+    }
+
+    /// Its descriptor is closed, and why nothing can be sent any more.
+    fn lose(&mut self, end: i32) -> i32 {
         self.let_go = true;
         self.end = Some(end);
         let broken = self.broken.unwrap_or(if end == -100 { -101 } else { end });
-        self.fail(net(broken), Some(broken), seen)
+        self.broken = Some(broken);
+        broken
     }
 
     pub fn may_read(&self) -> bool {

@@ -272,7 +272,7 @@ impl World {
                 let connection = Connection::new(number, from, None);
                 self.conns.push(Conn {
                     peer: Some(peer),
-                    connection,
+                    possible: vec![connection],
                     client: None,
                     sent: 0,
                     shut: false,
@@ -371,7 +371,11 @@ impl World {
             Act::Limit(None) => peer.unlimit_writes(),
         }
         match conn.client {
-            None => conn.connection.happens(act),
+            None => {
+                // Whoever has accepted it may have come to it before.
+                Connection::may_have_been_let_go(&mut conn.possible);
+                conn.possible.iter_mut().for_each(|c| c.happens(act));
+            }
             Some(client) => {
                 let event = client::Event::Peer(number, act.clone());
                 self.clients[client].steps.push(Step::Event(event));

@@ -240,7 +240,7 @@ impl World {
         };
         self.conns.push(Conn {
             peer,
-            connection,
+            possible: vec![connection],
             client: Some(place),
             sent: 0,
             shut: false,

@@ -51,8 +51,8 @@ pub struct PeerSeen {
     /// No stream of the app is at the other end.
     pub released: bool,
     /// It has reset the connection before that was a client socket's, and
-    /// nothing is unread.
-    pub may_be_let_go: bool,
+    /// nothing is unread: who accepts it lets it go.
+    pub is_let_go: bool,
     pub received: Vec<u8>,
     pub no_delay: Option<bool>,
     pub keep_alive: Option<Option<Duration>>,
@@ -155,8 +155,7 @@ pub struct Possible<S> {
 }
 
 impl<S: Socket> Possible<S> {
-    pub fn new(state: S) -> Self {
-        let states = vec![state];
+    pub fn new(states: Vec<S>) -> Self {
         Possible { states }
     }
 

@@ -88,8 +88,8 @@ pub struct Known<S: Socket> {
 /// A connection, whose peer the test plays.
 pub struct Conn {
     pub peer: Option<Peer>,
-    /// As it is, until it is a client socket's.
-    pub connection: Connection,
+    /// All that it may be, until it is a client socket's.
+    pub possible: Vec<Connection>,
     pub client: Option<usize>,
     /// Bytes that the peer has sent.
     pub sent: usize,
@@ -114,11 +114,11 @@ enum Created {
 }
 
 impl<S: Socket> Known<S> {
-    fn new(id: u64, app: usize, socket: S, handle: Option<ClientSocket>) -> Self {
+    fn new(id: u64, app: usize, states: Vec<S>, handle: Option<ClientSocket>) -> Self {
         Known {
             id,
             app,
-            possible: Possible::new(socket),
+            possible: Possible::new(states),
             steps: Vec::new(),
             handle,
             by_handle: None,
@@ -304,7 +304,7 @@ impl World {
                         let set = api.set_reuse_port((*id).into(), true).await;
                         set.map_err(|error| format!("set_reuse_port: {error}"))?;
                     }
-                    self.servers.push(Known::new(*id, app, server, None));
+                    self.servers.push(Known::new(*id, app, vec![server], None));
                 }
                 (Created::Client(mut client), Some(Answer::ClientId(Ok(id)))) => {
                     client.id = *id;
@@ -315,7 +315,7 @@ impl World {
                     let handle = self.apps[app].app.tcp.socket((*id).into()).await;
                     let handle = handle.map_err(|error| format!("its handle: {error}"))?;
                     self.clients
-                        .push(Known::new(*id, app, client, Some(handle)));
+                        .push(Known::new(*id, app, vec![client], Some(handle)));
                 }
                 (Created::Nothing(expected), answer) if answer == Some(&expected) => {}
                 (_, answer) => return Err(format!("call {call}, create: {answer:?}")),

@@ -192,7 +192,7 @@ impl Socket for Server {
         let open = |conn: usize| seen.peers.get(&conn).is_none_or(|peer| !peer.closed);
         let held = |conn: usize| {
             let peer = seen.peers.get(&conn);
-            peer.is_none_or(|peer| !peer.closed || peer.may_be_let_go)
+            peer.is_none_or(|peer| peer.closed == peer.is_let_go)
         };
         let mut waiting = self.listening.iter().flat_map(Listening::all);
         let listens = self.at().is_none_or(|at| seen.listening.contains(&at));

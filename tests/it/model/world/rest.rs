@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::app::{AppChange, AppState, Ending};
 use super::super::client::Client;
+use super::super::connection::Connection;
 use super::super::ears::{Id, Log};
 use super::super::possible::{PeerSeen, Seen, Socket};
 use super::super::server::Server;
@@ -45,7 +46,7 @@ impl World {
         self.batch = 0;
         let mut log = Log::default();
         let mut look = 0;
-        let listening = loop {
+        let around = loop {
             self.come_to_rest().await;
             let loaded = self.loaded().await;
             log.take(&mut self.log.borrow_mut());
@@ -56,7 +57,7 @@ impl World {
             };
             let before = (!self.threads.is_empty()).then(|| self.kept());
             match (self.compare(&log, loaded, &around), before) {
-                (Ok(()), _) => break around.listening,
+                (Ok(()), _) => break around,
                 (Err(_), Some(before)) if look < LOOKS => self.keep(before),
                 (Err(what), _) => return Err(what),
             }
@@ -70,7 +71,8 @@ impl World {
             self.conns[conn].peer = None;
         }
         self.create(&log.answers).await?;
-        self.compare_listeners(&listening)?;
+        self.compare_listeners(&around.listening)?;
+        self.settle_unheard(&around.peers);
         self.forget_peers();
         Ok(())
     }
@@ -172,10 +174,12 @@ impl World {
             }
             let place = self.clients.len();
             self.conns[conn].client = Some(place);
-            let connection = self.conns[conn].connection.clone();
-            let client = Client::accepted(id, self.apps[app].state, connection);
+            let state = self.apps[app].state;
+            let possible = self.conns[conn].possible.iter().cloned();
+            let clients = possible.map(|connection| Client::accepted(id, state, connection));
             let handle = handles.get(&id).cloned();
-            self.clients.push(Known::new(id, app, client, handle));
+            self.clients
+                .push(Known::new(id, app, clients.collect(), handle));
         }
         for known in &mut self.clients {
             let id = Id::Client(known.id);
@@ -259,7 +263,10 @@ impl World {
             let seen = PeerSeen {
                 closed: peer.is_closed(),
                 released: peer.is_released(),
-                may_be_let_go: conn.connection.may_be_let_go().is_some(),
+                is_let_go: conn
+                    .possible
+                    .iter()
+                    .all(|c| c.let_go || c.may_be_let_go().is_some()),
                 received: peer.received(),
                 no_delay: peer.nodelay(),
                 keep_alive: peer.keepalive(),
@@ -267,6 +274,19 @@ impl World {
             Some((number, seen))
         });
         seen.collect()
+    }
+
+    /// Whether a connection was let go of which nobody has heard, its peer tells.
+    fn settle_unheard(&mut self, peers: &BTreeMap<usize, PeerSeen>) {
+        for (number, conn) in self.conns.iter_mut().enumerate() {
+            if conn.client.is_some() {
+                continue;
+            }
+            Connection::may_have_been_let_go(&mut conn.possible);
+            if let Some(peer) = peers.get(&number) {
+                conn.possible.retain(|c| c.let_go == peer.closed);
+            }
+        }
     }
 
     /// Peers whose connection is over, or never was, have nothing more to see.
