@@ -45,12 +45,12 @@ function native({ opened, came, closed }) {
       opened();
     };
     try {
-      const there = webSocket(url, globalThis.WebSocket)({
+      const there = webSocket(url, globalThis.WebSocket, token)({
         opened() {
           if (isOver) return there.close();
           isThere = true;
           way = there;
-          how = { token };
+          how = {};
           opened();
         },
         came,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
-use super::limits::WINDOW;
+use super::limits::{CLIENT_COST, MIN_INFO, PART, SERVER_COST, WINDOW};
 use crate::tcp::DEFAULT_BUFFER_SIZE;
 
 /// What has passed between apps and their peers.
@@ -19,6 +19,13 @@ pub(super) struct Sums {
     pub(super) accepted: u64,
 }
 
+/// Which of the two kinds of sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Namespace {
+    Server,
+    Client,
+}
+
 /// The sockets of one app.
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -26,10 +33,14 @@ pub(super) struct Books {
     clients: HashMap<u64, Client>,
     /// Of the sockets that are closed.
     closed: Sums,
+    /// What the sockets that it has made cost, with their names.
+    cost: usize,
 }
 
 #[derive(Debug, Default)]
 struct Server {
+    /// The bytes of its name.
+    name: usize,
     accepted: u64,
     /// Of its clients that are closed.
     closed: Sums,
@@ -39,9 +50,35 @@ struct Server {
 struct Client {
     /// The most bytes of one `onReceive`.
     buffer_size: usize,
+    /// The bytes of its name.
+    name: usize,
     /// Which server socket has accepted it.
     server: Option<u64>,
     sums: Sums,
+}
+
+impl Server {
+    fn cost(&self) -> usize {
+        SERVER_COST + self.name
+    }
+}
+
+impl Client {
+    /// What was accepted is bounded by descriptors: its name alone counts.
+    fn cost(&self) -> usize {
+        match self.server {
+            Some(_) => self.name,
+            None => CLIENT_COST + self.name,
+        }
+    }
+}
+
+/// What a new socket will cost.
+pub(super) fn cost(namespace: Namespace, name: usize) -> usize {
+    name + match namespace {
+        Namespace::Server => SERVER_COST,
+        Namespace::Client => CLIENT_COST,
+    }
 }
 
 /// In which order client sockets are listed.
@@ -98,29 +135,74 @@ impl Slice {
 }
 
 impl Books {
-    /// These are the sockets that there are: clients each with its `bufferSize`.
+    /// These are the sockets that there are: each with the bytes of its name, clients with
+    /// their `bufferSize`.
     pub(super) fn found(
         &mut self,
-        servers: impl IntoIterator<Item = u64>,
-        clients: impl IntoIterator<Item = (u64, Option<i32>)>,
+        servers: impl IntoIterator<Item = (u64, usize)>,
+        clients: impl IntoIterator<Item = (u64, usize, Option<i32>)>,
     ) {
         let mut old = std::mem::take(&mut self.servers);
-        for id in servers {
-            let server = old.remove(&id).unwrap_or_default();
+        for (id, name) in servers {
+            let mut server = old.remove(&id).unwrap_or_default();
+            server.name = name;
             self.servers.insert(id, server);
         }
         for server in old.into_values() {
             self.closed.accepted += server.accepted;
         }
         let mut old = std::mem::take(&mut self.clients);
-        for (id, size) in clients {
+        for (id, name, size) in clients {
             let mut client = old.remove(&id).unwrap_or_default();
             client.buffer_size = buffer_size(size);
+            client.name = name;
             self.clients.insert(id, client);
         }
         for client in old.into_values() {
             self.forget(&client);
         }
+        let servers = self.servers.values().map(Server::cost);
+        let clients = self.clients.values().map(Client::cost);
+        self.cost = servers.chain(clients).sum();
+    }
+
+    /// What the app's sockets cost.
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    pub(super) fn count(&self, namespace: Namespace) -> usize {
+        match namespace {
+            Namespace::Server => self.server_count(),
+            Namespace::Client => self.client_count(),
+        }
+    }
+
+    /// Every socket of a kind, in the order of their ids.
+    pub(super) fn ids(&self, namespace: Namespace) -> Vec<u64> {
+        match namespace {
+            Namespace::Server => self.servers.keys().copied().collect(),
+            Namespace::Client => {
+                let mut ids: Vec<_> = self.clients.keys().copied().collect();
+                ids.sort_unstable();
+                ids
+            }
+        }
+    }
+
+    /// How many of these fit into one part of a list: one at least.
+    pub(super) fn part(&self, namespace: Namespace, ids: &[u64]) -> usize {
+        let mut size = 0;
+        let fitting = ids.iter().take_while(|id| {
+            let name = match namespace {
+                Namespace::Server => self.servers.get(id).map(|server| server.name),
+                Namespace::Client => self.clients.get(id).map(|client| client.name),
+            };
+            // A byte of a name takes six in JSON, at most.
+            size += MIN_INFO + 6 * name.unwrap_or_default();
+            size <= PART
+        });
+        fitting.count().max(1)
     }
 
     pub(super) fn server_count(&self) -> usize {
@@ -135,34 +217,64 @@ impl Books {
         self.servers.is_empty() && self.clients.is_empty()
     }
 
-    pub(super) fn create_server(&mut self, server: u64) {
-        self.servers.insert(server, Server::default());
-    }
-
-    pub(super) fn close_server(&mut self, server: u64) {
-        if let Some(server) = self.servers.remove(&server) {
-            self.closed.accepted += server.accepted;
+    pub(super) fn create(&mut self, kind: Namespace, id: u64, name: usize, size: Option<i32>) {
+        self.cost += cost(kind, name);
+        match kind {
+            Namespace::Server => {
+                let made = Server {
+                    name,
+                    ..Server::default()
+                };
+                self.servers.insert(id, made);
+            }
+            Namespace::Client => {
+                let made = Client {
+                    buffer_size: buffer_size(size),
+                    name,
+                    ..Client::default()
+                };
+                self.clients.insert(id, made);
+            }
         }
     }
 
-    pub(super) fn create(&mut self, client: u64, size: Option<i32>) {
-        let buffer_size = buffer_size(size);
-        let made = Client {
-            buffer_size,
-            ..Client::default()
+    /// A socket was updated.
+    pub(super) fn update(
+        &mut self,
+        kind: Namespace,
+        id: u64,
+        name: Option<usize>,
+        size: Option<i32>,
+    ) {
+        let kept = match kind {
+            Namespace::Server => self.servers.get_mut(&id).map(|server| &mut server.name),
+            Namespace::Client => self.clients.get_mut(&id).map(|client| {
+                if size.is_some() {
+                    client.buffer_size = buffer_size(size);
+                }
+                &mut client.name
+            }),
         };
-        self.clients.insert(client, made);
-    }
-
-    pub(super) fn resize(&mut self, client: u64, size: i32) {
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.buffer_size = buffer_size(Some(size));
+        if let Some((kept, name)) = kept.zip(name) {
+            self.cost = self.cost - *kept + name;
+            *kept = name;
         }
     }
 
-    pub(super) fn close(&mut self, client: u64) {
-        if let Some(client) = self.clients.remove(&client) {
-            self.forget(&client);
+    pub(super) fn close(&mut self, kind: Namespace, id: u64) {
+        match kind {
+            Namespace::Server => {
+                if let Some(server) = self.servers.remove(&id) {
+                    self.cost -= server.cost();
+                    self.closed.accepted += server.accepted;
+                }
+            }
+            Namespace::Client => {
+                if let Some(client) = self.clients.remove(&id) {
+                    self.cost -= client.cost();
+                    self.forget(&client);
+                }
+            }
         }
     }
 
@@ -177,10 +289,13 @@ impl Books {
     pub(super) fn accepted(&mut self, server: u64, client: u64) {
         let accepted = Client {
             buffer_size: buffer_size(None),
+            name: 0,
             server: Some(server),
             sums: Sums::default(),
         };
-        self.clients.insert(client, accepted);
+        if let Some(old) = self.clients.insert(client, accepted) {
+            self.cost -= old.cost();
+        }
         match self.servers.get_mut(&server) {
             Some(server) => server.accepted += 1,
             None => self.closed.accepted += 1,

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use super::end::{Code, End};
+use super::excerpt::repeated;
 use super::frame::Hello;
 use super::key::is_same;
 use super::limits::{APP_ID, VERSION};
@@ -21,55 +24,68 @@ pub struct Policy {
     pub manifest: Option<PathBuf>,
     /// Whether a client may bring its own manifest, which goes before.
     pub dev: bool,
-    /// What a client shows that nothing else lets in.
+    /// What every client must show, with its handshake.
     pub token: Option<String>,
+    /// The bytes that all apps together may have queued to send: 1 GiB, if it is not set. A send
+    /// beyond fails with `Exceeded write quota.`; each client can always have 1 MiB queued.
+    pub send_budget: Option<usize>,
 }
 
 /// What a transport knows of who comes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Visitor {
     /// Who it is, if the transport says so.
     pub(super) app: Option<AppId>,
-    /// Whether it comes in without a token.
-    pub(super) trusted: bool,
+    /// The apps that its page may be: any, otherwise.
+    pub(super) apps: Option<Rc<[AppId]>>,
+    /// Its address.
+    pub(super) peer: Option<IpAddr>,
+    /// The page that it is, if it is one.
+    pub(super) origin: Option<Rc<str>>,
 }
 
 impl Policy {
     /// Who comes, and what it may do.
     pub(super) fn admit(
         &self,
-        hello: &Hello,
+        hello: &Hello<'_>,
         visitor: &Visitor,
     ) -> Result<(AppId, Permissions), End> {
-        if !hello.protocol.contains(&VERSION) {
+        if !hello.protocol.has(VERSION) {
             let what = format!("this host speaks version {VERSION} of the protocol alone");
             return Err(End::new(Code::Version, what));
         }
-        if !visitor.trusted && !self.is_token(hello.token.as_deref()) {
-            let what = "the token is missing, or is another one";
-            return Err(End::new(Code::Forbidden, what));
-        }
-        let app = match (&visitor.app, &hello.app) {
+        let said = hello.app.as_ref().map(|app| &*app.0);
+        let app = match (&visitor.app, said) {
             (Some(app), None) => app.clone(),
             (Some(app), Some(said)) if app.as_str() == said => app.clone(),
             (Some(app), Some(_)) => {
                 let what = format!("the app of this extension is {app:?}, and no other");
                 return Err(End::new(Code::UnknownApp, what));
             }
-            (None, said) => app_id(said.as_deref().unwrap_or_default())?,
+            (None, said) => app_id(said.unwrap_or_default())?,
         };
+        if let Some(apps) = &visitor.apps
+            && !apps.contains(&app)
+        {
+            let what = format!(
+                "this page may not be the app {:?}",
+                repeated(app.as_str()).to_string()
+            );
+            return Err(End::new(Code::Origin, what));
+        }
         let permissions = self.permissions(&app, hello)?;
         Ok((app, permissions))
     }
 
-    fn permissions(&self, app: &AppId, hello: &Hello) -> Result<Permissions, End> {
+    fn permissions(&self, app: &AppId, hello: &Hello<'_>) -> Result<Permissions, End> {
         let bad = |error: &dyn std::fmt::Display| {
             End::new(Code::BadManifest, format!("app {app}: {error}"))
         };
         if self.dev
             && let Some(manifest) = &hello.manifest
         {
-            return Permissions::from_manifest(&manifest.to_string()).map_err(|error| bad(&error));
+            return Permissions::from_manifest(manifest.get()).map_err(|error| bad(&error));
         }
         let Some(path) = &self.manifest else {
             return Ok(Permissions::none());
@@ -81,7 +97,10 @@ impl Policy {
         let text = match read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let what = format!("there is no manifest for the app {app:?}");
+                let what = format!(
+                    "there is no manifest for the app {:?}",
+                    repeated(app.as_str()).to_string()
+                );
                 return Err(End::new(Code::UnknownApp, what));
             }
             Err(error) => return Err(bad(&error)),
@@ -89,9 +108,12 @@ impl Policy {
         Permissions::from_manifest(&text).map_err(|error| bad(&error))
     }
 
-    fn is_token(&self, shown: Option<&str>) -> bool {
-        let pair = self.token.as_deref().zip(shown);
-        pair.is_some_and(|(token, shown)| is_same(token, shown))
+    /// Whether a client that shows this may come in.
+    pub(super) fn is_token(&self, shown: Option<&str>) -> bool {
+        match &self.token {
+            None => true,
+            Some(token) => shown.is_some_and(|shown| is_same(token, shown)),
+        }
     }
 }
 

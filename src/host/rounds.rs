@@ -1,9 +1,7 @@
 //! What a caretaker calls: lists of what there is, a slice at a time, and
 //! what is done to a socket of any app.
 
-use std::cell::Cell;
 use std::future::Future;
-use std::rc::Rc;
 
 use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
@@ -11,12 +9,13 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::arguments::Arguments;
-use super::books::{Books, Order, Slice, Sums};
+use super::books::{Books, Namespace, Order, Slice, Sums};
 use super::call::Wrong;
 use super::ear::Taken;
 use super::frame::Data;
 use super::limits::{MAX_REST, MIN_REST, NAME, ROWS};
 use super::lobby::{Lobby, shortened};
+use super::message::Message;
 use super::outcome::{Outcome, nothing, paused_now, server_info, tcp_info};
 use crate::app::App;
 use crate::error::Error;
@@ -27,31 +26,23 @@ use crate::tcp_server::{self, HeldUpBy};
 #[derive(Clone)]
 pub(super) struct Rounds {
     pub(super) lobby: Lobby,
-    /// Until when the host rests from its lists.
-    pub(super) rest: Rc<Cell<Instant>>,
 }
 
 type Doing = LocalBoxFuture<'static, Outcome>;
 
-/// Which of the two kinds of sockets.
-#[derive(Clone, Copy)]
-enum Namespace {
-    Server,
-    Client,
-}
-
-/// Reads a call, after its id.
-pub(super) fn read(call: &mut [Value], data: &mut Data, rounds: &Rounds) -> Result<Doing, Wrong> {
-    let Some((Value::String(function), arguments)) = call.split_first_mut() else {
+/// Reads a call.
+pub(super) fn read(message: Message<'_>, data: &mut Data, rounds: &Rounds) -> Result<Doing, Wrong> {
+    let Some((function, left)) = message.into_call() else {
         return Err(Wrong::Call("Invalid call: it names no function".to_owned()));
     };
     let mut arguments = Arguments {
         function,
-        left: arguments,
+        left,
         data,
     };
+    let function = arguments.function.clone();
     let rounds = rounds.clone();
-    match arguments.function {
+    match &*function {
         "host.listApps" => {
             let slice = slice(&mut arguments)?;
             arguments.end()?;
@@ -94,7 +85,7 @@ pub(super) fn read(call: &mut [Value], data: &mut Data, rounds: &Rounds) -> Resu
 }
 
 /// `from?, most?`: where a list begins, and how long it may be.
-fn slice(arguments: &mut Arguments<'_>) -> Result<Slice, Wrong> {
+fn slice(arguments: &mut Arguments<'_, '_>) -> Result<Slice, Wrong> {
     let mut number = || {
         let number = arguments.optional_int()?;
         Ok::<_, Wrong>(number.map(|number| number.try_into().unwrap_or(0)))
@@ -105,7 +96,7 @@ fn slice(arguments: &mut Arguments<'_>) -> Result<Slice, Wrong> {
 }
 
 /// `app, namespace, socketId`.
-fn socket(arguments: &mut Arguments<'_>) -> Result<(AppId, Namespace, u64), Wrong> {
+fn socket(arguments: &mut Arguments<'_, '_>) -> Result<(AppId, Namespace, u64), Wrong> {
     let app = arguments.text()?.into();
     let namespace = match arguments.text()?.as_str() {
         "tcpServer" => Namespace::Server,
@@ -127,11 +118,14 @@ impl Rounds {
         F: Future<Output = Outcome>,
     {
         let listed = async move {
-            sleep_until(self.rest.get()).await;
-            let (rest, start) = (self.rest.clone(), Instant::now());
+            // One list at a time, whoever asks: all have one budget of time.
+            let lists = self.lobby.lists();
+            let mut rested = lists.lock().await;
+            sleep_until(*rested).await;
+            let start = Instant::now();
             let outcome = list(self).await;
             let took = start.elapsed();
-            rest.set(Instant::now() + (took * 9).clamp(MIN_REST, MAX_REST));
+            *rested = Instant::now() + (took * 9).clamp(MIN_REST, MAX_REST);
             outcome
         };
         listed.boxed_local()

@@ -14,8 +14,12 @@ pub(crate) mod passing;
 #[cfg(feature = "testing")]
 pub(crate) mod scripted;
 mod tokio_net;
+#[cfg(feature = "host")]
+mod walled;
 
 pub use tokio_net::TokioNetwork;
+#[cfg(feature = "host")]
+pub(crate) use walled::{Walled, Walls};
 
 use std::io;
 use std::io::IoSlice;

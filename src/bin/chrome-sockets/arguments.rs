@@ -47,9 +47,18 @@ pub struct Serve {
     pub dev: bool,
 
     /// A page that may connect, such as https://example.com or
-    /// chrome-extension://ID. May be given several times.
-    #[arg(long, value_name = "ORIGIN")]
+    /// chrome-extension://ID, as any app; or as these apps alone: https://example.com=app-a,app-b.
+    /// May be given several times.
+    #[arg(long, value_name = "ORIGIN[=APP,...]")]
     pub origin: Vec<Origins>,
+
+    /// Any page may connect that shows the token.
+    #[arg(long, requires = "token")]
+    pub any_origin: bool,
+
+    /// What all apps together may have queued to send, in MiB; each client can always have 1 MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub send_budget: usize,
 
     /// What every client must show. Other users of this machine can read command lines:
     /// the environment is not theirs.

@@ -40,6 +40,9 @@ fn on_actix(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     actix_rt::System::new().block_on(work)
 }
 
+/// What `--send-budget` counts in.
+const MIB: usize = 1024 * 1024;
+
 /// Serves the gateway until Ctrl-C or SIGTERM.
 async fn serve(serve: Serve) -> io::Result<()> {
     let registry = registry();
@@ -47,9 +50,13 @@ async fn serve(serve: Serve) -> io::Result<()> {
         manifest: serve.manifest,
         dev: serve.dev,
         token: serve.token,
+        send_budget: Some(serve.send_budget.saturating_mul(MIB)),
     };
     let mut origins = Origins::default();
     origins.extend(serve.origin);
+    if serve.any_origin {
+        origins.allow_any();
+    }
     let gateway = Gateway::listen(serve.listen, &registry, policy, origins)?;
     let address = gateway.local_addr();
     println!("listening on {address}");
@@ -73,6 +80,7 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
         manifest: native.manifest,
         dev: native.dev,
         token: None,
+        send_budget: None,
     };
     let (input, output) = (io::stdin(), io::stdout());
     let end = asked_to_end()?;
