@@ -63,7 +63,7 @@ fn cut(text: Cow<'_, str>) -> String {
     text.chars().take(MAX_NAME + 1).collect()
 }
 
-impl<'a, 'd> Arguments<'a, 'd> {
+impl<'a> Arguments<'a, '_> {
     pub(super) fn unknown(&self) -> Wrong {
         let function = repeated(&self.function);
         Wrong::Call(format!("Invalid call: there is no {function}"))

@@ -1,5 +1,6 @@
 //! The gateway: HTTP and WebSocket on one port.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,7 +15,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use super::budget::Intake;
@@ -201,12 +202,11 @@ impl Rooms {
                 None => return,
             },
         };
-        let place = Rc::new(std::cell::Cell::new(place));
+        let place = Rc::new(Cell::new(place));
         let rooms = self.clone();
         actix_rt::spawn(async move {
             let service = service_fn(|request| {
-                let place = place.replace(Place::Used);
-                let response = rooms.answer(request, peer, place);
+                let response = rooms.answer(request, peer, &place);
                 async { Ok::<_, Infallible>(response) }
             });
             let served = http1::Builder::new()
@@ -228,7 +228,7 @@ impl Rooms {
         &self,
         request: Request<Incoming>,
         peer: IpAddr,
-        place: Place,
+        place: &Cell<Place>,
     ) -> Response<Full<Bytes>> {
         let lines = self.lobby.lines().about(peer);
         let asked = match handshake::read(&request) {
@@ -246,7 +246,7 @@ impl Rooms {
             Asked::Page { path, host } if host.is_localhost => page::moved(&self.literal(), path),
             Asked::Page { path, .. } => page::file(path),
             Asked::WebSocket(socket) => {
-                if let Err(response) = self.is_for(socket) {
+                if let Some(response) = self.turns_away(socket) {
                     if lines.may_write() {
                         let origin = socket.origin.as_deref().unwrap_or("none");
                         log::warn!("{peer}: origin {:?} refused", line(origin).to_string());
@@ -258,6 +258,8 @@ impl Rooms {
         };
         if let Asked::WebSocket(socket) = asked {
             let rooms = self.clone();
+            // What asks for a page keeps its place until it is closed.
+            let place = place.replace(Place::Used);
             actix_rt::spawn(async move {
                 if let Ok(upgraded) = hyper::upgrade::on(request).await
                     && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
@@ -270,15 +272,18 @@ impl Rooms {
         response
     }
 
-    /// Whether this gateway has anything to say to such a WebSocket: what comes from elsewhere
-    /// than its own page, or its extension, learns nothing.
-    fn is_for(&self, socket: &handshake::WebSocket) -> Result<(), Response<Full<Bytes>>> {
+    /// The answer to a WebSocket to which this gateway has nothing to say: what comes from
+    /// elsewhere than its own page, or its extension, learns nothing.
+    fn turns_away(&self, socket: &handshake::WebSocket) -> Option<Response<Full<Bytes>>> {
         match &self.app {
             Some(app) if socket.is_caretaker || !socket.is_of_extension(app.as_str()) => {
-                Err(page::missing())
+                Some(page::missing())
             }
-            None if socket.is_caretaker => socket.is_own(),
-            _ => Ok(()),
+            None if socket.is_caretaker => {
+                let refused = socket.is_own().err()?;
+                Some(page::text(StatusCode::FORBIDDEN, refused))
+            }
+            _ => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// The address of a guesser, and its page.
-pub(super) type From = (IpAddr, Option<Rc<str>>);
+pub(super) type Guesser = (IpAddr, Option<Rc<str>>);
 
 /// Wrong tokens that cost nothing.
 const FREE: u32 = 5;
@@ -38,24 +38,24 @@ impl Wrong {
 }
 
 #[derive(Default)]
-pub(super) struct Guesses(RefCell<HashMap<From, Wrong>>);
+pub(super) struct Guesses(RefCell<HashMap<Guesser, Wrong>>);
 
 impl Guesses {
-    pub(super) fn must_wait(&self, from: &From) -> bool {
+    pub(super) fn must_wait(&self, from: &Guesser) -> bool {
         self.must_wait_at(from, Instant::now())
     }
 
-    fn must_wait_at(&self, from: &From, now: Instant) -> bool {
+    fn must_wait_at(&self, from: &Guesser, now: Instant) -> bool {
         let guesses = self.0.borrow();
         let wrong = guesses.get(&known(from, &guesses));
         wrong.is_some_and(|wrong| now - wrong.last < wrong.wait())
     }
 
-    pub(super) fn wrong(&self, from: From) {
+    pub(super) fn wrong(&self, from: Guesser) {
         self.wrong_at(&from, Instant::now());
     }
 
-    fn wrong_at(&self, from: &From, now: Instant) {
+    fn wrong_at(&self, from: &Guesser, now: Instant) {
         let mut guesses = self.0.borrow_mut();
         if guesses.len() >= GUESSERS {
             guesses.retain(|_, wrong| now - wrong.last < MEMORY);
@@ -72,7 +72,7 @@ impl Guesses {
         wrong.last = now;
     }
 
-    pub(super) fn right(&self, from: &From) {
+    pub(super) fn right(&self, from: &Guesser) {
         let mut guesses = self.0.borrow_mut();
         let from = known(from, &guesses);
         guesses.remove(&from);
@@ -80,7 +80,7 @@ impl Guesses {
 }
 
 /// Who is meant: one machine has many addresses of loopback, and of IPv6 a network of them.
-fn known((address, page): &From, guesses: &HashMap<From, Wrong>) -> From {
+fn known((address, page): &Guesser, guesses: &HashMap<Guesser, Wrong>) -> Guesser {
     let address = match *address {
         ip if ip.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) => {

@@ -191,9 +191,8 @@ impl WebSocket {
     }
 
     /// Whether it is of the page that the host serves.
-    pub(super) fn is_own(&self) -> Result<(), Response<Full<Bytes>>> {
-        let own = Origins::is_own(self.said());
-        own.map_err(|refused| page::text(StatusCode::FORBIDDEN, refused))
+    pub(super) fn is_own(&self) -> Result<(), Refused> {
+        Origins::is_own(self.said())
     }
 
     pub(super) fn is_of_extension(&self, extension: &str) -> bool {

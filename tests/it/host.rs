@@ -2,6 +2,7 @@
 //! and what others do not.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod bounds;
 mod browser;
 mod caretaker;
 mod client;

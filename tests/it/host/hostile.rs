@@ -133,6 +133,15 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
             frame(&json!({ "hello": { "protocol": [1], "app": "b" } }), &[]),
             "bad-hello",
         ),
+        (Message::Text("[null,null,[]]".into()), "bad-frame"),
+        (
+            frame(&json!({ "messages": [{ "0": 1 }] }), &[]),
+            "bad-frame",
+        ),
+        (
+            frame(&json!({ "messages": [[1_u64 << 53, "tcp.create"]] }), &[]),
+            "overrun",
+        ),
         (frame(&json!({ "ack": 1000 }), &[]), "overrun"),
         (
             frame(&json!({ "messages": [create, create] }), &[]),
@@ -345,7 +354,7 @@ async fn a_client_that_reads_no_answers_is_not_read() {
 }
 
 /// The host's memory, in bytes.
-fn resident(host: &Host) -> u64 {
+pub fn resident(host: &Host) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.0.program.id()));
     let status = status.expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
