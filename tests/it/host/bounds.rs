@@ -272,10 +272,11 @@ async fn one_frame_makes_no_more_sockets_than_an_app_may_have() {
         .map(|id| json!([id, "tcp.create"]))
         .collect();
     client.say(json!({ "messages": creates })).await;
-    let mut made = 0;
-    let mut answered = 0;
+    let (mut made, mut answered, mut frames) = (0, 0, 0);
     while answered < most + 50 {
         let header = next(&mut client.socket).await.expect("a frame");
+        frames += u64::from(!header["messages"].is_null());
+        client.say(json!({ "ack": frames })).await;
         for message in header["messages"].as_array().into_iter().flatten() {
             answered += 1;
             made += u64::from(message[0] == "answer");

@@ -102,9 +102,6 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
     let host = Host::dev();
     let mut witness = Witness::of(&host).await;
     let deep = format!("{{\"messages\":[[{}]]}}", "[".repeat(200_000));
-    let many: Vec<Value> = (1..40_000)
-        .map(|id| json!([id, "tcp.connect", 1, "10.255.255.1", 1]))
-        .collect();
     let create = json!([1, "tcp.create", {}]);
     for (breach, code) in [
         (Message::Binary(vec![].into()), "bad-frame"),
@@ -153,10 +150,6 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
         ),
         (
             frame(&json!({ "messages": [[-1, "tcp.create"]] }), &[]),
-            "overrun",
-        ),
-        (
-            frame(&json!({ "messages": many[..20_000] }), &[]),
             "overrun",
         ),
         (
@@ -316,7 +309,7 @@ async fn connections_that_say_nothing_take_no_ones_place() {
                 continue;
             };
             let _ = stream
-                .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                .write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
                 .await;
             let mut answer = String::new();
             if stream.read_to_string(&mut answer).await.is_ok() && answer.contains(" 200 ") {
