@@ -306,6 +306,7 @@ impl Rooms {
         place: Place,
     ) {
         let lines = self.lobby.lines().about(peer);
+        let origin = socket.origin.clone();
         match self.admit(socket, peer, place) {
             Ok((_seat, None)) => {
                 web_socket::serve_caretaker(io, read, &self.lobby, &self.key, &lines).await;
@@ -313,7 +314,7 @@ impl Rooms {
             Ok((_seat, Some(visitor))) => {
                 web_socket::serve(io, read, &self.lobby, visitor, &lines).await;
             }
-            Err((end, origin)) => {
+            Err(end) => {
                 if lines.may_write() {
                     let (code, message) = (end.code.name(), &end.message);
                     let page = origin.as_deref().unwrap_or("no page");
@@ -335,10 +336,9 @@ impl Rooms {
         socket: handshake::WebSocket,
         peer: IpAddr,
         place: Place,
-    ) -> Result<(Seat, Option<Visitor>), (End, Option<Rc<str>>)> {
+    ) -> Result<(Seat, Option<Visitor>), End> {
         let origin: Option<Rc<str>> = socket.origin.as_deref().map(Into::into);
-        let refused = |code, what: &str| (End::new(code, what), origin.clone());
-        let busy = || refused(Code::Busy, "as many connections are open as may be");
+        let busy = || End::new(Code::Busy, "as many connections are open as may be");
         let seat = match place {
             Place::Seat(seat) => seat.of_page(origin.clone()).ok_or_else(busy)?,
             Place::Farewell { .. } | Place::Used => return Err(busy()),
@@ -350,18 +350,18 @@ impl Rooms {
             Some(_) => None,
             None => match socket.apps(&self.origins) {
                 Ok(apps) => apps,
-                Err(refusal) => return Err(refused(Code::Origin, &refusal.to_string())),
+                Err(refusal) => return Err(End::new(Code::Origin, refusal)),
             },
         };
         if self.lobby.has_token() {
             let from = (peer, origin.clone());
             if self.guesses.must_wait(&from) {
                 let what = "too many wrong tokens came from here: try again in a moment";
-                return Err(refused(Code::Busy, what));
+                return Err(End::new(Code::Busy, what));
             }
             if !self.lobby.is_token(socket.token.as_deref()) {
                 self.guesses.wrong(from);
-                return Err(refused(Code::Forbidden, "missing or wrong token"));
+                return Err(End::new(Code::Forbidden, "missing or wrong token"));
             }
             self.guesses.right(&from);
         }
