@@ -4,6 +4,9 @@
 /** What is raised for a socket that is lost: net::ERR_CONNECTION_CLOSED. */
 export const LOST = -100;
 
+/** What `secure` answers that leaves its socket as it is. */
+const LEAVE_IT = [-4, -11, -112];
+
 export class Mirror {
   // A caretaker's calls name no socket that is its own.
   #spaces = { tcpServer: new Space(), tcp: new Space(), host: new Space() };
@@ -44,7 +47,7 @@ export class Mirror {
         if (!failed && socket) socket.live = false;
         break;
       case 'secure':
-        if (failed) sockets.delete(first);
+        if (failed && !LEAVE_IT.includes(value)) sockets.delete(first);
         break;
       case 'close':
         sockets.delete(first);

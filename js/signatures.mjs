@@ -139,6 +139,8 @@ function typeName(value) {
 }
 
 function copied(data) {
+  // Of a detached buffer nothing can be copied.
+  if (data.byteLength === 0) return new Uint8Array(0);
   if (data instanceof ArrayBuffer) return new Uint8Array(data.slice(0));
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
 }

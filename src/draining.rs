@@ -43,12 +43,21 @@ pub struct Drained {
     /// all that were open when it began, but for those that were forced.
     pub finished: usize,
     /// The sockets whose connections were ended at the deadline, in the order
-    /// of their ids.
+    /// of their ids. Those of which sends waited were reset. What the kernel had
+    /// taken of the others still arrives.
     pub forced: Vec<ClientSocketId>,
     /// How many connections waited in the kernel's backlog, and were closed.
     /// No more than [`NEVER_ACCEPTED`] of a
     /// server socket are counted; the OS resets the rest.
     pub never_accepted: usize,
+    /// How many TLS handshakes were still unfinished at the deadline, and were
+    /// ended. Each is reported by `onHandshakeError`
+    /// ([`ABORTED`](crate::NetError::ABORTED)).
+    pub unfinished_handshakes: usize,
+    /// How many connections whose handshake was done had reached no `onAccept`
+    /// listener by the deadline (the server socket is paused, or has no
+    /// listener), and were closed.
+    pub undelivered: usize,
 }
 
 /// `onDrain` (beyond Chrome): how far a drain of the app's sockets has come. It

@@ -23,6 +23,11 @@ pub enum Error {
     #[display("Socket not found")]
     SocketNotFound,
 
+    /// `secure` was called on a socket that has no connection; Chrome's API
+    /// answers the code -4 with it.
+    #[display("Socket not connected")]
+    SocketNotConnected,
+
     /// The app's [`Permissions`](crate::Permissions) do not cover the call's
     /// address and port.
     #[display("Does not have permission")]
@@ -40,9 +45,9 @@ pub enum Error {
 
     /// The socket is paused, or the app suspended, and nothing new will be
     /// delivered, but an event that was handed to a subscriber before has not
-    /// been handled for [`PAUSE_GRACE`](crate::PAUSE_GRACE): a subscriber that
-    /// waits for this answer inside the handler of that very event, for
-    /// instance.
+    /// been handled for [`PAUSE_GRACE`](crate::PAUSE_GRACE), or before the
+    /// socket was closed: a subscriber that waits for this answer inside the
+    /// handler of that very event, for instance.
     #[display(
         "A subscriber still holds an event: do not wait for the answer to \
          setPaused or suspend inside the handler of an event"
@@ -84,9 +89,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// The network's code, where there is one.
+    /// The network's code, where there is one: the one that Chrome's API
+    /// answers.
     pub fn net_error(&self) -> Option<NetError> {
         match self {
+            Error::SocketNotConnected => Some(NetError::INVALID_ARGUMENT),
             Error::Net(error) => Some(*error),
             _ => None,
         }
@@ -108,6 +115,9 @@ mod tests {
             Error::PermissionDenied.to_string(),
             "Does not have permission"
         );
+        let unconnected = Error::SocketNotConnected;
+        assert_eq!(unconnected.to_string(), "Socket not connected");
+        assert_eq!(unconnected.net_error().map(NetError::code), Some(-4));
         let net = Error::from(NetError::ADDRESS_IN_USE);
         assert_eq!(net.to_string(), "net::ERR_ADDRESS_IN_USE");
         assert_eq!(net.net_error().map(NetError::code), Some(-147));

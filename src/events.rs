@@ -5,10 +5,16 @@
 //! carries (see [`tcp::ReceiveInfo`](crate::tcp::ReceiveInfo) and
 //! [`tcp_server::AcceptInfo`](crate::tcp_server::AcceptInfo)).
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::task::Context;
+use std::thread::panicking;
+use std::time::Duration;
 
 use actix::{Message, Recipient, WeakRecipient};
+use actix_rt::time::{Sleep, sleep};
 
 use crate::error::Error;
 use crate::ids::AppId;
@@ -17,6 +23,17 @@ use crate::ids::AppId;
 /// `onReceiveError`; or `onHandshakeError`, `onRefused`, `onDrain` and
 /// `onSuspend`, beyond it.
 pub trait Event: Message<Result = ()> + Send + Sized + 'static {}
+
+/// The most listeners that may panic at one event: 3. Data that was being
+/// handled at the third panic in a row ends its socket; any other event is
+/// dropped.
+pub const MAX_PANICS: u32 = 3;
+
+/// How long an event at which a listener has panicked is held back once the
+/// next listener is there: 100 ms. The events that waited in the dead mailbox
+/// are raised before it, so that they are handled even if the next listener
+/// panics too.
+pub(crate) const HOLD_BACK: Duration = Duration::from_millis(100);
 
 /// `onAccept.addListener` and the like: events of `app` go to `recipient`
 /// from now on. Adding a recipient twice is adding it once.
@@ -67,6 +84,7 @@ impl<E: Event> Listener<E> {
         let ear = Arc::new(Ear {
             known: Arc::downgrade(&recipient),
             actor,
+            has_panicked: Arc::default(),
             copies: None,
         });
         Listener { recipient, ear }
@@ -92,30 +110,61 @@ pub(crate) struct Ear<E: Event> {
     /// While it is a listener: cheaper to ask.
     known: Weak<Recipient<E>>,
     actor: Arc<WeakRecipient<E>>,
+    /// Whether a copy was dropped by a panic since the last one was sent.
+    has_panicked: Arc<AtomicBool>,
     /// Of an event that others have copies of as well.
     copies: Option<Arc<Copies>>,
 }
 
+/// What became of a copy that is dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Handled,
+    /// The listener has panicked while it handled this copy.
+    Panicked,
+    /// The listener has died before it came to this copy.
+    Unread,
+}
+
 impl<E: Event> Ear<E> {
-    /// Whether a copy that is dropped now has been handled: a mailbox closes
-    /// before it drops what is in it, and a handler that panics drops its
-    /// event while panicking.
-    pub(crate) fn has_handled(&self) -> bool {
+    /// What has become of a copy that is dropped now. A mailbox closes before
+    /// it drops its messages. A handler that panics drops its event first,
+    /// while the mailbox is still open; then the actor drops the events that
+    /// it has kept, and then the mailbox its messages.
+    pub(crate) fn fate(&self) -> Fate {
         let lives = || match self.known.upgrade() {
             Some(recipient) => recipient.connected(),
             None => self.actor.upgrade().is_some_and(|it| it.connected()),
         };
-        !std::thread::panicking() && lives()
+        if !lives() {
+            return Fate::Unread;
+        }
+        match panicking() {
+            false => Fate::Handled,
+            true if self.has_panicked.swap(true, SeqCst) => Fate::Unread,
+            true => Fate::Panicked,
+        }
     }
 
-    fn has_lost(&self, taken: bool) -> bool {
-        let handled = taken || self.has_handled();
+    /// A copy is sent: the next panic is another one.
+    #[inline]
+    fn begin_anew(&self) {
+        if self.has_panicked.load(SeqCst) {
+            self.has_panicked.store(false, SeqCst);
+        }
+    }
+
+    fn lost(&self, taken: bool) -> Option<u32> {
+        let fate = self.fate();
+        let handled = taken || fate == Fate::Handled;
+        let panics = u32::from(fate == Fate::Panicked);
         match &self.copies {
-            None => !handled,
+            None => (!handled).then_some(panics),
             Some(copies) => {
                 if handled {
                     copies.reached.store(true, SeqCst);
                 }
+                copies.panics.fetch_add(panics, SeqCst);
                 copies.drop_one()
             }
         }
@@ -135,15 +184,24 @@ impl<E: Event> Delivery<E> {
         }))
     }
 
-    /// The copy is dropped: whether the event has reached nobody. Something
-    /// that was `taken` out of a copy has reached somebody.
+    /// The copy is dropped: if the event has reached nobody, how many
+    /// listeners have panicked at it. Something that was `taken` out of a copy
+    /// has reached somebody.
     #[inline]
-    pub(crate) fn is_lost(&self, taken: bool) -> bool {
+    pub(crate) fn lost(&self, taken: bool) -> Option<u32> {
         match &self.0 {
-            None => false,
-            Some(ear) if taken && ear.copies.is_none() => false,
-            Some(ear) => ear.has_lost(taken),
+            None => None,
+            Some(ear) if taken && ear.copies.is_none() => None,
+            Some(ear) => ear.lost(taken),
         }
+    }
+
+    /// Whether the only listener has panicked after it took everything out of
+    /// the copy.
+    #[cold]
+    pub(crate) fn panicked_after_taking(&self) -> bool {
+        let ear = self.0.as_ref().filter(|ear| ear.copies.is_none());
+        ear.is_some_and(|ear| ear.fate() == Fate::Panicked)
     }
 }
 
@@ -158,6 +216,8 @@ pub(crate) struct Copies {
     /// Those that have not been dropped, and one for the time of the dispatch.
     count: AtomicUsize,
     reached: AtomicBool,
+    /// How many listeners have panicked at theirs.
+    panics: AtomicU32,
 }
 
 impl Copies {
@@ -168,6 +228,7 @@ impl Copies {
             Arc::new(Copies {
                 count: AtomicUsize::new(1),
                 reached: AtomicBool::new(false),
+                panics: AtomicU32::new(0),
             })
         })
     }
@@ -177,13 +238,16 @@ impl Copies {
         Arc::new(Ear {
             known: ear.known.clone(),
             actor: ear.actor.clone(),
+            has_panicked: ear.has_panicked.clone(),
             copies: Some(self.clone()),
         })
     }
 
-    /// One is dropped: whether it was the last, and none has reached anybody.
-    pub(crate) fn drop_one(&self) -> bool {
-        self.count.fetch_sub(1, SeqCst) == 1 && !self.reached.load(SeqCst)
+    /// One is dropped: if it was the last, and none has reached anybody, how
+    /// many listeners have panicked at theirs.
+    pub(crate) fn drop_one(&self) -> Option<u32> {
+        let lost = self.count.fetch_sub(1, SeqCst) == 1 && !self.reached.load(SeqCst);
+        lost.then(|| self.panics.load(SeqCst))
     }
 }
 
@@ -195,11 +259,42 @@ pub(crate) fn dispatch<E: Event>(
     let mut sent = 0;
     for listener in list {
         if listener.connected() {
+            listener.ear.begin_anew();
             listener.recipient.do_send(copy(&listener.ear));
             sent += 1;
         }
     }
     sent
+}
+
+/// Holds back the events at which listeners have panicked; see [`HOLD_BACK`].
+#[derive(Default)]
+pub(crate) struct HoldBack {
+    /// How many listeners had died when it began.
+    deaths: Option<u64>,
+    time: Option<Pin<Box<Sleep>>>,
+}
+
+impl HoldBack {
+    /// Whether they may be raised to the listeners of now, before whom so many
+    /// have died; `cx` is woken when they may.
+    pub(crate) fn is_over(&mut self, deaths: u64, cx: &mut Context<'_>) -> bool {
+        if self.deaths != Some(deaths) {
+            self.deaths = Some(deaths);
+            self.time = Some(Box::pin(sleep(HOLD_BACK)));
+        }
+        let time = self.time.as_mut();
+        let is_over = time.is_none_or(|time| time.as_mut().poll(cx).is_ready());
+        if is_over {
+            self.time = None;
+        }
+        is_over
+    }
+
+    /// Begins anew, by the clock of another thread.
+    pub(crate) fn forget_clock(&mut self) {
+        *self = Self::default();
+    }
 }
 
 /// The listeners of one event of one app, shared by everything that raises it.

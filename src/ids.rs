@@ -1,7 +1,8 @@
 //! Who owns a socket, and which socket is meant.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use derive_more::{Debug, Display};
 
@@ -76,24 +77,60 @@ socket_id!(
     ClientSocketId
 );
 
+/// The highest number that a socket may have: above it, JavaScript cannot tell
+/// one integer from the next.
+pub(crate) const MAX_ID: u64 = 1 << 53;
+
 /// Numbers one namespace from 1 upward. Shared, because an accepted
 /// connection gets its number where it is accepted, not by a message.
 #[derive(Default)]
-pub(crate) struct IdAllocator(AtomicU64);
+pub(crate) struct IdAllocator {
+    last: AtomicU64,
+    has_reserved: AtomicBool,
+    reserved: RwLock<HashSet<u64>>,
+}
 
 impl IdAllocator {
     pub(crate) fn allocate(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        loop {
+            let number = self.last.fetch_add(1, SeqCst) + 1;
+            if !self.is_reserved(number) {
+                return number;
+            }
+        }
     }
 
     /// The last number that was given out; 0 if none was.
     pub(crate) fn last(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.last.load(SeqCst)
     }
 
     /// Goes on after this number, if it is not beyond it already.
     pub(crate) fn go_on_after(&self, number: u64) {
-        self.0.fetch_max(number, Ordering::Relaxed);
+        self.last.fetch_max(number, SeqCst);
+    }
+
+    /// Gives none of these numbers out, until they are released. The ones
+    /// that were reserved before are released.
+    pub(crate) fn reserve(&self, numbers: HashSet<u64>) {
+        let has_reserved = !numbers.is_empty();
+        *self
+            .reserved
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = numbers;
+        self.has_reserved.store(has_reserved, SeqCst);
+    }
+
+    pub(crate) fn release(&self) {
+        self.reserve(HashSet::new());
+    }
+
+    fn is_reserved(&self, number: u64) -> bool {
+        self.has_reserved.load(SeqCst) && {
+            let reserved = self.reserved.read();
+            let reserved = reserved.unwrap_or_else(PoisonError::into_inner);
+            reserved.contains(&number)
+        }
     }
 }
 
@@ -109,6 +146,16 @@ mod tests {
         assert_eq!((ids.last(), ids.allocate()), (3, 4));
         ids.go_on_after(9);
         assert_eq!(ids.allocate(), 10);
+    }
+
+    #[test]
+    fn reserved_numbers_are_left_out_until_they_are_released() {
+        let ids = IdAllocator::default();
+        ids.reserve([2, 3, 5].into());
+        assert_eq!([ids.allocate(), ids.allocate(), ids.allocate()], [1, 4, 6]);
+        ids.reserve([8].into());
+        ids.release();
+        assert_eq!([ids.allocate(), ids.allocate()], [7, 8]);
     }
 
     #[test]

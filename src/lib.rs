@@ -95,7 +95,8 @@
 //!   decides when to resume, or sets another
 //!   [policy](tcp_server::AcceptPolicy).
 //! - **An event whose listener died unread is raised again** for the next
-//!   listener: no accepted connection and no received byte is lost.
+//!   listener: no accepted connection and no received byte is lost. One at which
+//!   [three listeners](MAX_PANICS) have panicked is not: it stops nobody else.
 //! - **The crate's own actors survive their panics** and the end of their arbiter,
 //!   with all that they keep ([`supervision`]).
 //! - **An app does what it may**: all by default, or what the `sockets` key of
@@ -109,6 +110,8 @@
 //! a network whose every answer the test writes, and one that has real sockets
 //! fail by rules.
 //! `ARCHITECTURE.md` in the repository tells how it works inside.
+
+mod sync;
 
 mod ids;
 mod net_error;
@@ -149,6 +152,10 @@ pub mod handover;
 #[cfg(feature = "host")]
 pub mod host;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 /// Apps that are suspended, and loaded again when something waits for them;
 /// [`App::suspend`] tells what that means.
 pub mod lifecycle {
@@ -174,7 +181,7 @@ use std::time::Duration;
 pub use answer::Answer;
 pub use app::{App, Local, OnEvent, Tcp, TcpServer};
 pub use error::Error;
-pub use events::{AddListener, Event, HasListener, RemoveListener};
+pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
 pub use ids::{AppId, ClientSocketId, ServerSocketId};
 pub use manifest::Permissions;
 pub use name::MAX_NAME;

@@ -89,6 +89,11 @@ impl Life {
         self.wanted.store(false, SeqCst);
     }
 
+    /// Something waits all the same, and the registry knows.
+    pub(crate) fn is_wanted_again(&self) {
+        self.wanted.store(true, SeqCst);
+    }
+
     pub(crate) fn set_loadable(&self, loadable: bool) {
         self.loadable.store(loadable, SeqCst);
     }
@@ -140,7 +145,9 @@ impl Life {
     }
 
     /// Has `cx` woken when a suspended app has handled events. After saying
-    /// so, look again.
+    /// so, look again. The flag that says that somebody waits is `suspended`: it
+    /// is set before, and counts fall before it is read, all of it `SeqCst`, so a
+    /// count that falls unseen by the look wakes.
     pub(crate) fn wake_when_quiet(&self, cx: &Context<'_>) {
         self.quiet.register(cx.waker());
     }

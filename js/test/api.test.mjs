@@ -211,6 +211,52 @@ test('a WebSocket that sends later what it is given sends it as it was', async (
   assert.equal(came, [...'abcd'].map((letter) => letter.repeat(100)).join(''));
 });
 
+test('a buffer that was given away sends nothing, and what comes after it is sent', async (t) => {
+  const host = await startHost(t);
+  const { tcp } = await client(t, host);
+  const server = net.createServer();
+  t.after(() => server.close());
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { socketId } = await tcp.create();
+  const [socket] = await Promise.all([
+    new Promise((resolve) => server.once('connection', resolve)),
+    new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', server.address().port, resolve)),
+  ]);
+  t.after(() => socket.destroy());
+  const came = new Promise((resolve) => socket.once('data', resolve));
+  const send = (data) => new Promise((resolve) => tcp.send(socketId, data, resolve));
+  const buffer = new ArrayBuffer(8);
+  const view = new Uint8Array(buffer, 2, 3);
+  structuredClone(buffer, { transfer: [buffer] });
+  for (const detached of [buffer, view]) {
+    assert.deepEqual(await within('the answer', send(detached)), { resultCode: 0, bytesSent: 0 });
+  }
+  await within('the answer', send(Buffer.from('alive')));
+  assert.equal(`${await within('the data', came)}`, 'alive');
+});
+
+test('secure on a socket that is not connected says so, and leaves it', async (t) => {
+  const host = await startHost(t);
+  const { tcp, runtime } = await client(t, host);
+  const { socketId } = await tcp.create({ persistent: true });
+  const secure = (options) => new Promise((resolve) => {
+    tcp.secure(socketId, options, (...args) => resolve([args, runtime.lastError]));
+  });
+  const old = { tlsVersion: { min: 'tls1', max: 'tls1.1' } };
+  for (const options of [{}, old]) {
+    assert.deepEqual(await secure(options), [[-4], { message: 'Socket not connected' }]);
+  }
+  const server = net.createServer((socket) => socket.on('error', () => {})).listen(0, '127.0.0.1');
+  t.after(() => server.close());
+  await new Promise((resolve) => server.once('listening', resolve));
+  await tcp.setPaused(socketId, true);
+  await new Promise((resolve) => tcp.connect(socketId, '127.0.0.1', server.address().port, resolve));
+  // Nobody speaks these versions any more: it does not connect with a newer one.
+  assert.deepEqual(await secure(old), [[-112], { message: 'net::ERR_NO_SSL_VERSIONS_ENABLED' }]);
+  assert.ok((await tcp.getInfo(socketId)).connected);
+  await tcp.close(socketId);
+});
+
 test('sends beyond the quota fail, and take nothing', async (t) => {
   const host = await startHost(t);
   const sockets = await client(t, host);

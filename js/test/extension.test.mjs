@@ -10,18 +10,19 @@ import { RECORDINGS, replay } from './replay.mjs';
 
 let count = 0;
 
-/** Imports the extension's module anew, where this is `chrome`. */
-async function install(chrome) {
+/** Imports the extension's module anew, where this is `chrome`; it leaves with the test, however that ends. */
+async function install(t, chrome) {
   globalThis.chrome = chrome;
   count += 1;
   const { sockets } = await import(`../extension.mjs?${count}`);
+  t.after(() => sockets.host?.close());
   return sockets;
 }
 
 for (const recording of RECORDINGS) {
   test(`${recording.name}, by native messaging`, async (t) => {
     const chrome = browser(t, recording.manifest);
-    const installed = await install(chrome);
+    const installed = await install(t, chrome);
     assert.equal(chrome.sockets.tcp, installed.tcp);
     await within('the end of the recording', replay(recording, { sockets: chrome.sockets, runtime: chrome.runtime }));
     installed.host.close();
@@ -31,7 +32,7 @@ for (const recording of RECORDINGS) {
 test("a browser's own chrome.sockets stays", async (t) => {
   const own = {};
   const chrome = { ...browser(t, ANYTHING), sockets: own };
-  assert.equal(await install(chrome), own);
+  assert.equal(await install(t, chrome), own);
   assert.equal(chrome.sockets, own);
 });
 
@@ -42,7 +43,7 @@ test('the worker is started again: with the browser, and by an alarm if it may h
     const chrome = browser(t, ANYTHING);
     chrome.runtime.onStartup = event('onStartup');
     const alarms = { onAlarm: event('onAlarm'), create: (name, info) => said.push([name, info]) };
-    const installed = await install(mayHaveAlarms ? { ...chrome, alarms } : chrome);
+    const installed = await install(t, mayHaveAlarms ? { ...chrome, alarms } : chrome);
     const alarm = ['onAlarm', ['chrome_sockets', { periodInMinutes: 0.5 }]];
     assert.deepEqual(said, ['onStartup', ...(mayHaveAlarms ? alarm : [])]);
     installed.host.close();
@@ -51,7 +52,7 @@ test('the worker is started again: with the browser, and by an alarm if it may h
 
 test('a native host that is killed is told of, and another one is there', async (t) => {
   const chrome = browser(t, ANYTHING);
-  const installed = await install(chrome);
+  const installed = await install(t, chrome);
   const { tcpServer } = chrome.sockets;
   const errors = new Inbox();
   tcpServer.onAcceptError.addListener(errors.push);
@@ -67,7 +68,7 @@ test('a native host that is killed is told of, and another one is there', async 
 
 test('a native host that is killed while much that it has said is not handled yet', async (t) => {
   const chrome = browser(t, ANYTHING);
-  const installed = await install(chrome);
+  const installed = await install(t, chrome);
   const { tcpServer, tcp } = chrome.sockets;
   const errors = new Inbox();
   tcpServer.onAccept.addListener(({ clientSocketId }) => tcp.setPaused(clientSocketId, false));

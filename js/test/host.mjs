@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { connect } from '../index.mjs';
@@ -12,7 +13,10 @@ export const LIMIT = 20_000;
 /** Permission for everything. */
 export const ANYTHING = { sockets: { tcpServer: { listen: '' }, tcp: { connect: '' } } };
 
-const built = fileURLToPath(new URL('../../target/debug/chrome-sockets', import.meta.url));
+/** Where cargo builds. */
+const TARGET = resolve(process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../target', import.meta.url)));
+
+const built = join(TARGET, 'debug/chrome-sockets');
 
 /** The program: `cargo test` says where it is. */
 export const PROGRAM = process.env.CHROME_SOCKETS_HOST ?? built;

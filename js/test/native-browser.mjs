@@ -10,11 +10,17 @@ const isLittle = endianness() === 'LE';
 /** `manifest` is the extension's own. */
 export function browser(test, manifest, id = 'knldjmfmopnpolahpmmgbagdohdnhkik') {
   const children = [];
-  test.after(() => children.forEach((child) => child.kill('SIGKILL')));
+  let isOver = false;
+  test.after(() => {
+    isOver = true;
+    children.forEach((child) => child.kill('SIGKILL'));
+  });
   const runtime = {
     id,
     getManifest: () => manifest,
     connectNative() {
+      // Who comes again when the test is over finds no browser: what it would start nobody would end.
+      if (isOver) throw new Error('the browser has ended');
       const child = spawn(PROGRAM, ['native-host', '--dev', '--', `chrome-extension://${id}/`], {
         stdio: ['pipe', 'pipe', 'inherit'],
         env: { ...process.env, RUST_LOG: 'warn' },

@@ -5,12 +5,17 @@ import { readFileSync, readdirSync } from 'node:fs';
 import net from 'node:net';
 
 import { ANYTHING } from './host.mjs';
-import { expected, play } from './play.mjs';
+import { agrees, expected, play } from './play.mjs';
 
 const folder = new URL('../../tests/it/chrome_traces/', import.meta.url);
 
-/** All of them: each with its name, and the manifest that it was recorded with. */
-export const RECORDINGS = readdirSync(folder).filter((file) => file.endsWith('.json')).map((file) => {
+const files = readdirSync(folder).filter((file) => file.endsWith('.json'));
+
+/** Those that wait for `chrome.sockets.udp`. */
+export const LATER = files.filter((file) => file.startsWith('udp_'));
+
+/** The others: each with its name, and the manifest that it was recorded with. */
+export const RECORDINGS = files.filter((file) => !LATER.includes(file)).map((file) => {
   const recording = JSON.parse(readFileSync(new URL(file, folder)));
   return { ...recording, manifest: recording.sockets ? { sockets: recording.sockets } : ANYTHING };
 });
@@ -29,7 +34,7 @@ export async function replay(recording, api) {
 export function compare({ steps }, came, isChromium = false) {
   for (const [index, step] of steps.entries()) {
     const wanted = expected(step, isChromium);
-    if (wanted !== undefined) assert.deepEqual(came[index], wanted, `step ${index + 1}: ${JSON.stringify(step)}`);
+    if (wanted !== undefined && !agrees(wanted, came[index])) assert.deepEqual(came[index], wanted, `step ${index + 1}: ${JSON.stringify(step)}`);
   }
 }
 
@@ -37,14 +42,18 @@ export function compare({ steps }, came, isChromium = false) {
 export function nodePeers() {
   const peers = new Map();
   const servers = [];
+  const waiting = new Map();
   const keep = (as, socket) => {
     const peer = { socket, got: '', state: 'open' };
     socket.on('data', (chunk) => { peer.got += chunk.toString('latin1'); });
     socket.on('end', () => { peer.state = 'ended'; });
     socket.on('error', (error) => { peer.state = error.code; });
     peers.set(as, peer);
+    waiting.get(as)?.(peer);
     return peer;
   };
+  /** What connected to one that listens has come, or is about to. */
+  const find = (as) => peers.get(as) ?? new Promise((resolve) => waiting.set(as, resolve));
   return {
     connect(as, port) {
       const socket = net.connect({ host: '127.0.0.1', port, allowHalfOpen: true });
@@ -54,18 +63,27 @@ export function nodePeers() {
         socket.once('error', () => resolve(peer.state));
       });
     },
-    listen(echo) {
-      const server = net.createServer((socket) => {
+    listen(as, echo) {
+      const server = net.createServer({ allowHalfOpen: !echo }, (socket) => {
         socket.on('error', () => {});
         if (echo) socket.pipe(socket);
+        else keep(as, socket);
         servers.push({ close: () => socket.destroy() });
       });
       servers.push(server);
       return new Promise((resolve) => server.listen(0, '127.0.0.1', () => resolve(server.address().port)));
     },
-    send: (as, data) => void peers.get(as).socket.write(Buffer.from(data)),
-    endOne: (as) => void peers.get(as).socket.end(),
-    state: (as) => ({ state: peers.get(as).state, got: peers.get(as).got }),
+    send: async (as, data) => void (await find(as)).socket.write(Buffer.from(data)),
+    endOne: async (as) => void (await find(as)).socket.end(),
+    async reset(as) {
+      const peer = await find(as);
+      peer.state = 'closed';
+      peer.socket.resetAndDestroy();
+    },
+    async state(as) {
+      const { state, got } = await find(as);
+      return { state, got };
+    },
     end() {
       for (const { socket } of peers.values()) socket.destroy();
       for (const server of servers) server.close();

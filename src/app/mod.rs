@@ -149,7 +149,9 @@ impl App {
     /// is for all apps of a registry.
     ///
     /// # Errors
-    /// [`Stopped`](Error::Stopped).
+    /// [`Stopped`](Error::Stopped): the registry ended before the drain was over,
+    /// by [`Shutdown`](crate::Shutdown) or with its last address (a waiting answer
+    /// is none), and closed all its sockets.
     pub fn drain(&self, deadline: Duration) -> Answer<Drained> {
         self.caller.call(|app| Drain { app, deadline })
     }

@@ -22,7 +22,10 @@ use crate::tcp::{
 pub struct Tcp {
     /// `onReceive`: data came in. While nobody listens, nothing is read.
     pub on_receive: OnEvent<ReceiveInfo>,
-    /// `onReceiveError`: nothing more comes in.
+    /// `onReceiveError`: nothing more comes in. It is told after all data
+    /// before it, so data that nobody has listened for yet holds it back; an
+    /// end with none before it is told at once, whoever listens to
+    /// `onReceive`.
     pub on_receive_error: OnEvent<ReceiveErrorInfo>,
     caller: Caller,
 }
@@ -81,7 +84,8 @@ impl Tcp {
     }
 
     /// `tcp.setKeepAlive`: has the OS probe an idle connection after `delay`
-    /// seconds; `None` and 0 leave the OS's own delay.
+    /// seconds, and again every `delay` seconds; `None` and 0 leave both as they
+    /// are. By default every connection is probed, after 45 s and every 45 s.
     ///
     /// # Errors
     /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected, for
@@ -101,7 +105,7 @@ impl Tcp {
     }
 
     /// `tcp.setNoDelay`: small packets leave at once (`true`), or are gathered
-    /// by Nagle's algorithm.
+    /// by Nagle's algorithm. By default they leave at once.
     ///
     /// # Errors
     /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected.
@@ -168,11 +172,30 @@ impl Tcp {
     }
 
     /// `tcp.disconnect`: ends the connection; the id stays and may connect
-    /// again. Sends that were called before still leave; a peer that reads
-    /// nothing for 30 s loses them, and they answer
-    /// [`TIMED_OUT`](crate::NetError::TIMED_OUT). An un-paused connected socket raises
-    /// `onReceiveError`, before the answer, and becomes paused. Nothing
-    /// happens if it is not connected.
+    /// again. An un-paused connected socket raises `onReceiveError`, before the
+    /// answer, and becomes paused. Nothing happens if it is not connected.
+    ///
+    /// Sends that were called before still arrive, and the peer finds a clean
+    /// end behind them, also if it has sent input that nobody has read. The
+    /// answer does not wait for that. The connection *lingers*: its writing side
+    /// is shut, and input is read and discarded until the peer ends its side. One
+    /// whose peer has ended its side already, or on which nothing was sent, is
+    /// closed at once. These bounds end the lingering:
+    ///
+    /// - 30 seconds in which the peer acknowledges nothing. If it does not have
+    ///   everything, it is reset, and sends that wait answer
+    ///   [`TIMED_OUT`](crate::NetError::TIMED_OUT). On Linux the kernel tells what
+    ///   the peer acknowledges (`sock_diag`). On other systems, and in a sandbox
+    ///   without it, what the own kernel takes is progress.
+    /// - 1 MiB of discarded input: the connection is reset.
+    /// - 256 lingering connections of the app, an equal part of them in each
+    ///   arbiter and 32 at least: the oldest is closed. If sends of it wait, it is
+    ///   reset, and they answer [`ABORTED`](crate::NetError::ABORTED); what the
+    ///   kernel has taken it goes on to deliver, as long as no more input comes.
+    ///
+    /// A lingering connection gives its place in limits back when the kernel has
+    /// all of it. Drains, [`Shutdown`](crate::Shutdown) and a handover wait until
+    /// the peer has acknowledged all of it, each within its own deadline.
     pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {
         self.caller.call(|app| Disconnect { app, socket_id })
     }
@@ -192,11 +215,13 @@ impl Tcp {
     ///
     /// # Errors
     /// After these the socket is as before:
-    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is not
-    ///   connected, is secured already, or is just being secured, which goes
-    ///   on.
+    /// - [`Error::SocketNotConnected`](crate::Error::SocketNotConnected): it is
+    ///   not connected.
+    /// - [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT): it is secured
+    ///   already, or is just being secured, which goes on.
     /// - [`NO_SSL_VERSIONS_ENABLED`](crate::NetError::NO_SSL_VERSIONS_ENABLED):
-    ///   `min` is above `max`.
+    ///   `min` is above `max`, or `max` is a version that nobody speaks any
+    ///   more.
     /// - [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED): the crate was
     ///   built without its feature `tls`.
     ///

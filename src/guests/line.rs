@@ -1,27 +1,39 @@
 //! Who waits for a connection to end, in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use futures::task::AtomicWaker;
+use crate::sync::{AtomicWaker, Mutex, MutexGuard, WaitFlag};
 
 /// Only the first is called when there is room: with a thousand that wait, one
 /// place wakes one. So whoever is first and does not need it has to
-/// [`leave`](Self::leave), and to [`call`](Self::call) the next.
-#[derive(Default)]
+/// [`leave`](Self::leave), and to [`call`](Self::call) the next. Whoever stands
+/// here registers its waker in each turn before it looks where it stands.
 pub(crate) struct Line {
     waiting: Mutex<VecDeque<Arc<AtomicWaker>>>,
     /// Whether there are any: asked at the end of every connection.
-    any: AtomicBool,
+    any: WaitFlag,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Line {
+            waiting: Mutex::new(VecDeque::new()),
+            any: WaitFlag::default(),
+        }
+    }
 }
 
 impl Line {
-    /// Behind the others. After joining, look again whether there is room.
+    /// Behind the others. After joining, look again: [`look`](Self::look).
     pub(crate) fn join(&self, who: &Arc<AtomicWaker>) {
-        let mut waiting = self.lock();
-        waiting.push_back(who.clone());
-        self.any.store(true, SeqCst);
+        self.lock().push_back(who.clone());
+    }
+
+    /// For the first: the reading that decides whether there is room. If not,
+    /// the next place that becomes free [calls](Self::call) it.
+    pub(crate) fn look<T>(&self, room: impl FnOnce() -> T) -> T {
+        self.any.wait(room)
     }
 
     /// Whether nobody is before this one.
@@ -38,12 +50,14 @@ impl Line {
         } else {
             waiting.retain(|other| !Arc::ptr_eq(other, who));
         }
-        self.any.store(!waiting.is_empty(), SeqCst);
+        if waiting.is_empty() {
+            self.any.clear();
+        }
     }
 
-    /// Wakes the first.
+    /// Wakes the first; called after a place has become free.
     pub(crate) fn call(&self) {
-        if self.any.load(SeqCst) {
+        if self.any.is_set() {
             let first = self.lock().front().cloned();
             if let Some(first) = first {
                 first.wake();

@@ -174,6 +174,22 @@ impl Guest {
         }
     }
 
+    /// Its place in limits is another's from now on: the app has closed it, and
+    /// what was sent has left. Drains still wait for it.
+    pub(crate) fn leave_limits(&mut self) {
+        for (guests, counted) in self.guests.each().zip(std::mem::take(&mut self.counted)) {
+            if counted {
+                guests.forget_peer(self.peer);
+            }
+        }
+        if std::mem::take(&mut self.was_accepted) {
+            for guests in self.guests.each() {
+                guests.accepted.fetch_sub(1, SeqCst);
+                guests.line.call();
+            }
+        }
+    }
+
     /// Whether it is one of those.
     pub(crate) fn is_of(&self, guests: &Arc<Guests>) -> bool {
         let guests = Arc::as_ptr(guests);
@@ -192,21 +208,15 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        for (guests, counted) in self.guests.each().zip(self.counted) {
-            if counted {
-                guests.forget_peer(self.peer);
-            }
-            if self.has_arrived {
+        if self.has_arrived {
+            for guests in self.guests.each() {
                 guests.over.fetch_add(1, SeqCst);
                 if guests.open.fetch_sub(1, SeqCst) == 1 {
                     guests.changed.notify_waiters();
                 }
             }
-            if self.was_accepted {
-                guests.accepted.fetch_sub(1, SeqCst);
-                guests.line.call();
-            }
         }
+        self.leave_limits();
     }
 }
 
@@ -272,6 +282,9 @@ mod tests {
         assert!(!server.is_draining());
         assert_eq!(app.count_forced(), 0);
 
+        accepted.leave_limits();
+        assert_eq!((app.open(), server.open()), (2, 1), "drains wait for it");
+        assert_eq!((app.accepted(), server.accepted()), (0, 0));
         drop((accepted, dialled));
         assert_eq!((app.open(), server.open()), (0, 0));
         assert_eq!((app.over(), server.over()), (2, 1));

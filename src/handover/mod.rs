@@ -27,6 +27,10 @@
 //! sockets have gone. The id counters go along too, so the successor gives
 //! out no number again. Sockets that are made meanwhile stay.
 //!
+//! Connections that were closed before stay too. The handover answers when their
+//! peers have what was sent to them, or after [`LIMIT`], so the old process may
+//! end then.
+//!
 //! How a server socket encrypts (`set_tls`) stays: it has secrets in it. In the
 //! successor it accepts nothing until its app has called `set_tls` again.
 //! Handshakes that go on have [`PAUSE_GRACE`](crate::PAUSE_GRACE) to end, and what
@@ -41,6 +45,8 @@
 //!
 //! `examples/persistent_server.rs` in the repository does all of this.
 
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod inheritance;
 mod succession;
 #[cfg(target_os = "linux")]

@@ -10,7 +10,7 @@ use super::wire::{self, Record};
 use super::{Error, LIMIT, PREDECESSOR, Receipt};
 use crate::estate::Estate;
 use crate::os::passing::{self, Channel};
-use crate::registry::{Conclude, Hold, Registry, Take, Token};
+use crate::registry::{Conclude, Deliver, Hold, Registry, Take, Token};
 
 /// A process that is to take the persistent sockets over.
 #[derive(Debug)]
@@ -65,6 +65,10 @@ impl Drop for Successor {
 /// them; their ids are "Socket not found" from then on. What the module says
 /// about calls holds. Dropping the future gives up.
 ///
+/// The answer comes when the peers of connections that were closed before have
+/// what was sent to them, but not later than [`LIMIT`] after the end of the
+/// handover: then this process may end.
+///
 /// # Errors
 /// Nothing was handed over, and everything goes on here. A successor that
 /// was [spawned](Successor::spawn) is killed.
@@ -85,7 +89,15 @@ pub async fn hand_over(
     let receipt = held.let_go(&estate);
     // It lives its own life now.
     successor.child = None;
+    delivered(registry).await;
     Ok(receipt)
+}
+
+/// Waits until the peers of connections that have ended have what was sent: this
+/// process may end now.
+pub(super) async fn delivered(registry: &Addr<Registry>) {
+    // If it has ended, it has waited for them.
+    let _ = registry.send(Deliver(LIMIT)).await;
 }
 
 async fn offer(channel: &mut Channel, estate: &Estate) -> Result<(), Error> {
@@ -147,5 +159,26 @@ impl Drop for Held {
         if let Some(token) = self.token.take() {
             self.registry.do_send(Conclude { token, gone: None });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_successor_that_is_given_up_is_killed_and_waited_for() {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let successor = Successor::spawn(command).expect("it starts");
+        let child = successor.child.as_ref().expect("it was started");
+        let process = format!("/proc/{}", child.id());
+        assert!(Path::new(&process).exists());
+        drop(successor);
+        // One that nobody has waited for would still be there, as a zombie.
+        assert!(!Path::new(&process).exists());
     }
 }

@@ -17,7 +17,7 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::net::sockopt;
 use sd_notify::NotifyState;
 
-use super::succession::Held;
+use super::succession::{Held, delivered};
 use super::wire::{self, Record, Source};
 use super::{Activated, Error, LIMIT, Receipt};
 use crate::estate::Estate;
@@ -218,7 +218,9 @@ pub async fn to_systemd(registry: &Addr<Registry>) -> Result<Option<Receipt>, Er
         stored.map(|()| estate)
     })
     .await?;
-    Ok(Some(held.let_go(&estate)))
+    let receipt = held.let_go(&estate);
+    delivered(registry).await;
+    Ok(Some(receipt))
 }
 
 /// Takes names out of the store.

@@ -12,7 +12,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::estate::{Client, ClientRecord, Estate, MAX_UNSENT, Server, ServerRecord};
+use crate::estate::{
+    Client, ClientRecord, ConnectionRecord, Estate, MAX_UNSENT, Server, ServerRecord,
+};
 use crate::os::passing::Channel;
 
 /// What both sides must agree on; another version is refused.
@@ -253,7 +255,9 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<Estate, E
                     return Err(Error::Malformed("too much unsent data".into()));
                 }
                 let stream = descriptors.pop_front();
-                if stream.is_none() && record.connection.is_some() && source.may_lack() {
+                let is_open = |it: &ConnectionRecord| it.end.is_none();
+                let needs_stream = record.connection.as_ref().is_some_and(is_open);
+                if stream.is_none() && needs_stream && source.may_lack() {
                     log::warn!("client socket {} was not kept", record.id);
                     continue;
                 }

@@ -14,6 +14,7 @@ use super::limits::DATA;
 use super::message::{Parts, Text};
 use super::outcome::Outcome;
 use crate::app::App;
+use crate::ids::MAX_ID;
 use crate::name::MAX_NAME;
 use crate::tcp;
 use crate::tcp_server;
@@ -63,6 +64,12 @@ fn cut(text: Cow<'_, str>) -> String {
     text.chars().take(MAX_NAME + 1).collect()
 }
 
+/// The id that no socket has, if none can have this one.
+fn known_id(id: i64) -> u64 {
+    let id = u64::try_from(id).ok().filter(|id| *id <= MAX_ID);
+    id.unwrap_or(0)
+}
+
 impl<'a> Arguments<'a, '_> {
     pub(super) fn unknown(&self) -> Wrong {
         let function = repeated(&self.function);
@@ -78,12 +85,12 @@ impl<'a> Arguments<'a, '_> {
         value.ok_or_else(|| self.wrong(expected))
     }
 
-    /// A socket's id. No socket has 0, and none has a negative one.
+    /// A socket's id. No socket has 0, and none has a negative one or one above
+    /// 2^53.
     pub(super) fn id(&mut self) -> Result<u64, Wrong> {
         let id = self.left.next();
         let id = id.and_then(|id| id.get().parse::<i64>().ok());
-        let id = self.known(id, "an integer socketId")?;
-        Ok(id.try_into().unwrap_or(0))
+        self.known(id, "an integer socketId").map(known_id)
     }
 
     pub(super) fn optional_id(&mut self) -> Result<Option<u64>, Wrong> {
@@ -91,7 +98,7 @@ impl<'a> Arguments<'a, '_> {
             return Ok(None);
         };
         let id = self.known(id.get().parse::<i64>().ok(), "an integer socketId")?;
-        Ok(Some(id.try_into().unwrap_or(0)))
+        Ok(Some(known_id(id)))
     }
 
     pub(super) fn flag(&mut self) -> Result<bool, Wrong> {

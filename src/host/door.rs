@@ -3,8 +3,8 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use derive_more::{Display, Error};
 
@@ -148,7 +148,7 @@ impl Origins {
 
     /// As which apps the page that connects may come in; `None`: as any. What is no browser has no
     /// origin.
-    pub(super) fn apps(&self, request: Request<'_>) -> Result<Option<Rc<[AppId]>>, Refused> {
+    pub(super) fn apps(&self, request: Request<'_>) -> Result<Option<Arc<[AppId]>>, Refused> {
         let Some(origin) = request.origin else {
             return Ok(None);
         };
@@ -293,7 +293,7 @@ mod tests {
             origins.allow(origin).expect("an origin");
         }
         let of = |origin| origins.apps(request("127.0.0.1", Some(origin)));
-        let three: Rc<[AppId]> = ["app-a", "app-b", "app-c"].map(AppId::from).into();
+        let three: Arc<[AppId]> = ["app-a", "app-b", "app-c"].map(AppId::from).into();
         assert_eq!(of("https://a.example"), Ok(Some(three)));
         assert_eq!(
             of("https://b.example"),

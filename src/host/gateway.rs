@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ struct Rooms {
     connections: Peers,
     /// Those that are told why they are not let in.
     farewells: Peers,
+    /// Those that end, until their peers have what was said last.
+    ending: Peers,
     guesses: Rc<Guesses>,
     key: Rc<Key>,
     address: SocketAddr,
@@ -111,6 +114,7 @@ impl Gateway {
                 app: None,
                 connections: Peers::new(CONNECTIONS),
                 farewells: Peers::new(FAREWELLS),
+                ending: Peers::new(CONNECTIONS),
                 guesses: Rc::default(),
                 key,
                 address,
@@ -164,8 +168,9 @@ impl Gateway {
                         log::debug!("a connection is slow: {error}");
                     }
                     let intake = Intake::new(self.rooms.lobby.memory());
-                    let io = Io::new(stream, intake);
-                    self.rooms.welcome(io, peer.ip().to_canonical());
+                    let peer = peer.ip().to_canonical();
+                    let io = Io::new(stream, intake, peer, self.rooms.ending.clone());
+                    self.rooms.welcome(io, peer);
                 }
                 Some(Err(error)) => {
                     log::warn!("no connection could be accepted: {error}");
@@ -176,7 +181,8 @@ impl Gateway {
         drop(self.listener);
         self.rooms.lobby.stop();
         let start = tokio::time::Instant::now();
-        while self.rooms.connections.count() > 0 && start.elapsed() < Duration::from_secs(2) {
+        let is_busy = || self.rooms.connections.count() + self.rooms.ending.count() > 0;
+        while is_busy() && start.elapsed() < Duration::from_secs(2) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -337,7 +343,7 @@ impl Rooms {
         peer: IpAddr,
         place: Place,
     ) -> Result<(Seat, Option<Visitor>), End> {
-        let origin: Option<Rc<str>> = socket.origin.as_deref().map(Into::into);
+        let origin: Option<Arc<str>> = socket.origin.as_deref().map(Into::into);
         let busy = || End::new(Code::Busy, "as many connections are open as may be");
         let seat = match place {
             Place::Seat(seat) => seat.of_page(origin.clone()).ok_or_else(busy)?,

@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The address of a guesser, and its page.
-pub(super) type Guesser = (IpAddr, Option<Rc<str>>);
+pub(super) type Guesser = (IpAddr, Option<Arc<str>>);
 
 /// Wrong tokens that cost nothing.
 const FREE: u32 = 5;
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn wrong_tokens_make_their_address_and_page_wait_for_longer_and_longer() {
         let guesses = Guesses::default();
-        let from = |n: u8, page: Option<&str>| (IpAddr::from([127, 0, 0, n]), page.map(Rc::from));
+        let from = |n: u8, page: Option<&str>| (IpAddr::from([127, 0, 0, n]), page.map(Arc::from));
         let start = Instant::now();
         for _ in 0..FREE {
             guesses.wrong_at(&from(1, None), start);

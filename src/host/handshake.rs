@@ -1,7 +1,7 @@
 //! What a request asks for: a file, or a WebSocket (RFC 9110, 9112 and 6455). Nothing of it is
 //! trusted.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -200,7 +200,7 @@ impl WebSocket {
     }
 
     /// As which apps it may come in.
-    pub(super) fn apps(&self, origins: &Origins) -> Result<Option<Rc<[AppId]>>, Refused> {
+    pub(super) fn apps(&self, origins: &Origins) -> Result<Option<Arc<[AppId]>>, Refused> {
         origins.apps(self.said())
     }
 

@@ -15,6 +15,8 @@ mod ear;
 mod end;
 mod excerpt;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gateway;
 mod guesses;
 mod handshake;

@@ -1,38 +1,41 @@
 //! How many are there at once: of all, of one peer address and of one page. So neither one page
 //! nor one address can take every place.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The places of one kind.
 #[derive(Clone)]
-pub(super) struct Peers(Rc<Inner>);
+pub(super) struct Peers(Arc<Inner>);
 
 struct Inner {
     most: usize,
-    taken: RefCell<Taken>,
+    taken: Mutex<Taken>,
 }
 
 #[derive(Default)]
 struct Taken {
     all: usize,
     addresses: HashMap<IpAddr, usize>,
-    origins: HashMap<Rc<str>, usize>,
+    origins: HashMap<Arc<str>, usize>,
 }
 
 /// A place; dropping it frees it.
 pub(super) struct Seat {
     peers: Peers,
     address: Option<IpAddr>,
-    origin: Option<Rc<str>>,
+    origin: Option<Arc<str>>,
 }
 
 impl Peers {
     pub(super) fn new(most: usize) -> Self {
-        let taken = RefCell::default();
-        Peers(Rc::new(Inner { most, taken }))
+        let taken = Mutex::default();
+        Peers(Arc::new(Inner { most, taken }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An address may take three of four places: other addresses keep the fourth.
@@ -49,9 +52,9 @@ impl Peers {
     pub(super) fn sit_down(
         &self,
         address: Option<IpAddr>,
-        origin: Option<Rc<str>>,
+        origin: Option<Arc<str>>,
     ) -> Option<Seat> {
-        let mut taken = self.0.taken.borrow_mut();
+        let mut taken = self.lock();
         let of_address = address.and_then(|it| taken.addresses.get(&it));
         let of_origin = origin.as_ref().and_then(|it| taken.origins.get(it));
         if taken.all >= self.0.most
@@ -75,13 +78,13 @@ impl Peers {
     }
 
     pub(super) fn count(&self) -> usize {
-        self.0.taken.borrow().all
+        self.lock().all
     }
 }
 
 impl Seat {
     /// The same place, now that its page is known. `None`: there is none for that page.
-    pub(super) fn of_page(self, origin: Option<Rc<str>>) -> Option<Self> {
+    pub(super) fn of_page(self, origin: Option<Arc<str>>) -> Option<Self> {
         let (peers, address) = (self.peers.clone(), self.address);
         drop(self);
         peers.sit_down(address, origin)
@@ -90,7 +93,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let mut taken = self.peers.0.taken.borrow_mut();
+        let mut taken = self.peers.lock();
         taken.all -= 1;
         if let Some(address) = self.address {
             leave(&mut taken.addresses, &address);
@@ -118,7 +121,7 @@ mod tests {
     fn neither_a_page_nor_an_address_takes_every_place() {
         let peers = Peers::new(8);
         let address = |n: u8| Some(IpAddr::from([127, 0, 0, n]));
-        let page: Rc<str> = "https://a.example".into();
+        let page: Arc<str> = "https://a.example".into();
         let of_page: Vec<_> = (0..8)
             .filter_map(|_| peers.sit_down(address(1), Some(page.clone())))
             .collect();
@@ -132,7 +135,7 @@ mod tests {
         assert!(peers.sit_down(address(3), None).is_none(), "all are taken");
         drop((of_page, of_address, others));
         assert_eq!(peers.count(), 0);
-        let taken = peers.0.taken.borrow();
+        let taken = peers.lock();
         assert!(taken.addresses.is_empty() && taken.origins.is_empty());
     }
 

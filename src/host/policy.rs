@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use super::end::{Code, End};
 use super::excerpt::repeated;
@@ -37,11 +37,11 @@ pub(super) struct Visitor {
     /// Who it is, if the transport says so.
     pub(super) app: Option<AppId>,
     /// The apps that its page may be: any, otherwise.
-    pub(super) apps: Option<Rc<[AppId]>>,
+    pub(super) apps: Option<Arc<[AppId]>>,
     /// Its address.
     pub(super) peer: Option<IpAddr>,
     /// The page that it is, if it is one.
-    pub(super) origin: Option<Rc<str>>,
+    pub(super) origin: Option<Arc<str>>,
 }
 
 impl Policy {

@@ -396,7 +396,7 @@ impl State {
             }
             Kind::Close(namespace, socket) => books.close(namespace, socket),
             Kind::Secure(socket) => {
-                let stays = outcome.values.first() == Some(&not_connected());
+                let stays = outcome.values.first().is_some_and(leaves_it);
                 if !succeeded && !stays {
                     books.close(Namespace::Client, socket);
                 }
@@ -549,7 +549,12 @@ fn denial(outcome: &Outcome) -> Option<&'static str> {
     }
 }
 
-/// What `secure` answers for a socket that it leaves as it is.
-fn not_connected() -> Value {
-    NetError::INVALID_ARGUMENT.code().into()
+/// Whether `secure` answers this for a socket that it leaves as it is.
+fn leaves_it(code: &Value) -> bool {
+    let codes = [
+        NetError::INVALID_ARGUMENT,
+        NetError::NO_SSL_VERSIONS_ENABLED,
+        NetError::NOT_IMPLEMENTED,
+    ];
+    codes.iter().any(|known| *code == known.code())
 }

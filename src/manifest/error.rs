@@ -2,11 +2,7 @@
 
 use std::fmt;
 
-use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment};
-
-/// The longest manifest, in bytes; Chrome's own are a few thousand.
-pub const MAX_MANIFEST: usize = 1 << 20;
 
 /// How much an error repeats of a text that it is about, in characters.
 const MAX_REPEATED: usize = 64;
@@ -35,27 +31,52 @@ impl fmt::Display for ManifestError {
     }
 }
 
-/// Reads JSON that somebody wrote.
-pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T, ManifestError> {
-    if json.len() > MAX_MANIFEST {
-        return Err(ManifestError {
+impl ManifestError {
+    /// An error about the whole text.
+    pub(super) fn whole(reason: String) -> Self {
+        ManifestError {
             path: String::new(),
-            reason: format!("longer than {MAX_MANIFEST} bytes"),
-        });
+            reason,
+        }
     }
-    // Some editors begin every file with it.
-    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let read =
-        serde_path_to_error::deserialize(&mut deserializer).map_err(|error| ManifestError {
+}
+
+impl From<serde_path_to_error::Error<serde_json::Error>> for ManifestError {
+    fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
+        ManifestError {
             path: path(error.path()),
             reason: shorten(&error.inner().to_string()),
-        })?;
-    deserializer.end().map_err(|error| ManifestError {
-        path: String::new(),
-        reason: error.to_string(),
-    })?;
-    Ok(read)
+        }
+    }
+}
+
+/// Something in a manifest that has no effect, though its author probably
+/// wanted one. The manifest is used all the same, as Chrome does. Its text says
+/// where and what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ManifestWarning {
+    path: String,
+    reason: String,
+}
+
+impl ManifestWarning {
+    pub(super) fn new(path: &str, reason: impl Into<String>) -> Self {
+        ManifestWarning {
+            path: cut(path).escape_debug().to_string(),
+            reason: reason.into(),
+        }
+    }
+
+    /// Where: `sockets.tcp.conect`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+}
+
+impl fmt::Display for ManifestWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.reason)
+    }
 }
 
 fn path(path: &Path) -> String {
@@ -66,7 +87,8 @@ fn path(path: &Path) -> String {
         Some(Segment::Unknown) => whole.trim_end_matches('?').trim_end_matches('.'),
         Some(_) => &whole,
     };
-    cut(known)
+    // A key is anything, also what a terminal would act on.
+    cut(known).escape_debug().to_string()
 }
 
 /// A reason may repeat a text of any length; where it is stands at its end.

@@ -77,6 +77,12 @@ impl Name {
         self.text.strip_suffix('.').unwrap_or(&self.text)
     }
 
+    /// Whether it is `localhost`, or a name below it.
+    pub(crate) fn is_localhost(&self) -> bool {
+        let below = self.relative().strip_suffix("localhost");
+        below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    }
+
     /// The name for the resolver. An absolute one stays that, because it must
     /// not be looked for below the machine's own domains.
     pub(crate) fn as_str(&self) -> &str {
@@ -121,6 +127,32 @@ mod tests {
             Host::Address(address) => address.to_string(),
             Host::Name(name) => name.as_str().to_owned(),
         })
+    }
+
+    #[test]
+    fn localhost_and_what_is_below_it_is_loopback() {
+        let is_localhost = |text: &str| match Host::parse(text) {
+            Ok(Host::Name(name)) => name.is_localhost(),
+            _ => false,
+        };
+        for name in [
+            "localhost",
+            "LocalHost.",
+            "a.localhost",
+            "a.b.LOCALHOST.",
+            "ｌocalhost",
+        ] {
+            assert!(is_localhost(name), "{name}");
+        }
+        for name in [
+            "localhost.example",
+            "notlocalhost",
+            "local",
+            "localhost.localdomain",
+            "127.0.0.1",
+        ] {
+            assert!(!is_localhost(name), "{name}");
+        }
     }
 
     #[test]

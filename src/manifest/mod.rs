@@ -11,18 +11,25 @@
 //! ```
 //!
 //! Each key is optional, and so is each key inside; what is absent is not
-//! permitted. A value is a [`Pattern`] or a list of them.
+//! permitted. A value is a [`Pattern`] or a list of them; that of
+//! `multicastMembership` is `""` or `[""]`, which permits every group. Comments
+//! (`//` and `/* */`) are accepted. A key inside `sockets` that Chrome does not
+//! know is ignored with a [`ManifestWarning`]; a known one with a wrong value is
+//! a [`ManifestError`].
 
 mod error;
 mod host;
+mod multicast;
 mod object;
 mod pattern;
 mod patterns;
 mod permissions;
+mod read;
 
-pub use error::{MAX_MANIFEST, ManifestError};
+pub use error::{ManifestError, ManifestWarning};
 pub use pattern::{MAX_PATTERN, Pattern, PatternError};
 pub use patterns::MAX_PATTERNS;
 pub use permissions::Permissions;
+pub use read::{MAX_MANIFEST, MAX_WARNINGS};
 
 pub(crate) use host::Host;

@@ -1,4 +1,4 @@
-//! Objects of the manifest whose every key is known and optional.
+//! Objects of the manifest, whose known keys are all optional.
 
 /// Declares one. Unlike a derived `Deserialize`, it takes no list for an
 /// object.
@@ -47,10 +47,8 @@ macro_rules! object {
                                     }
                                     $key => $field = Some(map.next_value()?),
                                 )*
-                                _ => {
-                                    let key = super::error::cut(&key);
-                                    return Err(serde::de::Error::unknown_field(&key, KEYS));
-                                }
+                                // As Chrome does; `read` makes a warning of it.
+                                _ => drop(map.next_value::<serde::de::IgnoredAny>()?),
                             }
                         }
                         Ok($name {

@@ -116,6 +116,11 @@ impl Pattern {
         self.covers(Host::parse(host).ok().as_ref(), port)
     }
 
+    /// Whether it covers host names alone, and no address.
+    pub(super) fn is_for_names(&self) -> bool {
+        matches!(self.host, Hosts::Name(_) | Hosts::Below(_))
+    }
+
     /// Whether it covers this host; `None` is one that has no form in which
     /// it could be compared.
     pub(super) fn covers(&self, host: Option<&Host>, port: i32) -> bool {

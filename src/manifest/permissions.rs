@@ -4,11 +4,13 @@ use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 
-use super::error::{ManifestError, read};
+use super::error::{ManifestError, ManifestWarning};
 use super::host::Host;
+use super::multicast::MulticastMembership;
 use super::object::object;
 use super::pattern::Pattern;
 use super::patterns::Patterns;
+use super::read::{MAX_WARNINGS, read};
 
 object! {
     /// What an app may do with `chrome.sockets`: the `sockets` key of its
@@ -19,7 +21,8 @@ object! {
     /// there for `udp` is kept, for those who have a use for it.
     ///
     /// With serde it is the value of the key: the same as
-    /// [`from_sockets`](Self::from_sockets) reads. Each pattern is written in
+    /// [`from_sockets`](Self::from_sockets) reads, without comments and without
+    /// warnings. Each pattern is written in
     /// the form in which it is compared.
     ///
     /// ```
@@ -65,7 +68,7 @@ object! {
     struct Udp {
         bind: Patterns = "bind",
         send: Patterns = "send",
-        multicast_membership: Patterns = "multicastMembership",
+        multicast_membership: MulticastMembership = "multicastMembership",
     }
 }
 
@@ -82,7 +85,7 @@ impl Permissions {
             udp: Udp {
                 bind: Patterns::any(),
                 send: Patterns::any(),
-                multicast_membership: Patterns::any(),
+                multicast_membership: MulticastMembership(true),
             },
         }
     }
@@ -98,15 +101,47 @@ impl Permissions {
 
     /// The permissions of a whole `manifest.json`. Its other keys are
     /// Chrome's, and are not looked at; without the key `sockets` they are
-    /// [`none`](Self::none).
+    /// [`none`](Self::none). Warnings are logged at `warn`;
+    /// [`from_manifest_with_warnings`](Self::from_manifest_with_warnings)
+    /// returns them.
     ///
     /// # Errors
     /// The text is longer than [`MAX_MANIFEST`](super::MAX_MANIFEST), no JSON
-    /// (which has no comments) or no object; in `sockets`, a key that is unknown or there twice, a value of the wrong
-    /// type, a bad pattern, or more than
+    /// (comments are accepted) or no object; in `sockets`, a known key is there
+    /// twice or has a value of the wrong type, a bad pattern, or more than
     /// [`MAX_PATTERNS`](super::MAX_PATTERNS). The error tells where.
     pub fn from_manifest(json: &str) -> Result<Self, ManifestError> {
-        read::<Manifest>(json).map(|manifest| manifest.sockets)
+        Self::from_manifest_with_warnings(json).map(logged)
+    }
+
+    /// As [`from_manifest`](Self::from_manifest), and what has no effect in
+    /// `sockets`, at most [`MAX_WARNINGS`](super::MAX_WARNINGS): a key that Chrome
+    /// does not know, and a pattern that can match nothing (a host name for
+    /// `listen` or `bind`, which take IP addresses).
+    ///
+    /// # Errors
+    /// As [`from_manifest`](Self::from_manifest).
+    ///
+    /// ```
+    /// use chrome_sockets::Permissions;
+    ///
+    /// let manifest = r#"{ "sockets": {
+    ///     "tcpServer": { "listen": ["127.0.0.1:80", "localhost:80"] }, // a comment
+    ///     "tcp": { "conect": "*" }
+    /// } }"#;
+    /// let (permissions, warnings) = Permissions::from_manifest_with_warnings(manifest)?;
+    /// assert!(permissions.may_listen("127.0.0.1", 80));
+    /// assert_eq!(warnings[0].to_string(), "sockets.tcp.conect: unknown key, ignored");
+    /// assert_eq!(warnings[1].path(), "sockets.tcpServer.listen[1]");
+    /// # Ok::<_, chrome_sockets::manifest::ManifestError>(())
+    /// ```
+    pub fn from_manifest_with_warnings(
+        json: &str,
+    ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
+        let (manifest, warnings) = read::<Manifest>(json, "sockets.")?;
+        let sockets = manifest.sockets;
+        let warnings = sockets.add_useless(warnings, "sockets.");
+        Ok((sockets, warnings))
     }
 
     /// The permissions of the `sockets` key's value alone.
@@ -114,7 +149,45 @@ impl Permissions {
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
     pub fn from_sockets(json: &str) -> Result<Self, ManifestError> {
-        read(json)
+        Self::from_sockets_with_warnings(json).map(logged)
+    }
+
+    /// As [`from_manifest_with_warnings`](Self::from_manifest_with_warnings), of
+    /// the `sockets` key's value alone.
+    ///
+    /// # Errors
+    /// As [`from_manifest`](Self::from_manifest).
+    pub fn from_sockets_with_warnings(
+        json: &str,
+    ) -> Result<(Self, Vec<ManifestWarning>), ManifestError> {
+        let (sockets, warnings) = read::<Self>(json, "")?;
+        let warnings = sockets.add_useless(warnings, "");
+        Ok((sockets, warnings))
+    }
+
+    /// Adds the patterns that can match nothing.
+    fn add_useless(
+        &self,
+        mut warnings: Vec<ManifestWarning>,
+        within: &str,
+    ) -> Vec<ManifestWarning> {
+        let addresses_only = [
+            ("tcpServer.listen", &self.tcp_server.listen),
+            ("udp.bind", &self.udp.bind),
+        ];
+        for (key, patterns) in addresses_only {
+            for (index, pattern) in patterns.as_slice().iter().enumerate() {
+                if pattern.is_for_names() && warnings.len() < MAX_WARNINGS {
+                    let path = format!("{within}{key}[{index}]");
+                    let reason = format!(
+                        "{pattern} can match nothing: the function takes IP addresses, not \
+                         host names; write `127.0.0.1` for this machine, or `*` for any address"
+                    );
+                    warnings.push(ManifestWarning::new(&path, reason));
+                }
+            }
+        }
+        warnings
     }
 
     /// Whether [`listen`](crate::TcpServer::listen) is permitted here.
@@ -154,10 +227,19 @@ impl Permissions {
         self.udp.send.as_slice()
     }
 
-    /// `udp.multicastMembership`.
-    pub fn udp_multicast_membership(&self) -> &[Pattern] {
-        self.udp.multicast_membership.as_slice()
+    /// Whether `udp.multicastMembership` permits to join multicast groups: all
+    /// or none, as in Chrome.
+    pub fn may_join_multicast_groups(&self) -> bool {
+        self.udp.multicast_membership.0
     }
+}
+
+/// Logs the warnings of a manifest.
+fn logged((permissions, warnings): (Permissions, Vec<ManifestWarning>)) -> Permissions {
+    for warning in warnings {
+        log::warn!("manifest: {warning}");
+    }
+    permissions
 }
 
 /// A whole manifest.

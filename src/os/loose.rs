@@ -4,7 +4,7 @@
 
 use std::io;
 use std::io::{IoSlice, Read, Write};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,14 +13,14 @@ use std::time::Duration;
 use socket2::{SockRef, Socket};
 use tokio::net::TcpStream;
 
-use super::tokio_net::{RealStream, set_keepalive};
+use super::tokio_net::{RealStream, set_keepalive, unacknowledged};
 use super::{Stream, Writer};
 
 /// Of any event loop, until it has to wait first: from then on of the one that
 /// its thread has.
 pub(super) enum Loose {
-    /// It does not block.
-    Free(Socket),
+    /// It does not block. And whether a read has met the peer's end.
+    Free(Socket, bool),
     Bound(RealStream),
     /// Registering it has failed.
     Lost,
@@ -28,8 +28,8 @@ pub(super) enum Loose {
 
 impl Loose {
     fn bound(&mut self) -> io::Result<&mut RealStream> {
-        if let Loose::Free(_) = self
-            && let Loose::Free(socket) = std::mem::replace(self, Loose::Lost)
+        if let Loose::Free(..) = self
+            && let Loose::Free(socket, _) = std::mem::replace(self, Loose::Lost)
         {
             let stream = TcpStream::from_std(socket.into())?;
             *self = Loose::Bound(RealStream::new(stream));
@@ -42,7 +42,7 @@ impl Loose {
 
     /// What this answers at once, if nothing has had to wait yet.
     fn at_once<T>(&self, call: impl FnOnce(&Socket) -> io::Result<T>) -> Option<io::Result<T>> {
-        let Loose::Free(socket) = self else {
+        let Loose::Free(socket, _) = self else {
             return None;
         };
         let answer = call(socket);
@@ -52,7 +52,7 @@ impl Loose {
 
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
-            Loose::Free(socket) => Ok(SockRef::from(socket)),
+            Loose::Free(socket, _) => Ok(SockRef::from(socket)),
             Loose::Bound(stream) => Ok(SockRef::from(stream.socket())),
             Loose::Lost => Err(lost()),
         }
@@ -65,16 +65,25 @@ fn lost() -> io::Error {
 
 impl Stream for Loose {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        let is_read = !buffer.is_empty();
         match self.at_once(|mut socket| socket.read(buffer)) {
-            Some(answer) => Poll::Ready(answer),
+            Some(answer) => {
+                if let (Ok(0), true, Loose::Free(_, ended)) = (&answer, is_read, self) {
+                    *ended = true;
+                }
+                Poll::Ready(answer)
+            }
             None => self.bound()?.poll_read(cx, buffer),
         }
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.bound()?.poll_peek(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match self.bound() {
-            Ok(stream) => stream.poll_peek(cx),
-            // Reading it tells.
+            Ok(stream) => stream.poll_gone(cx),
             Err(_) => Poll::Ready(()),
         }
     }
@@ -90,10 +99,26 @@ impl Stream for Loose {
         }
     }
 
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.socket()?.shutdown(Shutdown::Write))
+    }
+
+    fn has_ended(&self) -> bool {
+        match self {
+            Loose::Free(_, ended) => *ended,
+            Loose::Bound(stream) => stream.has_ended(),
+            Loose::Lost => false,
+        }
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        unacknowledged(&self.socket().ok()?)
+    }
+
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         match self {
             Loose::Bound(stream) => stream.writer(),
-            Loose::Free(_) | Loose::Lost => None,
+            Loose::Free(..) | Loose::Lost => None,
         }
     }
 
@@ -110,10 +135,6 @@ impl Stream for Loose {
         set_keepalive(&self.socket()?, after)
     }
 
-    fn reset(mut self: Box<Self>) {
-        self.reset_when_dropped();
-    }
-
     fn duplicate(&self) -> io::Result<OwnedFd> {
         Ok(self.socket()?.try_clone()?.into())
     }
@@ -121,7 +142,7 @@ impl Stream for Loose {
     fn moved(&mut self) -> io::Result<()> {
         match self {
             Loose::Bound(stream) => stream.moved(),
-            Loose::Free(_) | Loose::Lost => Ok(()),
+            Loose::Free(..) | Loose::Lost => Ok(()),
         }
     }
 
@@ -143,7 +164,7 @@ mod tests {
         let peer = std::net::TcpStream::connect(at).expect("it listens");
         let (stream, _) = listener.accept().expect("it has come");
         stream.set_nonblocking(true).expect("it is set");
-        (Loose::Free(stream.into()), peer)
+        (Loose::Free(stream.into(), false), peer)
     }
 
     /// Asserts what was set.

@@ -5,14 +5,14 @@
 //! `testing` feature there are scripted ones, which answer as a test says, and
 //! faulty ones, which have any of these fail by rules.
 
-#[cfg(target_os = "linux")]
-mod backlog;
 #[cfg(feature = "testing")]
 pub(crate) mod faulty;
 mod loose;
 pub(crate) mod passing;
 #[cfg(feature = "testing")]
 pub(crate) mod scripted;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 mod tokio_net;
 #[cfg(feature = "host")]
 mod walled;
@@ -21,15 +21,23 @@ pub use tokio_net::TokioNetwork;
 #[cfg(feature = "host")]
 pub(crate) use walled::{Walled, Walls};
 
+use std::future::Future;
 use std::io;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::task::unconstrained;
+
+/// When an idle connection is probed first, and how often then, unless its app
+/// has set something else: Chromium's value.
+const KEEP_ALIVE: Duration = Duration::from_secs(45);
 
 /// Opens sockets, or takes over those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {
@@ -55,6 +63,25 @@ pub trait Network: Send + Sync + 'static {
     /// # Errors
     /// Whatever keeps the name from being resolved.
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
+
+    /// As [`resolve`](Self::resolve), and drops `place` when the look-up takes
+    /// nothing of the OS any more. A network whose look-ups go on when their
+    /// future is dropped keeps it until they have ended.
+    ///
+    /// # Errors
+    /// As [`resolve`](Self::resolve).
+    fn resolve_in(
+        &self,
+        host: &str,
+        place: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let resolved = self.resolve(host);
+        async move {
+            let _place = place;
+            resolved.await
+        }
+        .boxed()
+    }
 
     /// Connects. Dropping the future gives the attempt up.
     ///
@@ -182,9 +209,20 @@ pub trait Stream: Send {
     /// What `read` says.
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Ready when there is something to read, the end and errors included, and
-    /// takes nothing of it.
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    /// Whether there is data to read (`true`), or nothing but the end; takes
+    /// nothing of it.
+    ///
+    /// # Errors
+    /// What `read` would say, and may not say again.
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>>;
+
+    /// Ready when the OS has reported that the connection is gone both ways:
+    /// its peer has reset it, or has vanished. What came before that may still
+    /// be unread. An ordinary end is none, and never ready where there is no
+    /// such report. Reading ends the wait: ask again after it.
+    fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Pending
+    }
 
     /// Writes as much of the slices as the OS takes.
     ///
@@ -192,6 +230,39 @@ pub trait Stream: Send {
     /// What `write` says.
     fn poll_write(&mut self, cx: &mut Context<'_>, data: &[IoSlice<'_>])
     -> Poll<io::Result<usize>>;
+
+    /// Ends the writing side: the peer reads all that was written, and then the
+    /// end. Reading goes on. Calling it again is harmless.
+    ///
+    /// # Errors
+    /// What `shutdown` says; `Unsupported`, by default, where there is no such
+    /// thing. Dropping the stream is what is left then.
+    fn poll_shutdown(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Reads input that nobody wants, as it comes from the network: of an
+    /// encrypted stream the bytes below. 0 bytes mean that the peer has ended
+    /// its side. Nothing is read in another way afterwards.
+    ///
+    /// # Errors
+    /// What `read` says.
+    fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll_read(cx, buffer)
+    }
+
+    /// Whether a read has met the peer's end. Then no input is left that would
+    /// make closing a reset. `false` where that is not known.
+    fn has_ended(&self) -> bool {
+        false
+    }
+
+    /// How many written bytes the peer's system has not acknowledged, the end
+    /// of the writing side included, which counts as one. `None` where the OS
+    /// does not tell.
+    fn unacknowledged(&self) -> Option<usize> {
+        None
+    }
 
     /// What writes to it from any thread, if there is such a way. It is used
     /// while nothing waits to be written, and never while `poll_write` runs.
@@ -211,16 +282,18 @@ pub trait Stream: Send {
     /// What `setsockopt` says.
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()>;
 
-    /// Probes an idle connection after this time (whole seconds; 0 leaves the
-    /// OS's own delay), or never.
+    /// Probes an idle connection after this time, and again in such intervals
+    /// (whole seconds; 0 leaves both as they are), or never.
     ///
     /// # Errors
     /// What `setsockopt` says.
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()>;
 
-    /// Closes it by a reset: what was not sent is dropped. As a drop, where
-    /// there is no such thing.
-    fn reset(self: Box<Self>) {}
+    /// Closes it by a reset: its peer learns that it is broken, and what it has
+    /// not acknowledged is dropped. As a drop, where there is no such thing.
+    fn reset(mut self: Box<Self>) {
+        self.reset_when_dropped();
+    }
 
     /// It is polled by another runtime from now on: the one that polled it so
     /// far has ended, or polls it no more.
@@ -255,6 +328,29 @@ pub trait Writer: Send + Sync {
     /// `WouldBlock` if that is nothing; else what `write` says, and it will
     /// not be asked again.
     fn try_write(&self, data: &[u8]) -> io::Result<usize>;
+}
+
+/// How much unread input [`end_now`] discards at most: reads, and bytes of one.
+const DISCARDS: usize = 4;
+const DISCARD: usize = 4096;
+
+/// Ends a connection and waits for nothing. The peer finds the end, not a
+/// reset: the writing side is shut first, and input that has come is discarded.
+/// For connections on which nothing was sent that could be lost. `false`: there
+/// is more input, which makes a close a reset.
+pub(crate) fn end_now(stream: &mut dyn Stream) -> bool {
+    if stream.has_ended() {
+        return true;
+    }
+    let end = unconstrained(std::future::poll_fn(|cx| {
+        let _ = stream.poll_shutdown(cx);
+        let mut discarded = [0; DISCARD];
+        let mut reads = (0..DISCARDS).map(|_| stream.poll_discard(cx, &mut discarded));
+        let is_read = |read| !matches!(read, Poll::Ready(Ok(1..)));
+        Poll::Ready(reads.any(is_read))
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    pin!(end).poll(&mut cx) == Poll::Ready(true)
 }
 
 fn unsupported() -> io::Error {

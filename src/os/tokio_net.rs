@@ -3,7 +3,7 @@
 
 use std::io;
 use std::io::IoSlice;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +14,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_blocking;
 
 use super::loose::Loose;
-use super::{Listener, Network, Stream, Writer};
+use super::{KEEP_ALIVE, Listener, Network, Stream, Writer};
 
 /// The sockets of this machine.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,11 +36,24 @@ impl Network for TokioNetwork {
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        // tokio asks the system's resolver on a thread of its blocking pool.
+        self.resolve_in(host, Box::new(()))
+    }
+
+    fn resolve_in(
+        &self,
+        host: &str,
+        place: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        // The system's resolver blocks its thread, and nothing ends it before
+        // it answers.
         let host = host.to_owned();
         async move {
-            let found = tokio::net::lookup_host((host.as_str(), 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
+            let found = spawn_blocking(move || {
+                let _place = place;
+                let found = (host.as_str(), 0).to_socket_addrs()?;
+                Ok(found.map(|address| address.ip()).collect())
+            });
+            found.await.map_err(io::Error::other)?
         }
         .boxed()
     }
@@ -47,6 +61,7 @@ impl Network for TokioNetwork {
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         async move {
             let stream = TcpStream::connect(address).await?;
+            set_defaults(&SockRef::from(&stream));
             Ok(RealStream::boxed(stream))
         }
         .boxed()
@@ -57,7 +72,15 @@ impl Network for TokioNetwork {
         if !sockopt::socket_acceptconn(&socket)? {
             return Err(not("a TCP socket that listens"));
         }
-        RealListener::boxed(socket)
+        let had_them = has_defaults(&SockRef::from(&socket));
+        set_defaults(&SockRef::from(&socket));
+        let mut listener = RealListener::new(socket)?;
+        if !had_them {
+            // Those that wait already came before the options were set.
+            let bare = listener.backlog().unwrap_or(u32::MAX);
+            listener.bare = listener.bare.max(bare);
+        }
+        Ok(Box::new(listener))
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
@@ -67,7 +90,8 @@ impl Network for TokioNetwork {
         if sockopt::socket_acceptconn(&socket)? {
             return Err(not("a TCP connection"));
         }
-        Ok(RealStream::boxed(TcpStream::from_std(socket.into())?))
+        let stream = RealStream::known(TcpStream::from_std(socket.into())?);
+        Ok(Box::new(stream))
     }
 }
 
@@ -88,9 +112,10 @@ fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<Box<dyn
         socket.set_only_v6(false)?;
     }
     socket.set_nonblocking(true)?;
+    set_defaults(&SockRef::from(&socket));
     socket.bind(&address.into())?;
     socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-    RealListener::boxed(socket)
+    Ok(Box::new(RealListener::new(socket)?))
 }
 
 /// The socket, ready for tokio, if it is TCP.
@@ -118,11 +143,51 @@ fn not(what: &str) -> io::Error {
 pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
     socket.set_keepalive(after.is_some())?;
     match after {
-        // 0 is Chrome's default and no delay that the OS takes: the system's
-        // own delay stays.
+        // 0 is Chrome's default and no delay that the OS takes: what was set
+        // before stays.
         None | Some(Duration::ZERO) => Ok(()),
-        Some(after) => socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after)),
+        Some(after) => socket.set_tcp_keepalive(&probes(after)),
     }
+}
+
+fn probes(after: Duration) -> TcpKeepalive {
+    TcpKeepalive::new().with_time(after).with_interval(after)
+}
+
+/// Chromium's defaults of every connection
+/// (`SetDefaultOptionsForClient`). A listener has them for those that it
+/// accepts: on Linux they inherit all of it, so that an accept costs no system
+/// call more. Where one of them cannot be set, the connection works without.
+fn set_defaults(socket: &SockRef<'_>) {
+    let set = socket.set_tcp_nodelay(true);
+    let set = set.and_then(|()| set_keepalive(socket, Some(KEEP_ALIVE)));
+    if let Err(error) = set {
+        log::debug!("a socket has the system's options: {error}");
+    }
+}
+
+/// Whether it has been given them, by a process before this one.
+fn has_defaults(socket: &SockRef<'_>) -> bool {
+    socket.tcp_nodelay().unwrap_or(false) && socket.keepalive().unwrap_or(false)
+}
+
+/// How many of those that a listener accepts have not inherited its options.
+const BARE: u32 = if cfg!(target_os = "linux") {
+    0
+} else {
+    u32::MAX
+};
+
+#[cfg(target_os = "linux")]
+pub(super) fn unacknowledged(socket: &SockRef<'_>) -> Option<usize> {
+    let local = socket.local_addr().ok()?.as_socket()?;
+    let peer = socket.peer_addr().ok()?.as_socket()?;
+    super::sock_diag::unacknowledged(&**socket, local, peer).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn unacknowledged(_: &SockRef<'_>) -> Option<usize> {
+    None
 }
 
 struct RealListener {
@@ -130,14 +195,28 @@ struct RealListener {
     /// Another descriptor of the same socket: it takes no path that may not be
     /// there, and the port is free when both are closed.
     reserve: Option<OwnedFd>,
+    /// How many of the next ones may not have inherited the default options;
+    /// `u32::MAX` is all.
+    bare: u32,
 }
 
 impl RealListener {
-    fn boxed(socket: Socket) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(RealListener {
+    fn new(socket: Socket) -> io::Result<Self> {
+        Ok(RealListener {
             socket: TcpListener::from_std(socket.into())?,
             reserve: None,
-        }))
+            bare: BARE,
+        })
+    }
+
+    /// A connection that was accepted just now.
+    fn accepted(&mut self, socket: SockRef<'_>) {
+        if self.bare > 0 {
+            set_defaults(&socket);
+            if self.bare != u32::MAX {
+                self.bare -= 1;
+            }
+        }
     }
 }
 
@@ -147,6 +226,7 @@ impl Listener for RealListener {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
+        self.accepted(SockRef::from(&stream));
         Poll::Ready(Ok((RealStream::boxed(stream), peer)))
     }
 
@@ -158,7 +238,8 @@ impl Listener for RealListener {
         match acceptfrom_with(&self.socket, flags) {
             Ok((stream, Some(peer))) => {
                 let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
-                let stream = Loose::Free(Socket::from(stream));
+                self.accepted(SockRef::from(&stream));
+                let stream = Loose::Free(Socket::from(stream), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
             Ok((_, None)) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -166,7 +247,8 @@ impl Listener for RealListener {
                 // It knows when to try again; one that has come by now is
                 // registered here, and taken out again.
                 let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
-                let stream = Loose::Free(Socket::from(stream.into_std()?));
+                self.accepted(SockRef::from(&stream));
+                let stream = Loose::Free(Socket::from(stream.into_std()?), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
             Err(error) => Poll::Ready(Err(error.into())),
@@ -180,7 +262,7 @@ impl Listener for RealListener {
     #[cfg(target_os = "linux")]
     fn backlog(&self) -> Option<u32> {
         let at = self.socket.local_addr().ok()?;
-        super::backlog::waiting(&self.socket, at).ok()
+        super::sock_diag::backlog(&self.socket, at).ok()
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
@@ -214,16 +296,43 @@ impl Listener for RealListener {
 
 /// A connection in two halves, so that it can be written to without its reader.
 pub(super) struct RealStream {
+    /// Whether a read has met the peer's end.
+    ended: bool,
     reader: OwnedReadHalf,
     writer: Arc<RealWriter>,
+    gone: Gone,
+}
+
+/// Whether the OS has reported that a connection is gone.
+enum Gone {
+    NotAsked,
+    /// Whoever asks waits for the error alone: data does not wake it, and it
+    /// can wait when the peer has ended its side, which `poll_read` cannot.
+    Waits(BoxFuture<'static, ()>),
+    Yes,
 }
 
 impl RealStream {
     pub(super) fn new(stream: TcpStream) -> Self {
         let (reader, writer) = stream.into_split();
         RealStream {
+            ended: false,
             reader,
             writer: Arc::new(RealWriter(Some(writer))),
+            gone: Gone::NotAsked,
+        }
+    }
+
+    /// One that may have been reset before this event loop knows it, and whose
+    /// error may have been told elsewhere.
+    fn known(stream: TcpStream) -> Self {
+        let gone = match stream.peer_addr() {
+            Ok(_) => Gone::NotAsked,
+            Err(_) => Gone::Yes,
+        };
+        RealStream {
+            gone,
+            ..RealStream::new(stream)
         }
     }
 
@@ -237,6 +346,16 @@ impl RealStream {
 }
 
 struct RealWriter(Option<OwnedWriteHalf>);
+
+impl RealWriter {
+    /// Waits for the OS to report an error.
+    async fn gone(self: Arc<Self>) {
+        if let Some(half) = &self.0 {
+            // It fails only with its runtime.
+            let _ = half.ready(Interest::ERROR).await;
+        }
+    }
+}
 
 impl Writer for RealWriter {
     fn try_write(&self, data: &[u8]) -> io::Result<usize> {
@@ -261,20 +380,36 @@ impl Stream for RealStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         // Not `try_read`: after a short read this one knows, without asking
         // the OS again, that there is no more.
+        if let Gone::Waits(_) = self.gone {
+            self.gone = Gone::NotAsked;
+        }
         let mut buffer = ReadBuf::new(buffer);
         ready!(AsyncRead::poll_read(
             Pin::new(&mut self.reader),
             cx,
             &mut buffer
         ))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        let read = buffer.filled().len();
+        self.ended |= read == 0 && buffer.capacity() > 0;
+        Poll::Ready(Ok(read))
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         // Not `poll_read_ready`: it may be ready from an earlier time.
         self.socket()
             .poll_peek(cx, &mut ReadBuf::new(&mut [0]))
-            .map(drop)
+            .map_ok(|bytes| bytes > 0)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Gone::NotAsked = self.gone {
+            self.gone = Gone::Waits(self.writer.clone().gone().boxed());
+        }
+        if let Gone::Waits(gone) = &mut self.gone {
+            ready!(gone.poll_unpin(cx));
+            self.gone = Gone::Yes;
+        }
+        Poll::Ready(())
     }
 
     fn poll_write(
@@ -297,6 +432,18 @@ impl Stream for RealStream {
         }
     }
 
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(SockRef::from(self.socket()).shutdown(Shutdown::Write))
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        unacknowledged(&SockRef::from(self.socket()))
+    }
+
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         Some(self.writer.clone())
     }
@@ -313,11 +460,6 @@ impl Stream for RealStream {
         set_keepalive(&SockRef::from(self.socket()), after)
     }
 
-    fn reset(self: Box<Self>) {
-        // One that cannot be set is gone already.
-        let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
-    }
-
     fn duplicate(&self) -> io::Result<OwnedFd> {
         self.socket().as_fd().try_clone_to_owned()
     }
@@ -326,7 +468,9 @@ impl Stream for RealStream {
         // A descriptor of its own, since the old one is registered with the
         // event loop that has ended.
         let socket = self.socket().as_fd().try_clone_to_owned()?;
-        *self = RealStream::new(TcpStream::from_std(socket.into())?);
+        let ended = self.ended;
+        *self = RealStream::known(TcpStream::from_std(socket.into())?);
+        self.ended = ended;
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
 #[cfg(feature = "host")]
 use crate::os::{Walled, Walls};
-use crate::supervision::{Child, Home, Place, RestartLimit, ServerEnded};
+use crate::supervision::{CallsPassed, Child, Home, Place, RestartLimit, ServerEnded};
 use crate::tcp::{self, Lanes, Rows, Table};
 use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
 use crate::tls;
@@ -50,6 +50,8 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) above: Arc<Above>,
     #[debug(skip)]
+    lookups: Arc<tcp::Lookups>,
+    #[debug(skip)]
     pub(super) tls: tls::Client,
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,
@@ -74,6 +76,11 @@ pub struct Registry {
 
 /// Closes every socket and ends the [`Registry`]; the answer means that every
 /// port is free. Calls that come after it answer [`Error::Stopped`].
+///
+/// It waits until the peers of all connections have acknowledged what was sent to
+/// them, up to [`SHUTDOWN_TIMEOUT`](crate::tcp::SHUTDOWN_TIMEOUT), 5 seconds. A
+/// connection whose peer does not have everything by then is reset. Drain first
+/// ([`DrainAll`](crate::draining::DrainAll)) to give them longer.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct Shutdown;
@@ -107,6 +114,7 @@ impl Registry {
             permissions: Arc::new(Permissions::all()),
             limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),
             above: Arc::default(),
+            lookups: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
             apps: Apps::default(),
@@ -176,6 +184,7 @@ impl Registry {
                     app.clone(),
                     self.write_quota,
                     self.permissions.clone(),
+                    self.lookups.clone(),
                 )),
                 Arc::new(Life::new(app.clone(), self.home.clone())),
                 self.seats.iter().map(|seat| &seat.site),
@@ -220,9 +229,10 @@ impl Registry {
     /// Forgets everything, and says who has to close it.
     pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<Seat>) {
         self.fall.ended = true;
+        self.home.end();
         // What is held for a handover waits no longer.
         self.leaving = None;
-        self.prepared = None;
+        self.forget_prepared();
         self.table.clear();
         (self.apps.drain_servers(), mem::take(&mut self.seats))
     }
@@ -260,12 +270,19 @@ impl Handler<ServerEnded> for Registry {
     }
 }
 
+impl Handler<CallsPassed> for Registry {
+    type Result = ();
+
+    /// Dropping it says so.
+    fn handle(&mut self, _: CallsPassed, _: &mut Self::Context) {}
+}
+
 impl Handler<Shutdown> for Registry {
     type Result = AtomicResponse<Self, Result<(), Error>>;
 
     /// Nothing else is taken in meanwhile, and what has come is dropped then:
-    /// its answer is [`Error::Stopped`]. The sockets do not wait for anybody,
-    /// so this does not wait long.
+    /// its answer is [`Error::Stopped`]. The sockets wait for nobody but the peers
+    /// of their connections, and for those not long.
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
         let (servers, seats) = self.forget_all();
         let closed = async move {

@@ -17,7 +17,7 @@ use crate::guests::{Draining, Guests};
 use crate::ids::ServerSocketId;
 use crate::supervision::Place;
 use crate::tcp::{self, Lanes};
-use crate::tcp_server::{self, ServerSocket};
+use crate::tcp_server::{self, EndedHandshakes, ServerSocket};
 
 /// What is drained.
 struct Scope {
@@ -71,26 +71,35 @@ impl Scope {
             match timeout(PROGRESS, select(gone.as_mut(), late.as_mut())).await {
                 Ok(Either::Left(_)) => break,
                 Ok(Either::Right(_)) => {
-                    tally.never_accepted += self.force(guests).await;
+                    tally.ended = self.force(guests).await;
                     break;
                 }
                 Err(_) => {}
             }
         }
+        if self.lanes.life.home().has_ended() {
+            // It has closed the connections, which so have not finished.
+            return Err(Error::Stopped);
+        }
         tally.tell_last(&self.audience);
         Ok(tally.receipt())
     }
 
-    /// Ends what is left, and says how many had not been heard of.
-    async fn force(&self, guests: &Arc<Guests>) -> usize {
-        let turned = self.servers.iter();
-        let turned = turned.map(|server| server.ask(tcp_server::TurnAway));
-        let turned = join_all(turned.collect::<Vec<_>>()).await;
+    /// Ends what is left, and says what no `onAccept` listener had heard of.
+    async fn force(&self, guests: &Arc<Guests>) -> EndedHandshakes {
+        let ended = self.servers.iter();
+        let ended = ended.map(|server| server.ask(tcp_server::EndHandshakes));
+        let ended = join_all(ended.collect::<Vec<_>>()).await;
         // One that stands still for a handover goes or comes back before long.
         while !self.lanes.ask(&tcp::Force(guests.clone())).await.is_empty()
             && timeout(PROGRESS, guests.gone()).await.is_err()
         {}
-        turned.into_iter().flatten().sum()
+        let mut all = EndedHandshakes::default();
+        for one in ended.into_iter().flatten() {
+            all.unfinished += one.unfinished;
+            all.undelivered += one.undelivered;
+        }
+        all
     }
 }
 
@@ -104,6 +113,7 @@ struct Tally {
     over_before: usize,
     forced_before: usize,
     never_accepted: usize,
+    ended: EndedHandshakes,
     told: Option<(usize, usize, usize)>,
     handled: Arc<()>,
 }
@@ -117,6 +127,7 @@ impl Tally {
             guests,
             socket_id,
             never_accepted: 0,
+            ended: EndedHandshakes::default(),
             told: None,
             handled: Arc::default(),
         }
@@ -161,6 +172,8 @@ impl Tally {
             finished,
             forced,
             never_accepted: self.never_accepted,
+            unfinished_handshakes: self.ended.unfinished,
+            undelivered: self.ended.undelivered,
         }
     }
 }
@@ -211,6 +224,8 @@ impl Handler<DrainAll> for Registry {
                 all.finished += drained.finished;
                 all.forced.extend(drained.forced);
                 all.never_accepted += drained.never_accepted;
+                all.unfinished_handshakes += drained.unfinished_handshakes;
+                all.undelivered += drained.undelivered;
             }
             all.forced.sort_unstable();
             Ok(all)

@@ -14,7 +14,7 @@ use super::leave::Token;
 use super::limits::AppLimits;
 use crate::error::Error;
 use crate::estate::{Client, ConnectionRecord, Estate, Server};
-use crate::ids::{AppId, ClientSocketId, ServerSocketId};
+use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
 use crate::tcp::{self, ClientSocket, InheritedConnection, Op};
@@ -81,6 +81,7 @@ pub(super) struct Prepared {
 
 impl Registry {
     fn prepare(&self, token: Token, estate: Estate) -> Result<Prepared, Refusal> {
+        check_numbers(&estate)?;
         let mut prepared = Prepared {
             token,
             last_server: estate.last_server,
@@ -192,12 +193,40 @@ impl Registry {
                 let stream = self.network.adopt_stream(stream)?;
                 Some(inherited_connection(stream, record, unsent))
             }
+            // Its peer was gone, and nothing of it is unread.
+            (None, Some(record)) if record.end.is_some() => {
+                let connection = inherited_connection(tcp::nowhere(), record, unsent);
+                Some(InheritedConnection {
+                    is_let_go: true,
+                    ..connection
+                })
+            }
             _ => return Err(Refusal::Contradiction("a connection has no descriptor")),
         };
         Ok(tcp::Inherited { record, connection })
     }
 
+    /// Gives none of its numbers out meanwhile. The counters move when it is
+    /// taken over, and not before: it may be refused.
+    fn reserve(&self, prepared: &Prepared) {
+        let servers = prepared.servers.iter();
+        let servers = servers.map(|(_, server)| (server.record.id, &server.undelivered));
+        let (ids, offered): (HashSet<_>, Vec<_>) = servers.unzip();
+        self.server_ids.reserve(ids);
+        let clients = prepared.clients.iter().map(|(_, client)| client.record.id);
+        let offered = offered.into_iter().flatten().map(|client| client.id.get());
+        self.table.ids().reserve(clients.chain(offered).collect());
+    }
+
+    /// What was prepared, if there is something, is not ours.
+    pub(super) fn forget_prepared(&mut self) {
+        self.prepared = None;
+        self.server_ids.release();
+        self.table.ids().release();
+    }
+
     fn enter(&mut self, prepared: Prepared) -> Result<(), Error> {
+        self.forget_prepared();
         self.server_ids.go_on_after(prepared.last_server);
         self.table.ids().go_on_after(prepared.last_client);
         for (app, limits) in prepared.app_limits {
@@ -242,6 +271,20 @@ impl Registry {
     }
 }
 
+/// Whether every number in it may be a socket's here.
+fn check_numbers(estate: &Estate) -> Result<(), Refusal> {
+    let servers = estate.servers.iter().map(|server| server.record.id);
+    let clients = estate.clients.iter().map(|client| client.record.id);
+    let offers = estate.clients.iter().filter_map(|it| it.record.offered_by);
+    let lasts = [estate.last_server, estate.last_client];
+    match (servers.chain(clients).chain(offers).chain(lasts)).all(|id| id <= MAX_ID) {
+        true => Ok(()),
+        false => Err(Refusal::Contradiction(
+            "the number of a socket is above 2^53",
+        )),
+    }
+}
+
 fn check_name(name: Option<&String>) -> Result<(), Refusal> {
     match checked_name(name.cloned().unwrap_or_default()) {
         Ok(_) => Ok(()),
@@ -262,6 +305,7 @@ fn inherited_connection(
         stream,
         record,
         unsent: together.freeze(),
+        is_let_go: false,
         guest: None,
     }
 }
@@ -274,9 +318,7 @@ impl Handler<Prepare> for Registry {
             return Err(Refusal::Busy);
         }
         let prepared = self.prepare(call.token, call.estate)?;
-        // A number that is on its way here is not given out meanwhile.
-        self.server_ids.go_on_after(prepared.last_server);
-        self.table.ids().go_on_after(prepared.last_client);
+        self.reserve(&prepared);
         self.prepared = Some(prepared);
         Ok(())
     }
@@ -288,7 +330,10 @@ impl Handler<Enter> for Registry {
     fn handle(&mut self, Enter { token, ours }: Enter, _: &mut Self::Context) -> Self::Result {
         match self.prepared.take_if(|prepared| prepared.token == token) {
             Some(prepared) if ours => self.enter(prepared),
-            Some(_) => Ok(()),
+            Some(_) => {
+                self.forget_prepared();
+                Ok(())
+            }
             None if ours => Err(Error::Stopped),
             None => Ok(()),
         }

@@ -11,7 +11,7 @@ use super::arbiters::Seat;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
 use crate::supervision::{
-    self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, supervise,
+    self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, log_restart, supervise,
 };
 use crate::tcp_server;
 
@@ -97,7 +97,7 @@ impl Registry {
         if mem::take(&mut self.fall.is_new) {
             // What held sockets for a handover is gone.
             self.leaving = None;
-            self.prepared = None;
+            self.forget_prepared();
             // Those that fall later find the way here.
             self.go_on(&address);
             self.resume_lives(ctx);
@@ -205,6 +205,9 @@ impl Handler<Fell> for Registry {
             restarts,
             gave_up,
         } = fell;
+        if !gave_up && !matches!(cause, Cause::Panicked(_)) {
+            log_restart(actor, cause.clone());
+        }
         let apps = match app {
             Some(app) => vec![app],
             None => self.apps.ids(),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures::future::join_all;
@@ -44,6 +45,12 @@ pub(crate) struct Conclude {
     /// that was taken; `None`: everything stays here.
     pub(crate) gone: Option<Vec<(AppId, ServerSocketId)>>,
 }
+
+/// Waits until the peers of connections that have ended here have what was
+/// sent, but no longer than this: the process may end then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Deliver(pub(crate) Duration);
 
 pub(super) struct Leaving {
     token: Token,
@@ -144,6 +151,18 @@ impl Handler<Take> for Registry {
             estate.clients.sort_by_key(|client| client.record.id);
             estate.last_client = table.ids().last();
             Ok(estate)
+        })
+    }
+}
+
+impl Handler<Deliver> for Registry {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {
+        let rows = self.rows().map(|rows| rows.ask(tcp::Deliver(limit)));
+        let delivered = join_all(rows.collect::<Vec<_>>());
+        Box::pin(async move {
+            delivered.await;
         })
     }
 }

@@ -145,9 +145,13 @@ impl Registry {
             return;
         }
         if !state.lanes.life.is_suspended() {
+            // First that, then the look: what wants the app from here on says
+            // so again.
+            state.lanes.life.want_nothing();
             if !state.is_orphaned() {
-                return state.lanes.life.want_nothing();
+                return;
             }
+            state.lanes.life.is_wanted_again();
             let rest = state.desert();
             if !rest.is_zero() {
                 let wanted = Wanted(app.clone());

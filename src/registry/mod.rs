@@ -28,7 +28,7 @@ pub use permissions::SetPermissions;
 
 pub(crate) use inherit::{AdoptListener, Enter, Prepare};
 pub(crate) use kept::Door;
-pub(crate) use leave::{Conclude, Hold, Take, Token};
+pub(crate) use leave::{Conclude, Deliver, Hold, Take, Token};
 pub use local::AddLocalListener;
 pub(crate) use local::OnEachArbiter;
 #[cfg(feature = "host")]

@@ -69,6 +69,7 @@ impl Registry {
     fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
         let socket = self.table.get(app, id).ok_or(Error::SocketNotFound)?;
         socket.lane().life.touch();
+        socket.lane().called_by_id();
         Ok(socket)
     }
 }

@@ -1,5 +1,6 @@
 //! Where the registry is told.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::WeakRecipient;
@@ -31,10 +32,26 @@ pub(crate) struct Fell {
     pub(crate) gave_up: bool,
 }
 
+/// Called by the registry when it has passed on every call that was sent to it
+/// before this; and when it ends, as it passes on no more then.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct CallsPassed(Option<Box<dyn FnOnce() + Send>>);
+
+impl Drop for CallsPassed {
+    fn drop(&mut self) {
+        if let Some(then) = self.0.take() {
+            then();
+        }
+    }
+}
+
 /// The way to the registry, wherever it lives now. It keeps no registry alive.
 #[derive(Clone, Default)]
 pub(crate) struct Home {
     ways: Arc<RwLock<Option<Ways>>>,
+    /// Whether the registry has ended for good.
+    ended: Arc<AtomicBool>,
     /// How often each actor of this registry may fall.
     pub(crate) limit: RestartLimit,
 }
@@ -44,20 +61,31 @@ struct Ways {
     wanted: WeakRecipient<Wanted>,
     ended: WeakRecipient<ServerEnded>,
     fell: WeakRecipient<Fell>,
+    passed: WeakRecipient<CallsPassed>,
 }
 
 impl Home {
+    /// The registry ends for good, and closes everything.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, SeqCst);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(SeqCst)
+    }
+
     /// From now on it is this one.
     pub(crate) fn is_now<A>(&self, address: &Addr<A>)
     where
-        A: Handler<Wanted> + Handler<ServerEnded> + Handler<Fell>,
+        A: Handler<Wanted> + Handler<ServerEnded> + Handler<Fell> + Handler<CallsPassed>,
         A: Actor<Context = Context<A>>,
     {
         let address = address.downgrade();
         *self.ways.write().unwrap_or_else(PoisonError::into_inner) = Some(Ways {
             wanted: address.clone().recipient(),
             ended: address.clone().recipient(),
-            fell: address.recipient(),
+            fell: address.clone().recipient(),
+            passed: address.recipient(),
         });
     }
 
@@ -76,6 +104,15 @@ impl Home {
     pub(crate) fn fell(&self, fell: Fell) {
         if let Some(registry) = self.ways().and_then(|ways| ways.fell.upgrade()) {
             registry.do_send(fell);
+        }
+    }
+
+    /// Calls `then` when the registry has passed on every call that was sent to
+    /// it before.
+    pub(crate) fn when_passed(&self, then: impl FnOnce() + Send + 'static) {
+        let passed = CallsPassed(Some(Box::new(then)));
+        if let Some(registry) = self.ways().and_then(|ways| ways.passed.upgrade()) {
+            registry.do_send(passed);
         }
     }
 

@@ -64,12 +64,14 @@ impl Falls {
         }
     }
 
-    /// It has fallen: tells so, and whether it may go on.
+    /// It has fallen: tells so, and whether it may go on. That a stopped one
+    /// goes on is logged by the registry ([`log_restart`](super::log_restart)).
     pub(crate) fn fell(&self, cause: Cause) -> bool {
         let (restarts, gave_up) = self.count();
-        match gave_up {
-            false => log::error!("{}: {cause}; it goes on", self.actor),
-            true => log::error!("{}: {cause}, once too often: it ends", self.actor),
+        if gave_up {
+            log::error!("{}: {cause}, once too often: it ends", self.actor);
+        } else if let Cause::Panicked(_) = cause {
+            log::error!("{}: {cause}; it goes on", self.actor);
         }
         self.home.fell(Fell {
             actor: self.actor,
@@ -370,7 +372,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::time::Duration;
 
+    use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
     use super::*;
+    use crate::supervision::{ServerEnded, Wanted};
 
     fn falls(most: u32, within: Duration) -> Falls {
         let limit = RestartLimit { most, within };
@@ -399,6 +404,144 @@ mod tests {
         }
         assert_eq!(lock(&falls.counted).times.capacity(), 0);
         assert_eq!(falls.count(), (1001, false));
+    }
+
+    /// Tells what it is told.
+    struct Registry(UnboundedSender<Fell>);
+
+    impl Actor for Registry {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<Fell> for Registry {
+        type Result = ();
+
+        fn handle(&mut self, fell: Fell, _: &mut Self::Context) {
+            let _ = self.0.send(fell);
+        }
+    }
+
+    impl Handler<Wanted> for Registry {
+        type Result = ();
+
+        fn handle(&mut self, _: Wanted, _: &mut Self::Context) {}
+    }
+
+    impl Handler<ServerEnded> for Registry {
+        type Result = ();
+
+        fn handle(&mut self, _: ServerEnded, _: &mut Self::Context) {}
+    }
+
+    /// Panics when it is told to. It is started anew when what it has spawned
+    /// is dropped.
+    #[derive(Default)]
+    struct Frail {
+        starts: u32,
+        gave_up: bool,
+    }
+
+    impl Actor for Frail {
+        type Context = Context<Self>;
+
+        fn started(&mut self, _: &mut Self::Context) {
+            self.starts += 1;
+        }
+    }
+
+    impl actix::Supervised for Frail {}
+
+    impl Handler<GiveUp> for Frail {
+        type Result = ();
+
+        fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
+            self.gave_up = true;
+        }
+    }
+
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Panic;
+
+    impl Handler<Panic> for Frail {
+        type Result = ();
+
+        fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+            panic!("as it was told to");
+        }
+    }
+
+    /// How often it was started, and whether it was told to give up.
+    #[derive(Message)]
+    #[rtype(result = "(u32, bool)")]
+    struct Ask;
+
+    impl Handler<Ask> for Frail {
+        type Result = MessageResult<Ask>;
+
+        fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
+            MessageResult((self.starts, self.gave_up))
+        }
+    }
+
+    async fn told(fells: &mut UnboundedReceiver<Fell>) -> Fell {
+        let told = tokio::time::timeout(Duration::from_secs(20), fells.recv());
+        told.await.expect("it is told").expect("it runs")
+    }
+
+    fn frail(most: u32) -> (Addr<Frail>, UnboundedReceiver<Fell>, Addr<Registry>) {
+        let (tell, fells) = unbounded_channel();
+        let registry = Registry(tell).start();
+        let within = Duration::from_secs(3600);
+        let mut home = Home::default();
+        home.limit = RestartLimit { most, within };
+        home.is_now(&registry);
+        let falls = Falls::new(Supervised::Registry, None, home);
+        let address = supervise(Frail::default(), Arc::new(falls));
+        (address, fells, registry)
+    }
+
+    #[actix_rt::test]
+    async fn two_panics_with_a_whole_turn_between_them_are_no_row() {
+        let (frail, mut fells, _registry) = frail(100);
+        for restarts in 1..4 {
+            assert!(frail.send(Panic).await.is_err());
+            assert_eq!(told(&mut fells).await.restarts, restarts);
+            let asked = frail.send(Ask).await;
+            assert_eq!(asked, Ok((1, false)), "after {restarts} panics");
+        }
+        // Without one, it may be what it has spawned that panics.
+        let panics = [frail.send(Panic), frail.send(Panic)];
+        for panic in panics {
+            assert!(panic.await.is_err());
+        }
+        assert_eq!(frail.send(Ask).await, Ok((2, false)));
+    }
+
+    #[actix_rt::test]
+    async fn giving_up_is_told_to_the_registry_and_to_the_actor() {
+        let (frail, mut fells, _registry) = frail(2);
+        for restarts in 1..4 {
+            assert!(frail.send(Panic).await.is_err());
+            let fell = told(&mut fells).await;
+            assert_eq!((fell.restarts, fell.gave_up), (restarts, restarts > 2));
+            let (_, gave_up) = frail.send(Ask).await.expect("it ends by itself");
+            assert_eq!(gave_up, restarts > 2);
+        }
+        assert!(frail.send(Panic).await.is_err());
+        assert!(told(&mut fells).await.gave_up);
+        until_it_ends(&frail).await;
+    }
+
+    /// Another panic after it was told to give up.
+    async fn until_it_ends(frail: &Addr<Frail>) {
+        let ends = async {
+            while frail.connected() {
+                actix_rt::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ends).await;
+        ended.expect("it ends");
     }
 
     #[test]

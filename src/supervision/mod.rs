@@ -10,7 +10,7 @@
 mod home;
 mod keeper;
 
-pub(crate) use home::{Fell, Home, ServerEnded, Wanted};
+pub(crate) use home::{CallsPassed, Fell, Home, ServerEnded, Wanted};
 pub(crate) use keeper::{Child, Falls, GiveUp, Keeper, Kept, Place, guard, supervise};
 
 use std::sync::Arc;
@@ -53,6 +53,19 @@ pub enum Cause {
     /// The arbiter that it lived in has ended.
     #[display("its arbiter has ended")]
     ArbiterEnded,
+}
+
+/// Logs that an actor was started again after a stop or the end of its arbiter.
+/// An actix system that stops ends its arbiters too: then this task never gets
+/// its turn, and an ordinary end logs no error.
+pub(crate) fn log_restart(actor: Supervised, cause: Cause) {
+    actix_rt::spawn(async move {
+        // The first turn may be in the system's last round.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+        log::error!("{actor}: {cause}; it goes on");
+    });
 }
 
 /// `onRestart` (beyond Chrome): one of the crate's own actors has fallen, and

@@ -14,10 +14,11 @@ use slab::Slab;
 use tokio::task::unconstrained;
 
 use super::connect::{Connected, Target, connect};
-use super::drain::{Drain, PATIENCE};
+use super::ending::CallsAhead;
 use super::hold::{Inherited, Waiting};
 use super::inbox::{Call, Inbox};
 use super::kept::{Fall, Over};
+use super::linger::{LingerCount, Lingering};
 use super::pool::Pool;
 use super::read::Audible;
 use super::returned::Returned;
@@ -68,8 +69,10 @@ pub(crate) enum Op {
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
     Returned(Box<Returned>),
+    /// The registry has passed on what was called by id before the end of a
+    /// connection, after this event.
+    CallsPassed(u64),
     PauseGraceIsOver,
-    DrainIsDue,
 }
 
 pub(crate) struct Rows {
@@ -77,13 +80,17 @@ pub(crate) struct Rows {
     pub(super) inbox: Arc<Inbox>,
     /// The calls of the turn.
     pub(super) calls: VecDeque<Call>,
+    /// How often the calls were taken out of the inbox.
+    takes: u64,
     /// The slots that are to be looked at.
     batch: VecDeque<u32>,
-    pool: Pool,
+    pub(super) pool: Pool,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
     pub(super) timers: Arc<Timers>,
+    /// The connections here whose peers do not have what was sent.
+    pub(super) lingering: LingerCount,
     /// What waits for the end of a handover, while there is one.
     pub(super) waiting: Option<Waiting>,
     pub(super) fall: Fall,
@@ -91,8 +98,8 @@ pub(crate) struct Rows {
 
 pub(super) enum Entry {
     Socket(Row),
-    /// A connection that ended with sends on their way.
-    Drain(Drain),
+    /// A connection that its app is done with.
+    Lingering(Lingering),
 }
 
 impl Rows {
@@ -101,12 +108,14 @@ impl Rows {
             entries: Slab::new(),
             inbox,
             calls: VecDeque::new(),
+            takes: 0,
             batch: VecDeque::new(),
             pool: Pool::new(),
             network,
             tls,
             attempts: 0,
             timers: Arc::default(),
+            lingering: LingerCount::default(),
             waiting: None,
             fall: Fall::default(),
         }
@@ -134,7 +143,8 @@ impl Rows {
     /// Carries out every call that has come, for what is to see it.
     pub(super) fn catch_up(&mut self) {
         self.get_up();
-        self.calls.append(&mut self.inbox.take_calls());
+        self.calls.append(&mut self.inbox.queue.take_calls());
+        self.takes += 1;
         freely(|| self.answer());
     }
 
@@ -169,6 +179,8 @@ impl Rows {
                 let row = Row::accepted(socket.clone(), stream, ends, offer);
                 self.insert(&socket, Entry::Socket(row));
                 self.set_time_outs(&socket, time_outs);
+                // It is paused: its peer may be gone before it is resumed.
+                self.look_at(socket.slot(), &mut Audible::default());
             }
             Op::Inherit(inherited) => {
                 let time_outs = inherited.time_outs();
@@ -220,11 +232,16 @@ impl Rows {
                     ended = row.disconnect();
                     Ok(())
                 });
-                self.drain(ended, &socket);
+                self.linger(ended, &socket);
             }
             Op::Returned(returned) => self.take_back(&socket, *returned),
+            Op::CallsPassed(last) => {
+                if let Some(row) = self.row(&socket) {
+                    row.ending.answered(last);
+                    socket.make_ready();
+                }
+            }
             Op::PauseGraceIsOver => self.grace_is_over(&socket),
-            Op::DrainIsDue => self.drain_is_due(socket),
         }
     }
 
@@ -234,15 +251,10 @@ impl Rows {
         let key = slot as usize;
         match self.entries.get_mut(key) {
             None => {}
-            Some(Entry::Drain(drain)) => {
-                let done = drain.is_done();
-                if done {
-                    self.entries.remove(key);
-                }
-            }
+            Some(Entry::Lingering(_)) => self.look_at_lingering(slot),
             Some(Entry::Socket(row)) => {
                 row.socket.looked_at();
-                row.socket.want_credit(false);
+                row.socket.unhandled().begin_look();
                 if let Link::Connected(connection) = &mut row.link
                     && !connection.queue.is_empty()
                 {
@@ -254,29 +266,22 @@ impl Rows {
                 row.read(&mut self.pool, audible);
                 row.settle();
                 if row.waits_for_listeners() {
-                    row.socket.want_credit(true);
-                    if row.socket.unhandled_events() == 0 {
+                    let mut ended = None;
+                    if row.socket.unhandled().are_handled() {
                         row.answer_pausing(|_| true, Ok(()));
-                        let ended = row.finish();
-                        let socket = row.socket.clone();
-                        self.drain(ended, &socket);
+                        ended = row.finish(CallsAhead {
+                            takes: self.takes,
+                            in_hand: !self.calls.is_empty(),
+                            in_inbox: self.inbox.queue.has_calls(),
+                        });
                     }
+                    // The end may not be told yet.
+                    row.watch();
+                    let socket = row.socket.clone();
+                    self.linger(ended, &socket);
                 }
             }
         }
-    }
-
-    /// Lets a connection that the app is done with send what it was given,
-    /// then closes it.
-    pub(super) fn drain(&mut self, ended: Option<Connection>, of: &ClientSocket) {
-        let Some(connection) = ended.filter(|connection| !connection.queue.is_empty()) else {
-            return;
-        };
-        let drain = Drain::new(connection, of);
-        let socket = drain.socket.clone();
-        self.insert(&socket, Entry::Drain(drain));
-        socket.make_ready();
-        later(PATIENCE, socket, Op::DrainIsDue);
     }
 
     fn insert(&mut self, socket: &ClientSocket, entry: Entry) {
@@ -315,8 +320,9 @@ impl Rows {
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
+                row.forget_end();
                 let over = Over::new(socket, move |made| Op::Connected(attempt, Box::new(made)));
-                let task = actix_rt::spawn(over.with(connect(network, target)));
+                let task = actix_rt::spawn(over.with(connect(network, target, socket.clone())));
                 row.link = Link::Connecting(Box::new(Connecting {
                     attempt,
                     task,
@@ -352,10 +358,13 @@ impl Rows {
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
         let row = self.row(socket).ok_or(Error::SocketNotFound)?;
         row.claim();
-        row.answer_pausing(|_| true, Ok(()));
+        // What they wait for may still come.
+        let handled = socket.unhandled_events() == 0;
+        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
+        row.answer_pausing(|_| true, answer);
         let ended = row.disconnect();
         self.entries.remove(socket.slot() as usize);
-        self.drain(ended, socket);
+        self.linger(ended, socket);
         Ok(())
     }
 
@@ -394,28 +403,13 @@ impl Rows {
         };
         reply.send(answer);
     }
-
-    fn drain_is_due(&mut self, socket: ClientSocket) {
-        let slot = socket.slot() as usize;
-        match self.entries.get_mut(slot) {
-            Some(Entry::Drain(drain)) if drain.socket == socket => {
-                if drain.has_moved() {
-                    later(PATIENCE, socket, Op::DrainIsDue);
-                } else {
-                    log::warn!("the peer of a closed connection does not read: dropped");
-                    drain.give_up();
-                    self.entries.remove(slot);
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 impl Actor for Rows {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.inbox.moved_here();
         ctx.spawn(Turn);
         self.wait_for_verdict(ctx);
     }
@@ -437,7 +431,8 @@ impl ActorFuture<Rows> for Turn {
         rows.timers.turn();
         rows.get_up();
         if rows.calls.is_empty() {
-            rows.inbox.take(&mut rows.calls, &mut rows.batch, cx);
+            rows.inbox.queue.take(&mut rows.calls, &mut rows.batch, cx);
+            rows.takes += 1;
         } else {
             // They came before what is in the inbox.
             cx.waker().wake_by_ref();

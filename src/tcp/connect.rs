@@ -1,9 +1,11 @@
 //! `tcp.connect`: from a name to a connection, off the actor's thread.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use super::DnsQueryType;
+use super::socket::ClientSocket;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
 use crate::os::{Network, Stream};
@@ -60,14 +62,23 @@ impl Target {
         }
     }
 
-    async fn addresses(&self, network: &dyn Network) -> Result<Vec<IpAddr>, NetError> {
+    async fn addresses(
+        &self,
+        network: &Arc<dyn Network>,
+        socket: &ClientSocket,
+    ) -> Result<Vec<IpAddr>, NetError> {
         let name = match &self.host {
             Ok(Host::Address(literal)) => return self.kind_asked_for(vec![*literal]),
+            // RFC 6761, 6.3: whatever a resolver or the hosts file says.
+            Ok(Host::Name(name)) if name.is_localhost() => {
+                let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                return self.kind_asked_for(loopback.into());
+            }
             Ok(Host::Name(name)) => name.as_str(),
             Err(text) if may_be_a_name(text) => text,
             Err(_) => return Err(NetError::NAME_NOT_RESOLVED),
         };
-        let resolved = network.resolve(name).await;
+        let resolved = resolve(network, name, socket).await?;
         self.kind_asked_for(resolved.map_err(|error| net_error::resolve(&error))?)
     }
 
@@ -78,6 +89,19 @@ impl Target {
         }
         Ok(addresses)
     }
+}
+
+/// Asks the resolver, when it is this app's turn. The look-up may go on when
+/// the attempt has been given up, and keeps its place then.
+async fn resolve(
+    network: &Arc<dyn Network>,
+    name: &str,
+    socket: &ClientSocket,
+) -> Result<io::Result<Vec<IpAddr>>, NetError> {
+    let audience = &socket.lane().audience;
+    let lookup = audience.lookups.begin(&audience.app).await;
+    let lookup = lookup.ok_or(NetError::FAILED)?;
+    Ok(network.resolve_in(name, Box::new(lookup)).await)
 }
 
 /// Whether a resolver should be asked for what has no form.
@@ -100,10 +124,11 @@ pub(crate) struct Connected {
 pub(super) async fn connect(
     network: Arc<dyn Network>,
     target: Target,
+    socket: ClientSocket,
 ) -> Result<Connected, NetError> {
     let port = target.port()?;
     let mut last = NetError::NAME_NOT_RESOLVED;
-    for address in target.addresses(&*network).await? {
+    for address in target.addresses(&network, &socket).await? {
         let peer = SocketAddr::new(address, port);
         match network.connect(peer).await {
             Ok(stream) => {

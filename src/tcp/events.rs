@@ -32,6 +32,17 @@ use crate::net_error::NetError;
 /// later event was handled already, so that it cannot come in order, the
 /// connection is ended:
 /// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) in `onReceiveError`.
+///
+/// Data that makes listeners panic does not stop an app. When
+/// [`MAX_PANICS`](crate::MAX_PANICS) listeners in a row have panicked while
+/// they handled an event of one socket, and nothing of that socket was handled
+/// between, its connection is ended: [`FAILED`](NetError::FAILED) in
+/// `onReceiveError`. Events that wait in the mailbox of a listener that
+/// panics do not count. They are raised before the event at which it has
+/// panicked, which is held back for 100 ms when the next listener is there, so
+/// one socket delays the events of the others by one restart at most. That a
+/// listener panicked is not known of an event that was dropped before, by
+/// [`into_data`](Self::into_data) for instance.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -54,27 +65,47 @@ impl ReceiveInfo {
         self.credit.socket()
     }
 
-    /// The data alone; the credit is given back.
+    /// The data alone. The credit is given back: at once in the thread of the
+    /// socket's arbiter, in another one when the handler is done that calls
+    /// this. So what a handler sends is sent before the end of its connection is
+    /// told, wherever it runs.
     pub fn into_data(mut self) -> Bytes {
-        std::mem::take(&mut self.data)
+        let data = std::mem::take(&mut self.data);
+        if !self.client().lane().inbox.is_here() {
+            self.credit.pass_on().give_back_later();
+        }
+        data
     }
 
     #[cold]
-    fn go_back(&mut self) {
+    fn go_back(&mut self, panics: u32) {
         let returned = Returned::Data(Data {
             sequence: self.sequence,
             bytes: std::mem::take(&mut self.data),
             credit: self.credit.pass_on(),
+            panics,
         });
         self.client().do_send(Op::Returned(Box::new(returned)));
+    }
+
+    /// Dropped by a panic, and nothing of it comes back.
+    #[cold]
+    fn was_used_up(&self) {
+        if self.delivery.panicked_after_taking() {
+            let returned = Returned::UsedUp(self.sequence);
+            self.client().do_send(Op::Returned(Box::new(returned)));
+        }
     }
 }
 
 impl Drop for ReceiveInfo {
     #[inline]
     fn drop(&mut self) {
-        if self.delivery.is_lost(self.data.is_empty()) {
-            self.go_back();
+        let taken = self.data.is_empty();
+        if let Some(panics) = self.delivery.lost(taken) {
+            self.go_back(panics);
+        } else if taken && std::thread::panicking() {
+            self.was_used_up();
         }
     }
 }
@@ -84,7 +115,10 @@ impl Event for ReceiveInfo {}
 /// `tcp.onReceiveError`: nothing more comes on this connection. The socket is
 /// not connected and paused; its id lives until `close`. It is told when all
 /// data that came before was handled. If it reached nobody because its
-/// listeners died, it is told again.
+/// listeners died, it is told again, unless
+/// [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it: then it is
+/// dropped, and counted in
+/// [`SocketInfo::dropped_events`](super::SocketInfo::dropped_events).
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -97,6 +131,9 @@ pub struct ReceiveErrorInfo {
     /// lost, as [`ReceiveInfo`] says; else what the network said.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
+    /// Of which connection: see [`Row`](super::row::Row).
+    #[debug(skip)]
+    pub(super) connects: u32,
     #[debug(skip)]
     pub(super) delivery: Delivery<ReceiveErrorInfo>,
 }
@@ -110,8 +147,8 @@ impl ReceiveErrorInfo {
 
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
-        if self.delivery.is_lost(false) {
-            let returned = Returned::End(self.result_code);
+        if let Some(panics) = self.delivery.lost(false) {
+            let returned = Returned::End(self.result_code, self.connects, panics);
             self.client.do_send(Op::Returned(Box::new(returned)));
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 
 use super::actor::{Entry, Rows};
+use super::linger::Ended;
 use super::row::{Hold, Link, Row};
 use crate::guests::Guests;
 use crate::net_error::NetError;
@@ -21,28 +22,27 @@ pub(crate) struct Force(pub(crate) Arc<Guests>);
 pub(crate) struct CatchUp;
 
 impl Row {
-    fn force(&mut self, guests: &Arc<Guests>) {
+    /// What is left of its connection, if it is ended: it counts no more.
+    fn force(&mut self, guests: &Arc<Guests>) -> Option<Ended> {
         let guest = self.ends().and_then(|ends| ends.guest.as_ref());
-        let Some(guest) = guest.filter(|guest| guest.is_of(guests)) else {
-            return;
-        };
+        let guest = guest.filter(|guest| guest.is_of(guests))?;
         if self.hold == Hold::Taken {
-            return;
+            return None;
         }
         guest.force(self.socket.id());
-        match &mut self.link {
-            Link::Connected(connection) if connection.end.is_none() => {
-                connection.give_up(NetError::ABORTED);
-                self.socket.make_ready();
-            }
-            // Its end is known, and told as it is.
+        let mut ended = match &mut self.link {
             Link::Connected(connection) => {
+                // An end that is known already is told as it is.
                 let end = connection.end.unwrap_or(NetError::ABORTED);
-                connection.give_up(end);
                 self.socket.make_ready();
+                connection.give_up(end)
             }
-            _ => drop(self.end(NetError::ABORTED)),
+            _ => self.end(NetError::ABORTED).and_then(Ended::cut_short),
+        };
+        if let Some(ended) = &mut ended {
+            ended.guest = None;
         }
+        ended
     }
 }
 
@@ -60,12 +60,17 @@ impl Handler<Force> for Rows {
     fn handle(&mut self, Force(guests): Force, _: &mut Self::Context) {
         // What was called before is done before.
         self.catch_up();
+        let mut ended = Vec::new();
         self.entries.retain(|_, entry| match entry {
             Entry::Socket(row) => {
-                row.force(&guests);
+                let left = row.force(&guests);
+                ended.extend(left.map(|left| (row.socket.clone(), left)));
                 true
             }
-            Entry::Drain(drain) => !drain.force(&guests),
+            Entry::Lingering(lingering) => !lingering.force(&guests),
         });
+        for (socket, left) in ended {
+            self.linger(Some(left), &socket);
+        }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct InheritedConnection {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) record: ConnectionRecord,
     pub(crate) unsent: Bytes,
+    /// Only its end is left of it.
+    pub(crate) is_let_go: bool,
     /// It is one of those that are open, from when it is taken over.
     pub(crate) guest: Option<Guest>,
 }
@@ -69,7 +71,9 @@ pub(crate) struct InheritedConnection {
 impl Inherited {
     /// It is taken over, and counts before anybody else comes.
     pub(crate) fn arrive(&mut self, guests: &Arc<Guests>) {
-        if let Some(connection) = &mut self.connection {
+        if let Some(connection) = &mut self.connection
+            && !connection.is_let_go
+        {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
             connection.guest = Some(Guest::arrived(guests.clone(), was_accepted));
@@ -141,7 +145,9 @@ impl Row {
         if connection.is_some_and(|connection| connection.queue.bytes() > MAX_UNSENT) {
             return Err(io::Error::other("too many bytes of it wait to be sent"));
         }
-        let stream = connection.map(|connection| connection.stream.duplicate());
+        let stream = connection
+            .filter(|connection| !connection.is_let_go())
+            .map(|connection| connection.stream.duplicate());
         let client = Client {
             stream: stream.transpose()?,
             unsent: connection.map_or_else(Vec::new, |connection| connection.queue.unsent()),
@@ -211,7 +217,7 @@ impl Rows {
             .iter_mut()
             .filter_map(|(_, entry)| match entry {
                 Entry::Socket(row) => Some(row),
-                Entry::Drain(_) => None,
+                Entry::Lingering(_) => None,
             })
     }
 

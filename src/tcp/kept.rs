@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use actix::prelude::*;
 
 use super::actor::{Entry, Op, Rows, later};
-use super::drain::PATIENCE;
 use super::inbox::Inbox;
 use super::row::{Connection, Link, Row};
 use super::socket::ClientSocket;
@@ -84,7 +83,7 @@ impl Rows {
         let Some(slot) = self.fall.at.take() else {
             return;
         };
-        if let Some(call) = self.inbox.take_in_hand() {
+        if let Some(call) = self.inbox.queue.take_in_hand() {
             self.calls.push_front(call);
         }
         let times = match self.fall.suspect {
@@ -104,30 +103,37 @@ impl Rows {
                 }
                 if in_hand || is_enough {
                     log::error!("client socket {}: its connection is lost", socket.id());
-                    self.lose(&socket);
+                    self.lose(&socket, is_enough);
                 }
                 // It may have been taken from the queue, and not looked at.
                 socket.looked_at();
                 socket.make_ready();
             }
-            Some(Entry::Drain(_)) if is_enough => {
+            Some(Entry::Lingering(_)) if is_enough => {
                 self.entries.remove(slot as usize);
             }
-            Some(Entry::Drain(drain)) => {
-                drain.socket.looked_at();
-                drain.socket.make_ready();
+            Some(Entry::Lingering(lingering)) => {
+                lingering.socket.looked_at();
+                lingering.socket.make_ready();
             }
             None => {}
         }
     }
 
     /// Ends a connection that cannot be gone on with; its app is told when all
-    /// that came before is handled.
-    fn lose(&mut self, socket: &ClientSocket) {
+    /// that came before is handled. One that may be what makes the actor panic is
+    /// reset, as it must not be looked at again.
+    fn lose(&mut self, socket: &ClientSocket, is_suspect: bool) {
         let Some(row) = self.row(socket) else { return };
         match &mut row.link {
-            Link::Connected(connection) | Link::Held(connection) => {
-                connection.give_up(NetError::FAILED);
+            Link::Connected(connection) => match connection.give_up(NetError::FAILED) {
+                Some(ended) if is_suspect => ended.stream.reset(),
+                ended => self.linger(ended, socket),
+            },
+            Link::Held(connection) => {
+                // It may be on its way to another process, which uses the same
+                // connection: this one's descriptor is closed, and no more.
+                drop(connection.give_up(NetError::FAILED));
             }
             Link::Securing(_) => self.give_up(socket, NetError::FAILED),
             Link::Connecting(_) | Link::None => {}
@@ -141,10 +147,9 @@ impl Kept for Rows {
         for (_, entry) in &mut self.entries {
             match entry {
                 Entry::Socket(row) => row.moved(),
-                Entry::Drain(drain) => {
-                    drain.moved();
-                    drain.socket.make_ready();
-                    later(PATIENCE, drain.socket.clone(), Op::DrainIsDue);
+                Entry::Lingering(lingering) => {
+                    lingering.moved();
+                    lingering.socket.make_ready();
                 }
             }
         }
@@ -171,6 +176,7 @@ impl Row {
         if !self.pausing.is_empty() {
             later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
         }
+        self.recover_anew();
         self.socket.make_ready();
     }
 }
@@ -180,7 +186,8 @@ impl Connection {
         self.shortcut = None;
         if let Err(error) = self.stream.moved() {
             log::error!("a connection is lost: {error}");
-            self.give_up(NetError::FAILED);
+            // No event loop has it: it cannot linger.
+            drop(self.give_up(NetError::FAILED));
         }
     }
 }
@@ -192,14 +199,13 @@ impl Handler<GiveUp> for Rows {
 
     /// Every connection ends; the sockets can be used again.
     fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
-        self.entries
-            .retain(|_, entry| matches!(entry, Entry::Socket(_)));
+        self.give_up_lingering(NetError::FAILED);
         let sockets = self.entries.iter().filter_map(|(_, entry)| match entry {
             Entry::Socket(row) => Some(row.socket.clone()),
-            Entry::Drain(_) => None,
+            Entry::Lingering(_) => None,
         });
         for socket in sockets.collect::<Vec<_>>() {
-            self.lose(&socket);
+            self.lose(&socket, true);
             socket.make_ready();
         }
     }
@@ -215,7 +221,7 @@ impl Drop for Rows {
             self.fall.stops = false;
             return keeper.leave(mem::replace(self, husk));
         }
-        self.inbox.close();
+        self.inbox.queue.close();
     }
 }
 

@@ -2,12 +2,15 @@
 //! actor, the app's listeners, what the app may do, and its bounds.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::actor::Rows;
+use super::credits::AppWindow;
 use super::events::{ReceiveErrorInfo, ReceiveInfo};
 use super::inbox::Inbox;
 use super::lanes::Site;
+use super::linger::LingerList;
+use super::lookups::Lookups;
 use super::socket::ClientSocket;
 use super::table::Table;
 use crate::error::Error;
@@ -43,15 +46,23 @@ pub(crate) struct Audience {
     permissions: RwLock<Arc<Permissions>>,
     sending: AtomicUsize,
     write_quota: usize,
+    /// The registry's.
+    pub(super) lookups: Arc<Lookups>,
 }
 
 impl Audience {
-    pub(crate) fn new(app: AppId, write_quota: usize, permissions: Arc<Permissions>) -> Self {
+    pub(crate) fn new(
+        app: AppId,
+        write_quota: usize,
+        permissions: Arc<Permissions>,
+        lookups: Arc<Lookups>,
+    ) -> Self {
         Audience {
             app,
             permissions: RwLock::new(permissions),
             sending: AtomicUsize::new(0),
             write_quota,
+            lookups,
         }
     }
 
@@ -120,17 +131,14 @@ pub(crate) struct Lane {
     pub(super) table: Arc<Table>,
     /// The app's connections that are open.
     pub(crate) guests: Arc<Guests>,
+    /// Connections of the app that are closed when the peer has what was sent.
+    pub(super) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
     pub(super) made: AtomicUsize,
-    /// How much may be unhandled here.
-    limit: usize,
-    unhandled: AtomicUsize,
-    /// Bytes that have come back from dead listeners and wait to be raised
-    /// again.
-    kept: AtomicUsize,
-    /// Sockets that have something to read and wait for `unhandled` to fall.
-    starved: Mutex<Vec<ClientSocket>>,
-    has_starved: AtomicBool,
+    /// Whether the app calls its sockets here by id, so by way of the registry.
+    is_called_by_id: AtomicBool,
+    /// What its listeners have not handled here.
+    window: AppWindow<ClientSocket>,
 }
 
 impl Lane {
@@ -151,81 +159,64 @@ impl Lane {
             site,
             table,
             guests,
+            lingering: LingerList::one_of(1),
             made: AtomicUsize::new(0),
-            limit: UNHANDLED_LIMIT,
-            unhandled: AtomicUsize::new(0),
-            kept: AtomicUsize::new(0),
-            starved: Mutex::default(),
-            has_starved: AtomicBool::new(false),
+            is_called_by_id: AtomicBool::new(false),
+            window: AppWindow::new(UNHANDLED_LIMIT),
         }
     }
 
     /// As one of so many of the app's.
     pub(super) fn one_of(self, lanes: usize) -> Self {
-        let limit = part_of(lanes);
-        Lane { limit, ..self }
+        let window = AppWindow::new(part_of(lanes));
+        let lingering = LingerList::one_of(lanes);
+        Lane {
+            window,
+            lingering,
+            ..self
+        }
+    }
+
+    /// The registry has had a call for a socket here.
+    pub(crate) fn called_by_id(&self) {
+        if !self.is_called_by_id() {
+            self.is_called_by_id.store(true, SeqCst);
+        }
+    }
+
+    pub(super) fn is_called_by_id(&self) -> bool {
+        self.is_called_by_id.load(SeqCst)
     }
 
     /// Whether a socket may be read; if not, it is made ready again when
     /// listeners have caught up.
     pub(super) fn may_read(&self, socket: &ClientSocket) -> bool {
-        if self.held(self.unhandled.load(SeqCst)) < self.limit {
-            return true;
-        }
-        if socket.mark_starved() {
-            let mut starved = self.starved.lock().unwrap_or_else(PoisonError::into_inner);
-            starved.push(socket.clone());
-        }
-        self.has_starved.store(true, SeqCst);
-        // The last credit may have come back before the flag stood.
-        self.feed(self.unhandled.load(SeqCst));
-        false
+        self.window.may_read(socket)
     }
 
     /// Whether every event of the sockets here is handled.
     pub(super) fn is_quiet(&self) -> bool {
-        self.unhandled.load(SeqCst) == 0
+        self.window.is_quiet()
     }
 
     pub(super) fn take(&self, bytes: usize) {
         self.life.touch();
-        self.unhandled.fetch_add(bytes, SeqCst);
+        self.window.take(bytes);
     }
 
     pub(super) fn give_back(&self, bytes: usize) {
-        let left = self.unhandled.fetch_sub(bytes, SeqCst) - bytes;
-        if left == 0 {
+        if self.window.give_back(bytes) {
             self.life.touch();
             self.life.wake_quiet();
         }
-        self.feed(left);
     }
 
     pub(super) fn keep(&self, bytes: usize) {
-        self.kept.fetch_add(bytes, SeqCst);
+        self.window.keep(bytes);
     }
 
     pub(super) fn let_go(&self, bytes: usize) {
-        self.kept.fetch_sub(bytes, SeqCst);
-        self.feed(self.unhandled.load(SeqCst));
-    }
-
-    fn held(&self, unhandled: usize) -> usize {
-        unhandled + self.kept.load(SeqCst)
-    }
-
-    fn feed(&self, unhandled: usize) {
-        if self.held(unhandled) <= self.limit / 2
-            && self.has_starved.load(SeqCst)
-            && self.has_starved.swap(false, SeqCst)
-        {
-            let starved =
-                std::mem::take(&mut *self.starved.lock().unwrap_or_else(PoisonError::into_inner));
-            for socket in starved {
-                socket.clear_starved();
-                socket.make_ready();
-            }
-        }
+        self.window.let_go(bytes);
     }
 }
 
@@ -244,7 +235,12 @@ mod tests {
 
     #[test]
     fn the_quota_refuses_what_goes_over_and_takes_it_later() {
-        let audience = Audience::new("a".into(), 1000, Arc::new(Permissions::all()));
+        let audience = Audience::new(
+            "a".into(),
+            1000,
+            Arc::new(Permissions::all()),
+            Arc::default(),
+        );
         assert_eq!(audience.charge(600), Ok(600));
         assert_eq!(audience.charge(401), Err(Error::WriteQuotaExceeded));
         assert_eq!(audience.charge(400), Ok(400));

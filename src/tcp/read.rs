@@ -9,9 +9,8 @@ use super::events::ReceiveInfo;
 use super::lane::Lane;
 use super::pool::Pool;
 use super::returned::{Data, Returned};
-use super::row::{Hold, Link, Row};
-use super::socket::{ClientSocket, Credit};
-use super::{RESUME_BELOW, WINDOW};
+use super::row::{Connection, Hold, Link, Peeked, Row};
+use super::socket::Credit;
 use crate::events::{Copies, Delivery, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::again;
@@ -33,10 +32,10 @@ impl Row {
     pub(super) fn read(&mut self, pool: &mut Pool, audible: &mut Audible) {
         let is_open = matches!(&self.link, Link::Connected(connection) if connection.end.is_none());
         if !is_open || self.paused || self.hold != Hold::No || self.recovery.is_some() {
-            return;
+            return self.watch();
         }
         let Some(heard) = audible.on(self.socket.lane()) else {
-            return self.knock();
+            return self.look_ahead();
         };
         if self.deaths != heard.deaths {
             self.count_deaths(heard.deaths);
@@ -52,19 +51,14 @@ impl Row {
                 return;
             };
             let socket = &self.socket;
-            if !has_window(socket) || !socket.lane().may_read(socket) {
-                return;
+            if !socket.unhandled().has_window() || !socket.lane().may_read(socket) {
+                return self.watch();
             }
             let waker = socket.waker();
             let mut cx = Context::from_waker(&waker);
             let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
             match again(read, &mut cx) {
-                Poll::Pending => {
-                    if connection.is_unheard {
-                        connection.end = connection.write_error;
-                    }
-                    return;
-                }
+                Poll::Pending => return connection.nothing_more_comes(),
                 Poll::Ready(Ok(0)) => {
                     connection.end = Some(NetError::CONNECTION_CLOSED);
                     return;
@@ -94,19 +88,68 @@ impl Row {
 }
 
 impl Row {
-    /// Has an app loaded that is suspended, or whose listeners have died, if
-    /// there is something for it to receive.
-    fn knock(&mut self) {
-        if !self.may_load(&self.socket.lane().on_receive) {
+    /// Nobody can hear `onReceive` now. What has come stays where it is, and
+    /// has an app loaded that is suspended, or whose listeners have died; an
+    /// end with nothing before it is told to whoever hears of that.
+    fn look_ahead(&mut self) {
+        let lane = self.socket.lane();
+        let may_load = self.may_load(&lane.on_receive);
+        if lane.life.is_suspended() && !may_load {
+            return self.watch();
+        }
+        let Link::Connected(connection) = &mut self.link else {
+            return;
+        };
+        match connection.peek(&self.socket) {
+            Peeked::Nothing => connection.nothing_more_comes(),
+            Peeked::Data => {
+                if may_load {
+                    lane.life.want();
+                }
+                self.watch();
+            }
+            Peeked::End(why) => connection.end = Some(why),
+        }
+    }
+
+    /// It is not read now, and may not be for long. If the OS reports meanwhile
+    /// that the connection is gone, it is none of those that are open any more;
+    /// its descriptor is kept only for what is unread in it.
+    pub(super) fn watch(&mut self) {
+        let Link::Connected(connection) = &mut self.link else {
+            return;
+        };
+        if connection.is_let_go() {
             return;
         }
-        let socket = &self.socket;
-        if let Link::Connected(connection) = &mut self.link {
-            let waker = socket.waker();
-            let mut cx = Context::from_waker(&waker);
-            if connection.stream.poll_peek(&mut cx).is_ready() {
-                socket.lane().life.want();
-            }
+        let waker = self.socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        if !connection.has_lost_peer() && connection.stream.poll_gone(&mut cx).is_pending() {
+            return;
+        }
+        let end = match (connection.end, connection.peek(&self.socket)) {
+            (Some(end), _) | (None, Peeked::End(end)) => Some(end),
+            (None, Peeked::Data) => None,
+            // It is not gone for reading.
+            (None, Peeked::Nothing) => return,
+        };
+        connection.ends.guest = None;
+        if let Some(end) = end {
+            let sends = match end {
+                NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
+                end => end,
+            };
+            connection.let_go(end, connection.write_error.unwrap_or(sends));
+        }
+    }
+}
+
+impl Connection {
+    /// All that came was read: if a send has failed of which the app hears only
+    /// by the end, this is it.
+    fn nothing_more_comes(&mut self) {
+        if self.is_unheard {
+            self.end = self.write_error;
         }
     }
 }
@@ -120,7 +163,7 @@ pub(super) struct Audible(Option<Heard>);
 pub(super) struct Heard {
     lane: Arc<Lane>,
     pub(super) listeners: Snapshot<ReceiveInfo>,
-    deaths: u64,
+    pub(super) deaths: u64,
 }
 
 impl Audible {
@@ -143,16 +186,6 @@ impl Audible {
     }
 }
 
-/// Whether listeners hold less than a window; if not, their credits make the
-/// row ready.
-fn has_window(socket: &ClientSocket) -> bool {
-    if socket.unhandled_bytes() < WINDOW {
-        return true;
-    }
-    socket.want_credit(true);
-    socket.unhandled_bytes() <= RESUME_BELOW
-}
-
 impl Row {
     /// Raises `onReceive`.
     #[inline(always)]
@@ -172,19 +205,24 @@ impl Row {
             sequence,
             delivery: Delivery::new(ear, copies.as_ref()),
         });
-        if copies.map_or(sent == 0, |copies| copies.drop_one()) {
-            self.keep(data);
+        let lost = match copies {
+            None => (sent == 0).then_some(0),
+            Some(copies) => copies.drop_one(),
+        };
+        if let Some(panics) = lost {
+            self.keep(data, panics);
         }
     }
 
     /// Those who listened have died meanwhile.
     #[cold]
-    fn keep(&mut self, bytes: Bytes) {
+    fn keep(&mut self, bytes: Bytes, panics: u32) {
         let takes = bytes.len().max(MIN_EVENT);
         self.take_back(Returned::Data(Data {
             sequence: self.raised,
             credit: Credit::take(&self.socket, takes),
             bytes,
+            panics,
         }));
     }
 }

@@ -13,7 +13,7 @@ use super::row::{Hold, Link, Row};
 use super::socket::{ClientSocket, Credit};
 use crate::PAUSE_GRACE;
 use crate::error::Error;
-use crate::events::{Event, Listeners, Snapshot};
+use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::tcp::ReceiveInfo;
 
@@ -24,7 +24,11 @@ const CONNECTION: u64 = 1 << 48;
 /// An event that has reached nobody.
 pub(crate) enum Returned {
     Data(Data),
-    End(NetError),
+    /// With the number of `connect` calls before, and of listeners that have
+    /// panicked at it.
+    End(NetError, u32, u32),
+    /// The data of this event was taken out by a listener that then panicked.
+    UsedUp(u64),
 }
 
 pub(crate) struct Data {
@@ -33,6 +37,21 @@ pub(crate) struct Data {
     pub(super) bytes: Bytes,
     /// Its bytes still take room in the window.
     pub(super) credit: Credit,
+    /// How many listeners have panicked at it since it was raised.
+    pub(super) panics: u32,
+}
+
+/// The panics of listeners at the events of one socket.
+#[derive(Default)]
+pub(super) struct Panics {
+    /// How many listeners in a row have panicked while they handled data.
+    data: u32,
+    /// The event whose handling, and no other's, goes on with that row.
+    next: u64,
+    /// How many have panicked at the end of this connection.
+    end: u32,
+    /// How many ends were dropped because of that.
+    dropped: u64,
 }
 
 /// What has come back of one socket, and is waited for.
@@ -42,6 +61,9 @@ pub(super) struct Recovery {
     end: Option<NetError>,
     /// How long is waited for what may still come back.
     until: Instant,
+    /// Until when it is held back as listeners have panicked at it, and how
+    /// many listeners had died then.
+    held_back: Option<(Instant, u64)>,
     kept: Kept,
 }
 
@@ -103,9 +125,23 @@ impl Row {
                     recovery.kept.set(bytes);
                 }
                 data.credit.handled();
+                let (sequence, panics) = (data.sequence, data.panics);
                 recovery.data.push(data);
+                self.count_panics(sequence, sequence, panics);
             }
-            Returned::End(end) => self.recover().end = Some(end),
+            Returned::End(end, connects, _) if connects != self.connects => {
+                log::debug!(
+                    "client socket {}: {end} of an earlier connection reached nobody",
+                    self.socket.id()
+                );
+            }
+            Returned::End(end, _, panics) => self.take_end_back(end, panics),
+            Returned::UsedUp(sequence) => {
+                if sequence / CONNECTION == self.raised / CONNECTION {
+                    self.recover();
+                    self.count_panics(sequence, sequence + 1, 1);
+                }
+            }
         }
         self.socket.make_ready();
     }
@@ -120,6 +156,70 @@ impl Row {
         }
     }
 
+    /// So many listeners have panicked while they handled this event; if `next`
+    /// is the next one that is handled, it belongs to the same row.
+    fn count_panics(&mut self, sequence: u64, next: u64, panics: u32) {
+        if panics > 0 {
+            let counted = self.panics.get_or_insert_default();
+            if counted.next != sequence {
+                counted.data = 0;
+            }
+            counted.data = counted.data.saturating_add(panics);
+            counted.next = next;
+        }
+    }
+
+    fn take_end_back(&mut self, end: NetError, panics: u32) {
+        if panics > 0 {
+            let counted = self.panics.get_or_insert_default();
+            counted.end = counted.end.saturating_add(panics);
+            if counted.end >= MAX_PANICS {
+                counted.end = 0;
+                counted.dropped += 1;
+                log::error!(
+                    "client socket {}: onReceiveError {end} is dropped, {MAX_PANICS} listeners panicked at it",
+                    self.socket.id()
+                );
+                return;
+            }
+        }
+        self.recover().end = Some(end);
+    }
+
+    pub(super) fn dropped_events(&self) -> u64 {
+        self.panics.as_ref().map_or(0, |panics| panics.dropped)
+    }
+
+    /// Whether what has come back may be raised to the listeners of now, before
+    /// whom so many have died: not at once if a listener has panicked at it.
+    fn is_held_back(&mut self, deaths: u64) -> bool {
+        let panics = self.panics.as_ref();
+        if !panics.is_some_and(|panics| panics.data > 0 || panics.end > 0) {
+            return false;
+        }
+        let now = Instant::now();
+        let Some(recovery) = &mut self.recovery else {
+            return false;
+        };
+        match recovery.held_back {
+            Some((until, before)) if before == deaths => until > now,
+            _ => {
+                recovery.held_back = Some((now + HOLD_BACK, deaths));
+                later(HOLD_BACK, self.socket.clone(), Op::PauseGraceIsOver);
+                true
+            }
+        }
+    }
+
+    /// Its thread is another one, and the timers of the last one are gone.
+    pub(super) fn recover_anew(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.until = Instant::now() + PAUSE_GRACE;
+            recovery.held_back = None;
+            later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
+        }
+    }
+
     fn recover(&mut self) -> &mut Recovery {
         let socket = &self.socket;
         self.recovery.get_or_insert_with(|| {
@@ -128,6 +228,7 @@ impl Row {
                 data: Vec::new(),
                 end: None,
                 until: Instant::now() + PAUSE_GRACE,
+                held_back: None,
                 kept: Kept {
                     lane: socket.lane().clone(),
                     bytes: 0,
@@ -154,6 +255,18 @@ impl Row {
         if let Some(recovery) = &mut self.recovery {
             recovery.data.clear();
         }
+        if let Some(panics) = &mut self.panics {
+            (panics.data, panics.end) = (0, 0);
+        }
+    }
+
+    /// `connect` is called: the end of the connection before is no news, even
+    /// if it comes back only now.
+    pub(super) fn forget_end(&mut self) {
+        self.connects = self.connects.wrapping_add(1);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.end = None;
+        }
     }
 
     /// Raises again what has come back, when all has that may, and somebody
@@ -174,6 +287,13 @@ impl Row {
         if self.hold != Hold::No {
             return;
         }
+        let panics = self.panics.as_ref();
+        if panics.is_some_and(|panics| panics.data >= MAX_PANICS) {
+            self.end_poisoned();
+        }
+        let Some(recovery) = &self.recovery else {
+            return;
+        };
         if let Some(end) = recovery.end
             && !self.tell_end_again(end)
         {
@@ -193,6 +313,9 @@ impl Row {
         let Some(heard) = audible.on(&lane) else {
             return self.want_listeners(&lane.on_receive);
         };
+        if self.is_held_back(heard.deaths) {
+            return;
+        }
         let Some(recovery) = self.recovery.take() else {
             return;
         };
@@ -202,9 +325,7 @@ impl Row {
     /// Whether all is back that may come back.
     fn is_all_back(&self) -> bool {
         let until = self.recovery.as_ref().map(|recovery| recovery.until);
-        // Who says that it waits has to look again.
-        self.socket.want_credit(true);
-        self.socket.unhandled_events() == 0 || until.is_none_or(|until| until <= Instant::now())
+        self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
     }
 
     fn raise_data_again(&mut self, mut data: Vec<Data>, listeners: &Snapshot<ReceiveInfo>) {
@@ -215,14 +336,34 @@ impl Row {
         if !in_order {
             return self.give_up_order(data.len());
         }
+        self.ending.begin_anew();
         let chunk = self.chunk();
         for mut data in data {
+            if let Some(panics) = &mut self.panics
+                && panics.next == data.sequence
+            {
+                panics.next = self.raised + 1;
+            }
             // It may be less than when they were read.
             while !data.bytes.is_empty() {
                 let piece = chunk.min(data.bytes.len());
                 self.raise(data.bytes.split_to(piece), listeners);
             }
         }
+    }
+
+    /// Too many listeners in a row have panicked at its data: the connection
+    /// ends, and what has come back of it is raised no more.
+    fn end_poisoned(&mut self) {
+        log::error!(
+            "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
+            self.socket.id()
+        );
+        self.begin_anew();
+        if let Link::Connected(connection) = &mut self.link {
+            connection.give_up(NetError::FAILED);
+        }
+        self.socket.make_ready();
     }
 
     /// Somebody has handled what came later: what has come back would be a hole
@@ -238,22 +379,22 @@ impl Row {
         }
     }
 
-    /// Whether nothing of that is left to do.
+    /// Whether nothing of that is left to do. The socket stays as it is: the
+    /// app may have resumed it since its end was told first.
     fn tell_end_again(&mut self, end: NetError) -> bool {
-        // An app that has connected it again has known.
-        let is_news = matches!(self.link, Link::None);
         let lane = self.socket.lane().clone();
         let on_receive_error = &lane.on_receive_error;
-        if is_news && (lane.life.is_suspended() || !on_receive_error.has(None)) {
+        if lane.life.is_suspended() || !on_receive_error.has(None) {
             self.want_listeners(on_receive_error);
+            return false;
+        }
+        if self.is_held_back(on_receive_error.census().1) {
             return false;
         }
         if let Some(recovery) = &mut self.recovery {
             recovery.end = None;
         }
-        if is_news {
-            self.tell_end(end);
-        }
+        self.raise_end(end);
         !self.has_returned()
     }
 

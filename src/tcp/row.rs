@@ -11,8 +11,9 @@ use actix_rt::time::Instant;
 
 use super::actor::{Op, later};
 use super::connect::Connected;
+use super::ending::{CallsAhead, Ending, Passed};
 use super::events::ReceiveErrorInfo;
-use super::returned::{Recovery, Returned};
+use super::returned::{Panics, Recovery, Returned};
 use super::secure::Securing;
 use super::shortcut::Shortcut;
 use super::socket::ClientSocket;
@@ -27,7 +28,7 @@ use crate::guests::{Guest, Guests};
 use crate::life::Pending;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
-use crate::os::Stream;
+use crate::os::{Stream, again};
 
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
@@ -53,6 +54,12 @@ pub(super) struct Row {
     /// How many listeners of the app had died when that was last looked at.
     pub(super) deaths: u64,
     pub(super) recovery: Option<Box<Recovery>>,
+    /// How often `connect` was called. An end that is told late is of the
+    /// connection before the call, which says that the app knows of it.
+    pub(super) connects: u32,
+    pub(super) ending: Ending,
+    /// Only of a socket at whose events listeners have panicked.
+    pub(super) panics: Option<Box<Panics>>,
 }
 
 /// How far a handover to another process has come.
@@ -96,8 +103,17 @@ pub(super) struct Connection {
     is_lasting: bool,
     /// Whether a send has failed of which its app hears only by the end.
     pub(super) is_unheard: bool,
+    /// Whether anything may have been written.
+    pub(super) is_used: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
+}
+
+/// What is to be read next.
+pub(super) enum Peeked {
+    Nothing,
+    Data,
+    End(NetError),
 }
 
 pub(crate) struct Ends {
@@ -158,6 +174,9 @@ impl Row {
             raised: 0,
             deaths: 0,
             recovery: None,
+            connects: 0,
+            ending: Ending::default(),
+            panics: None,
         }
     }
 
@@ -171,10 +190,12 @@ impl Row {
         if let Some(guest) = &mut ends.guest {
             guest.arrive();
         }
+        let mut connection = Connection::new(stream, ends);
+        connection.is_used = false;
         Row {
             paused: true,
             unclaimed: true,
-            link: Link::Connected(Connection::new(stream, ends)),
+            link: Link::Connected(connection),
             offer: Some(offer),
             ..Row::new(socket)
         }
@@ -225,6 +246,7 @@ impl Row {
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
             time_outs: self.time_outs(),
+            dropped_events: self.dropped_events(),
         }
     }
 
@@ -291,18 +313,19 @@ impl Row {
             }
             Link::Securing(securing) => securing.fail(why),
             Link::Held(mut connection) => {
-                // The app is unloaded, and what waits may be on its way from
-                // another process.
+                // The app is unloaded, and the connection may be on its way to
+                // another process: this one's descriptor is closed, and no more.
                 connection.queue.fail(NetError::ABORTED.into());
-                Some(connection)
+                None
             }
             Link::Connected(connection) => Some(connection),
         }
     }
 
     /// Tells that nothing more comes if that is so, the app is receiving, and
-    /// listeners have handled all that came before.
-    pub(super) fn finish(&mut self) -> Option<Connection> {
+    /// listeners have handled all that came before, and what they called then
+    /// was carried out.
+    pub(super) fn finish(&mut self, ahead: CallsAhead) -> Option<Connection> {
         let end = self.connection()?.end?;
         if self.recovery.is_some()
             || self.paused
@@ -314,6 +337,23 @@ impl Row {
         let lane = self.socket.lane();
         if lane.life.is_suspended() {
             self.want_listeners(&lane.on_receive_error);
+            return None;
+        }
+        if lane.is_called_by_id() {
+            match self.ending.passed(self.raised) {
+                // The answer comes behind the calls, through the inbox.
+                Passed::Yes => {}
+                Passed::Asked => return None,
+                Passed::Unasked => {
+                    self.ending.ask(self.raised);
+                    let (socket, last) = (self.socket.clone(), self.raised);
+                    let passed = move || socket.do_send(Op::CallsPassed(last));
+                    lane.life.home().when_passed(passed);
+                    return None;
+                }
+            }
+        } else if !self.ending.is_due(ahead) {
+            self.socket.make_ready();
             return None;
         }
         if let Link::Connected(connection) = &mut self.link {
@@ -332,6 +372,12 @@ impl Row {
 
     pub(super) fn tell_end(&mut self, result_code: NetError) {
         self.paused = true;
+        self.raise_end(result_code);
+    }
+
+    /// Raises `onReceiveError`, and changes nothing.
+    pub(super) fn raise_end(&mut self, result_code: NetError) {
+        let connects = self.connects;
         let socket = &self.socket;
         let listeners = &socket.lane().on_receive_error;
         let (list, _) = listeners.snapshot();
@@ -340,11 +386,15 @@ impl Row {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
+            connects,
             delivery: Delivery::new(ear, copies.as_ref()),
         });
-        let lost = copies.is_some_and(|copies| copies.drop_one());
-        if lost || (told == 0 && listeners.is_orphaned()) {
-            self.take_back(Returned::End(result_code));
+        let lost = match copies {
+            None => (told == 0 && listeners.is_orphaned()).then_some(0),
+            Some(copies) => copies.drop_one(),
+        };
+        if let Some(panics) = lost {
+            self.take_back(Returned::End(result_code, connects, panics));
         } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",
@@ -408,6 +458,7 @@ impl Connection {
             write_error: None,
             is_lasting: false,
             is_unheard: false,
+            is_used: true,
             end: None,
         }
     }
@@ -420,11 +471,12 @@ impl Connection {
             }
             return outgoing.fail(error.into());
         }
+        self.is_used = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            if self.is_unheard {
+            if self.is_unheard || self.has_lost_peer() {
                 socket.make_ready();
             }
         }
@@ -443,6 +495,29 @@ impl Connection {
         {
             timing.sent();
         }
+    }
+
+    /// What is to be read next; if that is nothing, the row is made ready by
+    /// what comes.
+    pub(super) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        match again(self.stream.poll_peek(&mut cx), &mut cx) {
+            Poll::Pending => Peeked::Nothing,
+            Poll::Ready(Ok(true)) => Peeked::Data,
+            Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),
+            Poll::Ready(Err(error)) => Peeked::End(net_error::read(&error)),
+        }
+    }
+
+    /// Whether only its end is left of it: there is no descriptor any more.
+    pub(super) fn is_let_go(&self) -> bool {
+        self.end.is_some() && self.ends.guest.is_none()
+    }
+
+    /// Whether a write has told that nobody is at the other end.
+    pub(super) fn has_lost_peer(&self) -> bool {
+        self.write_error.is_some() && !self.is_lasting
     }
 
     /// Fails everything that waits, and what comes; what is still to be read
@@ -472,6 +547,8 @@ impl Connection {
             guest: Some(Guest::arrived(guests.clone(), false)),
             lives_in: None,
         };
-        Connection::new(made.stream, Box::new(ends))
+        let mut connection = Connection::new(made.stream, Box::new(ends));
+        connection.is_used = false;
+        connection
     }
 }

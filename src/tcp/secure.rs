@@ -59,6 +59,9 @@ impl Rows {
             return reply.send(Err(Error::SocketNotFound));
         };
         row.claim();
+        if matches!(row.link, Link::None | Link::Connecting(_)) {
+            return reply.send(Err(Error::SocketNotConnected));
+        }
         match row.may_secure(options) {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
             Ok(versions) => row.secure(attempt, client, versions, reply),
@@ -103,7 +106,7 @@ impl Rows {
             socket.lane().table.remove(socket.id());
         }
         let ended = self.row(socket).and_then(|row| row.end(error));
-        self.drain(ended, socket);
+        self.linger(ended, socket);
         if last {
             // Else the app's own `close` is on its way.
             let _ = self.close(socket);

@@ -8,12 +8,12 @@
 
 use std::io;
 use std::io::ErrorKind::{Interrupted, WouldBlock};
-use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 
 use super::actor::Rows;
+use super::fast_path::FastPathGuard;
 use super::row::{Connection, Hold, Link, Row};
 use super::socket::ClientSocket;
 use crate::os::Writer;
@@ -23,7 +23,7 @@ pub(super) struct Ticket(ClientSocket);
 
 impl Ticket {
     pub(super) fn new(socket: ClientSocket) -> Self {
-        socket.under_way().fetch_add(1, SeqCst);
+        socket.fast_path().enter();
         Ticket(socket)
     }
 
@@ -34,13 +34,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.under_way().fetch_sub(1, SeqCst);
+        self.0.fast_path().leave();
     }
 }
-
-/// The door of the short way, from outside. Nothing overtakes a send whose
-/// rest is put into the inbox while this is held.
-pub(super) type Door<'a> = MutexGuard<'a, Option<Arc<dyn Writer>>>;
 
 /// What has become of a send.
 pub(super) enum Tried {
@@ -52,11 +48,15 @@ pub(super) enum Tried {
 }
 
 /// Writes what the OS takes of `data` at once, if the way is open.
-pub(super) fn try_write(door: &Door<'_>, socket: &ClientSocket, data: &mut Bytes) -> Tried {
-    let Some(writer) = door.as_ref() else {
+pub(super) fn try_write(
+    guard: &FastPathGuard<'_, Arc<dyn Writer>>,
+    socket: &ClientSocket,
+    data: &mut Bytes,
+) -> Tried {
+    let Some(writer) = socket.fast_path().writer(guard) else {
         return Tried::Left(None);
     };
-    if data.is_empty() || socket.under_way().load(SeqCst) > 0 {
+    if data.is_empty() {
         return Tried::Left(None);
     }
     match writer.try_write(data) {
@@ -78,14 +78,14 @@ pub(super) struct Shortcut(ClientSocket);
 
 impl Shortcut {
     fn open(socket: &ClientSocket, writer: Arc<dyn Writer>) -> Self {
-        *socket.door() = Some(writer);
+        socket.fast_path().open(writer);
         Shortcut(socket.clone())
     }
 }
 
 impl Drop for Shortcut {
     fn drop(&mut self) {
-        let writer = self.0.door().take();
+        let writer = self.0.fast_path().shut();
         // It may close the connection: not under the lock.
         drop(writer);
     }
@@ -117,6 +117,8 @@ impl Connection {
         } else if self.shortcut.is_none() {
             let writer = self.stream.writer();
             self.shortcut = writer.map(|writer| Shortcut::open(socket, writer));
+            // It is not told of what goes this way.
+            self.is_used |= self.shortcut.is_some();
         }
     }
 }

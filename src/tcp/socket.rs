@@ -1,27 +1,29 @@
 //! The handle of a client socket: what goes to its row, and what its row and
 //! its listeners share.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 
+use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
 use super::actor::Op;
 use super::connect::Target;
+use super::credits::{EVENT, Starving, Unhandled};
 use super::events::ReceiveInfo;
+use super::fast_path::FastPath;
 use super::inbox::Call;
 use super::lane::Lane;
 use super::secure::Secure;
-use super::shortcut::{Door, Ticket, Tried, try_write};
+use super::shortcut::{Ticket, Tried, try_write};
 use super::write::Outgoing;
-use super::{
-    DnsQueryType, RESUME_BELOW, SecureOptions, SendInfo, SocketInfo, SocketProperties, TimeOuts,
-};
+use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, TimeOuts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
+use crate::sync::ReadyFlag;
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).
 ///
@@ -42,37 +44,27 @@ struct Shared {
     /// Where the row is; set by the rows actor before any command is handled.
     slot: AtomicU32,
     /// Whether the row stands in the ready queue.
-    queued: AtomicBool,
-    /// Whether the row waits for listeners to handle what they have.
-    wants_credit: AtomicBool,
+    queued: ReadyFlag,
     /// Whether the row stands in its lane's list of starved ones.
-    starved: AtomicBool,
+    starved: ReadyFlag,
     /// Whether the id is gone.
     closed: AtomicBool,
-    /// What listeners have not handled: events in the upper half, bytes in
-    /// the lower. One word, so that both change at once.
-    unhandled: AtomicU64,
-    /// How many calls are on their way to the row, and sends in its queue.
-    under_way: AtomicUsize,
-    /// The short way of a send, while it is open.
-    writer: Mutex<Option<Arc<dyn Writer>>>,
+    /// What listeners have not handled.
+    unhandled: Unhandled,
+    fast_path: FastPath<Arc<dyn Writer>>,
     lane: Arc<Lane>,
 }
-
-const EVENT: u64 = 1 << 32;
 
 impl ClientSocket {
     pub(crate) fn new(id: ClientSocketId, lane: Arc<Lane>) -> Self {
         ClientSocket(Arc::new(Shared {
             id,
             slot: AtomicU32::new(u32::MAX),
-            queued: AtomicBool::new(false),
-            wants_credit: AtomicBool::new(false),
-            starved: AtomicBool::new(false),
+            queued: ReadyFlag::default(),
+            starved: ReadyFlag::default(),
             closed: AtomicBool::new(false),
-            unhandled: AtomicU64::new(0),
-            under_way: AtomicUsize::new(0),
-            writer: Mutex::new(None),
+            unhandled: Unhandled::default(),
+            fast_path: FastPath::new(),
             lane,
         }))
     }
@@ -250,7 +242,7 @@ impl ClientSocket {
     ) {
         self.0.lane.life.touch();
         let bytes = data.len();
-        let door = self.door();
+        let door = self.fast_path().guard();
         match try_write(&door, self, &mut data) {
             Tried::Gone => {
                 drop(door);
@@ -261,7 +253,7 @@ impl ClientSocket {
             Tried::Left(error) => {
                 let rest = Outgoing::new(self.clone(), data, charge, credit(), reply());
                 let rest = Call::Send(rest.rest_of(bytes, error));
-                let refused = self.0.lane.inbox.call(rest);
+                let refused = self.0.lane.inbox.queue.call(rest);
                 // What drops here may call: not under the lock.
                 drop(door);
                 drop(refused);
@@ -278,7 +270,7 @@ impl ClientSocket {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }
-        if !self.0.lane.inbox.is_open() {
+        if !self.0.lane.inbox.queue.is_open() {
             return Err(Error::Stopped);
         }
         Ok(())
@@ -291,15 +283,12 @@ impl ClientSocket {
         self.0
             .lane
             .inbox
+            .queue
             .call(Call::Op(Ticket::new(self.clone()), op));
     }
 
-    pub(super) fn under_way(&self) -> &AtomicUsize {
-        &self.0.under_way
-    }
-
-    pub(super) fn door(&self) -> Door<'_> {
-        self.0.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn fast_path(&self) -> &FastPath<Arc<dyn Writer>> {
+        &self.0.fast_path
     }
 
     pub(crate) fn lane(&self) -> &Arc<Lane> {
@@ -323,25 +312,17 @@ impl ClientSocket {
         !self.0.closed.swap(true, SeqCst)
     }
 
-    pub(super) fn mark_starved(&self) -> bool {
-        !self.0.starved.swap(true, SeqCst)
-    }
-
-    pub(super) fn clear_starved(&self) {
-        self.0.starved.store(false, SeqCst);
-    }
-
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
-        if !self.0.queued.swap(true, SeqCst) {
-            self.0.lane.inbox.look_at(self.slot());
+        if self.0.queued.set() {
+            self.0.lane.inbox.queue.look_at(self.slot());
         }
     }
 
     /// The actor looks at the row now; what happens from here on makes it
     /// ready again.
     pub(super) fn looked_at(&self) {
-        self.0.queued.store(false, SeqCst);
+        self.0.queued.clear();
     }
 
     pub(super) fn waker(&self) -> WakerRef<'_> {
@@ -350,21 +331,26 @@ impl ClientSocket {
 
     /// How many events of this socket listeners have not handled.
     pub(super) fn unhandled_events(&self) -> u64 {
-        self.0.unhandled.load(SeqCst) / EVENT
+        self.0.unhandled.events()
     }
 
-    /// How many bytes of this socket listeners still hold.
-    pub(super) fn unhandled_bytes(&self) -> usize {
-        (self.0.unhandled.load(SeqCst) % EVENT) as usize
+    /// What listeners have not handled, for the row to wait for.
+    pub(super) fn unhandled(&self) -> &Unhandled {
+        &self.0.unhandled
+    }
+}
+
+impl Starving for ClientSocket {
+    fn mark_starved(&self) -> bool {
+        self.0.starved.set()
     }
 
-    /// Whether the row is to be made ready when listeners have caught up.
-    /// After saying so, look again: they may have done so before.
-    pub(super) fn want_credit(&self, wanted: bool) {
-        // Few rows ever wait: most looks only find that out.
-        if wanted || self.0.wants_credit.load(SeqCst) {
-            self.0.wants_credit.store(wanted, SeqCst);
-        }
+    fn clear_starved(&self) {
+        self.0.starved.clear();
+    }
+
+    fn make_ready(&self) {
+        ClientSocket::make_ready(self);
     }
 }
 
@@ -384,8 +370,8 @@ impl std::fmt::Debug for ClientSocket {
 
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
-        if !this.queued.swap(true, SeqCst) {
-            this.lane.inbox.look_at(this.slot.load(SeqCst));
+        if this.queued.set() {
+            this.lane.inbox.queue.look_at(this.slot.load(SeqCst));
         }
     }
 }
@@ -401,7 +387,7 @@ pub(super) struct Credit {
 impl Credit {
     pub(super) fn take(socket: &ClientSocket, bytes: usize) -> Self {
         let amount = EVENT + bytes as u64;
-        socket.0.unhandled.fetch_add(amount, SeqCst);
+        socket.0.unhandled.take(amount);
         socket.0.lane.take(bytes);
         Credit {
             socket: socket.clone(),
@@ -432,12 +418,17 @@ impl Credit {
         }
     }
 
+    /// Gives it back when the current handler is done, if this is an arbiter's
+    /// thread.
+    pub(super) fn give_back_later(self) {
+        if let Some(arbiter) = Arbiter::try_current() {
+            // If it has ended, so has the handler.
+            arbiter.spawn(async move { drop(self) });
+        }
+    }
+
     fn release(&self, amount: u64) {
-        let shared = &self.socket.0;
-        let left = shared.unhandled.fetch_sub(amount, SeqCst) - amount;
-        if shared.wants_credit.load(SeqCst)
-            && (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64)
-        {
+        if self.socket.0.unhandled.release(amount) {
             self.socket.make_ready();
         }
     }
@@ -453,7 +444,7 @@ impl Credit {
 impl Clone for Credit {
     fn clone(&self) -> Self {
         let shared = &self.socket.0;
-        shared.unhandled.fetch_add(self.amount, SeqCst);
+        shared.unhandled.take(self.amount);
         if self.amount >= EVENT {
             shared.lane.take((self.amount % EVENT) as usize);
         }

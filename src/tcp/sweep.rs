@@ -1,13 +1,17 @@
 //! What the registry asks of many client sockets at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::prelude::*;
+use actix_rt::time::timeout;
 
-use super::SocketInfo;
 use super::actor::{Entry, Rows};
 use super::lane::Lane;
+use super::{SHUTDOWN_TIMEOUT, SocketInfo};
+use crate::guests::Guests;
 use crate::ids::AppId;
+use crate::net_error::NetError;
 
 /// All of an app's sockets here.
 #[derive(Clone, Message)]
@@ -27,7 +31,14 @@ pub(crate) struct CloseSockets {
     pub(crate) all: bool,
 }
 
-/// Closes every socket and ends the actor.
+/// Waits until the peers of connections that have ended have what was sent, but
+/// no longer than this.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Deliver(pub(crate) Duration);
+
+/// Closes every socket and ends the actor, when the peers have what was sent, or
+/// after [`SHUTDOWN_TIMEOUT`].
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
@@ -87,17 +98,42 @@ impl Handler<CloseSockets> for Rows {
 }
 
 impl Handler<Stop> for Rows {
-    type Result = ();
+    type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
         // Whatever happens now, it ends.
         self.fall.ended = true;
-        ctx.stop();
         self.catch_up();
-        for entry in self.entries.drain() {
-            if let Entry::Socket(mut row) = entry {
-                row.disconnect();
+        self.inbox.queue.refuse_calls();
+        let sockets = self.entries.iter().filter_map(|(slot, entry)| match entry {
+            Entry::Socket(_) => Some(slot),
+            Entry::Lingering(_) => None,
+        });
+        for slot in sockets.collect::<Vec<_>>() {
+            if let Some(Entry::Socket(mut row)) = self.entries.try_remove(slot) {
+                let ended = row.disconnect();
+                self.linger(ended, &row.socket);
             }
         }
+        let delivered = delivered(self.lingering.all(), SHUTDOWN_TIMEOUT);
+        Box::pin(delivered.into_actor(self).map(|(), rows, ctx| {
+            rows.give_up_lingering(NetError::ABORTED);
+            ctx.stop();
+        }))
+    }
+}
+
+/// Waits until the peers of all these have what was sent, but no longer than
+/// this.
+async fn delivered(lingering: Arc<Guests>, limit: Duration) {
+    let _ = timeout(limit, lingering.gone()).await;
+}
+
+impl Handler<Deliver> for Rows {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {
+        self.catch_up();
+        Box::pin(delivered(self.lingering.until_now(), limit))
     }
 }

@@ -18,7 +18,9 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
 use super::actor::{Entry, ROWS_A_TURN, Rows};
-use super::row::{Connection, Hold, Link, Row};
+use super::linger::Ended;
+use super::row::{Connection, Hold, Link, Peeked, Row};
+use super::write::WriteQueue;
 use crate::error::Error;
 use crate::estate::TimeOutsRecord;
 use crate::net_error::NetError;
@@ -33,24 +35,30 @@ use crate::os::Stream;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TimeOuts {
     /// An accepted client that nobody un-pauses, disconnects or closes within
-    /// this time is closed, and `onReceiveError` tells it
+    /// this time is closed, as by `close`, and `onReceiveError` tells it
     /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
     /// from the moment when the client was offered, also one that has reached
     /// no listener, and is over for good with the first `setPaused(false)`.
     pub claim: Option<Duration>,
-    /// A connection on which nothing was received or sent for this long ends:
-    /// what waits to be sent fails, and `onReceiveError` tells
+    /// A connection on which nothing was received or sent for this long ends: what
+    /// waits to be sent fails, which resets it, or what was sent still arrives, as
+    /// after `disconnect`, and `onReceiveError` tells
     /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
     /// handled. It does not run while the socket is paused, as the app wants to
     /// hear nothing then, and begins anew when it is resumed. Nothing is ended
     /// that has sent something which the app is too slow to take.
     pub idle: Option<Duration>,
-    /// A connection whose peer takes no byte for this long of what waits to be
-    /// sent ends: those sends fail with [`TIMED_OUT`](NetError::TIMED_OUT), as
-    /// later ones do, and `onReceiveError` tells it when the socket is not
-    /// paused and all that came before was handled. It runs while the socket is
-    /// paused too. What a closed socket has left to send is given 30 seconds
-    /// instead.
+    /// While something waits to be sent, a connection whose peer acknowledges no
+    /// byte for this long is reset. The sends that wait fail with
+    /// [`TIMED_OUT`](NetError::TIMED_OUT), as later ones do, and `onReceiveError`
+    /// tells it when the socket is not paused and all that came before was
+    /// handled. It runs while the socket is paused too. What a closed socket has
+    /// left to send is given 30 seconds instead.
+    ///
+    /// On Linux the kernel tells what the peer acknowledges (`sock_diag`), so a
+    /// slow but steady reader is not cut off. On other systems, and in a sandbox
+    /// without it, only what the own kernel takes is progress: choose a time in
+    /// which the slowest peer frees a good part of the kernel's send buffer.
     pub send: Option<Duration>,
 }
 
@@ -110,7 +118,7 @@ impl Timers {
         self.now.store(0, Relaxed);
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         let known = self.now.load(Relaxed);
         if known > 0 {
             return self.began + Duration::from_nanos(known - 1);
@@ -154,33 +162,23 @@ impl Timers {
     }
 }
 
-/// The time-outs of one socket.
-pub(super) struct Timing {
-    pub(super) settings: TimeOuts,
+/// When one slot is looked at, if that is known.
+pub(super) struct Alarm {
     timers: Arc<Timers>,
     slot: u32,
-    /// When the row is looked at, if it stands in the set.
     armed: Option<Instant>,
-    offered: Instant,
-    /// When bytes came or went, or the idle time began.
-    active: Instant,
-    /// Since when the peer takes nothing, if something waits.
-    sent: Instant,
 }
 
-impl Timing {
-    /// Bytes came.
-    pub(super) fn received(&mut self) {
-        self.active = self.timers.now();
+impl Alarm {
+    pub(super) fn new(timers: &Arc<Timers>, slot: u32) -> Self {
+        Alarm {
+            timers: timers.clone(),
+            slot,
+            armed: None,
+        }
     }
 
-    /// Bytes went, or the first that wait have come.
-    pub(super) fn sent(&mut self) {
-        self.active = self.timers.now();
-        self.sent = self.active;
-    }
-
-    fn arm(&mut self, when: Option<Instant>) {
+    pub(super) fn set(&mut self, when: Option<Instant>) {
         if self.armed == when {
             return;
         }
@@ -193,11 +191,56 @@ impl Timing {
         }
         self.armed = when;
     }
+
+    /// It has rung.
+    pub(super) fn is_over(&mut self) {
+        self.armed = None;
+    }
 }
 
-impl Drop for Timing {
+impl Drop for Alarm {
     fn drop(&mut self) {
-        self.arm(None);
+        self.set(None);
+    }
+}
+
+/// A send time-out is divided by this for the first look at what the peer has
+/// acknowledged: what it acknowledges in the rest is progress.
+const LOOKS: u32 = 16;
+
+/// The time-outs of one socket.
+pub(super) struct Timing {
+    pub(super) settings: TimeOuts,
+    timers: Arc<Timers>,
+    alarm: Alarm,
+    offered: Instant,
+    /// When bytes came or went, or the idle time began.
+    active: Instant,
+    /// Since when the peer takes nothing, if something waits.
+    sent: Instant,
+    /// What the peer had not acknowledged at the last look since then; `None`
+    /// in it where the OS does not tell.
+    unacknowledged: Option<Option<usize>>,
+}
+
+impl Timing {
+    /// Bytes came.
+    pub(super) fn received(&mut self) {
+        self.active = self.timers.now();
+    }
+
+    /// Bytes went, or the first that wait have come.
+    pub(super) fn sent(&mut self) {
+        self.active = self.timers.now();
+        self.sent = self.active;
+        self.unacknowledged = None;
+    }
+
+    /// Whether the peer has acknowledged something since the last look.
+    fn has_acknowledged(&mut self, stream: &dyn Stream) -> bool {
+        let now = stream.unacknowledged();
+        let before = self.unacknowledged.replace(now).flatten();
+        now.zip(before).is_some_and(|(now, before)| now < before)
     }
 }
 
@@ -220,11 +263,11 @@ impl Row {
         self.timing = Some(Box::new(Timing {
             settings,
             timers: timers.clone(),
-            slot: self.socket.slot(),
-            armed: None,
+            alarm: Alarm::new(timers, self.socket.slot()),
             offered: now,
             active: now,
             sent: now,
+            unacknowledged: None,
         }));
         self.arm();
     }
@@ -257,12 +300,12 @@ impl Row {
         let next = self.next_time_out();
         if let Some(timing) = &mut self.timing {
             // A look that comes too early costs less than moving it each time.
-            let is_early_enough = match (timing.armed, next) {
+            let is_early_enough = match (timing.alarm.armed, next) {
                 (Some(armed), Some(next)) => armed <= next,
                 (armed, next) => armed == next,
             };
             if !is_early_enough {
-                timing.arm(next);
+                timing.alarm.set(next);
             }
         }
     }
@@ -281,6 +324,10 @@ impl Row {
             _ => None,
         };
         let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
+        let send = match timing.unacknowledged {
+            None => send.map(|send| send / LOOKS),
+            Some(_) => send,
+        };
         let times = [
             after(timing.offered, claim, self.unclaimed),
             after(timing.active, idle, connection.is_some() && !self.paused),
@@ -292,7 +339,7 @@ impl Row {
     /// The row's time may be over: says what is, or has it looked at again.
     fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
         let timing = self.timing.as_mut()?;
-        timing.armed = None;
+        timing.alarm.is_over();
         let stands_still = self.hold != Hold::No;
         let over = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
@@ -310,15 +357,39 @@ impl Row {
             && connection.end.is_none()
             && !stands_still
         {
-            if !connection.queue.is_empty() && over(timing.sent, send) {
+            let waits = !connection.queue.is_empty();
+            let is_idle = !self.paused && over(timing.active, idle);
+            if waits && timing.unacknowledged.is_none() {
+                timing.has_acknowledged(&*connection.stream);
+                if timing.unacknowledged.flatten().is_some() {
+                    // It is known only from here on what the peer acknowledges,
+                    // and this look may come late.
+                    if over(timing.sent, send) {
+                        timing.sent = now;
+                    }
+                    if is_idle {
+                        timing.active = now;
+                    }
+                }
+            } else if waits
+                && (is_idle || over(timing.sent, send))
+                && timing.has_acknowledged(&*connection.stream)
+            {
+                timing.sent = now;
+                timing.active = now;
+            }
+            if waits && over(timing.sent, send) {
                 return Some(Expired::Connection);
             }
             if !self.paused && over(timing.active, idle) {
-                let waker = self.socket.waker();
-                let mut cx = Context::from_waker(&waker);
                 let waits = self.recovery.is_some();
-                if !waits && connection.stream.poll_peek(&mut cx).is_pending() {
-                    return Some(Expired::Connection);
+                if !waits {
+                    match connection.peek(&self.socket) {
+                        Peeked::Nothing => return Some(Expired::Connection),
+                        Peeked::Data => {}
+                        Peeked::End(why) => connection.end = Some(why),
+                    }
+                    self.socket.make_ready();
                 }
                 // It is the app that takes its time.
                 timing.active = now;
@@ -330,14 +401,36 @@ impl Row {
 }
 
 impl Connection {
-    /// Nothing more comes or goes: gives the stream up. What was read before is
-    /// still handled before that is told.
-    pub(super) fn give_up(&mut self, why: NetError) {
+    /// Nothing more comes or goes: gives the stream up, and returns what is left
+    /// of it. If something waits to be sent, it fails, and the stream is reset.
+    /// What was read before is still handled before the end is told.
+    pub(super) fn give_up(&mut self, why: NetError) -> Option<Ended> {
         self.end = Some(why);
         self.write_error = Some(why);
-        self.queue.fail(why.into());
         self.shortcut = None;
-        self.stream = Box::new(GivenUp);
+        let stream = std::mem::replace(&mut self.stream, nowhere());
+        let guest = self.ends.guest.take();
+        if self.queue.is_empty() {
+            return Some(Ended {
+                stream,
+                queue: WriteQueue::default(),
+                guest,
+                is_unused: !self.is_used,
+            });
+        }
+        self.queue.fail(why.into());
+        stream.reset();
+        None
+    }
+
+    /// The peer is gone: lets go of the stream. `end` is told when all that came
+    /// before was handled; sends fail with a code of their own.
+    pub(super) fn let_go(&mut self, end: NetError, sends: NetError) {
+        self.end = Some(end);
+        self.write_error = Some(sends);
+        self.queue.fail(sends.into());
+        self.shortcut = None;
+        self.stream = nowhere();
         self.ends.guest = None;
     }
 }
@@ -351,8 +444,13 @@ impl Rows {
             };
             // The clock that woke the actor may have run ahead of this one.
             let now = self.timers.now().max(when);
-            let Some(Entry::Socket(row)) = self.entries.get_mut(slot as usize) else {
-                continue;
+            let row = match self.entries.get_mut(slot as usize) {
+                Some(Entry::Socket(row)) => row,
+                Some(Entry::Lingering(_)) => {
+                    self.lingering_is_due(slot, now);
+                    continue;
+                }
+                None => continue,
             };
             let socket = row.socket.clone();
             match row.look_at_clock(now) {
@@ -364,11 +462,13 @@ impl Rows {
                     let _ = self.close(&socket);
                 }
                 Some(Expired::Connection) => {
-                    if let Link::Connected(connection) = &mut row.link {
-                        connection.give_up(NetError::TIMED_OUT);
-                    }
+                    let ended = match &mut row.link {
+                        Link::Connected(connection) => connection.give_up(NetError::TIMED_OUT),
+                        _ => None,
+                    };
                     row.arm();
                     socket.make_ready();
+                    self.linger(ended, &socket);
                 }
             }
         }
@@ -377,19 +477,31 @@ impl Rows {
 }
 
 /// In place of a stream that was given up: its end is known already.
+pub(crate) fn nowhere() -> Box<dyn Stream> {
+    Box::new(GivenUp)
+}
+
 struct GivenUp;
 
 impl Stream for GivenUp {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
     fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn has_ended(&self) -> bool {
+        true
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -410,19 +522,6 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
-
-    fn timing(timers: &Arc<Timers>, slot: u32) -> Timing {
-        let now = timers.now();
-        Timing {
-            settings: TimeOuts::default(),
-            timers: timers.clone(),
-            slot,
-            armed: None,
-            offered: now,
-            active: now,
-            sent: now,
-        }
-    }
 
     #[test]
     fn zero_is_no_time_out() {
@@ -446,11 +545,11 @@ mod tests {
     #[test]
     fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
         let timers = Arc::new(Timers::default());
-        let mut one = timing(&timers, 1);
-        let two = timing(&timers, 2);
+        let mut one = Alarm::new(&timers, 1);
+        let two = Alarm::new(&timers, 2);
         let now = timers.now();
         for seconds in [5, 3, 8] {
-            one.arm(Some(now + Duration::from_secs(seconds)));
+            one.set(Some(now + Duration::from_secs(seconds)));
             assert_eq!(timers.due().rows.len(), 1);
         }
         drop(two);

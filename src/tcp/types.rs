@@ -58,6 +58,9 @@ pub struct SocketInfo {
     pub peer_port: Option<u16>,
     /// How long nothing may happen on it (beyond Chrome).
     pub time_outs: TimeOuts,
+    /// Beyond Chrome: how many `onReceiveError` events of it were dropped, as
+    /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each.
+    pub dropped_events: u64,
 }
 
 impl SocketInfo {
@@ -112,6 +115,10 @@ pub struct TlsVersionConstraints {
 /// A version of TLS.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum TlsVersion {
+    /// `tls1`, which is not spoken any more. As a `min` it means `tls1.2`.
+    Tls1,
+    /// `tls1.1`, likewise.
+    Tls1_1,
     /// `tls1.2`.
     Tls1_2,
     /// `tls1.3`.
@@ -119,20 +126,19 @@ pub enum TlsVersion {
 }
 
 impl TlsVersionConstraints {
-    /// Chrome's texts, as Chromium reads them: `tls1.2` and `tls1.3`. The
-    /// lowest version may also be `tls1` or `tls1.1`, which mean `tls1.2`, as
-    /// nobody speaks them any more. Any other text is no constraint.
+    /// Chrome's texts: `tls1`, `tls1.1`, `tls1.2` and `tls1.3`. Any other text
+    /// is no constraint. Nobody speaks the first two any more: who asks for
+    /// them at most gets no connection, rather than one of another version.
     pub fn from_names(min: Option<&str>, max: Option<&str>) -> Self {
         let known = |name: &str| match name {
+            "tls1" => Some(TlsVersion::Tls1),
+            "tls1.1" => Some(TlsVersion::Tls1_1),
             "tls1.2" => Some(TlsVersion::Tls1_2),
             "tls1.3" => Some(TlsVersion::Tls1_3),
             _ => None,
         };
         TlsVersionConstraints {
-            min: min.and_then(|name| match name {
-                "tls1" | "tls1.1" => Some(TlsVersion::Tls1_2),
-                name => known(name),
-            }),
+            min: min.and_then(known),
             max: max.and_then(known),
         }
     }
@@ -141,13 +147,16 @@ impl TlsVersionConstraints {
 impl SecureOptions {
     pub(super) fn versions(&self) -> Result<Versions, NetError> {
         let TlsVersionConstraints { min, max } = self.tls_version.unwrap_or_default();
-        let min = min.unwrap_or(TlsVersion::Tls1_2);
-        let max = max.unwrap_or(TlsVersion::Tls1_3);
-        match (min, max) {
-            (TlsVersion::Tls1_2, TlsVersion::Tls1_2) => Ok(Versions::Tls1_2),
-            (TlsVersion::Tls1_3, TlsVersion::Tls1_3) => Ok(Versions::Tls1_3),
-            (TlsVersion::Tls1_2, TlsVersion::Tls1_3) => Ok(Versions::Both),
-            (TlsVersion::Tls1_3, TlsVersion::Tls1_2) => Err(NetError::NO_SSL_VERSIONS_ENABLED),
+        let (min, max) = (
+            min.unwrap_or(TlsVersion::Tls1),
+            max.unwrap_or(TlsVersion::Tls1_3),
+        );
+        let spoken = |version| (min..=max).contains(&version);
+        match (spoken(TlsVersion::Tls1_2), spoken(TlsVersion::Tls1_3)) {
+            (true, true) => Ok(Versions::Both),
+            (true, false) => Ok(Versions::Tls1_2),
+            (false, true) => Ok(Versions::Tls1_3),
+            (false, false) => Err(NetError::NO_SSL_VERSIONS_ENABLED),
         }
     }
 }
@@ -157,8 +166,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_versions_are_read_as_chromium_reads_them() {
+    fn no_version_is_spoken_that_the_names_do_not_cover() {
         use Versions::*;
+        let none = Err(NetError::NO_SSL_VERSIONS_ENABLED);
         for (min, max, versions) in [
             (None, None, Ok(Both)),
             (Some("tls1.2"), None, Ok(Both)),
@@ -168,15 +178,13 @@ mod tests {
             (Some("tls1.3"), Some("tls1.3"), Ok(Tls1_3)),
             (Some("tls1"), Some("tls1.2"), Ok(Tls1_2)),
             (Some("tls1.1"), None, Ok(Both)),
-            (None, Some("tls1"), Ok(Both)),
-            (Some("tls1.3"), Some("tls1.1"), Ok(Tls1_3)),
+            (None, Some("tls1"), none),
+            (Some("tls1"), Some("tls1.1"), none),
+            (Some("tls1.3"), Some("tls1.1"), none),
+            (Some("tls1.4"), Some("tls1.1"), none),
             (Some("TLS1.3"), Some("ssl3"), Ok(Both)),
             (Some(""), Some("tls1.4"), Ok(Both)),
-            (
-                Some("tls1.3"),
-                Some("tls1.2"),
-                Err(NetError::NO_SSL_VERSIONS_ENABLED),
-            ),
+            (Some("tls1.3"), Some("tls1.2"), none),
         ] {
             let tls_version = Some(TlsVersionConstraints::from_names(min, max));
             let options = SecureOptions { tls_version };

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 
 use super::SendInfo;
+use super::inbox::Call;
 use super::shortcut::Ticket;
 use super::socket::{ClientSocket, Credit};
 use crate::answer::Reply;
@@ -97,10 +98,10 @@ impl Outgoing {
 impl Drop for Outgoing {
     fn drop(&mut self) {
         let inbox = &self.socket().lane().inbox;
-        if std::thread::panicking() && !self.data.is_empty() && inbox.is_open() {
+        if std::thread::panicking() && !self.data.is_empty() && inbox.queue.is_open() {
             // What comes after it must not leave before it.
             let inbox = inbox.clone();
-            return inbox.put_back(Outgoing {
+            return inbox.queue.put_back(Call::Send(Outgoing {
                 ticket: Ticket::new(self.socket().clone()),
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
@@ -108,7 +109,7 @@ impl Drop for Outgoing {
                 reply: std::mem::replace(&mut self.reply, Reply::nobody()),
                 credit: self.credit.take(),
                 error: self.error.take(),
-            });
+            }));
         }
         if self.charge > 0 {
             let lane = self.socket().lane();
@@ -258,5 +259,156 @@ impl WriteQueue {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use actix_rt::Arbiter;
+
+    use super::*;
+    use crate::ids::ClientSocketId;
+    use crate::life::Life;
+    use crate::manifest::Permissions;
+    use crate::os::TokioNetwork;
+    use crate::supervision::{Child, Home};
+    use crate::tcp::inbox::{Call, Inbox};
+    use crate::tcp::lane::Lane;
+    use crate::tcp::{Audience, Rows, Site};
+    use crate::tls;
+
+    const QUOTA: usize = 10_000;
+
+    /// Takes all that it is given, or nothing.
+    struct Sink {
+        takes: bool,
+    }
+
+    impl Stream for Sink {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn poll_write(
+            &mut self,
+            _: &mut Context<'_>,
+            data: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            match self.takes {
+                true => Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum())),
+                false => Poll::Pending,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+
+        fn set_nodelay(&self, _: bool) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A socket whose actor lives as long as what comes with it, and has no row
+    /// for it.
+    fn socket() -> (ClientSocket, Arc<Inbox>, Child<Rows>) {
+        let app = crate::ids::AppId::from("a");
+        let inbox = Arc::<Inbox>::default();
+        let network = Arc::new(TokioNetwork);
+        let rows = Rows::start(
+            network,
+            tls::Client::default(),
+            inbox.clone(),
+            Home::default(),
+            None,
+        );
+        let here = Arbiter::current();
+        let site = Site::new(0, false, rows.place.clone(), inbox.clone(), here);
+        let permissions = Arc::new(Permissions::all());
+        let audience = Audience::new(app.clone(), QUOTA, permissions, Arc::default());
+        let lane = Lane::new(
+            Arc::new(audience),
+            Arc::new(Life::new(app, Home::default())),
+            Arc::new(site),
+            Arc::default(),
+            Arc::default(),
+        );
+        let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(lane));
+        (socket, inbox, rows)
+    }
+
+    fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> Outgoing {
+        let data = Bytes::from(vec![7; length]);
+        Outgoing::new(socket.clone(), data, 0, credit, Reply::nobody())
+    }
+
+    #[actix_rt::test]
+    async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
+        let (socket, _inbox, _rows) = socket();
+        let audience = &socket.lane().audience;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut queue = WriteQueue::default();
+        let mut sink = Sink { takes: false };
+        let credit = Credit::take(&socket, QUOTA / 2);
+        let forwarded = outgoing(&socket, QUOTA / 2, Some(credit));
+        queue
+            .write(forwarded, &mut sink, &mut cx)
+            .expect("it waits");
+        assert!(audience.is_sending());
+        let refused = audience.charge(QUOTA / 2 + 1);
+        assert_eq!(refused, Err(Error::WriteQuotaExceeded));
+        sink.takes = true;
+        assert!(queue.poll_flush(&mut sink, &mut cx).is_ready());
+        assert!(!audience.is_sending());
+    }
+
+    #[actix_rt::test]
+    async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
+        let (socket, _inbox, _rows) = socket();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut queue = WriteQueue::default();
+        for _ in 0..100 {
+            queue.push(outgoing(&socket, 10, None));
+        }
+        assert!(queue.0.capacity() >= 100);
+        let flushed = queue.poll_flush(&mut Sink { takes: true }, &mut cx);
+        assert!(matches!(flushed, Poll::Ready(Ok(()))));
+        assert_eq!(queue.0.capacity(), 0);
+    }
+
+    #[actix_rt::test]
+    async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
+        let (socket, inbox, _rows) = socket();
+        let error = io::Error::from_raw_os_error(105);
+        let send = outgoing(&socket, 10, None).rest_of(20, Some(error));
+        let turn = AssertUnwindSafe(|| {
+            let _in_hand = send;
+            panic!("a turn that is not well");
+        });
+        assert!(catch_unwind(turn).is_err());
+        let Some(Call::Send(mut again)) = inbox.take_in_hand() else {
+            panic!("it is not there any more");
+        };
+        assert_eq!((again.data.len(), again.bytes), (10, 20));
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = again.write(&mut Sink { takes: true }, &mut cx);
+        let Poll::Ready(Err(error)) = written else {
+            panic!("its error was forgotten");
+        };
+        assert_eq!(error.raw_os_error(), Some(105));
     }
 }

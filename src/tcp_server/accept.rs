@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::actor::ServerSocket;
-use super::events::{Offered, UNHANDLED_ACCEPTS};
+use super::events::Offered;
 use super::handshakes::Peered;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
@@ -42,32 +42,26 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             ctx.stop();
             return Poll::Pending;
         }
-        socket.on_their_way.wake(cx, false);
+        socket.on_their_way.begin_turn(cx);
         let recovering = socket.recovering;
         socket.turn(cx);
-        socket.gate.end_turn();
+        socket.gate.end_turn(cx);
         if socket.recovering && !recovering {
             socket.recover_later(ctx);
         }
-        let full = socket.on_their_way.count() >= UNHANDLED_ACCEPTS;
-        let held_up = full || socket.recovering;
-        if held_up || !socket.pausing.is_empty() {
-            socket.on_their_way.wake(cx, true);
-            if socket.on_their_way.count() == 0 {
-                socket.answer_pausing(|_| true, Ok(()));
-            }
-            if held_up && socket.may_raise() {
-                cx.waker().wake_by_ref();
-            }
+        if !socket.pausing.is_empty() && socket.on_their_way.are_handled() {
+            socket.answer_pausing(|_| true, Ok(()));
         }
         Poll::Pending
     }
 }
 
 impl ServerSocket {
-    /// Whether one more `onAccept` may be raised.
+    /// Whether one more `onAccept` may be raised. If events on their way are
+    /// why it may not, the actor is woken when they have been handled: the
+    /// same reading decides both.
     fn may_raise(&mut self) -> bool {
-        if self.pauses.is_paused() || self.on_their_way.count() >= UNHANDLED_ACCEPTS {
+        if self.pauses.is_paused() || !self.on_their_way.has_room() {
             return false;
         }
         let (anybody, deaths) = self.audience.on_accept.census();
@@ -77,7 +71,7 @@ impl ServerSocket {
             self.deaths = deaths;
             self.recovering = true;
         }
-        if self.recovering && self.on_their_way.count() == 0 {
+        if self.recovering && self.on_their_way.are_handled() {
             self.recover();
         }
         anybody && !self.recovering
@@ -103,8 +97,21 @@ impl ServerSocket {
             self.undelivered.extend(returned);
             self.undelivered
                 .make_contiguous()
-                .sort_by_key(|offered| offered.client.id());
+                .sort_by_key(|offered| (offered.is_suspect(), offered.client.id()));
         }
+    }
+
+    /// The next client that was offered before. Those at whose event a listener
+    /// has panicked come last, and not at once.
+    fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<Offered>> {
+        let next = self.undelivered.front()?;
+        if next.is_suspect() && next.is_open() {
+            let (_, deaths) = self.audience.on_accept.census();
+            if !self.held_back.is_over(deaths, cx) {
+                return None;
+            }
+        }
+        self.undelivered.pop_front()
     }
 
     /// Accepts and raises what may be raised.
@@ -138,7 +145,7 @@ impl ServerSocket {
                 return;
             }
             if (self.held.is_none() || self.encrypts())
-                && let Some(offered) = self.undelivered.pop_front()
+                && let Some(offered) = self.next_undelivered(cx)
             {
                 if offered.is_open() {
                     offered.dispatch(self.id, &self.audience.on_accept);

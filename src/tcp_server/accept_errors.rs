@@ -69,6 +69,17 @@ impl AcceptErrors {
         self.resting = None;
     }
 
+    /// What it waited for was by the clock of another thread.
+    pub(super) fn forget_clock(&mut self) {
+        self.end_rest();
+        self.untold.forget_clock();
+    }
+
+    /// How many events were dropped, as too many listeners had panicked.
+    pub(super) fn dropped(&self) -> u64 {
+        self.untold.dropped()
+    }
+
     /// The app has resumed the socket: it has decided.
     pub(super) fn resumed(&mut self) {
         self.end_rest();
@@ -216,7 +227,7 @@ impl ServerSocket {
     }
 
     /// Does this about an accept error, and tells it.
-    pub(super) fn act(&mut self, failure: Failure, action: AcceptAction, cx: &TaskContext<'_>) {
+    pub(super) fn act(&mut self, failure: Failure, action: AcceptAction, cx: &mut TaskContext<'_>) {
         let result_code = failure.result_code;
         let next_try = match action {
             AcceptAction::Pause | AcceptAction::Escalate => {
@@ -249,7 +260,7 @@ impl ServerSocket {
     }
 
     /// Tells what may be told now, and closes the socket if that was awaited.
-    pub(super) fn tell_accept_errors(&mut self, cx: &TaskContext<'_>) {
+    pub(super) fn tell_accept_errors(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
         let listeners = &self.audience.on_accept_error;
         if self.errors.has_untold() && self.lanes.life.is_missing(listeners) {

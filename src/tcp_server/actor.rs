@@ -30,7 +30,7 @@ use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
 use crate::draining::DrainInfo;
 use crate::error::Error;
-use crate::events::Listeners;
+use crate::events::{HoldBack, Listeners};
 use crate::guests::Guests;
 use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
@@ -110,6 +110,8 @@ pub(crate) struct ServerSocket {
     pub(super) in_hand: Option<SocketAddr>,
     /// Accepted, and heard of by nobody.
     pub(super) undelivered: VecDeque<Arc<Offered>>,
+    /// Of those at whose event a listener has panicked.
+    pub(super) held_back: HoldBack,
     /// How many listeners had died when it was last looked.
     pub(super) deaths: u64,
     /// Whether what a dead listener leaves behind is still coming back.
@@ -199,6 +201,7 @@ impl ServerSocket {
             table,
             handshakes: None,
             undelivered: VecDeque::new(),
+            held_back: HoldBack::default(),
             deaths: 0,
             recovering: false,
             ended: false,
@@ -273,7 +276,10 @@ impl ServerSocket {
     pub(super) fn close(&mut self) {
         self.ended = true;
         self.disconnect();
-        self.answer_pausing(|_| true, Ok(()));
+        // What they wait for may still come.
+        let handled = self.on_their_way.count() == 0;
+        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
+        self.answer_pausing(|_| true, answer);
         self.handshakes = None;
         for offered in self.undelivered.drain(..) {
             offered.end();
@@ -304,8 +310,10 @@ impl ServerSocket {
         if self.on_their_way.count() == 0 {
             return reply.send(Ok(()));
         }
-        // Answered by the accept loop.
+        // Answered by the accept loop, which may have had its turn before
+        // the future that calls this.
         self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+        self.on_their_way.nudge();
         self.wait_for_grace(ctx);
     }
 

@@ -22,11 +22,20 @@ pub(crate) struct Stopped {
     pub(crate) settled: Answer<()>,
 }
 
-/// The deadline: gives up the handshakes that go on, and says how many that
-/// were.
+/// The deadline: ends the handshakes that go on, and what came of those that
+/// are done.
 #[derive(Clone, Message)]
-#[rtype(result = "usize")]
-pub(crate) struct TurnAway;
+#[rtype(result = "EndedHandshakes")]
+pub(crate) struct EndHandshakes;
+
+/// What a drain's deadline has ended before `onAccept`.
+#[derive(Default)]
+pub(crate) struct EndedHandshakes {
+    /// Handshakes.
+    pub(crate) unfinished: usize,
+    /// Connections whose handshake was done.
+    pub(crate) undelivered: usize,
+}
 
 impl ServerSocket {
     pub(super) fn guests(&self) -> &Arc<Guests> {
@@ -75,10 +84,11 @@ impl Handler<StopListening> for ServerSocket {
     }
 }
 
-impl Handler<TurnAway> for ServerSocket {
-    type Result = usize;
+impl Handler<EndHandshakes> for ServerSocket {
+    type Result = MessageResult<EndHandshakes>;
 
-    fn handle(&mut self, _: TurnAway, _: &mut Self::Context) -> usize {
-        self.handshakes.as_mut().map_or(0, |it| it.give_up())
+    fn handle(&mut self, _: EndHandshakes, _: &mut Self::Context) -> Self::Result {
+        let handshakes = self.handshakes.as_mut();
+        MessageResult(handshakes.map_or_else(Default::default, |it| it.abort_all()))
     }
 }

@@ -1,7 +1,7 @@
 //! What `chrome.sockets.tcpServer` raises.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::AcceptAction;
 use super::accept_errors::Failure;
 use super::untold::{self, Unhandled};
 use actix::Message;
-use futures::task::AtomicWaker;
 
 use crate::error::Error;
-use crate::events::{Ear, Event, Listeners};
+use crate::events::{Ear, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
+use crate::sync::InFlight;
 use crate::tcp::{ClientSocket, Offer, TimeOuts};
 
 /// `tcpServer.onAccept`: a connection was accepted.
@@ -23,7 +23,11 @@ use crate::tcp::{ClientSocket, Offer, TimeOuts};
 /// `setPaused(false)`. The event has reached its listener when the listener
 /// drops it (the end of the handler does) or does anything with the client.
 /// If it is dropped unread because its listener died, it is raised again for
-/// the next one. A server socket goes on accepting while fewer than
+/// the next one. If listeners panic at it, it is held back for 100 ms before
+/// it is raised again, behind the others; when
+/// [`MAX_PANICS`](crate::MAX_PANICS) have, it is dropped, its client is closed,
+/// and [`AcceptCounts::dropped_events`](super::AcceptCounts::dropped_events)
+/// counts it. A server socket goes on accepting while fewer than
 /// [`UNHANDLED_ACCEPTS`] of its events are on their way.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
@@ -49,7 +53,8 @@ impl Event for AcceptInfo {}
 /// `tcpServer.onAcceptError`: the network failed while waiting for a
 /// connection. The socket is paused and `setPaused(false)` tries again, unless
 /// its [`AcceptPolicy`](super::AcceptPolicy) says otherwise. If it reached
-/// nobody because its listeners died, it is told again.
+/// nobody because its listeners died, it is told again, unless
+/// [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -91,17 +96,16 @@ pub const UNHANDLED_ACCEPTS: usize = 64;
 /// The `onAccept` events of one server socket that are on their way.
 #[derive(Default)]
 pub(super) struct OnTheirWay {
-    count: AtomicUsize,
+    in_flight: InFlight,
     /// Clients whose event reached nobody, in the order in which they came
     /// back.
     returned: Mutex<Vec<Arc<Offered>>>,
-    actor: AtomicWaker,
-    /// Whether the actor waits for the count to fall.
-    awaited: AtomicBool,
     /// Whether the server socket is gone.
     closed: AtomicBool,
     /// How many clients have reached a listener.
     delivered: AtomicU64,
+    /// How many clients were closed because listeners panicked at their event.
+    dropped: AtomicU64,
     /// Of what is accepted.
     time_outs: Mutex<TimeOuts>,
 }
@@ -111,20 +115,36 @@ impl OnTheirWay {
         self.delivered.load(SeqCst)
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.count.load(SeqCst)
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped.load(SeqCst)
     }
 
-    /// Has the actor woken for what comes back, and, if `awaited`, for every
-    /// event that is handled. After saying so, look at the count again.
-    pub(super) fn wake(&self, cx: &std::task::Context<'_>, awaited: bool) {
-        self.actor.register(cx.waker());
-        self.awaited.store(awaited, SeqCst);
+    /// For information: what decides whether the actor waits is
+    /// [`has_room`](Self::has_room) and [`are_handled`](Self::are_handled).
+    pub(super) fn count(&self) -> usize {
+        self.in_flight.count()
+    }
+
+    /// Whether one more event may be raised; if not, the actor is woken when
+    /// an event was handled.
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight.is_below(UNHANDLED_ACCEPTS)
+    }
+
+    /// Whether every event was handled; if not, the actor is woken when one
+    /// more was.
+    pub(super) fn are_handled(&self) -> bool {
+        self.in_flight.is_below(1)
+    }
+
+    /// The actor has a turn: has it woken for what comes back.
+    pub(super) fn begin_turn(&self, cx: &std::task::Context<'_>) {
+        self.in_flight.begin_turn(cx);
     }
 
     /// Wakes the actor.
     pub(super) fn nudge(&self) {
-        self.actor.wake();
+        self.in_flight.wake();
     }
 
     pub(super) fn set_time_outs(&self, time_outs: TimeOuts) -> Result<(), Error> {
@@ -165,6 +185,8 @@ pub(super) struct Offered {
     copies: AtomicUsize,
     /// Whether a listener has had it.
     reached: AtomicBool,
+    /// How many listeners have panicked at its event.
+    panics: AtomicU32,
     /// Whether it counts no more among those on their way.
     settled: AtomicBool,
     /// While its event is on the way to each of the listeners. The client lives
@@ -180,6 +202,7 @@ impl Offered {
             on_their_way,
             copies: AtomicUsize::new(0),
             reached: AtomicBool::new(false),
+            panics: AtomicU32::new(0),
             settled: AtomicBool::new(true),
             telling: Mutex::default(),
         })
@@ -192,7 +215,7 @@ impl Offered {
         on_accept: &Listeners<AcceptInfo>,
     ) {
         self.settled.store(false, SeqCst);
-        self.on_their_way.count.fetch_add(1, SeqCst);
+        self.on_their_way.in_flight.add();
         self.client.lane().life.raised();
         self.copies.fetch_add(1, SeqCst);
         let is_apart = self.client.lane().site.is_apart;
@@ -210,6 +233,21 @@ impl Offered {
         });
         drop(telling);
         self.drop_copy();
+    }
+
+    /// Whether a listener has panicked at its event.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.panics.load(SeqCst) > 0
+    }
+
+    /// Too many listeners have panicked at its event.
+    fn drop_event(&self) {
+        log::error!(
+            "client socket {}: closed, {MAX_PANICS} listeners panicked at its onAccept",
+            self.client.id()
+        );
+        self.on_their_way.dropped.fetch_add(1, SeqCst);
+        self.end();
     }
 
     /// Closes a client that nobody has heard of.
@@ -247,7 +285,9 @@ impl Offered {
         }
         let way = &self.on_their_way;
         let lost = self.is_open();
-        if lost {
+        if lost && self.panics.load(SeqCst) >= MAX_PANICS {
+            self.drop_event();
+        } else if lost {
             let mut returned = way.returned.lock().unwrap_or_else(PoisonError::into_inner);
             returned.push(self.clone());
             drop(returned);
@@ -255,10 +295,10 @@ impl Offered {
                 way.close();
             }
         }
-        way.count.fetch_sub(1, SeqCst);
+        way.in_flight.remove();
         self.client.lane().life.handled();
-        if lost || way.awaited.load(SeqCst) {
-            way.actor.wake();
+        if lost {
+            way.nudge();
         }
     }
 }
@@ -299,8 +339,12 @@ impl Clone for Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if self.ear.has_handled() {
-            self.offered.reached();
+        match self.ear.fate() {
+            Fate::Handled => self.offered.reached(),
+            Fate::Panicked => {
+                self.offered.panics.fetch_add(1, SeqCst);
+            }
+            Fate::Unread => {}
         }
         self.offered.drop_copy();
     }

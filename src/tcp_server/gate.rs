@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::Context as TaskContext;
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
-use futures::task::AtomicWaker;
 
 use super::actor::ServerSocket;
 use super::turnstile::{Reached, Turnstile};
@@ -16,7 +15,8 @@ use super::untold::Untold;
 use super::{AtLimit, LimitKind, LimitScope, Limits, RefusedInfo};
 use crate::guests::{Guest, Guests};
 use crate::net_error::NetError;
-use crate::os::Stream;
+use crate::os::{Stream, end_now};
+use crate::sync::AtomicWaker;
 
 /// A server socket's way in.
 pub(super) struct Gate {
@@ -111,7 +111,7 @@ impl Gate {
             return;
         }
         // There may be room since just before: another turn.
-        let opens = match turnstile.reached().next() {
+        let opens = match line.look(|| turnstile.reached().next()) {
             None => Some(Instant::now()),
             Some(reached) => reached.opens,
         };
@@ -127,11 +127,21 @@ impl Gate {
     /// The clock that it slept by is gone with its thread.
     pub(super) fn forget_clock(&mut self) {
         self.opens = None;
+        self.untold.forget_clock();
+    }
+
+    /// How many events were dropped, as too many listeners had panicked.
+    pub(super) fn dropped_events(&self) -> u64 {
+        self.untold.dropped()
     }
 
     /// A turn is over. Where it was this one's and it had no use for it, it is
-    /// the next one's.
-    pub(super) fn end_turn(&mut self) {
+    /// the next one's. Where it stands in line still, it is woken when it is the
+    /// first: the wake that this turn came by has used up its waker.
+    pub(super) fn end_turn(&mut self, cx: &TaskContext<'_>) {
+        if self.stands.contains(&true) {
+            self.waker.register(cx.waker());
+        }
         let held_up_at = self.held_up_at.take();
         self.give_way(held_up_at);
     }
@@ -194,7 +204,7 @@ impl ServerSocket {
     /// A connection that was accepted, unless it is refused.
     pub(super) fn admit(
         &mut self,
-        stream: Box<dyn Stream>,
+        mut stream: Box<dyn Stream>,
         peer: SocketAddr,
     ) -> Option<(Box<dyn Stream>, Guest)> {
         match self.gate.refuses(peer.ip()) {
@@ -202,7 +212,9 @@ impl ServerSocket {
             Some((limit, then)) => {
                 match then {
                     AtLimit::Reset => stream.reset(),
-                    _ => drop(stream),
+                    _ => {
+                        end_now(&mut *stream);
+                    }
                 }
                 self.was_refused(peer, limit);
                 None
@@ -217,7 +229,7 @@ impl ServerSocket {
     }
 
     /// Tells of the refusals that may be told now.
-    pub(super) fn tell_refusals(&mut self, cx: &TaskContext<'_>) {
+    pub(super) fn tell_refusals(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
         let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
             socket_id,
@@ -272,7 +284,7 @@ mod tests {
             while guests.len() < waiting && !self.gate.is_shut(&mut cx) {
                 guests.push(self.gate.admit(PEER));
             }
-            self.gate.end_turn();
+            self.gate.end_turn(&cx);
             guests
         }
     }
@@ -343,6 +355,32 @@ mod tests {
         // Nobody else takes it before.
         assert!(comers[0].turn(1).is_empty());
         assert_eq!(comers[3].turn(1).len(), 1);
+    }
+
+    #[test]
+    fn one_that_stands_in_two_lines_is_woken_for_the_second_after_a_turn_for_the_first() {
+        let (registry, mut comers) = comers(queue(1), 3);
+        let app = comers[0].gate.turnstiles[1].clone();
+        let first = comers[0].turn(1);
+        // Both behind the registry's limit, the last one behind the app's too.
+        assert!(comers[1].turn(1).is_empty());
+        assert!(comers[2].turn(1).is_empty());
+        app.set(queue(1)).expect("limits that mean something");
+        assert!(comers[2].turn(1).is_empty());
+        // The app's limit is gone, but it is paused just then: a turn in which
+        // it takes nothing.
+        app.set(Limits::default())
+            .expect("limits that mean something");
+        let wakes = comers[2].wakes();
+        assert!(wakes > 0, "it was the first of the app's line");
+        assert!(comers[2].turn(0).is_empty());
+        // The one before it in the registry's line has no use for its place.
+        drop(first);
+        assert_eq!(comers[1].wakes(), 1);
+        assert!(comers[1].turn(0).is_empty());
+        assert_eq!(comers[2].wakes(), wakes + 1, "its turn");
+        assert_eq!(comers[2].turn(1).len(), 1);
+        drop(registry);
     }
 
     #[test]

@@ -66,6 +66,15 @@ impl Failures {
         self.count
     }
 
+    /// How many events were dropped, as too many listeners had panicked.
+    pub(super) fn dropped(&self) -> u64 {
+        self.untold.dropped()
+    }
+
+    pub(super) fn forget_clock(&mut self) {
+        self.untold.forget_clock();
+    }
+
     pub(super) fn add(&mut self, peer: SocketAddr, error: NetError) {
         self.count += 1;
         self.untold.add((peer, error));
@@ -76,7 +85,7 @@ impl Failures {
         &mut self,
         socket_id: ServerSocketId,
         to: &Listeners<HandshakeErrorInfo>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) {
         let event = |(peer, result_code): (SocketAddr, _), missed, _unhandled| {
             log::debug!("server socket {socket_id}: no TLS with {peer}: {result_code}");
@@ -139,27 +148,27 @@ mod tests {
         let most = UNHANDLED_HANDSHAKE_ERRORS;
         let wakes = Arc::new(Wakes::default());
         let waker = futures::task::waker(wakes.clone());
-        let cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&waker);
         for _ in 0..3 * most {
             untold.add(peer, NetError::SSL_PROTOCOL_ERROR);
-            untold.tell(1.into(), &listeners, &cx);
+            untold.tell(1.into(), &listeners, &mut cx);
         }
         let mut held = Vec::new();
         for _ in 0..most {
             held.push(kept.recv().await.expect("the keeper runs"));
         }
         assert_eq!(wakes.0.load(SeqCst), 0, "no more may be told yet");
-        untold.tell(1.into(), &listeners, &cx);
+        untold.tell(1.into(), &listeners, &mut cx);
         assert!(kept.try_recv().is_err(), "one more was told");
         held.clear();
         assert_eq!(wakes.0.load(SeqCst), 1, "the rest may be told");
-        untold.tell(1.into(), &listeners, &cx);
+        untold.tell(1.into(), &listeners, &mut cx);
         for _ in 0..most {
             let info = kept.recv().await.expect("the keeper runs");
             assert_eq!(info.missed, 0);
         }
         untold.add(peer, NetError::TIMED_OUT);
-        untold.tell(1.into(), &listeners, &cx);
+        untold.tell(1.into(), &listeners, &mut cx);
         let info = kept.recv().await.expect("the keeper runs");
         assert_eq!(info.missed, most as u64);
         assert_eq!(info.peer_addr(), peer);

@@ -11,6 +11,7 @@ use actix_rt::time::{Instant, Sleep, sleep_until, timeout};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::HANDSHAKE_GRACE;
+use super::draining::EndedHandshakes;
 use super::handshake_errors::{Failures, HandshakeErrorInfo};
 use crate::answer::Reply;
 use crate::events::Listeners;
@@ -85,20 +86,31 @@ impl Handshakes {
         self.failures.count()
     }
 
+    pub(super) fn dropped_events(&self) -> u64 {
+        self.failures.dropped()
+    }
+
     /// Answers when every handshake has ended, and `onAccept` has been raised
     /// for what came of it.
     pub(super) fn when_settled(&mut self, reply: Reply<()>) {
         self.settling.push(reply);
     }
 
-    /// Ends all that nobody has heard of, and says how many that were.
-    pub(super) fn give_up(&mut self) -> usize {
-        let count = self.going.len() + self.finished.len() + usize::from(self.next.is_some());
+    /// Ends every handshake, which is a failure of each, and closes what no
+    /// listener has heard of.
+    pub(super) fn abort_all(&mut self) -> EndedHandshakes {
         self.tasks.abort_all();
-        self.going.clear();
-        self.finished.clear();
-        self.next = None;
-        count
+        let going = mem::take(&mut self.going).into_values();
+        let waiting = self.next.take().map(|(_, ends)| ends.peer());
+        let mut unfinished = 0;
+        for peer in going.map(|it| it.peer).chain(waiting) {
+            self.failures.add(peer, NetError::ABORTED);
+            unfinished += 1;
+        }
+        EndedHandshakes {
+            unfinished,
+            undelivered: mem::take(&mut self.finished).len(),
+        }
     }
 
     fn is_settled(&self) -> bool {
@@ -109,6 +121,7 @@ impl Handshakes {
     /// before or behind its own goes on in this one.
     pub(super) fn moved(&mut self) {
         self.grace = None;
+        self.failures.forget_clock();
         self.tasks = JoinSet::new();
         for going in mem::take(&mut self.going).into_values() {
             self.failures.add(going.peer, NetError::FAILED);
@@ -254,7 +267,7 @@ impl Handshakes {
         &mut self,
         id: ServerSocketId,
         to: &Listeners<HandshakeErrorInfo>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
     ) {
         self.failures.tell(id, to, cx);
     }

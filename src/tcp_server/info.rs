@@ -81,6 +81,10 @@ impl ServerSocket {
         AcceptCounts {
             delivered: self.on_their_way.delivered(),
             failed: self.counts.failed + handshakes.map_or(0, |it| it.failed()),
+            dropped_events: self.on_their_way.dropped()
+                + self.errors.dropped()
+                + self.gate.dropped_events()
+                + handshakes.map_or(0, |it| it.dropped_events()),
             ..self.counts
         }
     }

@@ -11,7 +11,8 @@ use crate::supervision::{GiveUp, Kept};
 
 impl Kept for ServerSocket {
     fn moved(&mut self) {
-        self.errors.end_rest();
+        self.errors.forget_clock();
+        self.held_back.forget_clock();
         self.gate.forget_clock();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.moved();

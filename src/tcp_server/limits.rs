@@ -68,7 +68,8 @@ pub enum AtLimit {
     /// It waits in the backlog, where the OS refuses more once it is full.
     #[default]
     Queue,
-    /// It is accepted and closed.
+    /// It is accepted and closed: it finds the end, also if it has sent something
+    /// by then.
     Close,
     /// It is accepted and reset (closed, on a network that cannot).
     Reset,

@@ -5,6 +5,7 @@ use std::time::Duration;
 mod accept;
 mod accept_errors;
 mod actor;
+mod ahead;
 mod draining;
 mod escalation;
 mod events;
@@ -44,7 +45,7 @@ pub use types::{
 pub(crate) use actor::{
     Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop, Surroundings,
 };
-pub(crate) use draining::{StopListening, TurnAway};
+pub(crate) use draining::{EndHandshakes, EndedHandshakes, StopListening};
 pub(crate) use escalation::Above;
 pub(crate) use hold::{Accepted, Hold, Inherited, Take, Taken};
 pub(crate) use records::{Settings, unless_default};

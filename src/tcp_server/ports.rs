@@ -4,7 +4,6 @@
 //! wait here as those in the backlog do: the server socket alone takes them, and
 //! all that it decides, it decides once.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -14,9 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use futures::task::AtomicWaker;
-
 use super::actor::{Bound, ServerSocket};
+use super::ahead::Ahead;
 use crate::error::Error;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::os::{Listener, Network, Stream};
@@ -41,29 +39,7 @@ struct Ports {
 struct Port {
     /// `None`: it is closed.
     listener: Mutex<Option<Box<dyn Listener>>>,
-    state: Mutex<State>,
-    taker: AtomicWaker,
-    acceptor: AtomicWaker,
-}
-
-#[derive(Default)]
-struct State {
-    ahead: VecDeque<Accepted>,
-    /// Nothing is accepted after it, until it was taken and more is wanted.
-    error: Option<io::Error>,
-    is_wanted: bool,
-    /// Whether the task is there, and whether it waits to be wanted.
-    runs: bool,
-    rests: bool,
-}
-
-impl State {
-    fn failed(&mut self, error: io::Error) {
-        // If not, another one has failed meanwhile, which is told.
-        if std::mem::take(&mut self.is_wanted) {
-            self.error = Some(error);
-        }
-    }
+    ahead: Ahead<Accepted, io::Error>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -86,9 +62,7 @@ impl Ports {
             at = listener.local_addr()?;
             let port = Port {
                 listener: Mutex::new(Some(listener)),
-                state: Mutex::default(),
-                taker: AtomicWaker::new(),
-                acceptor: AtomicWaker::new(),
+                ahead: Ahead::new(),
             };
             all.push((Arc::new(port), lane.site.clone()));
         }
@@ -111,13 +85,7 @@ impl Ports {
     fn take(&mut self) -> Option<io::Result<Accepted>> {
         for at in 0..self.all.len() {
             let at = (self.next + at) % self.all.len();
-            let mut state = lock(&self.all[at].0.state);
-            let taken = match state.ahead.pop_front() {
-                Some(accepted) => Some(Ok(accepted)),
-                None => state.error.take().map(Err),
-            };
-            drop(state);
-            if let Some(taken) = taken {
+            if let Some(taken) = self.all[at].0.ahead.take() {
                 self.last.store(at, SeqCst);
                 self.next = at + 1;
                 if let Err(error) = &taken {
@@ -136,9 +104,7 @@ impl Ports {
         let known = net_error::accept(error);
         if let Some((Listener | Resources, _)) = known {
             for (port, _) in &self.all {
-                let mut state = lock(&port.state);
-                state.is_wanted = false;
-                state.error = None;
+                port.ahead.want_nothing();
             }
         }
     }
@@ -147,7 +113,7 @@ impl Ports {
 impl Listener for Ports {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         for (port, _) in &self.all {
-            port.taker.register(cx.waker());
+            port.ahead.begin_taking(cx);
         }
         if let Some(taken) = self.take() {
             return Poll::Ready(taken);
@@ -162,7 +128,7 @@ impl Listener for Ports {
     fn poll_accept_loose(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         for (port, _) in &self.all {
             if let Some(listener) = &mut *lock(&port.listener) {
-                if let Some(accepted) = lock(&port.state).ahead.pop_front() {
+                if let Some(accepted) = port.ahead.take_accepted() {
                     return Poll::Ready(Ok(accepted));
                 }
                 if let Poll::Ready(accepted) = listener.poll_accept_loose(cx) {
@@ -201,7 +167,7 @@ impl Listener for Ports {
                 port.want(site);
             }
             // It is woken no more for what comes here.
-            port.acceptor.wake();
+            port.ahead.wake_acceptor();
         }
         shed
     }
@@ -214,10 +180,7 @@ impl Listener for Ports {
     fn backlog(&self) -> Option<u32> {
         let waiting = self.each(|listener| Ok(listener.backlog())).ok()?;
         let waiting: Option<u32> = waiting.into_iter().sum();
-        let ahead = self
-            .all
-            .iter()
-            .map(|(port, _)| lock(&port.state).ahead.len());
+        let ahead = self.all.iter().map(|(port, _)| port.ahead.count());
         Some(waiting? + u32::try_from(ahead.sum::<usize>()).ok()?)
     }
 
@@ -234,9 +197,9 @@ impl Drop for Ports {
     fn drop(&mut self) {
         for (port, _) in &self.all {
             *lock(&port.listener) = None;
-            let ahead = std::mem::take(&mut lock(&port.state).ahead);
+            let ahead = port.ahead.take_all();
             ahead.into_iter().for_each(|(stream, _)| stream.reset());
-            port.acceptor.wake();
+            port.ahead.wake_acceptor();
         }
     }
 }
@@ -244,10 +207,7 @@ impl Drop for Ports {
 impl Port {
     /// Has the task accept, wherever its arbiter is now.
     fn want(self: &Arc<Self>, site: &Site) {
-        let mut state = lock(&self.state);
-        state.is_wanted = true;
-        if !std::mem::replace(&mut state.runs, true) {
-            drop(state);
+        if self.ahead.want() {
             let acceptor = Acceptor(self.clone());
             // If the arbiter has ended, this ends it, and the taker tries again.
             site.arbiter().spawn_fn(move || {
@@ -255,9 +215,6 @@ impl Port {
                     actix_rt::spawn(acceptor);
                 }
             });
-        } else if std::mem::take(&mut state.rests) {
-            drop(state);
-            self.acceptor.wake();
         }
     }
 
@@ -270,7 +227,7 @@ impl Port {
         match moved {
             Ok(()) => true,
             Err(error) => {
-                lock(&self.state).failed(error);
+                self.ahead.failed(error);
                 false
             }
         }
@@ -285,41 +242,33 @@ impl Future for Acceptor {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let port = &self.0;
-        port.acceptor.register(cx.waker());
+        port.ahead.begin_accepting(cx);
         loop {
-            let mut state = lock(&port.state);
-            if !state.is_wanted || state.ahead.len() >= AHEAD {
-                state.rests = true;
-                state.is_wanted = false;
-                // It is closed under the other lock.
-                drop(state);
+            if !port.ahead.may_accept(AHEAD) {
                 return match *lock(&port.listener) {
                     Some(_) => Poll::Pending,
                     None => Poll::Ready(()),
                 };
             }
-            drop(state);
             let mut listener = lock(&port.listener);
             let accepted = match &mut *listener {
                 Some(listener) => ready!(listener.poll_accept(cx)),
                 None => return Poll::Ready(()),
             };
             // Who has the listener finds it here.
-            let mut state = lock(&port.state);
             match accepted {
-                Ok(accepted) => state.ahead.push_back(accepted),
-                Err(error) => state.failed(error),
+                Ok(accepted) => port.ahead.accepted(accepted),
+                Err(error) => port.ahead.failed(error),
             }
-            drop((state, listener));
-            port.taker.wake();
+            drop(listener);
+            port.ahead.wake_taker();
         }
     }
 }
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
-        lock(&self.0.state).runs = false;
-        self.0.taker.wake();
+        self.0.ahead.ended();
     }
 }
 

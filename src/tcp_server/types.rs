@@ -114,6 +114,10 @@ pub struct AcceptCounts {
     /// Those whose handshake failed, every accept error, and those that were lost
     /// when the socket's actor panicked.
     pub failed: u64,
+    /// Events that were dropped because [`MAX_PANICS`](crate::MAX_PANICS)
+    /// listeners panicked at each: `onAccept`, whose client was closed then,
+    /// `onAcceptError`, `onRefused` and `onHandshakeError`.
+    pub dropped_events: u64,
 }
 
 impl SocketInfo {

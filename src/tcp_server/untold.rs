@@ -2,13 +2,13 @@
 //! reached nobody because they died.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
 
-use crate::events::{Copies, Delivery, Event, Listeners, dispatch};
+use crate::events::{Copies, Delivery, Event, HoldBack, Listeners, MAX_PANICS, dispatch};
 
 /// The most events of one kind and one server socket that listeners have not
 /// handled, and as many that wait; beyond it they are only counted.
@@ -16,19 +16,30 @@ pub(super) const UNHANDLED: usize = 64;
 
 /// Events of one kind that have not been told.
 pub(super) struct Untold<T> {
-    /// Each with the number of those before it that are only counted.
     waiting: VecDeque<Told<T>>,
+    /// Those at which a listener has panicked: they are told after the others.
+    suspects: VecDeque<Told<T>>,
+    held_back: HoldBack,
     missed: u64,
     way: Arc<Way<T>>,
 }
 
-/// What an event tells, and how many before it are only counted.
-type Told<T> = (T, u64);
+/// What an event tells.
+#[derive(Clone, Copy)]
+struct Told<T> {
+    what: T,
+    /// How many before it are only counted.
+    missed: u64,
+    /// How many listeners have panicked at it.
+    panics: u32,
+}
 
 impl<T> Default for Untold<T> {
     fn default() -> Self {
         Untold {
             waiting: VecDeque::new(),
+            suspects: VecDeque::new(),
+            held_back: HoldBack::default(),
             missed: 0,
             way: Arc::default(),
         }
@@ -39,18 +50,33 @@ impl<T: Copy> Untold<T> {
     pub(super) fn add(&mut self, event: T) {
         if self.waiting.len() < UNHANDLED {
             let missed = std::mem::take(&mut self.missed);
-            self.waiting.push_back((event, missed));
+            self.waiting.push_back(Told {
+                what: event,
+                missed,
+                panics: 0,
+            });
         } else {
             self.missed += 1;
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.way.returned().is_empty()
+        self.waiting.is_empty() && self.suspects.is_empty() && self.way.returned().is_empty()
     }
 
     pub(super) fn last(&self) -> Option<&T> {
-        self.waiting.back().map(|(event, _)| event)
+        let last = self.waiting.back().or(self.suspects.back());
+        last.map(|told| &told.what)
+    }
+
+    /// How many were dropped, as too many listeners had panicked at them.
+    pub(super) fn dropped(&self) -> u64 {
+        self.way.dropped.load(SeqCst)
+    }
+
+    /// What it waited for was by the clock of another thread.
+    pub(super) fn forget_clock(&mut self) {
+        self.held_back.forget_clock();
     }
 
     /// Tells what may be told now, by the events that `event` makes of it, of
@@ -60,7 +86,7 @@ impl<T: Copy> Untold<T> {
     pub(super) fn tell<E: Event>(
         &mut self,
         to: &Listeners<E>,
-        cx: &Context<'_>,
+        cx: &mut Context<'_>,
         event: impl Fn(T, u64, Unhandled<E, T>) -> E,
     ) {
         if self.waiting.is_empty() && self.way.count.load(SeqCst) == 0 && self.is_empty() {
@@ -68,21 +94,29 @@ impl<T: Copy> Untold<T> {
         }
         self.way.actor.register(cx.waker());
         for told in self.way.returned().drain(..).rev() {
-            self.waiting.push_front(told);
+            match told.panics {
+                0 => self.waiting.push_front(told),
+                _ => self.suspects.push_front(told),
+            }
         }
         while self.way.count.load(SeqCst) < UNHANDLED && !to.is_orphaned() {
-            let Some(told) = self.waiting.pop_front() else {
-                return;
+            let (listeners, deaths) = to.snapshot();
+            let told = match self.waiting.pop_front() {
+                Some(told) => told,
+                None if self.suspects.is_empty() || !self.held_back.is_over(deaths, cx) => return,
+                None => match self.suspects.pop_front() {
+                    Some(told) => told,
+                    None => return,
+                },
             };
-            let (listeners, _) = to.snapshot();
             let copies = Copies::among(listeners.len());
-            let (what, missed) = told;
             dispatch(&listeners, |ear| {
                 let delivery = Delivery::new(ear, copies.as_ref());
-                event(what, missed, Unhandled::new(&self.way, delivery, told))
+                let unhandled = Unhandled::new(&self.way, delivery, told);
+                event(told.what, told.missed, unhandled)
             });
-            if copies.is_some_and(|copies| copies.drop_one()) {
-                self.way.returned().push(told);
+            if let Some(panics) = copies.and_then(|copies| copies.drop_one()) {
+                self.way.take_back::<E>(told, panics);
             }
         }
     }
@@ -93,6 +127,7 @@ struct Way<T> {
     count: AtomicUsize,
     /// Those that have reached nobody.
     returned: Mutex<Vec<Told<T>>>,
+    dropped: AtomicU64,
     actor: AtomicWaker,
 }
 
@@ -101,6 +136,7 @@ impl<T> Default for Way<T> {
         Way {
             count: AtomicUsize::new(0),
             returned: Mutex::default(),
+            dropped: AtomicU64::new(0),
             actor: AtomicWaker::new(),
         }
     }
@@ -109,6 +145,21 @@ impl<T> Default for Way<T> {
 impl<T> Way<T> {
     fn returned(&self) -> MutexGuard<'_, Vec<Told<T>>> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It has reached nobody, and so many listeners have panicked at it this
+    /// time.
+    fn take_back<E: Event>(&self, mut told: Told<T>, panics: u32) {
+        told.panics += panics;
+        if told.panics < MAX_PANICS {
+            return self.returned().push(told);
+        }
+        self.dropped.fetch_add(1, SeqCst);
+        log::error!(
+            "an event is dropped, {} listeners panicked at it: {}",
+            told.panics,
+            std::any::type_name::<E>()
+        );
     }
 }
 
@@ -138,11 +189,11 @@ impl<E: Event, T: Copy> Clone for Unhandled<E, T> {
 
 impl<E: Event, T: Copy> Drop for Unhandled<E, T> {
     fn drop(&mut self) {
-        let lost = self.delivery.is_lost(false);
-        if lost {
-            self.way.returned().push(self.told);
+        let lost = self.delivery.lost(false);
+        if let Some(panics) = lost {
+            self.way.take_back::<E>(self.told, panics);
         }
-        if self.way.count.fetch_sub(1, SeqCst) == UNHANDLED || lost {
+        if self.way.count.fetch_sub(1, SeqCst) == UNHANDLED || lost.is_some() {
             self.way.actor.wake();
         }
     }

@@ -11,15 +11,11 @@ use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
 
 use super::codes::translated;
-use crate::os::{Stream, again};
+use crate::os::{Stream, again, end_now};
 
 /// How often one read of the encrypted stream reads the one below. What it
 /// reads need not have data in it, so a peer might keep it reading forever.
 const READS_A_POLL: usize = 16;
-
-/// What is read and thrown away at the end, in pieces of [`LEFT_PIECE`].
-const LEFT_PIECES: usize = 4;
-const LEFT_PIECE: usize = 4096;
 
 /// The encrypted stream over a plain one.
 pub(super) struct Secured {
@@ -29,6 +25,8 @@ pub(super) struct Secured {
     taken: usize,
     /// What has failed, to be told after the data before it.
     failed: Option<io::Error>,
+    /// Whether nothing more is written: its end was told, or it is to be reset.
+    is_shut: bool,
 }
 
 impl Secured {
@@ -37,6 +35,7 @@ impl Secured {
             tls,
             taken: 0,
             failed: None,
+            is_shut: false,
         }
     }
 
@@ -50,8 +49,30 @@ impl Secured {
         buffer.advance(read.unwrap_or(0));
     }
 
+    /// Sends what TLS itself has to say to what was read: that there is no
+    /// renegotiation, new keys. It would wait for the next data else. If it
+    /// cannot be sent, reading tells.
+    fn answer_peer(&mut self, cx: &mut Context<'_>) {
+        if self.tls.get_ref().1.wants_write() {
+            let _ = Pin::new(&mut self.tls).poll_flush(cx);
+        }
+    }
+
+    /// Whether something was decrypted before.
+    fn has_rest(&mut self) -> bool {
+        let rest = match &mut self.tls {
+            TlsStream::Client(client) => client.get_mut().1.reader().into_first_chunk(),
+            TlsStream::Server(server) => server.get_mut().1.reader().into_first_chunk(),
+        };
+        rest.is_ok_and(|rest| !rest.is_empty())
+    }
+
     fn wire(&self) -> &dyn Stream {
         &*self.tls.get_ref().0.stream
+    }
+
+    fn wire_mut(&mut self) -> &mut Wire {
+        self.tls.get_mut().0
     }
 }
 
@@ -62,7 +83,9 @@ impl Stream for Secured {
         let mut buffer = ReadBuf::new(buffer);
         while buffer.remaining() > 0 && self.failed.is_none() {
             let before = buffer.filled().len();
-            match Pin::new(&mut self.tls).poll_read(cx, &mut buffer) {
+            let read = Pin::new(&mut self.tls).poll_read(cx, &mut buffer);
+            self.answer_peer(cx);
+            match read {
                 Poll::Ready(Ok(())) if buffer.filled().len() > before => {}
                 // An end after data is met again.
                 Poll::Ready(Ok(())) => break,
@@ -80,16 +103,27 @@ impl Stream for Secured {
         }
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.failed.is_some() {
-            return Poll::Ready(());
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.failed.is_none() {
+            self.tls.get_mut().0.reads = 0;
+            // What the stream below has need not have data in it.
+            let peeked = Pin::new(&mut self.tls).poll_fill_buf(cx);
+            let peeked = peeked.map_ok(|data| !data.is_empty());
+            self.answer_peer(cx);
+            match ready!(peeked) {
+                Ok(has_data) => return Poll::Ready(Ok(has_data)),
+                Err(error) => self.failed = Some(translated(error)),
+            }
         }
-        self.tls.get_mut().0.reads = 0;
-        // What the stream below has need not have data in it.
-        if let Err(error) = ready!(Pin::new(&mut self.tls).poll_fill_buf(cx)) {
-            self.failed = Some(translated(error));
+        // What came before the failure comes before it.
+        if self.has_rest() {
+            return Poll::Ready(Ok(true));
         }
-        Poll::Ready(())
+        Poll::Ready(self.failed.take().map_or(Ok(false), Err))
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tls.get_mut().0.stream.poll_gone(cx)
     }
 
     /// Says that data is written when all of it, encrypted, has been taken by
@@ -106,6 +140,26 @@ impl Stream for Secured {
         }
         ready!(tls.poll_flush(cx)).map_err(translated)?;
         Poll::Ready(Ok(std::mem::take(&mut self.taken)))
+    }
+
+    /// Tells the peer that the end is meant, and shuts the stream below.
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = ready!(Pin::new(&mut self.tls).poll_shutdown(cx));
+        self.is_shut = true;
+        Poll::Ready(shut.map_err(translated))
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.wire_mut().stream.poll_discard(cx, buffer)
+    }
+
+    /// Of the stream below: the peer may go on there after `close_notify`.
+    fn has_ended(&self) -> bool {
+        self.wire().has_ended()
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        self.wire().unacknowledged()
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -125,7 +179,11 @@ impl Stream for Secured {
     }
 
     fn reset_when_dropped(&mut self) {
-        self.tls.get_mut().0.stream.reset_when_dropped();
+        // `close_notify` would say that the end is meant.
+        self.is_shut = true;
+        let wire = self.wire_mut();
+        wire.is_over = true;
+        wire.stream.reset_when_dropped();
     }
 }
 
@@ -133,24 +191,13 @@ impl Drop for Secured {
     /// Tells the peer that the end is meant (`close_notify`), if the OS takes
     /// it at once: without it, an end looks like an attack to the peer.
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if self.is_shut || std::thread::panicking() {
             // A second panic would end the process.
             return;
         }
         let tls = &mut self.tls;
         let end = unconstrained(std::future::poll_fn(|cx| {
-            let told = Pin::new(&mut *tls).poll_shutdown(cx);
-            // What a server sends by itself after the handshake (tickets for
-            // another connection) may be unread: with it there, the OS would
-            // end the connection by a reset, and take back what was sent last.
-            let mut left = [0; LEFT_PIECE];
-            for _ in 0..LEFT_PIECES {
-                match tls.get_mut().0.stream.poll_read(cx, &mut left) {
-                    Poll::Ready(Ok(1..)) => {}
-                    _ => break,
-                }
-            }
-            told
+            Pin::new(&mut *tls).poll_shutdown(cx)
         }));
         let _ = pin!(end).poll(&mut Context::from_waker(Waker::noop()));
     }
@@ -160,11 +207,28 @@ impl Drop for Secured {
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     reads: usize,
+    /// Whether its end needs nothing more.
+    is_over: bool,
 }
 
 impl Wire {
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
-        Wire { stream, reads: 0 }
+        Wire {
+            stream,
+            reads: 0,
+            is_over: false,
+        }
+    }
+}
+
+impl Drop for Wire {
+    /// A handshake may have been given up. What it said last, an alert perhaps,
+    /// must not be lost by a reset, which is how the OS answers a close with
+    /// unread input.
+    fn drop(&mut self) {
+        if !self.is_over && !std::thread::panicking() {
+            end_now(&mut *self.stream);
+        }
     }
 }
 
@@ -214,8 +278,7 @@ impl AsyncWrite for Wire {
         Poll::Ready(Ok(()))
     }
 
-    /// The connection itself ends when it is dropped.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().stream.poll_shutdown(cx)
     }
 }

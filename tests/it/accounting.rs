@@ -1,13 +1,17 @@
 //! Nothing is lost in silence: many short connections, with faults and panics
 //! at random, and each of them is accounted for, as every byte is.
 //!
-//! `ACCOUNT_CONNECTIONS=1000000 cargo test --release --test it accounting::` makes
-//! more, `ACCOUNT_SEED` begins elsewhere.
+//! What an app was told to be sent is what the peer has got, unless the peer itself
+//! has reset, or a fault struck; and without faults nothing is lost at all.
+//!
+//! `ACCOUNT_CONNECTIONS=1000000 cargo test --release --test it accounting:: --
+//! --test-threads 1 --nocapture` makes more, `ACCOUNT_SEED` begins elsewhere.
 
+mod acts;
 mod books;
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use actix::prelude::*;
 use chrome_sockets::os::{Network, TokioNetwork};
@@ -18,6 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::within;
+use acts::{Act, Acts, pattern};
 use books::{Balance, Books, TakeBalance};
 
 /// How many connections `cargo test` makes on the scripted network, and on
@@ -58,18 +63,8 @@ fn setting(name: &str, default: u32) -> u32 {
     value.unwrap_or(default)
 }
 
-/// What a connection sends: its number, its length, and bytes of its own.
-fn pattern(number: u32) -> Vec<u8> {
-    let mut random = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let length = 8 + (random >> 40) as u32 % 120;
-    let mut bytes = [number.to_be_bytes(), length.to_be_bytes()].concat();
-    while bytes.len() < length as usize {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        bytes.push((random >> 56) as u8);
-    }
-    bytes
+fn seed() -> u32 {
+    setting("ACCOUNT_SEED", 1)
 }
 
 /// Makes a call until nothing panics at it.
@@ -82,14 +77,17 @@ async fn insist<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T 
     }
 }
 
-/// Hears an event, through listeners that die.
-fn hear<E: Event>(network: &FaultyNetwork, event: &OnEvent<E>, books: &Addr<Books>)
+/// Hears an event, through listeners that die if there are faults.
+async fn hear<E: Event>(network: &Option<FaultyNetwork>, event: &OnEvent<E>, books: &Addr<Books>)
 where
     Books: Handler<E>,
     Registry: Handler<AddListener<E>>,
 {
-    let (network, event) = (network.clone(), event.clone());
     let books: Recipient<E> = books.clone().recipient();
+    let Some(network) = network.clone() else {
+        return event.add_listener(books).await.expect("it runs");
+    };
+    let event = event.clone();
     actix_rt::spawn(async move {
         loop {
             let subscriber = network.subscriber(books.clone());
@@ -101,50 +99,113 @@ where
     });
 }
 
+/// Where the app lives, and what goes wrong.
+#[derive(Clone, Copy)]
+struct Shape {
+    name: &'static str,
+    arbiters: usize,
+    /// The server socket has a listener in each arbiter.
+    shares_port: bool,
+    faults: &'static [&'static str],
+}
+
+const ONE: Shape = Shape {
+    name: "one arbiter",
+    arbiters: 1,
+    shares_port: false,
+    faults: &FAULTS,
+};
+
+const THREE: Shape = Shape {
+    name: "three arbiters",
+    arbiters: 3,
+    ..ONE
+};
+
+const SHARED: Shape = Shape {
+    name: "three arbiters and a shared port",
+    shares_port: true,
+    ..THREE
+};
+
+impl Shape {
+    const fn without_faults(self) -> Self {
+        Shape {
+            faults: &[],
+            ..self
+        }
+    }
+}
+
+/// What the peer of a connection has got.
+#[derive(Clone, Copy, Default)]
+struct Got {
+    bytes: u32,
+    /// It found that the connection was reset, which it did not do itself.
+    reset: bool,
+}
+
 /// An app whose every connection is written down.
 struct Office {
     app: App,
-    network: FaultyNetwork,
-    aborted: RuleId,
+    /// If there are faults.
+    network: Option<FaultyNetwork>,
+    aborted: Option<RuleId>,
     books: Addr<Books>,
     server: ServerSocketId,
     at: SocketAddr,
+    acts: Acts,
 }
 
 impl Office {
-    async fn open(network: impl Network, connections: u32, name: &str) -> Self {
-        let seed = setting("ACCOUNT_SEED", 1);
+    async fn open(network: impl Network, shape: Shape, acts: Acts, connections: u32) -> Self {
+        let seed = seed();
+        let name = shape.name;
         println!("ACCOUNT_SEED={seed} ACCOUNT_CONNECTIONS={connections} {name}");
-        let network = FaultyNetwork::new(network, seed.into());
-        let registry = Registry::with_network(network.clone());
+        // The short way of a send is open only where nothing is between.
+        let (registry, network) = match shape.faults {
+            [] => (Registry::with_network(network), None),
+            _ => {
+                let network = FaultyNetwork::new(network, seed.into());
+                (Registry::with_network(network.clone()), Some(network))
+            }
+        };
+        let registry = registry.arbiters(shape.arbiters);
         let registry = registry.restart_limit(RestartLimit::UNLIMITED).start();
         let app = App::new("account", &registry);
-        let books = Books::new(app.clone(), connections).start();
-        hear(&network, &app.tcp_server.on_accept, &books);
-        hear(&network, &app.tcp_server.on_accept_error, &books);
-        hear(&network, &app.tcp.on_receive, &books);
-        hear(&network, &app.tcp.on_receive_error, &books);
+        let books = Books::new(app.clone(), acts, connections, network.is_none()).start();
+        hear(&network, &app.tcp_server.on_accept, &books).await;
+        hear(&network, &app.tcp_server.on_accept_error, &books).await;
+        hear(&network, &app.tcp.on_receive, &books).await;
+        hear(&network, &app.tcp.on_receive_error, &books).await;
         let server = app.tcp_server.create(Default::default()).await;
         let server = server.expect("create").socket_id;
-        let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None).await;
+        let sharing = app.tcp_server.set_reuse_port(server, shape.shares_port);
+        sharing.await.expect("it is set");
+        let listening = app.tcp_server.listen(server, "0.0.0.0", 0, None).await;
         listening.expect("listen");
         let info = app.tcp_server.get_info(server).await.expect("it exists");
-        for text in FAULTS {
-            network.inject(text.parse().expect("a rule"));
+        let inject = |text: &str| {
+            let network = network.as_ref()?;
+            Some(network.inject(text.parse().expect("a rule")))
+        };
+        for text in shape.faults {
+            inject(text);
         }
         Office {
-            aborted: network.inject(ABORTED.parse().expect("a rule")),
+            aborted: inject(ABORTED),
             at: info.local_addr().expect("it listens"),
             app,
             network,
             books,
             server,
+            acts,
         }
     }
 
-    /// All is over: nothing may be missing. `got` is how many bytes the peer of
-    /// each connection has.
-    async fn audit(self, got: &[usize]) {
+    /// All is over: nothing may be missing. `got` is what the peer of each
+    /// connection has.
+    async fn audit(self, got: &[Got]) {
         let balance = within("the last end", async {
             loop {
                 let balance = self.books.send(TakeBalance).await.expect("it runs");
@@ -157,11 +218,14 @@ impl Office {
         let balance: Balance = balance.await;
         let tcp_server = self.app.tcp_server.clone();
         let info = insist(async || tcp_server.get_info(self.server).await).await;
-        for report in self.network.report() {
-            println!("{report}");
+        let report = self.network.iter().flat_map(FaultyNetwork::report);
+        let report: Vec<_> = report.collect();
+        for rule in &report {
+            println!("{rule}");
         }
         println!("{:?}; {balance}", info.counts);
-        let aborted = self.network.struck(self.aborted);
+        let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
+        let aborted = aborted.map_or(0, |rule| rule.struck);
         let dialled = got.len() as u64;
         assert_eq!(dialled, info.counts.accepted + aborted, "nobody waits");
         assert_eq!(
@@ -170,37 +234,68 @@ impl Office {
             "delivered, or told lost"
         );
         assert_eq!(info.counts.delivered, balance.whole + balance.lost);
-        let (mut bytes_in, mut bytes_out) = (0, 0);
-        for (number, got) in (0..).zip(got) {
-            if let Some(received) = balance.whole_bytes(number) {
-                assert_eq!(received, *got, "connection {number}: in, and out");
-                bytes_in += received;
-                bytes_out += got;
+
+        let (mut sent, mut back, mut resets, mut resetters) = (0, 0, 0, 0);
+        for (number, (got, known)) in (0..).zip(got.iter().zip(&balance.known)) {
+            if self.acts.of(number) == Act::PeerResets {
+                resetters += 1;
+                continue;
             }
+            resets += u64::from(got.reset);
+            let Some(known) = known.filter(|_| !got.reset) else {
+                continue;
+            };
+            let (bytes, acts) = (got.bytes, self.acts.of(number));
+            match known.failed {
+                true => assert!(
+                    bytes >= known.sent,
+                    "{number}, {acts:?}: sent {} {bytes}",
+                    known.sent
+                ),
+                false => assert_eq!(bytes, known.sent, "{number}, {acts:?}: got, and sent"),
+            }
+            if known.whole {
+                let all = self.acts.output(number).len();
+                assert_eq!(bytes as usize, all, "{number}, {acts:?}: all of it");
+            }
+            sent += u64::from(known.sent);
+            back += u64::from(bytes);
         }
-        assert_eq!(bytes_in, bytes_out);
-        println!("{bytes_in} bytes in, {bytes_out} bytes out");
-        let few = FAULTS.len() as u64;
+        let struck: u64 = report.iter().map(|rule| rule.struck).sum();
+        let struck = struck - aborted;
+        println!(
+            "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {struck} faults"
+        );
+        assert!(resets <= struck + aborted, "no reset without a fault");
         assert!(
-            balance.lost > few && balance.whole > dialled / 2,
+            balance.lost + balance.lost_before <= struck + resetters,
+            "each loss has its fault, or its peer that has reset"
+        );
+        let few = report.len().saturating_sub(1) as u64;
+        assert!(
+            balance.lost >= few && balance.whole > dialled / 2 && resetters > few,
             "it proves little"
         );
     }
 }
 
-#[actix_rt::test]
-async fn every_connection_is_delivered_or_told_lost_and_every_byte_comes_back() {
-    let connections = setting("ACCOUNT_CONNECTIONS", SCRIPTED);
+async fn on_scripted_network(shape: Shape, least: u32) {
+    let connections = setting("ACCOUNT_CONNECTIONS", least);
+    let acts = Acts::scripted(seed());
     let scripted = ScriptedNetwork::new();
-    let office = Office::open(scripted.clone(), connections, "scripted").await;
-    let mut got = vec![0; connections as usize];
+    let office = Office::open(scripted.clone(), shape, acts, connections).await;
+    let mut got = vec![Got::default(); connections as usize];
     let mut open: VecDeque<(u32, Peer)> = VecDeque::new();
     let mut next = 0;
     while next < connections || !open.is_empty() {
         while next < connections && open.len() < AT_ONCE {
-            let peer = scripted.client(office.at).expect("it listens");
-            peer.send(pattern(next));
-            peer.end();
+            let at = (Ipv4Addr::LOCALHOST, office.at.port());
+            let peer = scripted.client(at.into()).expect("it listens");
+            peer.send(acts.input(next));
+            match acts.of(next) {
+                Act::PeerResets => peer.reset(),
+                Act::Echo | Act::CloseOnUnread => peer.end(),
+            }
             open.push_back((next, peer));
             next += 1;
         }
@@ -212,7 +307,7 @@ async fn every_connection_is_delivered_or_told_lost_and_every_byte_comes_back() 
                 open.retain(|(number, peer)| {
                     let closed = peer.is_closed();
                     if closed {
-                        got[*number as usize] = echoed(*number, &peer.received());
+                        got[*number as usize].bytes = checked(acts, *number, &peer.received());
                     }
                     !closed
                 });
@@ -223,39 +318,113 @@ async fn every_connection_is_delivered_or_told_lost_and_every_byte_comes_back() 
     office.audit(&got).await;
 }
 
-/// How much of what it has sent this connection's peer has got.
-fn echoed(number: u32, got: &[u8]) -> usize {
-    assert!(pattern(number).starts_with(got), "{number} got {got:?}");
-    got.len()
+/// How much of what is sent to it this connection's peer has got.
+fn checked(acts: Acts, number: u32, got: &[u8]) -> u32 {
+    assert!(acts.output(number).starts_with(got), "{number} got {got:?}");
+    got.len() as u32
+}
+
+async fn on_real_sockets(shape: Shape, least: u32) {
+    let connections = setting("ACCOUNT_CONNECTIONS", least);
+    let acts = Acts::real(seed());
+    let office = Office::open(TokioNetwork, shape, acts, connections).await;
+    let port = office.at.port();
+    let mut got = vec![Got::default(); connections as usize];
+    let mut running = tokio::task::JoinSet::new();
+    for number in 0..connections {
+        if running.len() == AT_ONCE {
+            let (number, it) = running.join_next().await.expect("some").expect("it runs");
+            got[number as usize] = it;
+        }
+        // A port of this end's is free again for another address at once.
+        let at = Ipv4Addr::new(127, 0, 0, 1 + (number % 128) as u8);
+        running.spawn_local(async move { (number, peer(acts, number, (at, port)).await) });
+    }
+    while let Some(done) = running.join_next().await {
+        let (number, it) = done.expect("it runs");
+        got[number as usize] = it;
+    }
+    office.audit(&got).await;
+}
+
+/// Does what this connection's peer does.
+async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
+    // What fails here fails for the app, which is told.
+    let Ok(mut peer) = within("a connection", TcpStream::connect(at)).await else {
+        return Got::default();
+    };
+    let mut back = Vec::new();
+    let input = acts.input(number);
+    match acts.of(number) {
+        Act::PeerResets => {
+            let _ = peer.write_all(&input).await;
+            peer.set_zero_linger().expect("an option");
+            return Got::default();
+        }
+        Act::Echo => {
+            let (first, rest) = input.split_at(input.len() / 2);
+            let _ = peer.write_all(first).await;
+            if number.is_multiple_of(3) {
+                actix_rt::task::yield_now().await;
+            }
+            let _ = peer.write_all(rest).await;
+            let _ = peer.shutdown().await;
+        }
+        Act::CloseOnUnread => {
+            let _ = peer.write_all(&pattern(number)).await;
+            // The answer has begun, so the app reads no more.
+            let _ = within("the answer", peer.read_buf(&mut back)).await;
+            let _ = peer.write_all(&input[pattern(number).len()..]).await;
+        }
+    }
+    let end = within("the end", peer.read_to_end(&mut back)).await;
+    Got {
+        bytes: checked(acts, number, &back),
+        reset: end.is_err(),
+    }
+}
+
+#[actix_rt::test]
+async fn every_connection_is_delivered_or_told_lost_and_every_byte_comes_back() {
+    on_scripted_network(ONE, SCRIPTED).await;
+}
+
+#[actix_rt::test]
+async fn every_connection_of_three_arbiters_is_delivered_or_told_lost() {
+    on_scripted_network(THREE, SCRIPTED / 2).await;
+}
+
+#[actix_rt::test]
+async fn every_connection_of_a_scripted_shared_port_is_delivered_or_told_lost() {
+    on_scripted_network(SHARED, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
 async fn every_connection_of_real_sockets_is_delivered_or_told_lost() {
-    let connections = setting("ACCOUNT_CONNECTIONS", REAL).min(20_000);
-    let office = Office::open(TokioNetwork, connections, "real").await;
-    let at = office.at;
-    let mut got = vec![0; connections as usize];
-    let mut running = tokio::task::JoinSet::new();
-    for number in 0..connections {
-        if running.len() == AT_ONCE {
-            let (number, length) = running.join_next().await.expect("some").expect("it runs");
-            got[number as usize] = length;
-        }
-        running.spawn_local(async move {
-            // What fails here fails for the app, which is told.
-            let mut back = Vec::new();
-            let dialled = within("a connection", TcpStream::connect(at)).await;
-            if let Ok(mut peer) = dialled {
-                let _ = peer.write_all(&pattern(number)).await;
-                let _ = peer.shutdown().await;
-                let _ = within("the end", peer.read_to_end(&mut back)).await;
-            }
-            (number, echoed(number, &back))
-        });
-    }
-    while let Some(done) = running.join_next().await {
-        let (number, length) = done.expect("it runs");
-        got[number as usize] = length;
-    }
-    office.audit(&got).await;
+    on_real_sockets(ONE, REAL).await;
+}
+
+#[actix_rt::test]
+async fn every_connection_of_real_sockets_and_three_arbiters_is_delivered_or_told_lost() {
+    on_real_sockets(THREE, REAL).await;
+}
+
+#[actix_rt::test]
+async fn every_connection_of_a_shared_port_is_delivered_or_told_lost() {
+    on_real_sockets(SHARED, REAL).await;
+}
+
+#[actix_rt::test]
+async fn without_faults_nothing_is_lost() {
+    on_real_sockets(ONE.without_faults(), REAL).await;
+}
+
+#[actix_rt::test]
+async fn without_faults_three_arbiters_lose_nothing() {
+    on_real_sockets(THREE.without_faults(), REAL).await;
+}
+
+#[actix_rt::test]
+async fn without_faults_a_shared_port_loses_nothing() {
+    on_real_sockets(SHARED.without_faults(), REAL).await;
 }

@@ -6,10 +6,12 @@ mod ahead;
 mod bounds;
 mod ends;
 mod falls;
+mod half_close;
 mod local;
 mod placing;
 mod shared_port;
-mod spy;
+pub mod spy;
+mod storm;
 mod whole;
 
 use std::net::SocketAddr;

@@ -53,11 +53,14 @@ recordings! {
     server_resume_with_accept_pending
     server_update_is_partial
     tcp_accepted_starts_paused
+    tcp_close_with_unread_input_delivers_what_was_sent
     tcp_connect_and_echo
+    tcp_connect_localhost_is_loopback
     tcp_connect_refused
     tcp_connect_twice
     tcp_create_defaults
     tcp_disconnect
+    tcp_end_is_told_without_a_receive_listener
     tcp_options
     tcp_peer_close
     tcp_secure_on_accepted
@@ -76,8 +79,12 @@ fn every_recording_is_listed() {
         .map(|name| name.expect("a name in ASCII"))
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
+    // They are kept for when there is `chrome.sockets.udp`.
+    let (udp, files): (BTreeSet<_>, _) =
+        files.into_iter().partition(|name| name.starts_with("udp_"));
+    assert_eq!(udp.len(), 15, "what is not replayed yet");
     let listed: Vec<&str> = REPLAYED.iter().map(|recording| recording.name).collect();
-    assert_eq!(listed.len(), 29, "all that was recorded");
+    assert_eq!(listed.len(), 32, "all that was recorded");
     let names: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();
     assert_eq!(names, files);
 }

@@ -33,8 +33,12 @@ use children::Host;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// How long an honest client may wait.
+/// How long an honest client may wait, on a machine that has time for it.
 const SECOND: Duration = Duration::from_secs(1);
+
+/// How many more turns of the machine than a bare echo a server's takes: it is
+/// another process, it accepts first, and what keeps the machine busy is random.
+const TURNS: u32 = 4;
 
 /// What a server may grow by for nobody in particular: buffers and tables that
 /// it keeps for the next.
@@ -144,7 +148,29 @@ fn status(process: u32, field: &str) -> usize {
 /// echo on the connection that it has, and one on a new one.
 struct Honest {
     stop: Sender<()>,
-    thread: JoinHandle<(usize, Duration)>,
+    thread: JoinHandle<Rounds>,
+}
+
+struct Rounds {
+    count: usize,
+    longest: Duration,
+    /// The longest that a bare thread took for its echo meanwhile: so long the
+    /// machine lets everybody wait.
+    longest_bare: Duration,
+}
+
+/// A connection to a thread of this process that echoes.
+fn bare_echo() -> TcpStream {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("it listens");
+    thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("it comes");
+        let mut bytes = [0; 64];
+        while let Ok(count @ 1..) = client.read(&mut bytes) {
+            client.write_all(&bytes[..count]).expect("it reads");
+        }
+    });
+    dial(at)
 }
 
 impl Honest {
@@ -161,10 +187,14 @@ impl Honest {
         const PACE: Duration = Duration::from_millis(20);
         let old = dial(at);
         echo_line(&old, "before it all");
+        let bare = bare_echo();
         let (stop, stopped) = channel();
         let thread = thread::spawn(move || {
-            let mut longest = Duration::ZERO;
+            let (mut longest, mut longest_bare) = (Duration::ZERO, Duration::ZERO);
             for round in 0.. {
+                let began = Instant::now();
+                echo_line(&bare, "for comparison");
+                longest_bare = longest_bare.max(began.elapsed());
                 let began = Instant::now();
                 echo_line(&old, "on the old connection");
                 longest = longest.max(began.elapsed());
@@ -174,7 +204,11 @@ impl Honest {
                     longest = longest.max(began.elapsed());
                 }
                 if stopped.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
-                    return (round + 1, longest);
+                    return Rounds {
+                        count: round + 1,
+                        longest,
+                        longest_bare,
+                    };
                 }
             }
             unreachable!("there always is another round")
@@ -184,9 +218,17 @@ impl Honest {
 
     fn was_served_within_a_second_each_time(self, amid: &str) {
         drop(self.stop);
-        let (rounds, longest) = self.thread.join().expect("it is served");
-        println!("{amid}: the longest of {rounds} times took {longest:?}");
-        assert!(longest <= SECOND, "{amid}: once it took {longest:?}");
+        let Rounds {
+            count,
+            longest,
+            longest_bare,
+        } = self.thread.join().expect("it is served");
+        let most = SECOND + longest_bare * TURNS;
+        println!("{amid}: the longest of {count} times took {longest:?}, of {most:?}");
+        assert!(
+            longest <= most,
+            "{amid}: once it took {longest:?} of {most:?}"
+        );
     }
 }
 

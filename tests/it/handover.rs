@@ -20,7 +20,7 @@ use actix_rt::task::JoinHandle;
 use chrome_sockets::handover::{Error, Inheritance, Receipt, Successor, hand_over};
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::ReceiveInfo;
-use chrome_sockets::tcp_server::SocketProperties;
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketProperties};
 use chrome_sockets::{ClientSocketId, NetError, ServerSocketId, tcp};
 use socket2::SockRef;
 
@@ -255,6 +255,42 @@ async fn an_end_that_waits_behind_data_is_told_by_the_successor() {
     here.set_paused(false).await.expect("resumed");
     assert_eq!(new.received(client.id(), 3).await, b"bye");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+}
+
+#[actix_rt::test]
+async fn what_was_reset_while_it_was_paused_goes_to_the_successor_as_its_end() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (server, address) = persistent(&old, "").await;
+    let (client, peer) = accept_persistent(&mut old, address).await;
+    client.set_paused(true).await.expect("paused");
+    let limits = Limits {
+        connections: Some(Limit {
+            most: 1,
+            then: AtLimit::Queue,
+        }),
+        ..Default::default()
+    };
+    let set = old.app.tcp_server.set_limits(server, limits).await;
+    set.expect("good limits");
+    let waits = dial(address);
+    SockRef::from(&peer)
+        .set_linger(Some(Duration::ZERO))
+        .expect("an option");
+    drop(peer);
+    // Its place is given back, so nothing but the end is left of it.
+    let second = old.accepted().await;
+    second.close().await.expect("it was open");
+
+    succeeds(&old, &new).await;
+    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    new.nothing().await;
+    // Nor does it take a place there.
+    let third = dial(address);
+    new.accepted().await;
+    here.set_paused(false).await.expect("resumed");
+    assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    drop((waits, third));
 }
 
 #[actix_rt::test]

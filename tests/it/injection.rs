@@ -19,7 +19,7 @@ mod threads;
 
 use std::fmt::Debug;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp::{ClientSocket, DnsQueryType, SendInfo};
@@ -29,6 +29,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{Heard, World, within};
+use crate::tcp::networks::Names;
 
 /// What its tests' rules are drawn by.
 const SEED: u64 = 7;
@@ -54,7 +55,16 @@ impl Scene {
     }
 
     async fn on(configured: impl FnOnce(Registry) -> Registry) -> Self {
-        let network = FaultyNetwork::new(TokioNetwork, SEED);
+        Self::over(FaultyNetwork::new(TokioNetwork, SEED), configured).await
+    }
+
+    /// Where every name is this machine's, and is looked up.
+    async fn naming() -> Self {
+        let names = Names(vec![Ipv4Addr::LOCALHOST.into()]);
+        Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
+    }
+
+    async fn over(network: FaultyNetwork, configured: impl FnOnce(Registry) -> Registry) -> Self {
         let registry = configured(Registry::with_network(network.clone()));
         let mut world = World::on(registry).await;
         let (server, at) = world.listen().await;

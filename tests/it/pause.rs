@@ -249,3 +249,86 @@ async fn a_stalled_read_of_a_paused_socket_goes_on_where_it_was() {
         .await
         .expect("read");
 }
+
+/// Keeps every event that it hears.
+struct Holder {
+    held: Vec<Box<dyn std::any::Any>>,
+    heard: tokio::sync::mpsc::UnboundedSender<()>,
+}
+
+impl Actor for Holder {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Holder {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.held.push(Box::new(info));
+        let _ = self.heard.send(());
+    }
+}
+
+impl Handler<ReceiveInfo> for Holder {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.held.push(Box::new(info));
+        let _ = self.heard.send(());
+    }
+}
+
+#[actix_rt::test]
+async fn closing_a_client_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
+    let mut world = World::new().await;
+    let (_, address) = world.listen().await;
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let held = Vec::new();
+    let holder = Holder { held, heard }.start();
+    let on_receive = &world.app.tcp.on_receive;
+    on_receive.remove_listener(world.listener.clone().recipient());
+    on_receive
+        .add_listener(holder.recipient())
+        .await
+        .expect("added");
+
+    let mut peer = TcpStream::connect(address).await.expect("connect");
+    let client = world.accepted().await;
+    peer.write_all(b"kept").await.expect("write");
+    client.set_paused(false).await.expect("resume");
+    within("the event", hears.recv())
+        .await
+        .expect("it is heard");
+    let paused = client.set_paused(true);
+    client.close().await.expect("closed");
+    let answer = within("the answer to the pause", paused).await;
+    assert_eq!(answer, Err(Error::EventsInFlight));
+    // Proof of life.
+    let _peer = TcpStream::connect(address).await.expect("connect");
+    let client = world.accepted().await;
+    assert_eq!(client.set_paused(true).await, Ok(()));
+}
+
+#[actix_rt::test]
+async fn closing_a_server_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
+    let world = World::new().await;
+    let (server, address) = world.listen().await;
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let held = Vec::new();
+    let holder = Holder { held, heard }.start();
+    let on_accept = &world.app.tcp_server.on_accept;
+    on_accept.remove_listener(world.listener.clone().recipient());
+    on_accept
+        .add_listener(holder.recipient())
+        .await
+        .expect("added");
+
+    let _peer = TcpStream::connect(address).await.expect("connect");
+    within("the event", hears.recv())
+        .await
+        .expect("it is heard");
+    let paused = world.app.tcp_server.set_paused(server, true);
+    world.app.tcp_server.close(server).await.expect("closed");
+    let answer = within("the answer to the pause", paused).await;
+    assert_eq!(answer, Err(Error::EventsInFlight));
+}

@@ -2,9 +2,11 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
+mod defaults;
 mod ending;
 mod events;
 mod handles;
+mod lookups;
 mod messages;
 pub mod networks;
 mod options;

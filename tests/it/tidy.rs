@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` and programs stand above them all.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 22] = [
+    "sync",
     "ids",
     "net_error",
     "error",
@@ -28,6 +29,7 @@ const LAYERS: [&str; 20] = [
     "app",
     "handover",
     "host",
+    "fuzzing",
 ];
 
 /// What opens a socket or asks a resolver, by whatever path it is named.

@@ -13,6 +13,7 @@ mod secure;
 mod serving;
 mod states;
 mod suspended;
+mod unheard_ends;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

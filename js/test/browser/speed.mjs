@@ -3,9 +3,11 @@
 
 import { once } from 'node:events';
 import net from 'node:net';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-process.env.CHROME_SOCKETS_HOST ??= fileURLToPath(new URL('../../../target/release/chrome-sockets', import.meta.url));
+const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../target', import.meta.url));
+process.env.CHROME_SOCKETS_HOST ??= join(target, 'release/chrome-sockets');
 const { ANYTHING, startHost, within } = await import('../host.mjs');
 const { makeExtension, servePages, startBrowser } = await import('./browser.mjs');
 

@@ -3,7 +3,7 @@
 
 import { play } from '../play.mjs';
 
-const PEERS = ['connect', 'listen', 'send', 'endOne', 'state'];
+const PEERS = ['connect', 'listen', 'send', 'endOne', 'reset', 'state'];
 
 class Stage {
   #asked = [];

@@ -122,6 +122,28 @@ fn the_window_of_a_socket_and_of_all_bounds_what_is_let_go() {
 }
 
 #[test]
+fn nothing_is_let_go_while_all_together_have_no_window() {
+    let held = Rc::new(Cell::new(0));
+    let mut outbox = Outbox::new(Form::Binary);
+    let piece = Bytes::from(vec![0; FULL / 2]);
+    // Each socket has a window of its own that is nearly empty.
+    let (fit, over) = (WINDOW / piece.len(), 8);
+    for socket in 0..(fit + over) as u64 {
+        outbox.push_receive(socket, &piece, 0, Held::one(&held));
+    }
+    assert_eq!(held.get(), over);
+    while next(&mut outbox).is_some() {}
+    let mut looks = [0, 0];
+    for frame in 1..=outbox.sent {
+        outbox.acknowledge(frame).expect("it was sent");
+        let is_full = outbox.used > WINDOW;
+        looks[usize::from(is_full)] += 1;
+        assert_eq!(held.get(), if is_full { over } else { 0 });
+    }
+    assert!(looks.iter().all(|looks| *looks > 0), "{looks:?}");
+}
+
+#[test]
 fn tiny_events_count_too() {
     let held = Rc::new(Cell::new(0));
     let mut outbox = Outbox::new(Form::Binary);

@@ -52,10 +52,10 @@ impl FaultyListener {
             true => self.inner.poll_accept_loose(cx),
             false => self.inner.poll_accept(cx),
         };
-        let (mut stream, peer) = ready!(accepted)?;
+        let (stream, peer) = ready!(accepted)?;
         if self.aborts {
             self.aborts = false;
-            stream.reset_when_dropped();
+            stream.reset();
             return Poll::Ready(Err(os_error(Errno::ECONNABORTED)));
         }
         let stream = FaultyStream::new(stream, self.plan.clone(), self.call.listener, Some(peer));

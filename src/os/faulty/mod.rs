@@ -193,6 +193,14 @@ impl Network for FaultyNetwork {
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.resolve_in(host, Box::new(()))
+    }
+
+    fn resolve_in(
+        &self,
+        host: &str,
+        place: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let call = Call {
             operation: Operation::Resolve,
             listener: None,
@@ -202,7 +210,7 @@ impl Network for FaultyNetwork {
         let host = host.to_owned();
         async move {
             Self::begin(&plan, call).await?;
-            network.resolve(&host).await
+            network.resolve_in(&host, place).await
         }
         .boxed()
     }

@@ -243,18 +243,35 @@ impl Stream for FaultyStream {
         })
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(inner) = &mut self.inner else {
-            return Poll::Ready(());
-        };
-        if self.reading.broken.is_some() {
-            return Poll::Ready(());
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match self.reading.broken {
+            Some(Broken::Error(errno)) => return Poll::Ready(Err(os_error(errno))),
+            Some(Broken::End) => return Poll::Ready(Ok(false)),
+            None => {}
         }
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(Err(os_error(Errno::ECONNRESET)));
+        };
         let peeked = inner.poll_peek(cx);
         if peeked.is_pending() {
             self.reading.wait(cx);
         }
         peeked
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_broken = |half: &Half| matches!(half.broken, Some(Broken::Error(_)));
+        if is_broken(&self.reading) && is_broken(&self.writing) {
+            return Poll::Ready(());
+        }
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(());
+        };
+        let gone = inner.poll_gone(cx);
+        if gone.is_pending() {
+            self.reading.wait(cx);
+        }
+        gone
     }
 
     fn poll_write(
@@ -275,6 +292,22 @@ impl Stream for FaultyStream {
             }
             inner.poll_write(cx, &parts)
         })
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match (&mut self.inner, self.writing.broken) {
+            (Some(_), Some(Broken::Error(errno))) => Poll::Ready(Err(os_error(errno))),
+            (Some(inner), _) => inner.poll_shutdown(cx),
+            (None, _) => Poll::Ready(Err(os_error(Errno::ENOTCONN))),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.has_ended())
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        self.inner.as_ref()?.unacknowledged()
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -34,12 +34,19 @@ pub(super) struct Side {
     pub(super) write_limit: Option<usize>,
     /// The far end sends no more.
     pub(super) ended: bool,
+    /// A read has told so.
+    has_read_end: bool,
     /// The far end does not know this connection any longer.
     pub(super) reset: bool,
+    /// This end has shut its writing side.
+    pub(super) shut: bool,
     /// This end was dropped.
     pub(super) closed: bool,
+    /// Of the bytes that it has written, how many the far end has not
+    /// acknowledged.
+    pub(super) unacknowledged: usize,
     /// Dropping this end resets the connection.
-    resets: bool,
+    pub(super) resets: bool,
     pub(super) nodelay: Option<bool>,
     pub(super) keepalive: Option<Option<Duration>>,
     pub(super) reader: Option<Waker>,
@@ -129,6 +136,8 @@ impl Drop for End {
     fn drop(&mut self) {
         wake(self.with(|near, far| {
             near.closed = true;
+            // As the kernel does it: unread input makes a close a reset.
+            near.resets |= near.incoming.iter().any(Incoming::is_data);
             far.ended = true;
             far.reset |= near.resets;
             far.take_wakers()
@@ -141,13 +150,21 @@ impl Stream for End {
         self.with(|near, _| near.poll_read(cx, buffer))
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        self.with(|near, _| match near.incoming.front() {
+            Some(Incoming::Data(_)) => Poll::Ready(Ok(true)),
+            // An error is told once, and else it is as if it were read.
+            _ => near.poll_read(cx, &mut []).map_ok(|_| false),
+        })
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.with(|near, _| {
-            if near.incoming.is_empty() && !near.reset && !near.ended {
-                near.reader = Some(cx.waker().clone());
-                return Poll::Pending;
+            if near.reset {
+                return Poll::Ready(());
             }
-            Poll::Ready(())
+            near.reader = Some(cx.waker().clone());
+            Poll::Pending
         })
     }
 
@@ -159,6 +176,27 @@ impl Stream for End {
         let (written, reader) = self.with(|near, far| near.write(cx, data, far));
         wake(reader);
         written
+    }
+
+    fn poll_shutdown(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (shut, wakers) = self.with(|near, far| {
+            if near.reset {
+                return (Err(os_error(libc::ENOTCONN)), None);
+            }
+            near.shut = true;
+            far.ended = true;
+            (Ok(()), Some(far.take_wakers()))
+        });
+        wake(wakers.into_iter().flatten());
+        Poll::Ready(shut)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.with(|near, _| near.has_read_end)
+    }
+
+    fn unacknowledged(&self) -> Option<usize> {
+        Some(self.with(|near, _| near.unacknowledged))
     }
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
@@ -185,6 +223,12 @@ impl Stream for End {
     }
 }
 
+impl Incoming {
+    fn is_data(&self) -> bool {
+        matches!(self, Incoming::Data(_))
+    }
+}
+
 impl Side {
     fn new(address: SocketAddr) -> Self {
         Side {
@@ -196,8 +240,11 @@ impl Side {
             write_size: usize::MAX,
             write_limit: None,
             ended: false,
+            has_read_end: false,
             reset: false,
+            shut: false,
             closed: false,
+            unacknowledged: 0,
             resets: false,
             nodelay: None,
             keepalive: None,
@@ -256,7 +303,10 @@ impl Side {
                 Poll::Ready(Err(error))
             }
             None if self.reset => Poll::Ready(Err(os_error(libc::ECONNRESET))),
-            None if self.ended => Poll::Ready(Ok(0)),
+            None if self.ended => {
+                self.has_read_end |= !buffer.is_empty();
+                Poll::Ready(Ok(0))
+            }
             None => {
                 self.reader = Some(cx.waker().clone());
                 Poll::Pending

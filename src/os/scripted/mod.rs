@@ -25,7 +25,7 @@ use futures::future::BoxFuture;
 
 use self::connection::End;
 use self::hold::{Held, Holds};
-use self::listener::{Backlog, ScriptedListener};
+use self::listener::{Backlog, Backlogs, ScriptedListener};
 use super::{Listener, Network, Stream, Writer};
 
 /// The ports that listening on port 0 gives, in this order.
@@ -44,6 +44,9 @@ const CLIENT_PORTS: Ports = Ports { first: 32768 };
 ///
 /// - `listen` succeeds unless the address overlaps with one that is listened
 ///   on (`EADDRINUSE`); port 0 becomes a made-up port.
+/// - Listeners that share their address
+///   ([`listen_shared`](Network::listen_shared)) get its connections and faults
+///   in turn. Each has a backlog of its own; one that is full is passed over.
 /// - `resolve` knows `localhost` (127.0.0.1) and no other name.
 /// - `connect` reaches a listener of this network, and is refused where there
 ///   is none or its backlog is full. The two ends then talk to each other.
@@ -91,7 +94,7 @@ pub struct ScriptedNetwork {
 /// A call that reached a [`ScriptedNetwork`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `listen`, whatever it answered.
+    /// `listen` or `listen_shared`, whatever it answered.
     Listen {
         /// The address as it was asked for: port 0 stays 0.
         address: SocketAddr,
@@ -113,7 +116,8 @@ pub enum Call {
 #[derive(Debug, Default)]
 struct State {
     listen_errors: VecDeque<i32>,
-    listeners: BTreeMap<SocketAddr, Backlog>,
+    listeners: BTreeMap<SocketAddr, Backlogs>,
+    listeners_made: u64,
     listening_ports_given: u16,
     client_ports_given: u16,
     resolves: HashMap<String, VecDeque<io::Result<Vec<IpAddr>>>>,
@@ -144,14 +148,14 @@ impl ScriptedNetwork {
         let mut state = self.state();
         state
             .backlog(address)
-            .map_or(0, |backlog| backlog.clients())
+            .map_or(0, |backlogs| backlogs.clients())
     }
 
-    /// A client that the test plays: it waits at the end of the backlog, and
-    /// may send before it is accepted. Dropping it closes the connection.
+    /// A client that the test plays: it waits at the end of the backlog (of one
+    /// of those that share the address), and may send before it is accepted. Dropping it closes the connection.
     ///
     /// # Errors
-    /// `ECONNREFUSED` if nobody listens there, or the backlog is full.
+    /// `ECONNREFUSED` if nobody listens there, or every backlog is full.
     pub fn client(&self, address: SocketAddr) -> io::Result<Peer> {
         self.dial(address).map(Peer::new)
     }
@@ -163,7 +167,7 @@ impl ScriptedNetwork {
     /// `ECONNREFUSED` if nobody listens there.
     pub fn accept_error(&self, address: SocketAddr, errno: i32) -> io::Result<()> {
         let waker = match self.state().backlog(address) {
-            Some(backlog) => backlog.push_error(errno),
+            Some(backlogs) => backlogs.next().push_error(errno),
             None => return Err(os_error(libc::ECONNREFUSED)),
         };
         wake(waker);
@@ -214,6 +218,20 @@ impl ScriptedNetwork {
         lock(&self.state)
     }
 
+    fn listens(
+        &self,
+        address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<Box<dyn Listener>> {
+        let mut state = self.state();
+        state.calls.push(Call::Listen { address, backlog });
+        let (address, number) = state.listen(address, backlog, shared)?;
+        drop(state);
+        let listener = ScriptedListener::new(self.clone(), address, number);
+        Ok(Box::new(listener))
+    }
+
     /// A new connection in the backlog of who listens there.
     fn dial(&self, address: SocketAddr) -> io::Result<End> {
         let (end, waker) = self.state().dial(address)?;
@@ -245,10 +263,11 @@ impl ScriptedNetwork {
 
 impl Network for ScriptedNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        let mut state = self.state();
-        state.calls.push(Call::Listen { address, backlog });
-        let address = state.listen(address, backlog)?;
-        Ok(Box::new(ScriptedListener::new(self.clone(), address)))
+        self.listens(address, backlog, false)
+    }
+
+    fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.listens(address, backlog, true)
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
@@ -279,29 +298,52 @@ impl Network for ScriptedNetwork {
 }
 
 impl State {
-    fn listen(&mut self, mut address: SocketAddr, backlog: u32) -> io::Result<SocketAddr> {
+    /// The address, and the number of the listener.
+    fn listen(
+        &mut self,
+        mut address: SocketAddr,
+        backlog: u32,
+        shared: bool,
+    ) -> io::Result<(SocketAddr, u64)> {
         if let Some(errno) = self.listen_errors.pop_front() {
             return Err(os_error(errno));
         }
         if address.port() == 0 {
             let in_use = os_error(libc::EADDRINUSE);
             address.set_port(self.free_port(address.ip()).ok_or(in_use)?);
-        } else if self.is_taken(address) {
+        } else if self.is_taken(address, shared) {
             return Err(os_error(libc::EADDRINUSE));
         }
-        self.listeners.insert(address, Backlog::new(backlog));
-        Ok(address)
+        self.listeners_made += 1;
+        let number = self.listeners_made;
+        let backlogs = self.listeners.entry(address);
+        let backlogs = backlogs.or_insert_with(|| Backlogs::new(shared));
+        backlogs.add(number, backlog);
+        Ok((address, number))
     }
 
-    fn is_taken(&self, address: SocketAddr) -> bool {
-        let mut taken = self.listeners.keys();
-        taken.any(|&other| covers(other, address) || covers(address, other))
+    /// As on the real network, one that is shared is free for others that are.
+    fn is_taken(&self, address: SocketAddr, shared: bool) -> bool {
+        let mut taken = self.listeners.iter();
+        taken.any(|(&other, backlogs)| {
+            let is_shared = shared && backlogs.is_shared();
+            !is_shared && (covers(other, address) || covers(address, other))
+        })
+    }
+
+    /// A listener is dropped: what waited in its backlog.
+    fn forget(&mut self, address: SocketAddr, listener: u64) -> Option<Backlog> {
+        let (backlog, was_last) = self.listeners.get_mut(&address)?.remove(listener);
+        if was_last {
+            self.listeners.remove(&address);
+        }
+        backlog
     }
 
     fn free_port(&mut self, ip: IpAddr) -> Option<u16> {
         for _ in 0..Ports::COUNT {
             let port = LISTENING_PORTS.next(&mut self.listening_ports_given);
-            if !self.is_taken((ip, port).into()) {
+            if !self.is_taken((ip, port).into(), false) {
                 return Some(port);
             }
         }
@@ -314,16 +356,16 @@ impl State {
         (loopback(to), port).into()
     }
 
-    /// The backlog of who listens on this address, or on all addresses.
-    fn backlog(&mut self, address: SocketAddr) -> Option<&mut Backlog> {
+    /// The backlogs of who listens on this address, or on all addresses.
+    fn backlog(&mut self, address: SocketAddr) -> Option<&mut Backlogs> {
         let mut listeners = self.listeners.iter_mut();
-        let (_, backlog) = listeners.find(|(listener, _)| covers(**listener, address))?;
-        Some(backlog)
+        let (_, backlogs) = listeners.find(|(listener, _)| covers(**listener, address))?;
+        Some(backlogs)
     }
 
     fn dial(&mut self, to: SocketAddr) -> io::Result<(End, Option<Waker>)> {
         let from = self.client_address(to.ip());
-        let backlog = self.backlog(to).filter(|backlog| !backlog.is_full());
+        let backlog = self.backlog(to).and_then(Backlogs::next_with_room);
         let backlog = backlog.ok_or_else(|| os_error(libc::ECONNREFUSED))?;
         let reached = match to.ip() {
             ip if ip.is_unspecified() => (loopback(ip), to.port()).into(),

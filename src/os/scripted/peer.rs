@@ -98,10 +98,32 @@ impl Peer {
         self.end.with(|near, _| near.unread())
     }
 
-    /// Whether the app has dropped its stream, or has stopped listening before
-    /// it accepted this client.
+    /// Whether the app has ended its side: this end has all that was written, and
+    /// finds the end behind it. So it is with a stream that was closed or whose
+    /// writing side was shut, and where the app has stopped listening before it
+    /// accepted this client.
     pub fn is_closed(&self) -> bool {
+        self.look(|stream| stream.closed || stream.shut)
+    }
+
+    /// Whether the app has no stream to this end any more. A stream that it has
+    /// closed may stay until this end is closed too, while its input is
+    /// discarded.
+    pub fn is_released(&self) -> bool {
         self.look(|stream| stream.closed)
+    }
+
+    /// Whether the app has reset the connection: it gave it up, or has dropped
+    /// its stream with input unread.
+    pub fn is_reset(&self) -> bool {
+        self.look(|stream| stream.closed && stream.resets)
+    }
+
+    /// From now on this end has not acknowledged so many of the bytes that the
+    /// app's stream has written ([`os::Stream::unacknowledged`](crate::os::Stream::unacknowledged)).
+    /// In the beginning it has acknowledged all.
+    pub fn leave_unacknowledged(&self, bytes: usize) {
+        self.look(|stream| stream.unacknowledged = bytes);
     }
 
     /// What the app set `TCP_NODELAY` to, if it did.

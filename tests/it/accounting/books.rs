@@ -1,24 +1,43 @@
-//! An echo server that writes down what it was told of each connection.
+//! A server that writes down what it was told of each connection.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, NetError};
 
-use super::{insist, pattern};
+use super::acts::{Act, Acts};
+use super::insist;
 
-/// One connection, until its end is told and every send is answered.
+/// One connection, until its end is told and every call is answered.
 #[derive(Default)]
 struct Account {
     data: Vec<u8>,
-    /// Sends that are not answered.
+    /// How much of it was sent back.
+    echoed: usize,
+    /// Calls that are not answered.
     waiting: usize,
+    /// How many bytes were answered as sent.
+    sent: u32,
     /// A send was told to have failed.
     failed: bool,
     end: Option<NetError>,
+    /// The app ends it, and the answer to its `close` is the end.
+    closes: bool,
+}
+
+/// What the app knows of a connection that is over.
+#[derive(Clone, Copy, Default)]
+pub struct Known {
+    /// How many bytes were answered as sent.
+    pub sent: u32,
+    /// A send was told to have failed: it may have left in part.
+    pub failed: bool,
+    /// It brought all and was answered in full, as far as the app was told.
+    pub whole: bool,
 }
 
 /// What was told so far.
@@ -26,22 +45,14 @@ struct Account {
 pub struct Balance {
     /// Connections that have not ended.
     pub open: usize,
-    /// Those that brought all and got all back.
+    /// Those that brought all and were answered in full.
     pub whole: u64,
-    /// Those of which the app was told that they did not.
+    /// Those of which the app was told that they were not.
     pub lost: u64,
     /// Those of which it was told that they were lost before it heard of them.
     pub lost_before: u64,
-    /// What came on each, by its number, of those that are whole.
-    received: Vec<u16>,
-}
-
-impl Balance {
-    /// What came on this connection, if it is whole.
-    pub fn whole_bytes(&self, number: u32) -> Option<usize> {
-        let received = self.received[number as usize].into();
-        (received > 0).then_some(received)
-    }
+    /// Each connection that brought its number.
+    pub known: Vec<Option<Known>>,
 }
 
 impl fmt::Display for Balance {
@@ -61,17 +72,27 @@ impl fmt::Display for Balance {
 
 pub struct Books {
     app: App,
+    acts: Acts,
+    /// Every other connection's events, with their credits, are kept until what
+    /// they brought is answered. Not behind listeners that die: what they have
+    /// handed on would come again.
+    keeps_events: bool,
     open: HashMap<ClientSocketId, (ClientSocket, Account)>,
+    /// Those that the app has ended, whose end may be told as well.
+    closed: HashSet<ClientSocketId>,
     balance: Balance,
 }
 
 impl Books {
-    pub fn new(app: App, connections: u32) -> Self {
+    pub fn new(app: App, acts: Acts, connections: u32, keeps_events: bool) -> Self {
         Books {
             app,
+            acts,
+            keeps_events,
             open: HashMap::new(),
+            closed: HashSet::new(),
             balance: Balance {
-                received: vec![0; connections as usize],
+                known: vec![None; connections as usize],
                 ..Balance::default()
             },
         }
@@ -87,36 +108,51 @@ impl Books {
     /// Closes the account if nothing more is to come.
     fn settle(&mut self, id: ClientSocketId) {
         let account = self.account(id);
-        let Some(end) = account.end.filter(|_| account.waiting == 0) else {
+        let is_over = account.closes || account.end.is_some();
+        if account.waiting > 0 || !is_over {
             return;
-        };
+        }
         let Some((client, account)) = self.open.remove(&id) else {
             return;
         };
-        actix_rt::spawn(async move {
-            insist(async || match client.close().await {
-                Err(Error::SocketNotFound) => Ok(()),
-                closed => closed,
-            })
-            .await;
-        });
-        let number = account.data.first_chunk().map(|it| u32::from_be_bytes(*it));
-        let came = number.map(pattern).unwrap_or_default();
-        assert!(
-            number.is_none() || came.starts_with(&account.data),
-            "as it was sent"
-        );
-        let all = number.filter(|_| came.len() == account.data.len());
-        match all.filter(|_| !account.failed && end == NetError::CONNECTION_CLOSED) {
-            Some(number) => {
-                let received = &mut self.balance.received[number as usize];
-                assert_eq!(*received, 0, "it is delivered once");
-                *received = account.data.len() as u16;
-                self.balance.whole += 1;
-            }
-            None => self.balance.lost += 1,
+        match account.closes {
+            true => drop(self.closed.insert(id)),
+            false => drop(actix_rt::spawn(close(client))),
         }
+        let Some(number) = number(&account.data) else {
+            self.balance.lost += 1;
+            return;
+        };
+        let input = self.acts.input(number);
+        assert!(input.starts_with(&account.data), "as it was sent");
+        let all = account.closes || input.len() == account.data.len();
+        let ends = [None, Some(NetError::CONNECTION_CLOSED)];
+        let whole = all && !account.failed && ends.contains(&account.end);
+        match whole {
+            true => self.balance.whole += 1,
+            false => self.balance.lost += 1,
+        }
+        let known = Known {
+            sent: account.sent,
+            failed: account.failed,
+            whole,
+        };
+        let before = self.balance.known[number as usize].replace(known);
+        assert!(before.is_none(), "it is delivered once");
     }
+}
+
+/// The connection's number, if that much has come.
+fn number(data: &[u8]) -> Option<u32> {
+    data.first_chunk().map(|it| u32::from_be_bytes(*it))
+}
+
+async fn close(client: ClientSocket) {
+    insist(async || match client.close().await {
+        Err(Error::SocketNotFound) => Ok(()),
+        closed => closed,
+    })
+    .await;
 }
 
 impl Actor for Books {
@@ -156,15 +192,40 @@ impl Handler<ReceiveInfo> for Books {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
+        let (acts, id) = (self.acts, info.socket_id);
         let client = info.client().clone();
-        let account = self.account(client.id());
+        let account = self.account(id);
         assert!(account.end.is_none(), "nothing comes after the end");
         account.data.extend_from_slice(&info.data);
+        let Some(number) = number(&account.data).filter(|_| !account.closes) else {
+            return;
+        };
         account.waiting += 1;
-        let id = client.id();
         let books = ctx.address();
-        let answer = client.send(info.into_data());
-        actix_rt::spawn(async move { books.do_send(Sent(id, answer.await)) });
+        if acts.of(number) == Act::CloseOnUnread {
+            account.closes = true;
+            // Both are called before the event is handled, so before an end
+            // that stands behind it can be told.
+            let paused = client.set_paused(true);
+            let answer = client.send(Bytes::from(acts.output(number)));
+            actix_rt::spawn(async move {
+                if paused.await.is_err() {
+                    insist(async || client.set_paused(true).await).await;
+                }
+                let answer = answer.await;
+                close(client).await;
+                books.do_send(Sent(id, answer));
+            });
+            return;
+        }
+        let data = Bytes::copy_from_slice(&account.data[account.echoed..]);
+        account.echoed = account.data.len();
+        let answer = client.send(data);
+        let held = (self.keeps_events && number.is_multiple_of(2)).then_some(info);
+        actix_rt::spawn(async move {
+            books.do_send(Sent(id, answer.await));
+            drop(held);
+        });
     }
 }
 
@@ -178,7 +239,10 @@ impl Handler<Sent> for Books {
     fn handle(&mut self, Sent(id, sent): Sent, _: &mut Self::Context) {
         let account = self.account(id);
         account.waiting -= 1;
-        account.failed |= sent.is_err();
+        match sent {
+            Ok(sent) => account.sent += sent.bytes_sent as u32,
+            Err(_) => account.failed = true,
+        }
         self.settle(id);
     }
 }
@@ -187,6 +251,9 @@ impl Handler<ReceiveErrorInfo> for Books {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        if self.closed.contains(&info.socket_id) {
+            return;
+        }
         let account = self.account(info.socket_id);
         assert_eq!(account.end.replace(info.result_code), None, "it ends once");
         self.settle(info.socket_id);
@@ -202,6 +269,12 @@ impl Handler<TakeBalance> for Books {
 
     fn handle(&mut self, _: TakeBalance, _: &mut Self::Context) -> Self::Result {
         self.balance.open = self.open.len();
-        MessageResult(self.balance.clone())
+        MessageResult(match self.balance.open {
+            0 => self.balance.clone(),
+            open => Balance {
+                open,
+                ..Balance::default()
+            },
+        })
     }
 }

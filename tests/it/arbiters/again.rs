@@ -1,9 +1,13 @@
 //! What is tested with one arbiter, with several: the recordings, and what
 //! stands for the other promises.
 
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
+use crate::examples::process::{Program, group};
 use crate::support::ARBITERS;
+
+/// How long all of it may take on a machine that is busy.
+const WHOLE_RUN: Duration = Duration::from_secs(10 * 60);
 
 /// What is run again. Left out is what sets the clock of the test's own
 /// thread or knows which of two threads is faster, and what is about processes
@@ -24,15 +28,14 @@ const AGAIN: [&str; 11] = [
 
 fn again_on(arbiters: usize) {
     let this = std::env::current_exe().expect("this program");
-    let ran = Command::new(this)
+    let mut command = group(this);
+    command
         .args(AGAIN)
         .args(["--test-threads", "4"])
         .args(SKIPPED.iter().flat_map(|skipped| ["--skip", *skipped]))
         .env(ARBITERS, arbiters.to_string())
-        .env("RUST_BACKTRACE", "0")
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
+        .env("RUST_BACKTRACE", "0");
+    let ran = Program::start(&mut command).ended_within(WHOLE_RUN);
     let said = String::from_utf8_lossy(&ran.stdout);
     assert!(ran.status.success(), "with {arbiters} arbiters:\n{said}");
     let count = said.matches("... ok").count();

@@ -22,6 +22,8 @@ struct Seen {
     /// Which threads have accepted, read or written each connection, by its peer.
     threads: Mutex<HashMap<SocketAddr, HashSet<ThreadId>>>,
     reads: AtomicUsize,
+    /// How often it was asked whether a connection is gone.
+    waits: AtomicUsize,
     /// Whether listeners cannot be moved to another thread.
     holds_listeners: AtomicBool,
 }
@@ -35,6 +37,11 @@ impl Spy {
     /// How often any connection was read.
     pub fn reads(&self) -> usize {
         self.0.reads.load(SeqCst)
+    }
+
+    /// How often it was asked whether a connection is gone.
+    pub fn waits(&self) -> usize {
+        self.0.waits.load(SeqCst)
     }
 
     /// From now on, or no more, no listener can be moved to another thread.
@@ -165,9 +172,14 @@ impl Stream for Watched {
         self.inner.poll_read(cx, buffer)
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.touched();
         self.inner.poll_peek(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.spy.0.waits.fetch_add(1, SeqCst);
+        self.inner.poll_gone(cx)
     }
 
     fn poll_write(

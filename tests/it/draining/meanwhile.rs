@@ -1,9 +1,12 @@
 //! What else is called while a drain goes on.
 
+use actix::Actor;
+use chrome_sockets::Registry;
 use chrome_sockets::tcp::SocketProperties;
 
 use super::*;
 use crate::handover::succeeds;
+use crate::support::Listener;
 
 #[actix_rt::test]
 async fn nobody_listens_until_it_is_over() {
@@ -124,6 +127,37 @@ async fn the_end_of_the_registry_ends_a_drain() {
     let drained = world.app.drain(LIMIT);
     let over = world.registry.send(chrome_sockets::Shutdown).await;
     over.expect("it runs").expect("it ends");
-    let drained = within("the receipt", drained).await.expect("drained");
-    assert_eq!(drained.forced, []);
+    let drained = within("the answer", drained).await;
+    assert_eq!(drained, Err(Error::Stopped));
+}
+
+#[actix_rt::test]
+async fn the_last_app_dropped_during_a_drain_ends_it() {
+    let registry = Registry::new().start();
+    let app = App::new("app", &registry);
+    drop(registry);
+    let created = app.tcp_server.create(Default::default()).await;
+    let server = created.expect("create").socket_id;
+    let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None).await;
+    listening.expect("listen");
+    let info = app.tcp_server.get_info(server).await.expect("it is open");
+    let at = info.local_addr().expect("it listens");
+    let (tell, _heard) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Listener::new(tell).start();
+    subscribe(&app, &listener).await.expect("added");
+    let mut peer = dial(at).await;
+    let mut clients = Vec::new();
+    within("the client", async {
+        while clients.is_empty() {
+            clients = app.tcp.get_sockets().await.expect("it runs");
+        }
+    })
+    .await;
+    let of_app = app.drain(LIMIT);
+    let of_server = app.tcp_server.drain(server, LIMIT);
+    refuses(at).await;
+    drop((app, listener));
+    assert_eq!(within("the answer", of_app).await, Err(Error::Stopped));
+    assert_eq!(within("the answer", of_server).await, Err(Error::Stopped));
+    sees_the_end(&mut peer).await;
 }

@@ -2,15 +2,19 @@
 //! it never outlives its test.
 
 use std::env::consts::EXE_SUFFIX;
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
 use crate::support::LIMIT;
 
@@ -97,7 +101,12 @@ impl Output {
 
     /// Waits for a whole line with these words in it.
     pub fn line(&mut self, words: &str) -> String {
-        let until = Instant::now() + LIMIT;
+        self.line_within(LIMIT, words)
+    }
+
+    /// Waits no longer than this for a whole line with these words in it.
+    pub fn line_within(&mut self, limit: Duration, words: &str) -> String {
+        let until = Instant::now() + limit;
         loop {
             let text = self.text();
             let mut whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
@@ -164,6 +173,8 @@ impl Output {
 /// A running program; dropping it kills it.
 pub struct Program {
     child: Child,
+    /// It was waited for, and its number may be another one's.
+    is_over: bool,
     pub stdout: Output,
     pub stderr: Output,
 }
@@ -193,6 +204,7 @@ impl Program {
             stdout: Output::of("stdout", child.stdout.take()),
             stderr: Output::of("stderr", child.stderr.take()),
             child,
+            is_over: false,
         })
     }
 
@@ -235,12 +247,18 @@ impl Program {
         self.ended_within(WHOLE_RUN)
     }
 
-    /// Waits no longer than this for its end.
+    /// Waits no longer than this for its end, which is that of its whole
+    /// [`group`] too.
     pub fn ended_within(mut self, limit: Duration) -> Ended {
         let stdout = self.stdout.all(limit).to_vec();
         self.stderr.all(limit);
-        // Both pipes are closed, so it has ended or is about to.
+        // Both pipes are closed, so it has ended or is about to. Its number is
+        // its group's until it was waited for.
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let _ = waitid(WaitId::Pid(Pid::from_child(&self.child)), ended);
+        self.kill_group();
         let status = self.child.wait().expect("it is this process's child");
+        self.is_over = true;
         Ended {
             status,
             stdout,
@@ -249,12 +267,31 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Those that it has started, if it was to lead a [`group`]. There is none
+    /// of this number else.
+    fn kill_group(&self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
+        if !self.is_over {
+            self.kill_group();
+        }
         // After its end, both do nothing.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A program that starts others, which end with it, whoever of them hangs: it
+/// leads a group of processes.
+pub fn group(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.process_group(0);
+    command
 }
 
 /// A running example that listens.
@@ -330,4 +367,30 @@ fn panics_only_as_injected(stderr: &str) -> bool {
         }
     }
     true
+}
+
+#[test]
+fn what_a_program_has_started_does_not_outlive_it() {
+    for ends_by_itself in [true, false] {
+        let wait = if ends_by_itself { "" } else { "; wait" };
+        // Its child has no pipe, and would stay for an hour.
+        let script = format!("sleep 3600 >&- 2>&- <&- & echo $!{wait}");
+        let mut program = Program::start(group("sh").args(["-c", &script]));
+        let child = program.stdout.line("");
+        match ends_by_itself {
+            true => drop(program.ended()),
+            false => drop(program),
+        }
+        let until = Instant::now() + LIMIT;
+        while is_running(&child) {
+            assert!(Instant::now() < until, "{child} runs on");
+            thread::yield_now();
+        }
+    }
+}
+
+/// Whether there is a process of this number that has not ended.
+fn is_running(process: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z "))
 }

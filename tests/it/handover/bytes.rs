@@ -97,6 +97,13 @@ async fn bytes_that_are_no_handover_are_refused() {
         ),
         (&hello(u64::MAX, u64::MAX), "too many sockets"),
         (&hello(1 << 40, 0), "too many sockets"),
+        (&far_ahead(u64::MAX, 9), "above 2^53"),
+        (&far_ahead(9, u64::MAX - 1), "above 2^53"),
+        (&far_ahead(9, (1 << 53) + 1), "above 2^53"),
+        (
+            &[hello(1, 0), frame(0, 0, &with_id(SERVER))].concat(),
+            "above 2^53",
+        ),
         (cut, "given up"),
         (&hello(1, 0), "given up"),
         (&second, "out of place"),
@@ -132,8 +139,23 @@ async fn bytes_that_are_no_handover_are_refused() {
         .await;
         assert!(error.contains(reason), "{bytes:.80?}: {error}");
     }
-    let (_, address) = world.listen().await;
+    // What was refused has moved no counter.
+    let (id, address) = world.listen().await;
+    assert_eq!(id.get(), 1);
+    assert_eq!(world.create().await.get(), 1);
     serves(&mut world, address).await;
+}
+
+/// Nothing but the last numbers that were given out.
+fn far_ahead(server: u64, client: u64) -> Vec<u8> {
+    let hello = HELLO.replace(['S', 'C'], "0");
+    let hello = hello.replace("\"last_server\":9", &format!("\"last_server\":{server}"));
+    let hello = hello.replace("\"last_client\":9", &format!("\"last_client\":{client}"));
+    frame(0, 0, &hello)
+}
+
+fn with_id(record: &str) -> String {
+    record.replace("\"id\":3", &format!("\"id\":{}", u64::MAX))
 }
 
 #[actix_rt::test]
@@ -214,9 +236,16 @@ async fn a_predecessor_that_never_lets_go_gives_nothing() {
     assert!(header.contains("Ready"), "{header}");
     let sockets = world.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "it is not ours yet");
+    // Its number is not given out meanwhile.
+    for id in [1, 2, 4] {
+        let created = world.app.tcp_server.create(Default::default()).await;
+        assert_eq!(created.expect("create").socket_id.get(), id);
+    }
     drop(old);
     let taken = within("the refusal", taken).await.expect("it ran");
     assert!(matches!(taken, Err(Error::Gone)), "{taken:?}");
-    let (_, address) = world.listen().await;
+    // It had given out numbers up to 9, which are not this process's.
+    let (id, address) = world.listen().await;
+    assert_eq!(id.get(), 5);
     serves(&mut world, address).await;
 }

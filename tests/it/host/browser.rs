@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use super::PROGRAM;
 use crate::examples::foreign::{has, left_out};
-use crate::examples::process::Program;
+use crate::examples::process::{Program, group};
 
 /// How long all of them may take: some wait for a service worker to fall asleep.
 const WHOLE_RUN: Duration = Duration::from_secs(15 * 60);
@@ -30,7 +29,7 @@ fn the_tests_in_a_real_browser_pass() {
         .collect();
     files.sort();
     assert!(!files.is_empty());
-    let mut command = Command::new("node");
+    let mut command = group("node");
     command
         .current_dir(&folder)
         .env("CHROME_SOCKETS_HOST", PROGRAM);

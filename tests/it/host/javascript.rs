@@ -1,11 +1,14 @@
 //! The JavaScript client, by its own tests (`js/test`), on this very program.
 
 use std::path::Path;
-use std::process::Command;
+use std::time::Duration;
 
 use super::PROGRAM;
 use crate::examples::foreign::has;
-use crate::examples::process::Program;
+use crate::examples::process::{Program, group};
+
+/// How long all of them may take on a machine that is busy.
+const WHOLE_RUN: Duration = Duration::from_secs(5 * 60);
 
 #[test]
 fn the_tests_of_the_javascript_client_pass() {
@@ -20,10 +23,10 @@ fn the_tests_of_the_javascript_client_pass() {
         .collect();
     files.sort();
     assert!(files.len() >= 5, "{files:?}");
-    let mut command = Command::new("node");
+    let mut command = group("node");
     command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
     command.arg("--test").args(files);
-    let ended = Program::start(&mut command).ended();
+    let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
     let said = String::from_utf8_lossy(&ended.stdout);
     assert!(ended.status.success(), "{said}\n{}", ended.stderr);
 }

@@ -229,10 +229,10 @@ async fn a_registry_that_panics_goes_on_with_the_same_address() {
 
 #[actix_rt::test]
 async fn a_resolver_and_a_connect_that_panic_fail_and_the_next_ones_work() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::naming().await;
     let mut restarts = Restarts::of(&scene.world.app).await;
     for (text, host) in [
-        ("resolve=panic,times=1", "localhost"),
+        ("resolve=panic,times=1", "near.example"),
         ("connect=panic,times=1", "127.0.0.1"),
     ] {
         let id = scene.world.create().await;

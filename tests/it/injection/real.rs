@@ -99,12 +99,12 @@ async fn a_stalled_read_and_write_go_on_when_they_are_released() {
 
 #[actix_rt::test]
 async fn a_stalled_connect_or_resolve_is_given_up_or_goes_on() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::naming().await;
     let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = far.local_addr().expect("it is bound").port();
     for (text, host) in [
         ("connect=stall", "127.0.0.1"),
-        ("resolve=stall", "localhost"),
+        ("resolve=stall", "near.example"),
     ] {
         let tcp = scene.world.app.tcp.clone();
         let rule = scene.inject(&format!("{text},times=2"));
@@ -132,11 +132,18 @@ async fn a_stalled_connect_or_resolve_is_given_up_or_goes_on() {
 
 #[actix_rt::test]
 async fn a_name_that_cannot_be_asked_for_is_not_resolved() {
-    let mut scene = Scene::new().await;
+    let mut scene = Scene::naming().await;
     let id = scene.world.create().await;
     scene.inject("resolve=EIO,times=1");
     let tcp = scene.world.app.tcp.clone();
-    let connect = || tcp.connect(id, "localhost", scene.at.port().into(), DnsQueryType::Ipv4);
+    let connect = || {
+        tcp.connect(
+            id,
+            "near.example",
+            scene.at.port().into(),
+            DnsQueryType::Ipv4,
+        )
+    };
     assert_eq!(code("connect", connect()).await, -105);
     within("connect", connect())
         .await

@@ -160,7 +160,9 @@ async fn connect_resolve_and_listen_fail_as_often_as_the_rule_says() {
     let id = scene.world.create().await;
     for expected in [-105, -105, -102, -102] {
         let port = scene.at.port().into();
-        let refused = tcp.connect(id, "localhost", port, DnsQueryType::Any);
+        let known = vec![Ipv4Addr::LOCALHOST.into()];
+        scene.script.next_resolve("near.example", Ok(known));
+        let refused = tcp.connect(id, "near.example", port, DnsQueryType::Any);
         assert_eq!(code("connect", refused).await, expected);
     }
     within("connect", connect(&scene.world, id, scene.at))

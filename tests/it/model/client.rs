@@ -22,14 +22,16 @@ pub struct Client {
     link: Link,
     /// Connections whose last sends are still leaving.
     leaving: Vec<Connection>,
-    /// Connections that were closed in this batch.
-    pub closed: Vec<Connection>,
+    /// Connections that the app is done with, and that may linger.
+    closed: Vec<Connection>,
     paused: bool,
     persistent: bool,
     name: Option<&'static str>,
     buffer_size: Option<i32>,
     /// An end that waits for a listener, because the last one has died.
     untold: Option<i32>,
+    /// A `setPaused(true)` of this batch was given up, as only `close` may.
+    gave_up: bool,
     app: AppState,
 }
 
@@ -100,6 +102,7 @@ impl Client {
             name: None,
             buffer_size: None,
             untold: None,
+            gave_up: false,
             app,
         }
     }
@@ -139,7 +142,7 @@ impl Client {
             Link::Connecting(_, target) => target.end.as_ref().ok(),
             Link::Connected(connection) => Some(&**connection),
         };
-        link.into_iter().chain(&self.leaving)
+        link.into_iter().chain(&self.leaving).chain(&self.closed)
     }
 
     pub fn is_connecting(&self) -> bool {
@@ -152,7 +155,8 @@ impl Client {
             Link::Connecting(_, target) => target.end.as_mut().ok(),
             Link::Connected(connection) => Some(&mut **connection),
         };
-        link.into_iter().chain(&mut self.leaving)
+        let left = self.leaving.iter_mut().chain(&mut self.closed);
+        link.into_iter().chain(left)
     }
 
     fn connection(&self) -> Option<&Connection> {
@@ -306,10 +310,16 @@ impl Client {
             state.disconnect(seen);
             return state.tell_end(code, seen);
         }
-        if !self.reads() {
+        let readable = connection.readable();
+        let may_read = match readable {
+            // Without a listener for data, what comes before the end waits.
+            Readable::Again | Readable::End(_) => self.open && !self.paused,
+            Readable::Data(_) | Readable::Nothing => self.reads(),
+        };
+        if !may_read {
             return None;
         }
-        match connection.readable() {
+        match readable {
             Readable::Nothing => None,
             Readable::Data(bytes) => self.receive(bytes, seen),
             Readable::Again => {
@@ -321,6 +331,15 @@ impl Client {
                 changed.end = Some(code);
                 Some(state)
             }
+        }
+    }
+
+    /// A connection that is gone is let go.
+    fn let_go(&self, seen: &Seen) -> Option<Self> {
+        let mut state = self.clone();
+        match &mut state.link {
+            Link::Connected(connection) => connection.let_go(seen).then_some(state),
+            _ => None,
         }
     }
 

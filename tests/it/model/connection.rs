@@ -39,6 +39,8 @@ pub struct Connection {
     limit: Option<usize>,
     no_delay: Option<bool>,
     keep_alive: Option<Option<Duration>>,
+    /// Nothing is left of it but its end, which its app has not heard yet.
+    pub is_let_go: bool,
     /// The app is done with it, and its peer has not read for too long.
     pub overdue: bool,
 }
@@ -79,6 +81,9 @@ pub enum Readable {
     End(i32),
 }
 
+/// How long every connection is idle before it is probed.
+const KEEP_ALIVE: Duration = Duration::from_secs(45);
+
 /// The byte that a peer sends at this place.
 pub fn incoming_byte(conn: usize, place: usize) -> u8 {
     (conn.wrapping_mul(31) ^ place.wrapping_mul(7) ^ (place >> 8)) as u8
@@ -109,6 +114,7 @@ impl Connection {
             limit: None,
             no_delay: None,
             keep_alive: None,
+            is_let_go: false,
             overdue: false,
         }
     }
@@ -143,6 +149,36 @@ impl Connection {
             None if self.may_read() => Readable::End(-100),
             None => Readable::Nothing,
         }
+    }
+
+    /// A connection that is known to be gone, by a reset or a failed send, and
+    /// has no data left in it, may be let go: what is to be told of it is known
+    /// from then on. Whether the state has changed, and the answers were given
+    /// that come of it.
+    pub fn let_go(&mut self, seen: &Seen) -> bool {
+        if self.is_let_go || !(self.reset || self.broken.is_some()) {
+            return false;
+        }
+        let code = match (self.end, self.readable()) {
+            (Some(code), _) => code,
+            (None, Readable::Data(_) | Readable::Nothing) => return false,
+            (None, Readable::Again) => {
+                self.read(0);
+                return true;
+            }
+            (None, Readable::End(code)) => {
+                self.read(0);
+                code
+            }
+        };
+        self.end = Some(code);
+        self.is_let_go = true;
+        let sends = match code {
+            -100 => -101,
+            code => code,
+        };
+        let sends = self.broken.unwrap_or(sends);
+        self.fail(net(sends), Some(sends), seen)
     }
 
     /// This much data was read, or an error if it is 0.
@@ -184,6 +220,9 @@ impl Connection {
     }
 
     fn sets_option(&mut self) -> bool {
+        if self.is_let_go {
+            return false;
+        }
         let fails = self.option_errors > 0;
         self.option_errors = self.option_errors.saturating_sub(1);
         !fails
@@ -260,17 +299,25 @@ impl Connection {
     }
 
     /// Whether its peer, and who waits for answers, find what they should.
-    pub fn is_seen(&self, closed: bool, seen: &Seen) -> bool {
+    pub fn is_seen(&self, seen: &Seen) -> bool {
         let mut queue = self.queue.iter();
         let waits = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
-        waits && peer.is_none_or(|peer| self.is_seen_by(peer, closed))
+        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.is_let_go)
     }
 
-    fn is_seen_by(&self, peer: &PeerSeen, closed: bool) -> bool {
-        peer.closed == closed
-            && peer.received.len() == self.written
-            && peer.no_delay == self.no_delay
-            && peer.keep_alive == self.keep_alive
+    /// As [`is_seen`](Self::is_seen), of one that the app is done with: it may
+    /// linger until its peer has ended it too, for some time.
+    pub fn is_closed(&self, seen: &Seen) -> bool {
+        let is_over = self.ended || self.reset || self.gone || self.overdue;
+        let peer = seen.peers.get(&self.number);
+        peer.is_none_or(|peer| self.is_seen_by(peer) && (peer.closed || !is_over))
+    }
+
+    fn is_seen_by(&self, peer: &PeerSeen) -> bool {
+        peer.received.len() == self.written
+            && (peer.no_delay == self.no_delay || peer.no_delay == self.no_delay.or(Some(true)))
+            && (peer.keep_alive == self.keep_alive
+                || peer.keep_alive == self.keep_alive.or(Some(Some(KEEP_ALIVE))))
     }
 }

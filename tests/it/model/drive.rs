@@ -88,7 +88,7 @@ impl World {
                     .filter(|known| known.possible.any(|s| s.open));
                 if open.count() < MOST_SERVERS {
                     self.rest_from_suspending().await?;
-                    let mut server = Server::new(0, self.apps[app].state);
+                    let mut server = Server::new(0, self.apps[app].state, self.shape);
                     let may = server.set(properties.persistent, name(properties));
                     let real = server_properties(properties);
                     let wrap = |result: Result<tcp_server::CreateInfo, Error>| {
@@ -202,6 +202,10 @@ impl World {
             self.rest().await?;
         }
         let taken = contended(&self.servers);
+        if taken && self.shape.shared_port {
+            // Both would listen, and who gets a connection is not said.
+            return Ok(());
+        }
         alone |= taken;
         let free = self.servers[place]
             .possible
@@ -241,7 +245,7 @@ impl World {
         self.servers[place].steps.push(Step::Call(call, model));
         if port == 0 {
             // Which one it is only the network knows.
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.come_to_rest().await;
             let mut found = self.network.listening().into_iter();
             let known = |at: &SocketAddr| self.servers.iter().any(|k| k.possible.one().is_at(*at));
             if let Some(bound) = found.find(|at| !known(at)) {
@@ -264,7 +268,8 @@ impl World {
         let event = match dialled {
             Ok(peer) => {
                 let number = self.conns.len();
-                let connection = Connection::new(number, peer.addr(), None);
+                let from = peer.addr();
+                let connection = Connection::new(number, from, None);
                 self.conns.push(Conn {
                     peer: Some(peer),
                     connection,
@@ -273,13 +278,13 @@ impl World {
                     shut: false,
                     is_new: false,
                 });
-                server::Event::Dialled(number)
+                server::Event::Dialled(at, number, from)
             }
-            Err(_) => server::Event::Refused,
+            Err(_) => server::Event::Refused(at),
         };
         match candidate {
             Some(place) => self.servers[place].steps.push(Step::Event(event)),
-            None if matches!(event, server::Event::Refused) => {}
+            None if matches!(event, server::Event::Refused(_)) => {}
             None => return Err(format!("nobody should listen on {at}")),
         }
         Ok(())
@@ -289,13 +294,28 @@ impl World {
         let Some(at) = self.place(pick) else {
             return;
         };
+        if self.shape.shared_port && self.has_error(at) {
+            // Where several arbiters accept, what keeps one from it is told for
+            // all: once, however many have failed.
+            return;
+        }
         let event = match self.network.accept_error(at, errno) {
-            Ok(()) => server::Event::AcceptError(errno),
-            Err(_) => server::Event::NoAcceptError,
+            Ok(()) => server::Event::AcceptError(at, errno),
+            Err(_) => server::Event::NoAcceptError(at),
         };
         if let Some(place) = self.listener_at(at) {
             self.servers[place].steps.push(Step::Event(event));
         }
+    }
+
+    /// Whether an accept error may wait there.
+    fn has_error(&self, at: SocketAddr) -> bool {
+        let Some(place) = self.listener_at(at) else {
+            return false;
+        };
+        let known = &self.servers[place];
+        let error = |step: &Step<_>| matches!(step, Step::Event(server::Event::AcceptError(..)));
+        known.possible.any(Server::has_error) || known.steps.iter().any(error)
     }
 
     /// An address that is listened on, or may be.

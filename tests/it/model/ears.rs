@@ -64,6 +64,23 @@ impl Log {
         self.next
     }
 
+    /// Takes what another one has.
+    pub fn take(&mut self, from: &mut Log) {
+        self.answers.append(&mut from.answers);
+        for (id, heard) in std::mem::take(&mut from.heard) {
+            let own = self.heard.entry(id).or_default();
+            for (own, heard) in own.iter_mut().zip(heard) {
+                own.extend(heard);
+            }
+        }
+        self.handles.append(&mut from.handles);
+    }
+
+    /// How much has come, ever.
+    pub fn length(&self) -> usize {
+        self.next
+    }
+
     pub fn answer(&mut self, call: CallId, answer: Answer) {
         let place = self.next();
         self.answers.insert(call, (place, answer));

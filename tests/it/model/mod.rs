@@ -6,9 +6,14 @@
 //! documentation say: every answer, every event that every listener hears, in
 //! its order, and what every peer gets.
 //!
-//! `MODEL_OPERATIONS=20000000 cargo test --release --test it model::` runs
-//! longer; `MODEL_SEED` begins elsewhere. A failure tells its seed, and the
-//! least operations that it was found to need.
+//! `MODEL_OPERATIONS=5000000 cargo test --release --test it model::` runs
+//! longer; `MODEL_SEED` begins elsewhere, and `MODEL_SEEDS`, several numbers,
+//! begins at each of them. A failure tells its seed, and the least operations
+//! that it was found to need.
+//!
+//! The seed of a case says how its registry is made too ([`shape`]). With
+//! several arbiters a seed makes the same operations again, but the threads
+//! take their turns as they will: a failure may need several runs to come back.
 
 mod app;
 mod client;
@@ -20,6 +25,7 @@ mod faults;
 mod ops;
 mod possible;
 mod server;
+mod threads;
 mod world;
 
 use std::panic::AssertUnwindSafe;
@@ -28,13 +34,28 @@ use std::str::FromStr;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use ops::Case;
+use ops::{Case, Shape};
 
 /// How many operations `cargo test` makes.
 const OPERATIONS: usize = 200_000;
 
 /// How many operations one run has at most.
 const MOST: usize = 600;
+
+/// How a registry is made, by the seed: with one arbiter and ports of its own
+/// most of the time, since that is the fastest.
+fn shape(seed: u64) -> Shape {
+    let (arbiters, shared_port) = match seed % 8 {
+        5 => (1, true),
+        6 => (3, false),
+        7 => (3, true),
+        _ => (1, false),
+    };
+    Shape {
+        arbiters,
+        shared_port,
+    }
+}
 
 /// From the environment.
 fn setting<T: FromStr>(name: &str, default: T) -> T {
@@ -50,7 +71,9 @@ fn case(seed: u64) -> Case {
     let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(Config::default(), random);
     let tree = ops::case(MOST).new_tree(&mut runner);
-    tree.expect("it can be made").current()
+    let case = tree.expect("it can be made").current();
+    let shape = shape(seed);
+    Case { shape, ..case }
 }
 
 /// On a system of its own, so that nothing is left of it. What panics, on
@@ -84,10 +107,26 @@ fn least(mut case: Case, mut failure: String) -> (Case, String) {
     (case, failure)
 }
 
+/// Where to begin.
+fn seeds() -> Vec<u64> {
+    let Ok(all) = std::env::var("MODEL_SEEDS") else {
+        return vec![setting("MODEL_SEED", 1)];
+    };
+    let seed = |text: &str| text.parse().unwrap_or_else(|_| panic!("MODEL_SEEDS={all}"));
+    let seeds: Vec<u64> = all.split_whitespace().map(seed).collect();
+    assert!(!seeds.is_empty(), "MODEL_SEEDS has none");
+    seeds
+}
+
 #[test]
 fn random_operations_do_what_the_model_says() {
     let operations = setting("MODEL_OPERATIONS", OPERATIONS);
-    let mut seed = setting("MODEL_SEED", 1_u64);
+    for seed in seeds() {
+        runs_from(seed, operations);
+    }
+}
+
+fn runs_from(mut seed: u64, operations: usize) {
     println!("MODEL_SEED={seed} MODEL_OPERATIONS={operations}");
     let mut made = 0;
     while made < operations {
@@ -97,7 +136,8 @@ fn random_operations_do_what_the_model_says() {
             let (case, failure) = least(case, failure);
             let ops: Vec<String> = case.ops.iter().map(|op| format!("  {op:?}")).collect();
             panic!(
-                "MODEL_SEED={seed} MODEL_OPERATIONS=1 replays this.\n{failure}\nIn batches of {}, slow {}:\n{}",
+                "MODEL_SEED={seed} MODEL_OPERATIONS=1 replays this.\n{failure}\n{:?}, in batches of {}, slow {}:\n{}",
+                case.shape,
                 case.batch,
                 case.slow,
                 ops.join("\n"),

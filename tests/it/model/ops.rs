@@ -10,9 +10,18 @@ use super::connection::Act;
 use super::faults::{ACCEPT, CONNECT, LISTEN, READ, WRITE};
 use super::server::{Action, Policy};
 
+/// How a registry is made.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct Shape {
+    pub arbiters: usize,
+    /// Its server sockets listen in every arbiter.
+    pub shared_port: bool,
+}
+
 /// One run from an empty registry on.
 #[derive(Clone, Debug)]
 pub struct Case {
+    pub shape: Shape,
     /// How many operations are made, at most, before it is waited until all has
     /// come to rest.
     pub batch: usize,
@@ -143,7 +152,12 @@ pub enum AppOp {
 pub fn case(most: usize) -> impl Strategy<Value = Case> {
     let batch = prop_oneof![2 => Just(1_usize), 1 => Just(3), 2 => Just(8)];
     let case = (batch, any::<bool>(), vec(op(), 1..=most));
-    case.prop_map(|(batch, slow, ops)| Case { batch, slow, ops })
+    case.prop_map(|(batch, slow, ops)| Case {
+        shape: Shape::default(),
+        batch,
+        slow,
+        ops,
+    })
 }
 
 fn op() -> impl Strategy<Value = Op> {

@@ -38,6 +38,9 @@ pub struct Seen<'a> {
     pub peers: &'a BTreeMap<usize, PeerSeen>,
     /// The addresses that are listened on.
     pub listening: &'a [SocketAddr],
+    /// The peers of client sockets that were heard of, as far as they were
+    /// asked for.
+    pub accepted: &'a BTreeMap<u64, SocketAddr>,
 }
 
 /// What a peer finds at its end.
@@ -103,9 +106,9 @@ impl Seen<'_> {
 /// The model of one socket, in one of its possible states.
 pub trait Socket: Clone + PartialEq + Debug {
     /// A function of the API.
-    type Call: Debug;
+    type Call: Clone + Debug;
     /// What the world does to it, at once.
-    type Event: Debug;
+    type Event: Clone + Debug;
 
     /// A batch begins.
     fn begin(&mut self);
@@ -124,12 +127,15 @@ pub trait Socket: Clone + PartialEq + Debug {
     /// Whether it has nothing left to do, and is what was seen.
     fn rests(&self, seen: &Seen) -> bool;
 
+    /// Forgets what is over, when all rests.
+    fn forget(&mut self, _: &Seen) {}
+
     /// Whether something waits for its app, which is suspended.
     fn wants_app(&self) -> bool;
 }
 
 /// One step of a batch, in the order in which they were made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Step<S: Socket> {
     Call(CallId, S::Call),
     Change(AppChange),
@@ -196,11 +202,12 @@ impl<S: Socket> Possible<S> {
         Ok(states.iter().any(|state| state.wants_app()))
     }
 
-    /// The states after a batch, when all has come to rest.
+    /// The states after a batch, when all has come to rest. If its app is
+    /// loaded for what waits (`loads`), nothing waits for that.
     ///
     /// # Errors
     /// What happened, if it cannot have.
-    pub fn settle(&self, steps: &[Step<S>], seen: &Seen) -> Result<Self, String> {
+    pub fn settle(&self, steps: &[Step<S>], loads: bool, seen: &Seen) -> Result<Self, String> {
         let reached = self.after(steps, seen)?;
         let (calls, changes) = steps.iter().fold((0, 0), |(a, b), step| match step {
             Step::Call(..) => (a + 1, b),
@@ -211,6 +218,7 @@ impl<S: Socket> Possible<S> {
         for state in &reached {
             let mut rested = state.clone();
             let progress = std::mem::take(rested.progress());
+            rested.forget(seen);
             let all_heard = progress.heard.iter().zip(seen.heard);
             if progress.calls == calls
                 && progress.changes == changes
@@ -218,6 +226,7 @@ impl<S: Socket> Possible<S> {
                     .into_iter()
                     .all(|(count, heard)| *count == heard.len())
                 && state.rests(seen)
+                && !(loads && state.wants_app())
                 && !states.contains(&rested)
             {
                 states.push(rested);

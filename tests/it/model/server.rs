@@ -5,6 +5,7 @@ mod steps;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use chrome_sockets::Error;
 use chrome_sockets::NetError;
@@ -13,6 +14,7 @@ use chrome_sockets::tcp_server::{DEFAULT_BACKLOG, HeldUpBy, SocketInfo};
 use super::app::{AppState, Kind};
 use super::ears::Heard;
 use super::faults::{Class, accept_error};
+use super::ops::Shape;
 use super::possible::{Progress, Seen, raise};
 
 /// One of a server socket's possible states.
@@ -21,6 +23,7 @@ pub struct Server {
     progress: Progress,
     pub id: u64,
     pub open: bool,
+    shape: Shape,
     pub listening: Option<Listening>,
     /// What was accepted in this batch, and heard of: connection and id.
     pub accepted: Vec<(usize, u64)>,
@@ -41,10 +44,12 @@ pub struct Server {
     attempt: u32,
     /// Accept errors that its app, suspended, has not been told of.
     untold: VecDeque<(i32, u32)>,
+    /// A `setPaused(true)` of this batch was given up, as only `close` may.
+    gave_up: bool,
     /// Closed when the error has been told.
     closing: bool,
     /// Accepted for an app that is suspended.
-    held: Option<usize>,
+    held: Option<(usize, SocketAddr)>,
     counts: Counts,
 }
 
@@ -57,7 +62,7 @@ pub struct Listening {
 
 #[derive(Clone, PartialEq, Debug)]
 enum Waiting {
-    Client(usize),
+    Client(usize, SocketAddr),
     Error(i32),
 }
 
@@ -121,15 +126,20 @@ pub enum Call {
 pub enum Event {
     /// The OS has chosen the port.
     Bound(SocketAddr),
-    Dialled(usize),
-    /// Nobody listened, or the backlog was full.
-    Refused,
-    AcceptError(i32),
-    /// Nobody listened.
-    NoAcceptError,
+    /// To this address this connection was made, from there.
+    Dialled(SocketAddr, usize, SocketAddr),
+    /// Nobody listened there, or the backlog was full.
+    Refused(SocketAddr),
+    AcceptError(SocketAddr, i32),
+    /// Nobody listened there.
+    NoAcceptError(SocketAddr),
     /// So much time that whatever waits for time has come.
     LongTime,
 }
+
+/// Where several arbiters accept, each takes up to this many ahead, which make
+/// room for others.
+const AHEAD: usize = 16;
 
 /// A name above this many bytes is refused.
 pub const MAX_NAME: usize = 4096;
@@ -141,10 +151,11 @@ pub fn net(code: i32) -> Error {
 }
 
 impl Server {
-    pub fn new(id: u64, app: AppState) -> Self {
+    pub fn new(id: u64, app: AppState, shape: Shape) -> Self {
         Server {
             id,
             open: true,
+            shape,
             listening: None,
             accepted: Vec::new(),
             dropped: Vec::new(),
@@ -159,6 +170,7 @@ impl Server {
             long_time: false,
             attempt: 0,
             untold: VecDeque::new(),
+            gave_up: false,
             closing: false,
             held: None,
             counts: Counts::default(),
@@ -188,7 +200,7 @@ impl Server {
 
     fn disconnect(&mut self) {
         for waiting in self.listening.take().into_iter().flat_map(|l| l.line) {
-            if let Waiting::Client(conn) = waiting {
+            if let Waiting::Client(conn, _) = waiting {
                 self.dropped.push(conn);
             }
         }
@@ -196,7 +208,7 @@ impl Server {
 
     fn close(&mut self) {
         self.disconnect();
-        self.dropped.extend(self.held.take());
+        self.dropped.extend(self.held.take().map(|(conn, _)| conn));
         self.open = false;
     }
 
@@ -239,6 +251,7 @@ impl Server {
             && info.persistent == self.persistent
             && info.name.as_deref() == self.name
             && info.paused != self.may_accept()
+            && info.reuse_port == self.shape.shared_port
             && info.local_addr() == listening.map(|listening| listening.at)
             && info.backlog == clients
             && info.counts.accepted == self.counts.accepted
@@ -281,21 +294,49 @@ impl Server {
         all && left.is_empty()
     }
 
-    /// The line moves on by one: the client, if it is one.
-    fn accept(&mut self) -> Option<usize> {
+    /// Whose turn it may be in the line: the first, or any where several
+    /// arbiters accept.
+    fn turns(&self) -> Range<usize> {
+        let length = self.listening.as_ref().map_or(0, |l| l.line.len());
+        match self.shape {
+            Shape {
+                arbiters: 2..,
+                shared_port: true,
+            } => 0..length,
+            _ => 0..length.min(1),
+        }
+    }
+
+    /// One of the line is taken: the client and where it comes from, if it is
+    /// one.
+    fn accept(&mut self, turn: usize) -> Option<(usize, SocketAddr)> {
         let listening = self.listening.as_mut()?;
-        match listening.line.pop_front()? {
-            Waiting::Client(conn) => {
+        match listening.line.remove(turn)? {
+            Waiting::Client(conn, from) => {
                 self.attempt = 0;
                 self.resting = None;
                 self.counts.accepted += 1;
-                Some(conn)
+                Some((conn, from))
             }
             Waiting::Error(errno) => {
                 self.failed(errno);
                 None
             }
         }
+    }
+
+    /// Whether one more may come into the line, and whether it may be full.
+    fn room(&self, listening: &Listening) -> (bool, bool) {
+        let (clients, most) = (listening.clients(), listening.most);
+        let (listeners, ahead) = match self.shape {
+            Shape {
+                arbiters: several @ 2..,
+                shared_port: true,
+            } => (several, AHEAD),
+            _ => (1, 0),
+        };
+        let has_room = clients < listeners * (most + ahead);
+        (has_room, clients >= listeners * most)
     }
 
     fn failed(&mut self, errno: i32) {
@@ -324,11 +365,14 @@ impl Server {
         self.untold.push_back((code, self.attempt));
     }
 
-    fn tell(mut self, conn: usize, seen: &Seen) -> Option<Self> {
+    fn tell(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
         let ears = self.app.ears(Kind::Accept);
         let Some(Heard::Accept(id)) = seen.next(&self.progress, ears) else {
             return None;
         };
+        if seen.accepted.get(id).is_some_and(|peer| *peer != from) {
+            return None;
+        }
         self.accepted.push((conn, *id));
         self.counts.delivered += 1;
         raise(
@@ -337,6 +381,12 @@ impl Server {
             seen,
             |heard| matches!(heard, Heard::Accept(same) if same == id),
         )
+    }
+
+    /// Whether an accept error waits.
+    pub fn has_error(&self) -> bool {
+        let mut line = self.listening.iter().flat_map(|l| &l.line);
+        line.any(|waiting| matches!(waiting, Waiting::Error(_)))
     }
 
     /// Whether the network is asked for the next one.
@@ -368,13 +418,13 @@ impl Listening {
     fn clients(&self) -> usize {
         let clients = self.line.iter();
         clients
-            .filter(|waiting| matches!(waiting, Waiting::Client(_)))
+            .filter(|waiting| matches!(waiting, Waiting::Client(..)))
             .count()
     }
 
     fn all(&self) -> impl Iterator<Item = usize> {
         self.line.iter().filter_map(|waiting| match waiting {
-            Waiting::Client(conn) => Some(*conn),
+            Waiting::Client(conn, _) => Some(*conn),
             Waiting::Error(_) => None,
         })
     }

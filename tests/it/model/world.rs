@@ -1,32 +1,36 @@
 //! The real side and the model of all that it has, side by side.
 
+mod rest;
+
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::supervision::RestartLimit;
 use chrome_sockets::tcp::ClientSocket;
-use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, ScriptedNetwork};
+use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
-use super::app::{AppChange, AppState, EARS, Ears, Ending};
+use super::app::{AppChange, AppState, EARS, Ears};
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::ears::{Answer, CallId, Ear, Id, SharedLog};
-use super::ops::{Case, Op};
-use super::possible::{PeerSeen, Possible, Seen, Socket, Step};
+use super::ears::{Answer, CallId, Ear, SharedLog};
+use super::ops::{Case, Op, Shape};
+use super::possible::{Possible, Socket, Step};
 use super::server::{self, Server};
-
-/// How long all takes that takes no time: what the paused clock goes on by,
-/// when nobody has anything left to do.
-const AT_REST: Duration = Duration::from_millis(1);
+use super::threads::Threads;
 
 /// Longer than all rests and time limits together.
 const LONG: Duration = Duration::from_secs(1000);
 
+/// How often it is looked again, where several threads may not have been at
+/// rest, before what was found is a failure.
+const LOOKS: u32 = 20;
+
 /// Both sides.
 pub struct World {
+    pub shape: Shape,
+    threads: Threads,
     pub network: ScriptedNetwork,
     pub faults: FaultyNetwork,
     registry: Addr<Registry>,
@@ -35,6 +39,8 @@ pub struct World {
     pub servers: Vec<Known<Server>>,
     pub clients: Vec<Known<Client>>,
     pub conns: Vec<Conn>,
+    /// Those that were closed before anybody heard of them.
+    dropped: Vec<usize>,
     /// The client socket, the number of the attempt.
     pub holds: Vec<(usize, usize, Hold)>,
     calls: CallId,
@@ -42,6 +48,9 @@ pub struct World {
     expected: BTreeMap<CallId, Answer>,
     creations: Vec<Creation>,
     pub changes: Vec<(usize, AppChange)>,
+    /// Faults of the crate's own actors that may not have come yet, or came in
+    /// this batch: of server sockets, of client sockets.
+    pub panics: [Vec<RuleId>; 2],
     /// How many operations were made since all was at rest.
     pub batch: usize,
     /// Listeners take some time for each event.
@@ -65,6 +74,7 @@ pub struct Side {
 }
 
 /// A socket, and how it may be.
+#[derive(Clone)]
 pub struct Known<S: Socket> {
     pub id: u64,
     pub app: usize,
@@ -122,7 +132,7 @@ impl<S: Socket> Known<S> {
 /// Where the real side is none of what the model allows.
 pub async fn run(case: &Case) -> Result<(), String> {
     tokio::time::pause();
-    let mut world = World::new(case.slow).await;
+    let mut world = World::new(case.shape, case.slow).await;
     for (number, op) in case.ops.iter().enumerate() {
         let done = world.operate(op, case.batch).await;
         done.map_err(|what| format!("at operation {number}, {op:?}:\n{what}"))?;
@@ -132,11 +142,16 @@ pub async fn run(case: &Case) -> Result<(), String> {
 }
 
 impl World {
-    async fn new(slow: bool) -> Self {
+    async fn new(shape: Shape, slow: bool) -> Self {
         let network = ScriptedNetwork::new();
         let faults = FaultyNetwork::new(network.clone(), 0);
         let registry = Registry::with_network(faults.clone());
-        let registry = registry.restart_limit(RestartLimit::UNLIMITED).start();
+        let registry = registry.restart_limit(RestartLimit::UNLIMITED);
+        let registry = registry.arbiters(shape.arbiters).start();
+        let threads = match shape.arbiters {
+            2.. => Threads::of(&App::new("threads", &registry)).await,
+            _ => Threads::default(),
+        };
         let log = SharedLog::default();
         let side = |name| Side {
             app: App::new(name, &registry),
@@ -149,6 +164,8 @@ impl World {
         };
         let apps = [side("one"), side("other")];
         let mut world = World {
+            shape,
+            threads,
             network,
             faults,
             registry,
@@ -157,11 +174,13 @@ impl World {
             servers: Vec::new(),
             clients: Vec::new(),
             conns: Vec::new(),
+            dropped: Vec::new(),
             holds: Vec::new(),
             calls: 0,
             expected: BTreeMap::new(),
             creations: Vec::new(),
             changes: Vec::new(),
+            panics: Default::default(),
             batch: 0,
             slow,
         };
@@ -245,7 +264,10 @@ impl World {
 
     async fn long_time(&mut self) -> Result<(), String> {
         self.rest().await?;
-        tokio::time::sleep(LONG).await;
+        match self.threads.is_empty() {
+            true => tokio::time::sleep(LONG).await,
+            false => self.threads.pass(LONG, &self.log).await,
+        }
         for server in &mut self.servers {
             server.steps.push(Step::Event(server::Event::LongTime));
         }
@@ -265,152 +287,6 @@ impl World {
         Ok(())
     }
 
-    /// Waits until nobody has anything left to do, and compares.
-    pub async fn rest(&mut self) -> Result<(), String> {
-        tokio::time::sleep(AT_REST).await;
-        self.batch = 0;
-        let mut loaded = [true; 2];
-        for (side, loaded) in self.apps.iter().zip(&mut loaded) {
-            if side.page_is_new {
-                *loaded = side.app.is_suspended().await == Ok(false);
-            }
-        }
-        let (answers, heard, handles) = {
-            let mut log = self.log.borrow_mut();
-            let log = &mut *log;
-            (
-                std::mem::take(&mut log.answers),
-                std::mem::take(&mut log.heard),
-                std::mem::take(&mut log.handles),
-            )
-        };
-        let peers = self.look_at_peers();
-        let listening = self.network.listening();
-        let nothing = std::array::from_fn(|_| Vec::new());
-        let seen = |id: Id| Seen {
-            answers: &answers,
-            heard: heard.get(&id).unwrap_or(&nothing),
-            peers: &peers,
-            listening: &listening,
-        };
-        self.load_wanted(loaded, &seen)?;
-
-        let mut accepted = Vec::new();
-        for known in &mut self.servers {
-            let id = Id::Server(known.id);
-            settle(known, id, &seen(id))?;
-            known.possible.prefer(|state| state.at().is_some());
-            let state = known.possible.one();
-            for (conn, id) in &state.accepted {
-                accepted.push((known.app, *conn, *id));
-            }
-            for conn in &state.dropped {
-                self.conns[*conn].peer = None;
-            }
-        }
-        for (app, change) in std::mem::take(&mut self.changes) {
-            self.apps[app].state.change(change);
-            if self.apps[app].state.ending != Ending::Nothing {
-                self.apps[app].state.ended();
-            }
-        }
-        for (app, conn, id) in accepted {
-            if self.clients.iter().any(|known| known.id == id) {
-                return Err(format!("client socket {id} came twice"));
-            }
-            let place = self.clients.len();
-            self.conns[conn].client = Some(place);
-            let connection = self.conns[conn].connection.clone();
-            let client = Client::accepted(id, self.apps[app].state, connection);
-            let handle = handles.get(&id).cloned();
-            self.clients.push(Known::new(id, app, client, handle));
-        }
-        for known in &mut self.clients {
-            let id = Id::Client(known.id);
-            settle(known, id, &seen(id))?;
-        }
-        let known = |id: &Id| match id {
-            Id::Server(id) => self.servers.iter().any(|known| known.id == *id),
-            Id::Client(id) => self.clients.iter().any(|known| known.id == *id),
-        };
-        if let Some(id) = heard.keys().find(|id| !known(id)) {
-            return Err(format!(
-                "{id:?} is not known, but heard of: {:?}",
-                heard[id]
-            ));
-        }
-        for (call, expected) in std::mem::take(&mut self.expected) {
-            let answer = answers.get(&call).map(|(_, answer)| answer);
-            if answer != Some(&expected) {
-                return Err(format!("call {call}: {answer:?} instead of {expected:?}"));
-            }
-        }
-        self.create(&answers).await?;
-        self.compare_listeners()?;
-        self.forget_peers();
-        Ok(())
-    }
-
-    /// The event page of a suspended app has been started if anything waited.
-    fn load_wanted<'a>(
-        &mut self,
-        loaded: [bool; 2],
-        seen: &impl Fn(Id) -> Seen<'a>,
-    ) -> Result<(), String> {
-        for (app, loaded) in loaded.into_iter().enumerate() {
-            let side = &mut self.apps[app];
-            let is_new = std::mem::take(&mut side.page_is_new);
-            let Some(page) = side.page else {
-                continue;
-            };
-            if !side.state.suspended && self.changes.is_empty() {
-                continue;
-            }
-            let mut wanted = false;
-            for known in self.servers.iter().filter(|known| known.app == app) {
-                let seen = seen(Id::Server(known.id));
-                wanted |= known.possible.wants_app(&known.steps, &seen)?;
-            }
-            for known in self.clients.iter().filter(|known| known.app == app) {
-                let seen = seen(Id::Client(known.id));
-                wanted |= known.possible.wants_app(&known.steps, &seen)?;
-            }
-            // A new page may be started for what has waited and is gone.
-            if wanted || (is_new && loaded) {
-                self.change(app, AppChange::Resume(page));
-            }
-        }
-        Ok(())
-    }
-
-    fn look_at_peers(&self) -> BTreeMap<usize, PeerSeen> {
-        let conns = self.conns.iter().enumerate();
-        let seen = conns.filter_map(|(number, conn)| {
-            let peer = conn.peer.as_ref()?;
-            let seen = PeerSeen {
-                closed: peer.is_closed(),
-                received: peer.received(),
-                no_delay: peer.nodelay(),
-                keep_alive: peer.keepalive(),
-            };
-            Some((number, seen))
-        });
-        seen.collect()
-    }
-
-    /// Peers whose connection is over, or never was, have nothing more to see.
-    fn forget_peers(&mut self) {
-        for (number, conn) in self.conns.iter_mut().enumerate() {
-            conn.is_new = false;
-            if let Some(client) = conn.client {
-                let possible = &self.clients[client].possible;
-                if !possible.any(|state| state.connections().any(|c| c.number == number)) {
-                    conn.peer = None;
-                }
-            }
-        }
-    }
-
     async fn create(&mut self, answers: &BTreeMap<CallId, (usize, Answer)>) -> Result<(), String> {
         for creation in std::mem::take(&mut self.creations) {
             let Creation { call, app, socket } = creation;
@@ -422,6 +298,11 @@ impl World {
                     *server.app() = state;
                     if self.servers.iter().any(|known| known.id >= *id) {
                         return Err(format!("server socket {id} was created out of order"));
+                    }
+                    if self.shape.shared_port {
+                        let api = &self.apps[app].app.tcp_server;
+                        let set = api.set_reuse_port((*id).into(), true).await;
+                        set.map_err(|error| format!("set_reuse_port: {error}"))?;
                     }
                     self.servers.push(Known::new(*id, app, server, None));
                 }
@@ -443,23 +324,9 @@ impl World {
         Ok(())
     }
 
-    /// The addresses that are listened on, as the network and the model know.
-    fn compare_listeners(&self) -> Result<(), String> {
-        let listening = self
-            .servers
-            .iter()
-            .filter_map(|known| known.possible.one().at());
-        let mut expected: Vec<SocketAddr> = listening.collect();
-        expected.sort_unstable();
-        let found = self.network.listening();
-        match found == expected {
-            true => Ok(()),
-            false => Err(format!("listening on {found:?} instead of {expected:?}")),
-        }
-    }
-
     /// Everything ends with the registry.
-    async fn end(self) -> Result<(), String> {
+    async fn end(mut self) -> Result<(), String> {
+        self.threads.let_go();
         let stopped = self.registry.send(Shutdown).await;
         if !matches!(stopped, Ok(Ok(()))) {
             return Err(format!("Shutdown: {stopped:?}"));
@@ -470,8 +337,18 @@ impl World {
         let made = |conn: &&Conn| !conn.client.is_some_and(connecting);
         let peers = self.conns.iter().filter(made);
         let peers = peers.filter_map(|conn| conn.peer.as_ref());
-        let open = peers.filter(|peer| !peer.is_closed()).count();
-        let listening = self.network.listening();
+        let peers: Vec<_> = peers.collect();
+        let mut look = 0;
+        let (open, listening) = loop {
+            let open = peers.iter().filter(|peer| !peer.is_closed()).count();
+            let listening = self.network.listening();
+            if look == LOOKS || self.threads.is_empty() || (open == 0 && listening.is_empty()) {
+                break (open, listening);
+            }
+            look += 1;
+            // The other threads end by themselves.
+            std::thread::sleep(Duration::from_millis(10) * look);
+        };
         match open == 0 && listening.is_empty() {
             true => Ok(()),
             false => Err(format!(
@@ -479,12 +356,4 @@ impl World {
             )),
         }
     }
-}
-
-fn settle<S: Socket>(known: &mut Known<S>, id: Id, seen: &Seen) -> Result<(), String> {
-    let steps = std::mem::take(&mut known.steps);
-    known.by_handle = None;
-    let settled = known.possible.settle(&steps, seen);
-    known.possible = settled.map_err(|what| format!("{id:?}\n{what}"))?;
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use chrome_sockets::Permissions;
-use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, Pattern};
+use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, MAX_WARNINGS, Pattern};
 use serde_json::json;
 
 /// The patterns of an operation, as text.
@@ -16,7 +16,7 @@ fn each_operation_has_the_patterns_of_its_key_one_or_many() {
     let manifest = r#"{
         "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "permissions": [[], 1.5e3],
         "sockets": {
-            "udp": {"send": "", "bind": ["*", ":1"], "multicastMembership": ["224.0.0.251"]},
+            "udp": {"send": "", "bind": ["*", ":1"], "multicastMembership": [""]},
             "tcp": {"connect": ["example.com:80", "[::1]"]},
             "tcpServer": {"listen": "127.0.0.1:*"}
         },
@@ -28,13 +28,10 @@ fn each_operation_has_the_patterns_of_its_key_one_or_many() {
         (permissions.tcp_connect(), vec!["example.com:80", "[::1]:*"]),
         (permissions.udp_bind(), vec!["*:*", "*:1"]),
         (permissions.udp_send(), vec!["*:*"]),
-        (
-            permissions.udp_multicast_membership(),
-            vec!["224.0.0.251:*"],
-        ),
     ] {
         assert_eq!(shown(patterns), expected);
     }
+    assert!(permissions.may_join_multicast_groups());
 }
 
 #[test]
@@ -71,7 +68,7 @@ fn permissions_are_written_as_the_value_of_the_key() {
     let expected = json!({
         "tcpServer": {"listen": "*:*"},
         "tcp": {"connect": "*:*"},
-        "udp": {"bind": "*:*", "send": "*:*", "multicastMembership": "*:*"},
+        "udp": {"bind": "*:*", "send": "*:*", "multicastMembership": ""},
     });
     assert_eq!(everything, expected);
 }
@@ -90,7 +87,12 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
             "{\n\"sockets\": {,",
             "sockets: key must be a string at line 2 column 13",
         ),
-        ("// a comment\n{}", "expected value at line 1 column 1"),
+        ("{\n/* no end\n}", "key must be a string at line 2 column 1"),
+        ("# a comment\n{}", "expected value at line 1 column 1"),
+        (
+            "{\n/* two\nlines */ , }",
+            "key must be a string at line 3 column 10",
+        ),
         (
             r#"{"sockets": {}, "sockets": {}}"#,
             "duplicate field `sockets` at line 1 column 25",
@@ -123,20 +125,6 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
         ),
         // Keys.
         (
-            r#"{"sockets": {"tcpserver": {}}}"#,
-            "sockets: unknown field `tcpserver`, expected one of `tcpServer`, `tcp`, `udp` \
-             at line 1 column 24",
-        ),
-        (
-            r#"{"sockets": {"tcp": {"listen": "*"}}}"#,
-            "sockets.tcp: unknown field `listen`, expected `connect` at line 1 column 29",
-        ),
-        (
-            r#"{"sockets": {"udp": {"sent": "*"}}}"#,
-            "sockets.udp: unknown field `sent`, expected one of `bind`, `send`, \
-             `multicastMembership` at line 1 column 27",
-        ),
-        (
             r#"{"sockets": {"tcp": {"connect": "*", "connect": []}}}"#,
             "sockets.tcp: duplicate field `connect` at line 1 column 46",
         ),
@@ -157,12 +145,125 @@ fn an_error_in_the_key_alone_tells_the_path_in_the_key() {
     let sockets = r#"{"udp": {"send": ["*", "*:0"]}}"#;
     let error = Permissions::from_sockets(sockets).expect_err("port 0");
     assert_eq!(error.path(), "udp.send[1]");
-    // A whole manifest is not its key.
-    let error = Permissions::from_sockets(r#"{"sockets": {}}"#).expect_err("a manifest");
+}
+
+/// The texts of the warnings about a manifest that is taken.
+fn warnings(manifest: &str) -> Vec<String> {
+    match Permissions::from_manifest_with_warnings(manifest) {
+        Ok((_, warnings)) => warnings.iter().map(ToString::to_string).collect(),
+        Err(error) => panic!("{manifest} is not taken: {error}"),
+    }
+}
+
+#[test]
+fn unknown_keys_are_ignored_with_a_warning_that_tells_where() {
+    let manifest = r#"{
+        "unknown": {"of": "Chrome's"},
+        "sockets": {
+            "tcpserver": {"listen": "*"}, "tcp": {"connect": "a:1", "conect": ["b:1", 7]},
+            "udp": {"sent": null}, "\u001b[31m": 1
+        }
+    }"#;
+    let (permissions, _) = Permissions::from_manifest_with_warnings(manifest).expect("right");
+    assert_eq!(shown(permissions.tcp_connect()), ["a:1"]);
+    assert!(permissions.tcp_server_listen().is_empty());
     assert_eq!(
-        error.to_string(),
-        "unknown field `sockets`, expected one of `tcpServer`, `tcp`, `udp` at line 1 column 10"
+        warnings(manifest),
+        [
+            "sockets.tcpserver: unknown key, ignored",
+            "sockets.tcp.conect: unknown key, ignored",
+            "sockets.udp.sent: unknown key, ignored",
+            "sockets.\\u{1b}[31m: unknown key, ignored",
+        ]
     );
+    assert_eq!(warnings(r#"{"name": "App", "sockets": {}}"#), [""; 0]);
+    // The key's own value is read likewise.
+    assert!(Permissions::from_sockets(r#"{"sockets": {}}"#).is_ok());
+}
+
+#[test]
+fn warnings_are_bounded() {
+    let keys: Vec<_> = (0..1000)
+        .map(|key| format!("\"{key}{}\": 1", "k".repeat(100)))
+        .collect();
+    let manifest = format!(r#"{{"sockets": {{{}}}}}"#, keys.join(","));
+    let warnings = warnings(&manifest);
+    assert_eq!(warnings.len(), MAX_WARNINGS);
+    assert!(warnings.iter().all(|warning| warning.len() < 200));
+}
+
+#[test]
+fn comments_are_accepted_as_chrome_does() {
+    let manifest = r#"// The manifest of a server.
+    {
+        "name": "http://example.com/*not a comment*/", /* several
+        lines */ "sockets": { // of this machine alone
+            "tcpServer": { "listen": /**/ "127.0.0.1:*" }
+        }
+    } // end"#;
+    let permissions = Permissions::from_manifest(manifest).expect("right");
+    assert_eq!(shown(permissions.tcp_server_listen()), ["127.0.0.1:*"]);
+    let wrong = "{ // one\n/* two\n */ \"sockets\": 7 }";
+    let error = Permissions::from_manifest(wrong).expect_err("a number");
+    assert!(
+        error.to_string().ends_with("at line 3 column 16"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_pattern_that_can_match_nothing_is_a_warning() {
+    let manifest = r#"{"sockets": {
+        "tcpServer": {"listen": ["127.0.0.1:80", "localhost:80", "*:81", "[::1]", "*.example.com"]},
+        "tcp": {"connect": ["localhost:80", "*.example.com"]},
+        "udp": {"bind": "example.com", "send": "example.com"}
+    }}"#;
+    let warnings = warnings(manifest);
+    let at: Vec<_> = warnings
+        .iter()
+        .filter_map(|it| it.split(':').next())
+        .collect();
+    assert_eq!(
+        at,
+        [
+            "sockets.tcpServer.listen[1]",
+            "sockets.tcpServer.listen[4]",
+            "sockets.udp.bind[0]"
+        ]
+    );
+    assert!(warnings[0].contains("write `127.0.0.1`"), "{}", warnings[0]);
+}
+
+#[test]
+fn multicast_membership_permits_every_group_or_none() {
+    for (value, permits) in [
+        (r#""""#, Some(true)),
+        (r#"[""]"#, Some(true)),
+        ("[]", Some(false)),
+        (r#""*""#, None),
+        (r#"["", "224.0.0.251"]"#, None),
+        (r#""224.0.0.251:5353""#, None),
+        ("true", None),
+    ] {
+        let sockets = format!(r#"{{"udp": {{"multicastMembership": {value}}}}}"#);
+        let read = Permissions::from_sockets(&sockets);
+        let permitted = read
+            .as_ref()
+            .ok()
+            .map(Permissions::may_join_multicast_groups);
+        assert_eq!(permitted, permits, "{value}: {read:?}");
+        if let Err(error) = read {
+            assert!(
+                error.path().starts_with("udp.multicastMembership"),
+                "{error}"
+            );
+            assert!(
+                error.to_string().contains("which permits every group"),
+                "{error}"
+            );
+        }
+    }
+    assert!(!Permissions::none().may_join_multicast_groups());
 }
 
 #[test]
@@ -319,7 +420,7 @@ fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
         format!(r#"{{"tcp": {deep}}}"#),
         format!(r#"{{"tcp": {{"connect": {deep}}}}}"#),
         format!(r#"{{"tcp": {{"connect": [{deep}]}}}}"#),
-        format!(r#"{{"{long}": 1}}"#),
+        format!(r#"{{"{long}": nothing}}"#),
         format!(r#"{{"tcp": "{long}"}}"#),
         format!(r#"{{"tcp": {{"connect": "{long}"}}}}"#),
         format!(r#"{{"tcp": {{"connect": {{"{long}": 1}}}}}}"#),

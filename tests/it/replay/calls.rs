@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use chrome_sockets::tcp::DnsQueryType;
+use chrome_sockets::tcp::{DnsQueryType, TlsVersionConstraints};
 use chrome_sockets::{App, Error, NetError, tcp, tcp_server};
 use serde_json::{Value, json};
 
@@ -33,9 +33,10 @@ async fn call_server(app: &App, step: &Step<'_>, function: &str, args: &[Value])
         ("setPaused", [socket, paused]) => {
             done(server.set_paused(id(socket), step.flag(paused)).await)
         }
-        ("listen", [socket, address, port]) => {
+        ("listen", [socket, address, port, backlog @ ..]) if backlog.len() < 2 => {
             let (address, port) = (step.string(address), step.int(port));
-            let listening = server.listen(id(socket), address, port, None).await;
+            let backlog = backlog.first().map(|backlog| step.int(backlog));
+            let listening = server.listen(id(socket), address, port, backlog).await;
             answer(listening.map(|()| json!([0])), code)
         }
         ("disconnect", [socket]) => done(server.disconnect(id(socket)).await),
@@ -69,29 +70,36 @@ async fn call_tcp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) ->
         ("setPaused", [socket, paused]) => {
             done(tcp.set_paused(id(socket), step.flag(paused)).await)
         }
-        ("setKeepAlive", [socket, enable, delay]) => {
-            let (enable, delay) = (step.flag(enable), step.int(delay));
-            let set = tcp.set_keep_alive(id(socket), enable, Some(delay)).await;
+        ("setKeepAlive", [socket, enable, delay @ ..]) if delay.len() < 2 => {
+            let enable = step.flag(enable);
+            let delay = delay.first().map(|delay| step.int(delay));
+            let set = tcp.set_keep_alive(id(socket), enable, delay).await;
             answer(set.map(|()| json!([0])), option_code)
         }
         ("setNoDelay", [socket, no_delay]) => {
             let set = tcp.set_no_delay(id(socket), step.flag(no_delay)).await;
             answer(set.map(|()| json!([0])), option_code)
         }
-        ("connect", [socket, address, port]) => {
+        ("connect", [socket, address, port, query @ ..]) if query.len() < 2 => {
             let (address, port) = (step.string(address), step.int(port));
-            let connected = tcp
-                .connect(id(socket), address, port, DnsQueryType::Any)
-                .await;
+            let query = match query.first().map(|query| step.string(query)) {
+                None | Some("any") => DnsQueryType::Any,
+                Some("ipv4") => DnsQueryType::Ipv4,
+                Some("ipv6") => DnsQueryType::Ipv6,
+                Some(_) => step.fail("the query type is not known here"),
+            };
+            let connected = tcp.connect(id(socket), address, port, query).await;
             answer(connected.map(|()| json!([0])), code)
         }
-        ("secure", [socket, options]) => {
-            let secured = tcp.secure(id(socket), secure_options(step, options)).await;
+        ("secure", [socket, options @ ..]) if options.len() < 2 => {
+            let options = options.first();
+            let options = options.map_or_else(Default::default, |it| secure_options(step, it));
+            let secured = tcp.secure(id(socket), options).await;
             answer(secured.map(|()| json!([0])), secure_code)
         }
         ("disconnect", [socket]) => done(tcp.disconnect(id(socket)).await),
         ("send", [socket, data]) => {
-            let data = step.bytes(step.string(&data["bytes"]));
+            let data = step.data(data);
             let sent = tcp.send(id(socket), data).await;
             let info = sent.map(|sent| json!([{ "resultCode": 0, "bytesSent": sent.bytes_sent }]));
             answer(info, send_code)
@@ -156,10 +164,18 @@ fn secure_code(error: Error) -> Value {
 }
 
 fn secure_options(step: &Step<'_>, json: &Value) -> tcp::SecureOptions {
-    if !step.object(json).is_empty() {
-        step.fail("the options are not known here");
+    let mut options = tcp::SecureOptions::default();
+    for (field, value) in step.object(json) {
+        match field.as_str() {
+            "tlsVersion" => {
+                let name = |end: &str| value.get(end).map(|name| step.string(name));
+                let versions = TlsVersionConstraints::from_names(name("min"), name("max"));
+                options.tls_version = Some(versions);
+            }
+            _ => step.fail(format_args!("the option {field} is not known here")),
+        }
     }
-    tcp::SecureOptions::default()
+    options
 }
 
 fn server_properties(step: &Step<'_>, json: &Value) -> tcp_server::SocketProperties {

@@ -5,9 +5,14 @@ mod names;
 mod peers;
 mod step;
 
+use std::future::ready;
 use std::time::Duration;
 
-use chrome_sockets::{ClientSocketId, Permissions};
+use actix::{Addr, Handler};
+use chrome_sockets::{
+    AddListener, App, ClientSocketId, Event, OnEvent, Permissions, Registry, RemoveListener,
+};
+use futures::future::{FutureExt, LocalBoxFuture};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -15,7 +20,7 @@ use self::names::{Kind, Names};
 use self::peers::Peers;
 use self::step::{Step, binary};
 use super::Recording;
-use crate::support::{Heard, LIMIT, World, within};
+use crate::support::{Heard, LIMIT, Listener, World, within};
 
 /// How long what was expected may come later than it came when it was
 /// recorded: a busy machine is no fault. Shorter than [`LIMIT`], so that the
@@ -30,6 +35,7 @@ pub async fn replay(recording: &Recording) {
         let is_known = match field.as_str() {
             "name" => value == name,
             "steps" | "chromeVersion" | "deviation" | "sockets" => true,
+            "chunks" => value.is_boolean(),
             _ => false,
         };
         assert!(is_known, "{name}: {field:?}: {value} is not known here");
@@ -45,6 +51,8 @@ pub async fn replay(recording: &Recording) {
         world,
         names: Names::default(),
         peers: Peers::default(),
+        unanswered: Vec::new(),
+        joins: recorded["chunks"] != true,
     };
     let steps = recorded["steps"].as_array().expect("a list of steps");
     for (index, json) in steps.iter().enumerate() {
@@ -53,17 +61,27 @@ pub async fn replay(recording: &Recording) {
 }
 
 /// What a recording plays on.
-struct Stage {
+struct Stage<'a> {
     world: World,
     names: Names,
     peers: Peers,
+    /// The calls that were not waited for, and what their ids are.
+    unanswered: Vec<(Kind, LocalBoxFuture<'a, Value>)>,
+    /// Whether data of one socket is joined.
+    joins: bool,
 }
 
-impl Stage {
-    async fn play(&mut self, step: &Step<'_>) {
+impl<'a> Stage<'a> {
+    async fn play(&mut self, step: &Step<'a>) {
         if let Some(function) = step.json["call"].as_str() {
-            step.only(&["call", "args", "bind", "chrome", "documented"]);
+            step.only(&["call", "args", "nowait", "bind", "chrome", "documented"]);
             self.call(step, function).await;
+        } else if step.json.get("finish").is_some() {
+            step.only(&["finish", "chrome", "documented"]);
+            self.finish(step).await;
+        } else if let Some(events) = step.json["listeners"].as_array() {
+            step.only(&["listeners"]);
+            self.listen_to(step, events).await;
         } else if let Some(verb) = step.json["peer"].as_str() {
             self.peer(step, verb).await;
         } else if let Some(milliseconds) = step.json["settle"].as_u64() {
@@ -74,7 +92,7 @@ impl Stage {
         }
     }
 
-    async fn call(&mut self, step: &Step<'_>, function: &str) {
+    async fn call(&mut self, step: &Step<'a>, function: &'a str) {
         let Some(args) = step.json["args"].as_array() else {
             step.fail("a call has arguments");
         };
@@ -82,18 +100,65 @@ impl Stage {
             .iter()
             .map(|argument| self.names.resolve(step, argument))
             .collect();
-        let answer = calls::call(&self.world.app, step, function, &args);
-        let mut got = within(&format!("the answer to {step}"), answer).await;
         let ids = if function.starts_with("tcpServer.") {
             Kind::Server
         } else {
             Kind::Client
         };
+        let (app, of) = (self.world.app.clone(), step.clone());
+        let mut answer = async move { calls::call(&app, &of, function, &args).await }.boxed_local();
+        if step.json["nowait"] == true {
+            // The call is made now.
+            let answer = match (&mut answer).now_or_never() {
+                Some(got) => ready(got).boxed_local(),
+                None => answer,
+            };
+            return self.unanswered.push((ids, answer));
+        }
+        let mut got = within(&format!("the answer to {step}"), answer).await;
         if let Some(bind) = step.json.get("bind") {
             self.names.bind_fields(step, bind, ids, &got["result"][0]);
         }
         self.names.show(ids, &mut got);
         step.compare(&got);
+    }
+
+    /// The answers to all calls that were not waited for.
+    async fn finish(&mut self, step: &Step<'_>) {
+        let mut all = Vec::new();
+        for (ids, answer) in self.unanswered.drain(..) {
+            let mut got = within("the answer to a call before", answer).await;
+            self.names.show(ids, &mut got);
+            all.push(got);
+        }
+        step.compare(&Value::from(all));
+    }
+
+    /// Exactly these events have a listener from now on. Those of `udp` are
+    /// nothing here.
+    async fn listen_to(&mut self, step: &Step<'_>, events: &[Value]) {
+        let mut missing: Vec<&str> = events.iter().map(|event| step.string(event)).collect();
+        let App {
+            tcp, tcp_server, ..
+        } = &self.world.app;
+        let listener = &self.world.listener;
+        let mut is_wanted = |event: &str| {
+            let before = missing.len();
+            missing.retain(|wanted| *wanted != event);
+            missing.len() < before
+        };
+        let wanted = is_wanted("tcpServer.onAccept");
+        set_listener(&tcp_server.on_accept, listener, wanted).await;
+        let wanted = is_wanted("tcpServer.onAcceptError");
+        set_listener(&tcp_server.on_accept_error, listener, wanted).await;
+        let wanted = is_wanted("tcp.onReceive");
+        set_listener(&tcp.on_receive, listener, wanted).await;
+        let wanted = is_wanted("tcp.onReceiveError");
+        set_listener(&tcp.on_receive_error, listener, wanted).await;
+        missing.retain(|event| !event.starts_with("udp."));
+        if !missing.is_empty() {
+            step.fail(format_args!("{missing:?} are not known here"));
+        }
     }
 
     async fn peer(&mut self, step: &Step<'_>, verb: &str) {
@@ -107,17 +172,23 @@ impl Stage {
             }
             "listen" => {
                 step.only(&["peer", "as", "bind", "echo"]);
-                let port = peers::listen(step.flag(&step.json["echo"])).await;
+                let echo = step.json.get("echo");
+                let echo = echo.is_some_and(|echo| step.flag(echo));
+                let port = self.peers.listen(name, echo).await;
                 self.names.bind(Kind::Port, step.text("bind"), port.into());
             }
             "send" => {
                 step.only(&["peer", "as", "data"]);
-                let data = step.bytes(step.text("data"));
+                let data = step.data(&step.json["data"]);
                 self.peers.send(step, name, &data).await;
             }
             "end" => {
                 step.only(&["peer", "as"]);
                 self.peers.end(step, name).await;
+            }
+            "reset" => {
+                step.only(&["peer", "as"]);
+                self.peers.reset(step, name).await;
             }
             "state" => {
                 step.only(&["peer", "as", "chrome", "documented"]);
@@ -168,7 +239,8 @@ impl Stage {
         self.names.show(ids, &mut info);
         match events.last_mut() {
             Some(last)
-                if event == "tcp.onReceive"
+                if self.joins
+                    && event == "tcp.onReceive"
                     && last["event"] == event
                     && last["info"]["socketId"] == info["socketId"] =>
             {
@@ -180,6 +252,20 @@ impl Stage {
             _ => events.push(json!({ "event": event, "info": info })),
         }
     }
+}
+
+/// Has the listener hear an event, or not.
+async fn set_listener<E: Event>(event: &OnEvent<E>, listener: &Addr<Listener>, wanted: bool)
+where
+    Listener: Handler<E>,
+    Registry: Handler<AddListener<E>> + Handler<RemoveListener<E>>,
+{
+    let recipient = listener.clone().recipient();
+    let set = match wanted {
+        true => event.add_listener(recipient),
+        false => event.remove_listener(recipient),
+    };
+    set.await.expect("the registry runs");
 }
 
 fn received(client: ClientSocketId, data: &str) -> Value {

@@ -4,18 +4,25 @@ use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
 
+use futures::FutureExt;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
 use super::PATIENCE;
-use super::step::{Step, binary};
+use super::step::{Step, agrees, binary};
 use crate::support::within;
 
-/// The peers that connected, by name.
+/// The peers by name: those that connected, and those that listen, which are
+/// what connected to them last.
 #[derive(Default)]
-pub struct Peers(HashMap<String, Peer>);
+pub struct Peers {
+    peers: HashMap<String, Peer>,
+    listeners: HashMap<String, TcpListener>,
+    /// What those got that have closed.
+    closed: HashMap<String, Vec<u8>>,
+}
 
 struct Peer {
     stream: TcpStream,
@@ -27,7 +34,7 @@ impl Peers {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
             Ok(stream) => {
                 let got = Vec::new();
-                self.0.insert(name.to_owned(), Peer { stream, got });
+                self.peers.insert(name.to_owned(), Peer { stream, got });
                 json!({ "state": "open" })
             }
             Err(error) => json!({ "state": errno(&error) }),
@@ -35,27 +42,40 @@ impl Peers {
     }
 
     pub async fn send(&mut self, step: &Step<'_>, name: &str, data: &[u8]) {
-        let sent = self.peer(step, name).stream.write_all(data);
+        let sent = self.peer(step, name).await.stream.write_all(data);
         if let Err(error) = within("the peer's send", sent).await {
             step.fail(error);
         }
     }
 
     pub async fn end(&mut self, step: &Step<'_>, name: &str) {
-        if let Err(error) = self.peer(step, name).stream.shutdown().await {
+        if let Err(error) = self.peer(step, name).await.stream.shutdown().await {
             step.fail(error);
         }
+    }
+
+    /// Has the peer reset the connection. What it got stays.
+    pub async fn reset(&mut self, step: &Step<'_>, name: &str) {
+        let peer = self.peer(step, name).await;
+        peer.read();
+        peer.stream.set_zero_linger().expect("an option");
+        let got = std::mem::take(&mut peer.got);
+        self.peers.remove(name);
+        self.closed.insert(name.to_owned(), got);
     }
 
     /// How the peer's connection is and all that it got; asked again, for a
     /// while, if what is expected has not arrived yet.
     pub async fn state(&mut self, step: &Step<'_>, name: &str) -> Value {
-        let peer = self.peer(step, name);
+        if let Some(got) = self.closed.get(name) {
+            return json!({ "state": "closed", "got": binary(got) });
+        }
+        let peer = self.peer(step, name).await;
         let limit = Instant::now() + PATIENCE;
         loop {
             let state = peer.read();
             let got = json!({ "state": state, "got": binary(&peer.got) });
-            if got == *step.expected()
+            if agrees(step.expected(), &got)
                 || state != "open"
                 || timeout_at(limit, peer.stream.readable()).await.is_err()
             {
@@ -64,8 +84,34 @@ impl Peers {
         }
     }
 
-    fn peer(&mut self, step: &Step<'_>, name: &str) -> &mut Peer {
-        match self.0.get_mut(name) {
+    /// Has a peer listen that sends back what it gets (`echo`) or only reads,
+    /// and tells its port.
+    pub async fn listen(&mut self, name: &str, echo: bool) -> u16 {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port for the peer");
+        let port = listener.local_addr().expect("it is bound").port();
+        match echo {
+            true => drop(actix_rt::spawn(send_back(listener))),
+            false => drop(self.listeners.insert(name.to_owned(), listener)),
+        }
+        port
+    }
+
+    async fn peer(&mut self, step: &Step<'_>, name: &str) -> &mut Peer {
+        if let Some(listener) = self.listeners.get(name) {
+            // It has come, or is about to; the last one is the one that is meant.
+            let mut next = match self.peers.contains_key(name) {
+                true => listener.accept().now_or_never(),
+                false => Some(within("a connection to the peer", listener.accept()).await),
+            };
+            while let Some(accepted) = next {
+                let (stream, _) = accepted.expect("a connection to the peer");
+                let got = Vec::new();
+                self.peers.insert(name.to_owned(), Peer { stream, got });
+                next = listener.accept().now_or_never();
+            }
+        }
+        match self.peers.get_mut(name) {
             Some(peer) => peer,
             None => step.fail(format_args!("no peer named {name} is connected")),
         }
@@ -87,32 +133,24 @@ impl Peer {
     }
 }
 
-/// Has a peer listen that sends back what it gets (`echo`) or only reads, and
-/// tells its port.
-pub async fn listen(echo: bool) -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
-    let listener = listener.expect("a port for the peer");
-    let port = listener.local_addr().expect("it is bound").port();
-    actix_rt::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            actix_rt::spawn(async move {
-                let (mut reader, mut writer) = stream.into_split();
-                // How the connection ends is seen from the side of the crate.
-                let _ = if echo {
-                    tokio::io::copy(&mut reader, &mut writer).await
-                } else {
-                    tokio::io::copy(&mut reader, &mut tokio::io::sink()).await
-                };
-            });
-        }
-    });
-    port
+/// Sends back what comes on each connection.
+async fn send_back(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        actix_rt::spawn(async move {
+            let (mut reader, mut writer) = stream.into_split();
+            // How the connection ends is seen from the side of the crate.
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        });
+    }
 }
 
 /// An error as the recordings write it, where they do.
 fn errno(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "ECONNREFUSED".into(),
+        io::ErrorKind::ConnectionReset => "ECONNRESET".into(),
+        io::ErrorKind::BrokenPipe => "EPIPE".into(),
+        io::ErrorKind::TimedOut => "ETIMEDOUT".into(),
         _ => error.to_string(),
     }
 }

@@ -4,7 +4,11 @@ use std::fmt::{Display, Formatter, Result};
 
 use serde_json::{Map, Value};
 
+/// How much of a wrong answer is shown.
+const SHOWN: usize = 1000;
+
 /// A step, and where it stands.
+#[derive(Clone)]
 pub struct Step<'a> {
     recording: &'a str,
     number: usize,
@@ -53,7 +57,8 @@ impl<'a> Step<'a> {
 
     pub fn compare(&self, got: &Value) {
         let expected = self.expected();
-        if got != expected {
+        if !agrees(expected, got) {
+            let got: String = got.to_string().chars().take(SHOWN).collect();
             self.fail(format_args!("\nexpected {expected}\n     got {got}"));
         }
     }
@@ -89,8 +94,16 @@ impl<'a> Step<'a> {
         self.known(value, "a port", port)
     }
 
+    /// Data to send: text, `{bytes}`, or `{fill}`, which is so many `x`.
+    pub fn data(&self, value: &Value) -> Vec<u8> {
+        match value.get("fill") {
+            Some(count) => vec![b'x'; self.int(count).max(0) as usize],
+            None => self.bytes(self.string(value.get("bytes").unwrap_or(value))),
+        }
+    }
+
     /// Binary data, written one character a byte.
-    pub fn bytes(&self, text: &str) -> Vec<u8> {
+    fn bytes(&self, text: &str) -> Vec<u8> {
         let bytes: Option<_> = text.chars().map(|c| u8::try_from(c).ok()).collect();
         self.known(&text.into(), "binary data", bytes)
     }
@@ -111,6 +124,18 @@ impl Display for Step<'_> {
             json,
         } = self;
         write!(f, "{recording}, step {number}, {json}")
+    }
+}
+
+/// Whether an answer is the expected one. Of what a peer got a recording may
+/// tell the length alone.
+pub fn agrees(expected: &Value, got: &Value) -> bool {
+    match (&expected["got"]["length"], &got["got"]) {
+        (Value::Number(length), Value::String(data)) => {
+            length.as_u64() == Some(data.chars().count() as u64)
+                && expected["state"] == got["state"]
+        }
+        _ => expected == got,
     }
 }
 

@@ -111,3 +111,41 @@ async fn an_end_that_nobody_ever_listened_for_is_told_to_nobody() {
     scene.listen().await;
     scene.world.nothing().await;
 }
+
+/// The end of a connection has been told to a listener that died of it, and the
+/// app has resumed the socket since.
+async fn resumed_after_its_end() -> Scene {
+    let scene = Scene::new().await;
+    let patient = scene.patient(&[Panic]).await;
+    scene.peer.end();
+    assert_eq!(patient.dies().await, []);
+    let ended = scene.client.get_info().await.expect("it is open");
+    assert!(!ended.connected && ended.paused);
+    scene.client.set_paused(false).await.expect("it is open");
+    scene
+}
+
+#[actix_rt::test]
+async fn an_end_that_is_told_late_does_not_pause_a_socket_that_was_resumed_since() {
+    let mut scene = resumed_after_its_end().await;
+    scene.listen().await;
+    scene.ends(NetError::CONNECTION_CLOSED).await;
+    let info = scene.client.get_info().await.expect("it is open");
+    assert!(!info.paused, "the app has resumed it");
+    // So it receives at once when it is connected again.
+    scene.peer = reconnect(&scene.client, &scene.network).await;
+    scene.is_alive().await;
+}
+
+#[actix_rt::test]
+async fn an_end_is_not_told_of_a_socket_whose_next_connection_has_ended_too() {
+    let mut scene = resumed_after_its_end().await;
+    scene.peer = reconnect(&scene.client, &scene.network).await;
+    scene.client.set_paused(true).await.expect("it is open");
+    // Paused: its end is told to nobody.
+    scene.client.disconnect().await.expect("it is open");
+    scene.listen().await;
+    scene.world.nothing().await;
+    let info = scene.client.get_info().await.expect("it is open");
+    assert!(info.paused);
+}

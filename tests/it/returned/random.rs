@@ -3,12 +3,12 @@
 //! has handled.
 
 use super::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use chrome_sockets::tcp_server::AcceptInfo;
-use chrome_sockets::{ClientSocketId, ServerSocketId};
+use chrome_sockets::{ClientSocketId, MAX_PANICS, ServerSocketId};
 
 const CONNECTIONS: u64 = 16;
 const BYTES: usize = 1 << 20;
@@ -30,7 +30,12 @@ struct Mortal {
     random: u64,
     notes: UnboundedSender<Note>,
     dies: UnboundedSender<()>,
+    panics: Panics,
 }
+
+/// How often in a row one has panicked at an event of each socket: a third
+/// time would end it.
+type Panics = Arc<Mutex<HashMap<ClientSocketId, u32>>>;
 
 impl Actor for Mortal {
     type Context = Context<Self>;
@@ -43,7 +48,21 @@ impl Drop for Mortal {
 }
 
 impl Mortal {
-    fn rolls(&mut self) -> bool {
+    fn rolls(&mut self, id: ClientSocketId) -> bool {
+        let rolls = self.is_next();
+        let mut panics = self.panics.lock().expect("nobody panics with it");
+        let panics = panics.entry(id).or_default();
+        let rolls = rolls && *panics + 1 < MAX_PANICS;
+        *panics += u32::from(rolls);
+        rolls
+    }
+
+    fn is_sound(&self, id: ClientSocketId) {
+        let mut panics = self.panics.lock().expect("nobody panics with it");
+        panics.remove(&id);
+    }
+
+    fn is_next(&mut self) -> bool {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
@@ -52,11 +71,12 @@ impl Mortal {
 
     /// Handles something: now and then it panics before, and now and then
     /// afterwards.
-    fn handle(&mut self, note: impl FnOnce(bool) -> Note) {
-        assert!(!self.rolls(), "before it was handled");
-        let afterwards = self.rolls();
+    fn handle(&mut self, id: ClientSocketId, note: impl FnOnce(bool) -> Note) {
+        assert!(!self.rolls(id), "before it was handled");
+        let afterwards = self.rolls(id);
         let _ = self.notes.send(note(afterwards));
         assert!(!afterwards, "after it was handled");
+        self.is_sound(id);
     }
 }
 
@@ -64,8 +84,9 @@ impl Handler<AcceptInfo> for Mortal {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        assert!(!self.rolls(), "before the client was touched");
         let client = info.client().clone();
+        assert!(!self.rolls(client.id()), "before the client was touched");
+        self.is_sound(client.id());
         let _ = self.notes.send(Note::Accept(client));
     }
 }
@@ -75,7 +96,7 @@ impl Handler<ReceiveInfo> for Mortal {
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let (id, data) = (info.socket_id, info.data.clone());
-        self.handle(|again| Note::Data(id, data, again));
+        self.handle(id, |again| Note::Data(id, data, again));
     }
 }
 
@@ -84,7 +105,7 @@ impl Handler<ReceiveErrorInfo> for Mortal {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         let (id, code) = (info.socket_id, info.result_code);
-        self.handle(|again| Note::End(id, code, again));
+        self.handle(id, |again| Note::End(id, code, again));
     }
 }
 
@@ -158,13 +179,15 @@ async fn a_listener_that_panics_at_random_hears_every_byte_in_order() {
         let (app, arbiter) = (app.clone(), arbiter.handle());
         actix_rt::spawn(async move {
             let mut deaths = 0_u64;
+            let panics = Panics::default();
             loop {
-                let (notes, dies) = (notes.clone(), dies.clone());
+                let (notes, dies, panics) = (notes.clone(), dies.clone(), panics.clone());
                 let random = SEED + deaths * 0x9e37_79b9;
                 let mortal = Mortal::start_in_arbiter(&arbiter, move |_| Mortal {
                     random,
                     notes,
                     dies,
+                    panics,
                 });
                 listens(&app, &mortal).await;
                 died.recv().await;

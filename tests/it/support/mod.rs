@@ -1,6 +1,8 @@
 //! What the tests share: an app with a listener that writes down what it
 //! hears, and waits with a limit that say what did not come.
 
+pub mod descriptors;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -39,6 +41,10 @@ impl Actor for Listener {
 }
 
 impl Listener {
+    pub fn new(tell: UnboundedSender<Heard>) -> Self {
+        Listener(tell)
+    }
+
     fn tell(&self, heard: Heard) {
         // A test that is over hears no more.
         let _ = self.0.send(heard);
@@ -131,6 +137,19 @@ impl World {
             tell,
             heard,
         }
+    }
+
+    /// Has the world's own listener hear nothing more.
+    pub async fn deafen(&self) {
+        let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
+        let own = &self.listener;
+        server.on_accept.remove_listener(own.clone().recipient());
+        let errors = &server.on_accept_error;
+        errors.remove_listener(own.clone().recipient());
+        let ends = &tcp.on_receive_error;
+        ends.remove_listener(own.clone().recipient());
+        let removed = tcp.on_receive.remove_listener(own.clone().recipient());
+        removed.await.expect("the registry runs");
     }
 
     /// Another listener, which the world hears too.

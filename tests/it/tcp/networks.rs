@@ -111,8 +111,12 @@ impl Stream for Watched {
         self.real.poll_read(cx, buffer)
     }
 
-    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         self.real.poll_peek(cx)
+    }
+
+    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.real.poll_gone(cx)
     }
 
     fn poll_write(

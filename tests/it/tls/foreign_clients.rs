@@ -105,3 +105,31 @@ fn curl_trusts_it_by_its_authority_and_not_without() {
     assert_eq!(refused.status.code(), Some(60), "{}", refused.stderr);
     server.ends_well();
 }
+
+#[actix_rt::test]
+async fn s_client_is_told_at_once_that_there_is_no_renegotiation() {
+    if !openssl() {
+        return;
+    }
+    let mut t = Trusting::new().await;
+    let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
+    // Of one that is read, and of one that nobody can hear.
+    for is_heard in [true, false] {
+        if !is_heard {
+            let listener = t.world.listener.clone().recipient();
+            let removed = t.world.app.tcp.on_receive.remove_listener(listener).await;
+            removed.expect("it was there");
+        }
+        let mut command = Command::new("openssl");
+        let command = command.args(["s_client", "-tls1_2", "-connect", &at.to_string()]);
+        let mut program = Program::start(command);
+        let client: ClientSocket = t.world.accepted().await;
+        client.set_paused(false).await.expect("resume");
+        program.feed(b"R\n");
+        let ended = tokio::task::spawn_blocking(|| program.ended());
+        let ended = within("its end", ended).await.expect("no panic");
+        let told = ended.stderr.contains("no renegotiation");
+        assert!(told, "heard: {is_heard}: {}", ended.stderr);
+        t.world.ended(client.id()).await;
+    }
+}

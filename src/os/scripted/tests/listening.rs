@@ -171,3 +171,60 @@ fn who_listens_on_all_addresses_is_reached_at_each() {
         libc::ECONNREFUSED
     );
 }
+
+#[test]
+fn listeners_that_share_an_address_get_its_connections_in_turn() {
+    let net = ScriptedNetwork::new();
+    let at = address("127.0.0.1:80");
+    let mut first = net.listen_shared(at, 1).expect("it listens");
+    let mut second = net.listen_shared(at, 2).expect("it shares");
+    assert_eq!(errno(net.listen(at, 1).map(drop)), libc::EADDRINUSE);
+    assert_eq!(net.listening(), [at]);
+
+    let bells = [Bell::new(), Bell::new()];
+    assert!(bells[0].with(|cx| first.poll_accept(cx)).is_pending());
+    assert!(bells[1].with(|cx| second.poll_accept(cx)).is_pending());
+    let clients: Vec<_> = (0..3)
+        .map(|_| net.client(at).expect("one has room"))
+        .collect();
+    assert_eq!(errno(net.client(at)), libc::ECONNREFUSED);
+    assert_eq!((bells[0].rings(), bells[1].rings()), (1, 1));
+    assert_eq!((first.backlog(), second.backlog()), (Some(1), Some(2)));
+    assert_eq!(net.waiting(at), 3);
+
+    let (_stream, from) = accept(&mut *first).expect("a connection waits");
+    assert_eq!(from, clients[0].addr());
+    let (_stream, from) = accept(&mut *second).expect("a connection waits");
+    assert_eq!(from, clients[1].addr());
+}
+
+#[test]
+fn a_listener_that_is_dropped_resets_its_own_backlog_alone() {
+    let net = ScriptedNetwork::new();
+    let at = address("127.0.0.1:80");
+    let first = net.listen_shared(at, 8).expect("it listens");
+    let mut second = net.listen_shared(at, 8).expect("it shares");
+    let clients = [(); 2].map(|()| net.client(at).expect("somebody listens"));
+    drop(first);
+    assert!(clients[0].is_closed());
+    assert!(!clients[1].is_closed());
+    let late = net.client(at).expect("the other one listens");
+    for client in [&clients[1], &late] {
+        let (_stream, from) = accept(&mut *second).expect("a connection waits");
+        assert_eq!(from, client.addr());
+    }
+    net.accept_error(at, libc::EMFILE)
+        .expect("the other one listens");
+    assert_eq!(accept_errno(&mut *second), libc::EMFILE);
+    drop(second);
+    assert!(net.listening().is_empty());
+    assert!(net.listen(at, 1).is_ok());
+}
+
+#[test]
+fn an_address_that_is_not_shared_stays_taken_for_those_that_share() {
+    let net = ScriptedNetwork::new();
+    let (_listener, at) = listener(&net);
+    let shared = net.listen_shared(at, 1).map(drop);
+    assert_eq!(errno(shared), libc::EADDRINUSE);
+}

@@ -16,7 +16,7 @@ impl Socket for Client {
 
     fn begin(&mut self) {
         self.progress = Progress::default();
-        self.closed.clear();
+        self.gave_up = false;
     }
 
     fn progress(&mut self) -> &mut Progress {
@@ -61,7 +61,9 @@ impl Socket for Client {
             }
             Call::SetPaused(paused) => {
                 state.paused = *paused;
-                answered(Ok(())) && (!paused || seen.heard_before(&self.progress, id, is_data))
+                state.gave_up |= *paused && answered(Err(Error::EventsInFlight));
+                let handled = !paused || seen.heard_before(&self.progress, id, is_data);
+                state.gave_up || (answered(Ok(())) && handled)
             }
             Call::SetKeepAlive { enable, delay } => {
                 let seconds = u64::try_from(delay.unwrap_or(0));
@@ -130,7 +132,10 @@ impl Socket for Client {
                     target.held = None;
                 }
             }
-            Event::LongTime => state.leaving.iter_mut().for_each(|c| c.overdue = true),
+            Event::LongTime => {
+                let left = state.leaving.iter_mut().chain(&mut state.closed);
+                left.for_each(|connection| connection.overdue = true);
+            }
         }
         Some(state)
     }
@@ -150,6 +155,7 @@ impl Socket for Client {
         let all = [
             self.tell_again(seen),
             self.read(seen),
+            self.let_go(seen),
             self.arrive(seen),
             self.write(seen),
             self.write_last(seen),
@@ -161,19 +167,25 @@ impl Socket for Client {
         let waits = match &self.link {
             Link::None => true,
             Link::Connecting(call, _) => seen.answer(*call).is_none(),
-            Link::Connected(connection) => connection.is_seen(false, seen),
+            Link::Connected(connection) => connection.is_seen(seen),
         };
         waits
+            && !(self.gave_up && self.open)
             && !self.is_busy()
             && !(self.untold.is_some() && self.may_tell_again())
             && self
                 .leaving
                 .iter()
-                .all(|connection| connection.is_seen(false, seen))
+                .all(|connection| connection.is_seen(seen))
             && self
                 .closed
                 .iter()
-                .all(|connection| connection.is_seen(true, seen))
+                .all(|connection| connection.is_closed(seen))
+    }
+
+    fn forget(&mut self, seen: &Seen) {
+        let is_open = |number| seen.peers.get(&number).is_some_and(|peer| !peer.closed);
+        self.closed.retain(|connection| is_open(connection.number));
     }
 
     fn wants_app(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What a server socket does: one step, from state to states.
 
+use std::net::SocketAddr;
+
 use chrome_sockets::Error;
 
 use super::super::app::{AppState, Kind};
@@ -16,6 +18,7 @@ impl Socket for Server {
         self.accepted.clear();
         self.dropped.clear();
         self.long_time = false;
+        self.gave_up = false;
         self.counts.delivered_before = self.counts.delivered;
     }
 
@@ -62,7 +65,9 @@ impl Socket for Server {
                     state.failed = None;
                     state.resting = None;
                 }
-                answered(Ok(())) && (!paused || seen.heard_before(&self.progress, id, |_| true))
+                state.gave_up |= *paused && answered(Err(Error::EventsInFlight));
+                let handled = !paused || seen.heard_before(&self.progress, id, |_| true);
+                state.gave_up || (answered(Ok(())) && handled)
             }
             Call::Listen {
                 permitted: false, ..
@@ -95,16 +100,24 @@ impl Socket for Server {
 
     fn happens(&self, event: &Event) -> Option<Self> {
         let mut state = self.clone();
-        let listening = state.listening.as_mut();
-        let has_room = |listening: &Listening| listening.clients() < listening.most;
-        match (event, listening) {
+        let has_room = |listening: &Listening| self.room(listening).0;
+        let may_be_full = |listening: &Listening| self.room(listening).1;
+        // It may listen elsewhere instead: a call of this batch was refused.
+        let listening = |at: &SocketAddr| self.listening.as_ref().is_some_and(|l| l.at == *at);
+        let there = match event {
+            Event::Dialled(at, ..) | Event::AcceptError(at, _) => listening(at),
+            Event::Refused(at) | Event::NoAcceptError(at) => listening(at),
+            Event::Bound(_) | Event::LongTime => true,
+        };
+        let here = state.listening.as_mut().filter(|_| there);
+        match (event, here) {
             (Event::Bound(at), Some(listening)) => listening.at = *at,
-            (Event::Dialled(conn), Some(listening)) if has_room(listening) => {
-                listening.line.push_back(Waiting::Client(*conn));
+            (Event::Dialled(_, conn, from), Some(listening)) if has_room(listening) => {
+                listening.line.push_back(Waiting::Client(*conn, *from));
             }
-            (Event::Refused, Some(listening)) if !has_room(listening) => {}
-            (Event::Refused | Event::NoAcceptError, None) => {}
-            (Event::AcceptError(errno), Some(listening)) => {
+            (Event::Refused(_), Some(listening)) if may_be_full(listening) => {}
+            (Event::Refused(_) | Event::NoAcceptError(_), None) => {}
+            (Event::AcceptError(_, errno), Some(listening)) => {
                 listening.line.push_back(Waiting::Error(*errno));
             }
             (Event::LongTime, _) => {
@@ -132,8 +145,12 @@ impl Socket for Server {
         }
         if self.app.suspended {
             if self.persistent && self.held.is_none() && self.is_accepting() && self.has_line() {
-                state.held = state.accept();
-                return vec![state];
+                let accepted = self.turns().map(|turn| {
+                    let mut state = self.clone();
+                    state.held = state.accept(turn);
+                    state
+                });
+                return accepted.collect();
             }
             return Vec::new();
         }
@@ -154,17 +171,20 @@ impl Socket for Server {
         if self.app.ears(Kind::Accept) == 0 || !self.may_accept() {
             return Vec::new();
         }
-        if let Some(conn) = state.held.take() {
-            return state.tell(conn, seen).into_iter().collect();
+        if let Some(client) = state.held.take() {
+            return state.tell(client, seen).into_iter().collect();
         }
         if !self.is_accepting() || !self.has_line() {
             return Vec::new();
         }
-        let after = match state.accept() {
-            Some(conn) => state.tell(conn, seen),
-            None => Some(state),
-        };
-        after.into_iter().collect()
+        let accepted = self.turns().filter_map(|turn| {
+            let mut state = self.clone();
+            match state.accept(turn) {
+                Some(client) => state.tell(client, seen),
+                None => Some(state),
+            }
+        });
+        accepted.collect()
     }
 
     fn rests(&self, seen: &Seen) -> bool {
@@ -173,9 +193,10 @@ impl Socket for Server {
         let mut waiting = self.listening.iter().flat_map(Listening::all);
         let listens = self.at().is_none_or(|at| seen.listening.contains(&at));
         !self.is_busy()
+            && !(self.gave_up && self.open)
             && listens
             && self.dropped.iter().all(closed)
-            && self.held.into_iter().all(open)
+            && self.held.into_iter().all(|(conn, _)| open(conn))
             && waiting.all(open)
     }
 

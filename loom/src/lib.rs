@@ -1,0 +1,94 @@
+//! Every interleaving of the protocols between threads.
+//!
+//! The modules `sync`, `tcp`, `tcp_server` and `guests` are the crate's own
+//! files, compiled with `loom`'s primitives in place of `std`'s. A model that
+//! sleeps and that nobody wakes is a failure: loom finds that all threads are
+//! blocked. Run by `cargo test --release -p chrome-sockets-loom`.
+#![cfg(test)]
+#![expect(
+    dead_code,
+    reason = "the crate's files have more functions than the models need"
+)]
+
+/// How often a thread may be preempted in one run. Most bugs need one or two,
+/// and each more multiplies the runs.
+const PREEMPTIONS: usize = 2;
+
+/// Runs `model` with every interleaving of its threads, and with every value that
+/// an atomic may have in each.
+fn every_interleaving(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = builder.preemption_bound.or(Some(PREEMPTIONS));
+    builder.check(model);
+}
+
+mod sync {
+    //! What `src/sync/mod.rs` is in the crate.
+
+    #[path = "../../../src/sync/in_flight.rs"]
+    mod in_flight;
+    mod models;
+    #[path = "../../../src/sync/ready_flag.rs"]
+    mod ready_flag;
+    #[path = "../../../src/sync/wait_flag.rs"]
+    mod wait_flag;
+    #[path = "../../../src/sync/work_queue.rs"]
+    mod work_queue;
+
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+    pub(crate) use loom::sync::{Mutex, MutexGuard};
+
+    pub(crate) use in_flight::InFlight;
+    pub(crate) use ready_flag::ReadyFlag;
+    pub(crate) use wait_flag::WaitFlag;
+    pub(crate) use work_queue::WorkQueue;
+
+    /// As that of `futures`, which registers by reference.
+    pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+    impl Default for AtomicWaker {
+        fn default() -> Self {
+            Self::new()
+        }
+    }
+
+    impl AtomicWaker {
+        pub(crate) fn new() -> Self {
+            AtomicWaker(loom::future::AtomicWaker::new())
+        }
+
+        pub(crate) fn register(&self, waker: &std::task::Waker) {
+            self.0.register_by_ref(waker);
+        }
+
+        pub(crate) fn wake(&self) {
+            self.0.wake();
+        }
+    }
+}
+
+mod tcp {
+    /// As small as the protocol allows, so that two events are a full window.
+    pub(crate) const WINDOW: usize = 2;
+    pub(crate) const RESUME_BELOW: usize = 1;
+
+    #[path = "../../../src/tcp/credits.rs"]
+    pub(crate) mod credits;
+    #[path = "../../../src/tcp/ending.rs"]
+    pub(crate) mod ending;
+    #[path = "../../../src/tcp/fast_path.rs"]
+    pub(crate) mod fast_path;
+    mod models;
+}
+
+mod tcp_server {
+    #[path = "../../../src/tcp_server/ahead.rs"]
+    pub(crate) mod ahead;
+    mod models;
+}
+
+mod guests {
+    #[path = "../../../src/guests/line.rs"]
+    pub(crate) mod line;
+    mod models;
+}

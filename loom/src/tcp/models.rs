@@ -1,0 +1,320 @@
+//! A socket's credits, its app's window, the order of its sends, and its end.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use futures::future::poll_fn;
+use loom::future::block_on;
+use loom::sync::{Arc, Mutex};
+use loom::thread;
+
+use super::credits::{AppWindow, EVENT, Starving, Unhandled};
+use super::ending::{CallsAhead, Ending};
+use super::fast_path::FastPath;
+use crate::sync::{ReadyFlag, WorkQueue};
+
+/// What a row, its credits and its handles share, as `ClientSocket` does.
+struct Shared {
+    slot: u32,
+    queued: ReadyFlag,
+    starved: ReadyFlag,
+    unhandled: Unhandled,
+    queue: Arc<WorkQueue<Call>>,
+}
+
+#[derive(Clone)]
+struct Socket(Arc<Shared>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Call {
+    Op,
+    Send(u8),
+    /// What the OS has not taken of it.
+    Rest(u8),
+    /// No more comes of this caller.
+    Done,
+}
+
+impl Socket {
+    fn new(slot: u32, queue: &Arc<WorkQueue<Call>>) -> Self {
+        Socket(Arc::new(Shared {
+            slot,
+            queued: ReadyFlag::default(),
+            starved: ReadyFlag::default(),
+            unhandled: Unhandled::default(),
+            queue: queue.clone(),
+        }))
+    }
+
+    /// A handler drops its event of one byte.
+    fn release(&self) {
+        if self.0.unhandled.release(EVENT + 1) {
+            self.make_ready();
+        }
+    }
+}
+
+impl Starving for Socket {
+    fn mark_starved(&self) -> bool {
+        self.0.starved.set()
+    }
+
+    fn clear_starved(&self) {
+        self.0.starved.clear();
+    }
+
+    fn make_ready(&self) {
+        if self.0.queued.set() {
+            self.0.queue.look_at(self.0.slot);
+        }
+    }
+}
+
+/// The turns of a rows actor: carries out calls, then looks at the rows that
+/// are ready, until `look` has said so often enough that it is done.
+fn run(
+    queue: &WorkQueue<Call>,
+    sockets: &[Socket],
+    mut carry_out: impl FnMut(Call),
+    mut look: impl FnMut(&Socket, u64) -> Poll<()>,
+) {
+    let (mut calls, mut slots, mut takes) = (VecDeque::new(), VecDeque::new(), 0);
+    let mut open = sockets.len();
+    for socket in sockets {
+        socket.make_ready();
+    }
+    block_on(poll_fn(|cx: &mut Context<'_>| {
+        queue.take(&mut calls, &mut slots, cx);
+        takes += 1;
+        calls.drain(..).for_each(&mut carry_out);
+        for slot in slots.drain(..) {
+            let socket = &sockets[slot as usize];
+            socket.0.queued.clear();
+            socket.0.unhandled.begin_look();
+            if look(socket, takes).is_ready() {
+                open -= 1;
+            }
+        }
+        match open {
+            0 => Poll::Ready(()),
+            _ => Poll::Pending,
+        }
+    }));
+}
+
+#[test]
+fn a_row_that_waits_for_its_window_and_then_for_all_credits_is_looked_at() {
+    crate::every_interleaving(|| {
+        let queue = Arc::default();
+        let socket = Socket::new(0, &queue);
+        let handlers = [1, 2].map(|_| {
+            // Two events are a full window here.
+            socket.0.unhandled.take(EVENT + 1);
+            socket.clone()
+        });
+        let handlers = handlers.map(|socket| thread::spawn(move || socket.release()));
+        let mut has_window = false;
+        let look = |socket: &Socket, _| {
+            has_window = has_window || socket.0.unhandled.has_window();
+            match has_window && socket.0.unhandled.are_handled() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        };
+        run(&queue, &[socket], |_| {}, look);
+        for handler in handlers {
+            handler.join().expect("it handles");
+        }
+    });
+}
+
+/// As two rows that find their app's window full, and what makes room in it.
+fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + Copy + 'static) {
+    crate::every_interleaving(move || {
+        let queue = Arc::default();
+        let window = Arc::new(AppWindow::new(2));
+        window.take(1);
+        window.keep(1);
+        let sockets: Vec<_> = (0..sockets).map(|slot| Socket::new(slot, &queue)).collect();
+        let listener = {
+            let window = window.clone();
+            thread::spawn(move || make_room(&window))
+        };
+        let look = |socket: &Socket, _| match window.may_read(socket) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        };
+        run(&queue, &sockets, |_| {}, look);
+        listener.join().expect("it makes room");
+    });
+}
+
+#[test]
+fn a_row_that_is_starved_is_looked_at_when_an_event_is_handled() {
+    starve(1, |window| {
+        window.give_back(1);
+    });
+}
+
+#[test]
+fn rows_that_are_starved_are_looked_at_when_what_was_kept_is_raised() {
+    starve(2, |window| window.let_go(1));
+}
+
+/// What the OS gets, and what the row has done, in order.
+type Log = Arc<Mutex<Vec<Call>>>;
+
+/// As `ClientSocket::write`; of a send that goes the fast path, the OS takes a
+/// part.
+fn send(path: &FastPath<Log>, queue: &WorkQueue<Call>, number: u8) {
+    let guard = path.guard();
+    let call = match path.writer(&guard) {
+        Some(log) => {
+            log.lock().expect("nobody panics").push(Call::Send(number));
+            Call::Rest(number)
+        }
+        None => Call::Send(number),
+    };
+    path.enter();
+    assert!(queue.call(call).is_none());
+    drop(guard);
+}
+
+fn call(path: &FastPath<Log>, queue: &WorkQueue<Call>, call: Call) {
+    path.enter();
+    assert!(queue.call(call).is_none());
+}
+
+/// Carries out the calls until each caller is done, and returns the log.
+fn carry_out(
+    path: &FastPath<Log>,
+    queue: &WorkQueue<Call>,
+    log: &Log,
+    callers: usize,
+    before: impl Fn(Call),
+) -> Vec<Call> {
+    let (mut calls, mut slots, mut done) = (VecDeque::new(), VecDeque::new(), 0);
+    block_on(poll_fn(|cx| {
+        queue.take(&mut calls, &mut slots, cx);
+        for call in calls.drain(..) {
+            before(call);
+            match call {
+                Call::Done => done += 1,
+                call => log.lock().expect("nobody panics").push(call),
+            }
+            path.leave();
+        }
+        match done == callers {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }));
+    log.lock().expect("nobody panics").clone()
+}
+
+#[test]
+fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
+    crate::every_interleaving(|| {
+        let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
+        let path = Arc::new(FastPath::new());
+        path.open(log.clone());
+        let other = {
+            let (path, queue) = (path.clone(), queue.clone());
+            thread::spawn(move || {
+                send(&path, &queue, 3);
+                call(&path, &queue, Call::Done);
+            })
+        };
+        let caller = {
+            let (path, queue) = (path.clone(), queue.clone());
+            thread::spawn(move || {
+                call(&path, &queue, Call::Op);
+                send(&path, &queue, 1);
+                call(&path, &queue, Call::Done);
+            })
+        };
+        let log = carry_out(&path, &queue, &log, 2, |_| {});
+        let at = |call| log.iter().position(|it| *it == call);
+        assert!(at(Call::Op) < at(Call::Send(1)), "{log:?}");
+        for number in [1, 3] {
+            let (first, rest) = (at(Call::Send(number)), at(Call::Rest(number)));
+            if let (Some(first), Some(rest)) = (first, rest) {
+                let between = &log[first + 1..rest];
+                let mut sends = between.iter().filter(|it| **it != Call::Op);
+                assert!(sends.next().is_none(), "{log:?}");
+            }
+        }
+        other.join().expect("it sends");
+        caller.join().expect("it sends");
+    });
+}
+
+#[test]
+fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
+    crate::every_interleaving(|| {
+        let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
+        let path = Arc::new(FastPath::new());
+        path.open(log.clone());
+        let sender = {
+            let (path, queue) = (path.clone(), queue.clone());
+            thread::spawn(move || {
+                send(&path, &queue, 1);
+                call(&path, &queue, Call::Done);
+            })
+        };
+        drop(path.shut());
+        log.lock().expect("nobody panics").push(Call::Op);
+        let log = carry_out(&path, &queue, &log, 1, |_| {});
+        let shut = log.iter().position(|it| *it == Call::Op);
+        let rest = log.iter().position(|it| *it == Call::Rest(1));
+        let sent = log.iter().position(|it| *it == Call::Send(1));
+        assert!(rest.is_none() || sent < shut, "{log:?}");
+        sender.join().expect("it sends");
+    });
+}
+
+#[test]
+fn the_end_is_told_after_the_calls_that_handlers_made_before() {
+    crate::every_interleaving(|| {
+        let queue = Arc::default();
+        let socket = Socket::new(0, &queue);
+        socket.0.unhandled.take(EVENT + 1);
+        let handler = {
+            let (socket, queue) = (socket.clone(), queue.clone());
+            thread::spawn(move || {
+                assert!(queue.call(Call::Send(1)).is_none());
+                socket.release();
+            })
+        };
+        // Somebody else's calls must not stand for these.
+        let other = {
+            let queue = queue.clone();
+            thread::spawn(move || assert!(queue.call(Call::Op).is_none()))
+        };
+        let answered = std::cell::Cell::new(false);
+        let mut ending = Ending::default();
+        let look = |socket: &Socket, takes| {
+            if !socket.0.unhandled.are_handled() {
+                return Poll::Pending;
+            }
+            let ahead = CallsAhead {
+                takes,
+                in_hand: false,
+                in_inbox: queue.has_calls(),
+            };
+            if !ending.is_due(ahead) {
+                socket.make_ready();
+                return Poll::Pending;
+            }
+            assert!(
+                answered.get(),
+                "the end was told before the answer was sent"
+            );
+            Poll::Ready(())
+        };
+        let carry_out = |call| answered.set(answered.get() || call == Call::Send(1));
+        run(&queue, &[socket], carry_out, look);
+        handler.join().expect("it handles");
+        other.join().expect("it calls");
+    });
+}

@@ -1,0 +1,24 @@
+//! What threads share: the primitives that every protocol between threads is
+//! made of, and the one pattern of going to sleep.
+//!
+//! The files of these protocols take their atomics, locks and wakers from
+//! here alone: `loom/` compiles the same files with primitives that a model
+//! checker drives.
+
+mod in_flight;
+mod ready_flag;
+mod wait_flag;
+mod work_queue;
+
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
+pub(crate) use std::sync::{Mutex, MutexGuard};
+
+pub(crate) use futures::task::AtomicWaker;
+
+pub(crate) use in_flight::InFlight;
+pub(crate) use ready_flag::ReadyFlag;
+pub(crate) use wait_flag::WaitFlag;
+pub(crate) use work_queue::WorkQueue;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! Counts what listeners have not handled, of one socket and of one app, and
+//! wakes the rows that wait for it.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
+
+use super::{RESUME_BELOW, WINDOW};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
+
+/// One event, in [`Unhandled`]'s word.
+pub(super) const EVENT: u64 = 1 << 32;
+
+/// The events of one socket that listeners have not handled.
+///
+/// The row calls [`begin_look`](Self::begin_look) before a look, and then waits by
+/// [`has_window`](Self::has_window) and [`are_handled`](Self::are_handled) alone: if
+/// one says no, the release that changes it says that the row is to be
+/// looked at again.
+#[derive(Default)]
+pub(super) struct Unhandled {
+    /// Events in the upper half, bytes in the lower. One word, so that both
+    /// change at once.
+    word: AtomicU64,
+    awaited: WaitFlag,
+}
+
+impl Unhandled {
+    pub(super) fn take(&self, amount: u64) {
+        self.word.fetch_add(amount, AcqRel);
+    }
+
+    /// Gives back events, bytes or both; `true` if the row waits for that.
+    #[inline]
+    pub(super) fn release(&self, amount: u64) -> bool {
+        let left = self.word.fetch_sub(amount, AcqRel) - amount;
+        (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64) && self.awaited.is_set()
+    }
+
+    /// How many events; for information.
+    pub(super) fn events(&self) -> u64 {
+        self.word.load(Acquire) / EVENT
+    }
+
+    fn bytes(&self) -> usize {
+        (self.word.load(Acquire) % EVENT) as usize
+    }
+
+    /// The row is looked at: it does not wait until it says so again.
+    #[inline]
+    pub(super) fn begin_look(&self) {
+        self.awaited.clear();
+    }
+
+    /// Whether every event was handled; if not, the row waits for that.
+    pub(super) fn are_handled(&self) -> bool {
+        self.events() == 0 || self.awaited.wait_unless(|| self.events() == 0)
+    }
+
+    /// Whether listeners hold less than a window; if not, the row waits until
+    /// they hold a good deal less.
+    #[inline]
+    pub(super) fn has_window(&self) -> bool {
+        self.bytes() < WINDOW || self.awaited.wait_unless(|| self.bytes() <= RESUME_BELOW)
+    }
+}
+
+/// A socket that may have to wait for its app's window.
+pub(super) trait Starving: Clone {
+    /// `true` if it does not stand in the list of starved sockets yet.
+    fn mark_starved(&self) -> bool;
+
+    fn clear_starved(&self);
+
+    /// Has its row looked at.
+    fn make_ready(&self);
+}
+
+/// The bytes of one app in one rows actor that listeners have not handled, and
+/// the sockets that wait for room.
+pub(super) struct AppWindow<S> {
+    limit: usize,
+    unhandled: AtomicUsize,
+    /// Bytes that have come back from dead listeners and wait to be raised
+    /// again.
+    kept: AtomicUsize,
+    /// Sockets that have something to read.
+    starved: Mutex<Vec<S>>,
+    has_starved: WaitFlag,
+}
+
+impl<S: Starving> AppWindow<S> {
+    pub(super) fn new(limit: usize) -> Self {
+        AppWindow {
+            limit,
+            unhandled: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
+            starved: Mutex::new(Vec::new()),
+            has_starved: WaitFlag::default(),
+        }
+    }
+
+    /// Whether a socket may be read; if not, it is made ready again when
+    /// listeners have caught up.
+    pub(super) fn may_read(&self, socket: &S) -> bool {
+        if self.held() < self.limit {
+            return true;
+        }
+        if socket.mark_starved() {
+            self.lock().push(socket.clone());
+        }
+        if self.has_starved.wait_unless(|| self.has_room_again()) {
+            self.feed();
+        }
+        false
+    }
+
+    /// Whether every event of the sockets here is handled.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.unhandled.load(SeqCst) == 0
+    }
+
+    #[inline]
+    pub(super) fn take(&self, bytes: usize) {
+        self.unhandled.fetch_add(bytes, SeqCst);
+    }
+
+    /// Gives bytes back; `true` if none are left. `SeqCst`, because who waits for
+    /// a suspended app to be quiet relies on it ([`crate::life`]).
+    #[inline]
+    pub(super) fn give_back(&self, bytes: usize) -> bool {
+        let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
+        self.feed();
+        is_quiet
+    }
+
+    pub(super) fn keep(&self, bytes: usize) {
+        self.kept.fetch_add(bytes, AcqRel);
+    }
+
+    pub(super) fn let_go(&self, bytes: usize) {
+        self.kept.fetch_sub(bytes, AcqRel);
+        self.feed();
+    }
+
+    fn held(&self) -> usize {
+        self.unhandled.load(Acquire) + self.kept.load(Acquire)
+    }
+
+    fn has_room_again(&self) -> bool {
+        self.held() <= self.limit / 2
+    }
+
+    #[inline]
+    fn feed(&self) {
+        if self.has_room_again() && self.has_starved.take() {
+            let starved = std::mem::take(&mut *self.lock());
+            for socket in starved {
+                // In this order: a socket that is marked no more, and is not in the
+                // list either, is looked at once more.
+                socket.clear_starved();
+                socket.make_ready();
+            }
+        }
+    }
+
+    fn lock(&self) -> crate::sync::MutexGuard<'_, Vec<S>> {
+        self.starved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Row {
+        starved: Rc<Cell<bool>>,
+        looks: Rc<Cell<u32>>,
+    }
+
+    impl Starving for Row {
+        fn mark_starved(&self) -> bool {
+            !self.starved.replace(true)
+        }
+
+        fn clear_starved(&self) {
+            self.starved.set(false);
+        }
+
+        fn make_ready(&self) {
+            self.looks.set(self.looks.get() + 1);
+        }
+    }
+
+    #[test]
+    fn sockets_of_an_app_are_read_again_when_half_is_handled() {
+        let (window, row) = (AppWindow::new(100), Row::default());
+        window.take(99);
+        assert!(window.may_read(&row), "there is room");
+        window.take(1);
+        assert!(!window.may_read(&row), "there is none");
+        assert!(!window.may_read(&row), "nor is it looked at twice");
+        window.give_back(49);
+        assert_eq!(row.looks.get(), 0, "not for every event");
+        window.give_back(1);
+        assert_eq!(row.looks.get(), 1);
+        assert!(window.may_read(&row));
+        window.keep(50);
+        assert!(!window.may_read(&row), "what has come back counts");
+        window.let_go(50);
+        assert_eq!(row.looks.get(), 2);
+    }
+
+    #[test]
+    fn a_socket_is_looked_at_again_when_half_a_window_is_handled() {
+        let unhandled = Unhandled::default();
+        let half = (WINDOW - RESUME_BELOW) as u64;
+        unhandled.take(2 * EVENT + WINDOW as u64);
+        assert!(!unhandled.release(1), "nobody waits");
+        unhandled.take(1);
+        unhandled.begin_look();
+        assert!(!unhandled.has_window());
+        assert!(!unhandled.release(half - 1), "not yet");
+        assert!(unhandled.release(1));
+        assert!(unhandled.has_window());
+        unhandled.begin_look();
+        assert!(!unhandled.are_handled());
+        assert!(unhandled.release(2 * EVENT + RESUME_BELOW as u64));
+        assert!(unhandled.are_handled());
+    }
+}

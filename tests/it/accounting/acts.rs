@@ -1,0 +1,93 @@
+//! What the two ends of a connection do, by its number.
+
+/// How much is sent to a peer whose input is left unread: more than its
+/// system takes while it does not read.
+const LONG_ANSWER: usize = 600_000;
+
+/// What the peer sends after its request, and nobody reads.
+const EXTRA: &[u8] = b"the body of a request that nobody reads";
+
+/// What one connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// All that the peer sends is sent back, and the peer shuts its writing
+    /// side first.
+    Echo,
+    /// The app pauses, sends an answer and closes, and does not read what the
+    /// peer still sends.
+    CloseOnUnread,
+    /// The peer sends, and then resets.
+    PeerResets,
+}
+
+/// Picks each connection's act, and what it sends.
+#[derive(Clone, Copy)]
+pub struct Acts {
+    seed: u32,
+    long_answer: usize,
+}
+
+impl Acts {
+    /// On sockets whose peers play a real system's part.
+    pub fn real(seed: u32) -> Self {
+        Acts {
+            seed,
+            long_answer: LONG_ANSWER,
+        }
+    }
+
+    /// Where an answer is memory until the test looks at it.
+    pub fn scripted(seed: u32) -> Self {
+        Acts {
+            seed,
+            long_answer: 2_000,
+        }
+    }
+
+    pub fn of(self, number: u32) -> Act {
+        match random(number ^ self.seed.rotate_left(16)) >> 32 & 63 {
+            0 => Act::CloseOnUnread,
+            1 => Act::PeerResets,
+            _ => Act::Echo,
+        }
+    }
+
+    /// All that the peer of this connection sends.
+    pub fn input(self, number: u32) -> Vec<u8> {
+        match self.of(number) {
+            Act::CloseOnUnread => [&pattern(number), EXTRA].concat(),
+            Act::Echo | Act::PeerResets => pattern(number),
+        }
+    }
+
+    /// All that the app of this connection sends.
+    pub fn output(self, number: u32) -> Vec<u8> {
+        let pattern = pattern(number);
+        match self.of(number) {
+            Act::Echo | Act::PeerResets => pattern,
+            Act::CloseOnUnread => {
+                let endless = pattern.iter().copied().cycle();
+                endless.take(self.long_answer).collect()
+            }
+        }
+    }
+}
+
+fn random(number: u32) -> u64 {
+    let mixed = (u64::from(number) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+/// What a connection sends: its number, its length, and bytes of its own.
+pub fn pattern(number: u32) -> Vec<u8> {
+    let mut random = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let length = 8 + (random >> 40) as u32 % 120;
+    let mut bytes = [number.to_be_bytes(), length.to_be_bytes()].concat();
+    while bytes.len() < length as usize {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        bytes.push((random >> 56) as u8);
+    }
+    bytes
+}

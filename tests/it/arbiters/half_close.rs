@@ -1,0 +1,152 @@
+//! A client that ends its own side and waits gets its whole answer, wherever
+//! the listener is that gives it.
+
+use chrome_sockets::App;
+use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo};
+use chrome_sockets::tcp_server::AcceptInfo;
+use tokio::task::JoinSet;
+
+use super::*;
+
+/// How many clients are there at once.
+const AT_ONCE: usize = 100;
+
+/// How a handler sends what it has received.
+#[derive(Clone, Copy)]
+enum How {
+    /// It takes the data out first.
+    IntoData,
+    /// It holds the event, with its credit, until it has called.
+    Holding,
+    /// As that, and every call is by the socket's id.
+    ById,
+}
+
+/// Answers with what it has received, and closes at the end.
+struct Answerer {
+    app: App,
+    how: How,
+    failed: UnboundedSender<String>,
+}
+
+impl Actor for Answerer {
+    type Context = Context<Self>;
+}
+
+impl Answerer {
+    fn check(
+        &self,
+        client: ClientSocket,
+        answer: chrome_sockets::Answer<chrome_sockets::tcp::SendInfo>,
+    ) {
+        let failed = self.failed.clone();
+        actix_rt::spawn(async move {
+            if let Err(error) = answer.await {
+                // A test that is over hears no more.
+                let _ = failed.send(format!("{}: {error}", client.id()));
+            }
+        });
+    }
+}
+
+impl Handler<AcceptInfo> for Answerer {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        match self.how {
+            How::ById => self.app.tcp.set_paused(info.client_socket_id, false),
+            _ => info.client().set_paused(false),
+        };
+    }
+}
+
+impl Handler<ReceiveInfo> for Answerer {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        let client = info.client().clone();
+        let answer = match self.how {
+            How::IntoData => client.send(info.into_data()),
+            How::Holding => client.send(info.data.clone()),
+            How::ById => self.app.tcp.send(client.id(), info.data.clone()),
+        };
+        self.check(client, answer);
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Answerer {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        match self.how {
+            How::ById => self.app.tcp.close(info.socket_id),
+            _ => info.client().close(),
+        };
+    }
+}
+
+async fn half_close(arbiters: usize, how: How, clients: usize) {
+    let world = World::on(Registry::new().arbiters(arbiters)).await;
+    let (server, tcp) = (&world.app.tcp_server, &world.app.tcp);
+    server
+        .on_accept
+        .remove_listener(world.listener.clone().recipient());
+    tcp.on_receive
+        .remove_listener(world.listener.clone().recipient());
+    tcp.on_receive_error
+        .remove_listener(world.listener.clone().recipient());
+    let (failed, mut failures) = unbounded_channel();
+    let elsewhere = Arbiter::new();
+    let app = world.app.clone();
+    let answerer = Answerer { app, how, failed };
+    let answerer = Answerer::start_in_arbiter(&elsewhere.handle(), |_| answerer);
+    server.on_accept.add_listener(answerer.clone().recipient());
+    tcp.on_receive_error
+        .add_listener(answerer.clone().recipient());
+    let added = tcp.on_receive.add_listener(answerer.recipient());
+    added.await.expect("the registry runs");
+    let (_, at) = world.listen().await;
+
+    let mut running = JoinSet::new();
+    let mut short = 0;
+    for number in 0..clients {
+        if running.len() == AT_ONCE {
+            short += running.join_next().await.expect("some").expect("it runs");
+        }
+        running.spawn_local(async move {
+            let request = format!("request {number}");
+            let mut peer = dial(at).await;
+            write(&mut peer, request.as_bytes()).await;
+            peer.shutdown().await.expect("its side ends");
+            let mut answer = Vec::new();
+            let end = within("the end", peer.read_to_end(&mut answer)).await;
+            end.expect("a clean end");
+            usize::from(answer != request.as_bytes())
+        });
+    }
+    while let Some(done) = running.join_next().await {
+        short += done.expect("it runs");
+    }
+    let failures: Vec<_> = std::iter::from_fn(|| failures.try_recv().ok()).collect();
+    assert_eq!(short, 0, "of {clients} had no answer: {failures:?}");
+    assert!(failures.is_empty(), "{failures:?}");
+    elsewhere.stop();
+}
+
+#[actix_rt::test]
+async fn an_answer_that_is_sent_as_the_data_is_taken_out_arrives() {
+    half_close(1, How::IntoData, 4_000).await;
+    half_close(3, How::IntoData, 4_000).await;
+}
+
+#[actix_rt::test]
+async fn an_answer_that_is_sent_before_the_event_is_dropped_arrives() {
+    half_close(1, How::Holding, 10_000).await;
+    half_close(3, How::Holding, 10_000).await;
+}
+
+#[actix_rt::test]
+async fn an_answer_by_id_arrives() {
+    half_close(1, How::ById, 4_000).await;
+    half_close(3, How::ById, 4_000).await;
+}

@@ -1,0 +1,230 @@
+//! The same for every other way in which a connection ends.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown as Side, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use chrome_sockets::tcp::{ClientSocket, TimeOuts};
+use chrome_sockets::{Registry, Shutdown};
+
+use super::outside::content;
+use crate::support::{World, within};
+
+const LENGTH: usize = 1_000_000;
+
+/// A peer that has asked for something, and a connection that has it unread.
+async fn asked(world: &mut World, at: SocketAddr) -> (ClientSocket, TcpStream) {
+    let mut peer = TcpStream::connect(at).expect("it listens");
+    peer.write_all(&[b'?'; 60_000]).expect("it is taken");
+    let client = world.accepted().await;
+    (client, peer)
+}
+
+/// What the peer gets until the end, which must be clean.
+async fn all(mut peer: TcpStream) -> Vec<u8> {
+    let read = tokio::task::spawn_blocking(move || {
+        let mut got = Vec::new();
+        peer.read_to_end(&mut got).map(|_| got)
+    });
+    let read = within("the end", read).await.expect("no panic");
+    read.expect("no reset")
+}
+
+/// An answer that the kernel has taken as far as it does at once; the rest is
+/// on its way.
+async fn answered(client: &ClientSocket) -> chrome_sockets::Answer<chrome_sockets::tcp::SendInfo> {
+    client.send(content(LENGTH))
+}
+
+async fn proof_of_life(world: &mut World, at: SocketAddr) {
+    let (client, peer) = asked(world, at).await;
+    client.send(&b"yes"[..]).await.expect("it is sent");
+    client.close().await.expect("it is open");
+    assert_eq!(all(peer).await, b"yes");
+}
+
+#[actix_rt::test]
+async fn a_shutdown_of_the_registry_delivers() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, peer) = asked(&mut world, at).await;
+    let (closed, other) = asked(&mut world, at).await;
+    let sent = [answered(&client).await, answered(&closed).await];
+    closed.close().await.expect("it is open");
+    let ended = world.registry.send(Shutdown);
+    let (ended, one, two) = tokio::join!(ended, all(peer), all(other));
+    ended.expect("it runs").expect("it ends");
+    assert!(one == content(LENGTH) && two == content(LENGTH));
+    for sent in sent {
+        assert_eq!(
+            within("the answer", sent).await.map(|it| it.bytes_sent),
+            Ok(LENGTH)
+        );
+    }
+}
+
+#[actix_rt::test]
+async fn a_shutdown_of_several_arbiters_delivers() {
+    let mut world = World::on(Registry::new().arbiters(3)).await;
+    let (_, at) = world.listen().await;
+    let mut peers = Vec::new();
+    for _ in 0..6 {
+        let (client, peer) = asked(&mut world, at).await;
+        let _sent = answered(&client).await;
+        peers.push(peer);
+    }
+    let ended = world.registry.send(Shutdown);
+    let reads = futures::future::join_all(peers.into_iter().map(all));
+    let (ended, reads) = tokio::join!(ended, reads);
+    ended.expect("it runs").expect("it ends");
+    assert!(reads.iter().all(|got| *got == content(LENGTH)));
+}
+
+#[actix_rt::test]
+async fn a_shutdown_waits_for_a_peer_that_does_not_read_no_longer_than_it_says() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, mut peer) = asked(&mut world, at).await;
+    let sent = client.send(content(16_000_000));
+    let from = std::time::Instant::now();
+    within("the end", world.registry.send(Shutdown))
+        .await
+        .expect("it runs")
+        .expect("it ends");
+    assert!(from.elapsed() >= chrome_sockets::tcp::SHUTDOWN_TIMEOUT);
+    sent.await.expect_err("it does not arrive");
+    let cut = tokio::task::spawn_blocking(move || peer.read_to_end(&mut Vec::new()));
+    let cut = within("the reset", cut).await.expect("no panic");
+    cut.expect_err("a clean end would hide that much is missing");
+}
+
+#[actix_rt::test]
+async fn a_suspension_delivers() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, peer) = asked(&mut world, at).await;
+    let sent = answered(&client).await;
+    let suspended = world.app.suspend();
+    let (suspended, got) = tokio::join!(suspended, all(peer));
+    suspended.expect("it is loaded");
+    assert!(got == content(LENGTH));
+    assert_eq!(sent.await.map(|it| it.bytes_sent), Ok(LENGTH));
+}
+
+#[actix_rt::test]
+async fn a_drain_waits_until_the_peer_has_what_was_sent() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, peer) = asked(&mut world, at).await;
+    let sent = answered(&client).await;
+    client.close().await.expect("it is open");
+    let drained = world.app.drain(Duration::from_secs(20));
+    let (drained, got) = tokio::join!(drained, all(peer));
+    assert!(got == content(LENGTH));
+    assert_eq!(drained.expect("it is loaded").forced, []);
+    assert_eq!(sent.await.map(|it| it.bytes_sent), Ok(LENGTH));
+}
+
+#[actix_rt::test]
+async fn what_a_drain_ends_at_its_deadline_is_delivered_first() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, peer) = asked(&mut world, at).await;
+    client.send(content(50_000)).await.expect("it is sent");
+    let drained = world.app.drain(Duration::from_millis(50)).await;
+    assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
+    assert!(all(peer).await == content(50_000));
+}
+
+#[actix_rt::test]
+async fn what_a_drain_cuts_off_at_its_deadline_is_reset() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, mut peer) = asked(&mut world, at).await;
+    let sent = client.send(content(16_000_000));
+    let drained = world.app.drain(Duration::from_millis(50)).await;
+    assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
+    sent.await.expect_err("it does not arrive");
+    peer.read_to_end(&mut Vec::new())
+        .expect_err("a clean end would hide that much is missing");
+}
+
+#[actix_rt::test]
+async fn a_time_out_of_an_idle_or_unclaimed_connection_delivers() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let soon = Some(Duration::from_millis(200));
+    for time_outs in [
+        TimeOuts {
+            claim: soon,
+            ..Default::default()
+        },
+        TimeOuts {
+            idle: soon,
+            ..Default::default()
+        },
+    ] {
+        let set = world.app.tcp_server.set_time_outs(id, time_outs);
+        set.await.expect("it is open");
+        let mut peer = TcpStream::connect(at).expect("it listens");
+        let client = world.accepted().await;
+        if time_outs.idle.is_some() {
+            client.set_paused(false).await.expect("it is open");
+        }
+        client.send(content(50_000)).await.expect("it is sent");
+        world.ended(client.id()).await;
+        // Late input does no harm either.
+        peer.write_all(b"?").expect("it is open");
+        assert!(all(peer).await == content(50_000), "{time_outs:?}");
+        let _ = client.close().await;
+    }
+    let set = world.app.tcp_server.set_time_outs(id, TimeOuts::default());
+    set.await.expect("it is open");
+    proof_of_life(&mut world, at).await;
+}
+
+#[actix_rt::test]
+async fn a_client_that_nobody_has_heard_of_finds_a_clean_end() {
+    let world = World::new().await;
+    let (id, at) = world.listen().await;
+    let server = &world.app.tcp_server;
+    let listener = world.listener.clone().recipient();
+    server
+        .on_accept
+        .remove_listener(listener)
+        .await
+        .expect("it listens");
+    let mut peer = TcpStream::connect(at).expect("it listens");
+    peer.write_all(&[b'?'; 1000]).expect("it is taken");
+    server.close(id).await.expect("it is open");
+    // It waits in the backlog, which the kernel resets, or was accepted.
+    let _ = within(
+        "the end",
+        tokio::task::spawn_blocking(move || peer.read_to_end(&mut Vec::new())),
+    )
+    .await
+    .expect("no panic");
+}
+
+#[actix_rt::test]
+async fn a_peer_may_reset_after_any_byte() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    for bytes in [0, 1, 17, 4096, 70_000] {
+        let (client, mut peer) = asked(&mut world, at).await;
+        let sent = answered(&client).await;
+        client.close().await.expect("it is open");
+        peer.read_exact(&mut vec![0; bytes]).expect("it comes");
+        let socket = socket2::SockRef::from(&peer);
+        socket.set_linger(Some(Duration::ZERO)).expect("it is set");
+        drop(peer);
+        // As sent, or not: it ends either way.
+        let _ = within("the answer", sent).await;
+    }
+    let (client, peer) = asked(&mut world, at).await;
+    peer.shutdown(Side::Write).expect("it is open");
+    client.send(&b"yes"[..]).await.expect("it is sent");
+    client.disconnect().await.expect("it is open");
+    assert_eq!(all(peer).await, b"yes");
+    proof_of_life(&mut world, at).await;
+}

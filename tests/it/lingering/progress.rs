@@ -1,0 +1,95 @@
+//! A peer that acknowledges makes progress, whatever the kernel buffers; one that
+//! acknowledges nothing is given up by a reset.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use chrome_sockets::NetError;
+use chrome_sockets::tcp::TimeOuts;
+use tokio::time::timeout;
+
+use super::outside::content;
+use crate::support::{World, within};
+
+const LENGTH: usize = 8_000_000;
+
+async fn scene(time_outs: TimeOuts) -> (World, chrome_sockets::tcp::ClientSocket, TcpStream) {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let set = world.app.tcp_server.set_time_outs(id, time_outs);
+    set.await.expect("it is open");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.expect("a socket");
+    // A small window is opened again often.
+    socket.set_recv_buffer_size(16 * 1024).expect("it is set");
+    socket.connect(&at.into()).expect("it listens");
+    let client = world.accepted().await;
+    client.set_paused(false).await.expect("it is open");
+    (world, client, socket.into())
+}
+
+const SECOND: TimeOuts = TimeOuts {
+    claim: None,
+    idle: None,
+    send: Some(Duration::from_secs(1)),
+};
+
+#[actix_rt::test]
+async fn a_slow_but_steady_reader_is_not_cut_off_by_a_send_time_out() {
+    for time_outs in [
+        SECOND,
+        TimeOuts {
+            idle: SECOND.send,
+            send: None,
+            ..SECOND
+        },
+    ] {
+        let (mut world, client, mut peer) = scene(time_outs).await;
+        let mut sent = std::pin::pin!(client.send(content(LENGTH)));
+        let reader = tokio::task::spawn_blocking(move || {
+            let mut got = Vec::new();
+            let mut piece = vec![0; 16 * 1024];
+            // The kernel on the other side has far more to free before it takes
+            // more of what waits.
+            for _ in 0..40 {
+                std::thread::sleep(Duration::from_millis(100));
+                let read = peer.read(&mut piece).expect("it is not cut off");
+                got.extend_from_slice(&piece[..read]);
+            }
+            while got.len() < LENGTH {
+                let read = peer.read(&mut piece).expect("it is not cut off");
+                assert!(read > 0, "a clean end after {} bytes", got.len());
+                got.extend_from_slice(&piece[..read]);
+            }
+            (got, peer)
+        });
+        assert!(
+            timeout(Duration::from_millis(10), sent.as_mut())
+                .await
+                .is_err(),
+            "the kernel has taken all: the test shows nothing"
+        );
+        let (got, _peer) = within("all of it", reader)
+            .await
+            .expect("it is not cut off");
+        assert!(got == content(LENGTH));
+        assert_eq!(
+            sent.await.map(|it| it.bytes_sent),
+            Ok(LENGTH),
+            "{time_outs:?}"
+        );
+        assert!(world.heard_already().is_none());
+    }
+}
+
+#[actix_rt::test]
+async fn a_peer_that_reads_nothing_is_reset_by_a_send_time_out() {
+    let (mut world, client, mut peer) = scene(SECOND).await;
+    let sent = client.send(content(LENGTH));
+    assert_eq!(world.ended(client.id()).await, NetError::TIMED_OUT);
+    assert_eq!(sent.await.err(), Some(NetError::TIMED_OUT.into()));
+    let cut = tokio::task::spawn_blocking(move || peer.read_to_end(&mut Vec::new()));
+    let cut = within("the reset", cut).await.expect("no panic");
+    cut.expect_err("a clean end would hide that much is missing");
+}

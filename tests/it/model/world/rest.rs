@@ -1,0 +1,305 @@
+//! When all has come to rest: what was seen, against the models.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::app::{AppChange, AppState, Ending};
+use super::super::client::Client;
+use super::super::ears::{Id, Log};
+use super::super::possible::{PeerSeen, Seen, Socket};
+use super::super::server::Server;
+use super::{Known, LOOKS, World};
+
+/// How long all takes that takes no time: what the paused clock goes on by,
+/// when nobody has anything left to do.
+const AT_REST: Duration = Duration::from_millis(1);
+
+/// What was found around the sockets.
+struct Around {
+    peers: BTreeMap<usize, PeerSeen>,
+    listening: Vec<SocketAddr>,
+    accepted: BTreeMap<u64, SocketAddr>,
+}
+
+/// What a comparison changes, as it was before.
+struct Kept {
+    servers: Vec<Known<Server>>,
+    clients: Vec<Known<Client>>,
+    changes: Vec<(usize, AppChange)>,
+    apps: Vec<(AppState, bool)>,
+    owners: Vec<Option<usize>>,
+}
+
+impl World {
+    /// Waits until nobody has anything left to do.
+    pub async fn come_to_rest(&self) {
+        match self.threads.is_empty() {
+            true => tokio::time::sleep(AT_REST).await,
+            false => self.threads.rest(&self.log).await,
+        }
+    }
+
+    /// Waits until nobody has anything left to do, and compares.
+    pub async fn rest(&mut self) -> Result<(), String> {
+        self.batch = 0;
+        let mut log = Log::default();
+        let mut look = 0;
+        let listening = loop {
+            self.come_to_rest().await;
+            let loaded = self.loaded().await;
+            log.take(&mut self.log.borrow_mut());
+            let around = Around {
+                accepted: self.accepted(&log).await,
+                peers: self.look_at_peers(),
+                listening: self.network.listening(),
+            };
+            let before = (!self.threads.is_empty()).then(|| self.kept());
+            match (self.compare(&log, loaded, &around), before) {
+                (Ok(()), _) => break around.listening,
+                (Err(_), Some(before)) if look < LOOKS => self.keep(before),
+                (Err(what), _) => return Err(what),
+            }
+            look += 1;
+            // A thread may not have had its turn.
+            std::thread::sleep(Duration::from_millis(1) * look);
+        };
+        self.expected.clear();
+        self.forget_panics();
+        for conn in std::mem::take(&mut self.dropped) {
+            self.conns[conn].peer = None;
+        }
+        self.create(&log.answers).await?;
+        self.compare_listeners(&listening)?;
+        self.forget_peers();
+        Ok(())
+    }
+
+    /// Which apps with an event page are loaded.
+    async fn loaded(&self) -> [bool; 2] {
+        let mut loaded = [true; 2];
+        for (side, loaded) in self.apps.iter().zip(&mut loaded) {
+            if side.page.is_some() {
+                *loaded = side.app.is_suspended().await == Ok(false);
+            }
+        }
+        loaded
+    }
+
+    /// Where a shared port leaves the order open, who was heard of is asked.
+    async fn accepted(&self, log: &Log) -> BTreeMap<u64, SocketAddr> {
+        let mut accepted = BTreeMap::new();
+        if self.shape.shared_port && !self.threads.is_empty() {
+            for (id, handle) in &log.handles {
+                let info = handle.get_info().await.ok();
+                accepted.extend(info.and_then(|info| Some((*id, info.peer_addr()?))));
+            }
+        }
+        accepted
+    }
+
+    /// All that [`compare`](Self::compare) changes.
+    fn kept(&self) -> Kept {
+        let apps = self.apps.iter().map(|side| (side.state, side.page_is_new));
+        Kept {
+            servers: self.servers.clone(),
+            clients: self.clients.clone(),
+            changes: self.changes.clone(),
+            apps: apps.collect(),
+            owners: self.conns.iter().map(|conn| conn.client).collect(),
+        }
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.dropped.clear();
+        self.servers = kept.servers;
+        self.clients = kept.clients;
+        self.changes = kept.changes;
+        for (side, (state, page_is_new)) in self.apps.iter_mut().zip(kept.apps) {
+            side.state = state;
+            side.page_is_new = page_is_new;
+        }
+        for (conn, owner) in self.conns.iter_mut().zip(kept.owners) {
+            conn.client = owner;
+        }
+    }
+
+    /// Compares what was seen with the models, which go on.
+    fn compare(&mut self, log: &Log, loaded: [bool; 2], around: &Around) -> Result<(), String> {
+        let Log {
+            answers,
+            heard,
+            handles,
+            ..
+        } = log;
+        let nothing = std::array::from_fn(|_| Vec::new());
+        let seen = |id: Id| Seen {
+            answers,
+            heard: heard.get(&id).unwrap_or(&nothing),
+            peers: &around.peers,
+            listening: &around.listening,
+            accepted: &around.accepted,
+        };
+        self.load_wanted(loaded, &seen)?;
+
+        let mut accepted = Vec::new();
+        for known in &mut self.servers {
+            let id = Id::Server(known.id);
+            let loads = self.apps[known.app].page.is_some();
+            settle(known, id, loads, &seen(id))?;
+            known.possible.prefer(|state| state.at().is_some());
+            let state = known.possible.one();
+            for (conn, id) in &state.accepted {
+                accepted.push((known.app, *conn, *id));
+            }
+            self.dropped.extend(&state.dropped);
+        }
+        for (app, change) in std::mem::take(&mut self.changes) {
+            self.apps[app].state.change(change);
+            if self.apps[app].state.ending != Ending::Nothing {
+                self.apps[app].state.ended();
+            }
+        }
+        for (side, loaded) in self.apps.iter().zip(loaded) {
+            let expected = !side.state.suspended;
+            if side.page.is_some() && loaded != expected {
+                return Err(format!("loaded: {loaded} instead of {expected}"));
+            }
+        }
+        for (app, conn, id) in accepted {
+            if self.clients.iter().any(|known| known.id == id) {
+                return Err(format!("client socket {id} came twice"));
+            }
+            let place = self.clients.len();
+            self.conns[conn].client = Some(place);
+            let connection = self.conns[conn].connection.clone();
+            let client = Client::accepted(id, self.apps[app].state, connection);
+            let handle = handles.get(&id).cloned();
+            self.clients.push(Known::new(id, app, client, handle));
+        }
+        for known in &mut self.clients {
+            let id = Id::Client(known.id);
+            let loads = self.apps[known.app].page.is_some();
+            settle(known, id, loads, &seen(id))?;
+        }
+        let known = |id: &Id| match id {
+            Id::Server(id) => self.servers.iter().any(|known| known.id == *id),
+            Id::Client(id) => self.clients.iter().any(|known| known.id == *id),
+        };
+        if let Some(id) = heard.keys().find(|id| !known(id)) {
+            return Err(format!(
+                "{id:?} is not known, but heard of: {:?}",
+                heard[id]
+            ));
+        }
+        for (call, expected) in &self.expected {
+            let answer = answers.get(call).map(|(_, answer)| answer);
+            if answer != Some(expected) {
+                return Err(format!("call {call}: {answer:?} instead of {expected:?}"));
+            }
+        }
+        let mut creations = self.creations.iter().map(|creation| creation.call);
+        match creations.find(|call| !answers.contains_key(call)) {
+            Some(call) => Err(format!("call {call}, create, has no answer")),
+            None => Ok(()),
+        }
+    }
+
+    /// The event page of a suspended app has been started if anything waited.
+    fn load_wanted<'a>(
+        &mut self,
+        loaded: [bool; 2],
+        seen: &impl Fn(Id) -> Seen<'a>,
+    ) -> Result<(), String> {
+        for (app, loaded) in loaded.into_iter().enumerate() {
+            let side = &mut self.apps[app];
+            let is_new = std::mem::take(&mut side.page_is_new);
+            let Some(page) = side.page else {
+                continue;
+            };
+            if !side.state.suspended && self.changes.is_empty() {
+                continue;
+            }
+            let mut wanted = false;
+            for known in self.servers.iter().filter(|known| known.app == app) {
+                let seen = seen(Id::Server(known.id));
+                wanted |= known.possible.wants_app(&known.steps, &seen)?;
+            }
+            for known in self.clients.iter().filter(|known| known.app == app) {
+                let seen = seen(Id::Client(known.id));
+                wanted |= known.possible.wants_app(&known.steps, &seen)?;
+            }
+            // Where the model leaves open whether something has waited, whether
+            // the page was started tells. A new page may be started for what
+            // has waited and is gone.
+            if loaded && (wanted || is_new) {
+                self.change(app, AppChange::Resume(page));
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that have come were followed by a turn without one.
+    fn forget_panics(&mut self) {
+        for rules in &mut self.panics {
+            rules.retain(|rule| {
+                let has_come = self.faults.struck(*rule) > 0;
+                if has_come {
+                    self.faults.remove(*rule);
+                }
+                !has_come
+            });
+        }
+    }
+
+    fn look_at_peers(&self) -> BTreeMap<usize, PeerSeen> {
+        let conns = self.conns.iter().enumerate();
+        let seen = conns.filter_map(|(number, conn)| {
+            let peer = conn.peer.as_ref()?;
+            let seen = PeerSeen {
+                closed: peer.is_closed(),
+                received: peer.received(),
+                no_delay: peer.nodelay(),
+                keep_alive: peer.keepalive(),
+            };
+            Some((number, seen))
+        });
+        seen.collect()
+    }
+
+    /// Peers whose connection is over, or never was, have nothing more to see.
+    fn forget_peers(&mut self) {
+        for (number, conn) in self.conns.iter_mut().enumerate() {
+            conn.is_new = false;
+            if let Some(client) = conn.client {
+                let possible = &self.clients[client].possible;
+                if !possible.any(|state| state.connections().any(|c| c.number == number)) {
+                    conn.peer = None;
+                }
+            }
+        }
+    }
+
+    /// The addresses that are listened on, as the network and the model know.
+    fn compare_listeners(&self, found: &[SocketAddr]) -> Result<(), String> {
+        let listening = self
+            .servers
+            .iter()
+            .filter_map(|known| known.possible.one().at());
+        let mut expected: Vec<SocketAddr> = listening.collect();
+        expected.sort_unstable();
+        match found == expected {
+            true => Ok(()),
+            false => Err(format!("listening on {found:?} instead of {expected:?}")),
+        }
+    }
+}
+
+/// `loads`: its app is loaded for what waits.
+fn settle<S: Socket>(known: &mut Known<S>, id: Id, loads: bool, seen: &Seen) -> Result<(), String> {
+    let steps = std::mem::take(&mut known.steps);
+    known.by_handle = None;
+    let settled = known.possible.settle(&steps, loads, seen);
+    known.possible = settled.map_err(|what| format!("{id:?}\n{what}"))?;
+    Ok(())
+}

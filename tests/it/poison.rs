@@ -1,0 +1,301 @@
+//! A client whose message makes the app's handler panic stops nobody else: the
+//! app's supervisor starts another listener, and at the third panic that
+//! client is ended.
+
+mod counting;
+mod events;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use actix::prelude::*;
+use chrome_sockets::lifecycle::EventPage;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{App, MAX_PANICS, NetError, Registry, tcp_server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::support::{World, within};
+
+const HONEST: usize = 20;
+
+const POISON: &[u8] = b"poison";
+
+/// What the listeners of an app have in common.
+#[derive(Default)]
+struct Books {
+    panics: AtomicUsize,
+    third: Mutex<Option<Instant>>,
+    ends: Mutex<Vec<NetError>>,
+}
+
+impl Books {
+    fn panic(&self) -> ! {
+        if self.panics.fetch_add(1, SeqCst) + 1 == MAX_PANICS as usize {
+            *self.third.lock().expect("nobody panics with it") = Some(Instant::now());
+        }
+        panic!("this input is poison");
+    }
+
+    fn panics(&self) -> usize {
+        self.panics.load(SeqCst)
+    }
+
+    fn ends(&self) -> Vec<NetError> {
+        self.ends.lock().expect("nobody panics with it").clone()
+    }
+}
+
+/// Starts another service when one dies.
+struct Supervisor {
+    app: App,
+    books: Arc<Books>,
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.notify(Died);
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Died;
+
+impl Handler<Died> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: Died, ctx: &mut Self::Context) {
+        let service = Service {
+            books: self.books.clone(),
+            supervisor: Some(ctx.address().recipient()),
+        };
+        listen(&self.app, &service.start());
+    }
+}
+
+fn listen(app: &App, service: &Addr<Service>) {
+    let (tcp, server) = (&app.tcp, &app.tcp_server);
+    tcp.on_receive.add_listener(service.clone().recipient());
+    let ends = &tcp.on_receive_error;
+    ends.add_listener(service.clone().recipient());
+    server.on_accept.add_listener(service.clone().recipient());
+}
+
+/// Echoes what is no poison.
+struct Service {
+    books: Arc<Books>,
+    supervisor: Option<Recipient<Died>>,
+}
+
+impl Actor for Service {
+    type Context = Context<Self>;
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(supervisor) = &self.supervisor {
+            supervisor.do_send(Died);
+        }
+    }
+}
+
+impl Handler<AcceptInfo> for Service {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        info.client().set_paused(false);
+    }
+}
+
+impl Handler<ReceiveInfo> for Service {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        if &*info.data == POISON {
+            self.books.panic();
+        }
+        // It may be gone.
+        let _ = info.client().clone().forward(info);
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Service {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        let mut ends = self.books.ends.lock().expect("nobody panics with it");
+        ends.push(info.result_code);
+    }
+}
+
+async fn dial(at: SocketAddr) -> TcpStream {
+    within("a connection", TcpStream::connect(at))
+        .await
+        .expect("it listens")
+}
+
+async fn echo(peer: &mut TcpStream, text: &[u8]) {
+    let mut answer = vec![0; text.len()];
+    let round = async {
+        peer.write_all(text).await?;
+        peer.read_exact(&mut answer).await
+    };
+    within("an echo", round).await.expect("it is open");
+    assert_eq!(answer, text);
+}
+
+/// Sends and is answered until it is told to stop. Says after how many panics
+/// of listeners an answer came at most.
+async fn honest(mut peer: TcpStream, books: Arc<Books>, stop: Arc<AtomicBool>) -> usize {
+    let mut most = 0;
+    let mut last = false;
+    while !last {
+        // Once more after it was told.
+        last = stop.load(SeqCst);
+        let before = books.panics();
+        echo(&mut peer, b"honest").await;
+        most = most.max(books.panics() - before);
+    }
+    most
+}
+
+async fn ends_of(mut peer: TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is an end, too.
+    let _ = within("its end", peer.read_to_end(&mut rest)).await;
+    assert!(rest.is_empty());
+}
+
+/// The app's server socket, and what its listeners have met.
+struct Scene {
+    app: App,
+    at: SocketAddr,
+    books: Arc<Books>,
+    _world: World,
+}
+
+impl Scene {
+    async fn new(world: World) -> Self {
+        let app = world.app.clone();
+        world.deafen().await;
+        let (id, at) = world.listen().await;
+        let persistent = tcp_server::SocketProperties {
+            persistent: Some(true),
+            ..Default::default()
+        };
+        let updated = app.tcp_server.update(id, persistent).await;
+        updated.expect("it exists");
+        Scene {
+            app,
+            at,
+            books: Arc::default(),
+            _world: world,
+        }
+    }
+
+    fn supervise(&self, arbiter: Option<&Arbiter>) {
+        let (app, books) = (self.app.clone(), self.books.clone());
+        match arbiter {
+            None => {
+                Supervisor { app, books }.start();
+            }
+            Some(arbiter) => {
+                Supervisor::start_in_arbiter(&arbiter.handle(), |_| Supervisor { app, books });
+            }
+        }
+    }
+
+    /// One bad client, the first of all, and honest ones that talk meanwhile.
+    async fn holds(&self) {
+        let mut bad = dial(self.at).await;
+        echo(&mut bad, b"the first word").await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut others = Vec::new();
+        for _ in 0..HONEST {
+            let mut peer = dial(self.at).await;
+            echo(&mut peer, b"hello").await;
+            let talk = honest(peer, self.books.clone(), stop.clone());
+            others.push(actix_rt::spawn(talk));
+        }
+        bad.write_all(POISON).await.expect("it is open");
+        ends_of(bad).await;
+        stop.store(true, SeqCst);
+        for other in others {
+            let delayed = within("an honest client's last answer", other).await;
+            let delayed = delayed.expect("it was answered");
+            assert!(delayed <= 1, "an answer took {delayed} restarts");
+        }
+        let third = *self.books.third.lock().expect("nobody panics with it");
+        let since = third.expect("it has panicked three times").elapsed();
+        println!("all are served {since:?} after the third panic");
+        assert!(since < crate::support::LIMIT);
+        assert_eq!(self.books.panics(), MAX_PANICS as usize);
+        let failed = |books: &Books| {
+            let ends = books.ends();
+            ends.iter().filter(|end| **end == NetError::FAILED).count()
+        };
+        until("the end", || failed(&self.books) > 0).await;
+        assert_eq!(failed(&self.books), 1);
+        // The server socket lives, and so does the listener.
+        echo(&mut dial(self.at).await, b"are you there?").await;
+    }
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    within(what, async {
+        while !holds() {
+            actix_rt::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn one_poisonous_client_delays_no_other_by_more_than_one_restart() {
+    let scene = Scene::new(World::new().await).await;
+    scene.supervise(None);
+    scene.holds().await;
+}
+
+#[actix_rt::test]
+async fn nor_with_the_listener_in_another_arbiter() {
+    let scene = Scene::new(World::new().await).await;
+    let arbiter = Arbiter::new();
+    scene.supervise(Some(&arbiter));
+    scene.holds().await;
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn nor_where_client_sockets_live_in_three_arbiters() {
+    let scene = Scene::new(World::on(Registry::new().arbiters(3)).await).await;
+    let arbiter = Arbiter::new();
+    scene.supervise(Some(&arbiter));
+    scene.holds().await;
+    arbiter.stop();
+}
+
+#[actix_rt::test]
+async fn nor_in_an_app_whose_event_page_is_its_supervisor() {
+    let scene = Scene::new(World::new().await).await;
+    let books = scene.books.clone();
+    let page = EventPage::new(move |app: App| {
+        let books = books.clone();
+        async move {
+            let supervisor = None;
+            listen(&app, &Service { books, supervisor }.start());
+            app.tcp.on_receive.has_listeners().await.map(drop)
+        }
+    });
+    let set = scene.app.set_event_page(Some(page)).await;
+    set.expect("the registry runs");
+    scene.app.suspend().await.expect("nothing is on its way");
+    scene.app.resume().await.expect("the page starts");
+    scene.holds().await;
+}

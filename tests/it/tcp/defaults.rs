@@ -1,0 +1,141 @@
+//! The options that a connection has before its app sets any: Chromium's.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use chrome_sockets::os::{Listener, Network, TokioNetwork};
+use chrome_sockets::tcp::DnsQueryType;
+use socket2::Socket;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{World, descriptors, within};
+use crate::tcp_server::dial;
+
+/// `TCP_NODELAY`, and when an idle connection is probed: first, and then.
+#[derive(PartialEq, Eq, Debug)]
+struct Options {
+    no_delay: bool,
+    keep_alive: bool,
+    idle: Duration,
+    interval: Duration,
+}
+
+fn options(socket: &Socket) -> Options {
+    Options {
+        no_delay: socket.tcp_nodelay().expect("an option"),
+        keep_alive: socket.keepalive().expect("an option"),
+        idle: socket.tcp_keepalive_time().expect("an option"),
+        interval: socket.tcp_keepalive_interval().expect("an option"),
+    }
+}
+
+const DEFAULTS: Options = Options {
+    no_delay: true,
+    keep_alive: true,
+    idle: Duration::from_secs(45),
+    interval: Duration::from_secs(45),
+};
+
+fn of(at: SocketAddr, peer: &TcpStream) -> Options {
+    let peer = peer.local_addr().expect("its address");
+    options(&descriptors::find(at, peer))
+}
+
+#[actix_rt::test]
+async fn accepted_sockets_have_chromiums_options() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let peer = dial(at).await;
+    world.accepted().await;
+    assert_eq!(of(at, &peer), DEFAULTS);
+}
+
+#[actix_rt::test]
+async fn accepted_sockets_of_a_shared_port_have_chromiums_options() {
+    let mut world = World::new().await;
+    let server = &world.app.tcp_server;
+    let id = server.create(Default::default()).await.expect("create");
+    let id = id.socket_id;
+    server.set_reuse_port(id, true).await.expect("it is set");
+    let listening = server.listen(id, "127.0.0.1", 0, None).await;
+    listening.expect("listen");
+    let info = server.get_info(id).await.expect("it is open");
+    let at = info.local_addr().expect("it listens");
+    let peer = dial(at).await;
+    world.accepted().await;
+    assert_eq!(of(at, &peer), DEFAULTS);
+}
+
+#[actix_rt::test]
+async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let id = world.create().await;
+    let tcp = &world.app.tcp;
+    let connected = tcp.connect(id, "127.0.0.1", at.port().into(), DnsQueryType::Any);
+    within("connect", connected).await.expect("it listens");
+    let info = tcp.get_info(id).await.expect("it is open");
+    let local = info.local_addr().expect("it is connected");
+    let now = || options(&descriptors::find(local, at));
+    assert_eq!(now(), DEFAULTS);
+
+    tcp.set_keep_alive(id, true, Some(7)).await.expect("set");
+    let seven = Duration::from_secs(7);
+    let set = Options {
+        idle: seven,
+        interval: seven,
+        ..DEFAULTS
+    };
+    assert_eq!(now(), set);
+    // Neither leaves a delay, so the one before stays.
+    for delay in [None, Some(0)] {
+        tcp.set_keep_alive(id, false, delay).await.expect("set");
+        assert!(!now().keep_alive);
+        tcp.set_keep_alive(id, true, delay).await.expect("set");
+        assert_eq!(now(), set);
+    }
+    tcp.set_no_delay(id, false).await.expect("set");
+    assert!(!now().no_delay);
+}
+
+/// The options of the next connection that a listener accepts.
+async fn accept(listener: &mut dyn Listener, is_loose: bool) -> Options {
+    let accepted = poll_fn(|cx| match is_loose {
+        true => listener.poll_accept_loose(cx),
+        false => listener.poll_accept(cx),
+    });
+    let (stream, _) = within("a connection", accepted).await.expect("accept");
+    options(&stream.duplicate().expect("a duplicate").into())
+}
+
+#[actix_rt::test]
+async fn what_waited_at_a_listener_that_another_process_opened_has_them_too() {
+    for is_loose in [false, true] {
+        let theirs = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = theirs.local_addr().expect("its address");
+        let before = [dial(at).await, dial(at).await];
+        let adopted = TokioNetwork.adopt_listener(OwnedFd::from(theirs));
+        let mut adopted = adopted.expect("a listener");
+        let after = dial(at).await;
+        for _ in 0..3 {
+            assert_eq!(accept(&mut *adopted, is_loose).await, DEFAULTS);
+        }
+        drop((before, after));
+    }
+}
+
+#[actix_rt::test]
+async fn a_connection_that_is_taken_over_keeps_what_was_set() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = listener.local_addr().expect("its address");
+    let peer = std::net::TcpStream::connect(at).expect("it listens");
+    let theirs = Socket::from(peer);
+    let before = options(&theirs);
+    assert_ne!(before, DEFAULTS);
+    let adopted = TokioNetwork.adopt_stream(theirs.into()).expect("a stream");
+    let duplicate = adopted.duplicate().expect("a duplicate");
+    assert_eq!(options(&duplicate.into()), before);
+}

@@ -1,0 +1,231 @@
+//! Names that are looked up: no app waits for the look-ups of another one, and
+//! `localhost` for none.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Condvar, Mutex};
+
+use chrome_sockets::os::{Listener, Network, Stream, TokioNetwork};
+use chrome_sockets::tcp::{DnsQueryType, LOOKUPS_OF_APP, SocketProperties};
+use chrome_sockets::testing::{Call, ScriptedNetwork};
+use chrome_sockets::{Answer, NetError, Registry};
+use futures::future::BoxFuture;
+
+use super::*;
+
+async fn create(app: &App) -> ClientSocketId {
+    let created = app.tcp.create(SocketProperties::default()).await;
+    created.expect("create").socket_id
+}
+
+async fn dial_name(app: &App, host: &str, port: u16) -> (ClientSocketId, Answer<()>) {
+    let id = create(app).await;
+    let answer = app.tcp.connect(id, host, port.into(), DnsQueryType::Any);
+    (id, answer)
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    within(what, async {
+        while !holds() {
+            actix_rt::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+/// The system's resolver, which blocks a thread for each name and answers none
+/// of `.silent` before it is told to.
+#[derive(Clone, Default)]
+struct Resolver(Arc<Gate>);
+
+#[derive(Default)]
+struct Gate {
+    /// How many names are looked up, and how many were at most.
+    going: AtomicUsize,
+    most: AtomicUsize,
+    is_open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let going = self.going.fetch_add(1, SeqCst) + 1;
+        self.most.fetch_max(going, SeqCst);
+        let mut is_open = self.is_open.lock().expect("nobody panics with it");
+        while !*is_open {
+            is_open = self.opened.wait(is_open).expect("nobody panics with it");
+        }
+        self.going.fetch_sub(1, SeqCst);
+    }
+
+    fn open(&self) {
+        *self.is_open.lock().expect("nobody panics with it") = true;
+        self.opened.notify_all();
+    }
+}
+
+/// So that a test that fails ends.
+struct Opens(Arc<Gate>);
+
+impl Drop for Opens {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
+impl Network for Resolver {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        TokioNetwork.listen(address, backlog)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.resolve_in(host, Box::new(()))
+    }
+
+    fn resolve_in(
+        &self,
+        host: &str,
+        place: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        let (gate, is_silent) = (self.0.clone(), host.ends_with(".silent"));
+        Box::pin(async move {
+            let found = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                if is_silent {
+                    gate.pass();
+                }
+                vec![IpAddr::from([127, 0, 0, 1])]
+            });
+            found.await.map_err(io::Error::other)
+        })
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        TokioNetwork.connect(address)
+    }
+}
+
+/// Two apps on a network whose resolver is silent.
+async fn two_apps() -> (Resolver, App, App, Opens) {
+    let network = Resolver::default();
+    let opens = Opens(network.0.clone());
+    let registry = Registry::with_network(network.clone()).start();
+    let apps = ["greedy", "modest"].map(|app| App::new(app, &registry));
+    let [greedy, modest] = apps;
+    (network, greedy, modest, opens)
+}
+
+#[actix_rt::test]
+async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app() {
+    let (network, greedy, modest, _opens) = two_apps().await;
+    let mut answers = Vec::new();
+    for number in 0..1000 {
+        let host = format!("{number}.silent");
+        answers.push(dial_name(&greedy, &host, 9).await.1);
+    }
+    let gate = network.0.clone();
+    until("the look-ups", move || {
+        gate.going.load(SeqCst) == LOOKUPS_OF_APP
+    })
+    .await;
+    let (listener, at) = remote().await;
+    for host in ["quick.example", "localhost", "a.localhost."] {
+        let (_, answer) = dial_name(&modest, host, at.port()).await;
+        assert_eq!(within(host, answer).await, Ok(()));
+        within("the peer", listener.accept()).await.expect("accept");
+    }
+    // The greedy one's own calls are held up, and all of them are answered.
+    let (_, own) = dial_name(&greedy, "127.0.0.1", at.port()).await;
+    assert_eq!(within("an address", own).await, Ok(()));
+    drop(listener);
+    network.0.open();
+    for answer in answers {
+        let answer = within("an answer", answer).await;
+        assert_eq!(answer, Err(NetError::CONNECTION_REFUSED.into()));
+    }
+    assert_eq!(network.0.most.load(SeqCst), LOOKUPS_OF_APP);
+}
+
+#[actix_rt::test]
+async fn a_look_up_that_goes_on_after_its_socket_was_closed_keeps_its_place() {
+    let (network, app, _, _opens) = two_apps().await;
+    for number in 0..3 * LOOKUPS_OF_APP {
+        let (id, answer) = dial_name(&app, &format!("{number}.silent"), 9).await;
+        if number < LOOKUPS_OF_APP {
+            let gate = network.0.clone();
+            until("the look-up", move || gate.going.load(SeqCst) == number + 1).await;
+        }
+        app.tcp.close(id).await.expect("it is open");
+        assert!(within("the answer", answer).await.is_err());
+    }
+    let (listener, at) = remote().await;
+    let (_, waits) = dial_name(&app, "quick.example", at.port()).await;
+    network.0.open();
+    assert_eq!(within("the answer", waits).await, Ok(()));
+    within("the peer", listener.accept()).await.expect("accept");
+    // Those that were given up before their turn were never begun.
+    assert_eq!(network.0.most.load(SeqCst), LOOKUPS_OF_APP);
+}
+
+#[actix_rt::test]
+async fn scripted_look_ups_are_bounded_too_and_go_on_in_their_order() {
+    let network = ScriptedNetwork::new();
+    let world = World::with_network(network.clone()).await;
+    let hold = network.hold_resolve("far.example");
+    let mut answers = Vec::new();
+    for _ in 0..LOOKUPS_OF_APP {
+        answers.push(dial_name(&world.app, "far.example", 9).await.1);
+    }
+    until("the look-ups", || hold.waiting() == LOOKUPS_OF_APP).await;
+    for host in ["first.example", "second.example"] {
+        answers.push(dial_name(&world.app, host, 9).await.1);
+    }
+    world.app.tcp.get_sockets().await.expect("it runs");
+    let asked = network.calls().len();
+    hold.release();
+    for answer in answers {
+        let answer = within("an answer", answer).await;
+        assert_eq!(answer, Err(NetError::NAME_NOT_RESOLVED.into()));
+    }
+    let asked = &network.calls()[asked..];
+    let asked = asked.iter().filter_map(|call| match call {
+        Call::Resolve { host } if host != "far.example" => Some(host.as_str()),
+        _ => None,
+    });
+    assert_eq!(
+        asked.collect::<Vec<_>>(),
+        ["first.example", "second.example"]
+    );
+}
+
+#[actix_rt::test]
+async fn localhost_and_every_name_below_it_is_loopback_and_asks_no_resolver() {
+    let network = ScriptedNetwork::new();
+    let world = World::with_network(network.clone()).await;
+    for host in ["localhost", "LocalHost.", "a.localhost", "a.b.LOCALHOST."] {
+        for (dns, addresses) in [
+            (DnsQueryType::Any, vec!["127.0.0.1:80", "[::1]:80"]),
+            (DnsQueryType::Ipv4, vec!["127.0.0.1:80"]),
+            (DnsQueryType::Ipv6, vec!["[::1]:80"]),
+        ] {
+            let before = network.calls().len();
+            let id = create(&world.app).await;
+            let answer = world.app.tcp.connect(id, host, 80, dns).await;
+            assert_eq!(answer, Err(NetError::CONNECTION_REFUSED.into()));
+            let expected = addresses.iter().map(|address| Call::Connect {
+                address: address.parse().expect("an address"),
+            });
+            let calls = network.calls();
+            assert_eq!(
+                calls[before..],
+                expected.collect::<Vec<_>>(),
+                "{host} {dns:?}"
+            );
+        }
+    }
+    for host in ["localhost.example", "notlocalhost"] {
+        let (_, answer) = dial_name(&world.app, host, 80).await;
+        assert_eq!(answer.await, Err(NetError::NAME_NOT_RESOLVED.into()));
+    }
+}

@@ -1,0 +1,67 @@
+//! Draining a server socket while clients shake hands.
+
+use std::time::Duration;
+
+use chrome_sockets::rustls;
+use tokio::io::AsyncReadExt;
+
+use super::serving::Failures;
+use super::{Trusting, connect, connect_as};
+use crate::support::within;
+use crate::tcp_server::dial;
+
+#[actix_rt::test]
+async fn unfinished_handshakes_are_counted_apart_and_reported() {
+    let mut t = Trusting::new().await;
+    let mut failures = Failures::of(&t.world).await;
+    let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
+    // Two clients say nothing; the server socket has accepted them.
+    let mut silent = [dial(at).await, dial(at).await];
+    let mut served = connect(at, &t.authority).await.expect("the handshake");
+    let client = t.world.accepted().await;
+    let drain = t.world.app.tcp_server.drain(server, Duration::from_millis(300));
+    let drained = within("the receipt", drain).await.expect("drained");
+    assert_eq!(drained.never_accepted, 0);
+    assert_eq!(drained.unfinished_handshakes, 2);
+    assert_eq!(drained.undelivered, 0);
+    assert_eq!(drained.forced, [client.id()]);
+    for _ in 0..2 {
+        let info = failures.next().await;
+        assert_eq!(info.result_code.code(), -3, "ABORTED");
+    }
+    for peer in &mut silent {
+        let mut rest = Vec::new();
+        let _ = within("the client's end", peer.read_to_end(&mut rest)).await;
+    }
+    let mut rest = Vec::new();
+    let _ = within("the end", served.read_to_end(&mut rest)).await;
+}
+
+#[actix_rt::test]
+async fn encrypted_clients_that_no_listener_heard_of_are_counted_apart() {
+    let t = Trusting::new().await;
+    let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
+    let tcp_server = &t.world.app.tcp_server;
+    let stream = dial(at).await;
+    within("the accept", async {
+        loop {
+            let info = tcp_server.get_info(server).await.expect("it is open");
+            if info.counts.accepted == 1 {
+                return;
+            }
+        }
+    })
+    .await;
+    // The handshake goes on while the server socket is paused.
+    let paused = tcp_server.set_paused(server, true).await;
+    paused.expect("it is open");
+    let config = t.authority.config(&[&rustls::version::TLS13]);
+    let mut peer = connect_as(stream, config).await.expect("the handshake");
+    let drained = tcp_server.drain(server, Duration::from_millis(300));
+    let drained = within("the receipt", drained).await.expect("drained");
+    assert_eq!(drained.never_accepted, 0);
+    assert_eq!(drained.unfinished_handshakes, 0);
+    assert_eq!(drained.undelivered, 1);
+    let mut rest = Vec::new();
+    let _ = within("the end", peer.read_to_end(&mut rest)).await;
+}

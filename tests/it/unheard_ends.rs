@@ -1,0 +1,324 @@
+//! Connections that end while nobody reads them: without an `onReceive`
+//! listener, and paused.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::prelude::*;
+use chrome_sockets::tcp::{ClientSocket, DnsQueryType};
+use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
+use chrome_sockets::{NetError, ServerSocketId};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::arbiters::spy::Spy;
+use crate::support::{Heard, LIMIT, Listener, World, descriptors, within};
+use crate::tcp_server::dial;
+
+/// How a peer ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum End {
+    Fin,
+    Reset,
+    /// First its side, then everything.
+    FinThenReset,
+}
+
+impl End {
+    async fn of(self, mut peer: TcpStream) -> Option<TcpStream> {
+        if self != End::Reset {
+            peer.shutdown().await.expect("the end of its side");
+        }
+        if self == End::Fin {
+            return Some(peer);
+        }
+        peer.set_zero_linger().expect("an option");
+        None
+    }
+}
+
+/// A world whose listener hears everything but `onReceive`, and who would hear
+/// that.
+async fn without_receive() -> (World, Recipient<chrome_sockets::tcp::ReceiveInfo>) {
+    let world = World::new().await;
+    let listener: Addr<Listener> = world.listener.clone();
+    let receiver = listener.recipient();
+    let on_receive = &world.app.tcp.on_receive;
+    let removed = on_receive.remove_listener(receiver.clone()).await;
+    removed.expect("it was there");
+    (world, receiver)
+}
+
+/// A client of a server socket, and its peer.
+async fn accepted(world: &mut World) -> (ClientSocket, TcpStream) {
+    let (_, at) = world.listen().await;
+    let peer = dial(at).await;
+    (world.accepted().await, peer)
+}
+
+async fn connected(world: &mut World) -> (ClientSocket, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    let id = world.create().await;
+    let tcp = &world.app.tcp;
+    let connected = tcp.connect(id, "127.0.0.1", port.into(), DnsQueryType::Any);
+    within("connect", connected).await.expect("it listens");
+    let (peer, _) = listener.accept().await.expect("it has come");
+    (tcp.socket(id).await.expect("it is open"), peer)
+}
+
+/// The next event is the end of this socket, which is as it is after one.
+async fn ends(world: &mut World, client: &ClientSocket) {
+    assert_eq!(world.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    let info = client.get_info().await.expect("it is open");
+    assert!(!info.connected && info.paused, "{info:?}");
+}
+
+/// The app still works, the way of its data included.
+async fn proof_of_life(world: &mut World) {
+    let listener = world.listener.clone().recipient();
+    let added = world.app.tcp.on_receive.add_listener(listener).await;
+    added.expect("it is added");
+    let (client, mut peer) = accepted(world).await;
+    client.set_paused(false).await.expect("resume");
+    peer.write_all(b"alive").await.expect("write");
+    assert_eq!(world.received(client.id(), 5).await, b"alive");
+}
+
+#[actix_rt::test]
+async fn an_end_is_told_without_a_receive_listener() {
+    let (mut world, _) = without_receive().await;
+    for end in [End::Fin, End::Reset, End::FinThenReset] {
+        let (client, peer) = connected(&mut world).await;
+        let peer = end.of(peer).await;
+        ends(&mut world, &client).await;
+        drop(peer);
+
+        // Resumed before the end, and after it.
+        let (client, peer) = accepted(&mut world).await;
+        client.set_paused(false).await.expect("resume");
+        let peer = end.of(peer).await;
+        ends(&mut world, &client).await;
+        drop(peer);
+        let (client, peer) = accepted(&mut world).await;
+        let peer = end.of(peer).await;
+        world.nothing().await;
+        client.set_paused(false).await.expect("resume");
+        ends(&mut world, &client).await;
+        drop(peer);
+    }
+    proof_of_life(&mut world).await;
+}
+
+#[actix_rt::test]
+async fn data_without_a_receive_listener_is_kept_and_the_end_comes_after_it() {
+    let (mut world, receiver) = without_receive().await;
+    for end in [End::Fin, End::Reset, End::FinThenReset] {
+        let (client, mut peer) = connected(&mut world).await;
+        peer.write_all(b"last words").await.expect("write");
+        let peer = end.of(peer).await;
+        world.nothing().await;
+        let on_receive = world.app.tcp.on_receive.clone();
+        let added = on_receive.add_listener(receiver.clone()).await;
+        added.expect("it is added");
+        assert_eq!(world.received(client.id(), 10).await, b"last words");
+        ends(&mut world, &client).await;
+        let removed = on_receive.remove_listener(receiver.clone()).await;
+        removed.expect("it was there");
+        drop(peer);
+    }
+    proof_of_life(&mut world).await;
+}
+
+/// A server socket that takes one connection at a time: its client, which is
+/// paused, the client's peer, and another peer that waits.
+async fn one_at_a_time(world: &mut World) -> (ServerSocketId, ClientSocket, TcpStream, TcpStream) {
+    let (id, at) = world.listen().await;
+    let limits = Limits {
+        connections: Some(Limit {
+            most: 1,
+            then: AtLimit::Queue,
+        }),
+        ..Default::default()
+    };
+    let set = world.app.tcp_server.set_limits(id, limits).await;
+    set.expect("good limits");
+    let peer = dial(at).await;
+    let client = world.accepted().await;
+    let waits = dial(at).await;
+    (id, client, peer, waits)
+}
+
+/// What stands for this end of a connection.
+fn socket_of(at: SocketAddr, peer: &TcpStream) -> u64 {
+    let peer = peer.local_addr().expect("its address");
+    descriptors::inode(&descriptors::find(at, peer))
+}
+
+/// Waits until this process has no descriptor of the socket.
+async fn is_closed(socket: u64) {
+    within("the end of the descriptor", async {
+        while descriptors::is_open(socket) {
+            actix_rt::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn a_paused_socket_whose_peer_has_reset_gives_its_place_and_descriptor_back() {
+    let mut world = World::new().await;
+    for end in [End::Reset, End::FinThenReset] {
+        let (_, client, peer, waits) = one_at_a_time(&mut world).await;
+        let at = waits.peer_addr().expect("it is connected");
+        let socket = socket_of(at, &peer);
+        end.of(peer).await;
+        let second = world.accepted().await;
+        is_closed(socket).await;
+        world.nothing().await;
+
+        client.set_paused(false).await.expect("resume");
+        ends(&mut world, &client).await;
+        second.close().await.expect("it was open");
+    }
+    proof_of_life(&mut world).await;
+}
+
+#[actix_rt::test]
+async fn a_paused_socket_whose_peer_has_only_ended_its_side_keeps_its_place() {
+    let mut world = World::new().await;
+    let (_, client, peer, mut waits) = one_at_a_time(&mut world).await;
+    let peer = End::Fin.of(peer).await;
+    world.nothing().await;
+    let sent = client.send(&b"half"[..]).await;
+    assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(4));
+    client.close().await.expect("it was open");
+    world.accepted().await;
+    waits.write_all(b"it counts").await.expect("write");
+    drop(peer);
+}
+
+#[actix_rt::test]
+async fn what_came_before_the_reset_of_a_paused_socket_is_received_when_it_is_resumed() {
+    let mut world = World::new().await;
+    for end in [End::Reset, End::FinThenReset] {
+        let (_, client, mut peer, waits) = one_at_a_time(&mut world).await;
+        let at = waits.peer_addr().expect("it is connected");
+        let socket = socket_of(at, &peer);
+        peer.write_all(b"last words").await.expect("write");
+        end.of(peer).await;
+        // Its place is free, and nothing is lost.
+        let second = world.accepted().await;
+        assert!(descriptors::is_open(socket), "there is input in it");
+        client.set_paused(false).await.expect("resume");
+        assert_eq!(world.received(client.id(), 10).await, b"last words");
+        ends(&mut world, &client).await;
+        is_closed(socket).await;
+        second.close().await.expect("it was open");
+    }
+    proof_of_life(&mut world).await;
+}
+
+#[actix_rt::test]
+async fn a_send_to_a_peer_that_has_reset_gives_the_place_of_a_paused_socket_back() {
+    let mut world = World::new().await;
+    let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
+    End::FinThenReset.of(peer).await;
+    // Whoever learns of it first, the error is told only once.
+    while client.send(&b"anyone there?"[..]).await.is_ok() {}
+    world.accepted().await;
+    world.nothing().await;
+    client.set_paused(false).await.expect("resume");
+    ends(&mut world, &client).await;
+}
+
+#[actix_rt::test]
+async fn a_drain_does_not_wait_for_a_paused_socket_whose_peer_has_reset() {
+    let mut world = World::new().await;
+    let (client, mut peer) = accepted(&mut world).await;
+    peer.write_all(b"unread").await.expect("write");
+    let drained = world.app.drain(10 * LIMIT);
+    End::Reset.of(peer).await;
+    let drained = within("the end of the drain", drained)
+        .await
+        .expect("drained");
+    assert!(drained.forced.is_empty(), "{drained:?}");
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(world.received(client.id(), 6).await, b"unread");
+    ends(&mut world, &client).await;
+    proof_of_life(&mut world).await;
+}
+
+#[actix_rt::test]
+async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_too() {
+    let mut world = World::new().await;
+    let (id, at) = world.listen().await;
+    let (client, mut peer) = {
+        let peer = dial(at).await;
+        (world.accepted().await, peer)
+    };
+    client.set_paused(false).await.expect("resume");
+    peer.write_all(b"first").await.expect("write");
+    assert_eq!(world.received(client.id(), 5).await, b"first");
+    client.set_paused(true).await.expect("pause");
+    let limits = Limits {
+        connections: Some(Limit {
+            most: 1,
+            then: AtLimit::Queue,
+        }),
+        ..Default::default()
+    };
+    let set = world.app.tcp_server.set_limits(id, limits).await;
+    set.expect("good limits");
+    let _waits = dial(at).await;
+    End::Reset.of(peer).await;
+    world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    ends(&mut world, &client).await;
+    match world.heard_already() {
+        None => {}
+        Some(heard @ Heard::Accept(..)) => panic!("{heard:?}"),
+        Some(_) => panic!("more than the end"),
+    }
+}
+
+#[actix_rt::test]
+async fn data_and_an_end_wake_no_paused_socket_and_its_reset_does() {
+    let spy = Spy::default();
+    let mut world = World::with_network(spy.clone()).await;
+    let (_, client, mut peer, _waits) = one_at_a_time(&mut world).await;
+    let before = spy.waits();
+    assert!(before > 0, "it waits");
+    for _ in 0..100 {
+        peer.write_all(b"more").await.expect("write");
+        client.get_info().await.expect("it is open");
+    }
+    peer.shutdown().await.expect("the end of its side");
+    world.nothing().await;
+    assert_eq!((spy.waits(), spy.reads()), (before, 0));
+    End::Reset.of(peer).await;
+    world.accepted().await;
+    client.set_paused(false).await.expect("resume");
+    assert_eq!(world.received(client.id(), 400).await, b"more".repeat(100));
+    ends(&mut world, &client).await;
+}
+
+#[actix_rt::test]
+async fn a_socket_of_a_suspended_app_whose_peer_has_reset_gives_its_place_back() {
+    let mut world = World::new().await;
+    let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
+    let persistent = chrome_sockets::tcp::SocketProperties {
+        persistent: Some(true),
+        ..Default::default()
+    };
+    client.update(persistent).await.expect("update");
+    client.set_paused(false).await.expect("resume");
+    let at = peer.peer_addr().expect("it is connected");
+    let socket = socket_of(at, &peer);
+    // Nothing loads it again.
+    within("the suspension", world.app.suspend())
+        .await
+        .expect("suspended");
+    End::Reset.of(peer).await;
+    is_closed(socket).await;
+}

@@ -1,0 +1,125 @@
+#!/usr/bin/env python3
+"""Breaks the code in a sample of places, one at a time, and asks the tests that concern each.
+
+    cargo install --locked cargo-mutants
+    tests/mutants.py [--seed 12] [--count 40] [--results target/mutants.jsonl]
+
+`cargo mutants` names the places and the changes; which of them are tried, and in
+which order, follows from the seed alone. Each result is a line of the results' file,
+and a place that stands there is not tried again: stop it at any time, and go on.
+The files must be as they were committed, and are so again afterwards. One that
+does not compile is unviable and does not count.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ["tcp", "tcp_server", "supervision", "handover"]
+
+# The tests that concern a file: filters of the tests in `tests/it`, the longest path that fits first.
+# Unit tests are asked in any case.
+TESTS = {
+    "src/tcp/": "tcp:: faults:: ordering:: arbiters:: returned:: pause:: memory:: injection:: accounting::",
+    "src/tcp/force.rs": "draining:: time_outs:: examples::draining",
+    "src/tcp/hold.rs": "handover:: tls::handed_over examples::persistent_server",
+    "src/tcp/kept.rs": "injection:: hostile:: returned:: accounting::",
+    "src/tcp/lane": "tcp:: arbiters:: lifecycle:: permissions:: policy:: memory::",
+    "src/tcp/returned.rs": "returned:: injection:: lifecycle:: accounting::",
+    "src/tcp/secure.rs": "tls:: tcp:: permissions::",
+    "src/tcp/sweep.rs": "lifecycle:: draining:: host:: hostile:: tcp:: arbiters::",
+    "src/tcp/time_outs.rs": "time_outs:: policy:: exhaustion::",
+    "src/tcp_server/": "tcp_server:: policy:: faults:: pause:: exhaustion:: arbiters:: injection:: accounting::",
+    "src/tcp_server/draining.rs": "draining:: tcp_server:: policy::",
+    "src/tcp_server/handshake": "tls::",
+    "src/tcp_server/hold.rs": "handover:: tls::handed_over",
+    "src/tcp_server/records.rs": "handover::",
+    "src/supervision/": "injection:: hostile:: arbiters:: accounting::",
+    "src/handover/": "handover:: tls::handed_over examples::persistent_server examples::systemd fuzz_corpus::",
+}
+
+# A mutation may have the tests wait for ever.
+BUILDING = 1800
+TESTING = 600
+
+
+def tests_of(file):
+    fits = [path for path in TESTS if file.startswith(path)]
+    return TESTS[max(fits, key=len)].split()
+
+
+def mutations():
+    folders = [argument for folder in FOLDERS for argument in ("-f", f"src/{folder}/**")]
+    command = ["cargo", "mutants", "--list", "--json", *folders]
+    listed = json.loads(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout)
+    return sorted((it for it in listed if "fuzzing" not in it["file"]), key=lambda it: it["name"])
+
+
+def run(command, limit):
+    """The exit status; `None` if it took too long. Nothing that it started is left."""
+    child = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    try:
+        return child.wait(limit)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if child.poll() is None:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+
+
+def outcome(mutation):
+    patched = subprocess.run(["patch", "--quiet", "--no-backup-if-mismatch", mutation["file"]],
+                             cwd=ROOT, input=mutation["diff"], text=True)
+    if patched.returncode != 0:
+        return "unviable"
+    if run(["cargo", "test", "--lib", "--test", "it", "--no-run"], BUILDING) != 0:
+        return "unviable"
+    for target, filters in [("--lib", []), ("--test=it", tests_of(mutation["file"]))]:
+        status = run(["cargo", "test", target, "--", *filters], TESTING)
+        if status is None:
+            return "timeout"
+        if status != 0:
+            return "caught"
+    return "missed"
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seed", type=int, default=12)
+    arguments.add_argument("--count", type=int, default=40, help="how many that compile")
+    arguments.add_argument("--results", type=Path, default=ROOT / "target/mutants.jsonl")
+    given = arguments.parse_args()
+    if subprocess.run(["git", "diff", "--quiet", "HEAD", "--", "src"], cwd=ROOT).returncode != 0:
+        sys.exit("commit first: the files in src are changed, and given back as they were committed")
+    given.results.parent.mkdir(parents=True, exist_ok=True)
+    lines = given.results.read_text().splitlines() if given.results.exists() else []
+    known = {it["name"]: it["outcome"] for it in map(json.loads, lines)}
+    order = mutations()
+    random.Random(given.seed).shuffle(order)
+    counts = {}
+    for mutation in order:
+        if sum(count for result, count in counts.items() if result != "unviable") >= given.count:
+            break
+        name = mutation["name"]
+        if name not in known:
+            try:
+                known[name] = outcome(mutation)
+            finally:
+                subprocess.run(["git", "checkout", "--quiet", "HEAD", "--", mutation["file"]], cwd=ROOT, check=True)
+            with given.results.open("a") as results:
+                results.write(json.dumps({"name": name, "outcome": known[name]}) + "\n")
+        counts[known[name]] = counts.get(known[name], 0) + 1
+        print(f"{known[name]:9} {name}", flush=True)
+    print(counts)
+
+
+if __name__ == "__main__":
+    main()
