@@ -16,12 +16,14 @@ use tokio::time::{Instant, timeout};
 use super::books::{Books, Sums};
 use super::ear::{Ear, Taken};
 use super::end::{Code, End};
-use super::frame::{self, Form, Frame};
+use super::frame::{self, Form, Frame, Hello};
 use super::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SOCKETS, VERSION, WINDOW};
+use super::manifests::FileReader;
 use super::policy::{Policy, Visitor};
 use super::session::Session;
 use crate::app::App;
 use crate::ids::AppId;
+use crate::manifest::Permissions;
 use crate::registry::Registry;
 use crate::tcp::DEFAULT_WRITE_QUOTA;
 
@@ -32,6 +34,7 @@ pub(super) struct Lobby(Rc<Inner>);
 struct Inner {
     registry: Addr<Registry>,
     policy: Policy,
+    files: FileReader,
     /// The run of this host.
     instance: String,
     seats: RefCell<HashMap<AppId, State>>,
@@ -79,6 +82,7 @@ impl Lobby {
         Lobby(Rc::new(Inner {
             registry,
             policy,
+            files: FileReader::new(),
             instance: format!("{:016x}{:016x}", number(), number()),
             seats: RefCell::default(),
             most,
@@ -129,7 +133,7 @@ impl Lobby {
                 return Err(End::new(Code::BadHello, what));
             }
         };
-        let (id, permissions) = self.0.policy.admit(&hello, visitor)?;
+        let (hello, id, permissions) = self.admit(hello, visitor).await?;
         let seat = self.sit_down(&id).await?;
         let app = App::new(id.clone(), &self.0.registry);
         let begun = async {
@@ -165,6 +169,28 @@ impl Lobby {
             lobby: self.clone(),
             session,
             welcome: frame::write(answer, &[&welcome], &[]),
+        })
+    }
+
+    /// Asks the policy; where it reads a file, away from the event loop.
+    async fn admit(
+        &self,
+        hello: Hello,
+        visitor: &Visitor,
+    ) -> Result<(Hello, AppId, Permissions), End> {
+        let policy = &self.0.policy;
+        if policy.manifest.is_none() {
+            let (id, permissions) = policy.admit(&hello, visitor)?;
+            return Ok((hello, id, permissions));
+        }
+        let (policy, visitor) = (policy.clone(), visitor.clone());
+        let admit = move || {
+            let (id, permissions) = policy.admit(&hello, &visitor)?;
+            Ok((hello, id, permissions))
+        };
+        self.0.files.run(admit).await.unwrap_or_else(|error| {
+            log::warn!("a manifest file: {error}");
+            Err(End::new(Code::Busy, format!("the app's manifest: {error}")))
         })
     }
 

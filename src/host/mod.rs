@@ -18,6 +18,7 @@ pub mod install;
 mod key;
 mod limits;
 mod lobby;
+mod manifests;
 mod native;
 mod outbox;
 mod outcome;

@@ -1,15 +1,15 @@
 //! Who may come in, and what they may do.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 use super::end::{Code, End};
 use super::frame::Hello;
 use super::key::is_same;
 use super::limits::{APP_ID, VERSION};
+use super::manifests;
 use crate::ids::AppId;
-use crate::manifest::{MAX_MANIFEST, Permissions};
+use crate::manifest::Permissions;
 
 /// What the clients of a host may do, and how they show who they are.
 ///
@@ -35,6 +35,20 @@ pub(super) struct Visitor {
 }
 
 impl Policy {
+    /// Reads every manifest that there is now and checks it, so that a mistake is
+    /// found when the host starts and not when a client comes. It blocks, for a few
+    /// seconds at most.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with a line for each file that cannot be used: its path and the
+    /// place in its JSON.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.manifest {
+            Some(path) => manifests::check(path),
+            None => Ok(()),
+        }
+    }
+
     /// Who comes, and what it may do.
     pub(super) fn admit(
         &self,
@@ -78,7 +92,7 @@ impl Policy {
             true => path.join(format!("{app}.json")),
             false => path.clone(),
         };
-        let text = match read(&path) {
+        let text = match manifests::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let what = format!("there is no manifest for the app {app:?}");
@@ -93,14 +107,6 @@ impl Policy {
         let pair = self.token.as_deref().zip(shown);
         pair.is_some_and(|(token, shown)| is_same(token, shown))
     }
-}
-
-/// Reads no more than a manifest can be, whatever the file is.
-fn read(path: &PathBuf) -> io::Result<String> {
-    let mut text = String::new();
-    let most = MAX_MANIFEST as u64 + 1;
-    File::open(path)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// An app's id, which is also the name of its manifest's file.
