@@ -64,6 +64,13 @@ impl Arguments<'_> {
         self.known(flag, "a boolean here")
     }
 
+    pub(super) fn optional_flag(&mut self) -> Result<bool, Wrong> {
+        match self.left.is_empty() {
+            true => Ok(false),
+            false => self.flag(),
+        }
+    }
+
     pub(super) fn text(&mut self) -> Result<String, Wrong> {
         match self.next() {
             Value::String(text) => Ok(text),

@@ -68,31 +68,30 @@ impl Caretaker {
             }
         };
         if !key.is(hello.key.as_deref()) {
-            let what =
-                "the key is missing, or is another one: the host says its own when it starts";
+            let what = "missing or wrong admin key: the host prints it when it starts";
             return Err(End::new(Code::Forbidden, what));
         }
         if !hello.protocol.contains(&VERSION) || !hello.caretaker.contains(&CARETAKER) {
             let what = format!(
-                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of a caretaker's"
+                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of the admin part"
             );
             return Err(End::new(Code::Version, what));
         }
         let place = lobby.caretakers();
         // One is the lobby's.
         if Rc::strong_count(&place) > CARETAKERS + 1 {
-            let what = "as many look after the host as may";
+            let what = "too many admin connections";
             return Err(End::new(Code::Busy, what));
         }
         let welcome = json!({
             "protocol": VERSION,
-            "caretaker": CARETAKER,
+            "admin": CARETAKER,
             "host": lobby.name(),
             "instance": lobby.instance(),
             "limits": lobby.limits(),
         });
         let welcome = format!(r#""welcome":{welcome}"#);
-        log::info!("somebody looks after the host");
+        log::info!("admin connected");
         Ok(Caretaker {
             state: RefCell::new(State {
                 outbox: Outbox::new(answer),
@@ -104,6 +103,9 @@ impl Caretaker {
             rounds: Rounds {
                 lobby: lobby.clone(),
                 rest: Rc::new(Cell::new(Instant::now())),
+                next_server: Rc::default(),
+                asked: Rc::default(),
+                drains: Rc::default(),
             },
             _place: place,
             welcome: frame::write(answer, &[&welcome], &[]),

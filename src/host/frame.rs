@@ -62,6 +62,7 @@ pub(super) struct Hello {
     pub(super) manifest: Option<Value>,
     /// Versions: of one that would look after the host.
     #[serde(default)]
+    #[serde(rename = "admin")]
     pub(super) caretaker: Vec<u32>,
     pub(super) key: Option<String>,
     /// By native messaging: it would rather come by WebSocket.

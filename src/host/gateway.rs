@@ -58,7 +58,7 @@ struct Rooms {
 }
 
 /// Where a WebSocket looks after the host; at `/` it is an app.
-const CARETAKER: &str = "/caretaker";
+const CARETAKER: &str = "/admin";
 
 /// The most connections at once, those that are not clients yet included.
 const CONNECTIONS: usize = 256;
@@ -246,7 +246,7 @@ impl Rooms {
         let trusted = !self.lobby.has_token();
         let is_caretaker = request.uri().path() == CARETAKER;
         if is_caretaker && self.app.is_some() {
-            return page::text(StatusCode::NOT_FOUND, "Nobody looks after this host.");
+            return page::text(StatusCode::NOT_FOUND, "There is no admin connection here.");
         }
         let allowed = match is_caretaker {
             true => Origins::is_own(said),

@@ -33,11 +33,17 @@ fn what_passed_stays_in_the_sums_when_its_socket_is_closed() {
     assert_eq!(books.received(4, 5), 100);
     books.sent(2, 7);
     assert_eq!(books.sums(), sums(15, 7, 3));
-    assert_eq!(books.servers(ALL), (1, vec![(1, 3, sums(10, 7, 3))]));
+    assert_eq!(
+        books.servers(Rank::Name, ALL),
+        (1, vec![(1, 3, sums(10, 7, 3))])
+    );
     books.close(1);
     books.close(4);
     assert_eq!(books.sums(), sums(15, 7, 3));
-    assert_eq!(books.servers(ALL), (1, vec![(1, 2, sums(10, 7, 3))]));
+    assert_eq!(
+        books.servers(Rank::Name, ALL),
+        (1, vec![(1, 2, sums(10, 7, 3))])
+    );
     books.close_server(1);
     assert_eq!(books.sums(), sums(15, 7, 3));
     assert_eq!(books.clients(None, Order::Id, ALL), (2, vec![2, 3]));
@@ -75,4 +81,28 @@ fn a_list_is_as_long_as_was_asked_in_the_order_that_was_asked() {
     assert_eq!(of_server(Order::Bytes, slice(0, 2)), (3, vec![3, 2]));
     assert_eq!(of_server(Order::Bytes, slice(9, 2)), (3, vec![]));
     assert_eq!(books.clients(Some(2), Order::Id, ALL), (0, vec![]));
+}
+
+#[test]
+fn what_keeps_servers_from_accepting_is_counted_and_the_worst_comes_first() {
+    let mut books = Books::default();
+    (1..=4).for_each(|id| books.create_server(id));
+    assert_eq!(books.problems(), []);
+    let failed = HeldUpBy::AcceptError(crate::net_error::NetError::INSUFFICIENT_RESOURCES);
+    books.blocked(2, &[HeldUpBy::App]);
+    books.blocked(3, &[HeldUpBy::Suspended, failed]);
+    books.blocked(4, &[HeldUpBy::App]);
+    let problems = books.problems().into_iter();
+    let problems: Vec<_> = problems.map(|it| (it.reason, it.servers)).collect();
+    let expected = [(failed, 1), (HeldUpBy::App, 2), (HeldUpBy::Suspended, 1)];
+    assert_eq!(problems, expected);
+    let ids = |rank| -> Vec<u64> {
+        let (_, listed) = books.servers(rank, ALL);
+        listed.into_iter().map(|(id, ..)| id).collect()
+    };
+    assert_eq!(ids(Rank::Problems), [3, 2, 4, 1]);
+    assert_eq!(ids(Rank::Name), [1, 2, 3, 4]);
+    books.blocked(3, &[]);
+    books.close_server(2);
+    assert_eq!(books.problems().len(), 1, "what is over is no problem");
 }
