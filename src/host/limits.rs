@@ -21,6 +21,9 @@ pub(super) const LOOKS: usize = 256;
 /// How many of them are searched for a name or an address at once.
 pub(super) const FIND_SERVERS: usize = 1024;
 
+/// How many apps a search asks at once.
+pub(super) const FIND_APPS: usize = 8;
+
 /// How many drains one admin connection may have going on.
 pub(super) const DRAINS: usize = 64;
 

@@ -9,8 +9,8 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::{LocalBoxFuture, join_all};
+use futures::{FutureExt, StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -19,7 +19,9 @@ use super::books::{Books, Order, Rank, Slice, Sums, severity};
 use super::call::Wrong;
 use super::ear::Taken;
 use super::frame::Data;
-use super::limits::{DRAINS, FIND_SERVERS, LOOKS, MAX_DRAIN, MAX_REST, MIN_REST, NAME, ROWS};
+use super::limits::{
+    DRAINS, FIND_APPS, FIND_SERVERS, LOOKS, MAX_DRAIN, MAX_REST, MIN_REST, NAME, ROWS,
+};
 use super::lobby::{Lobby, shortened};
 use super::outcome::{Outcome, nothing, paused_now, server_info, tcp_info};
 use crate::app::App;
@@ -218,6 +220,7 @@ impl Rounds {
         let mut from = self.next_server.get() % total;
         let mut left = total.min(LOOKS);
         self.next_server.set((from + left) % total);
+        let mut asked = Vec::with_capacity(left);
         for (app, books) in apps.iter().cycle() {
             let (count, ids) = {
                 let books = books.borrow();
@@ -231,21 +234,23 @@ impl Rounds {
             from = 0;
             left -= ids.len();
             let handle = self.lobby.app(app);
-            let infos = ids
-                .iter()
-                .map(|id| handle.tcp_server.get_info((*id).into()));
-            let infos = join_all(infos.collect::<Vec<_>>()).await;
-            let mut books = books.borrow_mut();
-            for (id, info) in ids.into_iter().zip(infos) {
-                let reasons = info.map(|info| info.held_up_by).unwrap_or_default();
-                books.blocked(id, &reasons);
-            }
-            drop(books);
-            // Some may have been closed since they were counted.
-            let counts = apps.iter().map(|(_, books)| books.borrow().server_count());
-            if left == 0 || counts.sum::<usize>() == 0 {
+            asked.extend(ids.into_iter().map(|id| {
+                let info = handle.tcp_server.get_info(id.into());
+                async move { (books, id, info.await) }
+            }));
+            if left == 0 {
                 break;
             }
+        }
+        self.spent(asked.len(), SERVER_COST);
+        for (books, id, info) in join_all(asked).await {
+            let mut reasons = info.map(|info| info.held_up_by).unwrap_or_default();
+            if reasons.contains(&HeldUpBy::Suspended) {
+                // Its listeners are gone, as they should be, with what they had in hand.
+                let follows = [HeldUpBy::NoListener, HeldUpBy::Unhandled];
+                reasons.retain(|reason| !follows.contains(reason));
+            }
+            books.borrow_mut().blocked(id, &reasons);
         }
     }
 
@@ -325,10 +330,8 @@ impl Rounds {
         let wanted = Wanted(shortened(text).to_lowercase());
         let mut found = Found::new(slice);
         let mut looks = FIND_SERVERS;
-        for (app, books) in self.lobby.apps() {
-            if wanted.is_in(app.as_str()) {
-                found.push("app", &app, || self.app_row(&app, &books.borrow()));
-            }
+        // Some at a time: one after the other takes long under load, and all hold much at once.
+        let lists = stream::iter(self.lobby.apps()).map(|(app, books)| {
             let handle = self.lobby.app(&app);
             let most = Slice {
                 from: 0,
@@ -336,15 +339,20 @@ impl Rounds {
             };
             let ids = books.borrow().server_ids(most);
             looks -= ids.len();
-            self.spent(ids.len(), SERVER_COST);
-            let infos = ids
-                .iter()
-                .map(|id| handle.tcp_server.get_info((*id).into()));
-            for info in join_all(infos.collect::<Vec<_>>())
-                .await
+            let servers = ids
                 .into_iter()
-                .flatten()
-            {
+                .map(|id| handle.tcp_server.get_info(id.into()));
+            let servers = join_all(servers.collect::<Vec<_>>());
+            let clients = handle.tcp.get_sockets();
+            async move { (app, books, servers.await, clients.await) }
+        });
+        let mut lists = pin!(lists.buffered(FIND_APPS));
+        while let Some((app, books, servers, clients)) = lists.next().await {
+            self.spent(servers.len(), SERVER_COST);
+            if wanted.is_in(app.as_str()) {
+                found.push("app", &app, || self.app_row(&app, &books.borrow()));
+            }
+            for info in servers.into_iter().flatten() {
                 if wanted.is_socket(info.name.as_deref(), info.local_address, info.local_port) {
                     found.push("tcpServer", &app, || {
                         let id = info.socket_id.get();
@@ -356,9 +364,9 @@ impl Rounds {
                     });
                 }
             }
-            let infos = handle.tcp.get_sockets().await.unwrap_or_default();
-            self.spent(infos.len(), CLIENT_COST);
-            for info in infos {
+            let clients = clients.unwrap_or_default();
+            self.spent(clients.len(), CLIENT_COST);
+            for info in clients {
                 if wanted.is_socket(info.name.as_deref(), info.peer_address, info.peer_port) {
                     found.push("tcp", &app, || client_row(info, &books.borrow()));
                 }

@@ -358,6 +358,9 @@ test('ten thousand connections leave the page usable', async (t) => {
   await page.getByLabel('Search').fill('127.0.0.1');
   await page.locator('.pager', { hasText: 'of 10,001' }).waitFor();
   await measured('a search that finds them all');
+  clearInterval(traffic);
+  await page.close();
+  it.host.close();
 });
 
 test('a page of thousands of connections is a slice that can be turned', async (t) => {

@@ -390,12 +390,12 @@ async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
     let peer = peer.expect("it listens").local_addr().expect("bound");
     let client = shop.event("tcpServer.onAccept").await[2].clone();
     let mut other = Client::enter(&host, "other").await;
-    other
+    let created = other
         .call("tcp.create", json!([{ "name": "to the shop" }]))
         .await;
     let mut look = caretaker(&host, &key).await;
     let app = ("app", "shop", Value::Null);
-    let named = ("tcp", "other", json!(1));
+    let named = ("tcp", "other", created[2]["socketId"].clone());
     let server = ("tcpServer", "shop", json!(server));
     let accepted = ("tcp", "shop", client);
     for (text, expected) in [
