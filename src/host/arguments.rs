@@ -106,6 +106,13 @@ impl<'a> Arguments<'a, '_> {
         self.known(flag, "a boolean here")
     }
 
+    pub(super) fn optional_flag(&mut self) -> Result<bool, Wrong> {
+        match self.left.next() {
+            None => Ok(false),
+            Some(flag) => self.known(typed(flag), "a boolean here"),
+        }
+    }
+
     pub(super) fn text(&mut self) -> Result<String, Wrong> {
         let text = self.left.next().and_then(typed::<Text<'_>>);
         self.known(text, "a string here").map(|text| cut(text.0))

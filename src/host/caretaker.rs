@@ -63,31 +63,30 @@ impl Caretaker {
         };
         let hello: Hello<'_> = frame::object(&hello)?;
         if !key.is(hello.key.as_ref().map(|key| &*key.0)) {
-            let what =
-                "the key is missing, or is another one: the host says its own when it starts";
+            let what = "missing or wrong admin key: the host prints it when it starts";
             return Err(End::new(Code::Forbidden, what));
         }
         if !hello.protocol.has(VERSION) || !hello.caretaker.has(CARETAKER) {
             let what = format!(
-                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of a caretaker's"
+                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of the admin part"
             );
             return Err(End::new(Code::Version, what));
         }
         let place = lobby.caretakers();
         // One is the lobby's.
         if Rc::strong_count(&place) > CARETAKERS + 1 {
-            let what = "as many look after the host as may";
+            let what = "too many admin connections";
             return Err(End::new(Code::Busy, what));
         }
         let welcome = json!({
             "protocol": VERSION,
-            "caretaker": CARETAKER,
+            "admin": CARETAKER,
             "host": lobby.name(),
             "instance": lobby.instance(),
             "limits": lobby.limits(),
         });
         let welcome = format!(r#""welcome":{welcome}"#);
-        log::info!("an admin session began");
+        log::info!("admin connected");
         Ok(Caretaker {
             state: RefCell::new(State {
                 outbox: Outbox::new(answer),
@@ -97,6 +96,9 @@ impl Caretaker {
             }),
             rounds: Rounds {
                 lobby: lobby.clone(),
+                next_server: Rc::default(),
+                asked: Rc::default(),
+                drains: Rc::default(),
             },
             _place: place,
             welcome: frame::write(answer, &[&welcome], &[]),

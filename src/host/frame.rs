@@ -78,6 +78,7 @@ pub(super) struct Hello<'a> {
     pub(super) manifest: Option<&'a RawValue>,
     /// Versions: of one that would look after the host.
     #[serde(default)]
+    #[serde(rename = "admin")]
     pub(super) caretaker: Versions,
     #[serde(borrow)]
     pub(super) key: Option<Text<'a>>,

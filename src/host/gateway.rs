@@ -101,7 +101,9 @@ impl Gateway {
             ));
         }
         let key = Rc::new(Key::new()?);
-        let listener = TokioNetwork.listen(address, BACKLOG)?;
+        let listener = TokioNetwork
+            .listen(address, BACKLOG)
+            .map_err(|error| not_listening(address, &error))?;
         let address = listener.local_addr()?;
         // An app that may reach loopback must not become another app by this port.
         registry.do_send(Wall(address));
@@ -186,6 +188,19 @@ impl Gateway {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// An error of the OS that says at which address.
+fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "{address} is in use: stop the program that listens there, or choose another address"
+            )
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    };
+    io::Error::new(error.kind(), what)
 }
 
 /// A connection's place, until it is somebody's.

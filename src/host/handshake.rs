@@ -16,7 +16,7 @@ use super::page;
 use crate::ids::AppId;
 
 /// Where a WebSocket looks after the host; at `/` it is an app.
-const CARETAKER: &str = "/caretaker";
+const CARETAKER: &str = "/admin";
 
 /// The subprotocol of the host, which it selects if it is offered.
 const PROTOCOL: &str = "chrome-sockets";

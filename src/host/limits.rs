@@ -15,6 +15,21 @@ pub(super) const CARETAKERS: usize = 4;
 /// its backlog takes a tenth of a millisecond.
 pub(super) const ROWS: usize = 64;
 
+/// How many server sockets are asked for each list of apps what keeps them from accepting.
+pub(super) const LOOKS: usize = 256;
+
+/// How many of them are searched for a name or an address at once.
+pub(super) const FIND_SERVERS: usize = 1024;
+
+/// How many apps a search asks at once.
+pub(super) const FIND_APPS: usize = 8;
+
+/// How many drains one admin connection may have going on.
+pub(super) const DRAINS: usize = 64;
+
+/// The longest drain.
+pub(super) const MAX_DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The letters of a name that a caretaker is shown, and the log of a client's.
 pub(super) const NAME: usize = 64;
 
@@ -124,3 +139,9 @@ pub(super) const TURN: u32 = 128;
 
 /// How long a client's turn is, once it is over this.
 pub(super) const TURN_TIME: Duration = Duration::from_micros(250);
+
+/// How long reading a manifest file may take.
+pub(super) const MANIFEST_TIME: Duration = Duration::from_secs(5);
+
+/// How many manifest files may be read at once.
+pub(super) const MANIFEST_READERS: usize = 8;

@@ -17,16 +17,18 @@ use super::books::{Books, Namespace, Sums};
 use super::budget::{Charge, Memory, SendBudget};
 use super::ear::{Ear, Taken};
 use super::end::{Code, End};
-use super::excerpt::{Excerpt, repeated};
+use super::excerpt::{Excerpt, line, repeated};
 use super::frame::{self, Form, Frame, Hello};
 use super::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SENDS, SOCKETS, VERSION, WINDOW};
 use super::lines::Lines;
+use super::manifests::FileReader;
 use super::peers::{Peers, Seat as PeerSeat};
-use super::policy::{Policy, Visitor};
+use super::policy::{self, Policy, Visitor};
 use super::session::Session;
 use super::state::Setup;
 use crate::app::App;
 use crate::ids::AppId;
+use crate::manifest::Permissions;
 use crate::registry::Registry;
 use crate::tcp::DEFAULT_WRITE_QUOTA;
 
@@ -37,6 +39,7 @@ pub(super) struct Lobby(Rc<Inner>);
 struct Inner {
     registry: Addr<Registry>,
     policy: Policy,
+    files: FileReader,
     /// The run of this host.
     instance: String,
     seats: RefCell<HashMap<AppId, State>>,
@@ -97,6 +100,7 @@ impl Lobby {
             sends,
             lines: Lines::default(),
             lists: Rc::new(Mutex::new(Instant::now())),
+            files: FileReader::new(),
             instance: format!("{:016x}{:016x}", number(), number()),
             seats: RefCell::default(),
             stopping: watch::Sender::new(false),
@@ -157,7 +161,7 @@ impl Lobby {
             return Err(End::new(Code::BadHello, what));
         };
         let hello: Hello<'_> = frame::object(&hello)?;
-        let (id, permissions) = self.0.policy.admit(&hello, visitor)?;
+        let id = self.0.policy.admit(&hello, visitor)?;
         let client = hello.client.as_ref().map_or("", |client| &client.0);
         let client = Excerpt(client, NAME).to_string();
         let lines = match visitor.peer {
@@ -170,6 +174,7 @@ impl Lobby {
             let what = "as many clients are in as may be, of all or of this address or page";
             End::new(Code::Busy, what)
         })?;
+        let permissions = self.permissions(&id, &hello, &lines).await?;
         let seat = self.sit_down(&id).await?;
         let app = App::new(id.clone(), &self.0.registry);
         let begun = async {
@@ -228,6 +233,36 @@ impl Lobby {
             _seat: peer_seat,
             session,
             welcome: frame::write(answer, &[&welcome], &[]),
+        })
+    }
+
+    /// What the app may do; where a file says so, it is read away from the event loop.
+    async fn permissions(
+        &self,
+        app: &AppId,
+        hello: &Hello<'_>,
+        lines: &Lines,
+    ) -> Result<Permissions, End> {
+        let policy = &self.0.policy;
+        if let Some(manifest) = policy.brought(hello) {
+            let (permissions, warnings) = policy::read(app, manifest)?;
+            for warning in warnings {
+                if lines.may_write() {
+                    log::warn!("app {app}: its manifest: {}", line(&warning.to_string()));
+                }
+            }
+            return Ok(permissions);
+        }
+        let Some(path) = policy.manifest.clone() else {
+            return Ok(Permissions::none());
+        };
+        let id = app.clone();
+        let read = self.0.files.run(move || policy::read_file(&path, &id));
+        read.await.unwrap_or_else(|error| {
+            if lines.may_write() {
+                log::warn!("app {app}: its manifest file: {error}");
+            }
+            Err(End::new(Code::Busy, format!("the app's manifest: {error}")))
         })
     }
 

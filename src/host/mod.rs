@@ -26,6 +26,7 @@ mod key;
 mod limits;
 mod lines;
 mod lobby;
+mod manifests;
 mod message;
 mod native;
 mod outbox;

@@ -1,9 +1,8 @@
 //! Who may come in, and what they may do.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::end::{Code, End};
@@ -11,8 +10,9 @@ use super::excerpt::repeated;
 use super::frame::Hello;
 use super::key::is_same;
 use super::limits::{APP_ID, VERSION};
+use super::manifests;
 use crate::ids::AppId;
-use crate::manifest::{MAX_MANIFEST, Permissions};
+use crate::manifest::{ManifestWarning, Permissions};
 
 /// What the clients of a host may do, and how they show who they are.
 ///
@@ -45,12 +45,23 @@ pub(super) struct Visitor {
 }
 
 impl Policy {
-    /// Who comes, and what it may do.
-    pub(super) fn admit(
-        &self,
-        hello: &Hello<'_>,
-        visitor: &Visitor,
-    ) -> Result<(AppId, Permissions), End> {
+    /// Reads every manifest that there is now and checks it, so that a mistake is
+    /// found when the host starts and not when a client comes. It blocks, for a few
+    /// seconds at most. It returns the warnings, up to 64, each with the path of its file: what
+    /// in a manifest has no effect.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with a line for each file that cannot be used: its path and the
+    /// place in its JSON.
+    pub fn check(&self) -> io::Result<Vec<String>> {
+        match &self.manifest {
+            Some(path) => manifests::check(path),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Who comes, if it may.
+    pub(super) fn admit(&self, hello: &Hello<'_>, visitor: &Visitor) -> Result<AppId, End> {
         if !hello.protocol.has(VERSION) {
             let what = format!("this host speaks version {VERSION} of the protocol alone");
             return Err(End::new(Code::Version, what));
@@ -74,38 +85,13 @@ impl Policy {
             );
             return Err(End::new(Code::Origin, what));
         }
-        let permissions = self.permissions(&app, hello)?;
-        Ok((app, permissions))
+        Ok(app)
     }
 
-    fn permissions(&self, app: &AppId, hello: &Hello<'_>) -> Result<Permissions, End> {
-        let bad = |error: &dyn std::fmt::Display| {
-            End::new(Code::BadManifest, format!("app {app}: {error}"))
-        };
-        if self.dev
-            && let Some(manifest) = &hello.manifest
-        {
-            return Permissions::from_manifest(manifest.get()).map_err(|error| bad(&error));
-        }
-        let Some(path) = &self.manifest else {
-            return Ok(Permissions::none());
-        };
-        let path = match path.is_dir() {
-            true => path.join(format!("{app}.json")),
-            false => path.clone(),
-        };
-        let text = match read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let what = format!(
-                    "there is no manifest for the app {:?}",
-                    repeated(app.as_str()).to_string()
-                );
-                return Err(End::new(Code::UnknownApp, what));
-            }
-            Err(error) => return Err(bad(&error)),
-        };
-        Permissions::from_manifest(&text).map_err(|error| bad(&error))
+    /// The manifest that a client brings, if it may.
+    pub(super) fn brought<'a>(&self, hello: &Hello<'a>) -> Option<&'a str> {
+        let manifest = hello.manifest.filter(|_| self.dev)?;
+        Some(manifest.get())
     }
 
     /// Whether a client that shows this may come in.
@@ -117,12 +103,37 @@ impl Policy {
     }
 }
 
-/// Reads no more than a manifest can be, whatever the file is.
-fn read(path: &PathBuf) -> io::Result<String> {
-    let mut text = String::new();
-    let most = MAX_MANIFEST as u64 + 1;
-    File::open(path)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
+/// What a manifest permits an app, and what in it has no effect.
+pub(super) fn read(
+    app: &AppId,
+    manifest: &str,
+) -> Result<(Permissions, Vec<ManifestWarning>), End> {
+    Permissions::from_manifest_with_warnings(manifest).map_err(|error| bad(app, &error))
+}
+
+/// What a file, or the app's in a folder, permits. Its warnings were told when the host started.
+pub(super) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, End> {
+    let path = match path.is_dir() {
+        true => path.join(format!("{app}.json")),
+        false => path.to_owned(),
+    };
+    let text = match manifests::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let what = format!(
+                "there is no manifest for the app {:?}",
+                repeated(app.as_str()).to_string()
+            );
+            return Err(End::new(Code::UnknownApp, what));
+        }
+        Err(error) => return Err(bad(app, &error)),
+    };
+    let (permissions, _) = read(app, &text)?;
+    Ok(permissions)
+}
+
+fn bad(app: &AppId, error: &dyn std::fmt::Display) -> End {
+    End::new(Code::BadManifest, format!("app {app}: {error}"))
 }
 
 /// An app's id, which is also the name of its manifest's file.

@@ -44,7 +44,7 @@ impl Host {
 
     /// What lets somebody look after it, which it says once.
     fn key(&mut self) -> String {
-        let line = self.0.program.stdout.line("look after it at ");
+        let line = self.0.program.stdout.line("Admin page: ");
         let key = line.split_once("/#key=").map(|(_, key)| key.to_owned());
         key.expect("a key in the page's address")
     }

@@ -33,11 +33,17 @@ fn what_passed_stays_in_the_sums_when_its_socket_is_closed() {
     assert_eq!(books.received(4, 5), 100);
     books.sent(2, 7);
     assert_eq!(books.sums(), sums(15, 7, 3));
-    assert_eq!(books.servers(ALL), (1, vec![(1, 3, sums(10, 7, 3))]));
+    assert_eq!(
+        books.servers(Rank::Name, ALL),
+        (1, vec![(1, 3, sums(10, 7, 3))])
+    );
     books.close(Namespace::Client, 1);
     books.close(Namespace::Client, 4);
     assert_eq!(books.sums(), sums(15, 7, 3));
-    assert_eq!(books.servers(ALL), (1, vec![(1, 2, sums(10, 7, 3))]));
+    assert_eq!(
+        books.servers(Rank::Name, ALL),
+        (1, vec![(1, 2, sums(10, 7, 3))])
+    );
     books.close(Namespace::Server, 1);
     assert_eq!(books.sums(), sums(15, 7, 3));
     assert_eq!(books.clients(None, Order::Id, ALL), (2, vec![2, 3]));
@@ -120,4 +126,28 @@ fn a_part_of_a_list_has_as_many_sockets_as_fit_with_their_names() {
     let count = books.part(Namespace::Client, &ids);
     assert_eq!(count, 1 + (PART - MIN_INFO - 6 * 4096) / MIN_INFO);
     assert_eq!(books.part(Namespace::Client, &ids[..3]), 3);
+}
+
+#[test]
+fn what_keeps_servers_from_accepting_is_counted_and_the_worst_comes_first() {
+    let mut books = Books::default();
+    (1..=4).for_each(|id| books.create(Namespace::Server, id, 0, None));
+    assert_eq!(books.problems(), []);
+    let failed = HeldUpBy::AcceptError(crate::net_error::NetError::INSUFFICIENT_RESOURCES);
+    books.blocked(2, &[HeldUpBy::App]);
+    books.blocked(3, &[HeldUpBy::Suspended, failed]);
+    books.blocked(4, &[HeldUpBy::App]);
+    let problems = books.problems().into_iter();
+    let problems: Vec<_> = problems.map(|it| (it.reason, it.servers)).collect();
+    let expected = [(failed, 1), (HeldUpBy::App, 2), (HeldUpBy::Suspended, 1)];
+    assert_eq!(problems, expected);
+    let ids = |rank| -> Vec<u64> {
+        let (_, listed) = books.servers(rank, ALL);
+        listed.into_iter().map(|(id, ..)| id).collect()
+    };
+    assert_eq!(ids(Rank::Problems), [3, 2, 4, 1]);
+    assert_eq!(ids(Rank::Name), [1, 2, 3, 4]);
+    books.blocked(3, &[]);
+    books.close(Namespace::Server, 2);
+    assert_eq!(books.problems().len(), 1, "what is over is no problem");
 }

@@ -1,6 +1,7 @@
 //! Who may come in.
 
 use std::fs;
+use std::process::Command;
 
 use futures::SinkExt;
 use serde_json::{Value, json};
@@ -9,8 +10,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::Host;
 use super::client::{Client, anything, dial, end, frame, request};
+use super::{Host, PROGRAM};
 use crate::examples::process::Program;
 use crate::support::within;
 
@@ -511,5 +512,80 @@ async fn an_app_is_one_clients_at_a_time() {
         }
     };
     within("the seat of one that went", again).await;
+    host.ends_well();
+}
+
+/// Starts a host that should not serve, and gives its exit code and what it says of that.
+fn broken(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(PROGRAM);
+    command.args(["serve", "--listen", "127.0.0.1:0"]);
+    let ended = Program::start(command.args(arguments)).ended();
+    assert_eq!(ended.stdout, b"", "it does not listen");
+    (ended.status.code(), ended.stderr)
+}
+
+#[test]
+fn a_manifest_that_cannot_be_used_ends_the_host_at_its_start() {
+    let folder = std::env::temp_dir().join(format!("chrome-sockets-start-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder");
+    let good = folder.join("a.json");
+    fs::write(&good, r#"{ "sockets": { "tcp": { "connect": "" } } }"#).expect("written");
+    let bad = folder.join("b.json");
+    let text = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
+    fs::write(&bad, text).expect("written");
+    let fifo = folder.join("c.json");
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.is_ok_and(|status| status.success()), "a FIFO");
+    let place = format!("{}: sockets.tcpServer.listen[1]: ", bad.display());
+    let no_file = format!("{}: it is a FIFO", fifo.display());
+    for (path, said) in [
+        (&folder, &place),
+        (&folder, &no_file),
+        (&bad, &place),
+        (&fifo, &no_file),
+        (&folder.join("none.json"), &"No such file".to_owned()),
+        (&"/dev/zero".into(), &"it is a device".to_owned()),
+    ] {
+        let (code, stderr) = broken(&["--manifest", path.to_str().expect("UTF-8")]);
+        assert_eq!(code, Some(2), "{}: {stderr}", path.display());
+        assert!(stderr.contains(said.as_str()), "{stderr}");
+    }
+    // What breaks later concerns its app alone.
+    fs::remove_file(&fifo).expect("it was made");
+    fs::remove_file(&bad).expect("it was made");
+    let host = Host::start(&["--manifest", folder.to_str().expect("UTF-8")]);
+    let made = Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.is_ok_and(|status| status.success()), "a FIFO");
+    actix_rt::System::new().block_on(async {
+        assert_eq!(refused(&host, json!({ "app": "c" })).await, "bad-manifest");
+        let alive = Client::try_enter(&host, json!({ "app": "a" })).await;
+        alive.expect("another app comes in");
+    });
+    host.ends_well();
+    fs::remove_dir_all(folder).expect("it is the test's own");
+}
+
+#[test]
+fn a_host_says_at_its_start_that_apps_may_do_nothing() {
+    let mut closed = Host::start(&[]);
+    let line = closed.0.program.stdout.line("--manifest");
+    assert!(line.contains("neither listen nor connect"), "{line}");
+    closed.ends_well();
+    let mut open = Host::dev();
+    open.key();
+    assert!(!open.0.program.stdout.so_far().contains("neither listen"));
+    open.ends_well();
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let host = Host::dev();
+    let address = host.address().to_string();
+    let mut command = Command::new(PROGRAM);
+    let second = command.args(["serve", "--dev", "--listen", &address]);
+    let ended = Program::start(second).ended();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
+    let said = format!("{address} is in use");
+    assert!(ended.stderr.contains(&said), "{}", ended.stderr);
     host.ends_well();
 }
