@@ -196,8 +196,9 @@ impl Socket for Server {
         };
         let mut waiting = self.listening.iter().flat_map(Listening::all);
         let listens = self.at().is_none_or(|at| seen.listening.contains(&at));
+        let gives_up = self.gave_up && self.open;
         !self.is_busy()
-            && !(self.gave_up && self.open)
+            && !gives_up
             && listens
             && self.dropped.iter().all(closed)
             && self.held.into_iter().all(|(conn, _)| held(conn))
