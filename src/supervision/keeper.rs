@@ -375,7 +375,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
-    use crate::supervision::{ServerEnded, Wanted};
+    use crate::supervision::{CallsPassed, ServerEnded, Wanted};
 
     fn falls(most: u32, within: Duration) -> Falls {
         let limit = RestartLimit { most, within };
@@ -419,6 +419,12 @@ mod tests {
         fn handle(&mut self, fell: Fell, _: &mut Self::Context) {
             let _ = self.0.send(fell);
         }
+    }
+
+    impl Handler<CallsPassed> for Registry {
+        type Result = ();
+
+        fn handle(&mut self, _: CallsPassed, _: &mut Self::Context) {}
     }
 
     impl Handler<Wanted> for Registry {

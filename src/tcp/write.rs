@@ -295,7 +295,7 @@ mod tests {
             Poll::Pending
         }
 
-        fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
             Poll::Pending
         }
 
@@ -400,7 +400,7 @@ mod tests {
             panic!("a turn that is not well");
         });
         assert!(catch_unwind(turn).is_err());
-        let Some(Call::Send(mut again)) = inbox.take_in_hand() else {
+        let Some(Call::Send(mut again)) = inbox.queue.take_in_hand() else {
             panic!("it is not there any more");
         };
         assert_eq!((again.data.len(), again.bytes), (10, 20));

@@ -4,12 +4,14 @@ use std::collections::HashSet;
 
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp_server::{AtLimit, HeldUpBy, Limit, Limits};
-use chrome_sockets::testing::{FaultyNetwork, ScriptedNetwork};
+use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
 
 use super::spy::Spy;
 use super::*;
 use crate::support::Heard;
+use crate::tcp::networks::Silent;
+use tokio::sync::mpsc::unbounded_channel;
 
 /// Listens in every arbiter.
 pub async fn listen(world: &World) -> (ServerSocketId, SocketAddr) {
@@ -235,8 +237,10 @@ async fn what_cannot_be_is_said() {
     assert!(!info.reuse_port);
 
     for arbiters in [1, 2] {
-        let scripted = Registry::with_network(ScriptedNetwork::new()).arbiters(arbiters);
-        let world = World::on(scripted).await;
+        // It does not say how to share a port.
+        let (tell, _) = unbounded_channel();
+        let registry = Registry::with_network(Silent(tell)).arbiters(arbiters);
+        let world = World::on(registry).await;
         let server = &world.app.tcp_server;
         let created = server.create(Default::default()).await;
         let id = created.expect("create").socket_id;

@@ -264,6 +264,16 @@ impl Client {
         self.may_hear() && self.app.ears(Kind::Receive) != 0
     }
 
+    /// Whether it looks for an end with nothing before it, as nobody can hear
+    /// of data; of a suspended app, for what it may be loaded for.
+    fn looks_ahead(&self) -> bool {
+        let nobody = match self.app.suspended {
+            true => self.persistent,
+            false => self.app.ears(Kind::Receive) == 0,
+        };
+        self.open && !self.paused && nobody
+    }
+
     /// The most bytes of one `onReceive`.
     fn chunk(&self) -> usize {
         let set = self.buffer_size.and_then(|size| usize::try_from(size).ok());
@@ -310,17 +320,12 @@ impl Client {
             state.disconnect(seen);
             return state.tell_end(code, seen);
         }
-        let readable = connection.readable();
-        let may_read = match readable {
-            // Without a listener for data, what comes before the end waits.
-            Readable::Again | Readable::End(_) => self.open && !self.paused,
-            Readable::Data(_) | Readable::Nothing => self.reads(),
-        };
-        if !may_read {
+        if !self.reads() && !self.looks_ahead() {
             return None;
         }
-        match readable {
+        match connection.readable() {
             Readable::Nothing => None,
+            Readable::Data(_) if !self.reads() => None,
             Readable::Data(bytes) => self.receive(bytes, seen),
             Readable::Again => {
                 changed.read(0);
@@ -334,11 +339,12 @@ impl Client {
         }
     }
 
-    /// A connection that is gone is let go.
+    /// The OS reports that the connection is gone, whatever the socket does.
     fn let_go(&self, seen: &Seen) -> Option<Self> {
+        let end = self.connection()?.may_be_let_go()?;
         let mut state = self.clone();
         match &mut state.link {
-            Link::Connected(connection) => connection.let_go(seen).then_some(state),
+            Link::Connected(connection) => connection.let_go(end, seen).then_some(state),
             _ => None,
         }
     }
@@ -396,7 +402,9 @@ impl Client {
             Link::Connected(c) => {
                 c.may_write()
                     || (self.reads() && c.may_read() && c.end.is_none())
+                    || (self.looks_ahead() && !self.app.suspended && c.may_end())
                     || (self.may_hear() && c.end.is_some())
+                    || c.may_be_let_go().is_some()
             }
         };
         link || self.leaving.iter().any(Connection::may_leave)

@@ -27,6 +27,8 @@ pub struct Connection {
     queue: VecDeque<Sending>,
     /// Why nothing more can be sent, if the socket has found out.
     broken: Option<i32>,
+    /// Whether that tells that nobody is at the other end.
+    lost_peer: bool,
     pub peer: SocketAddr,
     /// Of what was made by `connect`.
     pub local: Option<SocketAddr>,
@@ -39,10 +41,10 @@ pub struct Connection {
     limit: Option<usize>,
     no_delay: Option<bool>,
     keep_alive: Option<Option<Duration>>,
-    /// Nothing is left of it but its end, which its app has not heard yet.
-    pub is_let_go: bool,
     /// The app is done with it, and its peer has not read for too long.
     pub overdue: bool,
+    /// Only its end is left: its peer is gone, and nothing is unread.
+    pub let_go: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -81,9 +83,6 @@ pub enum Readable {
     End(i32),
 }
 
-/// How long every connection is idle before it is probed.
-const KEEP_ALIVE: Duration = Duration::from_secs(45);
-
 /// The byte that a peer sends at this place.
 pub fn incoming_byte(conn: usize, place: usize) -> u8 {
     (conn.wrapping_mul(31) ^ place.wrapping_mul(7) ^ (place >> 8)) as u8
@@ -104,6 +103,7 @@ impl Connection {
             end: None,
             queue: VecDeque::new(),
             broken: None,
+            lost_peer: false,
             peer,
             local,
             ended: false,
@@ -114,8 +114,8 @@ impl Connection {
             limit: None,
             no_delay: None,
             keep_alive: None,
-            is_let_go: false,
             overdue: false,
+            let_go: false,
         }
     }
 
@@ -135,8 +135,46 @@ impl Connection {
         }
     }
 
+    /// Whether the OS has reported that it is gone both ways.
+    fn is_gone(&self) -> bool {
+        self.reset || (self.broken.is_some() && self.lost_peer)
+    }
+
+    /// Why nothing more can be read of one that is gone, if nothing is unread.
+    pub fn may_be_let_go(&self) -> Option<i32> {
+        if self.let_go || !self.is_gone() {
+            return None;
+        }
+        if self.end.is_some() {
+            return self.end;
+        }
+        // What is no error is looked past.
+        let mut rest = self.clone();
+        while let Readable::Again = rest.readable() {
+            rest.read(0);
+        }
+        match rest.readable() {
+            Readable::End(end) => Some(end),
+            _ => None,
+        }
+    }
+
+    /// Its descriptor is closed; whether what waits was answered.
+    pub fn let_go(&mut self, end: i32, seen: &Seen) -> bool {
+        self.let_go = true;
+        self.end = Some(end);
+        let broken = self.broken.unwrap_or(if end == -100 { -101 } else { end });
+        self.fail(net(broken), Some(broken), seen)
+    }
+
     pub fn may_read(&self) -> bool {
         !self.incoming.is_empty() || self.ended || self.reset || self.gone
+    }
+
+    /// Whether a look tells more than that there is data, or nothing.
+    pub fn may_end(&self) -> bool {
+        let more = matches!(self.readable(), Readable::Again | Readable::End(_));
+        more && self.end.is_none()
     }
 
     pub fn readable(&self) -> Readable {
@@ -149,36 +187,6 @@ impl Connection {
             None if self.may_read() => Readable::End(-100),
             None => Readable::Nothing,
         }
-    }
-
-    /// A connection that is known to be gone, by a reset or a failed send, and
-    /// has no data left in it, may be let go: what is to be told of it is known
-    /// from then on. Whether the state has changed, and the answers were given
-    /// that come of it.
-    pub fn let_go(&mut self, seen: &Seen) -> bool {
-        if self.is_let_go || !(self.reset || self.broken.is_some()) {
-            return false;
-        }
-        let code = match (self.end, self.readable()) {
-            (Some(code), _) => code,
-            (None, Readable::Data(_) | Readable::Nothing) => return false,
-            (None, Readable::Again) => {
-                self.read(0);
-                return true;
-            }
-            (None, Readable::End(code)) => {
-                self.read(0);
-                code
-            }
-        };
-        self.end = Some(code);
-        self.is_let_go = true;
-        let sends = match code {
-            -100 => -101,
-            code => code,
-        };
-        let sends = self.broken.unwrap_or(sends);
-        self.fail(net(sends), Some(sends), seen)
     }
 
     /// This much data was read, or an error if it is 0.
@@ -220,7 +228,7 @@ impl Connection {
     }
 
     fn sets_option(&mut self) -> bool {
-        if self.is_let_go {
+        if self.let_go {
             return false;
         }
         let fails = self.option_errors > 0;
@@ -253,14 +261,23 @@ impl Connection {
             return false;
         };
         if first.left > 0 {
-            match self
-                .write_errors
-                .pop_front()
-                .map(|errno| code(&WRITE, errno))
-            {
+            let errno = self.write_errors.pop_front();
+            match errno.map(|errno| code(&WRITE, errno)) {
                 Some(0) => return true,
-                Some(code) => return self.fail(net(code), Some(code), seen),
-                None if self.reset || self.gone => return self.fail(net(-101), Some(-101), seen),
+                Some(code) => {
+                    let lost = [
+                        libc::EPIPE,
+                        libc::ECONNRESET,
+                        libc::ECONNABORTED,
+                        libc::ETIMEDOUT,
+                    ];
+                    self.lost_peer = errno.is_some_and(|errno| lost.contains(&errno));
+                    return self.fail(net(code), Some(code), seen);
+                }
+                None if self.reset || self.gone => {
+                    self.lost_peer = true;
+                    return self.fail(net(-101), Some(-101), seen);
+                }
                 None if self.overdue => return self.fail(net(-7), None, seen),
                 None => {}
             }
@@ -303,21 +320,21 @@ impl Connection {
         let mut queue = self.queue.iter();
         let waits = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
-        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.is_let_go)
+        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.let_go)
     }
 
-    /// As [`is_seen`](Self::is_seen), of one that the app is done with: it may
-    /// linger until its peer has ended it too, for some time.
+    /// As [`is_seen`](Self::is_seen), of one that the app is done with: its peer
+    /// finds the end at once. It may linger until its peer has ended it too, for
+    /// some time.
     pub fn is_closed(&self, seen: &Seen) -> bool {
         let is_over = self.ended || self.reset || self.gone || self.overdue;
         let peer = seen.peers.get(&self.number);
-        peer.is_none_or(|peer| self.is_seen_by(peer) && (peer.closed || !is_over))
+        peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed && (peer.released || !is_over))
     }
 
     fn is_seen_by(&self, peer: &PeerSeen) -> bool {
         peer.received.len() == self.written
-            && (peer.no_delay == self.no_delay || peer.no_delay == self.no_delay.or(Some(true)))
-            && (peer.keep_alive == self.keep_alive
-                || peer.keep_alive == self.keep_alive.or(Some(Some(KEEP_ALIVE))))
+            && peer.no_delay == self.no_delay
+            && peer.keep_alive == self.keep_alive
     }
 }

@@ -46,7 +46,13 @@ pub struct Seen<'a> {
 /// What a peer finds at its end.
 #[derive(Clone, Debug)]
 pub struct PeerSeen {
+    /// It finds the end.
     pub closed: bool,
+    /// No stream of the app is at the other end.
+    pub released: bool,
+    /// It has reset the connection before that was a client socket's, and
+    /// nothing is unread.
+    pub may_be_let_go: bool,
     pub received: Vec<u8>,
     pub no_delay: Option<bool>,
     pub keep_alive: Option<Option<Duration>>,

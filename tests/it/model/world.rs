@@ -340,7 +340,7 @@ impl World {
         let peers: Vec<_> = peers.collect();
         let mut look = 0;
         let (open, listening) = loop {
-            let open = peers.iter().filter(|peer| !peer.is_closed()).count();
+            let open = peers.iter().filter(|peer| !peer.is_released()).count();
             let listening = self.network.listening();
             if look == LOOKS || self.threads.is_empty() || (open == 0 && listening.is_empty()) {
                 break (open, listening);

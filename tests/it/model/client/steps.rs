@@ -169,10 +169,12 @@ impl Socket for Client {
             Link::Connecting(call, _) => seen.answer(*call).is_none(),
             Link::Connected(connection) => connection.is_seen(seen),
         };
+        let gives_up = self.gave_up && self.open;
+        let tells_again = self.untold.is_some() && self.may_tell_again();
         waits
-            && !(self.gave_up && self.open)
+            && !gives_up
             && !self.is_busy()
-            && !(self.untold.is_some() && self.may_tell_again())
+            && !tells_again
             && self
                 .leaving
                 .iter()
@@ -184,7 +186,7 @@ impl Socket for Client {
     }
 
     fn forget(&mut self, seen: &Seen) {
-        let is_open = |number| seen.peers.get(&number).is_some_and(|peer| !peer.closed);
+        let is_open = |number| seen.peers.get(&number).is_some_and(|peer| !peer.released);
         self.closed.retain(|connection| is_open(connection.number));
     }
 

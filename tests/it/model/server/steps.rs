@@ -190,13 +190,18 @@ impl Socket for Server {
     fn rests(&self, seen: &Seen) -> bool {
         let closed = |conn: &usize| seen.peers.get(conn).is_none_or(|peer| peer.closed);
         let open = |conn: usize| seen.peers.get(&conn).is_none_or(|peer| !peer.closed);
+        let held = |conn: usize| {
+            let peer = seen.peers.get(&conn);
+            peer.is_none_or(|peer| !peer.closed || peer.may_be_let_go)
+        };
         let mut waiting = self.listening.iter().flat_map(Listening::all);
         let listens = self.at().is_none_or(|at| seen.listening.contains(&at));
+        let gives_up = self.gave_up && self.open;
         !self.is_busy()
-            && !(self.gave_up && self.open)
+            && !gives_up
             && listens
             && self.dropped.iter().all(closed)
-            && self.held.into_iter().all(|(conn, _)| open(conn))
+            && self.held.into_iter().all(|(conn, _)| held(conn))
             && waiting.all(open)
     }
 

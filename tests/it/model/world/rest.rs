@@ -258,6 +258,8 @@ impl World {
             let peer = conn.peer.as_ref()?;
             let seen = PeerSeen {
                 closed: peer.is_closed(),
+                released: peer.is_released(),
+                may_be_let_go: conn.connection.may_be_let_go().is_some(),
                 received: peer.received(),
                 no_delay: peer.nodelay(),
                 keep_alive: peer.keepalive(),
