@@ -135,3 +135,23 @@ async fn a_file_system_that_hangs_holds_up_a_few_threads_and_nothing_else() {
     let again = timeout(Duration::from_secs(20), again).await;
     again.expect("a place is free again");
 }
+
+#[test]
+fn what_has_no_effect_is_told_with_the_files_path() {
+    let folder = Folder::new("warnings");
+    let text = r#"{ "sockets": { "tcp": { "connect": "a:1", "conect": "b:1" } } }"#;
+    let path = folder.file("a.json", text);
+    folder.file(
+        "b.json",
+        r#"{ "sockets": { "tcp": { "connect": "a:1" } } }"#,
+    );
+    let warnings = check(&folder.0).expect("all can be used");
+    let [warning] = warnings.as_slice() else {
+        panic!("one warning, not {warnings:?}");
+    };
+    let path = path.display().to_string();
+    assert!(
+        warning.starts_with(&path) && warning.contains("sockets.tcp.conect"),
+        "{warning}"
+    );
+}

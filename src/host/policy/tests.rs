@@ -18,7 +18,14 @@ fn hello(said: Value) -> String {
 
 fn admit(policy: &Policy, visitor: &Visitor, said: Value) -> Result<(AppId, Permissions), End> {
     let hello = hello(said);
-    policy.admit(&object(hello.as_bytes()).expect("a hello"), visitor)
+    let hello = object(hello.as_bytes()).expect("a hello");
+    let app = policy.admit(&hello, visitor)?;
+    let permissions = match (policy.brought(&hello), &policy.manifest) {
+        (Some(manifest), _) => read(&app, manifest)?.0,
+        (None, Some(path)) => read_file(path, &app)?,
+        (None, None) => Permissions::none(),
+    };
+    Ok((app, permissions))
 }
 
 fn code(policy: &Policy, visitor: &Visitor, said: Value) -> Option<Code> {

@@ -180,6 +180,42 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
 }
 
 #[actix_rt::test]
+async fn a_client_with_more_unanswered_calls_than_the_welcome_allows_is_ended() {
+    let host = Host::dev();
+    let mut witness = Witness::of(&host).await;
+    let mut client = Client::enter(&host, "hostile").await;
+    let most = client.welcome["limits"]["calls"].as_u64();
+    let most = most.expect("a number");
+    let (server, port) = client.server(json!({})).await;
+    let pauses = |first: u64, count: u64| {
+        let ids = first..first + count;
+        let pauses = ids.map(|id| json!([id, "tcpServer.setPaused", server, true]));
+        json!({ "messages": pauses.collect::<Value>() })
+    };
+    // A pause is answered when what was told before it is acknowledged: this is not.
+    client.acknowledges = false;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await;
+    let _first = stream.expect("it listens");
+    client.event("tcpServer.onAccept").await;
+    client.say(pauses(1000, most)).await;
+    client.acknowledges = true;
+    client.catch_up().await;
+    let last = client.answer(1000 + most - 1).await;
+    assert_eq!(last[0], "answer", "as many as there may be are no defect");
+    let resume = json!([100_000, "tcpServer.setPaused", server, false]);
+    client.say(json!({ "messages": [resume] })).await;
+    client.answer(100_000).await;
+    client.acknowledges = false;
+    let stream = TcpStream::connect(("127.0.0.1", port)).await;
+    let _second = stream.expect("it listens");
+    client.event("tcpServer.onAccept").await;
+    client.say(pauses(200_000, most + 1)).await;
+    assert_eq!(end(&mut client.socket).await, "overrun");
+    witness.is_undisturbed().await;
+    host.ends_well();
+}
+
+#[actix_rt::test]
 async fn ten_thousand_mutated_frames_harm_nobody() {
     let host = Host::dev();
     let mut witness = Witness::of(&host).await;
