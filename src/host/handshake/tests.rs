@@ -41,7 +41,7 @@ fn status(request: &Request<()>) -> u16 {
 fn a_handshake_is_what_the_rfc_says() {
     for (target, more, expected) in [
         ("/", vec![], 101),
-        ("/caretaker", vec![], 101),
+        ("/admin", vec![], 101),
         ("/other", vec![], 404),
         ("/", vec![("upgrade", "h2c, WebSocket")], 101),
         ("/", vec![("upgrade", "h2c")], 200),

@@ -187,8 +187,8 @@ async fn a_client_with_more_unanswered_calls_than_the_welcome_allows_is_ended() 
     let most = client.welcome["limits"]["calls"].as_u64();
     let most = most.expect("a number");
     let (server, port) = client.server(json!({})).await;
-    let pauses = |first: u64, count: u64| {
-        let ids = first..first + count;
+    let pauses = |server: u64, count: u64| {
+        let ids = 1000..1000 + count;
         let pauses = ids.map(|id| json!([id, "tcpServer.setPaused", server, true]));
         json!({ "messages": pauses.collect::<Value>() })
     };
@@ -197,19 +197,19 @@ async fn a_client_with_more_unanswered_calls_than_the_welcome_allows_is_ended() 
     let stream = TcpStream::connect(("127.0.0.1", port)).await;
     let _first = stream.expect("it listens");
     client.event("tcpServer.onAccept").await;
-    client.say(pauses(1000, most)).await;
+    client.say(pauses(server, most)).await;
     client.acknowledges = true;
     client.catch_up().await;
     let last = client.answer(1000 + most - 1).await;
     assert_eq!(last[0], "answer", "as many as there may be are no defect");
-    let resume = json!([100_000, "tcpServer.setPaused", server, false]);
-    client.say(json!({ "messages": [resume] })).await;
-    client.answer(100_000).await;
+    client.vanish();
+    let mut client = Client::enter(&host, "hostile-too").await;
+    let (server, port) = client.server(json!({})).await;
     client.acknowledges = false;
     let stream = TcpStream::connect(("127.0.0.1", port)).await;
     let _second = stream.expect("it listens");
     client.event("tcpServer.onAccept").await;
-    client.say(pauses(200_000, most + 1)).await;
+    client.say(pauses(server, most + 1)).await;
     assert_eq!(end(&mut client.socket).await, "overrun");
     witness.is_undisturbed().await;
     host.ends_well();
