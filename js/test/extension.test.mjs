@@ -38,7 +38,7 @@ test('an extension may name another host', async (t) => {
       named.push(name);
       return connectNative(name);
     };
-    const installed = await install(chrome);
+    const installed = await install(t, chrome);
     assert.ok(await within('an answer', chrome.sockets.tcp.create()));
     assert.deepEqual(named, [host]);
     installed.host.close();
