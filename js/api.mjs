@@ -17,7 +17,7 @@ const INFOS = {
 /**
  * An app's sockets on a transport. `runtime` is the object whose `lastError` callbacks look at.
  */
-export function makeSockets({ open, hello, patience = 10_000, runtime = {} }) {
+export function makeSockets({ open, hello, patience = 10_000, onRetry = warnOfRetry, runtime = {} }) {
   const events = new Map();
   const onLost = new Event();
   const onBack = new Event();
@@ -25,6 +25,7 @@ export function makeSockets({ open, hello, patience = 10_000, runtime = {} }) {
     open,
     hello,
     patience,
+    retries: (error) => guarded(onRetry, error),
     told(event, values) {
       if (event === 'host.lost') return onLost.dispatch(values[0]);
       if (event === 'host.back') return onBack.dispatch();
@@ -92,6 +93,10 @@ class Answer extends Promise {
     }
     reject(new Error(message));
   }
+}
+
+function warnOfRetry({ code, message }) {
+  console.warn(`chrome.sockets: the host does not let this app in yet (${code}): ${message}`);
 }
 
 function unchecked(message) {

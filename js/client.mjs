@@ -20,7 +20,10 @@ const FIRST_REST = 50;
 const LAST_REST = 5000;
 
 /** The ends after which coming again is of no use. */
-const FINAL = ['bad-frame', 'bad-hello', 'version', 'forbidden', 'unknown-app', 'bad-manifest', 'overrun'];
+const FINAL = ['bad-frame', 'bad-hello', 'version', 'forbidden', 'origin', 'unknown-app', 'bad-manifest', 'overrun'];
+
+/** The ends of a host that has no place for the app yet. */
+const LATER = ['app-in-use', 'busy', 'memory'];
 
 const WITH_CODE = ['listen', 'connect', 'secure', 'setKeepAlive', 'setNoDelay'];
 
@@ -29,6 +32,9 @@ export class Client {
   #hello;
   #patience;
   #told;
+  #retries;
+  /** The code of which the program was told that the client tries again. */
+  #retried;
   #mirror = new Mirror();
   #limits = LIMITS;
   #instance;
@@ -67,12 +73,14 @@ export class Client {
   /**
    * `open(handlers)` makes a transport: `{ form, room, send, close }`, which calls `opened()`, `came(frame, size)`
    * and `closed(error)`. `told(event, values)` tells an event, and says whether a listener goes on later.
+   * `retries(error)` hears at once why the host does not let the client in yet, which tries again.
    */
-  constructor({ open, hello, patience, told }) {
+  constructor({ open, hello, patience, told, retries = () => {} }) {
     this.#open = open;
     this.#hello = hello;
     this.#patience = patience;
     this.#told = told;
+    this.#retries = retries;
   }
 
   /** Comes in; fails if that is not possible now. */
@@ -261,6 +269,7 @@ export class Client {
   #welcome({ instance, limits }) {
     this.#limits = { ...LIMITS, ...limits };
     this.#state = 'in';
+    this.#retried = undefined;
     this.#rest = FIRST_REST;
     this.#inFlight = [];
     this.#unacknowledged = this.#acknowledged = this.#handled = this.#acked = this.#unackedBytes = 0;
@@ -296,7 +305,13 @@ export class Client {
     if (FINAL.includes(error?.code)) return this.close(error);
     const waited = Date.now() - this.#since;
     // A host that is there and has no place yet is waited for.
-    if (this.#instance === undefined && !['app-in-use', 'busy'].includes(error?.code)) this.#first.reject(error);
+    const isLater = LATER.includes(error?.code);
+    if (this.#instance === undefined && !isLater) this.#first.reject(error);
+    // Once for each reason, not for each try.
+    if (isLater && this.#retried !== error.code) {
+      this.#retried = error.code;
+      this.#retries(error);
+    }
     if (waited >= this.#patience) {
       this.#first.reject(error);
       this.#failAll();

@@ -1,7 +1,17 @@
-import type { Sockets } from './index.js';
+import type { Sockets, Tcp, TcpServer } from './index.js';
 
 /**
  * What importing this has installed as `chrome.sockets`, with its `host`; or the browser's own
  * `chrome.sockets`, where it has one.
  */
 export const sockets: Sockets | Pick<Sockets, 'tcpServer' | 'tcp'>;
+
+declare global {
+  namespace chrome {
+    /** Installed by importing `chrome-sockets/extension`. */
+    namespace sockets {
+      const tcpServer: TcpServer;
+      const tcp: Tcp;
+    }
+  }
+}

@@ -4,10 +4,10 @@
 import { makeSockets } from './api.mjs';
 import { webSocket } from './web-socket.mjs';
 
-/** What `chrome-sockets install` calls the host. */
-const HOST = 'chrome_sockets';
-
 const { runtime } = globalThis.chrome;
+
+/** What `chrome-sockets install` calls the host, unless `--host-name` and the extension's manifest say another name. */
+const HOST = runtime.getManifest().chrome_sockets?.host ?? 'chrome_sockets';
 
 /** What the next hello says of the way on which it goes. */
 let how = {};
@@ -45,12 +45,12 @@ function native({ opened, came, closed }) {
       opened();
     };
     try {
-      const there = webSocket(url, globalThis.WebSocket)({
+      const there = webSocket(url, globalThis.WebSocket, token)({
         opened() {
           if (isOver) return there.close();
           isThere = true;
           way = there;
-          how = { token };
+          how = {};
           opened();
         },
         came,

@@ -141,7 +141,7 @@ export interface Host {
   /** Whether it is there. */
   readonly connected: boolean;
   /** It has gone. Before this, nothing was told of it; after it, each socket that is lost. */
-  readonly onLost: Event<(error: Error) => void>;
+  readonly onLost: Event<(error: HostError) => void>;
   /** It, or another one, is there (again). */
   readonly onBack: Event<() => void>;
   /** Leaves it for good: the app is suspended there. */
@@ -155,25 +155,39 @@ export interface Sockets {
   readonly host: Host;
 }
 
+/** Why the host did not let the app in, or has ended the connection. */
+export interface HostError extends Error {
+  /**
+   * One of the codes of `docs/protocol.md`: `forbidden` (the token), `origin` (the page), `version`, `unknown-app`, `bad-manifest`,
+   * `app-in-use`, `busy`, `memory` and others; or `unreachable` where no host answers (in Node the system's, `ECONNREFUSED` for
+   * instance).
+   */
+  code?: string | undefined;
+}
+
 export interface ConnectOptions {
   /** The app's id. Its persistent sockets are found again under it. */
   app: string;
   /** What it asks to be permitted, as a Chrome App's manifest: for a host that runs with `--dev`. */
   manifest?: object | undefined;
-  /** What the host asks for, if it was given a token. */
+  /** What the host asks for, if it was given a token. It is shown with the WebSocket's handshake. */
   token?: string | undefined;
   /** How long calls wait for a host that has gone, in milliseconds (10,000). Then they fail until it is back. */
   patience?: number | undefined;
   /** Where callbacks look for `lastError`: an object of its own, otherwise. */
   runtime?: Runtime | undefined;
-  /** Another class of WebSockets than the one that is there. */
-  WebSocket?: (new (url: string) => any) | undefined;
+  /**
+   * Hears at once, with its `code`, why the host does not let the app in yet: `app-in-use`, `busy` or `memory`. The client tries
+   * again for as long as `patience` says; each reason is told once. Without it a warning goes to the console.
+   */
+  onRetry?: ((error: HostError) => void) | undefined;
+  /** Another class of WebSockets than the one that is there. `protocols` is given if there is a token. */
+  WebSocket?: (new (url: string, protocols?: string[]) => any) | undefined;
 }
 
 /**
  * Connects to the host at a `ws:` or `wss:` URL.
  *
- * Fails with an `Error` if nobody is there, or if the app may not come in: its `code` is then one of
- * `docs/protocol.md`, `forbidden` for instance. Once connected it comes back by itself.
+ * Fails with a `HostError` if no host is there, or if the app may not come in. Once connected it comes back by itself.
  */
 export function connect(url: string | URL, options: ConnectOptions): Promise<Sockets>;

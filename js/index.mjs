@@ -8,12 +8,13 @@ import { webSocket } from './web-socket.mjs';
  * does not let this app in. See index.d.ts.
  */
 export async function connect(url, options = {}) {
-  const { app, manifest, token, patience, runtime = {} } = options;
+  const { app, manifest, token, patience, onRetry, runtime = {} } = options;
   const WebSocket = options.WebSocket ?? globalThis.WebSocket ?? await nodesOwn();
   const { client, sockets, onLost, onBack } = makeSockets({
-    open: webSocket(String(url), WebSocket),
-    hello: () => ({ protocol: [1], app, token, manifest, client: 'chrome-sockets-js/0.1.0' }),
+    open: webSocket(String(url), WebSocket, token),
+    hello: () => ({ protocol: [1], app, manifest, client: 'chrome-sockets-js/0.1.0' }),
     patience,
+    onRetry,
     runtime,
   });
   try {

@@ -30,7 +30,8 @@ export class NodeWebSocket {
   #isEnding = false;
   #isOver = false;
 
-  constructor(url) {
+  /** `headers` are more of them, which a browser would add. */
+  constructor(url, protocols = [], headers = {}) {
     const { protocol, hostname, port, pathname, search } = new URL(url);
     const key = randomBytes(16).toString('base64');
     const ask = { 'ws:': request, 'wss:': secureRequest }[protocol];
@@ -45,18 +46,26 @@ export class NodeWebSocket {
         Upgrade: 'websocket',
         'Sec-WebSocket-Version': '13',
         'Sec-WebSocket-Key': key,
+        ...(protocols.length > 0 && { 'Sec-WebSocket-Protocol': protocols.join(', ') }),
+        ...headers,
       },
     });
     this.#request.on('error', (error) => this.#end(error));
     this.#request.on('response', (response) => {
       response.resume();
-      this.#end(new Error(`the host answers ${response.statusCode} ${response.statusMessage}`));
+      const error = new Error(`the host answers ${response.statusCode} ${response.statusMessage}`);
+      this.#end(Object.assign(error, { code: response.statusCode === 403 ? 'forbidden' : 'unreachable' }));
     });
     this.#request.on('upgrade', (response, socket, head) => {
       const accept = createHash('sha1').update(key + GUID).digest('base64');
       if (response.headers['sec-websocket-accept'] !== accept) {
         socket.destroy();
         return this.#end(new Error('the host does not speak WebSocket'));
+      }
+      const selected = response.headers['sec-websocket-protocol'];
+      if (selected !== undefined && !protocols.includes(selected)) {
+        socket.destroy();
+        return this.#end(new Error('the host selects a subprotocol that was not offered'));
       }
       this.#opened(socket, head);
     });

@@ -9,9 +9,17 @@ function ownRoom() {
   };
 }
 
-/** Makes the transport of a client to the host at `url`. */
-export const webSocket = (url, WebSocket) => ({ opened, came, closed }) => {
-  const socket = new WebSocket(url);
+/** The subprotocols of a handshake that shows this token: browsers let a page set nothing else. */
+function protocols(token) {
+  let text = '';
+  for (const byte of new TextEncoder().encode(token)) text += String.fromCharCode(byte);
+  const shown = btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  return ['chrome-sockets', `chrome-sockets.token.${shown}`];
+}
+
+/** Makes the transport of a client to the host at `url`, which asks for `token` if it was given one. */
+export const webSocket = (url, WebSocket, token) => ({ opened, came, closed }) => {
+  const socket = token ? new WebSocket(url, protocols(token)) : new WebSocket(url);
   socket.binaryType = 'arraybuffer';
   let isOver = false;
   const over = (event) => {
@@ -20,7 +28,8 @@ export const webSocket = (url, WebSocket) => ({ opened, came, closed }) => {
     // A browser does not say what the matter was; Node does.
     const problem = event?.error ?? event?.message;
     const error = problem instanceof Error ? problem : undefined;
-    closed(error ?? new Error(`no connection to the host at ${url}${problem ? `: ${problem}` : ''}`));
+    const message = `no connection to the host at ${url}${problem ? `: ${problem}` : ''}`;
+    closed(error ?? Object.assign(new Error(message), { code: 'unreachable' }));
   };
   socket.onopen = () => opened();
   socket.onmessage = ({ data }) => came(data, data.byteLength ?? data.length);

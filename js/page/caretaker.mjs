@@ -1,16 +1,16 @@
-// The connection that looks after the host: docs/protocol.md. It is no app.
+// The admin connection to the host: docs/protocol.md. It is no app.
 
 import { Client } from '../client.mjs';
 import { webSocket } from '../web-socket.mjs';
 
 /**
- * Comes in with the key, and gives the functions of `host`. Fails if that is not possible; `error.code` is the host's, if it has
- * said why. `lost` is called once, when the connection has ended.
+ * Connects with the admin key, and gives the functions of `host`. If that fails, `error.code` is the host's reason, where it
+ * gave one. `lost` is called once, when the connection has ended.
  */
 export async function lookAfter(url, key, { WebSocket = globalThis.WebSocket, lost = () => {} } = {}) {
   const client = new Client({
-    open: webSocket(`${url}/caretaker`, WebSocket),
-    hello: () => ({ protocol: [1], caretaker: [1], key }),
+    open: webSocket(`${url}/admin`, WebSocket),
+    hello: () => ({ protocol: [1], admin: [1], key }),
     patience: 0,
     told(event) {
       if (event === 'host.lost') {
@@ -34,9 +34,11 @@ export async function lookAfter(url, key, { WebSocket = globalThis.WebSocket, lo
     });
   });
   return {
-    listApps: (from, most) => call('listApps', from, most),
-    listServers: (app, from, most) => call('listServers', app, from, most),
+    listApps: (from, most, problemsFirst) => call('listApps', from, most, problemsFirst),
+    listServers: (app, from, most, problemsFirst) => call('listServers', app, from, most, problemsFirst),
     listClients: (app, server, byBytes, from, most) => call('listClients', app, server, byBytes, from, most),
+    find: (text, from, most) => call('find', text, from, most),
+    drain: (app, server, seconds) => call('drain', app, server, seconds),
     setPaused: (app, namespace, socketId, paused) => call('setPaused', app, namespace, socketId, paused),
     close: (app, namespace, socketId) => call('close', app, namespace, socketId),
     leave: () => client.close(),

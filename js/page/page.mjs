@@ -3,7 +3,7 @@
 import { lookAfter } from './caretaker.mjs';
 import { make, plot, say, set } from './dom.mjs';
 import { echo, serve } from './echo.mjs';
-import { bytes, number, plain, rate } from './text.mjs';
+import { bytes, counted, number, plain, rate } from './text.mjs';
 import { Tree, draw, pager } from './tree.mjs';
 import { POINTS, Watch } from './watch.mjs';
 
@@ -41,16 +41,23 @@ const watch = new Watch();
 let caretaker;
 let lookNow = () => {};
 
-const TILES = [['Apps', 'apps'], ['Servers', 'servers'], ['Connections', 'clients'], ['Accepted', 'accepted']].map(([title, name]) => {
-  const value = make('dd');
-  $('tiles').append(make('div', { class: 'tile' }, make('dt', {}, title), value));
-  return [name, value];
-});
-const flow = ['In', 'Out'].map((title, index) => {
-  const value = make('dd');
-  $('tiles').append(make('div', { class: 'tile' }, make('dt', { class: index ? 'out-key' : 'in-key' }, title), value));
-  return value;
-});
+/** A tile; what it gives says a value and, below, a second one. */
+function tile(title, style) {
+  const value = make('span');
+  const more = make('small');
+  $('tiles').append(make('div', { class: 'tile' }, make('dt', { class: style }, title), make('dd', {}, value, ' ', more)));
+  return (text, second, isProblem = false) => {
+    say(value, text);
+    say(more, second);
+    set(more, 'class', isProblem && 'problem');
+  };
+}
+
+const appsTile = tile('Apps');
+const serversTile = tile('Servers');
+const clientsTile = tile('Connections');
+const inTile = tile('In', 'in-key');
+const outTile = tile('Out', 'out-key');
 const wholePlot = plot(POINTS - 1, 40);
 $('tiles').append(make('div', { class: 'tile wide' }, make('dt', {}, 'Last minute: ', make('span', { class: 'in-key' }, 'in'), ' and ',
   make('span', { class: 'out-key' }, 'out')), make('dd', { class: 'plot' }, wholePlot.svg)));
@@ -62,13 +69,19 @@ const again = (change) => (...values) => {
 
 const turn = again((list, from) => watch.turn(list, from));
 const turnApps = pager($('apps-pager'), () => 'Apps', turn);
+const turnFound = pager($('found-pager'), () => 'Found', turn);
 
-const tree = new Tree($('tree'), {
+const tree = new Tree($('tree'), $('found'), {
   isOpen: (key) => watch.isOpen(key),
   toggle: again((key) => watch.toggle(key)),
   turn,
   setPaused: ({ app, namespace, socketId, paused, title }) => act(`${paused ? 'Resumed' : 'Paused'} ${title}.`, () =>
     caretaker.setPaused(app, namespace, socketId, !paused)),
+  drain: async (socket) => {
+    const seconds = await drainTime(socket);
+    if (seconds === undefined) return;
+    await act(`Draining ${socket.title}.`, () => caretaker.drain(socket.app, socket.socketId, seconds));
+  },
   close: async (socket) => {
     if (!await isSure(socket)) return;
     await act(`Closed ${socket.title}.`, () => caretaker.close(socket.app, socket.namespace, socket.socketId));
@@ -80,16 +93,17 @@ async function act(done, doIt) {
     await doIt();
     tell(done);
   } catch (error) {
-    tell(`That was not possible: ${error.message}.`, true);
+    tell(`Failed: ${error.message}.`, true);
   }
   lookNow();
 }
 
-function isSure({ namespace, title, clients }) {
+/** Asks before something is ended; whether it shall be. */
+function ask(what, then, verb) {
   const dialog = $('sure');
-  say($('sure-what'), `Close ${title}?`);
-  say($('sure-then'), namespace === 'tcp' ? 'The connection ends, and its app is told so.'
-    : `Nobody can connect to it any more, and its app is told so. ${clients > 0 ? `Its ${number(clients)} open connections stay.` : ''}`);
+  say($('sure-what'), what);
+  say($('sure-then'), then);
+  say($('sure-yes'), verb);
   return new Promise((resolve) => {
     dialog.onclose = () => resolve(dialog.returnValue === 'yes');
     dialog.returnValue = '';
@@ -100,16 +114,37 @@ function isSure({ namespace, title, clients }) {
 $('sure-no').onclick = () => $('sure').close('no');
 $('sure-yes').onclick = () => $('sure').close('yes');
 
-function show({ all, total, rows, ...list }) {
-  const values = { ...all, apps: total };
-  for (const [name, value] of TILES) say(value, number(values[name]));
-  [[all.inRate, all.received], [all.outRate, all.sent]].forEach(([now, whole], index) => {
-    flow[index].replaceChildren(rate(now), ' ', make('small', {}, bytes(whole)));
-  });
+const openConnections = (clients) => counted(clients, 'open connection');
+
+function isSure({ namespace, title, clients }) {
+  $('sure-time').hidden = true;
+  return ask(`Close ${title}?`, namespace === 'tcp' ? 'This ends the connection. Its app receives an error event.'
+    : `This ends listening on its port. Its app receives an error event.${clients > 0 ? ` ${openConnections(clients)} will stay.` : ''}`, 'Close');
+}
+
+/** How many seconds open connections have to finish; nothing, if there shall be no drain. */
+async function drainTime({ title, clients }) {
+  $('sure-time').hidden = false;
+  const isWanted = await ask(`Drain ${title}?`,
+    `It stops listening now. ${openConnections(clients)} can finish until the time is over; then they are closed.`, 'Drain');
+  return isWanted ? Number($('sure-seconds').value) : undefined;
+}
+
+function show({ all, total, rows, found, ...list }) {
+  appsTile(number(total), all.problems > 0 ? `${number(all.problems)} with problems` : 'no problems', all.problems > 0);
+  serversTile(number(all.servers), '');
+  clientsTile(number(all.clients), `${number(all.accepted)} accepted`);
+  inTile(rate(all.inRate), `${bytes(all.received)} in all`);
+  outTile(rate(all.outRate), `${bytes(all.sent)} in all`);
   draw(wholePlot, all.points, 40);
-  tree.update(rows);
-  turnApps({ ...list, total, rows });
-  $('none').hidden = total > 0;
+  $('tree').hidden = Boolean(found);
+  $('found').hidden = !found;
+  if (found) tree.updateFound(found.rows);
+  else tree.update(rows);
+  turnApps(found ? undefined : { ...list, total, rows });
+  turnFound(found);
+  $('none').hidden = (found ?? { total }).total > 0;
+  say($('none'), found ? 'Nothing matches.' : 'No app has connected yet.');
 }
 
 /** Looks every second while somebody sees it, and at once when something was done. */
@@ -123,15 +158,23 @@ async function keepLooking(isOver) {
     try {
       show(await watch.look(caretaker));
     } catch (error) {
-      if (!isOver()) tell(`The host cannot be looked at: ${error.message}.`, true);
+      if (!isOver()) tell(`The host did not answer: ${error.message}.`, true);
     }
     await Promise.race([asked, wait(EVERY)]);
   }
 }
 
 $('order').onchange = again(() => { watch.byBytes = $('order').value === 'bytes'; });
+$('app-order').onchange = again(() => { watch.problemsFirst = $('app-order').value === 'problems'; });
 
-/** Comes in, looks until the host has gone, and comes in again. */
+/** A search begins when nothing is typed for a moment. */
+let typing;
+$('search').oninput = () => {
+  clearTimeout(typing);
+  typing = setTimeout(again(() => { watch.query = $('search').value.trim(); }), 200);
+};
+
+/** Connects, looks until the connection is lost, and connects again. */
 async function look(key) {
   let rest = 100;
   for (;;) {
@@ -140,28 +183,30 @@ async function look(key) {
       caretaker = await lookAfter(url, key, { lost: () => { isLost = true; lookNow(); } });
     } catch (error) {
       if (['forbidden', 'version'].includes(error.code)) return askForKey(error);
-      state('lost', `${error.code === 'busy' ? 'As many look after this host as may' : 'The host is not there'}: trying again …`);
+      state('lost', `${error.code === 'busy' ? 'Too many admin pages are open' : 'No connection to the host'}: trying again …`);
       await wait(rest);
       rest = Math.min(rest * 2, 5000);
       continue;
     }
     rest = 100;
-    state('in', `Looking after ${location.host}`);
+    state('in', `Connected to ${location.host}`);
     $('key-form').hidden = true;
     $('live').hidden = false;
     $('tree').classList.remove('stale');
+    $('found').classList.remove('stale');
     await keepLooking(() => isLost);
     $('tree').classList.add('stale');
-    state('lost', 'The host has gone: waiting for it …');
+    $('found').classList.add('stale');
+    state('lost', 'Connection lost: reconnecting …');
   }
 }
 
 function askForKey(error) {
   if (error) {
     sessionStorage.removeItem('key');
-    say($('key-why'), `The host says: ${error.message}. It has another key after each start; the address that it prints has it.`);
+    say($('key-why'), `The host says: ${error.message}. The host makes a new key at each start.`);
   }
-  state('out', 'This page may not look');
+  state('out', 'Not authorised: enter the admin key');
   $('live').hidden = true;
   $('key-form').hidden = false;
   $('key').value = '';
@@ -172,7 +217,7 @@ $('key-form').onsubmit = (event) => {
   const said = $('key').value.trim();
   const key = new URLSearchParams(said.split('#')[1] ?? '').get('key') ?? said;
   sessionStorage.setItem('key', key);
-  state('coming', 'Coming in …');
+  state('coming', 'Connecting …');
   look(key);
 };
 

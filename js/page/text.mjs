@@ -18,6 +18,20 @@ export const rate = (count) => `${bytes(count)}/s`;
 /** A count, in groups of three. */
 export const number = (count) => count.toLocaleString('en');
 
+/** How long something has been there, in milliseconds, as people say it: `12 s`, `5 min`, `3 h 20 min`, `4 d`. */
+export function age(time) {
+  const seconds = Math.max(0, Math.floor(time / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+  return `${number(Math.floor(hours / 24))} d`;
+}
+
+/** `1 server`, `1,200 servers`. */
+export const counted = (count, one, many = `${one}s`) => `${number(count)} ${count === 1 ? one : many}`;
+
 /** `127.0.0.1:80`, `[::1]:80`; nothing if there is no address. */
 export function address(host, port) {
   if (host === undefined) return '';
@@ -30,25 +44,28 @@ export function plain(text) {
   return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '\ufffd');
 }
 
-/** Why a server socket stands still: what a badge says, what that means, and how bad it is. */
+/** Why a server socket does not accept: what a badge says, what that means, and how bad it is. */
 const REASONS = {
-  app: ['paused', 'Paused by its app, or from here.', 'warn'],
-  acceptError: ['accept error', 'Accepting has failed; it goes on when it is resumed.', 'bad'],
-  backingOff: ['backing off', 'Accepting has failed, and is tried again by itself.', 'bad'],
-  limit: ['at a limit', 'It has as many connections as it may; others wait.', 'warn'],
-  noListener: ['no listener', 'Its app does not listen for onAccept.', 'warn'],
-  unhandled: ['app is busy', 'Its app has not handled the connections before.', 'warn'],
-  suspended: ['app is away', 'Its app has no client at the moment; connections wait.', 'warn'],
-  draining: ['draining', 'Nobody new is let in.', 'warn'],
-  handover: ['handed over', 'It is on its way to another process.', 'warn'],
-  tlsNotSet: ['no TLS yet', 'It waits for setTls.', 'warn'],
+  app: ['paused', 'Paused by its app or by the admin. New connections wait.', 'warn'],
+  acceptError: ['accept error', 'Accepting failed. Resume it to try again.', 'bad'],
+  backingOff: ['retrying', 'Accepting failed. It tries again by itself.', 'bad'],
+  limit: ['at its limit', 'It has as many connections as it may have. New ones wait.', 'warn'],
+  noListener: ['no listener', 'Its app has no listener for onAccept.', 'warn'],
+  unhandled: ['app is slow', 'Its app has not yet handled earlier connections.', 'warn'],
+  suspended: ['app disconnected', 'Its app has no client now. New connections wait.', 'warn'],
+  draining: ['draining', 'It accepts nothing; open connections finish or are closed at the deadline.', 'warn'],
+  handover: ['moving', 'It is being handed over to another process.', 'warn'],
+  tlsNotSet: ['needs TLS', 'It waits until its app calls setTls.', 'warn'],
 };
+
+const reasonOf = (why) => REASONS[why] ?? [why, '', 'warn'];
 
 /** The badges of a server socket: `[text, meaning, kind]`. */
 export function serverState({ localAddress, heldUpBy, backlog }) {
-  if (localAddress === undefined) return [['not listening', 'It has no port.', '']];
+  const isDraining = heldUpBy.some(({ why }) => why === 'draining');
+  if (localAddress === undefined && !isDraining) return [['not listening', 'It has no port.', '']];
   const badges = heldUpBy.map(({ why, error }) => {
-    const [text, meaning, kind] = REASONS[why] ?? [why, '', 'warn'];
+    const [text, meaning, kind] = reasonOf(why);
     return [error ? `${text}: ${error}` : text, meaning, kind];
   });
   if (badges.length === 0) badges.push(['accepting', 'It accepts connections.', 'good']);
@@ -56,8 +73,23 @@ export function serverState({ localAddress, heldUpBy, backlog }) {
   return badges;
 }
 
+/** The badges of an app: its client, and what keeps its servers from accepting. */
+export function appState({ here, servers, problems = [] }) {
+  const badges = problems
+    // That its client has gone is said once.
+    .filter(({ why }) => here || why !== 'suspended')
+    .map(({ why, error, servers: count }) => {
+      const [text, meaning, kind] = reasonOf(why);
+      const which = servers === 1 ? '' : `${number(count)} of ${number(servers)}: `;
+      return [`${which}${error ? `${text}: ${error}` : text}`, meaning, kind];
+    });
+  if (!here) badges.push(['disconnected', 'Its client is not connected to the host.', 'warn']);
+  if (badges.length === 0) badges.push(['connected', 'Its client is connected to the host.', 'good']);
+  return badges;
+}
+
 export function clientState({ connected, paused }) {
   if (!connected) return [['not connected', 'It has no connection.', '']];
-  if (paused) return [['paused', 'Nothing is received.', 'warn']];
+  if (paused) return [['paused', 'It receives nothing until it is resumed.', 'warn']];
   return [['connected', 'It receives.', 'good']];
 }

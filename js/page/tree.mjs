@@ -1,8 +1,8 @@
 // The tree of apps, servers and clients, as elements.
 
 import { Keyed, make, plot, say, set } from './dom.mjs';
-import { address, bytes, clientState, number, plain, rate, serverState } from './text.mjs';
-import { POINTS, appKey, clientKey, path, serverKey } from './watch.mjs';
+import { address, age, appState, bytes, clientState, counted, number, plain, rate, serverState } from './text.mjs';
+import { POINTS, appKey, clientKey, foundKey, path, serverKey } from './watch.mjs';
 
 const HEIGHT = 20;
 
@@ -45,19 +45,30 @@ export function pager(element, what, turn) {
 export class Tree {
   #acts;
   #apps;
+  #found;
 
   /**
-   * `acts` is what its buttons do: `toggle(key)`, `turn(list, from)`, `setPaused(socket)` and `close(socket)`, where a
-   * socket is `{ app, namespace, socketId, paused, title, clients }`. `isOpen(key)` is asked; `home` gets the focus when its row and all
-   * others have gone.
+   * `acts` is what its buttons do: `toggle(key)`, `turn(list, from)`, `setPaused(socket)`, `drain(socket)` and `close(socket)`, where a
+   * socket is `{ app, namespace, socketId, paused, title, clients }`; an app that is drained has no `socketId`. `isOpen(key)` is asked; `home`
+   * gets the focus when its row and all others have gone. `found` is another list, of what a search has found.
    */
-  constructor(root, acts, home) {
+  constructor(root, found, acts, home) {
     this.#acts = acts;
     this.#apps = this.#list(root, home, (app) => this.#app(app));
+    const kinds = {
+      app: (row) => this.#app(row, true),
+      tcpServer: (row) => this.#server(row.app, row, true),
+      tcp: (row) => this.#client(row.app, row, true),
+    };
+    this.#found = this.#list(found, home, (row) => kinds[row.kind](row));
   }
 
   update(apps) {
     this.#apps.update(apps, appKey);
+  }
+
+  updateFound(rows) {
+    this.#found.update(rows, foundKey);
   }
 
   #list(parent, home, make) {
@@ -79,8 +90,8 @@ export class Tree {
     if (toggle) toggle.onclick = () => this.#acts.toggle(key);
     const why = make('div', { class: 'why' });
     const many = make('span');
-    const counts = make('div', { class: 'many' });
-    if (key) counts.append(unseen('Open and accepted: '), many);
+    const more = make('small');
+    const counts = make('div', { class: 'many' }, many, ' ', more);
     const flows = ['In', 'Out'].map((name, index) => {
       const now = make('span');
       const all = make('small');
@@ -105,30 +116,48 @@ export class Tree {
       badges = text;
       why.replaceChildren(...states.map(([text, title, kind]) => make('span', { class: `badge ${kind}`, title }, text)));
     };
-    return { element, toggle, title, sub, many, acts, inside, update };
+    return { element, toggle, title, sub, many, more, acts, inside, update };
   }
 
   /** The buttons of a socket; `update` takes what they are about. */
   #buttons(acts) {
     const pause = make('button', { type: 'button' });
+    const drain = make('button', { type: 'button' }, 'Drain');
     const close = make('button', { type: 'button', class: 'danger' }, 'Close');
-    acts.append(pause, close);
+    acts.append(pause, drain, close);
     let socket;
     pause.onclick = () => this.#acts.setPaused(socket);
+    drain.onclick = () => this.#acts.drain(socket);
     close.onclick = () => this.#acts.close(socket);
     return (next) => {
       socket = next;
       const verb = socket.paused ? 'Resume' : 'Pause';
       say(pause, verb);
       set(pause, 'aria-label', `${verb} ${socket.title}`);
+      drain.hidden = socket.namespace !== 'tcpServer';
+      set(drain, 'aria-label', `Drain ${socket.title}`);
       set(close, 'aria-label', `Close ${socket.title}`);
     };
   }
 
-  #app({ app }) {
+  /** `isFlat`: alone in a list, without what it has. */
+  #app({ app }, isFlat = false) {
     const key = appKey({ app });
-    const row = this.#row('app', key);
+    const row = this.#row('app', isFlat ? undefined : key);
     say(row.title, plain(app));
+    set(row.title, 'title', plain(app));
+    const drain = make('button', { type: 'button', 'aria-label': `Drain app ${plain(app)}` }, 'Drain');
+    row.acts.append(drain);
+    let clientCount = 0;
+    drain.onclick = () => this.#acts.drain({ app, title: `app ${plain(app)}`, clients: clientCount });
+    const own = (next) => {
+      clientCount = next.clients;
+      row.update(next, appState(next));
+      say(row.sub, counted(next.servers, 'server'));
+      say(row.many, `${number(next.clients)} open`);
+      say(row.more, `${number(next.accepted)} accepted`);
+    };
+    if (isFlat) return { element: row.element, update: own };
     const servers = make('ul');
     const clients = make('ul');
     const turn = (list, from) => this.#acts.turn(list, from);
@@ -147,9 +176,7 @@ export class Tree {
         const isOpen = this.#acts.isOpen(key);
         set(row.toggle, 'aria-expanded', `${isOpen}`);
         row.inside.hidden = !isOpen;
-        row.update(next, [next.here ? ['here', 'Its client is connected to the host.', 'good'] : ['away', 'It has no client at the moment.', 'warn']]);
-        say(row.sub, `${number(next.servers)} ${next.servers === 1 ? 'server' : 'servers'}`);
-        say(row.many, `${number(next.clients)} / ${number(next.accepted)}`);
+        own(next);
         if (!isOpen) return;
         serverRows.update(next.serverList?.rows ?? [], (server) => serverKey(app, server));
         clientRows.update(next.clientList?.rows ?? [], (client) => clientKey(app, client));
@@ -159,30 +186,35 @@ export class Tree {
     };
   }
 
-  #server(app, { socketId }) {
+  #server(app, { socketId }, isFlat = false) {
     const key = serverKey(app, { socketId });
-    const row = this.#row('server', key);
+    const row = this.#row('server', isFlat ? undefined : key);
+    const buttons = this.#buttons(row.acts);
+    const own = (next) => {
+      const at = address(next.localAddress, next.localPort);
+      say(row.title, at || `server ${socketId}`);
+      say(row.sub, [isFlat && plain(app), next.name && plain(next.name), `#${socketId}`, next.persistent && 'persistent'].filter(Boolean).join(' · '));
+      row.update(next, serverState(next));
+      say(row.many, `${number(next.clients)} open`);
+      say(row.more, `${number(next.accepted)} accepted`);
+      const failed = [[next.refused, 'refused'], [next.failed, 'failed']].filter(([count]) => count > 0);
+      set(row.more, 'title', failed.map(([count, what]) => `${number(count)} ${what}`).join(', ') || undefined);
+      const title = `server ${at || socketId} of ${plain(app)}`;
+      buttons({ app, namespace: 'tcpServer', socketId, paused: next.paused, title, clients: next.clients });
+    };
+    if (isFlat) return { element: row.element, update: own };
     const clients = make('ul');
     const element = make('div', { class: 'pager', hidden: '' });
     row.inside.append(make('li', {}, clients, element));
     const turn = pager(element, () => `Connections of server ${socketId} of ${plain(app)}`, (list, from) => this.#acts.turn(list, from));
     const clientRows = this.#list(clients, row.toggle, (client) => this.#client(app, client));
-    const buttons = this.#buttons(row.acts);
     return {
       element: row.element,
       update: (next) => {
         const isOpen = this.#acts.isOpen(key);
-        const at = address(next.localAddress, next.localPort);
         set(row.toggle, 'aria-expanded', `${isOpen}`);
         row.inside.hidden = !isOpen;
-        say(row.title, at || `server ${socketId}`);
-        say(row.sub, [next.name && plain(next.name), `#${socketId}`, next.persistent && 'persistent'].filter(Boolean).join(' · '));
-        row.update(next, serverState(next));
-        say(row.many, `${number(next.clients)} / ${number(next.accepted)}`);
-        const failed = [[next.refused, 'refused'], [next.failed, 'failed']].filter(([count]) => count > 0);
-        set(row.many, 'title', failed.map(([count, what]) => `${number(count)} ${what}`).join(', ') || undefined);
-        const title = `server ${at || socketId} of ${plain(app)}`;
-        buttons({ app, namespace: 'tcpServer', socketId, paused: next.paused, title, clients: next.clients });
+        own(next);
         if (!isOpen) return;
         clientRows.update(next.clientList?.rows ?? [], (client) => clientKey(app, client));
         turn(next.clientList);
@@ -190,7 +222,7 @@ export class Tree {
     };
   }
 
-  #client(app, { socketId }) {
+  #client(app, { socketId }, isFlat = false) {
     const row = this.#row('client');
     const buttons = this.#buttons(row.acts);
     return {
@@ -198,8 +230,10 @@ export class Tree {
       update: (next) => {
         const peer = address(next.peerAddress, next.peerPort);
         say(row.title, peer || `connection ${socketId}`);
-        say(row.sub, [next.name && plain(next.name), `#${socketId}`, next.persistent && 'persistent'].filter(Boolean).join(' · '));
+        say(row.sub, [isFlat && plain(app), next.name && plain(next.name), `#${socketId}`, next.persistent && 'persistent'].filter(Boolean).join(' · '));
         row.update(next, clientState(next));
+        say(row.many, age(next.age));
+        say(row.more, 'age');
         buttons({ app, namespace: 'tcp', socketId, paused: next.paused, title: `connection ${peer || socketId} of ${plain(app)}` });
       },
     };

@@ -1,15 +1,16 @@
-// What is there, looked at again and again: only the branches that are open, a slice of each.
+// Polls the host for what the page shows: the branches that are open, a slice of each.
 
 /** The rows of a slice. */
 export const APPS = 16;
 export const SERVERS = 16;
 export const CLIENTS = 16;
+export const FOUND = 32;
 
 /** The branches that may be open: each is a list in every round. */
 export const OPEN = 24;
 
-/** Branches open by themselves as long as there are no more than these. */
-const FIRST = 8;
+/** Branches open by themselves where a list has no more rows than this: of many none is better than another. */
+const FEW = 3;
 
 /** The points of a plot. */
 export const POINTS = 60;
@@ -17,6 +18,12 @@ export const POINTS = 60;
 export const appKey = ({ app }) => `app ${app}`;
 export const serverKey = (app, { socketId }) => `server ${app} ${socketId}`;
 export const clientKey = (app, { socketId }) => `client ${app} ${socketId}`;
+
+/** The key of something that a search has found. */
+export function foundKey(row) {
+  if (row.kind === 'app') return appKey(row);
+  return row.kind === 'tcp' ? clientKey(row.app, row) : serverKey(row.app, row);
+}
 
 export class Watch {
   /** The open branches, in the order in which they were opened. */
@@ -28,6 +35,9 @@ export class Watch {
   #rows = new Map();
 
   byBytes = false;
+  problemsFirst = true;
+  /** What is searched for; empty: nothing is. */
+  query = '';
 
   isOpen(key) {
     return this.#open.has(key);
@@ -57,7 +67,7 @@ export class Watch {
       const isBehind = from > 0 && from >= answer.total;
       // What was there has gone: from the last slice that there is.
       if (isBehind) this.turn(key, Math.max(0, Math.ceil(answer.total / most) - 1) * most);
-      return { key, from, most, total: answer.total, at: answer.at, rows: answer.sockets ?? answer.apps, all: answer.all };
+      return { key, from, most, total: answer.total, at: answer.at, rows: answer.sockets ?? answer.apps ?? answer.found, all: answer.all };
     };
     const measure = (key, row, at) => {
       Object.assign(row, this.#measured(key, row, at));
@@ -70,19 +80,27 @@ export class Watch {
       for (const row of found.rows) measure(clientKey(app, row), row, found.at);
       return found;
     };
-    const found = await list('apps', APPS, (from, most) => caretaker.listApps(from, most));
+    const { query } = this;
+    const found = await list('apps', APPS, (from, most) => caretaker.listApps(from, most, this.problemsFirst));
     measure('all', found.all, found.at);
-    for (const app of found.rows) {
+    if (query) {
+      // Each search has a list of its own, which begins at its beginning.
+      found.found = await list(`found ${query}`, FOUND, (from, most) => caretaker.find(query, from, most));
+      for (const row of found.found.rows) measure(foundKey(row), row, found.found.at);
+    }
+    for (const app of query ? [] : found.rows) {
       const key = appKey(app);
       measure(key, app, found.at);
-      this.#first(key);
+      this.#first(key, found.total);
       if (!this.isOpen(key)) continue;
       try {
-        app.serverList = await list(`servers ${app.app}`, SERVERS, (from, most) => caretaker.listServers(app.app, from, most));
+        // Rows that move are worth it only where a problem could be out of sight.
+        const problemsFirst = this.problemsFirst && app.servers > SERVERS;
+        app.serverList = await list(`servers ${app.app}`, SERVERS, (from, most) => caretaker.listServers(app.app, from, most, problemsFirst));
         for (const server of app.serverList.rows) {
           const key = serverKey(app.app, server);
           measure(key, server, app.serverList.at);
-          this.#first(key);
+          this.#first(key, app.serverList.total);
           if (this.isOpen(key)) server.clientList = await clients(app.app, server.socketId);
         }
         app.clientList = await clients(app.app, null);
@@ -96,11 +114,11 @@ export class Watch {
     return { ...found, apps: found.rows };
   }
 
-  /** A branch that is there for the first time opens by itself, if few are. */
-  #first(key) {
+  /** A branch that is there for the first time opens by itself, if its list is short. */
+  #first(key, total) {
     if (this.#seen.has(key)) return;
     this.#seen.add(key);
-    if (this.#open.size < FIRST) this.#open.add(key);
+    if (total <= FEW) this.#open.add(key);
   }
 
   /** Bytes a second since the last time, and those of the last minute. */

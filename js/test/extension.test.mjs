@@ -29,6 +29,22 @@ for (const recording of RECORDINGS) {
   });
 }
 
+test('an extension may name another host', async (t) => {
+  for (const [manifest, host] of [[ANYTHING, 'chrome_sockets'], [{ ...ANYTHING, chrome_sockets: { host: 'com.example.sockets' } }, 'com.example.sockets']]) {
+    const chrome = browser(t, manifest);
+    const named = [];
+    const { connectNative } = chrome.runtime;
+    chrome.runtime.connectNative = (name) => {
+      named.push(name);
+      return connectNative(name);
+    };
+    const installed = await install(t, chrome);
+    assert.ok(await within('an answer', chrome.sockets.tcp.create()));
+    assert.deepEqual(named, [host]);
+    installed.host.close();
+  }
+});
+
 test("a browser's own chrome.sockets stays", async (t) => {
   const own = {};
   const chrome = { ...browser(t, ANYTHING), sockets: own };

@@ -38,7 +38,7 @@ export async function startHost(test, ...args) {
   const [page, address] = await within('the line that says where the host listens', new Promise((resolve, reject) => {
     child.stdout.setEncoding('utf8').on('data', (text) => {
       said += text;
-      const found = /^look after it at (http:\/\/(.*)\/#key=.*)\n/m.exec(said);
+      const found = /^Admin page: (http:\/\/(.*)\/#key=.*)\n/m.exec(said);
       if (found) resolve(found.slice(1));
     });
     ended.then(() => reject(new Error(`the host ended, and said ${said}`)));

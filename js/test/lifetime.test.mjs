@@ -5,6 +5,7 @@ import net from 'node:net';
 import test from 'node:test';
 
 import { connect } from '../index.mjs';
+import { NodeWebSocket } from '../node-websocket.mjs';
 import { ANYTHING, Inbox, client, startHost, within } from './host.mjs';
 
 const listening = async ({ tcpServer }, properties = {}) => {
@@ -148,6 +149,7 @@ test('who disconnects has all answered', async (t) => {
 test('who may not come in is told so', async (t) => {
   const host = await startHost(t, '--token', 'secret');
   await assert.rejects(connect(host.url, { app: 'a' }), { code: 'forbidden' });
+  await assert.rejects(connect(host.url, { app: 'a', token: 'Secret' }), { code: 'forbidden' });
   const sockets = await connect(host.url, { app: 'a', token: 'secret', manifest: ANYTHING });
   sockets.host.close();
   const { address } = await new Promise((resolve) => {
@@ -157,4 +159,41 @@ test('who may not come in is told so', async (t) => {
     });
   });
   await assert.rejects(connect(`ws://${address}`, { app: 'a' }), { code: 'ECONNREFUSED' });
+});
+
+test('a second client of an app is told so at once, and comes in when the first has gone', async (t) => {
+  const host = await startHost(t);
+  const first = await client(t, host, { app: 'a' });
+  const told = new Inbox();
+  const second = connect(host.url, { app: 'a', manifest: ANYTHING, onRetry: told.push });
+  const { code } = await told.next('why it waits');
+  assert.equal(code, 'app-in-use');
+  assert.ok(first.host.connected);
+  first.host.close();
+  const { host: its } = await within('the place of the first', second);
+  its.close();
+  assert.ok(told.isEmpty, 'each reason is told once');
+});
+
+test('a second client of an app that does not go fails with the code', async (t) => {
+  const host = await startHost(t);
+  await client(t, host, { app: 'a' });
+  const second = connect(host.url, { app: 'a', patience: 300, onRetry() {} });
+  await assert.rejects(within('the failure', second), { code: 'app-in-use' });
+});
+
+test('a page of another origin learns its code, and a browser-like class shows the token', async (t) => {
+  const host = await startHost(t, '--origin', 'https://good.example=app-a', '--token', 'sécret+/');
+  const of = (origin) => class extends NodeWebSocket {
+    constructor(url, protocols) {
+      super(url, protocols, { Origin: origin });
+    }
+  };
+  const options = { app: 'app-a', token: 'sécret+/', manifest: ANYTHING };
+  await assert.rejects(connect(host.url, { ...options, WebSocket: of('https://bad.example') }), { code: 'origin' });
+  const good = { ...options, WebSocket: of('https://good.example') };
+  await assert.rejects(connect(host.url, { ...good, app: 'app-b' }), { code: 'origin' });
+  await assert.rejects(connect(host.url, { ...good, token: undefined }), { code: 'forbidden' });
+  const sockets = await within('the welcome', connect(host.url, good));
+  sockets.host.close();
 });

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { address, bytes, clientState, plain, rate, serverState } from '../page/text.mjs';
-import { CLIENTS, OPEN, POINTS, Watch, appKey, path, serverKey } from '../page/watch.mjs';
+import { address, age, appState, bytes, clientState, plain, rate, serverState } from '../page/text.mjs';
+import { APPS, CLIENTS, FOUND, OPEN, POINTS, SERVERS, Watch, appKey, path, serverKey } from '../page/watch.mjs';
 
 /** A host of so many apps, each with so many servers, each with so many clients. */
 function host({ apps = 1, servers = 1, clients = 1 }) {
@@ -13,12 +13,12 @@ function host({ apps = 1, servers = 1, clients = 1 }) {
   const slice = (count, from, most, row) => Array.from({ length: Math.max(0, Math.min(count - from, most)) }, (_, index) => row(from + index));
   const sums = () => ({ received: made.received, sent: 0, accepted: clients });
   made.caretaker = {
-    async listApps(from, most) {
-      asked.push('apps');
+    async listApps(from, most, problemsFirst) {
+      asked.push(`apps from ${from}${problemsFirst ? ', problems first' : ''}`);
       return { at: made.at, total: apps, all: sums(), apps: slice(apps, from, most, (app) => ({ app: `app-${app}`, here: true, servers, clients, ...sums() })) };
     },
-    async listServers(app, from, most) {
-      asked.push(`servers of ${app}`);
+    async listServers(app, from, most, problemsFirst) {
+      asked.push(`servers of ${app}${problemsFirst ? ', problems first' : ''}`);
       if (made.gone === app) throw new Error('There is no such app');
       return { at: made.at, total: servers, sockets: slice(servers, from, most, (socketId) => ({ socketId, ...sums() })) };
     },
@@ -26,6 +26,10 @@ function host({ apps = 1, servers = 1, clients = 1 }) {
       asked.push(`clients of ${app} ${server} ${byBytes} from ${from}`);
       const count = server === null ? 0 : clients;
       return { at: made.at, total: count, sockets: slice(count, from, most, (socketId) => ({ socketId, ...sums() })) };
+    },
+    async find(text, from, most) {
+      asked.push(`find ${text} from ${from}`);
+      return { at: made.at, total: clients, found: slice(clients, from, most, (socketId) => ({ kind: 'tcp', app: 'app-0', socketId, ...sums() })) };
     },
   };
   return made;
@@ -51,9 +55,72 @@ test('a socket that stands still says why', () => {
   const heldUpBy = [{ why: 'app' }, { why: 'acceptError', resultCode: -12, error: 'INSUFFICIENT_RESOURCES' }, { why: 'later' }];
   assert.deepEqual(texts(serverState({ ...server, heldUpBy, backlog: 1200 })),
     ['paused', 'accept error: INSUFFICIENT_RESOURCES', 'later', '1,200 waiting']);
+  assert.deepEqual(texts(serverState({ heldUpBy: [{ why: 'draining' }] })), ['draining'], 'it has no port any more');
   assert.deepEqual(texts(clientState({ connected: true, paused: true })), ['paused']);
   assert.deepEqual(texts(clientState({ connected: true, paused: false })), ['connected']);
   assert.deepEqual(texts(clientState({ connected: false, paused: true })), ['not connected']);
+});
+
+test('an app says in its own row what keeps its servers from accepting', () => {
+  const texts = (app) => appState(app).map(([text]) => text);
+  const app = { here: true, servers: 3, problems: [] };
+  assert.deepEqual(texts(app), ['connected']);
+  const problems = [{ why: 'acceptError', error: 'INSUFFICIENT_RESOURCES', servers: 1 }, { why: 'app', servers: 2 }];
+  assert.deepEqual(texts({ ...app, problems }), ['1 of 3: accept error: INSUFFICIENT_RESOURCES', '2 of 3: paused']);
+  assert.deepEqual(texts({ here: true, servers: 1, problems: [{ why: 'app', servers: 1 }] }), ['paused'], 'it has no other');
+  assert.deepEqual(texts({ ...app, here: false, problems: [{ why: 'suspended', servers: 3 }] }), ['disconnected'], 'once');
+});
+
+test('an age is said as people say it', () => {
+  const [second, minute, hour] = [1000, 60_000, 3_600_000];
+  for (const [time, text] of [[-1, '0 s'], [999, '0 s'], [59 * second, '59 s'], [minute, '1 min'], [hour - 1, '59 min'], [hour, '1 h'],
+    [3 * hour + 20 * minute, '3 h 20 min'], [48 * hour - 1, '47 h 59 min'], [48 * hour, '2 d'], [48_000 * hour, '2,000 d']]) {
+    assert.equal(age(time), text, `${time}`);
+  }
+});
+
+test('a search asks for what matches instead of for the tree, and begins at its beginning', async () => {
+  const it = host({ clients: 100 });
+  const watch = new Watch();
+  await watch.look(it.caretaker);
+  it.asked.length = 0;
+  watch.query = '10.0';
+  const { found, all } = await watch.look(it.caretaker);
+  assert.deepEqual(it.asked, ['apps from 0, problems first', 'find 10.0 from 0']);
+  assert.deepEqual([found.total, found.rows.length, all.accepted], [100, FOUND, 100]);
+  it.at += 1000;
+  it.received += 500;
+  assert.equal((await watch.look(it.caretaker)).found.rows[0].inRate, 500);
+  watch.turn(found.key, 64);
+  await watch.look(it.caretaker);
+  watch.query = '10.1';
+  it.asked.length = 0;
+  await watch.look(it.caretaker);
+  assert.ok(it.asked.includes('find 10.1 from 0'), `${it.asked}`);
+});
+
+test('problems come first where they could be out of sight', async () => {
+  const watch = new Watch();
+  const few = host({ servers: 2 });
+  await watch.look(few.caretaker);
+  assert.deepEqual(few.asked.slice(0, 2), ['apps from 0, problems first', 'servers of app-0']);
+  const many = host({ servers: SERVERS + 1 });
+  await watch.look(many.caretaker);
+  assert.equal(many.asked[1], 'servers of app-0, problems first');
+  watch.problemsFirst = false;
+  many.asked.length = 0;
+  await watch.look(many.caretaker);
+  assert.deepEqual(many.asked.slice(0, 2), ['apps from 0', 'servers of app-0']);
+});
+
+test('of many apps or servers none opens by itself', async () => {
+  const apps = host({ apps: APPS });
+  const watch = new Watch();
+  await watch.look(apps.caretaker);
+  assert.deepEqual(apps.asked, ['apps from 0, problems first']);
+  const servers = host({ servers: 10 });
+  await new Watch().look(servers.caretaker);
+  assert.ok(!servers.asked.some((what) => what.startsWith('clients of app-0 0')), `${servers.asked}`);
 });
 
 test('rates are by the clock of the host, and of the last minute', async () => {
@@ -109,10 +176,12 @@ test('what is open is asked for, and no more than so many branches', async () =>
   assert.ok(it.asked.length <= 1 + 2 * OPEN, `${it.asked.length} lists`);
   const fresh = new Watch();
   await fresh.look(it.caretaker);
-  fresh.toggle(appKey(first.apps[0]));
-  it.asked.length = 0;
-  await fresh.look(it.caretaker);
-  assert.ok(!it.asked.includes('servers of app-0'), 'closed again');
+  for (const isAsked of [true, false]) {
+    fresh.toggle(appKey(first.apps[0]));
+    it.asked.length = 0;
+    await fresh.look(it.caretaker);
+    assert.equal(it.asked.includes('servers of app-0'), isAsked, 'open, and closed again');
+  }
 });
 
 test('an app that has gone between two lists is no failure', async () => {

@@ -5,8 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
-use super::limits::WINDOW;
+use tokio::time::Instant;
+
+use super::limits::{CLIENT_COST, MIN_INFO, PART, SERVER_COST, WINDOW};
 use crate::tcp::DEFAULT_BUFFER_SIZE;
+use crate::tcp_server::HeldUpBy;
 
 /// What has passed between apps and their peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -19,6 +22,13 @@ pub(super) struct Sums {
     pub(super) accepted: u64,
 }
 
+/// Which of the two kinds of sockets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Namespace {
+    Server,
+    Client,
+}
+
 /// The sockets of one app.
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -26,22 +36,63 @@ pub(super) struct Books {
     clients: HashMap<u64, Client>,
     /// Of the sockets that are closed.
     closed: Sums,
+    /// What the sockets that it has made cost, with their names.
+    cost: usize,
 }
 
 #[derive(Debug, Default)]
 struct Server {
+    /// The bytes of its name.
+    name: usize,
     accepted: u64,
     /// Of its clients that are closed.
     closed: Sums,
+    /// Why it did not accept when it was last asked.
+    blocked_by: Vec<HeldUpBy>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Client {
     /// The most bytes of one `onReceive`.
     buffer_size: usize,
+    /// The bytes of its name.
+    name: usize,
     /// Which server socket has accepted it.
     server: Option<u64>,
     sums: Sums,
+    /// When it was created, accepted or found.
+    since: Instant,
+}
+
+/// What keeps server sockets of one app from accepting, and how many.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Problem {
+    pub(super) reason: HeldUpBy,
+    pub(super) servers: usize,
+}
+
+impl Server {
+    fn cost(&self) -> usize {
+        SERVER_COST + self.name
+    }
+}
+
+impl Client {
+    /// What was accepted is bounded by descriptors: its name alone counts.
+    fn cost(&self) -> usize {
+        match self.server {
+            Some(_) => self.name,
+            None => CLIENT_COST + self.name,
+        }
+    }
+}
+
+/// What a new socket will cost.
+pub(super) fn cost(namespace: Namespace, name: usize) -> usize {
+    name + match namespace {
+        Namespace::Server => SERVER_COST,
+        Namespace::Client => CLIENT_COST,
+    }
 }
 
 /// In which order client sockets are listed.
@@ -51,6 +102,15 @@ pub(super) enum Order {
     Id,
     /// Those with the most bytes first.
     Bytes,
+}
+
+/// In which order apps and server sockets are listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Rank {
+    /// By their names.
+    Name,
+    /// Those with the worst problems first.
+    Problems,
 }
 
 /// A part of a list.
@@ -97,30 +157,106 @@ impl Slice {
     }
 }
 
+impl Client {
+    fn new(size: Option<i32>, server: Option<u64>) -> Self {
+        Client {
+            buffer_size: buffer_size(size),
+            name: 0,
+            server,
+            sums: Sums::default(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// How much somebody should look at a server socket that this keeps from accepting.
+pub(super) fn severity(reason: HeldUpBy) -> u8 {
+    match reason {
+        HeldUpBy::AcceptError(_) | HeldUpBy::BackingOff(_) => 3,
+        HeldUpBy::App
+        | HeldUpBy::Limit(_)
+        | HeldUpBy::NoListener
+        | HeldUpBy::Unhandled
+        | HeldUpBy::TlsNotSet => 2,
+        // These end by themselves.
+        HeldUpBy::Suspended | HeldUpBy::Draining | HeldUpBy::Handover => 1,
+    }
+}
+
+fn worst(reasons: &[HeldUpBy]) -> u8 {
+    let severities = reasons.iter().map(|reason| severity(*reason));
+    severities.max().unwrap_or(0)
+}
+
 impl Books {
-    /// These are the sockets that there are: clients each with its `bufferSize`.
+    /// These are the sockets that there are: each with the bytes of its name, clients with
+    /// their `bufferSize`.
     pub(super) fn found(
         &mut self,
-        servers: impl IntoIterator<Item = u64>,
-        clients: impl IntoIterator<Item = (u64, Option<i32>)>,
+        servers: impl IntoIterator<Item = (u64, usize)>,
+        clients: impl IntoIterator<Item = (u64, usize, Option<i32>)>,
     ) {
         let mut old = std::mem::take(&mut self.servers);
-        for id in servers {
-            let server = old.remove(&id).unwrap_or_default();
+        for (id, name) in servers {
+            let mut server = old.remove(&id).unwrap_or_default();
+            server.name = name;
             self.servers.insert(id, server);
         }
         for server in old.into_values() {
             self.closed.accepted += server.accepted;
         }
         let mut old = std::mem::take(&mut self.clients);
-        for (id, size) in clients {
-            let mut client = old.remove(&id).unwrap_or_default();
+        for (id, name, size) in clients {
+            let mut client = old.remove(&id).unwrap_or_else(|| Client::new(size, None));
             client.buffer_size = buffer_size(size);
+            client.name = name;
             self.clients.insert(id, client);
         }
         for client in old.into_values() {
             self.forget(&client);
         }
+        let servers = self.servers.values().map(Server::cost);
+        let clients = self.clients.values().map(Client::cost);
+        self.cost = servers.chain(clients).sum();
+    }
+
+    /// What the app's sockets cost.
+    pub(super) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    pub(super) fn count(&self, namespace: Namespace) -> usize {
+        match namespace {
+            Namespace::Server => self.server_count(),
+            Namespace::Client => self.client_count(),
+        }
+    }
+
+    /// Every socket of a kind, in the order of their ids.
+    pub(super) fn ids(&self, namespace: Namespace) -> Vec<u64> {
+        match namespace {
+            Namespace::Server => self.servers.keys().copied().collect(),
+            Namespace::Client => {
+                let mut ids: Vec<_> = self.clients.keys().copied().collect();
+                ids.sort_unstable();
+                ids
+            }
+        }
+    }
+
+    /// How many of these fit into one part of a list: one at least.
+    pub(super) fn part(&self, namespace: Namespace, ids: &[u64]) -> usize {
+        let mut size = 0;
+        let fitting = ids.iter().take_while(|id| {
+            let name = match namespace {
+                Namespace::Server => self.servers.get(id).map(|server| server.name),
+                Namespace::Client => self.clients.get(id).map(|client| client.name),
+            };
+            // A byte of a name takes six in JSON, at most.
+            size += MIN_INFO + 6 * name.unwrap_or_default();
+            size <= PART
+        });
+        fitting.count().max(1)
     }
 
     pub(super) fn server_count(&self) -> usize {
@@ -135,34 +271,61 @@ impl Books {
         self.servers.is_empty() && self.clients.is_empty()
     }
 
-    pub(super) fn create_server(&mut self, server: u64) {
-        self.servers.insert(server, Server::default());
-    }
-
-    pub(super) fn close_server(&mut self, server: u64) {
-        if let Some(server) = self.servers.remove(&server) {
-            self.closed.accepted += server.accepted;
+    pub(super) fn create(&mut self, kind: Namespace, id: u64, name: usize, size: Option<i32>) {
+        self.cost += cost(kind, name);
+        match kind {
+            Namespace::Server => {
+                let made = Server {
+                    name,
+                    ..Server::default()
+                };
+                self.servers.insert(id, made);
+            }
+            Namespace::Client => {
+                let mut made = Client::new(size, None);
+                made.name = name;
+                self.clients.insert(id, made);
+            }
         }
     }
 
-    pub(super) fn create(&mut self, client: u64, size: Option<i32>) {
-        let buffer_size = buffer_size(size);
-        let made = Client {
-            buffer_size,
-            ..Client::default()
+    /// A socket was updated.
+    pub(super) fn update(
+        &mut self,
+        kind: Namespace,
+        id: u64,
+        name: Option<usize>,
+        size: Option<i32>,
+    ) {
+        let kept = match kind {
+            Namespace::Server => self.servers.get_mut(&id).map(|server| &mut server.name),
+            Namespace::Client => self.clients.get_mut(&id).map(|client| {
+                if size.is_some() {
+                    client.buffer_size = buffer_size(size);
+                }
+                &mut client.name
+            }),
         };
-        self.clients.insert(client, made);
-    }
-
-    pub(super) fn resize(&mut self, client: u64, size: i32) {
-        if let Some(client) = self.clients.get_mut(&client) {
-            client.buffer_size = buffer_size(Some(size));
+        if let Some((kept, name)) = kept.zip(name) {
+            self.cost = self.cost - *kept + name;
+            *kept = name;
         }
     }
 
-    pub(super) fn close(&mut self, client: u64) {
-        if let Some(client) = self.clients.remove(&client) {
-            self.forget(&client);
+    pub(super) fn close(&mut self, kind: Namespace, id: u64) {
+        match kind {
+            Namespace::Server => {
+                if let Some(server) = self.servers.remove(&id) {
+                    self.cost -= server.cost();
+                    self.closed.accepted += server.accepted;
+                }
+            }
+            Namespace::Client => {
+                if let Some(client) = self.clients.remove(&id) {
+                    self.cost -= client.cost();
+                    self.forget(&client);
+                }
+            }
         }
     }
 
@@ -175,12 +338,10 @@ impl Books {
     }
 
     pub(super) fn accepted(&mut self, server: u64, client: u64) {
-        let accepted = Client {
-            buffer_size: buffer_size(None),
-            server: Some(server),
-            sums: Sums::default(),
-        };
-        self.clients.insert(client, accepted);
+        let accepted = Client::new(None, Some(server));
+        if let Some(old) = self.clients.insert(client, accepted) {
+            self.cost -= old.cost();
+        }
         match self.servers.get_mut(&server) {
             Some(server) => server.accepted += 1,
             None => self.closed.accepted += 1,
@@ -221,10 +382,71 @@ impl Books {
         client.map_or_else(Sums::default, |client| client.sums)
     }
 
-    /// Server sockets, in the order of their ids; each with how many of its clients
+    /// How long one client socket has been there, in milliseconds.
+    pub(super) fn age(&self, client: u64) -> u64 {
+        let age = self.clients.get(&client).map(|it| it.since.elapsed());
+        age.map_or(0, |age| age.as_millis().try_into().unwrap_or(u64::MAX))
+    }
+
+    /// The ids of some of its server sockets, in their order.
+    pub(super) fn server_ids(&self, slice: Slice) -> Vec<u64> {
+        let ids = self.servers.keys().skip(slice.from).take(slice.most);
+        ids.copied().collect()
+    }
+
+    /// How many clients of a server socket are there, and what has passed through all of them.
+    pub(super) fn server(&self, server: u64) -> (usize, Sums) {
+        let Some(known) = self.servers.get(&server) else {
+            return (0, Sums::default());
+        };
+        let clients = self.clients.values();
+        let clients = clients.filter(|client| client.server == Some(server));
+        let sums = clients.map(|client| client.sums);
+        let (mut count, mut all) = (0, known.closed);
+        sums.for_each(|one| {
+            count += 1;
+            all.add(one);
+        });
+        all.accepted = known.accepted;
+        (count, all)
+    }
+
+    /// This keeps a server socket from accepting now.
+    pub(super) fn blocked(&mut self, server: u64, reasons: &[HeldUpBy]) {
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.blocked_by = reasons.to_vec();
+        }
+    }
+
+    /// What keeps its server sockets from accepting, the worst first.
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems: Vec<Problem> = Vec::new();
+        let reasons = self.servers.values().flat_map(|server| &server.blocked_by);
+        for reason in reasons {
+            let is_it = |known: &&mut Problem| {
+                std::mem::discriminant(&known.reason) == std::mem::discriminant(reason)
+            };
+            match problems.iter_mut().find(is_it) {
+                Some(known) => known.servers += 1,
+                None => problems.push(Problem {
+                    reason: *reason,
+                    servers: 1,
+                }),
+            }
+        }
+        problems.sort_by_key(|problem| std::cmp::Reverse(severity(problem.reason)));
+        problems
+    }
+
+    /// Server sockets; each with how many of its clients
     /// are there, and what has passed through all that it has had.
-    pub(super) fn servers(&self, slice: Slice) -> (usize, Vec<(u64, usize, Sums)>) {
-        let (count, ids) = slice.of(self.servers.iter());
+    pub(super) fn servers(&self, rank: Rank, slice: Slice) -> (usize, Vec<(u64, usize, Sums)>) {
+        let mut ids: Vec<_> = self.servers.iter().collect();
+        if rank == Rank::Problems {
+            // Those that are as bad stay in the order of their ids.
+            ids.sort_by_key(|(_, server)| std::cmp::Reverse(worst(&server.blocked_by)));
+        }
+        let (count, ids) = slice.of(ids.into_iter());
         let mut listed: Vec<_> = ids
             .into_iter()
             .map(|(id, server)| {
@@ -233,13 +455,12 @@ impl Books {
                 (*id, 0, sums)
             })
             .collect();
+        let places = listed.iter().enumerate().map(|(at, (id, ..))| (*id, at));
+        let places: HashMap<u64, usize> = places.collect();
         for client in self.clients.values() {
-            let Some(server) = client.server else {
-                continue;
-            };
-            if let Ok(at) = listed.binary_search_by_key(&server, |(id, ..)| *id) {
-                listed[at].1 += 1;
-                listed[at].2.add(client.sums);
+            if let Some(at) = client.server.and_then(|id| places.get(&id)) {
+                listed[*at].1 += 1;
+                listed[*at].2.add(client.sums);
             }
         }
         (count, listed)

@@ -1,54 +1,72 @@
 //! A call of a client: what it asks for, and what does it. What it reads is
 //! anybody's.
 
+use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::LocalBoxFuture;
-use serde_json::Value;
 
 use super::arguments::Arguments;
+use super::books::Namespace;
+use super::excerpt::{Excerpt, REPEATED};
 use super::frame::{Data, FrameError};
+use super::message::Message;
 use super::outcome::{
-    Outcome, answer, code, created_socket, nothing, paused_now, sent, server_info, server_infos,
-    tcp_info, tcp_infos,
+    Outcome, answer, code, created_socket, nothing, paused_now, sent, server_info, tcp_info,
 };
 use crate::app::App;
 use crate::net_error::NetError;
 
 /// What there is to know of a call besides its outcome.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// `tcp.send` by this socket, of so many bytes.
     Send(u64, usize),
-    /// `tcp.create`, with this `bufferSize`.
-    Create(Option<i32>),
-    /// `tcp.update` of this socket's `bufferSize`.
-    Resize(u64, i32),
-    /// `tcp.close` of this socket.
-    Close(u64),
+    /// `create`, with a name of so many bytes and this `bufferSize`.
+    Create(Namespace, usize, Option<i32>),
+    /// `update` of this socket: its name's bytes, and its `bufferSize`.
+    Update(Namespace, u64, Option<usize>, Option<i32>),
+    /// `close` of this socket.
+    Close(Namespace, u64),
     /// `tcp.secure` of this socket, which may close it.
     Secure(u64),
-    /// `tcpServer.create`.
-    CreateServer,
-    /// `tcpServer.close` of this socket.
-    CloseServer(u64),
-    /// `getSockets`, whose answer may be long.
-    List,
+    /// `getSockets`: answered in parts, which its session makes.
+    List(Namespace),
+    /// A part of a list.
+    Part,
+    /// `getInfo`, whose answer may be long.
+    Info,
+    /// `listen` or `connect`: where, for the log.
+    Reach(&'static str, Box<str>, i32),
     Other,
 }
 
 /// A call that is right: what it is, and its outcome, once it is polled.
 pub(super) struct Call {
     pub(super) kind: Kind,
-    pub(super) start: Box<Start>,
+    pub(super) start: Start,
+}
+
+/// What has an app carry a call out.
+pub(super) enum Start {
+    Call(Box<StartCall>),
+    Send(u64, Bytes),
 }
 
 impl Call {
     fn of(self, kind: Kind) -> Self {
         Call { kind, ..self }
     }
+
+    /// A `tcp.send`: its data is given when it starts, counted for as long as it is kept.
+    fn send(socket: u64, data: Bytes) -> Self {
+        Call {
+            kind: Kind::Send(socket, data.len()),
+            start: Start::Send(socket, data),
+        }
+    }
 }
 
-/// Has an app do it.
-type Start = dyn FnOnce(&App) -> LocalBoxFuture<'static, Outcome>;
+type StartCall = dyn FnOnce(&App) -> LocalBoxFuture<'static, Outcome>;
 
 /// Why a call is not carried out.
 #[derive(PartialEq, Eq, Debug)]
@@ -65,37 +83,60 @@ impl From<FrameError> for Wrong {
     }
 }
 
-/// Reads a call, after its id.
-pub(super) fn read(call: &mut [Value], data: &mut Data) -> Result<Call, Wrong> {
-    let Some((Value::String(function), arguments)) = call.split_first_mut() else {
+impl Start {
+    /// `data` is what is sent, if it is a send.
+    pub(super) fn begin(self, app: &App) -> LocalBoxFuture<'static, Outcome> {
+        match self {
+            Start::Call(call) => call(app),
+            Start::Send(socket, data) => sent(app.tcp.send(socket.into(), data)),
+        }
+    }
+}
+
+/// Where a call goes, as the log tells it.
+fn reach(function: &'static str, address: &str, port: i32) -> Kind {
+    let address = Excerpt(address, REPEATED).to_string();
+    Kind::Reach(function, address.into(), port)
+}
+
+/// A list is not made here.
+fn listed() -> LocalBoxFuture<'static, Outcome> {
+    std::future::ready(Outcome::default()).boxed_local()
+}
+
+/// Reads a call.
+pub(super) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, Wrong> {
+    let Some((function, left)) = message.into_call() else {
         return Err(Wrong::Call("Invalid call: it names no function".to_owned()));
     };
     let arguments = Arguments {
         function,
-        left: arguments,
+        left,
         data,
     };
-    match arguments.function.split_once('.') {
+    let function = arguments.function.clone();
+    match function.split_once('.') {
         Some(("tcpServer", name)) => read_server(name, arguments),
         Some(("tcp", name)) => read_tcp(name, arguments),
         _ => Err(arguments.unknown()),
     }
 }
 
-fn read_server(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
+fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Wrong> {
     if let "create" | "getSockets" = name {
         return match name {
             "create" => {
                 let properties = arguments.server_properties()?;
+                let name = properties.name.as_ref().map_or(0, String::len);
                 let call = arguments.done(move |app| {
                     let created = app.tcp_server.create(properties);
                     answer(created, |created| created_socket(created.socket_id.get()))
                 });
-                call.map(|call| call.of(Kind::CreateServer))
+                call.map(|call| call.of(Kind::Create(Namespace::Server, name, None)))
             }
             _ => {
-                let call = arguments.done(|app| answer(app.tcp_server.get_sockets(), server_infos));
-                call.map(|call| call.of(Kind::List))
+                let call = arguments.done(|_| listed());
+                call.map(|call| call.of(Kind::List(Namespace::Server)))
             }
         };
     }
@@ -104,7 +145,9 @@ fn read_server(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> 
     match name {
         "update" => {
             let properties = arguments.server_properties()?;
-            arguments.done(move |app| nothing(app.tcp_server.update(id, properties)))
+            let name = properties.name.as_ref().map(String::len);
+            let call = arguments.done(move |app| nothing(app.tcp_server.update(id, properties)))?;
+            Ok(call.of(Kind::Update(Namespace::Server, number, name, None)))
         }
         "setPaused" => {
             let paused = arguments.flag()?;
@@ -113,36 +156,42 @@ fn read_server(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> 
         "listen" => {
             let (address, port) = (arguments.text()?, arguments.int()?);
             let backlog = arguments.optional_int()?;
-            arguments.done(move |app| {
+            let kind = reach("listen", &address, port);
+            let call = arguments.done(move |app| {
                 let listening = app.tcp_server.listen(id, address, port, backlog);
                 code(listening, None)
-            })
+            })?;
+            Ok(call.of(kind))
         }
         "disconnect" => arguments.done(move |app| nothing(app.tcp_server.disconnect(id))),
         "close" => {
             let call = arguments.done(move |app| nothing(app.tcp_server.close(id)))?;
-            Ok(call.of(Kind::CloseServer(number)))
+            Ok(call.of(Kind::Close(Namespace::Server, number)))
         }
-        "getInfo" => arguments.done(move |app| answer(app.tcp_server.get_info(id), server_info)),
+        "getInfo" => {
+            let info = move |app: &App| answer(app.tcp_server.get_info(id), server_info);
+            Ok(arguments.done(info)?.of(Kind::Info))
+        }
         _ => Err(arguments.unknown()),
     }
 }
 
-fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
+fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Wrong> {
     if let "create" | "getSockets" = name {
         return match name {
             "create" => {
                 let properties = arguments.tcp_properties()?;
+                let name = properties.name.as_ref().map_or(0, String::len);
                 let size = properties.buffer_size;
                 let call = arguments.done(move |app| {
                     let created = app.tcp.create(properties);
                     answer(created, |created| created_socket(created.socket_id.get()))
                 })?;
-                Ok(call.of(Kind::Create(size)))
+                Ok(call.of(Kind::Create(Namespace::Client, name, size)))
             }
             _ => {
-                let call = arguments.done(|app| answer(app.tcp.get_sockets(), tcp_infos));
-                call.map(|call| call.of(Kind::List))
+                let call = arguments.done(|_| listed());
+                call.map(|call| call.of(Kind::List(Namespace::Client)))
             }
         };
     }
@@ -151,10 +200,10 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
     match name {
         "update" => {
             let properties = arguments.tcp_properties()?;
+            let name = properties.name.as_ref().map(String::len);
             let size = properties.buffer_size;
             let call = arguments.done(move |app| nothing(app.tcp.update(id, properties)))?;
-            let kind = size.map_or(Kind::Other, |size| Kind::Resize(number, size));
-            Ok(call.of(kind))
+            Ok(call.of(Kind::Update(Namespace::Client, number, name, size)))
         }
         "setPaused" => {
             let paused = arguments.flag()?;
@@ -178,7 +227,9 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
         "connect" => {
             let (address, port) = (arguments.text()?, arguments.int()?);
             let family = arguments.dns_query_type()?;
-            arguments.done(move |app| code(app.tcp.connect(id, address, port, family), None))
+            let kind = reach("connect", &address, port);
+            let connect = move |app: &App| code(app.tcp.connect(id, address, port, family), None);
+            Ok(arguments.done(connect)?.of(kind))
         }
         "disconnect" => arguments.done(move |app| nothing(app.tcp.disconnect(id))),
         "secure" => {
@@ -191,15 +242,17 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_>) -> Result<Call, Wrong> {
         }
         "send" => {
             let data = arguments.data()?;
-            let length = data.len();
-            let call = arguments.done(move |app| sent(app.tcp.send(id, data)))?;
-            Ok(call.of(Kind::Send(number, length)))
+            arguments.end()?;
+            Ok(Call::send(number, data))
         }
         "close" => {
             let call = arguments.done(move |app| nothing(app.tcp.close(id)))?;
-            Ok(call.of(Kind::Close(number)))
+            Ok(call.of(Kind::Close(Namespace::Client, number)))
         }
-        "getInfo" => arguments.done(move |app| answer(app.tcp.get_info(id), tcp_info)),
+        "getInfo" => {
+            let info = move |app: &App| answer(app.tcp.get_info(id), tcp_info);
+            Ok(arguments.done(info)?.of(Kind::Info))
+        }
         _ => Err(arguments.unknown()),
     }
 }

@@ -1,25 +1,26 @@
 //! Who looks after the host: one connection that is no app, and sees and
 //! touches the sockets of all. `docs/protocol.md` tells what is spoken.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use futures::future::LocalBoxFuture;
-use serde_json::{Value, json};
-use tokio::time::Instant;
+use serde_json::json;
 
 use super::call::Wrong;
 use super::end::{Code, End};
-use super::frame::{self, Data, Form, Frame, FrameError};
+use super::frame::{self, Data, Form, Frame, FrameError, Hello, Messages};
 use super::key::Key;
 use super::limits::{CARETAKER, CARETAKERS, VERSION};
 use super::lobby::Lobby;
+use super::message;
 use super::outbox::Outbox;
 use super::outcome::Outcome;
 use super::rounds::{self, Rounds};
+use super::turn::Turn;
 
 /// A caretaker that is in.
 pub(super) struct Caretaker {
@@ -38,12 +39,10 @@ struct State {
     waiting: Option<Waiting>,
     /// The call that is being carried out: one at a time.
     current: Option<(u64, LocalBoxFuture<'static, Outcome>)>,
-    /// Why it ends, found where nobody could be told.
-    end: Option<End>,
 }
 
 struct Waiting {
-    messages: std::vec::IntoIter<Vec<Value>>,
+    messages: Messages,
     data: Data,
     has_messages: bool,
     length: usize,
@@ -58,52 +57,48 @@ impl Caretaker {
         bytes: Bytes,
         answer: Form,
     ) -> Result<Self, End> {
-        let Frame { header, data } = Frame::read(form, bytes)?;
-        data.end()?;
-        let hello = match header.hello {
-            Some(hello) if header.messages.is_empty() => hello,
-            _ => {
-                let what = "the first frame is a hello, and nothing else";
-                return Err(End::new(Code::BadHello, what));
-            }
+        let Some(hello) = Frame::read(form, bytes)?.into_hello()? else {
+            let what = "the first frame is a hello, and nothing else";
+            return Err(End::new(Code::BadHello, what));
         };
-        if !key.is(hello.key.as_deref()) {
-            let what =
-                "the key is missing, or is another one: the host says its own when it starts";
+        let hello: Hello<'_> = frame::object(&hello)?;
+        if !key.is(hello.key.as_ref().map(|key| &*key.0)) {
+            let what = "missing or wrong admin key: the host prints it when it starts";
             return Err(End::new(Code::Forbidden, what));
         }
-        if !hello.protocol.contains(&VERSION) || !hello.caretaker.contains(&CARETAKER) {
+        if !hello.protocol.has(VERSION) || !hello.caretaker.has(CARETAKER) {
             let what = format!(
-                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of a caretaker's"
+                "this host speaks version {VERSION} of the protocol, and {CARETAKER} of the admin part"
             );
             return Err(End::new(Code::Version, what));
         }
         let place = lobby.caretakers();
         // One is the lobby's.
         if Rc::strong_count(&place) > CARETAKERS + 1 {
-            let what = "as many look after the host as may";
+            let what = "too many admin connections";
             return Err(End::new(Code::Busy, what));
         }
         let welcome = json!({
             "protocol": VERSION,
-            "caretaker": CARETAKER,
+            "admin": CARETAKER,
             "host": lobby.name(),
             "instance": lobby.instance(),
             "limits": lobby.limits(),
         });
         let welcome = format!(r#""welcome":{welcome}"#);
-        log::info!("somebody looks after the host");
+        log::info!("admin connected");
         Ok(Caretaker {
             state: RefCell::new(State {
                 outbox: Outbox::new(answer),
                 last_call: 0,
                 waiting: None,
                 current: None,
-                end: None,
             }),
             rounds: Rounds {
                 lobby: lobby.clone(),
-                rest: Rc::new(Cell::new(Instant::now())),
+                next_server: Rc::default(),
+                asked: Rc::default(),
+                drains: Rc::default(),
             },
             _place: place,
             welcome: frame::write(answer, &[&welcome], &[]),
@@ -111,23 +106,35 @@ impl Caretaker {
     }
 
     /// Takes in a frame.
-    pub(super) fn take(&self, form: Form, bytes: Bytes) -> Result<(), End> {
+    pub(super) fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End> {
         let length = bytes.len();
-        let Frame { header, data } = Frame::read(form, bytes)?;
-        if header.hello.is_some() {
+        let frame = Frame::read(form, bytes)?;
+        if frame.hello.is_some() {
             return Err(End::new(Code::BadHello, "a hello was said already"));
         }
         let mut state = self.state.borrow_mut();
-        if let Some(frames) = header.ack {
+        if let Some(frames) = frame.ack {
             state.outbox.acknowledge(frames)?;
         }
         state.waiting = Some(Waiting {
-            has_messages: !header.messages.is_empty(),
-            messages: header.messages.into_iter(),
-            data,
+            has_messages: !frame.messages.is_empty(),
+            messages: frame.messages,
+            data: frame.data,
             length,
         });
-        state.go_on(&self.rounds)
+        turn.goes_on();
+        state.go_on(&self.rounds, turn)
+    }
+
+    /// Goes on with a frame of which not all is carried out.
+    pub(super) fn go_on(&self, turn: &mut Turn) -> Result<(), End> {
+        self.state.borrow_mut().go_on(&self.rounds, turn)
+    }
+
+    /// Whether it could go on.
+    pub(super) fn has_work(&self) -> bool {
+        let state = self.state.borrow();
+        state.waiting.is_some() && state.is_free()
     }
 
     /// Whether the next frame should be read.
@@ -137,16 +144,7 @@ impl Caretaker {
 
     /// What is to be sent now.
     pub(super) fn next_frame(&self) -> Result<Option<Bytes>, End> {
-        let mut state = self.state.borrow_mut();
-        if let Some(end) = state.end.take() {
-            return Err(end);
-        }
-        let frame = state.outbox.next_frame()?;
-        if frame.is_some() {
-            // There may be room now.
-            state.go_on(&self.rounds)?;
-        }
-        Ok(frame)
+        Ok(self.state.borrow_mut().outbox.next_frame()?)
     }
 
     /// Goes on with the call that is being carried out, until it is. Dropping the
@@ -164,9 +162,6 @@ impl Caretaker {
                 return Poll::Pending;
             };
             state.tell(id, outcome);
-            if let Err(end) = state.go_on(&self.rounds) {
-                state.end = Some(end);
-            }
             Poll::Ready(())
         })
         .await;
@@ -174,28 +169,31 @@ impl Caretaker {
 }
 
 impl State {
-    /// Begins the next call of the frame that was read last, when the one before is
-    /// answered and there is room for more answers.
-    fn go_on(&mut self, rounds: &Rounds) -> Result<(), End> {
-        while self.current.is_none()
-            && self.outbox.has_room()
+    /// Whether the next call may begin: when the one before is answered and there is room for more
+    /// answers.
+    fn is_free(&self) -> bool {
+        self.current.is_none() && self.outbox.has_room()
+    }
+
+    fn go_on(&mut self, rounds: &Rounds, turn: &mut Turn) -> Result<(), End> {
+        while self.is_free()
+            && turn.goes_on()
             && let Some(mut frame) = self.waiting.take()
         {
-            let Some(mut message) = frame.messages.next() else {
+            let Some(message) = frame.messages.next()? else {
                 frame.data.end()?;
                 self.outbox.handled(frame.has_messages, frame.length);
-                return Ok(());
+                break;
             };
-            let [Value::Number(id), call @ ..] = message.as_mut_slice() else {
-                return Err(FrameError::Message("it is no call").into());
-            };
-            let id = id.as_u64().filter(|id| *id > self.last_call);
-            let Some(id) = id else {
-                let what = "a call's id is not greater than the one before";
-                return Err(End::new(Code::Overrun, what));
+            let id = match message.kind() {
+                Some(message::Kind::Call(id)) if id > self.last_call => id,
+                Some(message::Kind::Call(_) | message::Kind::BadId) => {
+                    return Err(message::bad_id());
+                }
+                _ => return Err(FrameError::Message("it is no call").into()),
             };
             self.last_call = id;
-            match rounds::read(call, &mut frame.data, rounds) {
+            match rounds::read(message, &mut frame.data, rounds) {
                 Ok(call) => self.current = Some((id, call)),
                 Err(Wrong::Call(text)) => self.tell(id, Outcome::failed(text)),
                 Err(Wrong::Frame(error)) => return Err(error.into()),
@@ -206,8 +204,6 @@ impl State {
     }
 
     fn tell(&mut self, id: u64, outcome: Outcome) {
-        for message in outcome.messages(id) {
-            self.outbox.push(&message);
-        }
+        self.outbox.push(&outcome.message(id));
     }
 }

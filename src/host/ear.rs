@@ -10,7 +10,7 @@ use actix::prelude::*;
 use futures::task::ArcWake;
 use tokio::sync::{Notify, oneshot};
 
-use super::session::State;
+use super::state::State;
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::tcp::{ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{AcceptErrorInfo, AcceptInfo};
@@ -85,8 +85,8 @@ impl Handler<AcceptErrorInfo> for Ear {
 impl Handler<ReceiveInfo> for Ear {
     type Result = ();
 
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(|state| state.received(info));
+    fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
+        self.tell(|state| state.received(info, &ctx.address()));
     }
 }
 
@@ -112,9 +112,8 @@ impl Handler<Taken> for Ear {
 impl Handler<Answered> for Ear {
     type Result = ();
 
-    fn handle(&mut self, Answered(id): Answered, ctx: &mut Self::Context) {
-        let ear = ctx.address();
-        self.tell(|state| state.answered(id, &ear));
+    fn handle(&mut self, Answered(id): Answered, _: &mut Self::Context) {
+        self.tell(|state| state.answered(id));
     }
 }
 

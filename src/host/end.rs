@@ -2,6 +2,8 @@
 
 use serde_json::json;
 
+use super::budget::Unread;
+use super::excerpt::line;
 use super::frame::FrameError;
 use super::outbox::Overrun;
 
@@ -19,27 +21,31 @@ pub(super) enum Code {
     BadHello,
     Version,
     Forbidden,
+    Origin,
     UnknownApp,
     BadManifest,
     AppInUse,
     Busy,
     Overrun,
+    Memory,
     TooSlow,
     Stopping,
 }
 
 impl Code {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Code::BadFrame => "bad-frame",
             Code::BadHello => "bad-hello",
             Code::Version => "version",
             Code::Forbidden => "forbidden",
+            Code::Origin => "origin",
             Code::UnknownApp => "unknown-app",
             Code::BadManifest => "bad-manifest",
             Code::AppInUse => "app-in-use",
             Code::Busy => "busy",
             Code::Overrun => "overrun",
+            Code::Memory => "memory",
             Code::TooSlow => "too-slow",
             Code::Stopping => "stopping",
         }
@@ -49,18 +55,23 @@ impl Code {
     pub(super) fn web_socket(self) -> u16 {
         match self {
             Code::BadFrame | Code::BadHello | Code::Overrun => 1002,
-            Code::Version | Code::Forbidden | Code::UnknownApp | Code::BadManifest => 1008,
-            Code::AppInUse | Code::Busy | Code::TooSlow => 1013,
+            Code::Version
+            | Code::Forbidden
+            | Code::Origin
+            | Code::UnknownApp
+            | Code::BadManifest => 1008,
+            Code::AppInUse | Code::Busy | Code::Memory | Code::TooSlow => 1013,
             Code::Stopping => 1001,
         }
     }
 }
 
 impl End {
+    /// The message may repeat what a client said: it is cut and escaped.
     pub(super) fn new(code: Code, message: impl ToString) -> Self {
         End {
             code,
-            message: message.to_string(),
+            message: line(&message.to_string()).to_string(),
         }
     }
 
@@ -68,6 +79,15 @@ impl End {
     pub(super) fn key(&self) -> String {
         let end = json!({ "code": self.code.name(), "message": self.message });
         format!(r#""end":{end}"#)
+    }
+}
+
+impl From<Unread> for End {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => End::new(Code::BadFrame, "a frame is too large"),
+            Unread::Full => End::new(Code::Memory, "all clients together hold too much memory"),
+        }
     }
 }
 

@@ -1,14 +1,16 @@
 //! Frames: from the bytes of a transport to messages and back. Pure; what it
-//! reads is anybody's.
+//! reads is anybody's. A frame stays text until a message of it is carried out: no tree
+//! is made of it, which would take a hundred times as much.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use derive_more::{Display, Error};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::limits::FRAME;
+use super::message::{Message, Text};
 
 /// Where the data of a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,34 +41,71 @@ pub(super) enum FrameError {
 /// What a client sends.
 #[derive(Debug)]
 pub(super) struct Frame {
-    pub(super) header: Header,
+    /// The object of a hello, as text.
+    pub(super) hello: Option<Bytes>,
+    pub(super) ack: Option<u64>,
+    pub(super) messages: Messages,
     pub(super) data: Data,
 }
 
-#[derive(Deserialize, Debug, Default)]
+/// The messages of a frame, of which those that were not read yet are text.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    /// The whole array.
+    text: Bytes,
+    at: usize,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Header {
-    pub(super) hello: Option<Hello>,
-    pub(super) ack: Option<u64>,
-    #[serde(default)]
-    pub(super) messages: Vec<Vec<Value>>,
+struct Header<'a> {
+    #[serde(borrow)]
+    hello: Option<&'a RawValue>,
+    ack: Option<u64>,
+    #[serde(borrow)]
+    messages: Option<&'a RawValue>,
 }
 
 /// Who comes in. What is not known here is a later version's.
 #[derive(Deserialize, Debug)]
-pub(super) struct Hello {
-    pub(super) protocol: Vec<u32>,
-    pub(super) app: Option<String>,
-    pub(super) client: Option<String>,
-    pub(super) token: Option<String>,
-    pub(super) manifest: Option<Value>,
+pub(super) struct Hello<'a> {
+    pub(super) protocol: Versions,
+    #[serde(borrow)]
+    pub(super) app: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) client: Option<Text<'a>>,
+    #[serde(borrow)]
+    pub(super) manifest: Option<&'a RawValue>,
     /// Versions: of one that would look after the host.
     #[serde(default)]
-    pub(super) caretaker: Vec<u32>,
-    pub(super) key: Option<String>,
+    #[serde(rename = "admin")]
+    pub(super) caretaker: Versions,
+    #[serde(borrow)]
+    pub(super) key: Option<Text<'a>>,
     /// By native messaging: it would rather come by WebSocket.
     #[serde(default)]
     pub(super) elsewhere: bool,
+}
+
+/// The versions that a client speaks.
+#[derive(Deserialize, Debug, Default)]
+#[serde(from = "Vec<u32>")]
+pub(super) struct Versions(Vec<u32>);
+
+/// A client that speaks more versions than this says so of the first.
+const MAX_VERSIONS: usize = 64;
+
+impl From<Vec<u32>> for Versions {
+    fn from(mut versions: Vec<u32>) -> Self {
+        versions.truncate(MAX_VERSIONS);
+        Versions(versions)
+    }
+}
+
+impl Versions {
+    pub(super) fn has(&self, version: u32) -> bool {
+        self.0.contains(&version)
+    }
 }
 
 /// What the messages of one frame take their bytes from.
@@ -77,6 +116,27 @@ pub(super) struct Data {
     /// The size of the whole frame, which stays in memory as long as a large
     /// part of it does.
     frame: usize,
+}
+
+/// What is wrong in a JSON text: where, and nothing of the text itself.
+fn what(error: &serde_json::Error) -> FrameError {
+    use serde_json::error::Category::{Data, Eof, Io, Syntax};
+    let what = match error.classify() {
+        Data => "an unknown or repeated key, or a value of the wrong type",
+        Eof => "it ends too early",
+        Io | Syntax => "no JSON",
+    };
+    let (line, column) = (error.line(), error.column());
+    FrameError::Header(format!("{what}, at line {line}, column {column}"))
+}
+
+/// Reads an object. Where serde expects a struct it takes a list of its fields too: this is none.
+pub(super) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, FrameError> {
+    let first = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first != Some(&b'{') {
+        return Err(FrameError::Header("it is no object".to_owned()));
+    }
+    serde_json::from_slice(text).map_err(|error| what(&error))
 }
 
 impl Frame {
@@ -90,10 +150,59 @@ impl Frame {
             Form::Text => (bytes, Bytes::new()),
             Form::Binary => split(bytes)?,
         };
-        let header = serde_json::from_slice(&header)
-            .map_err(|error| FrameError::Header(error.to_string()))?;
         let data = Data { form, left, frame };
-        Ok(Frame { header, data })
+        let read: Header<'_> = object(&header)?;
+        let part = |raw: &RawValue| header.slice_ref(raw.get().as_bytes());
+        let messages = Messages {
+            text: read.messages.map(part).unwrap_or_default(),
+            at: 0,
+        };
+        if !messages.text.is_empty() && messages.text[0] != b'[' {
+            return Err(FrameError::Header("its messages are no list".to_owned()));
+        }
+        Ok(Frame {
+            hello: read.hello.map(part),
+            ack: read.ack,
+            messages,
+            data,
+        })
+    }
+
+    /// The hello, if the frame is that and nothing else.
+    pub(super) fn into_hello(self) -> Result<Option<Bytes>, FrameError> {
+        self.data.end()?;
+        Ok(self.hello.filter(|_| self.messages.is_empty()))
+    }
+}
+
+impl Messages {
+    pub(super) fn is_empty(&self) -> bool {
+        let inside = self.text.get(1..).unwrap_or_default();
+        let first = inside.iter().find(|byte| !byte.is_ascii_whitespace());
+        matches!(first, None | Some(b']'))
+    }
+
+    /// Reads the next one; `None` after the last.
+    pub(super) fn next(&mut self) -> Result<Option<Message<'_>>, FrameError> {
+        // Before each is a bracket or a comma, after the last a bracket: the text is JSON.
+        let separator = |byte: &u8| byte.is_ascii_whitespace() || *byte == b',';
+        let first = self.at.max(1);
+        let rest = self.text.get(first..).unwrap_or_default();
+        let Some(skipped) = rest.iter().position(|byte| !separator(byte)) else {
+            return Ok(None);
+        };
+        let start = first + skipped;
+        if self.text[start] == b']' {
+            return Ok(None);
+        }
+        let deserializer = serde_json::Deserializer::from_slice(&self.text[start..]);
+        let mut messages = deserializer.into_iter::<Message<'_>>();
+        let message = messages.next();
+        self.at = start + messages.byte_offset();
+        match message {
+            Some(Ok(message)) => Ok(Some(message)),
+            _ => Err(FrameError::Message("it is no list")),
+        }
     }
 }
 
@@ -111,10 +220,11 @@ fn split(mut bytes: Bytes) -> Result<(Bytes, Bytes), FrameError> {
 
 impl Data {
     /// The bytes that an argument stands for; `None`: it stands for none.
-    pub(super) fn take(&mut self, argument: &Value) -> Result<Option<Bytes>, FrameError> {
-        match (self.form, argument) {
-            (Form::Binary, Value::Number(count)) => {
-                let count = count.as_u64().and_then(|count| count.try_into().ok());
+    pub(super) fn take(&mut self, argument: &RawValue) -> Result<Option<Bytes>, FrameError> {
+        let argument = argument.get();
+        match (self.form, argument.as_bytes().first()) {
+            (Form::Binary, Some(b'-' | b'0'..=b'9')) => {
+                let count = argument.parse().ok();
                 let Some(count) = count.filter(|count| *count <= self.left.len()) else {
                     return Err(FrameError::DataMissing);
                 };
@@ -128,10 +238,13 @@ impl Data {
                 };
                 Ok(Some(taken))
             }
-            (Form::Text, Value::String(text)) => match STANDARD.decode(text) {
-                Ok(bytes) => Ok(Some(bytes.into())),
-                Err(_) => Err(FrameError::Message("its data is not in base64")),
-            },
+            (Form::Text, Some(b'"')) => {
+                let text = serde_json::from_str::<Text<'_>>(argument).ok();
+                match text.and_then(|text| STANDARD.decode(&*text.0).ok()) {
+                    Some(bytes) => Ok(Some(bytes.into())),
+                    None => Err(FrameError::Message("its data is not in base64")),
+                }
+            }
             _ => Ok(None),
         }
     }

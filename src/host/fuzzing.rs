@@ -1,10 +1,10 @@
 //! Reads frames that any client may have sent, for the fuzzer.
 
 use bytes::Bytes;
-use serde_json::Value;
 
 use super::call;
-use super::frame::{Form, Frame};
+use super::frame::{self, Form, Frame, Hello};
+use super::message::Kind;
 
 /// Reads a frame and every call in it, as a session does.
 pub(crate) fn frame(bytes: &[u8]) {
@@ -18,12 +18,20 @@ pub(crate) fn frame(bytes: &[u8]) {
     let Ok(mut frame) = Frame::read(form, Bytes::copy_from_slice(bytes)) else {
         return;
     };
-    for message in &mut frame.header.messages {
-        let Some((Value::Number(_), call)) = message.split_first_mut() else {
-            return;
-        };
-        if let Err(call::Wrong::Frame(_)) = call::read(call, &mut frame.data) {
-            return;
+    if let Some(hello) = &frame.hello {
+        let _ = frame::object::<Hello<'_>>(hello);
+    }
+    while let Ok(Some(message)) = frame.messages.next() {
+        match message.kind() {
+            Some(Kind::Call(_)) => {
+                if let Err(call::Wrong::Frame(_)) = call::read(message, &mut frame.data) {
+                    return;
+                }
+            }
+            Some(Kind::Listen) => {
+                let _ = message.names(|_| {});
+            }
+            Some(Kind::BadId) | None => return,
         }
     }
     let _ = frame.data.end();

@@ -1,44 +1,46 @@
 //! The gateway: HTTP and WebSocket on one port.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::io::{self, IoSlice};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::task::{Context, Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::Addr;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::runtime::Handle;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::door::{self, Origins};
+use super::budget::Intake;
+use super::door::Origins;
+use super::end::{Code, End};
+use super::excerpt::line;
+use super::guesses::Guesses;
+use super::handshake::{self, Asked};
+use super::io::Io;
 use super::key::Key;
-use super::limits::PATIENCE;
+use super::limits::{CLIENTS, PATIENCE};
 use super::lobby::Lobby;
+use super::peers::{Peers, Seat};
 use super::policy::{Policy, Visitor};
 use super::{page, web_socket};
 use crate::ids::AppId;
 use crate::os::{self, Listener, Network, TokioNetwork};
-use crate::registry::Registry;
+use crate::registry::{Registry, Wall};
 
 /// A WebSocket gateway to a [`Registry`], and the page that it serves.
 ///
-/// It answers to `localhost` and IP addresses alone, and lets in the pages
-/// that [`Origins`] names, its own, and what is no page; or, if the [`Policy`] has
-/// a token, whoever shows that.
+/// It answers to `localhost` and IP addresses alone. It lets in the pages
+/// that [`Origins`] names, its own, and what is no page; all of them must show the token, if the
+/// [`Policy`] has one. No app may connect to its port.
 #[derive(derive_more::Debug)]
 pub struct Gateway {
     #[debug(skip)]
@@ -55,18 +57,21 @@ struct Rooms {
     origins: Rc<Origins>,
     /// Who alone comes here: then there is no page.
     app: Option<AppId>,
-    connections: Arc<AtomicUsize>,
+    connections: Peers,
+    /// Those that are told why they are not let in.
+    farewells: Peers,
+    /// Those that end, until their peers have what was said last.
+    ending: Peers,
+    guesses: Rc<Guesses>,
     key: Rc<Key>,
+    address: SocketAddr,
 }
-
-/// Where a WebSocket looks after the host; at `/` it is an app.
-const CARETAKER: &str = "/caretaker";
 
 /// The most connections at once, those that are not clients yet included.
 const CONNECTIONS: usize = 256;
 
-/// The most clients at once: the others are for those who only look.
-const CLIENTS: usize = 192;
+/// The most connections at once that are told why they are refused.
+const FAREWELLS: usize = 64;
 
 /// The most bytes of a request's head.
 const HEAD: usize = 16 * 1024;
@@ -96,16 +101,25 @@ impl Gateway {
             ));
         }
         let key = Rc::new(Key::new()?);
-        let listener = TokioNetwork.listen(address, BACKLOG)?;
+        let listener = TokioNetwork
+            .listen(address, BACKLOG)
+            .map_err(|error| not_listening(address, &error))?;
+        let address = listener.local_addr()?;
+        // An app that may reach loopback must not become another app by this port.
+        registry.do_send(Wall(address));
         Ok(Gateway {
-            address: listener.local_addr()?,
+            address,
             listener,
             rooms: Rooms {
                 lobby: Lobby::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
                 app: None,
-                connections: Arc::default(),
+                connections: Peers::new(CONNECTIONS),
+                farewells: Peers::new(FAREWELLS),
+                ending: Peers::new(CONNECTIONS),
+                guesses: Rc::default(),
                 key,
+                address,
             },
         })
     }
@@ -150,12 +164,15 @@ impl Gateway {
             });
             match accept.await {
                 None => break,
-                Some(Ok((stream, _))) => {
+                Some(Ok((stream, peer))) => {
                     // A frame is written whole: it must not wait for another.
                     if let Err(error) = stream.set_nodelay(true) {
                         log::debug!("a connection is slow: {error}");
                     }
-                    self.rooms.welcome(stream);
+                    let intake = Intake::new(self.rooms.lobby.memory());
+                    let peer = peer.ip().to_canonical();
+                    let io = Io::new(stream, intake, peer, self.rooms.ending.clone());
+                    self.rooms.welcome(io, peer);
                 }
                 Some(Err(error)) => {
                     log::warn!("no connection could be accepted: {error}");
@@ -166,23 +183,51 @@ impl Gateway {
         drop(self.listener);
         self.rooms.lobby.stop();
         let start = tokio::time::Instant::now();
-        while self.rooms.connections.load(SeqCst) > 0 && start.elapsed() < Duration::from_secs(2) {
+        let is_busy = || self.rooms.connections.count() + self.rooms.ending.count() > 0;
+        while is_busy() && start.elapsed() < Duration::from_secs(2) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 }
 
+/// An error of the OS that says at which address.
+fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            format!(
+                "{address} is in use: stop the program that listens there, or choose another address"
+            )
+        }
+        _ => format!("cannot listen on {address}: {error}"),
+    };
+    io::Error::new(error.kind(), what)
+}
+
+/// A connection's place, until it is somebody's.
+enum Place {
+    Seat(Seat),
+    /// There is none: it is told so.
+    Farewell {
+        _seat: Seat,
+    },
+    Used,
+}
+
 impl Rooms {
-    fn welcome(&self, stream: Box<dyn os::Stream>) {
-        let Some(place) = self.place() else {
-            // Too many: it is closed, which is all that costs nothing.
-            return;
+    fn welcome(&self, io: Io, peer: IpAddr) {
+        let place = match self.connections.sit_down(Some(peer), None) {
+            Some(seat) => Place::Seat(seat),
+            // Too many even of those: it is closed, which is all that costs nothing.
+            None => match self.farewells.sit_down(Some(peer), None) {
+                Some(_seat) => Place::Farewell { _seat },
+                None => return,
+            },
         };
-        let io = Io(Some((stream, place)));
+        let place = Rc::new(Cell::new(place));
         let rooms = self.clone();
         actix_rt::spawn(async move {
             let service = service_fn(|request| {
-                let response = rooms.answer(request);
+                let response = rooms.answer(request, peer, &place);
                 async { Ok::<_, Infallible>(response) }
             });
             let served = http1::Builder::new()
@@ -194,196 +239,163 @@ impl Rooms {
             // One request is answered, and quickly.
             match tokio::time::timeout(PATIENCE, served).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => log::debug!("a request: {error}"),
+                Ok(Err(error)) => log::debug!("a request: {}", line(&error.to_string())),
                 Err(_) => log::debug!("a request took too long"),
             }
         });
     }
 
-    fn place(&self) -> Option<Place> {
-        // This thread alone adds to them.
-        (self.connections.load(SeqCst) < CONNECTIONS).then(|| {
-            self.connections.fetch_add(1, SeqCst);
-            Place(self.connections.clone())
-        })
-    }
-
-    fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let headers = request.headers();
-        let said = door::Request {
-            host: only(headers, &header::HOST),
-            origin: only(headers, &header::ORIGIN),
-        };
-        if let Err(refused) = Origins::is_host(said) {
-            return page::text(StatusCode::FORBIDDEN, refused);
-        }
-        if request.method() != Method::GET {
-            return page::text(StatusCode::METHOD_NOT_ALLOWED, "There is only GET here.");
-        }
-        if !has_word(headers, &header::UPGRADE, "websocket") {
-            if self.app.is_some() {
-                return page::text(StatusCode::NOT_FOUND, "There is no page here.");
-            }
-            return page::file(request.uri().path());
-        }
-        let trusted = !self.lobby.has_token();
-        let is_caretaker = request.uri().path() == CARETAKER;
-        if is_caretaker && self.app.is_some() {
-            return page::text(StatusCode::NOT_FOUND, "Nobody looks after this host.");
-        }
-        let allowed = match is_caretaker {
-            true => Origins::is_own(said),
-            false if trusted => self.origins.is_origin(said),
-            false => Ok(()),
-        };
-        if let Err(refused) = allowed {
-            return page::text(StatusCode::FORBIDDEN, refused);
-        }
-        let key = only(headers, &header::SEC_WEBSOCKET_KEY);
-        let (Some(key), true, Some("13"), "/" | CARETAKER) = (
-            key,
-            has_word(headers, &header::CONNECTION, "upgrade"),
-            only(headers, &header::SEC_WEBSOCKET_VERSION),
-            request.uri().path(),
-        ) else {
-            return page::text(StatusCode::BAD_REQUEST, "This is no WebSocket request.");
-        };
-        let accept = derive_accept_key(key.as_bytes());
-        let Ok(accept) = HeaderValue::try_from(accept) else {
-            return page::text(StatusCode::BAD_REQUEST, "This is no WebSocket key.");
-        };
-        let rooms = self.clone();
-        actix_rt::spawn(async move {
-            if let Ok(upgraded) = hyper::upgrade::on(request).await
-                && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
-            {
-                let (io, read, lobby) = (parts.io.into_inner(), parts.read_buf, &rooms.lobby);
-                if is_caretaker {
-                    web_socket::serve_caretaker(io, read, lobby, &rooms.key).await;
-                } else {
-                    let app = rooms.app.clone();
-                    let visitor = Visitor { app, trusted };
-                    web_socket::serve(io, read, lobby, visitor).await;
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        peer: IpAddr,
+        place: &Cell<Place>,
+    ) -> Response<Full<Bytes>> {
+        let lines = self.lobby.lines().about(peer);
+        let asked = match handshake::read(&request) {
+            Ok(asked) => asked,
+            Err(refused) => {
+                if refused.is_worth_a_line() && lines.may_write() {
+                    log::info!("{peer}: a request was refused: {}", line(&refused.text));
                 }
+                return refused.into_response();
             }
-        });
-        let mut response = Response::new(Full::new(Bytes::new()));
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let headers = response.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-        response
-    }
-}
-
-/// A header that is there once, and is text.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        // What is not text is as wrong as what nobody knows.
-        (Some(value), None) => Some(value.to_str().unwrap_or("?")),
-        (Some(_), Some(_)) => Some("?"),
-        (None, _) => None,
-    }
-}
-
-/// Whether a list of words has this one.
-fn has_word(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
-    let values = headers.get_all(name).iter();
-    values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|value| value.trim().eq_ignore_ascii_case(word))
-}
-
-/// One of the connections that may be; dropping it frees it.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, SeqCst);
-    }
-}
-
-/// A stream of `os`, as tokio has them, and its place among the connections. It
-/// is there until this is dropped.
-pub(super) struct Io(Option<(Box<dyn os::Stream>, Place)>);
-
-impl Io {
-    fn stream(&mut self) -> io::Result<&mut dyn os::Stream> {
-        match &mut self.0 {
-            Some((stream, _)) => Ok(&mut **stream),
-            None => Err(io::ErrorKind::NotConnected.into()),
-        }
-    }
-}
-
-impl Drop for Io {
-    /// What was said last arrives: unread input would make closing a reset.
-    fn drop(&mut self) {
-        if let Some((stream, place)) = self.0.take()
-            && !stream.has_ended()
-            && let Ok(here) = Handle::try_current()
-        {
-            here.spawn(async move {
-                let _ = tokio::time::timeout(LINGER, linger(stream)).await;
-                drop(place);
+        };
+        let response = match &asked {
+            Asked::Page { .. } if self.app.is_some() => page::missing(),
+            // Its name is two addresses, and somebody else may listen on the other one.
+            Asked::Page { path, host } if host.is_localhost => page::moved(&self.literal(), path),
+            Asked::Page { path, .. } => page::file(path),
+            Asked::WebSocket(socket) => {
+                if let Some(response) = self.turns_away(socket) {
+                    if lines.may_write() {
+                        let origin = socket.origin.as_deref().unwrap_or("none");
+                        log::warn!("{peer}: origin {:?} refused", line(origin).to_string());
+                    }
+                    return response;
+                }
+                socket.accepted()
+            }
+        };
+        if let Asked::WebSocket(socket) = asked {
+            let rooms = self.clone();
+            // What asks for a page keeps its place until it is closed.
+            let place = place.replace(Place::Used);
+            actix_rt::spawn(async move {
+                if let Ok(upgraded) = hyper::upgrade::on(request).await
+                    && let Ok(parts) = upgraded.downcast::<TokioIo<Io>>()
+                {
+                    let io = parts.io.into_inner();
+                    rooms.serve(io, parts.read_buf, socket, peer, place).await;
+                }
             });
         }
+        response
     }
-}
 
-/// How long a connection is kept for a peer that does not end its side.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How much of its input is discarded.
-const MAX_DISCARDED: usize = 1024 * 1024;
-
-/// Shuts the writing side, and discards input until the peer's end.
-async fn linger(mut stream: Box<dyn os::Stream>) -> io::Result<()> {
-    poll_fn(|cx| stream.poll_shutdown(cx)).await?;
-    let mut buffer = [0; 4096];
-    let mut discarded = 0;
-    while discarded < MAX_DISCARDED {
-        let read = poll_fn(|cx| os::again(stream.poll_discard(cx, &mut buffer), cx));
-        match read.await? {
-            0 => break,
-            count => discarded += count,
+    /// The answer to a WebSocket to which this gateway has nothing to say: what comes from
+    /// elsewhere than its own page, or its extension, learns nothing.
+    fn turns_away(&self, socket: &handshake::WebSocket) -> Option<Response<Full<Bytes>>> {
+        match &self.app {
+            Some(app) if socket.is_caretaker || !socket.is_of_extension(app.as_str()) => {
+                Some(page::missing())
+            }
+            None if socket.is_caretaker => {
+                let refused = socket.is_own().err()?;
+                Some(page::text(StatusCode::FORBIDDEN, refused))
+            }
+            _ => None,
         }
     }
-    Ok(())
-}
 
-impl AsyncRead for Io {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let read = self.stream()?.poll_read(cx, buffer.initialize_unfilled());
-        let count = ready!(os::again(read, cx))?;
-        buffer.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Io {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = self.stream()?.poll_write(cx, &[IoSlice::new(data)]);
-        os::again(written, cx)
+    /// Where the page is, by address.
+    fn literal(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.address.port())
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    async fn serve(
+        &self,
+        io: Io,
+        read: Bytes,
+        socket: handshake::WebSocket,
+        peer: IpAddr,
+        place: Place,
+    ) {
+        let lines = self.lobby.lines().about(peer);
+        let origin = socket.origin.clone();
+        match self.admit(socket, peer, place) {
+            Ok((_seat, None)) => {
+                web_socket::serve_caretaker(io, read, &self.lobby, &self.key, &lines).await;
+            }
+            Ok((_seat, Some(visitor))) => {
+                web_socket::serve(io, read, &self.lobby, visitor, &lines).await;
+            }
+            Err(end) => {
+                if lines.may_write() {
+                    let (code, message) = (end.code.name(), &end.message);
+                    let page = origin.as_deref().unwrap_or("no page");
+                    let page = line(page).to_string();
+                    log::warn!("{peer}, {page:?}: refused ({code}): {message}");
+                }
+                // It takes no place, but one of few that are for this.
+                if let Some(_seat) = self.farewells.sit_down(Some(peer), None) {
+                    web_socket::refuse(io, read, &end).await;
+                }
+            }
+        }
     }
 
-    /// Dropping it ends it.
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// Whether a WebSocket is let in, before anything that it sends is read: its place, and who
+    /// it is; a caretaker is nobody here.
+    fn admit(
+        &self,
+        socket: handshake::WebSocket,
+        peer: IpAddr,
+        place: Place,
+    ) -> Result<(Seat, Option<Visitor>), End> {
+        let origin: Option<Arc<str>> = socket.origin.as_deref().map(Into::into);
+        let busy = || End::new(Code::Busy, "as many connections are open as may be");
+        let seat = match place {
+            Place::Seat(seat) => seat.of_page(origin.clone()).ok_or_else(busy)?,
+            Place::Farewell { .. } | Place::Used => return Err(busy()),
+        };
+        if socket.is_caretaker {
+            return Ok((seat, None));
+        }
+        let apps = match &self.app {
+            Some(_) => None,
+            None => match socket.apps(&self.origins) {
+                Ok(apps) => apps,
+                Err(refusal) => return Err(End::new(Code::Origin, refusal)),
+            },
+        };
+        if self.lobby.has_token() {
+            let from = (peer, origin.clone());
+            if self.guesses.must_wait(&from) {
+                let what = "too many wrong tokens came from here: try again in a moment";
+                return Err(End::new(Code::Busy, what));
+            }
+            if !self.lobby.is_token(socket.token.as_deref()) {
+                self.guesses.wrong(from);
+                return Err(End::new(Code::Forbidden, "missing or wrong token"));
+            }
+            self.guesses.right(&from);
+        }
+        let app = self.app.clone();
+        let peer = Some(peer);
+        Ok((
+            seat,
+            Some(Visitor {
+                app,
+                apps,
+                peer,
+                origin,
+            }),
+        ))
     }
 }

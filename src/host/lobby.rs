@@ -10,18 +10,25 @@ use std::time::Duration;
 use actix::{Addr, WeakAddr};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
-use super::books::{Books, Sums};
+use super::books::{Books, Namespace, Sums};
+use super::budget::{Charge, Memory, SendBudget};
 use super::ear::{Ear, Taken};
 use super::end::{Code, End};
-use super::frame::{self, Form, Frame};
-use super::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SOCKETS, VERSION, WINDOW};
-use super::policy::{Policy, Visitor};
+use super::excerpt::{Excerpt, line, repeated};
+use super::frame::{self, Form, Frame, Hello};
+use super::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SENDS, SOCKETS, VERSION, WINDOW};
+use super::lines::Lines;
+use super::manifests::FileReader;
+use super::peers::{Peers, Seat as PeerSeat};
+use super::policy::{self, Policy, Visitor};
 use super::session::Session;
+use super::state::Setup;
 use crate::app::App;
 use crate::ids::AppId;
+use crate::manifest::Permissions;
 use crate::registry::Registry;
 use crate::tcp::DEFAULT_WRITE_QUOTA;
 
@@ -32,12 +39,17 @@ pub(super) struct Lobby(Rc<Inner>);
 struct Inner {
     registry: Addr<Registry>,
     policy: Policy,
+    files: FileReader,
     /// The run of this host.
     instance: String,
     seats: RefCell<HashMap<AppId, State>>,
-    /// How many clients may be in at once.
-    most: usize,
-    taken: Cell<usize>,
+    /// Who is in: so many at once, and of one address and one page.
+    clients: Peers,
+    memory: Memory,
+    sends: SendBudget,
+    lines: Lines,
+    /// Admin sessions have their lists made one at a time, no sooner than this.
+    lists: Rc<Mutex<Instant>>,
     stopping: watch::Sender<bool>,
     /// Those that have a client or a socket.
     apps: RefCell<BTreeMap<AppId, Record>>,
@@ -49,9 +61,10 @@ struct Inner {
 }
 
 /// What is known of one app.
-#[derive(Default)]
 struct Record {
     books: Rc<RefCell<Books>>,
+    /// What its sockets take of the memory.
+    sockets: Rc<RefCell<Charge>>,
     /// Where its client can be told something.
     ear: Option<WeakAddr<Ear>>,
 }
@@ -67,6 +80,8 @@ enum State {
 pub(super) struct Guest {
     app: AppId,
     lobby: Lobby,
+    lines: Lines,
+    _seat: PeerSeat,
     pub(super) session: Session,
     /// The answer to its hello.
     pub(super) welcome: Bytes,
@@ -76,13 +91,18 @@ impl Lobby {
     pub(super) fn new(registry: Addr<Registry>, policy: Policy, most: usize) -> Self {
         // Seeded by the OS.
         let number = || RandomState::new().build_hasher().finish();
+        let sends = SendBudget::new(policy.send_budget.unwrap_or(SENDS));
         Lobby(Rc::new(Inner {
             registry,
             policy,
+            clients: Peers::new(most),
+            memory: Memory::default(),
+            sends,
+            lines: Lines::default(),
+            lists: Rc::new(Mutex::new(Instant::now())),
+            files: FileReader::new(),
             instance: format!("{:016x}{:016x}", number(), number()),
             seats: RefCell::default(),
-            most,
-            taken: Cell::new(0),
             stopping: watch::Sender::new(false),
             apps: RefCell::default(),
             gone: Cell::default(),
@@ -91,9 +111,25 @@ impl Lobby {
         }))
     }
 
-    /// Whether clients may come by a token.
+    /// Whether a client that shows this may come in.
+    pub(super) fn is_token(&self, shown: Option<&str>) -> bool {
+        self.0.policy.is_token(shown)
+    }
+
     pub(super) fn has_token(&self) -> bool {
         self.0.policy.token.is_some()
+    }
+
+    pub(super) fn memory(&self) -> &Memory {
+        &self.0.memory
+    }
+
+    pub(super) fn lines(&self) -> &Lines {
+        &self.0.lines
+    }
+
+    pub(super) fn lists(&self) -> Rc<Mutex<Instant>> {
+        self.0.lists.clone()
     }
 
     /// Every client is told that the host stops.
@@ -120,26 +156,50 @@ impl Lobby {
         bytes: Bytes,
         answer: Form,
     ) -> Result<Guest, End> {
-        let Frame { header, data } = Frame::read(form, bytes)?;
-        data.end()?;
-        let hello = match header.hello {
-            Some(hello) if header.messages.is_empty() => hello,
-            _ => {
-                let what = "the first frame is a hello, and nothing else";
-                return Err(End::new(Code::BadHello, what));
-            }
+        let Some(hello) = Frame::read(form, bytes)?.into_hello()? else {
+            let what = "the first frame is a hello, and nothing else";
+            return Err(End::new(Code::BadHello, what));
         };
-        let (id, permissions) = self.0.policy.admit(&hello, visitor)?;
+        let hello: Hello<'_> = frame::object(&hello)?;
+        let id = self.0.policy.admit(&hello, visitor)?;
+        let client = hello.client.as_ref().map_or("", |client| &client.0);
+        let client = Excerpt(client, NAME).to_string();
+        let lines = match visitor.peer {
+            Some(peer) => self.0.lines.about(peer),
+            None => self.0.lines.clone(),
+        };
+        let clients = &self.0.clients;
+        let peer_seat = clients.sit_down(visitor.peer, visitor.origin.clone());
+        let peer_seat = peer_seat.ok_or_else(|| {
+            let what = "as many clients are in as may be, of all or of this address or page";
+            End::new(Code::Busy, what)
+        })?;
+        let permissions = self.permissions(&id, &hello, &lines).await?;
         let seat = self.sit_down(&id).await?;
         let app = App::new(id.clone(), &self.0.registry);
         let begun = async {
             app.set_permissions(permissions).await?;
             app.resume().await?;
-            let books = {
+            let (books, sockets) = {
                 let mut apps = self.0.apps.borrow_mut();
-                apps.entry(id.clone()).or_default().books.clone()
+                let record = apps.entry(id.clone()).or_insert_with(|| Record {
+                    books: Rc::default(),
+                    sockets: Rc::new(RefCell::new(self.0.memory.charge())),
+                    ear: None,
+                });
+                (record.books.clone(), record.sockets.clone())
             };
-            Session::begin(app, answer, DEFAULT_WRITE_QUOTA, books).await
+            Session::begin(Setup {
+                app,
+                form: answer,
+                quota: DEFAULT_WRITE_QUOTA,
+                books,
+                sockets,
+                memory: self.0.memory.clone(),
+                sends: self.0.sends.clone(),
+                lines: lines.clone(),
+            })
+            .await
         };
         let session = begun
             .await
@@ -147,8 +207,14 @@ impl Lobby {
         if let Some(record) = self.0.apps.borrow_mut().get_mut(&id) {
             record.ear = Some(session.ear());
         }
-        let client = hello.client.unwrap_or_default();
-        log::info!("app {id}: {:?} has come", shortened(&client));
+        if lines.may_write() {
+            let page = visitor.origin.as_deref().unwrap_or("no page");
+            let page = repeated(page);
+            let peer = visitor
+                .peer
+                .map_or_else(String::new, |peer| format!(" from {peer}"));
+            log::info!("app {id} connected{peer}: {client:?}, {page}");
+        }
         seat.keep();
         let welcome = format!(
             r#""welcome":{}"#,
@@ -163,15 +229,50 @@ impl Lobby {
         Ok(Guest {
             app: id,
             lobby: self.clone(),
+            lines,
+            _seat: peer_seat,
             session,
             welcome: frame::write(answer, &[&welcome], &[]),
+        })
+    }
+
+    /// What the app may do; where a file says so, it is read away from the event loop.
+    async fn permissions(
+        &self,
+        app: &AppId,
+        hello: &Hello<'_>,
+        lines: &Lines,
+    ) -> Result<Permissions, End> {
+        let policy = &self.0.policy;
+        if let Some(manifest) = policy.brought(hello) {
+            let (permissions, warnings) = policy::read(app, manifest)?;
+            for warning in warnings {
+                if lines.may_write() {
+                    log::warn!("app {app}: its manifest: {}", line(&warning.to_string()));
+                }
+            }
+            return Ok(permissions);
+        }
+        let Some(path) = policy.manifest.clone() else {
+            return Ok(Permissions::none());
+        };
+        let id = app.clone();
+        let read = self.0.files.run(move || policy::read_file(&path, &id));
+        read.await.unwrap_or_else(|error| {
+            if lines.may_write() {
+                log::warn!("app {app}: its manifest file: {error}");
+            }
+            Err(End::new(Code::Busy, format!("the app's manifest: {error}")))
         })
     }
 
     /// Takes the app's seat, when who had it has left.
     async fn sit_down(&self, app: &AppId) -> Result<Seat, End> {
         let in_use = || {
-            let what = format!("another client is the app {app:?}");
+            let what = format!(
+                "another client is the app {:?}",
+                repeated(app.as_str()).to_string()
+            );
             End::new(Code::AppInUse, what)
         };
         loop {
@@ -185,10 +286,6 @@ impl Lobby {
                 return Err(in_use());
             }
         }
-        if self.0.taken.get() >= self.0.most {
-            return Err(End::new(Code::Busy, "as many clients are in as may be"));
-        }
-        self.0.taken.set(self.0.taken.get() + 1);
         self.0.seats.borrow_mut().insert(app.clone(), State::Here);
         Ok(Seat {
             lobby: self.clone(),
@@ -199,7 +296,6 @@ impl Lobby {
 
     fn stand_up(&self, app: &AppId) {
         self.0.seats.borrow_mut().remove(app);
-        self.0.taken.set(self.0.taken.get() - 1);
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -270,9 +366,10 @@ impl Lobby {
         };
         let mut books = app.books.borrow_mut();
         match taken {
-            Taken::Server(id) => books.close_server(id.get()),
-            Taken::Client(id) => books.close(id.get()),
+            Taken::Server(id) => books.close(Namespace::Server, id.get()),
+            Taken::Client(id) => books.close(Namespace::Client, id.get()),
         }
+        app.sockets.borrow_mut().set(books.cost());
         let ear = app.ear.as_ref().and_then(WeakAddr::upgrade);
         if let Some(ear) = ear.filter(|_| is_untold) {
             ear.do_send(taken);
@@ -287,7 +384,6 @@ impl Lobby {
         }
         // Who comes meanwhile waits.
         let (left, leaving) = watch::channel(());
-        self.0.taken.set(self.0.taken.get() + 1);
         let leaving = State::Leaving(leaving);
         self.0.seats.borrow_mut().insert(app.clone(), leaving);
         // Its registry may have ended: then there is nothing to forget.
@@ -336,12 +432,19 @@ impl Drop for Seat {
 }
 
 impl Guest {
+    pub(super) fn app(&self) -> &AppId {
+        &self.app
+    }
+
     /// The client is gone.
     pub(super) async fn leave(self) {
         let Guest {
             app,
             lobby,
+            lines,
             session,
+            // It is taken until the app is suspended.
+            _seat,
             ..
         } = self;
         let (left, leaving) = watch::channel(());
@@ -349,7 +452,9 @@ impl Guest {
         lobby.0.seats.borrow_mut().insert(app.clone(), leaving);
         session.leave().await;
         lobby.forget(&app);
-        log::info!("app {app}: its client has gone");
+        if lines.may_write() {
+            log::info!("app {app} disconnected");
+        }
         lobby.stand_up(&app);
         drop(left);
     }

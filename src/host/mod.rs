@@ -7,26 +7,37 @@
 
 mod arguments;
 mod books;
+mod budget;
 mod call;
 mod caretaker;
 mod door;
 mod ear;
 mod end;
+mod excerpt;
 mod frame;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod gateway;
+mod guesses;
+mod handshake;
 pub mod install;
+mod io;
 mod key;
 mod limits;
+mod lines;
 mod lobby;
+mod manifests;
+mod message;
 mod native;
 mod outbox;
 mod outcome;
 mod page;
+mod peers;
 mod policy;
 mod rounds;
 mod session;
+mod state;
+mod turn;
 mod web_socket;
 
 pub use door::{OriginError, Origins};

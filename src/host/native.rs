@@ -13,11 +13,12 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
 use super::end::{Code, End};
-use super::frame::{self, Form, Frame, FrameError};
+use super::frame::{self, Form, Frame, FrameError, Hello};
 use super::gateway::Gateway;
 use super::limits::{FRAME, PATIENCE, SILENCE};
 use super::lobby::{Guest, Lobby};
 use super::policy::{Policy, Visitor};
+use super::turn::Turn;
 use crate::registry::Registry;
 
 /// Frames that were read and not looked at, and that were not written.
@@ -49,7 +50,7 @@ pub async fn native_messaging(
     let writer = thread::Builder::new().spawn(move || write(output, frames_out))?;
     let visitor = Visitor {
         app: Some(extension.into()),
-        trusted: true,
+        ..Visitor::default()
     };
     let stop = async {
         end.await;
@@ -68,7 +69,11 @@ pub async fn native_messaging(
         never = stop => never,
     };
     if let Some(end) = last {
-        log::info!("the extension is sent away: {}", end.message);
+        log::warn!(
+            "the extension was ended ({}): {}",
+            end.code.name(),
+            end.message
+        );
         let words = frame::write(Form::Text, &[&end.key()], &[]);
         // It may have gone.
         let _ = timeout(PATIENCE, out.send(words)).await;
@@ -157,7 +162,11 @@ async fn serve(
 fn asks_for_elsewhere(first: &Bytes) -> bool {
     let read = Frame::read(Form::Text, first.clone());
     // What is wrong with it is told when it is taken.
-    read.is_ok_and(|frame| frame.header.hello.is_some_and(|hello| hello.elsewhere))
+    let hello = read.ok().and_then(|frame| frame.hello);
+    hello.is_some_and(|hello| {
+        let hello = frame::object::<Hello<'_>>(&hello);
+        hello.is_ok_and(|hello| hello.elsewhere)
+    })
 }
 
 /// What nobody can guess.
@@ -170,6 +179,7 @@ fn token() -> io::Result<String> {
 async fn talk(frames: &mut Receiver<Incoming>, out: &Sender<Bytes>, guest: &Guest) -> Option<End> {
     let session = &guest.session;
     let mut next = Some(guest.welcome.clone());
+    let mut turn = Turn::new();
     loop {
         while let Some(frame) = next.take() {
             match timeout(SILENCE, out.send(frame)).await {
@@ -185,22 +195,27 @@ async fn talk(frames: &mut Receiver<Incoming>, out: &Sender<Bytes>, guest: &Gues
                 Err(end) => return Some(end),
             }
         }
-        tokio::select! {
+        if turn.is_over() {
+            // The app's sockets have their turn too.
+            tokio::task::yield_now().await;
+            turn = Turn::new();
+        }
+        let done = tokio::select! {
             biased;
-            frame = frames.recv(), if session.has_room() => {
-                let taken = match frame {
-                    Some(Ok(bytes)) => session.take(Form::Text, bytes),
-                    Some(Err(error)) => Err(error.into()),
-                    None => return None,
-                };
-                if let Err(end) = taken {
-                    return Some(end);
-                }
-            }
+            frame = frames.recv(), if session.has_room() => match frame {
+                Some(Ok(bytes)) => session.take(Form::Text, bytes, &mut turn),
+                Some(Err(error)) => Err(error.into()),
+                None => return None,
+            },
+            () = async {}, if session.has_work() => session.go_on(&mut turn),
             () = session.news() => {
                 // What comes together is told together.
                 tokio::task::yield_now().await;
+                Ok(())
             }
+        };
+        if let Err(end) = done {
+            return Some(end);
         }
         match session.next_frame() {
             Ok(frame) => next = frame,

@@ -234,6 +234,14 @@ impl<H> Outbox<H> {
         self.drafts.len() <= 1
     }
 
+    /// The bytes that wait to be taken by the transport.
+    pub(super) fn waiting(&self) -> usize {
+        let drafts = self.drafts.iter();
+        drafts
+            .map(|draft| draft.messages.len() + draft.data.len())
+            .sum()
+    }
+
     /// The next frame to be sent, if one may be.
     pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, Overrun> {
         let waits = self.in_flight.len() as u64 >= FRAMES;

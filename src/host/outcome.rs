@@ -1,12 +1,12 @@
 //! What comes of a call, as the messages that tell it.
 
+use std::future::Future;
 use std::net::IpAddr;
 
 use futures::FutureExt;
-use futures::future::LocalBoxFuture;
+use futures::future::{LocalBoxFuture, join_all};
 use serde_json::{Value, json};
 
-use super::limits::PART;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::net_error::NetError;
@@ -36,34 +36,23 @@ impl Outcome {
         }
     }
 
-    /// The messages that tell it, all but the last one parts of it.
-    pub(super) fn messages(self, id: u64) -> Vec<String> {
-        let mut messages = Vec::new();
-        let mut values = self.values;
-        if let [Value::Array(infos)] = values.as_mut_slice() {
-            let mut part = Vec::new();
-            let mut size = 0;
-            for info in std::mem::take(infos) {
-                let text = info.to_string();
-                size += text.len();
-                part.push(text);
-                if size >= PART {
-                    messages.push(format!(r#"["part",{id},[{}]]"#, part.join(",")));
-                    part.clear();
-                    size = 0;
-                }
-            }
-            messages.push(format!(r#"["answer",{id},[{}]]"#, part.join(",")));
-            return messages;
-        }
+    /// The message that tells it.
+    pub(super) fn message(self, id: u64) -> String {
         let mut message = match self.last_error {
             Some(text) => vec!["error".into(), id.into(), text.into()],
             None => vec!["answer".into(), id.into()],
         };
-        message.append(&mut values);
-        messages.push(Value::Array(message).to_string());
-        messages
+        message.extend(self.values);
+        Value::Array(message).to_string()
     }
+}
+
+/// The infos of those that are still there, as one part of a list.
+pub(super) async fn part(
+    infos: impl Iterator<Item = impl Future<Output = Result<Value, Error>>>,
+) -> Outcome {
+    let infos = join_all(infos).await;
+    Outcome::ok(infos.into_iter().flatten().collect())
 }
 
 pub(super) fn answer<T: Unpin + 'static>(
@@ -134,14 +123,6 @@ pub(super) fn sent(answer: Answer<tcp::SendInfo>) -> LocalBoxFuture<'static, Out
 
 pub(super) fn created_socket(id: u64) -> Value {
     json!({ "socketId": id })
-}
-
-pub(super) fn server_infos(infos: Vec<tcp_server::SocketInfo>) -> Value {
-    infos.into_iter().map(server_info).collect()
-}
-
-pub(super) fn tcp_infos(infos: Vec<tcp::SocketInfo>) -> Value {
-    infos.into_iter().map(tcp_info).collect()
 }
 
 pub(super) fn server_info(info: tcp_server::SocketInfo) -> Value {

@@ -1,6 +1,8 @@
 //! What the host serves to a browser: a page, and the client that it is made
 //! with. All of it is in the program.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
@@ -54,8 +56,22 @@ const ISOLATED: [(&str, &str); 2] = [
 pub(super) fn file(path: &str) -> Response<Full<Bytes>> {
     match FILES.iter().find(|(known, _, _)| *known == path) {
         Some((_, kind, bytes)) => answer(StatusCode::OK, kind, Bytes::from_static(bytes)),
-        None => text(StatusCode::NOT_FOUND, "There is no such page."),
+        None => missing(),
     }
+}
+
+/// There is no such file.
+pub(super) fn missing() -> Response<Full<Bytes>> {
+    text(StatusCode::NOT_FOUND, "There is no such page.")
+}
+
+/// The file is at this address.
+pub(super) fn moved(address: &SocketAddr, path: &str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::TEMPORARY_REDIRECT, "The page is elsewhere.");
+    if let Ok(place) = HeaderValue::try_from(format!("http://{address}{path}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    response
 }
 
 /// An answer that is a sentence.

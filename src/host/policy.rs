@@ -1,15 +1,18 @@
 //! Who may come in, and what they may do.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::end::{Code, End};
+use super::excerpt::repeated;
 use super::frame::Hello;
 use super::key::is_same;
 use super::limits::{APP_ID, VERSION};
+use super::manifests;
 use crate::ids::AppId;
-use crate::manifest::{MAX_MANIFEST, Permissions};
+use crate::manifest::{ManifestWarning, Permissions};
 
 /// What the clients of a host may do, and how they show who they are.
 ///
@@ -21,86 +24,116 @@ pub struct Policy {
     pub manifest: Option<PathBuf>,
     /// Whether a client may bring its own manifest, which goes before.
     pub dev: bool,
-    /// What a client shows that nothing else lets in.
+    /// What every client must show, with its handshake.
     pub token: Option<String>,
+    /// The bytes that all apps together may have queued to send: 1 GiB, if it is not set. A send
+    /// beyond fails with `Exceeded write quota.`; each client can always have 1 MiB queued.
+    pub send_budget: Option<usize>,
 }
 
 /// What a transport knows of who comes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Visitor {
     /// Who it is, if the transport says so.
     pub(super) app: Option<AppId>,
-    /// Whether it comes in without a token.
-    pub(super) trusted: bool,
+    /// The apps that its page may be: any, otherwise.
+    pub(super) apps: Option<Arc<[AppId]>>,
+    /// Its address.
+    pub(super) peer: Option<IpAddr>,
+    /// The page that it is, if it is one.
+    pub(super) origin: Option<Arc<str>>,
 }
 
 impl Policy {
-    /// Who comes, and what it may do.
-    pub(super) fn admit(
-        &self,
-        hello: &Hello,
-        visitor: &Visitor,
-    ) -> Result<(AppId, Permissions), End> {
-        if !hello.protocol.contains(&VERSION) {
+    /// Reads every manifest that there is now and checks it, so that a mistake is
+    /// found when the host starts and not when a client comes. It blocks, for a few
+    /// seconds at most. It returns the warnings, up to 64, each with the path of its file: what
+    /// in a manifest has no effect.
+    ///
+    /// # Errors
+    /// `InvalidInput`, with a line for each file that cannot be used: its path and the
+    /// place in its JSON.
+    pub fn check(&self) -> io::Result<Vec<String>> {
+        match &self.manifest {
+            Some(path) => manifests::check(path),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Who comes, if it may.
+    pub(super) fn admit(&self, hello: &Hello<'_>, visitor: &Visitor) -> Result<AppId, End> {
+        if !hello.protocol.has(VERSION) {
             let what = format!("this host speaks version {VERSION} of the protocol alone");
             return Err(End::new(Code::Version, what));
         }
-        if !visitor.trusted && !self.is_token(hello.token.as_deref()) {
-            let what = "the token is missing, or is another one";
-            return Err(End::new(Code::Forbidden, what));
-        }
-        let app = match (&visitor.app, &hello.app) {
+        let said = hello.app.as_ref().map(|app| &*app.0);
+        let app = match (&visitor.app, said) {
             (Some(app), None) => app.clone(),
             (Some(app), Some(said)) if app.as_str() == said => app.clone(),
             (Some(app), Some(_)) => {
                 let what = format!("the app of this extension is {app:?}, and no other");
                 return Err(End::new(Code::UnknownApp, what));
             }
-            (None, said) => app_id(said.as_deref().unwrap_or_default())?,
+            (None, said) => app_id(said.unwrap_or_default())?,
         };
-        let permissions = self.permissions(&app, hello)?;
-        Ok((app, permissions))
-    }
-
-    fn permissions(&self, app: &AppId, hello: &Hello) -> Result<Permissions, End> {
-        let bad = |error: &dyn std::fmt::Display| {
-            End::new(Code::BadManifest, format!("app {app}: {error}"))
-        };
-        if self.dev
-            && let Some(manifest) = &hello.manifest
+        if let Some(apps) = &visitor.apps
+            && !apps.contains(&app)
         {
-            return Permissions::from_manifest(&manifest.to_string()).map_err(|error| bad(&error));
+            let what = format!(
+                "this page may not be the app {:?}",
+                repeated(app.as_str()).to_string()
+            );
+            return Err(End::new(Code::Origin, what));
         }
-        let Some(path) = &self.manifest else {
-            return Ok(Permissions::none());
-        };
-        let path = match path.is_dir() {
-            true => path.join(format!("{app}.json")),
-            false => path.clone(),
-        };
-        let text = match read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let what = format!("there is no manifest for the app {app:?}");
-                return Err(End::new(Code::UnknownApp, what));
-            }
-            Err(error) => return Err(bad(&error)),
-        };
-        Permissions::from_manifest(&text).map_err(|error| bad(&error))
+        Ok(app)
     }
 
-    fn is_token(&self, shown: Option<&str>) -> bool {
-        let pair = self.token.as_deref().zip(shown);
-        pair.is_some_and(|(token, shown)| is_same(token, shown))
+    /// The manifest that a client brings, if it may.
+    pub(super) fn brought<'a>(&self, hello: &Hello<'a>) -> Option<&'a str> {
+        let manifest = hello.manifest.filter(|_| self.dev)?;
+        Some(manifest.get())
+    }
+
+    /// Whether a client that shows this may come in.
+    pub(super) fn is_token(&self, shown: Option<&str>) -> bool {
+        match &self.token {
+            None => true,
+            Some(token) => shown.is_some_and(|shown| is_same(token, shown)),
+        }
     }
 }
 
-/// Reads no more than a manifest can be, whatever the file is.
-fn read(path: &PathBuf) -> io::Result<String> {
-    let mut text = String::new();
-    let most = MAX_MANIFEST as u64 + 1;
-    File::open(path)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
+/// What a manifest permits an app, and what in it has no effect.
+pub(super) fn read(
+    app: &AppId,
+    manifest: &str,
+) -> Result<(Permissions, Vec<ManifestWarning>), End> {
+    Permissions::from_manifest_with_warnings(manifest).map_err(|error| bad(app, &error))
+}
+
+/// What a file, or the app's in a folder, permits. Its warnings were told when the host started.
+pub(super) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, End> {
+    let path = match path.is_dir() {
+        true => path.join(format!("{app}.json")),
+        false => path.to_owned(),
+    };
+    let text = match manifests::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let what = format!(
+                "there is no manifest for the app {:?}",
+                repeated(app.as_str()).to_string()
+            );
+            return Err(End::new(Code::UnknownApp, what));
+        }
+        Err(error) => return Err(bad(app, &error)),
+    };
+    let (permissions, _) = read(app, &text)?;
+    Ok(permissions)
+}
+
+fn bad(app: &AppId, error: &dyn std::fmt::Display) -> End {
+    End::new(Code::BadManifest, format!("app {app}: {error}"))
 }
 
 /// An app's id, which is also the name of its manifest's file.

@@ -14,12 +14,15 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::caretaker::Caretaker;
 use super::end::{Code, End};
 use super::frame::{self, Form};
-use super::gateway::Io;
+use super::io::Io;
 use super::key::Key;
 use super::limits::{FRAME, PATIENCE, PING, SILENCE};
+use super::lines::Lines;
 use super::lobby::{Guest, Lobby};
 use super::policy::Visitor;
 use super::session::Session;
+use super::turn::Turn;
+use crate::ids::AppId;
 
 type Socket = WebSocketStream<Io>;
 
@@ -28,8 +31,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is said on a connection once its client is in.
 trait Talk {
-    /// Takes in a frame.
-    fn take(&self, form: Form, bytes: Bytes) -> Result<(), End>;
+    /// Takes in a frame, and begins with it.
+    fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End>;
+
+    /// Goes on with it.
+    fn go_on(&self, turn: &mut Turn) -> Result<(), End>;
+
+    /// Whether it could go on.
+    fn has_work(&self) -> bool;
 
     /// Whether the next frame should be read.
     fn has_room(&self) -> bool;
@@ -45,8 +54,16 @@ trait Talk {
 macro_rules! talks {
     ($($who:ty),*) => {$(
         impl Talk for $who {
-            fn take(&self, form: Form, bytes: Bytes) -> Result<(), End> {
-                self.take(form, bytes)
+            fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End> {
+                self.take(form, bytes, turn)
+            }
+
+            fn go_on(&self, turn: &mut Turn) -> Result<(), End> {
+                self.go_on(turn)
+            }
+
+            fn has_work(&self) -> bool {
+                self.has_work()
             }
 
             fn has_room(&self) -> bool {
@@ -67,7 +84,7 @@ macro_rules! talks {
 talks!(Session, Caretaker);
 
 /// Serves a connection from the end of its handshake to its own.
-pub(super) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor) {
+pub(super) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor, lines: &Lines) {
     let mut socket = open(io, read).await;
     let end = match enter(&mut socket, lobby, &visitor).await {
         Ok(Some(guest)) => {
@@ -76,17 +93,36 @@ pub(super) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor) 
                 end = lobby.stopped() => Some(end),
             };
             // While the app is being suspended, its client learns why.
-            tokio::join!(guest.leave(), last_words(&mut socket, end));
+            log_end(end.as_ref(), Some(guest.app()), lines);
+            tokio::join!(guest.leave(), last_words(&mut socket, end.as_ref()));
             return;
         }
         Ok(None) => None,
         Err(end) => Some(end),
     };
-    last_words(&mut socket, end).await;
+    log_end(end.as_ref(), None, lines);
+    last_words(&mut socket, end.as_ref()).await;
+}
+
+/// Says at once why a connection is refused: nothing of it is read.
+pub(super) async fn refuse(io: Io, read: Bytes, end: &End) {
+    let mut socket = open(io, read).await;
+    last_words(&mut socket, Some(end)).await;
+}
+
+fn log_end(end: Option<&End>, app: Option<&AppId>, lines: &Lines) {
+    let Some(end) = end.filter(|_| lines.may_write()) else {
+        return;
+    };
+    let (code, message) = (end.code.name(), &end.message);
+    match app {
+        Some(app) => log::warn!("app {app}: its client was ended ({code}): {message}"),
+        None => log::warn!("client rejected ({code}): {message}"),
+    }
 }
 
 /// The same of one who looks after the host.
-pub(super) async fn serve_caretaker(io: Io, read: Bytes, lobby: &Lobby, key: &Key) {
+pub(super) async fn serve_caretaker(io: Io, read: Bytes, lobby: &Lobby, key: &Key, lines: &Lines) {
     let mut socket = open(io, read).await;
     let entered = match hello(&mut socket).await {
         Ok(Some((form, bytes))) => Caretaker::enter(lobby, key, form, bytes, Form::Binary),
@@ -109,7 +145,8 @@ pub(super) async fn serve_caretaker(io: Io, read: Bytes, lobby: &Lobby, key: &Ke
         }
         Err(end) => Some(end),
     };
-    last_words(&mut socket, end).await;
+    log_end(end.as_ref(), None, lines);
+    last_words(&mut socket, end.as_ref()).await;
 }
 
 async fn open(io: Io, read: Bytes) -> Socket {
@@ -155,34 +192,41 @@ async fn hello(socket: &mut Socket) -> Result<Option<(Form, Bytes)>, End> {
 async fn talk(socket: &mut Socket, session: &impl Talk) -> Option<End> {
     let mut pings = interval_at(Instant::now() + PING, PING);
     let heard = Cell::new(Instant::now());
+    let mut turn = Turn::new();
     loop {
         if let Err(end) = write(socket, session).await {
             return end;
         }
-        tokio::select! {
+        if turn.is_over() {
+            // However much comes, the others have their turn too.
+            tokio::task::yield_now().await;
+            turn = Turn::new();
+        }
+        let done = tokio::select! {
             biased;
-            frame = next(socket, &heard), if session.has_room() => {
-                let taken = match frame {
-                    Ok(Some((form, bytes))) => session.take(form, bytes),
-                    Ok(None) => return None,
-                    Err(end) => Err(end),
-                };
-                if let Err(end) = taken {
-                    return Some(end);
-                }
-            }
+            frame = next(socket, &heard), if session.has_room() => match frame {
+                Ok(Some((form, bytes))) => session.take(form, bytes, &mut turn),
+                Ok(None) => return None,
+                Err(end) => Err(end),
+            },
+            () = async {}, if session.has_work() => session.go_on(&mut turn),
             () = session.news() => {
                 // What comes together is told together.
                 tokio::task::yield_now().await;
+                Ok(())
             }
             _ = pings.tick() => {
                 if heard.get().elapsed() >= SILENCE {
                     return Some(End::new(Code::TooSlow, "nothing has come for too long"));
                 }
-                if send(socket, Message::Ping(Bytes::new())).await.is_err() {
-                    return Some(too_slow());
+                match send(socket, Message::Ping(Bytes::new())).await {
+                    Ok(()) => Ok(()),
+                    Err(_) => Err(too_slow()),
                 }
             }
+        };
+        if let Err(end) = done {
+            return Some(end);
         }
     }
 }
@@ -207,16 +251,42 @@ async fn send(socket: &mut Socket, message: Message) -> Result<(), Error> {
     socket.send(message).await
 }
 
+/// Pings and the like that are answered in a row before others have their turn.
+const PINGS: u32 = 64;
+
+/// What a ping or its like has around it, at most.
+const HEAD: usize = 14;
+
 /// The client's next frame, and when anything came from it. `None`: it has
 /// gone. Dropping the future loses nothing.
 async fn next(socket: &mut Socket, heard: &Cell<Instant>) -> Result<Option<(Form, Bytes)>, End> {
+    let mut pings = 0;
     loop {
         let message = socket.next().await;
         heard.set(Instant::now());
+        let intake = &socket.get_ref().intake;
         match message {
-            Some(Ok(Message::Binary(bytes))) => return Ok(Some((Form::Binary, bytes))),
-            Some(Ok(Message::Text(text))) => return Ok(Some((Form::Text, text.into()))),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+            Some(Ok(Message::Binary(bytes))) => {
+                intake.is_whole();
+                return Ok(Some((Form::Binary, bytes)));
+            }
+            Some(Ok(Message::Text(text))) => {
+                intake.is_whole();
+                return Ok(Some((Form::Text, text.into())));
+            }
+            Some(Ok(Message::Ping(bytes) | Message::Pong(bytes))) => {
+                intake.passed(bytes.len() + HEAD);
+                pings += 1;
+                if pings == PINGS {
+                    tokio::task::yield_now().await;
+                    pings = 0;
+                }
+            }
+            Some(Ok(Message::Frame(_))) => {}
+            Some(Err(Error::Io(_))) if intake.unread().is_some() => {
+                let why = intake.unread().map(End::from);
+                return why.map_or(Ok(None), Err);
+            }
             Some(Ok(Message::Close(_)))
             | None
             | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) => {
@@ -228,13 +298,12 @@ async fn next(socket: &mut Socket, heard: &Cell<Instant>) -> Result<Option<(Form
 }
 
 /// Says why it ends, to a client that listens; and closes.
-async fn last_words(socket: &mut Socket, end: Option<End>) {
+async fn last_words(socket: &mut Socket, end: Option<&End>) {
     let Some(end) = end else {
         // It has gone, and may wait for its own farewell.
         let _ = timeout(LAST_WORDS, socket.close(None)).await;
         return;
     };
-    log::info!("a client is sent away: {}", end.message);
     let words = async {
         let frame = frame::write(Form::Binary, &[&end.key()], &[]);
         socket.send(Message::Binary(frame)).await?;
@@ -244,7 +313,10 @@ async fn last_words(socket: &mut Socket, end: Option<End>) {
         };
         socket.close(Some(close)).await?;
         // Until it has read that: what it still sends is not looked at.
-        while let Some(Ok(_)) = socket.next().await {}
+        while let Some(Ok(_)) = socket.next().await {
+            socket.get_ref().intake.is_whole();
+            tokio::task::yield_now().await;
+        }
         Ok::<_, Error>(())
     };
     let _ = timeout(LAST_WORDS, words).await;

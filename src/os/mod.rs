@@ -14,8 +14,12 @@ pub(crate) mod scripted;
 #[cfg(target_os = "linux")]
 mod sock_diag;
 mod tokio_net;
+#[cfg(feature = "host")]
+mod walled;
 
 pub use tokio_net::TokioNetwork;
+#[cfg(feature = "host")]
+pub(crate) use walled::{Walled, Walls};
 
 use std::future::Future;
 use std::io;

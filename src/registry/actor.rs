@@ -18,6 +18,8 @@ use crate::ids::{AppId, IdAllocator};
 use crate::life::Life;
 use crate::manifest::Permissions;
 use crate::os::{Network, TokioNetwork};
+#[cfg(feature = "host")]
+use crate::os::{Walled, Walls};
 use crate::supervision::{CallsPassed, Child, Home, Place, RestartLimit, ServerEnded};
 use crate::tcp::{self, Lanes, Rows, Table};
 use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
@@ -36,6 +38,10 @@ use crate::tls;
 pub struct Registry {
     #[debug(skip)]
     pub(super) network: Arc<dyn Network>,
+    /// Where in it no app may connect to.
+    #[cfg(feature = "host")]
+    #[debug(skip)]
+    pub(super) walls: Walls,
     write_quota: usize,
     /// Of apps that have none of their own.
     permissions: Arc<Permissions>,
@@ -93,8 +99,17 @@ impl Registry {
 
     /// A registry on another network: a scripted one, for instance.
     pub fn with_network(network: impl Network) -> Self {
+        #[cfg(feature = "host")]
+        let walls = Walls::default();
+        #[cfg(feature = "host")]
+        let network = Walled {
+            inner: Arc::new(network),
+            walls: walls.clone(),
+        };
         Registry {
             network: Arc::new(network),
+            #[cfg(feature = "host")]
+            walls,
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
             limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),

@@ -16,6 +16,8 @@ mod listeners;
 mod local;
 mod permissions;
 mod routes;
+#[cfg(feature = "host")]
+mod walls;
 
 pub use actor::{Registry, Shutdown};
 pub use escalation::EscalateTo;
@@ -29,3 +31,5 @@ pub(crate) use kept::Door;
 pub(crate) use leave::{Conclude, Deliver, Hold, Take, Token};
 pub use local::AddLocalListener;
 pub(crate) use local::OnEachArbiter;
+#[cfg(feature = "host")]
+pub(crate) use walls::Wall;

@@ -2,6 +2,7 @@
 //! and what others do not.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod bounds;
 mod browser;
 mod caretaker;
 mod client;
@@ -43,7 +44,7 @@ impl Host {
 
     /// What lets somebody look after it, which it says once.
     fn key(&mut self) -> String {
-        let line = self.0.program.stdout.line("look after it at ");
+        let line = self.0.program.stdout.line("Admin page: ");
         let key = line.split_once("/#key=").map(|(_, key)| key.to_owned());
         key.expect("a key in the page's address")
     }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
-import { basename, extname, join, normalize } from 'node:path';
+import { basename, dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { chromium } from 'playwright-core';
@@ -108,7 +108,7 @@ async function prepared(test, { extensions = [], real, install = ['--dev'], args
   const ids = await Promise.all(extensions.map(idOf));
   if (install && ids.length > 0) {
     const named = ids.flatMap((id) => ['--extension', id]);
-    execFileSync(PROGRAM, ['install', '--user-data-dir', profile, ...named, ...install], { stdio: ['ignore', 'ignore', 'inherit'] });
+    execFileSync(PROGRAM, ['install', '--user-data-dir', profile, '--copy-to', dirname(PROGRAM), ...named, ...install], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   const list = extensions.join(',');
   return {

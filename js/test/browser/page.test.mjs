@@ -1,6 +1,7 @@
 // The host's own page in a real Chromium: what it shows, what its buttons do, and that the keyboard is enough.
 
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import net from 'node:net';
 import test from 'node:test';
 
@@ -83,15 +84,15 @@ test('the page shows what lives on the host, and its buttons act on it', async (
   assert.equal((await it.tcpServer.getInfo(it.socketId)).paused, false);
 
   await button(page, `Close connection 127.0.0.1:${port} of shop`).click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Leave it' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
   await button(page, `Close connection 127.0.0.1:${port} of shop`).click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Close it' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
   assert.equal(await told.next('the end'), 'closed');
   assert.equal((await it.errors.next('onReceiveError'))[1].resultCode, -100);
   await client.waitFor({ state: 'detached' });
 
   await button(page, `Close ${title}`).click();
-  await page.getByRole('dialog').getByRole('button', { name: 'Close it' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
   assert.deepEqual(await it.errors.next('onAcceptError'), ['onAcceptError', { socketId: it.socketId, resultCode: -100 }]);
   await row.waitFor({ state: 'detached' });
   const refused = new Promise((resolve) => net.connect(it.localPort, '127.0.0.1').once('error', resolve));
@@ -159,12 +160,12 @@ test('the keyboard is enough', async (t) => {
   await tabTo(`Close ${title}`);
   await page.keyboard.press('Enter');
   await page.getByRole('dialog').waitFor();
-  assert.equal(await focused(), 'Leave it', 'nothing is closed by one key too many');
+  assert.equal(await focused(), 'Cancel', 'nothing is closed by one key too many');
   await page.keyboard.press('Escape');
   await page.getByRole('dialog').waitFor({ state: 'hidden' });
   assert.equal(await focused(), `Close ${title}`, 'the focus comes back');
   await page.keyboard.press('Enter');
-  await tabTo('Close it');
+  await tabTo('Close');
   await page.keyboard.press('Enter');
   assert.equal((await it.errors.next('onAcceptError'))[0], 'onAcceptError');
   await button(page, `Close ${title}`).waitFor({ state: 'detached' });
@@ -175,6 +176,191 @@ test('the keyboard is enough', async (t) => {
   await page.keyboard.press('Enter');
   await page.locator('#echo-said', { hasText: 'It listens' }).waitFor();
   await isWell();
+});
+
+test('an app that needs somebody comes first and says why without being opened', async (t) => {
+  const host = await startHost(t);
+  for (const name of ['a', 'b', 'c', 'd']) await app(t, host, name);
+  const it = await app(t, host, 'z');
+  const { page, isWell } = await open(t, host);
+  const first = page.locator('#tree > .app').first();
+  const names = () => page.locator('#tree > .app > .row .title').allTextContents();
+  await page.locator('#tree > .app').nth(4).waitFor();
+  assert.deepEqual(await names(), ['a', 'b', 'c', 'd', 'z']);
+  assert.equal(await page.locator('.server').count(), 0, 'none of many is open');
+  await it.tcpServer.setPaused(it.socketId, true);
+  await first.locator('.badge.warn', { hasText: 'paused' }).waitFor();
+  assert.deepEqual(await names(), ['z', 'a', 'b', 'c', 'd']);
+  await page.getByText('1 with problems').waitFor();
+  await page.locator('#app-order').selectOption('by name');
+  await first.locator('.title', { hasText: 'a' }).waitFor();
+  await it.tcpServer.setPaused(it.socketId, false);
+  await page.getByText('no problems').waitFor();
+  await isWell();
+});
+
+test('apps and sockets are found by name and address', async (t) => {
+  const host = await startHost(t);
+  const it = await app(t, host, 'shop');
+  await app(t, host, 'chat');
+  const { port } = await peer(t, it.localPort);
+  const { page, isWell } = await open(t, host);
+  const search = page.getByLabel('Search');
+  const found = async (text, count) => {
+    await search.fill(text);
+    await page.waitForFunction((wanted) => document.querySelectorAll('#found > li').length === wanted, count);
+  };
+  await found('SHO', 1);
+  await page.locator('#found > .app', { hasText: 'shop' }).waitFor();
+  await found('<b>web', 2);
+  await found(`127.0.0.1:${port}`, 1);
+  const row = page.locator('#found > .client', { hasText: `127.0.0.1:${port}` });
+  assert.match(await row.locator('.sub').textContent(), /^shop · /);
+  assert.match(await row.locator('.many').textContent(), /^\d+ s/, 'how long it has been there');
+  await search.fill('nothing like it');
+  await page.getByText('Nothing matches.').waitFor();
+  assert.equal(await page.locator('#tree').isVisible(), false);
+  await search.fill('');
+  await page.locator('#tree > .app').nth(1).waitFor();
+  await isWell();
+});
+
+test('a drain stops listening at once and closes at its end what has not finished', async (t) => {
+  const host = await startHost(t);
+  const it = await app(t, host, 'shop');
+  const { told } = await peer(t, it.localPort);
+  const { page, isWell } = await open(t, host);
+  const title = `server 127.0.0.1:${it.localPort} of shop`;
+  const row = page.locator('.server > .row');
+  await row.getByText('1 open').waitFor();
+  await button(page, `Drain ${title}`).click();
+  await page.getByRole('dialog').getByText('1 open connection can finish').waitFor();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await button(page, `Drain ${title}`).click();
+  await page.getByLabel('Time to finish').selectOption('1 hour');
+  await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
+  await page.getByText(`Draining ${title}.`).waitFor();
+  await row.getByText('draining').waitFor();
+  const refused = new Promise((resolve) => net.connect(it.localPort, '127.0.0.1').once('error', resolve));
+  assert.equal((await within('the refusal', refused)).code, 'ECONNREFUSED');
+  assert.ok(told.isEmpty, 'who is connected may finish');
+  // A second drain, of the whole app, whose time is over at once.
+  await button(page, 'Drain app shop').click();
+  await page.getByLabel('Time to finish').selectOption('none: close now');
+  await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
+  assert.equal(await told.next('the end'), 'closed');
+  await row.getByText('not listening').waitFor();
+  await isWell();
+});
+
+test('nothing overlaps and nothing is cut off, wide or narrow', async (t) => {
+  const host = await startHost(t);
+  const it = await app(t, host, 'an-app-with-quite-a-long-name-that-says-what-it-is-for-in-detail');
+  for (let index = 0; index < 3; index += 1) await peer(t, it.localPort);
+  const { page, isWell } = await open(t, host);
+  await page.locator('.client').nth(2).waitFor();
+  for (const width of [1600, 1280, 1000, 960, 700, 390, 320]) {
+    await page.setViewportSize({ width, height: 900 });
+    const wrong = await page.evaluate(() => {
+      const seen = (element) => element.getClientRects().length > 0;
+      const texts = (row) => [...row.children].filter((cell) => seen(cell) && cell.textContent.trim() !== '');
+      const found = [];
+      // What is cut with an ellipsis takes no more than its element.
+      const box = (cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        const boxes = cell.children.length > 0 ? [...cell.children].filter(seen).map((child) => child.getBoundingClientRect()) : [range.getBoundingClientRect()];
+        const edge = (side, which) => which(...boxes.map((one) => one[side]));
+        return { left: edge('left', Math.min), right: edge('right', Math.max), top: edge('top', Math.min), bottom: edge('bottom', Math.max) };
+      };
+      for (const row of [...document.querySelectorAll('.row, .tiles')].filter(seen)) {
+        const cells = texts(row);
+        for (const [index, one] of cells.entries()) {
+          for (const other of cells.slice(index + 1)) {
+            const [a, b] = [box(one), box(other)];
+            const isApart = a.right <= b.left + 1 || b.right <= a.left + 1 || a.bottom <= b.top + 1 || b.bottom <= a.top + 1;
+            if (!isApart) found.push(`${one.textContent} | ${other.textContent}`);
+          }
+        }
+      }
+      for (const dd of document.querySelectorAll('.tile dd')) if (dd.scrollWidth > dd.clientWidth + 1) found.push(`cut off: ${dd.textContent}`);
+      if (document.documentElement.scrollWidth > innerWidth) found.push(`as wide as ${document.documentElement.scrollWidth}`);
+      return found;
+    });
+    assert.deepEqual(wrong, [], `${width} px`);
+  }
+  await isWell();
+});
+
+/** The connections of the test below. On a quiet machine it also holds the page to the clock. */
+const MANY = 10_000;
+const isTimed = process.env.CHROME_SOCKETS_TIMED !== undefined;
+
+test('ten thousand connections leave the page usable', async (t) => {
+  const limits = await readFile('/proc/self/limits', 'utf8').catch(() => '');
+  const [, files] = /^Max open files +(\d+)/m.exec(limits) ?? [];
+  if (Number(files) < MANY + 1000) return t.skip(`no more than ${files} files may be open`);
+  const host = await startHost(t);
+  const it = await app(t, host, 'many');
+  const peers = [];
+  t.after(() => peers.forEach((stream) => stream.destroy()));
+  const connected = () => new Promise((resolve, reject) => {
+    const stream = net.connect(it.localPort, '127.0.0.1', () => resolve(stream)).on('error', reject);
+    stream.on('data', () => {});
+    peers.push(stream);
+  });
+  // As many at once as the backlog takes.
+  while (peers.length < MANY) await within('connections', Promise.all(Array.from({ length: 100 }, connected)));
+
+  const { context } = await startBrowser(t);
+  const page = await context.newPage();
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
+  const busy = async () => {
+    const { metrics } = await cdp.send('Performance.getMetrics');
+    return metrics.find(({ name }) => name === 'TaskDuration').value * 1000;
+  };
+  let updates = 0;
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+    if (`${payload}`.includes('host.listApps')) updates += 1;
+  }));
+  await page.addInitScript(() => {
+    const seen = new MutationObserver(() => {
+      if (!document.querySelector('.client')) return;
+      seen.disconnect();
+      requestAnimationFrame(() => { window.firstRows = performance.now(); });
+    });
+    seen.observe(document, { subtree: true, childList: true });
+  });
+  await page.goto(host.page);
+  await page.waitForFunction(() => window.firstRows !== undefined);
+  const first = { clock: await page.evaluate(() => window.firstRows), busy: await busy() };
+  await page.locator('.pager', { hasText: '1 to 16 of 10,000' }).waitFor();
+  // The worst for the page: each update brings other rows.
+  await page.locator('#order').selectOption('most bytes first');
+  let turn = 0;
+  const traffic = setInterval(() => {
+    turn += 1;
+    for (let index = 0; index < 50; index += 1) peers[(turn * 50 + index) % MANY].write('x'.repeat(turn * 100));
+  }, 50);
+  t.after(() => clearInterval(traffic));
+  const measured = async (what) => {
+    const [before, from] = [await busy(), updates];
+    await page.waitForFunction(() => true);
+    while (updates < from + 6) await page.waitForTimeout(50);
+    const each = (await busy() - before) / (updates - from);
+    t.diagnostic(`${what}: ${each.toFixed(1)} ms of the main thread an update`);
+    assert.ok(each < 100, `${what}: ${each} ms`);
+  };
+  t.diagnostic(`the first rows: after ${first.clock.toFixed(0)} ms, with ${first.busy.toFixed(0)} ms of the main thread`);
+  assert.ok(first.busy < 2000 && (!isTimed || first.clock < 2000), JSON.stringify(first));
+  await measured('the busiest connections');
+  await page.getByLabel('Search').fill('127.0.0.1');
+  await page.locator('.pager', { hasText: 'of 10,001' }).waitFor();
+  await measured('a search that finds them all');
+  clearInterval(traffic);
+  await page.close();
+  it.host.close();
 });
 
 test('a page of thousands of connections is a slice that can be turned', async (t) => {
@@ -201,7 +387,7 @@ test('a page without the key, or with the key of a host that was, asks for it', 
   assert.equal(await page.locator('#live').isVisible(), false);
   await page.getByLabel('Address or key').fill('0'.repeat(32));
   await page.keyboard.press('Enter');
-  await page.getByText('another key after each start').waitFor();
+  await page.getByText('a new key at each start').waitFor();
   await page.getByLabel('Address or key').fill(host.page);
   await page.keyboard.press('Enter');
   await page.locator('#state[data-state=in]').waitFor();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrome_sockets::host::Origins;
-use chrome_sockets::host::install::{Browser, Install, Uninstall};
+use chrome_sockets::host::install::{Browser, Install, NAME, Uninstall};
 use clap::{Args, Parser, Subcommand};
 
 /// Chrome's chrome.sockets for programs that have no sockets of their own: web
@@ -19,14 +19,14 @@ pub struct Arguments {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// A gateway for pages and Node, by WebSocket, and a page to look at.
+    /// A gateway for pages and Node, by WebSocket, with an admin page.
     Serve(Serve),
     /// What a browser starts for an extension: native messaging on the standard
     /// streams.
     NativeHost(NativeHost),
-    /// Tells browsers of the native host, for these extensions.
+    /// Adds extensions to the native host that browsers start.
     Install(InstallArguments),
-    /// Takes back what install wrote.
+    /// Removes what install wrote, or single extensions.
     Uninstall(UninstallArguments),
 }
 
@@ -47,9 +47,18 @@ pub struct Serve {
     pub dev: bool,
 
     /// A page that may connect, such as https://example.com or
-    /// chrome-extension://ID. May be given several times.
-    #[arg(long, value_name = "ORIGIN")]
+    /// chrome-extension://ID, as any app; or as these apps alone: https://example.com=app-a,app-b.
+    /// May be given several times.
+    #[arg(long, value_name = "ORIGIN[=APP,...]")]
     pub origin: Vec<Origins>,
+
+    /// Any page may connect that shows the token.
+    #[arg(long, requires = "token")]
+    pub any_origin: bool,
+
+    /// What all apps together may have queued to send, in MiB; each client can always have 1 MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub send_budget: usize,
 
     /// What every client must show. Other users of this machine can read command lines:
     /// the environment is not theirs.
@@ -69,6 +78,10 @@ pub struct NativeHost {
     #[arg(long)]
     pub dev: bool,
 
+    /// What install has written of each extension, instead of these two.
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["manifest", "dev"])]
+    pub installed: Option<PathBuf>,
+
     /// What the browser says.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     pub caller: Vec<String>,
@@ -84,16 +97,23 @@ struct Where {
     /// For a Chrome or Chromium that runs with this --user-data-dir, and no other.
     #[arg(long, value_name = "DIR", conflicts_with = "browser")]
     user_data_dir: Option<PathBuf>,
+
+    /// The name that extensions connect to, for those who ship a host of their own:
+    /// a-z 0-9 _ and dots, com.example.sockets for instance.
+    #[arg(long, value_name = "NAME", default_value = NAME)]
+    host_name: String,
 }
 
 #[derive(Args)]
 pub struct InstallArguments {
-    /// An extension that may talk to the host. May be given several times.
+    /// An extension that may start the host, beside those that are installed already. May be
+    /// given several times.
     #[arg(long, value_name = "ID", required = true)]
     extension: Vec<String>,
 
-    /// What they may do: a manifest.json for all of them, or a folder with EXTENSION.json
-    /// for each. Without it they may do nothing.
+    /// What these extensions may do: a manifest.json for all of them, or a folder with
+    /// EXTENSION.json for each. Without it they may do nothing. Each extension keeps what it
+    /// was installed with.
     #[arg(long, value_name = "FILE|DIR")]
     manifest: Option<PathBuf>,
 
@@ -101,12 +121,22 @@ pub struct InstallArguments {
     #[arg(long)]
     dev: bool,
 
+    /// Copies this program into a folder, for browsers to start the copy. A program that is in
+    /// a build folder is copied anyway: to the user's data folder, ~/.local/share/chrome-sockets
+    /// for instance, or into --user-data-dir.
+    #[arg(long, value_name = "DIR")]
+    copy_to: Option<PathBuf>,
+
     #[command(flatten)]
     place: Where,
 }
 
 #[derive(Args)]
 pub struct UninstallArguments {
+    /// Removes only this extension. May be given several times.
+    #[arg(long, value_name = "ID")]
+    extension: Vec<String>,
+
     #[command(flatten)]
     place: Where,
 }
@@ -120,13 +150,15 @@ impl InstallArguments {
             dev: self.dev,
             browsers: self.place.browser,
             user_data_dir: self.place.user_data_dir,
+            host_name: Some(self.place.host_name),
+            copy_to: self.copy_to,
         };
         let may_nothing = install.manifest.is_none() && !install.dev;
-        for path in install.run()? {
-            println!("wrote {}", path.display());
+        for change in install.run()? {
+            println!("{change}");
         }
         if may_nothing {
-            println!("without --manifest the extensions may neither listen nor connect");
+            println!("without --manifest or --dev these extensions may neither listen nor connect");
         }
         Ok(())
     }
@@ -136,12 +168,14 @@ impl UninstallArguments {
     /// Removes, and says what was removed.
     pub fn run(self) -> io::Result<()> {
         let uninstall = Uninstall {
+            extensions: self.extension,
             browsers: self.place.browser,
             user_data_dir: self.place.user_data_dir,
+            host_name: Some(self.place.host_name),
         };
         let removed = uninstall.run()?;
-        for path in &removed {
-            println!("removed {}", path.display());
+        for change in &removed {
+            println!("{change}");
         }
         if removed.is_empty() {
             println!("there was nothing to remove");

@@ -31,14 +31,28 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("chrome-sockets: {error}");
-            ExitCode::FAILURE
+            match is_usage(&error) {
+                true => ExitCode::from(USAGE),
+                false => ExitCode::FAILURE,
+            }
         }
     }
+}
+
+/// The exit code for wrong arguments and files that they name, as clap's.
+const USAGE: u8 = 2;
+
+/// Whether what was asked for is wrong; the OS has numbers for what it says itself.
+fn is_usage(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidInput && error.raw_os_error().is_none()
 }
 
 fn on_actix(work: impl Future<Output = io::Result<()>>) -> io::Result<()> {
     actix_rt::System::new().block_on(work)
 }
+
+/// What `--send-budget` counts in.
+const MIB: usize = 1024 * 1024;
 
 /// Serves the gateway until Ctrl-C or SIGTERM.
 async fn serve(serve: Serve) -> io::Result<()> {
@@ -47,14 +61,25 @@ async fn serve(serve: Serve) -> io::Result<()> {
         manifest: serve.manifest,
         dev: serve.dev,
         token: serve.token,
+        send_budget: Some(serve.send_budget.saturating_mul(MIB)),
     };
+    for warning in policy.check()? {
+        log::warn!("{warning}");
+    }
+    let may_nothing = policy.manifest.is_none() && !policy.dev;
     let mut origins = Origins::default();
     origins.extend(serve.origin);
+    if serve.any_origin {
+        origins.allow_any();
+    }
     let gateway = Gateway::listen(serve.listen, &registry, policy, origins)?;
     let address = gateway.local_addr();
     println!("listening on {address}");
-    // Who has this address may look after all apps: it goes to no log.
-    println!("look after it at {}", gateway.page());
+    // This address has the admin key: it goes to no log.
+    println!("Admin page: {}", gateway.page());
+    if may_nothing {
+        println!("without --manifest or --dev apps may neither listen nor connect");
+    }
     gateway.run(asked_to_end()?).await;
     stop(&registry).await;
     Ok(())
@@ -69,10 +94,14 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
         ));
     };
     let registry = registry();
-    let policy = Policy {
-        manifest: native.manifest,
-        dev: native.dev,
-        token: None,
+    let policy = match &native.installed {
+        Some(file) => host::install::policy(file, extension)?,
+        None => Policy {
+            manifest: native.manifest,
+            dev: native.dev,
+            token: None,
+            send_budget: None,
+        },
     };
     let (input, output) = (io::stdin(), io::stdout());
     let end = asked_to_end()?;

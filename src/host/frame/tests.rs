@@ -18,10 +18,15 @@ fn binary(header: &str, data: &[u8]) -> Bytes {
 /// Reads a frame as a session does, and gives the data that its messages
 /// take.
 fn read(form: Form, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
-    let Frame { header, mut data } = Frame::read(form, bytes)?;
+    let Frame {
+        mut messages,
+        mut data,
+        ..
+    } = Frame::read(form, bytes)?;
     let mut taken = Vec::new();
-    for message in &header.messages {
-        for value in message.iter().skip(1) {
+    while let Some(message) = messages.next()? {
+        let (_, mut parts) = message.into_call().expect("a function");
+        while let Some(value) = parts.next() {
             taken.extend(data.take(value)?);
         }
     }
@@ -31,13 +36,53 @@ fn read(form: Form, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
 
 #[test]
 fn data_is_taken_in_the_order_of_the_messages() {
-    let header = r#"{"messages":[["a",3],["b",0],["c",2]]}"#;
+    let header = r#"{"messages":[[1,"a",3],[2,"b",0],[3,"c",2]]}"#;
     let taken = read(Form::Binary, binary(header, b"abcde"));
     assert_eq!(taken, Ok(vec!["abc".into(), "".into(), "de".into()]));
 
-    let header = r#"{"messages":[["a","YWJj"],["b",""],["c","ZGU="]]}"#;
+    let header = r#"{"messages":[[1,"a","YWJj"],[2,"b",""],[3,"c","ZGU="]]}"#;
     let taken = read(Form::Text, header.into());
     assert_eq!(taken, Ok(vec!["abc".into(), "".into(), "de".into()]));
+}
+
+/// Reads every message of a frame, whatever they are.
+fn read_all(bytes: Bytes) -> Result<usize, FrameError> {
+    let mut frame = Frame::read(Form::Text, bytes)?;
+    let mut count = 0;
+    while frame.messages.next()?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[test]
+fn messages_are_read_one_by_one_however_they_are_spaced() {
+    for (messages, count) in [
+        ("[]", 0),
+        ("[ \n ]", 0),
+        ("[[]]", 1),
+        ("[ [ ] , [ 1 , [ ] ]\t,[]\r\n]", 3),
+        (r#"[["listen",["]","["]],["]]\"]]"]]"#, 2),
+    ] {
+        let text = format!(r#"{{"messages" : {messages} , "ack":1}}"#);
+        assert_eq!(read_all(text.into()), Ok(count), "{messages}");
+    }
+    let many = format!(r#"{{"messages":[{}[]]}}"#, "[],".repeat(100_000));
+    assert_eq!(read_all(many.into()), Ok(100_001));
+}
+
+#[test]
+fn an_error_repeats_nothing_of_what_is_wrong() {
+    let long = "x".repeat(10_000);
+    for header in [
+        format!(r#"{{"{long}":1}}"#),
+        format!(r#"{{"ack":"{long}"}}"#),
+        format!(r#"{{"ack":{long}}}"#),
+    ] {
+        let error = Frame::read(Form::Text, header.into()).expect_err("it is wrong");
+        let text = error.to_string();
+        assert!(text.len() < 150 && !text.contains("xxx"), "{text}");
+    }
 }
 
 #[test]
@@ -49,17 +94,17 @@ fn what_is_no_frame_is_told_from_what_is() {
         (Bytes::from_static(&[1, 0, 0, 0]), Short),
         (Bytes::from_static(&[255, 255, 255, 255, b'{', b'}']), Short),
         (binary("{}", b"x"), DataLeft),
-        (binary(r#"{"messages":[["a",2]]}"#, b"x"), DataMissing),
-        (binary(r#"{"messages":[["a",-1]]}"#, b"x"), DataMissing),
-        (binary(r#"{"messages":[["a",1.5]]}"#, b"x"), DataMissing),
-        (binary(r#"{"messages":[["a",1e99]]}"#, b"x"), DataMissing),
+        (binary(r#"{"messages":[[1,"a",2]]}"#, b"x"), DataMissing),
+        (binary(r#"{"messages":[[1,"a",-1]]}"#, b"x"), DataMissing),
+        (binary(r#"{"messages":[[1,"a",1.5]]}"#, b"x"), DataMissing),
+        (binary(r#"{"messages":[[1,"a",1e99]]}"#, b"x"), DataMissing),
         (Bytes::from(vec![0; FRAME + 1]), TooLarge(FRAME + 1)),
     ] {
         assert_eq!(read(Form::Binary, frame.clone()), Err(error), "{frame:?}");
     }
     let bad_base64 = Message("its data is not in base64");
     for text in ["YQ", "YR==", "Y Q=", "_-==", "YQ==YQ=="] {
-        let header = json!({ "messages": [["a", text]] }).to_string();
+        let header = json!({ "messages": [[1,"a", text]] }).to_string();
         assert_eq!(
             read(Form::Text, header.into()),
             Err(bad_base64.clone()),
@@ -78,15 +123,26 @@ fn what_is_no_frame_is_told_from_what_is() {
         r#"{"ack":"1"}"#,
         r#"{"ack":1,"ack":2}"#,
         r#"{"messages":{}}"#,
-        r#"{"messages":[1]}"#,
+        r#"[null,null,[]]"#,
         r#"{"other":1}"#,
-        r#"{"hello":{}}"#,
-        r#"{"hello":1}"#,
         "\u{feff}{}",
-        r#"{"messages":[["\ud800"]]}"#,
     ] {
         let error = Frame::read(Form::Text, header.into()).map(drop);
         assert!(matches!(error, Err(Header(_))), "{header}: {error:?}");
+    }
+    for hello in ["{}", "1", r#"[[1],"a"]"#, r#"{"protocol":[1],"app":1}"#] {
+        let text = format!(r#"{{"hello":{hello}}}"#);
+        let frame = Frame::read(Form::Text, text.into()).expect("a frame");
+        let hello = frame.into_hello().expect("no data").expect("a hello");
+        assert!(
+            matches!(object::<Hello<'_>>(&hello), Err(Header(_))),
+            "{hello:?}"
+        );
+    }
+    for messages in ["[1]", "[{}]", "[null]", r#"["x"]"#, "[[],7]"] {
+        let text = format!(r#"{{"messages":{messages}}}"#);
+        let error = read_all(text.into());
+        assert_eq!(error, Err(Message("it is no list")), "{messages}");
     }
     let deep = format!(r#"{{"messages":[[{}]]}}"#, "[".repeat(100_000));
     assert!(Frame::read(Form::Text, deep.into()).is_err());
@@ -95,7 +151,7 @@ fn what_is_no_frame_is_told_from_what_is() {
 
 #[test]
 fn a_few_bytes_do_not_keep_their_frame() {
-    let header = r#"{"messages":[["a",9],["b",100000]]}"#;
+    let header = r#"{"messages":[[1,"a",9],[2,"b",100000]]}"#;
     let frame = binary(header, &[7; 100_009]);
     let range = frame.as_ptr() as usize..frame.as_ptr() as usize + frame.len();
     let taken = read(Form::Binary, frame).expect("it is a frame");
@@ -108,36 +164,35 @@ fn a_few_bytes_do_not_keep_their_frame() {
 fn what_is_written_is_read() {
     let frame = write(
         Form::Binary,
-        &[r#""ack":7"#, r#""messages":[["a",3]]"#],
+        &[r#""ack":7"#, r#""messages":[[1,"a",3]]"#],
         b"abc",
     );
     assert_eq!(read(Form::Binary, frame.clone()), Ok(vec!["abc".into()]));
     assert_eq!(
-        Frame::read(Form::Binary, frame)
-            .map(|frame| frame.header.ack)
-            .ok(),
+        Frame::read(Form::Binary, frame).map(|frame| frame.ack).ok(),
         Some(Some(7))
     );
 
-    let mut message = r#""messages":[["a","#.to_owned();
+    let mut message = r#""messages":[[1,"a","#.to_owned();
     push_base64(&mut message, b"abc");
     message.push_str("]]");
     let frame = write(Form::Text, &[&message], &[]);
-    assert_eq!(frame, r#"{"messages":[["a","YWJj"]]}"#);
+    assert_eq!(frame, r#"{"messages":[[1,"a","YWJj"]]}"#);
     assert_eq!(read(Form::Text, frame), Ok(vec!["abc".into()]));
     assert_eq!(write(Form::Text, &[], &[]), "{}");
 }
 
 /// Whatever a call is, it is read or refused.
 fn try_call(form: Form, bytes: Bytes) {
-    let Ok(Frame { header, mut data }) = Frame::read(form, bytes) else {
+    let Ok(mut frame) = Frame::read(form, bytes) else {
         return;
     };
-    for mut message in header.messages {
-        let Some((_, call)) = message.split_first_mut() else {
-            continue;
-        };
-        if let Err(Wrong::Frame(_)) = call::read(call, &mut data) {
+    if let Some(hello) = &frame.hello {
+        let _ = object::<Hello<'_>>(hello);
+    }
+    while let Ok(Some(message)) = frame.messages.next() {
+        let _ = (message.kind(), message.names(|_| {}));
+        if let Err(Wrong::Frame(_)) = call::read(message, &mut frame.data) {
             return;
         }
     }

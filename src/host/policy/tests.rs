@@ -5,40 +5,49 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::host::frame::object;
 use crate::manifest::Permissions;
 
-fn hello(said: Value) -> Hello {
+fn hello(said: Value) -> String {
     let mut hello = json!({ "protocol": [1], "app": "a" });
     for (key, value) in said.as_object().expect("an object") {
         hello[key] = value.clone();
     }
-    serde_json::from_value(hello).expect("a hello")
+    hello.to_string()
+}
+
+fn admit(policy: &Policy, visitor: &Visitor, said: Value) -> Result<(AppId, Permissions), End> {
+    let hello = hello(said);
+    let hello = object(hello.as_bytes()).expect("a hello");
+    let app = policy.admit(&hello, visitor)?;
+    let permissions = match (policy.brought(&hello), &policy.manifest) {
+        (Some(manifest), _) => read(&app, manifest)?.0,
+        (None, Some(path)) => read_file(path, &app)?,
+        (None, None) => Permissions::none(),
+    };
+    Ok((app, permissions))
 }
 
 fn code(policy: &Policy, visitor: &Visitor, said: Value) -> Option<Code> {
-    let admitted = policy.admit(&hello(said), visitor);
-    admitted.err().map(|end| end.code)
+    admit(policy, visitor, said).err().map(|end| end.code)
 }
 
 fn trusted() -> Visitor {
-    Visitor {
-        app: None,
-        trusted: true,
-    }
+    Visitor::default()
 }
 
 #[test]
 fn without_a_manifest_nobody_may_do_anything() {
     let policy = Policy::default();
     let manifest = json!({ "sockets": { "tcpServer": { "listen": "" } } });
-    let said = hello(json!({ "manifest": manifest }));
-    let (app, permissions) = policy.admit(&said, &trusted()).expect("it comes in");
+    let said = json!({ "manifest": manifest });
+    let (app, permissions) = admit(&policy, &trusted(), said.clone()).expect("it comes in");
     assert_eq!((app.as_str(), permissions), ("a", Permissions::none()));
     let dev = Policy {
         dev: true,
         ..Policy::default()
     };
-    let (_, permissions) = dev.admit(&said, &trusted()).expect("it comes in");
+    let (_, permissions) = admit(&dev, &trusted(), said).expect("it comes in");
     assert!(permissions.may_listen("0.0.0.0", 0) && !permissions.may_connect("0.0.0.0", 1));
     let bad = json!({ "manifest": { "sockets": { "tcpServer": { "listen": "*:x" } } } });
     assert_eq!(code(&dev, &trusted(), bad), Some(Code::BadManifest));
@@ -63,7 +72,7 @@ fn a_folder_has_a_manifest_for_each_app() {
         manifest: Some(folder.join("apps")),
         ..Policy::default()
     };
-    let admitted = policy.admit(&hello(json!({})), &trusted());
+    let admitted = admit(&policy, &trusted(), json!({}));
     let (_, permissions) = admitted.expect("it has a manifest");
     assert!(permissions.may_listen("127.0.0.1", 0) && !permissions.may_listen("::", 0));
     for (app, refused) in [
@@ -91,23 +100,31 @@ fn a_token_is_shown_whole_or_not_at_all() {
         token: Some("secret".into()),
         ..Policy::default()
     };
-    let stranger = Visitor::default();
-    for token in [
-        json!(null),
-        json!(""),
-        json!("secre"),
-        json!("secret "),
-        json!("Secret"),
+    for shown in [
+        None,
+        Some(""),
+        Some("secre"),
+        Some("secret "),
+        Some("Secret"),
     ] {
-        let said = json!({ "token": token });
-        assert_eq!(code(&policy, &stranger, said), Some(Code::Forbidden));
+        assert!(!policy.is_token(shown), "{shown:?}");
     }
-    assert_eq!(code(&policy, &stranger, json!({ "token": "secret" })), None);
-    assert_eq!(code(&policy, &trusted(), json!({})), None);
+    assert!(policy.is_token(Some("secret")));
     let none = Policy::default();
+    assert!(none.is_token(None) && none.is_token(Some("any")));
+}
+
+#[test]
+fn a_page_that_is_bound_to_apps_is_no_other() {
+    let policy = Policy::default();
+    let page = Visitor {
+        apps: Some(["a", "b"].map(AppId::from).into()),
+        ..Visitor::default()
+    };
+    assert_eq!(code(&policy, &page, json!({})), None);
     assert_eq!(
-        code(&none, &stranger, json!({ "token": "" })),
-        Some(Code::Forbidden)
+        code(&policy, &page, json!({ "app": "c" })),
+        Some(Code::Origin)
     );
 }
 
@@ -116,7 +133,7 @@ fn an_extension_is_itself_and_a_version_is_in_common() {
     let policy = Policy::default();
     let extension = Visitor {
         app: Some("ext".into()),
-        trusted: true,
+        ..Visitor::default()
     };
     assert_eq!(code(&policy, &extension, json!({ "app": null })), None);
     assert_eq!(code(&policy, &extension, json!({ "app": "ext" })), None);

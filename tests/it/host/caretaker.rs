@@ -14,7 +14,7 @@ use crate::support::within;
 /// The request of a caretaker, from a page of this origin.
 fn by(host: &Host, origin: Option<&str>) -> Request<()> {
     let mut request = request(host.address());
-    let uri = format!("ws://{}/caretaker", host.address());
+    let uri = format!("ws://{}/admin", host.address());
     *request.uri_mut() = uri.parse().expect("an address");
     if let Some(origin) = origin {
         let origin = HeaderValue::from_str(origin).expect("a header");
@@ -35,7 +35,7 @@ async fn try_look(host: &Host, hello: Value) -> Result<Client, Value> {
 
 /// Somebody who looks after the host.
 pub async fn caretaker(host: &Host, key: &str) -> Client {
-    let hello = json!({ "caretaker": [1], "key": key });
+    let hello = json!({ "admin": [1], "key": key });
     let entered = try_look(host, hello).await;
     entered.unwrap_or_else(|end| panic!("not let in: {end}"))
 }
@@ -101,26 +101,23 @@ async fn only_the_hosts_own_page_with_its_key_looks_after_it() {
         let refused = dial(host.address(), rebound).await;
         assert!(matches!(refused, Err(Error::Http(_))), "a rebound name");
         for (hello, code) in [
-            (json!({ "caretaker": [1] }), "forbidden"),
-            (json!({ "caretaker": [1], "key": "" }), "forbidden"),
-            (json!({ "caretaker": [1], "key": "secret" }), "forbidden"),
+            (json!({ "admin": [1] }), "forbidden"),
+            (json!({ "admin": [1], "key": "" }), "forbidden"),
+            (json!({ "admin": [1], "key": "secret" }), "forbidden"),
+            (json!({ "admin": [1], "key": "0".repeat(32) }), "forbidden"),
             (
-                json!({ "caretaker": [1], "key": "0".repeat(32) }),
-                "forbidden",
-            ),
-            (
-                json!({ "caretaker": [1], "token": "secret", "app": "a" }),
+                json!({ "admin": [1], "token": "secret", "app": "a" }),
                 "forbidden",
             ),
             (json!({ "key": key }), "version"),
-            (json!({ "caretaker": [2], "key": key }), "version"),
+            (json!({ "admin": [2], "key": key }), "version"),
         ] {
             let refused = try_look(&host, hello.clone()).await;
             let end = refused.err().unwrap_or_else(|| panic!("{hello} is let in"));
             assert_eq!(end["end"]["code"], code, "{hello}");
         }
         let welcome = caretaker(&host, &key).await.welcome;
-        assert_eq!(welcome["caretaker"], 1, "{own_origin}: {welcome}");
+        assert_eq!(welcome["admin"], 1, "{own_origin}: {welcome}");
         host.ends_well();
     }
 }
@@ -133,7 +130,7 @@ async fn a_few_look_after_a_host_at_once_and_no_more() {
     for _ in 0..4 {
         inside.push(caretaker(&host, &key).await);
     }
-    let hello = json!({ "caretaker": [1], "key": key });
+    let hello = json!({ "admin": [1], "key": key });
     let end = try_look(&host, hello.clone()).await.err();
     assert_eq!(end.expect("a refusal")["end"]["code"], "busy");
     inside.pop();
@@ -146,9 +143,9 @@ async fn a_few_look_after_a_host_at_once_and_no_more() {
 async fn an_app_is_no_caretaker_and_a_caretaker_no_app() {
     let mut host = Host::dev();
     let key = host.key();
-    let hello = json!({ "app": "a", "manifest": anything(), "caretaker": [1], "key": key });
+    let hello = json!({ "app": "a", "manifest": anything(), "admin": [1], "key": key });
     let mut app = Client::try_enter(&host, hello).await.expect("an app");
-    assert_eq!(app.welcome["caretaker"], Value::Null);
+    assert_eq!(app.welcome["admin"], Value::Null);
     for (function, arguments) in [
         ("host.listApps", json!([])),
         ("host.listServers", json!(["a"])),
@@ -202,8 +199,10 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
         Value::Object(all)
     };
     assert_eq!(apps["total"], 2);
-    assert_eq!(apps["all"], with(json!({ "servers": 1, "clients": 2 })));
-    let row = with(json!({ "app": "a", "here": true, "servers": 1, "clients": 1 }));
+    let all = json!({ "servers": 1, "clients": 2, "problems": 0 });
+    assert_eq!(apps["all"], with(all));
+    let row = json!({ "app": "a", "here": true, "servers": 1, "clients": 1, "problems": [] });
+    let row = with(row);
     assert_eq!(apps["apps"][0], row);
     assert_eq!(apps["apps"][1]["app"], "b");
     let servers = ask(&mut look, "host.listServers", json!(["a"])).await;
@@ -228,10 +227,16 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
     // Its client goes: what is persistent is seen, and what it had is not forgotten.
     app.vanish();
     other.vanish();
-    let is_away = |apps: &Value| apps["total"] == 1 && apps["apps"][0]["here"] == false;
+    let is_away = |apps: &Value| {
+        let why = apps["apps"][0]["problems"][0]["why"].clone();
+        apps["total"] == 1 && apps["apps"][0]["here"] == false && why == "suspended"
+    };
     let what = "the apps without their clients";
     let apps = until(&mut look, what, "host.listApps", json!([]), is_away).await;
-    assert_eq!(apps["all"], with(json!({ "servers": 1, "clients": 0 })));
+    assert_eq!(
+        apps["all"],
+        with(json!({ "servers": 1, "clients": 0, "problems": 0 }))
+    );
     let servers = ask(&mut look, "host.listServers", json!(["a"])).await;
     let why = servers["sockets"][0]["heldUpBy"].to_string();
     assert!(why.contains("suspended"), "{why}");
@@ -239,7 +244,10 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
     assert_eq!(closed.await[0], "answer");
     let apps = ask(&mut look, "host.listApps", json!([])).await;
     assert_eq!(apps["total"], 0, "it has neither a client nor a socket");
-    assert_eq!(apps["all"], with(json!({ "servers": 0, "clients": 0 })));
+    assert_eq!(
+        apps["all"],
+        with(json!({ "servers": 0, "clients": 0, "problems": 0 }))
+    );
     host.ends_well();
 }
 
@@ -339,6 +347,148 @@ async fn lists_come_a_slice_at_a_time() {
 }
 
 #[actix_rt::test]
+async fn apps_whose_servers_are_kept_from_accepting_come_first() {
+    let mut host = Host::dev();
+    let key = host.key();
+    let _a = Client::enter(&host, "a").await;
+    let mut b = Client::enter(&host, "b").await;
+    let (first, _) = b.server(json!({})).await;
+    let (second, _) = b.server(json!({})).await;
+    let (first, second) = (json!(first), json!(second));
+    b.call("tcpServer.setPaused", json!([second, true])).await;
+    let mut look = caretaker(&host, &key).await;
+    let names = |apps: &Value| {
+        let apps = apps["apps"].as_array().expect("rows");
+        apps.iter().map(|row| row["app"].clone()).collect::<Value>()
+    };
+    let apps = ask(&mut look, "host.listApps", json!([0, 64, true])).await;
+    assert_eq!(names(&apps), json!(["b", "a"]));
+    let paused = json!([{ "why": "app", "servers": 1 }]);
+    assert_eq!(apps["apps"][0]["problems"], paused);
+    assert_eq!(apps["all"]["problems"], 1);
+    let apps = ask(&mut look, "host.listApps", json!([0, 64, false])).await;
+    assert_eq!(names(&apps), json!(["a", "b"]));
+    for (problems_first, order) in [(true, [&second, &first]), (false, [&first, &second])] {
+        let arguments = json!(["b", 0, 64, problems_first]);
+        let servers = ask(&mut look, "host.listServers", arguments).await;
+        let ids = [0, 1].map(|at| &servers["sockets"][at]["socketId"]);
+        assert_eq!(ids, order);
+    }
+    b.call("tcpServer.setPaused", json!([second, false])).await;
+    let apps = ask(&mut look, "host.listApps", json!([0, 64, true])).await;
+    assert_eq!(names(&apps), json!(["a", "b"]), "it is over");
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
+    let mut host = Host::dev();
+    let key = host.key();
+    let mut shop = Client::enter(&host, "shop").await;
+    let (server, port) = shop.server(json!({ "name": "Front" })).await;
+    let peer = TcpStream::connect(("127.0.0.1", port)).await;
+    let peer = peer.expect("it listens").local_addr().expect("bound");
+    let client = shop.event("tcpServer.onAccept").await[2].clone();
+    let mut other = Client::enter(&host, "other").await;
+    let created = other
+        .call("tcp.create", json!([{ "name": "to the shop" }]))
+        .await;
+    let mut look = caretaker(&host, &key).await;
+    let app = ("app", "shop", Value::Null);
+    let named = ("tcp", "other", created[2]["socketId"].clone());
+    let server = ("tcpServer", "shop", json!(server));
+    let accepted = ("tcp", "shop", client);
+    for (text, expected) in [
+        ("SHOP", vec![&named, &app]),
+        ("front", vec![&server]),
+        (&format!("127.0.0.1:{port}"), vec![&server]),
+        (&peer.to_string(), vec![&accepted]),
+        ("127.0.0.", vec![&server, &accepted]),
+        ("nothing like it", vec![]),
+    ] {
+        let found = ask(&mut look, "host.find", json!([text])).await;
+        assert_eq!(found["total"], expected.len(), "{text}: {found}");
+        for (row, (kind, app, id)) in found["found"]
+            .as_array()
+            .expect("rows")
+            .iter()
+            .zip(expected)
+        {
+            let is = (&row["kind"], &row["app"], &row["socketId"]);
+            assert_eq!(is, (&json!(kind), &json!(app), id), "{text}");
+        }
+    }
+    let second = ask(&mut look, "host.find", json!(["127.0.0.", 1, 1])).await;
+    assert_eq!(
+        (&second["total"], second["found"][0]["kind"].as_str()),
+        (&json!(2), Some("tcp"))
+    );
+    assert!(second["found"][0]["age"].is_u64(), "{second}");
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline() {
+    let mut host = Host::dev();
+    let key = host.key();
+    let mut app = Client::enter(&host, "a").await;
+    let (server, port) = app.server(json!({})).await;
+    let connected = TcpStream::connect(("127.0.0.1", port)).await;
+    let mut peer = connected.expect("it listens");
+    let client = app.event("tcpServer.onAccept").await[2].clone();
+    app.call("tcp.setPaused", json!([client, false])).await;
+    let mut look = caretaker(&host, &key).await;
+    let drain = json!(["a", server, 3600]);
+    assert_eq!(look.call("host.drain", drain).await[0], "answer", "at once");
+    let is_draining = |list: &Value| {
+        list["sockets"][0]["heldUpBy"]
+            .to_string()
+            .contains("draining")
+    };
+    until(
+        &mut look,
+        "the drain",
+        "host.listServers",
+        json!(["a"]),
+        is_draining,
+    )
+    .await;
+    assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
+    peer.write_all(b"still here")
+        .await
+        .expect("it is connected");
+    assert_eq!(app.event("tcp.onReceive").await[2], "still here");
+    // All of the app, at once.
+    assert_eq!(
+        look.call("host.drain", json!(["a", null, 0])).await[0],
+        "answer"
+    );
+    let told = app.event("tcp.onReceiveError").await;
+    assert_eq!(told[1], client);
+    let is_over = |list: &Value| list["sockets"][0]["heldUpBy"] == json!([]);
+    until(
+        &mut look,
+        "the end of it",
+        "host.listServers",
+        json!(["a"]),
+        is_over,
+    )
+    .await;
+    let again = app
+        .call("tcpServer.listen", json!([server, "127.0.0.1", port]))
+        .await;
+    assert_eq!(again[2], 0, "it may listen again: {again}");
+    for (arguments, text) in [
+        (json!(["a", 99, 1]), "Socket not found"),
+        (json!(["b", null, 1]), "There is no such app"),
+    ] {
+        let failed = failure(&mut look, "host.drain", arguments.clone()).await;
+        assert_eq!(failed, text, "{arguments}");
+    }
+    host.ends_well();
+}
+
+#[actix_rt::test]
 async fn what_a_caretaker_says_wrong_is_answered_or_ends_it() {
     let mut host = Host::dev();
     let key = host.key();
@@ -351,6 +501,12 @@ async fn what_a_caretaker_says_wrong_is_answered_or_ends_it() {
         ("host.listServers", json!([1])),
         ("host.listClients", json!(["a", "1", true])),
         ("host.listClients", json!(["a", 1])),
+        ("host.listApps", json!([0, 0, true, 0])),
+        ("host.listServers", json!(["a", 0, 0, 1])),
+        ("host.find", json!([])),
+        ("host.find", json!([1])),
+        ("host.drain", json!(["a", null])),
+        ("host.drain", json!(["a", "1", 1])),
         ("host.setPaused", json!(["a", "tcp", 1])),
         ("host.setPaused", json!(["a", "udp", 1, true])),
         ("host.close", json!(["a", "tcp"])),

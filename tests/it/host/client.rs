@@ -115,11 +115,6 @@ impl Client {
         Self::try_enter_by(host.address(), request(host.address()), hello).await
     }
 
-    /// Says this hello to what listens there.
-    pub async fn try_enter_at(address: SocketAddr, hello: Value) -> Result<Self, Value> {
-        Self::try_enter_by(address, request(address), hello).await
-    }
-
     /// The same on a WebSocket of this request.
     pub async fn try_enter_by(
         address: SocketAddr,

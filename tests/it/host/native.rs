@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{ChildStdin, Command};
 
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Request};
 
 use super::PROGRAM;
 use super::client::{self, Client, anything};
@@ -133,20 +135,49 @@ fn asked_for_elsewhere(arguments: &[&str]) -> (Native, SocketAddr, String) {
     (native, address, token.to_owned())
 }
 
+/// The handshake there, with this token and of this page.
+fn there(address: SocketAddr, token: &str, origin: Option<&str>) -> Request<()> {
+    let mut request = client::request(address);
+    let headers = request.headers_mut();
+    let token = format!("Bearer {token}");
+    headers.insert(
+        "authorization",
+        HeaderValue::try_from(token).expect("a header"),
+    );
+    if let Some(origin) = origin {
+        headers.insert("origin", HeaderValue::from_str(origin).expect("a header"));
+    }
+    request
+}
+
 #[actix_rt::test]
 async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
     let (native, address, token) = asked_for_elsewhere(&["--dev"]);
     assert!(address.ip().is_loopback() && token.len() >= 32, "{token}");
     let other = "0".repeat(token.len());
-    for (hello, code) in [
-        (json!({}), "forbidden"),
-        (json!({ "token": "" }), "forbidden"),
-        (json!({ "token": other }), "forbidden"),
-        (json!({ "token": token, "app": "another" }), "unknown-app"),
+    let own = format!("chrome-extension://{EXTENSION}");
+    for (token, hello, code) in [
+        ("", json!({}), "forbidden"),
+        (&*other, json!({}), "forbidden"),
+        (&*token, json!({ "app": "another" }), "unknown-app"),
     ] {
-        let entered = Client::try_enter_at(address, hello).await;
+        let shown = there(address, token, Some(&own));
+        let entered = Client::try_enter_by(address, shown, hello).await;
         let refused = entered.err().expect("it is sent away");
         assert_eq!(refused["end"]["code"], code, "{refused}");
+    }
+    // What is no page of the extension learns nothing, whatever it shows.
+    for origin in [
+        None,
+        Some("https://a.example"),
+        Some("null"),
+        Some("chrome-extension://a"),
+    ] {
+        let answer = client::dial(address, there(address, &token, origin)).await;
+        let Err(Error::Http(response)) = answer else {
+            panic!("{origin:?}: {answer:?}");
+        };
+        assert_eq!(response.status().as_u16(), 404, "{origin:?}");
     }
     let mut page = TcpStream::connect(address).expect("it listens");
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -155,12 +186,13 @@ async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
     page.read_to_string(&mut answer).expect("it answers");
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 
-    let hello = json!({ "token": token, "manifest": anything() });
-    let entered = Client::try_enter_at(address, hello.clone()).await;
+    let hello = json!({ "manifest": anything() });
+    let shown = there(address, &token, Some(&own));
+    let entered = Client::try_enter_by(address, shown.clone(), hello.clone()).await;
     let mut client = entered.unwrap_or_else(|end| panic!("{end}"));
     assert_eq!(client.welcome["app"], EXTENSION);
     let (_, port) = client.server(json!({})).await;
-    let second = Client::try_enter_at(address, hello).await;
+    let second = Client::try_enter_by(address, shown, hello).await;
     assert_eq!(
         second.err().expect("there is one")["end"]["code"],
         "app-in-use"

@@ -35,3 +35,13 @@ if ('host' in sockets) {
 connect('ws://127.0.0.1:8787', {});
 // @ts-expect-error: it is not there
 tcp.listen;
+
+// Importing 'chrome-sockets/extension' declares chrome.sockets beside what @types/chrome has.
+const installed: Pick<Sockets, 'tcpServer' | 'tcp'> = chrome.sockets;
+const { socketId }: { socketId: number } = await chrome.sockets.tcpServer.create({ persistent: true });
+chrome.sockets.tcpServer.onAccept.addListener(({ clientSocketId }) => chrome.sockets.tcp.setPaused(clientSocketId, false));
+chrome.alarms.create({ periodInMinutes: 1 });
+// @ts-expect-error: it is not there
+chrome.sockets.tcp.listen;
+// @ts-expect-error: a function of Chrome has its types
+chrome.sockets.tcpServer.listen(`${socketId}`, '127.0.0.1', 80, () => {});
