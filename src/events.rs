@@ -432,9 +432,9 @@ impl<E: Event> Listeners<E> {
 
 #[cfg(test)]
 mod tests {
-    use actix::prelude::*;
+    use actix::{Actor, ActorContext, Context, Handler};
 
-    use super::*;
+    use super::{Event, Listeners, Message, dispatch};
 
     #[derive(Clone, Message)]
     #[rtype(result = "()")]
