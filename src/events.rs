@@ -306,6 +306,22 @@ pub(crate) struct Listeners<E: Event> {
     orphaned: AtomicBool,
 }
 
+/// Who is told an event, and what becomes of it if that reaches nobody. One
+/// reading decides both: a listener may come between two.
+pub(crate) struct Audience<E: Event> {
+    pub(crate) listeners: Snapshot<E>,
+    /// Whether nobody listens because the last one has died.
+    pub(crate) is_orphaned: bool,
+}
+
+impl<E: Event> Audience<E> {
+    /// Whether an event that was sent to so many of them waits for the next
+    /// listener: it has reached nobody, because those who listened have died.
+    pub(crate) fn is_missed(&self, sent: usize) -> bool {
+        sent == 0 && (self.is_orphaned || !self.listeners.is_empty())
+    }
+}
+
 impl<E: Event> Default for Listeners<E> {
     fn default() -> Self {
         Listeners {
@@ -378,6 +394,25 @@ impl<E: Event> Listeners<E> {
         (list, self.deaths.load(SeqCst))
     }
 
+    /// The living listeners of this moment, for one event.
+    pub(crate) fn audience(&self) -> Audience<E> {
+        let list = self.read();
+        if list.iter().all(Listener::connected) {
+            return self.audience_of(&list);
+        }
+        drop(list);
+        let list = self.living();
+        self.audience_of(&list)
+    }
+
+    /// Under the lock of the list, so that both are of one moment.
+    fn audience_of(&self, list: &Snapshot<E>) -> Audience<E> {
+        Audience {
+            listeners: list.clone(),
+            is_orphaned: list.is_empty() && self.orphaned.load(SeqCst),
+        }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Snapshot<E>> {
         self.list.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -392,5 +427,52 @@ impl<E: Event> Listeners<E> {
             self.orphaned.store(list.is_empty(), SeqCst);
         }
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, ActorContext, Context, Handler};
+
+    use super::{Event, Listeners, Message, dispatch};
+
+    #[derive(Clone, Message)]
+    #[rtype(result = "()")]
+    struct News;
+
+    impl Event for News {}
+
+    struct Listens;
+
+    impl Actor for Listens {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<News> for Listens {
+        type Result = ();
+
+        fn handle(&mut self, _: News, ctx: &mut Self::Context) {
+            ctx.stop();
+        }
+    }
+
+    #[actix_rt::test]
+    async fn what_reaches_nobody_waits_even_if_the_next_listener_comes_meanwhile() {
+        let listeners = Listeners::<News>::default();
+        let nobody = listeners.audience();
+        assert!(!nobody.is_missed(0), "nobody has died");
+        let first = Listens.start();
+        listeners.add(first.clone().recipient());
+        let before = listeners.audience();
+        first.send(News).await.expect("it runs");
+        while first.connected() {
+            actix_rt::task::yield_now().await;
+        }
+        let after = listeners.audience();
+        listeners.add(Listens.start().recipient());
+        for audience in [before, after] {
+            let sent = dispatch(&audience.listeners, |_| News);
+            assert!(audience.is_missed(sent), "the next listener hears it");
+        }
     }
 }

@@ -379,10 +379,9 @@ impl Row {
     pub(super) fn raise_end(&mut self, result_code: NetError) {
         let connects = self.connects;
         let socket = &self.socket;
-        let listeners = &socket.lane().on_receive_error;
-        let (list, _) = listeners.snapshot();
-        let copies = Copies::among(list.len());
-        let told = dispatch(&list, |ear| ReceiveErrorInfo {
+        let audience = socket.lane().on_receive_error.audience();
+        let copies = Copies::among(audience.listeners.len());
+        let told = dispatch(&audience.listeners, |ear| ReceiveErrorInfo {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
@@ -390,7 +389,7 @@ impl Row {
             delivery: Delivery::new(ear, copies.as_ref()),
         });
         let lost = match copies {
-            None => (told == 0 && listeners.is_orphaned()).then_some(0),
+            None => audience.is_missed(told).then_some(0),
             Some(copies) => copies.drop_one(),
         };
         if let Some(panics) = lost {

@@ -99,8 +99,12 @@ impl<T: Copy> Untold<T> {
                 _ => self.suspects.push_front(told),
             }
         }
-        while self.way.count.load(SeqCst) < UNHANDLED && !to.is_orphaned() {
-            let (listeners, deaths) = to.snapshot();
+        while self.way.count.load(SeqCst) < UNHANDLED {
+            let (_, deaths) = to.census();
+            let audience = to.audience();
+            if audience.is_orphaned {
+                return;
+            }
             let told = match self.waiting.pop_front() {
                 Some(told) => told,
                 None if self.suspects.is_empty() || !self.held_back.is_over(deaths, cx) => return,
@@ -109,14 +113,20 @@ impl<T: Copy> Untold<T> {
                     None => return,
                 },
             };
-            let copies = Copies::among(listeners.len());
-            dispatch(&listeners, |ear| {
+            let copies = Copies::among(audience.listeners.len());
+            let sent = dispatch(&audience.listeners, |ear| {
                 let delivery = Delivery::new(ear, copies.as_ref());
                 let unhandled = Unhandled::new(&self.way, delivery, told);
                 event(told.what, told.missed, unhandled)
             });
-            if let Some(panics) = copies.and_then(|copies| copies.drop_one()) {
+            let missed = match copies {
+                None => audience.is_missed(sent).then_some(0),
+                Some(copies) => copies.drop_one(),
+            };
+            if let Some(panics) = missed {
                 self.way.take_back::<E>(told, panics);
+                // Others may listen by now.
+                cx.waker().wake_by_ref();
             }
         }
     }
