@@ -67,8 +67,8 @@ impl Tcp {
     /// `tcp.setPaused`: paused, neither data nor the end of the connection is
     /// reported; TCP slows the peer. An accepted socket starts paused. The
     /// answer to `true` means that it has happened: every `onReceive` raised
-    /// before has been handled, and none comes until the socket is resumed.
-    /// Legal in every state.
+    /// before has been handled, and none comes until the socket is resumed; a
+    /// `false` that comes first answers it too. Legal in every state.
     ///
     /// # Errors
     /// [`EventsInFlight`](crate::Error::EventsInFlight) if a listener has not

@@ -80,7 +80,8 @@ impl TcpServer {
     /// Legal at any time: before `listen`, twice, after an accept error. It
     /// survives `disconnect`. The answer to `true` means that it has
     /// happened: every event raised before has reached its handlers, and none
-    /// comes until the socket is resumed.
+    /// comes until the socket is resumed; a `false` that comes first answers it
+    /// too.
     ///
     /// # Errors
     /// [`EventsInFlight`](crate::Error::EventsInFlight) if a listener has not

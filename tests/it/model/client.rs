@@ -63,6 +63,9 @@ pub enum Call {
         buffer_size: Option<i32>,
     },
     SetPaused(bool),
+    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have
+    /// answered.
+    PausedUntilResumed,
     SetKeepAlive {
         enable: bool,
         delay: Option<i32>,

@@ -66,7 +66,8 @@ pub enum Act {
     Send(usize),
     End,
     Reset,
-    /// It is dropped: closed, and writes to it fail.
+    /// It is dropped: closed, which resets the connection if something is unread,
+    /// and writes to it fail.
     Leave,
     ReadError(i32),
     WriteError(i32),
@@ -127,7 +128,11 @@ impl Connection {
             },
             Act::End => self.ended = true,
             Act::Reset => self.reset = true,
-            Act::Leave => self.gone = true,
+            Act::Leave => {
+                self.gone = true;
+                // It has read nothing of what it has got: so its close is a reset.
+                self.reset |= self.written > 0;
+            }
             Act::ReadError(errno) => self.incoming.push_back(Incoming::Error(*errno)),
             Act::WriteError(errno) => self.write_errors.push_back(*errno),
             Act::OptionError => self.option_errors += 1,

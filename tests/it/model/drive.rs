@@ -157,7 +157,15 @@ impl World {
                 server::Call::GetInfo,
             ),
         };
-        self.servers[place].steps.push(Step::Call(call, model));
+        let steps = &mut self.servers[place].steps;
+        if matches!(model, server::Call::SetPaused(false)) {
+            for step in &mut *steps {
+                if let Step::Call(_, before @ server::Call::SetPaused(true)) = step {
+                    *before = server::Call::PausedUntilResumed;
+                }
+            }
+        }
+        steps.push(Step::Call(call, model));
         Ok(())
     }
 

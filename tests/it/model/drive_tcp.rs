@@ -113,7 +113,15 @@ impl World {
             return self.client_connects(place, &api, *to, *held).await;
         }
         let (call, model) = self.client_call(&api, op);
-        self.clients[place].steps.push(Step::Call(call, model));
+        let steps = &mut self.clients[place].steps;
+        if matches!(model, Call::SetPaused(false)) {
+            for step in &mut *steps {
+                if let Step::Call(_, before @ Call::SetPaused(true)) = step {
+                    *before = Call::PausedUntilResumed;
+                }
+            }
+        }
+        steps.push(Step::Call(call, model));
         Ok(())
     }
 

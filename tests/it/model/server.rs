@@ -105,6 +105,9 @@ pub enum Call {
         name: Option<&'static str>,
     },
     SetPaused(bool),
+    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have
+    /// answered.
+    PausedUntilResumed,
     Listen {
         /// `None` if the address, the port or the backlog is none.
         at: Option<SocketAddr>,

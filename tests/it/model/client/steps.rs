@@ -65,6 +65,11 @@ impl Socket for Client {
                 let handled = !paused || seen.heard_before(&self.progress, id, is_data);
                 state.gave_up || (answered(Ok(())) && handled)
             }
+            Call::PausedUntilResumed => {
+                state.paused = true;
+                state.gave_up |= answered(Err(Error::EventsInFlight));
+                state.gave_up || answered(Ok(()))
+            }
             Call::SetKeepAlive { enable, delay } => {
                 let seconds = u64::try_from(delay.unwrap_or(0));
                 set(match (&mut state.link, seconds) {

@@ -69,6 +69,11 @@ impl Socket for Server {
                 let handled = !paused || seen.heard_before(&self.progress, id, |_| true);
                 state.gave_up || (answered(Ok(())) && handled)
             }
+            Call::PausedUntilResumed => {
+                state.paused = true;
+                state.gave_up |= answered(Err(Error::EventsInFlight));
+                state.gave_up || answered(Ok(()))
+            }
             Call::Listen {
                 permitted: false, ..
             } => answered(Err(Error::PermissionDenied)),
