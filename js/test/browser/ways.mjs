@@ -3,8 +3,8 @@
 globalThis.ways = [];
 
 globalThis.WebSocket = class extends WebSocket {
-  constructor(url) {
-    super(url);
+  constructor(...given) {
+    super(...given);
     this.addEventListener('open', () => ways.push('by WebSocket'));
     this.addEventListener('error', () => ways.push('not by WebSocket'));
   }
