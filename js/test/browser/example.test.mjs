@@ -70,9 +70,10 @@ test('a native host that is killed under load: who was connected hears of it, an
 
 /** The process that the browser has started for the extension in this folder. */
 async function hostOf(folder) {
+  const caller = `chrome-extension://${await idOf(folder)}/`;
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (line.startsWith(PROGRAM) && line.includes(folder)) return Number(pid);
+    if (line.startsWith(PROGRAM) && line.includes(caller)) return Number(pid);
   }
   throw new Error('there is no host');
 }

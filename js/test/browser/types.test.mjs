@@ -15,11 +15,16 @@ const PACKAGES = fileURLToPath(new URL('node_modules/', import.meta.url));
 /** What each file is compiled with. @types/chrome-apps has errors of its own. */
 const TYPES = { 'apps.mts': ['chrome-apps', '--skipLibCheck'], 'extension.mts': ['chrome'] };
 
+/** What declares chrome.sockets for all that is compiled with it, so there can be one of it at once. */
+const INSTALLED = 'installed.mts';
+
 const right = await readFile(join(JS, 'index.d.ts'), 'utf8');
+const rightExtension = await readFile(join(JS, 'extension.d.ts'), 'utf8');
+const GLOBAL = /\ndeclare global \{\n[^]*?\n\}\n/;
 
 for (const [file, options] of Object.entries(TYPES)) {
   test(`the types agree with @types/${options[0]}`, async (t) => {
-    assert.equal(await compiled(await packed(t, [right]), file, 1), '');
+    assert.equal(await compiled(await packed(t, [right], rightExtension), file, 1), '');
   });
 }
 
@@ -34,6 +39,19 @@ test('whatever is wrong in the types is noticed', async (t) => {
   }
   assert.ok(!noticed.delete(0), 'what is right is taken for wrong');
   assert.deepEqual(wrong.filter((_, index) => !noticed.has(index + 1)).map(({ what }) => what), []);
+});
+
+test('importing chrome-sockets/extension declares chrome.sockets beside @types/chrome, and each line of that counts', async (t) => {
+  const compile = async (extension) => compiled(await packed(t, [right], extension), INSTALLED, 1);
+  assert.equal(await compile(rightExtension), '');
+  const lines = rightExtension.split('\n');
+  const members = [...lines.keys()].filter((index) => /^ +const /.test(lines[index]));
+  assert.equal(members.length, 2);
+  for (const index of members) {
+    for (const other of ['', lines[index].replace(/: \w+/, ': symbol')]) {
+      assert.notEqual(await compile(lines.with(index, other).join('\n')), '', `${lines[index]} -> ${other}`);
+    }
+  }
 });
 
 /** The types with each member gone, each type another one, and each question mark gone. */
@@ -54,7 +72,7 @@ function* mutants() {
 }
 
 /** A folder with a package for each of these types, numbered, and the checks in it. */
-async function packed(test, types) {
+async function packed(test, types, extension = rightExtension.replace(GLOBAL, '')) {
   const folder = await mkdtemp(join(tmpdir(), 'chrome-sockets-types-'));
   test.after(() => rm(folder, { recursive: true, force: true }));
   const described = JSON.parse(await readFile(join(JS, 'package.json')));
@@ -63,7 +81,7 @@ async function packed(test, types) {
     await mkdir(own);
     await Promise.all([
       cp(CHECKS, own, { recursive: true }),
-      cp(join(JS, 'extension.d.ts'), join(own, 'extension.d.ts')),
+      writeFile(join(own, 'extension.d.ts'), extension),
       writeFile(join(own, 'index.d.ts'), text),
       // The compiler takes two packages of one name and version for the same.
       writeFile(join(own, 'package.json'), JSON.stringify({ ...described, version: `0.0.${index}` })),
@@ -75,7 +93,7 @@ async function packed(test, types) {
 /** Compiles one of the checks in so many packages, with strict rules, and gives what the compiler says. */
 async function compiled(cwd, file, count) {
   const files = Array.from({ length: count }, (_, index) => join(String(index), file));
-  const [types, ...options] = TYPES[file];
+  const [types, ...options] = TYPES[file] ?? ['chrome'];
   const child = spawn(process.execPath, [
     join(PACKAGES, 'typescript/bin/tsc'), '--noEmit', '--strict', '--pretty', 'false', '--target', 'es2022', '--module', 'nodenext',
     '--typeRoots', join(PACKAGES, '@types'), '--types', types, ...options, ...files,

@@ -1,7 +1,7 @@
 // In an extension with the types of @types/chrome, which has no chrome.sockets, these are what else they need.
 
 import { connect } from 'chrome-sockets';
-import type { Event, Runtime, Sockets } from 'chrome-sockets';
+import type { Event, HostError, Runtime, Sockets } from 'chrome-sockets';
 import { sockets } from 'chrome-sockets/extension';
 
 // The events have no rules. Chrome's have the functions for them, which fail there.
@@ -19,9 +19,16 @@ const connected: Promise<Sockets> = connect(new URL('ws://127.0.0.1:8787'), {
   manifest: chrome.runtime.getManifest(),
   token: '',
   patience: 10_000,
+  onRetry: (error) => retried.push(error),
   runtime,
   WebSocket,
 });
+// A class may leave out what only a token needs; it is called with a text and a list, or with a text alone.
+type Options = Parameters<typeof connect>[1];
+const make = (options: Options) => options.WebSocket && [new options.WebSocket(''), new options.WebSocket('', [''])];
+const retried: HostError[] = [new Error('one without a code')];
+const code: string | undefined = retried[0]?.code;
+const withCode: HostError = Object.assign(new Error(), { code: 'busy' });
 const { tcpServer, tcp, host, runtime: same } = await connect('ws://127.0.0.1:8787', { app: chrome.runtime.id });
 const found: Pick<Sockets, 'tcpServer' | 'tcp'> = sockets;
 if ('host' in sockets) {
@@ -35,13 +42,3 @@ if ('host' in sockets) {
 connect('ws://127.0.0.1:8787', {});
 // @ts-expect-error: it is not there
 tcp.listen;
-
-// Importing 'chrome-sockets/extension' declares chrome.sockets beside what @types/chrome has.
-const installed: Pick<Sockets, 'tcpServer' | 'tcp'> = chrome.sockets;
-const { socketId }: { socketId: number } = await chrome.sockets.tcpServer.create({ persistent: true });
-chrome.sockets.tcpServer.onAccept.addListener(({ clientSocketId }) => chrome.sockets.tcp.setPaused(clientSocketId, false));
-chrome.alarms.create({ periodInMinutes: 1 });
-// @ts-expect-error: it is not there
-chrome.sockets.tcp.listen;
-// @ts-expect-error: a function of Chrome has its types
-chrome.sockets.tcpServer.listen(`${socketId}`, '127.0.0.1', 80, () => {});

@@ -1,0 +1,13 @@
+// Importing 'chrome-sockets/extension' declares chrome.sockets beside what @types/chrome has.
+
+import type { Sockets } from 'chrome-sockets';
+import 'chrome-sockets/extension';
+
+const installed: Pick<Sockets, 'tcpServer' | 'tcp'> = chrome.sockets;
+const { socketId }: { socketId: number } = await chrome.sockets.tcpServer.create({ persistent: true });
+chrome.sockets.tcpServer.onAccept.addListener(({ clientSocketId }) => chrome.sockets.tcp.setPaused(clientSocketId, false));
+chrome.alarms.create({ periodInMinutes: 1 });
+// @ts-expect-error: it is not there
+chrome.sockets.tcp.listen;
+// @ts-expect-error: a function of Chrome has its types
+chrome.sockets.tcpServer.listen(`${socketId}`, '127.0.0.1', 80, () => {});
