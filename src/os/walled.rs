@@ -54,8 +54,18 @@ pub(crate) struct Walled {
     pub(crate) walls: Walls,
 }
 
+/// The error of a connection that may not be made.
+#[derive(Debug, derive_more::Display, derive_more::Error)]
+#[display("this address is the process's own")]
+struct Denied;
+
 fn denied() -> io::Error {
-    io::Error::from_raw_os_error(libc::EACCES)
+    io::Error::new(io::ErrorKind::PermissionDenied, Denied)
+}
+
+/// Whether a wall has denied the connection, and not the OS.
+pub(crate) fn is_walled(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Denied>())
 }
 
 impl Network for Walled {
@@ -72,7 +82,7 @@ impl Network for Walled {
     }
 
     /// # Errors
-    /// `EACCES` where nobody may go.
+    /// One of which [`is_walled`] holds, where nobody may go.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         if self.walls.is_empty() {
             return self.inner.connect(address);

@@ -8,7 +8,7 @@ use super::DnsQueryType;
 use super::socket::ClientSocket;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
-use crate::os::{Network, Stream};
+use crate::os::{self, Network, Stream};
 
 /// The longest host name there is (RFC 1035).
 const MAX_HOST: usize = 253;
@@ -128,6 +128,7 @@ pub(super) async fn connect(
 ) -> Result<Connected, NetError> {
     let port = target.port()?;
     let mut last = NetError::NAME_NOT_RESOLVED;
+    let mut is_walled = false;
     for address in target.addresses(&network, &socket).await? {
         let peer = SocketAddr::new(address, port);
         match network.connect(peer).await {
@@ -140,10 +141,17 @@ pub(super) async fn connect(
                     host: target.host(),
                 });
             }
-            Err(error) => last = net_error::connect(&error),
+            Err(error) => {
+                is_walled |= os::is_walled(&error);
+                last = net_error::connect(&error);
+            }
         }
     }
-    Err(last)
+    // Whatever became of the other addresses, this is why it cannot be connected.
+    match is_walled {
+        true => Err(NetError::NETWORK_ACCESS_DENIED),
+        false => Err(last),
+    }
 }
 
 #[cfg(test)]

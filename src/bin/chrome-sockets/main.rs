@@ -56,6 +56,8 @@ const MIB: usize = 1024 * 1024;
 
 /// Serves the gateway until Ctrl-C or SIGTERM.
 async fn serve(serve: Serve) -> io::Result<()> {
+    // Before anything is said: who reads that may end the host at once.
+    let end = asked_to_end()?;
     let registry = registry();
     let policy = Policy {
         manifest: serve.manifest,
@@ -80,7 +82,7 @@ async fn serve(serve: Serve) -> io::Result<()> {
     if may_nothing {
         println!("without --manifest or --dev apps may neither listen nor connect");
     }
-    gateway.run(asked_to_end()?).await;
+    gateway.run(end).await;
     stop(&registry).await;
     Ok(())
 }

@@ -203,14 +203,30 @@ async fn a_client_with_more_unanswered_calls_than_the_welcome_allows_is_ended() 
     let last = client.answer(1000 + most - 1).await;
     assert_eq!(last[0], "answer", "as many as there may be are no defect");
     client.vanish();
-    let mut client = Client::enter(&host, "hostile-too").await;
-    let (server, port) = client.server(json!({})).await;
-    client.acknowledges = false;
-    let stream = TcpStream::connect(("127.0.0.1", port)).await;
-    let _second = stream.expect("it listens");
-    client.event("tcpServer.onAccept").await;
-    client.say(pauses(server, most + 1)).await;
-    assert_eq!(end(&mut client.socket).await, "overrun");
+    // A pause is answered after five seconds too: if the host was too busy to read all of them
+    // in that time, they are said again.
+    let mut was_ended = false;
+    for attempt in 0..5 {
+        let mut client = Client::enter(&host, &format!("hostile-{attempt}")).await;
+        let (server, port) = client.server(json!({})).await;
+        client.acknowledges = false;
+        let stream = TcpStream::connect(("127.0.0.1", port)).await;
+        let _second = stream.expect("it listens");
+        client.event("tcpServer.onAccept").await;
+        client.say(pauses(server, most + 1)).await;
+        let last = super::client::next(&mut client.socket).await;
+        let code = last.as_ref().map(|last| last["end"]["code"].clone());
+        if code == Some("overrun".into()) {
+            was_ended = true;
+            break;
+        }
+        let answers = &last.expect("an answer")["messages"];
+        assert_eq!(answers[0][0], "answer", "the first pause: {answers:.80}");
+    }
+    assert!(
+        was_ended,
+        "so many calls were unanswered, and none was too many"
+    );
     witness.is_undisturbed().await;
     host.ends_well();
 }
