@@ -64,3 +64,8 @@ pub fn faults(bytes: &[u8]) {
 pub fn host(bytes: &[u8]) {
     crate::host::fuzzing::frame(bytes);
 }
+
+/// The head of a request to the host: its first line and its headers, with the token among them.
+pub fn head(bytes: &[u8]) {
+    crate::host::fuzzing::head(bytes);
+}

@@ -12,11 +12,12 @@ const ALL: usize = 200 * 1024;
 
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 4] = [
+const TARGETS: [Target; 5] = [
     ("handover", fuzzing::handover),
     ("manifest", fuzzing::manifest),
     ("faults", fuzzing::faults),
     ("host", fuzzing::host),
+    ("head", fuzzing::head),
 ];
 
 fn kept(target: &str) -> Vec<Vec<u8>> {
