@@ -1,6 +1,7 @@
 //! What the hot paths of this crate cost in instructions, against what they may
-//! cost. Times are noisy; this count is the same again, whatever else the
-//! machine does.
+//! cost. Times are noisy; this count is nearly the same again, whatever else the
+//! machine does: the server is stopped while the clients prepare a round, so
+//! that each round begins with the same input, wherever the server was.
 //!
 //! The server runs under `valgrind --tool=callgrind`, once with a few
 //! operations and once with many: the difference is that of the operations.
@@ -12,6 +13,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
 use crate::Result;
 
@@ -130,7 +133,7 @@ impl HotPath {
         if let Some(stdout) = server.stdout.take() {
             BufReader::new(stdout).read_line(&mut port)?;
         }
-        let served = self.serve(port.trim().parse()?, rounds);
+        let served = self.serve(Pid::from_child(&server), port.trim().parse()?, rounds);
         // Its end.
         drop(server.stdin.take());
         let ended = server.wait_with_output()?;
@@ -142,7 +145,7 @@ impl HotPath {
         collected.ok_or_else(|| format!("callgrind has counted nothing: {said}").into())
     }
 
-    fn serve(&self, port: u16, rounds: u64) -> Result<()> {
+    fn serve(&self, server: Pid, port: u16, rounds: u64) -> Result<()> {
         let connect = || -> Result<Vec<TcpStream>> {
             let one = |_| {
                 let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
@@ -152,9 +155,20 @@ impl HotPath {
             (0..self.connections).map(one).collect()
         };
         let mut clients = connect()?;
-        for _ in 0..rounds {
+        for round in 0..rounds {
+            // With one message at a time there is nothing else to meet.
+            let stops = self.connections > 1 || self.reconnects;
+            if stops {
+                stop(server)?;
+            }
+            if self.reconnects && round > 0 {
+                clients = connect()?;
+            }
             for client in &mut clients {
                 client.write_all(&MESSAGE)?;
+            }
+            if stops {
+                kill_process(server, Signal::CONT)?;
             }
             for client in &mut clients {
                 let mut echo = [0; MESSAGE.len()];
@@ -163,10 +177,16 @@ impl HotPath {
                     return Err("that was no echo".into());
                 }
             }
-            if self.reconnects {
-                clients = connect()?;
-            }
         }
         Ok(())
+    }
+}
+
+/// Stops the server, and returns when it stands.
+fn stop(server: Pid) -> Result<()> {
+    kill_process(server, Signal::STOP)?;
+    match waitpid(Some(server), WaitOptions::UNTRACED)? {
+        Some((_, status)) if status.stopped() => Ok(()),
+        ended => Err(format!("the server has ended: {ended:?}").into()),
     }
 }

@@ -336,6 +336,12 @@ impl RealStream {
         }
     }
 
+    /// Who reads hears of an error by that.
+    #[cold]
+    fn wait_no_more(&mut self) {
+        self.gone = Gone::NotAsked;
+    }
+
     fn boxed(stream: TcpStream) -> Box<dyn Stream> {
         Box::new(RealStream::new(stream))
     }
@@ -381,7 +387,7 @@ impl Stream for RealStream {
         // Not `try_read`: after a short read this one knows, without asking
         // the OS again, that there is no more.
         if let Gone::Waits(_) = self.gone {
-            self.gone = Gone::NotAsked;
+            self.wait_no_more();
         }
         let mut buffer = ReadBuf::new(buffer);
         ready!(AsyncRead::poll_read(
@@ -390,7 +396,9 @@ impl Stream for RealStream {
             &mut buffer
         ))?;
         let read = buffer.filled().len();
-        self.ended |= read == 0 && buffer.capacity() > 0;
+        if read == 0 && buffer.capacity() > 0 {
+            self.ended = true;
+        }
         Poll::Ready(Ok(read))
     }
 
