@@ -404,6 +404,7 @@ impl Connection {
     /// Nothing more comes or goes: gives the stream up, and returns what is left
     /// of it. If something waits to be sent, it fails, and the stream is reset.
     /// What was read before is still handled before the end is told.
+    #[must_use = "what was sent is delivered only if it lingers"]
     pub(super) fn give_up(&mut self, why: NetError) -> Option<Ended> {
         self.end = Some(why);
         self.write_error = Some(why);
