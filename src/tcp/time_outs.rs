@@ -409,6 +409,7 @@ impl Connection {
         self.end = Some(why);
         self.write_error = Some(why);
         self.shortcut = None;
+        self.is_let_go = true;
         let stream = std::mem::replace(&mut self.stream, nowhere());
         let guest = self.ends.guest.take();
         if self.queue.is_empty() {
@@ -432,6 +433,7 @@ impl Connection {
         self.queue.fail(sends.into());
         self.shortcut = None;
         self.stream = nowhere();
+        self.is_let_go = true;
         self.ends.guest = None;
     }
 }
