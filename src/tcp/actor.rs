@@ -262,7 +262,8 @@ impl Rows {
                 } else if let Link::Securing(securing) = &mut row.link {
                     securing.go_on(&row.socket);
                 }
-                row.raise_again(audible);
+                let given_up = row.raise_again(audible);
+                let given_up = given_up.map(|ended| (ended, row.socket.clone()));
                 row.read(&mut self.pool, audible);
                 row.settle();
                 if row.waits_for_listeners() {
@@ -279,6 +280,9 @@ impl Rows {
                     row.watch();
                     let socket = row.socket.clone();
                     self.linger(ended, &socket);
+                }
+                if let Some((ended, socket)) = given_up {
+                    self.linger(Some(ended), &socket);
                 }
             }
         }

@@ -122,6 +122,7 @@ impl Row {
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);
             connection.end = end.and_then(NetError::from_code);
+            connection.is_let_go = from.is_let_go;
             connection.queue.inherit(&row.socket, from.unsent);
             row.link = Link::Connected(connection);
         }
@@ -146,7 +147,7 @@ impl Row {
             return Err(io::Error::other("too many bytes of it wait to be sent"));
         }
         let stream = connection
-            .filter(|connection| !connection.is_let_go())
+            .filter(|connection| !connection.is_let_go)
             .map(|connection| connection.stream.duplicate());
         let client = Client {
             stream: stream.transpose()?,

@@ -119,7 +119,7 @@ impl Row {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
-        if connection.is_let_go() {
+        if connection.is_let_go {
             return;
         }
         let waker = self.socket.waker();

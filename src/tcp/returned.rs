@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::actor::{Op, Rows, later};
 use super::lane::Lane;
+use super::linger::Ended;
 use super::read::Audible;
 use super::row::{Hold, Link, Row};
 use super::socket::{ClientSocket, Credit};
@@ -273,56 +274,51 @@ impl Row {
     }
 
     /// Raises again what has come back, when all has that may, and somebody
-    /// listens.
+    /// listens. Returns what is left of the connection if this ends it.
     #[inline]
-    pub(super) fn raise_again(&mut self, audible: &mut Audible) {
-        if self.recovery.is_some() {
-            self.go_on_recovering(audible);
-        }
+    #[must_use]
+    pub(super) fn raise_again(&mut self, audible: &mut Audible) -> Option<Ended> {
+        self.recovery.as_ref()?;
+        self.go_on_recovering(audible)
     }
 
-    fn go_on_recovering(&mut self, audible: &mut Audible) {
-        let Some(recovery) = &mut self.recovery else {
-            return;
-        };
+    fn go_on_recovering(&mut self, audible: &mut Audible) -> Option<Ended> {
+        let recovery = self.recovery.as_mut()?;
         let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
         recovery.kept.set(if self.paused { 0 } else { bytes });
         if self.hold != Hold::No {
-            return;
+            return None;
         }
         let panics = self.panics.as_ref();
         if panics.is_some_and(|panics| panics.data >= MAX_PANICS) {
-            self.end_poisoned();
+            return self.end_poisoned();
         }
-        let Some(recovery) = &self.recovery else {
-            return;
-        };
+        let recovery = self.recovery.as_ref()?;
         if let Some(end) = recovery.end
             && !self.tell_end_again(end)
         {
-            return;
+            return None;
         }
         if !self.is_all_back() {
-            return;
+            return None;
         }
         if !self.has_returned() {
             self.recovery = None;
-            return;
+            return None;
         }
         if self.paused {
-            return;
+            return None;
         }
         let lane = self.socket.lane().clone();
         let Some(heard) = audible.on(&lane) else {
-            return self.want_listeners(&lane.on_receive);
+            self.want_listeners(&lane.on_receive);
+            return None;
         };
         if self.is_held_back(heard.deaths) {
-            return;
+            return None;
         }
-        let Some(recovery) = self.recovery.take() else {
-            return;
-        };
-        self.raise_data_again(recovery.data, &heard.listeners);
+        let recovery = self.recovery.take()?;
+        self.raise_data_again(recovery.data, &heard.listeners)
     }
 
     /// Whether all is back that may come back.
@@ -331,7 +327,11 @@ impl Row {
         self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
     }
 
-    fn raise_data_again(&mut self, mut data: Vec<Data>, listeners: &Snapshot<ReceiveInfo>) {
+    fn raise_data_again(
+        &mut self,
+        mut data: Vec<Data>,
+        listeners: &Snapshot<ReceiveInfo>,
+    ) -> Option<Ended> {
         data.sort_by_key(|data| data.sequence);
         let after = self.raised + 1;
         let first = after.saturating_sub(data.len() as u64);
@@ -353,32 +353,36 @@ impl Row {
                 self.raise(data.bytes.split_to(piece), listeners);
             }
         }
+        None
     }
 
     /// Too many listeners in a row have panicked at its data: the connection
     /// ends, and what has come back of it is raised no more.
-    fn end_poisoned(&mut self) {
+    fn end_poisoned(&mut self) -> Option<Ended> {
         log::error!(
             "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
             self.socket.id()
         );
         self.begin_anew();
-        if let Link::Connected(connection) = &mut self.link {
-            connection.give_up(NetError::FAILED);
-        }
-        self.socket.make_ready();
+        self.end_connection(NetError::FAILED)
     }
 
     /// Somebody has handled what came later: what has come back would be a hole
     /// in what the app receives, or come in the wrong place.
-    fn give_up_order(&mut self, events: usize) {
+    fn give_up_order(&mut self, events: usize) -> Option<Ended> {
         log::warn!(
             "client socket {}: ended, {events} events reached nobody and later ones did",
             self.socket.id()
         );
-        if let Link::Connected(connection) = &mut self.link {
-            connection.give_up(NetError::CONNECTION_ABORTED);
-            self.socket.make_ready();
+        self.end_connection(NetError::CONNECTION_ABORTED)
+    }
+
+    /// Its app is told at the next look.
+    fn end_connection(&mut self, why: NetError) -> Option<Ended> {
+        self.socket.make_ready();
+        match &mut self.link {
+            Link::Connected(connection) => connection.give_up(why),
+            _ => None,
         }
     }
 

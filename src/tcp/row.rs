@@ -107,6 +107,9 @@ pub(super) struct Connection {
     pub(super) is_used: bool,
     /// Why nothing more can be read; told when the app may hear it.
     pub(super) end: Option<NetError>,
+    /// Whether only its end is left of it: there is no descriptor any more. That
+    /// it counts nowhere does not say so: what is unread keeps the descriptor.
+    pub(super) is_let_go: bool,
 }
 
 /// What is to be read next.
@@ -459,6 +462,7 @@ impl Connection {
             is_unheard: false,
             is_used: true,
             end: None,
+            is_let_go: false,
         }
     }
 
@@ -507,11 +511,6 @@ impl Connection {
             Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),
             Poll::Ready(Err(error)) => Peeked::End(net_error::read(&error)),
         }
-    }
-
-    /// Whether only its end is left of it: there is no descriptor any more.
-    pub(super) fn is_let_go(&self) -> bool {
-        self.end.is_some() && self.ends.guest.is_none()
     }
 
     /// Whether a write has told that nobody is at the other end.

@@ -404,10 +404,12 @@ impl Connection {
     /// Nothing more comes or goes: gives the stream up, and returns what is left
     /// of it. If something waits to be sent, it fails, and the stream is reset.
     /// What was read before is still handled before the end is told.
+    #[must_use = "what was sent is delivered only if it lingers"]
     pub(super) fn give_up(&mut self, why: NetError) -> Option<Ended> {
         self.end = Some(why);
         self.write_error = Some(why);
         self.shortcut = None;
+        self.is_let_go = true;
         let stream = std::mem::replace(&mut self.stream, nowhere());
         let guest = self.ends.guest.take();
         if self.queue.is_empty() {
@@ -431,6 +433,7 @@ impl Connection {
         self.queue.fail(sends.into());
         self.shortcut = None;
         self.stream = nowhere();
+        self.is_let_go = true;
         self.ends.guest = None;
     }
 }

@@ -428,6 +428,30 @@ async fn a_socket_whose_listener_holds_a_window_gives_its_descriptor_back_if_not
 }
 
 #[actix_rt::test]
+async fn a_socket_whose_last_words_are_held_gives_its_descriptor_back_though_its_end_is_not_told() {
+    for end in [End::Reset, End::FinThenReset] {
+        let (mut world, holder, mut received) = with_holder().await;
+        let (_, client, mut peer, waits) = one_at_a_time(&mut world).await;
+        let at = waits.peer_addr().expect("it is connected");
+        let socket = socket_of(at, &peer);
+        peer.write_all(b"last words").await.expect("write");
+        end.of(peer).await;
+        // Its place goes while something is unread, its descriptor later.
+        let second = world.accepted().await;
+        assert!(descriptors::is_open(socket), "there is input in it");
+        client.set_paused(false).await.expect("resume");
+        let mut data = Vec::new();
+        take(&mut received, &mut data, 10).await;
+        assert_eq!(data, b"last words");
+        is_closed(socket).await;
+        holder.send(LetGo).await.expect("it runs");
+        ends(&mut world, &client).await;
+        second.close().await.expect("it was open");
+        proof_of_life(&mut world).await;
+    }
+}
+
+#[actix_rt::test]
 async fn data_and_an_end_wake_no_paused_socket_and_its_reset_does() {
     let spy = Spy::default();
     let mut world = World::with_network(spy.clone()).await;

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown as Side, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use chrome_sockets::tcp::{ClientSocket, TimeOuts};
+use actix::{Actor, Context, Handler};
+use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, TimeOuts};
 use chrome_sockets::{Registry, Shutdown};
 
 use super::outside::content;
@@ -227,4 +228,50 @@ async fn a_peer_may_reset_after_any_byte() {
     client.disconnect().await.expect("it is open");
     assert_eq!(all(peer).await, b"yes");
     proof_of_life(&mut world, at).await;
+}
+
+/// Panics at all that it receives.
+struct Poisoned;
+
+impl Actor for Poisoned {
+    type Context = Context<Self>;
+}
+
+impl Handler<ReceiveInfo> for Poisoned {
+    type Result = ();
+
+    fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
+        panic!("at its data");
+    }
+}
+
+/// Three listeners, each the next when the one before has died.
+async fn panics_three_times(world: &World) {
+    for _ in 0..3 {
+        let listener = Poisoned.start();
+        let on_receive = &world.app.tcp.on_receive;
+        let added = on_receive.add_listener(listener.clone().recipient());
+        added.await.expect("the registry runs");
+        let dead = async {
+            while listener.connected() {
+                actix_rt::task::yield_now().await;
+            }
+        };
+        within("the panic", dead).await;
+    }
+}
+
+#[actix_rt::test]
+async fn a_connection_that_ends_because_its_listeners_panicked_delivers() {
+    let mut world = World::new().await;
+    let (_, at) = world.listen().await;
+    let (client, mut peer) = asked(&mut world, at).await;
+    // More than is raised before it is handled: some stays unread.
+    peer.write_all(&[b'?'; 200_000]).expect("it is taken");
+    world.deafen().await;
+    let sent = within("the answer", client.send(content(200_000))).await;
+    assert_eq!(sent.map(|it| it.bytes_sent), Ok(200_000));
+    client.set_paused(false).await.expect("it is open");
+    panics_three_times(&world).await;
+    assert!(all(peer).await == content(200_000));
 }
