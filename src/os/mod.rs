@@ -19,7 +19,7 @@ mod walled;
 
 pub use tokio_net::TokioNetwork;
 #[cfg(feature = "host")]
-pub(crate) use walled::{Walled, Walls, is_walled};
+pub(crate) use walled::{Walled, Walls};
 
 use std::future::Future;
 use std::io;

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use rustix::io::Errno;
 
 use super::{Listener, Network, Stream};
 
@@ -54,18 +55,9 @@ pub(crate) struct Walled {
     pub(crate) walls: Walls,
 }
 
-/// The error of a connection that may not be made.
-#[derive(Debug, derive_more::Display, derive_more::Error)]
-#[display("this address is the process's own")]
-struct Denied;
-
+/// As of a firewall.
 fn denied() -> io::Error {
-    io::Error::new(io::ErrorKind::PermissionDenied, Denied)
-}
-
-/// Whether a wall has denied the connection, and not the OS.
-pub(crate) fn is_walled(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<Denied>())
+    Errno::ACCESS.into()
 }
 
 impl Network for Walled {
@@ -81,8 +73,6 @@ impl Network for Walled {
         self.inner.resolve(host)
     }
 
-    /// # Errors
-    /// One of which [`is_walled`] holds, where nobody may go.
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         if self.walls.is_empty() {
             return self.inner.connect(address);

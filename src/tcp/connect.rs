@@ -8,7 +8,7 @@ use super::DnsQueryType;
 use super::socket::ClientSocket;
 use crate::manifest::{Host, Permissions};
 use crate::net_error::{self, NetError};
-use crate::os::{self, Network, Stream};
+use crate::os::{Network, Stream};
 
 /// The longest host name there is (RFC 1035).
 const MAX_HOST: usize = 253;
@@ -119,8 +119,9 @@ pub(crate) struct Connected {
     pub(super) host: Box<str>,
 }
 
-/// Tries the target's addresses one after the other; the last one's error is
-/// the answer when none works.
+/// Tries the target's addresses one after the other. When none works, the last
+/// one's error is the answer, except that a denial is not hidden by the errors
+/// of others.
 pub(super) async fn connect(
     network: Arc<dyn Network>,
     target: Target,
@@ -128,7 +129,6 @@ pub(super) async fn connect(
 ) -> Result<Connected, NetError> {
     let port = target.port()?;
     let mut last = NetError::NAME_NOT_RESOLVED;
-    let mut is_walled = false;
     for address in target.addresses(&network, &socket).await? {
         let peer = SocketAddr::new(address, port);
         match network.connect(peer).await {
@@ -141,17 +141,11 @@ pub(super) async fn connect(
                     host: target.host(),
                 });
             }
-            Err(error) => {
-                is_walled |= os::is_walled(&error);
-                last = net_error::connect(&error);
-            }
+            Err(_) if last == NetError::NETWORK_ACCESS_DENIED => {}
+            Err(error) => last = net_error::connect(&error),
         }
     }
-    // Whatever became of the other addresses, this is why it cannot be connected.
-    match is_walled {
-        true => Err(NetError::NETWORK_ACCESS_DENIED),
-        false => Err(last),
-    }
+    Err(last)
 }
 
 #[cfg(test)]
