@@ -73,6 +73,8 @@ pub(crate) enum Op {
     /// connection, after this event.
     CallsPassed(u64),
     PauseGraceIsOver,
+    /// What was waited for may be over.
+    LookAgain,
 }
 
 pub(crate) struct Rows {
@@ -242,6 +244,7 @@ impl Rows {
                 }
             }
             Op::PauseGraceIsOver => self.grace_is_over(&socket),
+            Op::LookAgain => self.look_again(&socket),
         }
     }
 

@@ -6,11 +6,10 @@ use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
 
-use super::actor::{Entry, Op, Rows, later};
+use super::actor::{Entry, Op, Rows};
 use super::inbox::Inbox;
 use super::row::{Connection, Link, Row};
 use super::socket::ClientSocket;
-use crate::PAUSE_GRACE;
 use crate::net_error::NetError;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
@@ -173,9 +172,7 @@ impl Row {
             Link::Connecting(_) | Link::None => {}
         }
         self.settle();
-        if !self.pausing.is_empty() {
-            later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
-        }
+        self.wait_for_grace_anew();
         self.recover_anew();
         self.socket.make_ready();
     }

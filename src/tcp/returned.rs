@@ -97,11 +97,17 @@ impl Rows {
         }
     }
 
+    pub(super) fn look_again(&mut self, socket: &ClientSocket) {
+        if self.row(socket).is_some() {
+            socket.make_ready();
+        }
+    }
+
     pub(super) fn grace_is_over(&mut self, socket: &ClientSocket) {
         if let Some(row) = self.row(socket) {
             let now = Instant::now();
             row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
-            socket.make_ready();
+            row.wait_for_grace_anew();
         }
     }
 }
@@ -206,7 +212,7 @@ impl Row {
             Some((until, before)) if before == deaths => until > now,
             _ => {
                 recovery.held_back = Some((now + HOLD_BACK, deaths));
-                later(HOLD_BACK, self.socket.clone(), Op::PauseGraceIsOver);
+                later(HOLD_BACK, self.socket.clone(), Op::LookAgain);
                 true
             }
         }
@@ -217,14 +223,14 @@ impl Row {
         if let Some(recovery) = &mut self.recovery {
             recovery.until = Instant::now() + PAUSE_GRACE;
             recovery.held_back = None;
-            later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
+            later(PAUSE_GRACE, self.socket.clone(), Op::LookAgain);
         }
     }
 
     fn recover(&mut self) -> &mut Recovery {
         let socket = &self.socket;
         self.recovery.get_or_insert_with(|| {
-            later(PAUSE_GRACE, socket.clone(), Op::PauseGraceIsOver);
+            later(PAUSE_GRACE, socket.clone(), Op::LookAgain);
             Box::new(Recovery {
                 data: Vec::new(),
                 end: None,

@@ -46,6 +46,8 @@ pub(super) struct Row {
     /// The `setPaused(true)` calls that wait for listeners to catch up, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
+    /// Whether a timer runs for them: one, however often the app pauses.
+    waits_for_grace: bool,
     pub(super) persistent: bool,
     pub(super) name: Option<Box<str>>,
     pub(super) buffer_size: Option<i32>,
@@ -171,6 +173,7 @@ impl Row {
             offer: None,
             timing: None,
             pausing: Vec::new(),
+            waits_for_grace: false,
             persistent: false,
             name: None,
             buffer_size: None,
@@ -415,8 +418,24 @@ impl Row {
     /// after [`PAUSE_GRACE`].
     pub(super) fn when_handled(&mut self, reply: Reply<()>) {
         self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
-        later(PAUSE_GRACE, self.socket.clone(), Op::PauseGraceIsOver);
+        self.wait_for_grace();
         self.socket.make_ready();
+    }
+
+    fn wait_for_grace(&mut self) {
+        let Some((first, _)) = self.pausing.first() else {
+            return;
+        };
+        if !std::mem::replace(&mut self.waits_for_grace, true) {
+            let delay = first.saturating_duration_since(Instant::now());
+            later(delay, self.socket.clone(), Op::PauseGraceIsOver);
+        }
+    }
+
+    /// The timer is over, or was of a thread that is gone.
+    pub(super) fn wait_for_grace_anew(&mut self) {
+        self.waits_for_grace = false;
+        self.wait_for_grace();
     }
 
     /// Answers the `setPaused(true)` calls whose time limit `which` picks.

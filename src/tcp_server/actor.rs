@@ -123,6 +123,9 @@ pub(crate) struct ServerSocket {
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
+    /// Whether a timer runs for them. There is one, however often the app
+    /// pauses and resumes: a context polls all of its timers at each wake-up.
+    waits_for_grace: bool,
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
     pub(super) keeper: Weak<Keeper<ServerSocket>>,
@@ -207,6 +210,7 @@ impl ServerSocket {
             ended: false,
             errors: AcceptErrors::default(),
             pausing: Vec::new(),
+            waits_for_grace: false,
             counts: AcceptCounts::default(),
             audience,
             keeper: Weak::new(),
@@ -317,11 +321,25 @@ impl ServerSocket {
         self.wait_for_grace(ctx);
     }
 
-    pub(super) fn wait_for_grace(&self, ctx: &mut Context<Self>) {
-        ctx.run_later(PAUSE_GRACE, |this, _| {
+    fn wait_for_grace(&mut self, ctx: &mut Context<Self>) {
+        let Some((first, _)) = self.pausing.first() else {
+            return;
+        };
+        if std::mem::replace(&mut self.waits_for_grace, true) {
+            return;
+        }
+        let delay = first.saturating_duration_since(Instant::now());
+        ctx.run_later(delay, |this, ctx| {
             let now = Instant::now();
             this.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
+            this.wait_for_grace_anew(ctx);
         });
+    }
+
+    /// The timer is over, or was of a context that is gone.
+    pub(super) fn wait_for_grace_anew(&mut self, ctx: &mut Context<Self>) {
+        self.waits_for_grace = false;
+        self.wait_for_grace(ctx);
     }
 
     pub(super) fn answer_pausing(

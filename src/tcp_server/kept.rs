@@ -38,9 +38,7 @@ impl Kept for ServerSocket {
 impl ServerSocket {
     /// Takes up again what it was waiting for.
     pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
-        if !self.pausing.is_empty() {
-            self.wait_for_grace(ctx);
-        }
+        self.wait_for_grace_anew(ctx);
         if self.recovering {
             self.recover_later(ctx);
         }

@@ -9,6 +9,7 @@
 mod connections;
 mod handshakes;
 mod listener;
+mod pauses;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -23,7 +24,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveInfo};
 use chrome_sockets::tcp_server::AcceptInfo;
-use chrome_sockets::{App, Error, Registry, ServerSocketId};
+use chrome_sockets::{Answer, App, Error, Registry, ServerSocketId};
 use futures::FutureExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 

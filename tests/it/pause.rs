@@ -8,8 +8,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::AcceptInfo;
-use chrome_sockets::testing::ScriptedNetwork;
-use chrome_sockets::{Error, PAUSE_GRACE};
+use chrome_sockets::testing::{Peer, ScriptedNetwork};
+use chrome_sockets::{Answer, Error, PAUSE_GRACE, ServerSocketId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -331,4 +331,74 @@ async fn closing_a_server_socket_tells_a_pause_that_waits_that_events_are_in_fli
     world.app.tcp_server.close(server).await.expect("closed");
     let answer = within("the answer to the pause", paused).await;
     assert_eq!(answer, Err(Error::EventsInFlight));
+}
+
+/// A server socket on the scripted network whose listener keeps an `onAccept`.
+async fn with_a_held_event(network: &ScriptedNetwork) -> (World, ServerSocketId, Peer) {
+    let world = World::with_network(network.clone()).await;
+    let (server, address) = world.listen().await;
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let held = Vec::new();
+    let holder = Holder { held, heard }.start();
+    let on_accept = &world.app.tcp_server.on_accept;
+    on_accept.remove_listener(world.listener.clone().recipient());
+    let added = on_accept.add_listener(holder.recipient());
+    added.await.expect("the registry runs");
+    let peer = network.client(address).expect("it listens");
+    let event = within("the event", hears.recv());
+    event.await.expect("it is heard");
+    (world, server, peer)
+}
+
+#[actix_rt::test]
+async fn each_pause_of_a_server_socket_has_its_own_time_limit() {
+    let network = ScriptedNetwork::new();
+    let (world, server, _peer) = with_a_held_event(&network).await;
+    let tcp_server = &world.app.tcp_server;
+    // No real socket is there, so the clock may run ahead.
+    tokio::time::pause();
+    each_has_its_own_time_limit(|paused| tcp_server.set_paused(server, paused)).await;
+}
+
+#[actix_rt::test]
+async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
+    let network = ScriptedNetwork::new();
+    let mut world = World::with_network(network.clone()).await;
+    let (_, address) = world.listen().await;
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let held = Vec::new();
+    let holder = Holder { held, heard }.start();
+    let on_receive = &world.app.tcp.on_receive;
+    on_receive.remove_listener(world.listener.clone().recipient());
+    let added = on_receive.add_listener(holder.recipient());
+    added.await.expect("the registry runs");
+    let peer = network.client(address).expect("it listens");
+    let client = world.accepted().await;
+    peer.send(b"kept");
+    client.set_paused(false).await.expect("it is open");
+    let event = within("the event", hears.recv());
+    event.await.expect("it is heard");
+    tokio::time::pause();
+    each_has_its_own_time_limit(|paused| client.set_paused(paused)).await;
+}
+
+/// An event is held over all of it.
+async fn each_has_its_own_time_limit(set_paused: impl Fn(bool) -> Answer<()>) {
+    let begin = tokio::time::Instant::now();
+    let answered = async |pause: Answer<()>| (pause.await, begin.elapsed().as_secs());
+    let pause_after = |seconds| {
+        let set_paused = &set_paused;
+        async move {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            answered(set_paused(true)).await
+        }
+    };
+    let grace = PAUSE_GRACE.as_secs();
+    let late = Err(Error::EventsInFlight);
+    // One that is answered by a resume leaves a timer that is none of the next ones'.
+    let resumed = set_paused(true);
+    set_paused(false).await.expect("it is open");
+    assert_eq!(resumed.await, Ok(()));
+    let answers = tokio::join!(pause_after(1), pause_after(3));
+    assert_eq!(answers, ((late, 1 + grace), (late, 3 + grace)));
 }

@@ -1,0 +1,94 @@
+//! Pauses that wait for an event, and are resumed: again and again.
+
+use super::*;
+
+/// Keeps every event that it hears, and resumes each client.
+#[derive(Default)]
+struct Keeper {
+    events: Vec<Box<dyn std::any::Any>>,
+    heard: Option<UnboundedSender<ClientSocket>>,
+}
+
+impl Actor for Keeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        info.client().set_paused(false);
+        self.events.push(Box::new(info));
+    }
+}
+
+impl Handler<ReceiveInfo> for Keeper {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        if let Some(heard) = &self.heard {
+            let _ = heard.send(info.client().clone());
+        }
+        self.events.push(Box::new(info));
+    }
+}
+
+/// How much the process grows by so many pauses, each of which waits until it
+/// is resumed.
+async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
+    let rounds = async |rounds| {
+        for _ in 0..rounds {
+            let pauses = Vec::from_iter((0..500).map(|_| {
+                let pause = set_paused(true);
+                drop(set_paused(false));
+                pause
+            }));
+            for pause in pauses {
+                assert_eq!(pause.await, Ok(()), "the resume has answered it");
+            }
+        }
+    };
+    rounds(10).await;
+    let before = resident();
+    rounds(200).await;
+    resident().saturating_sub(before)
+}
+
+#[test]
+fn a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process() {
+    if part().is_some() {
+        return play(async {
+            let stage = Stage::set(Registry::new()).await;
+            let (sender, mut heard) = unbounded_channel();
+            let keeper = Keeper {
+                heard: Some(sender),
+                ..Default::default()
+            };
+            let keeper = keeper.start();
+            stage.hears_accept(keeper.clone()).await;
+            stage.hears_receive(keeper).await;
+            stage.listen(1).await;
+            let client = within("the data", heard.recv()).await;
+            let client = client.expect("its listener lives");
+            let tcp_server = &stage.app.tcp_server;
+            let server = growth(|paused| tcp_server.set_paused(stage.server, paused)).await;
+            let client = growth(|paused| client.set_paused(paused)).await;
+            for grown in [server, client] {
+                assert!(grown <= 4 * MIB, "grown by {}", kib(grown));
+            }
+            let said = format!(
+                "{} server socket, {} client socket",
+                kib(server),
+                kib(client)
+            );
+            stage.done(&said).await;
+        });
+    }
+    let measured = Measured::start(
+        "pauses::a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process",
+        "the pauses",
+    );
+    let mut peer = connect(measured.at);
+    peer.write_all(b"kept").expect("it is taken");
+    measured.finish();
+}
