@@ -31,6 +31,8 @@ pub fn request(address: SocketAddr) -> Request<()> {
 /// Connects, with this request.
 pub async fn dial(address: SocketAddr, request: Request<()>) -> Result<Socket, Error> {
     let stream = TcpStream::connect(address).await.expect("it listens");
+    // As browsers and Node do: a call would wait for the delayed ACK of what was acknowledged before.
+    stream.set_nodelay(true).expect("it is open");
     let dialled = client_async(request, stream);
     let (socket, _) = within("the handshake", dialled).await?;
     Ok(socket)
