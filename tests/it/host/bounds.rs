@@ -148,12 +148,13 @@ async fn a_hello_costs_no_more_than_its_bytes() {
 async fn clients_that_flood_tiny_frames_leave_others_their_turn() {
     let host = Host::dev();
     let mut honest = Client::enter(&host, "honest").await;
+    let mut flooders = Vec::new();
     for from in 1..=8 {
         let socket = enter_from(&host, from, &format!("flooder-{from}")).await;
         let stream = socket.into_inner().into_std().expect("a socket of tokio");
         stream.set_nonblocking(false).expect("it is open");
         // Each in its own thread: the honest client does not wait for them here.
-        std::thread::spawn(move || flood(stream));
+        flooders.push(std::thread::spawn(move || flood(stream)));
     }
     let mut times = Vec::new();
     for _ in 0..if is_benchmark() { 1000 } else { 30 } {
@@ -161,6 +162,8 @@ async fn clients_that_flood_tiny_frames_leave_others_their_turn() {
     }
     times.sort();
     let late = times[times.len() * 99 / 100];
+    let flood = flooders.iter().filter(|flooder| !flooder.is_finished());
+    assert_eq!(flood.count(), 8, "all of them are still let in");
     println!("an honest call beside 8 flooders: p99 {late:?}");
     assert!(late < patience(Duration::from_millis(20)), "{late:?}");
     host.ends_well();
