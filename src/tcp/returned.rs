@@ -383,7 +383,7 @@ impl Row {
         self.end_connection(NetError::CONNECTION_ABORTED)
     }
 
-    /// Its app is told at the next look.
+    /// The end is reported when the actor next looks at the row.
     fn end_connection(&mut self, why: NetError) -> Option<Ended> {
         self.socket.make_ready();
         match &mut self.link {

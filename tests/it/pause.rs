@@ -9,11 +9,15 @@ use actix::prelude::*;
 use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
-use chrome_sockets::{Answer, Error, PAUSE_GRACE, ServerSocketId};
+use chrome_sockets::{
+    AddListener, Answer, Error, Event, OnEvent, PAUSE_GRACE, Registry, RemoveListener,
+    ServerSocketId,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::support::{World, within};
+use crate::support::{Listener, World, within};
 
 /// Counts what it handles, on an arbiter of its own and slower than it comes.
 struct Counter {
@@ -278,19 +282,27 @@ impl Handler<ReceiveInfo> for Holder {
     }
 }
 
+/// A listener that keeps the events takes the place of the world's.
+async fn hold<E: Event>(world: &World, event: &OnEvent<E>) -> UnboundedReceiver<()>
+where
+    Holder: Handler<E>,
+    Listener: Handler<E>,
+    Registry: Handler<AddListener<E>> + Handler<RemoveListener<E>>,
+{
+    let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
+    let held = Vec::new();
+    let holder = Holder { held, heard }.start();
+    event.remove_listener(world.listener.clone().recipient());
+    let added = event.add_listener(holder.recipient());
+    added.await.expect("the registry runs");
+    hears
+}
+
 #[actix_rt::test]
 async fn closing_a_client_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
     let mut world = World::new().await;
     let (_, address) = world.listen().await;
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let held = Vec::new();
-    let holder = Holder { held, heard }.start();
-    let on_receive = &world.app.tcp.on_receive;
-    on_receive.remove_listener(world.listener.clone().recipient());
-    on_receive
-        .add_listener(holder.recipient())
-        .await
-        .expect("added");
+    let mut hears = hold(&world, &world.app.tcp.on_receive).await;
 
     let mut peer = TcpStream::connect(address).await.expect("connect");
     let client = world.accepted().await;
@@ -313,15 +325,7 @@ async fn closing_a_client_socket_tells_a_pause_that_waits_that_events_are_in_fli
 async fn closing_a_server_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
     let world = World::new().await;
     let (server, address) = world.listen().await;
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let held = Vec::new();
-    let holder = Holder { held, heard }.start();
-    let on_accept = &world.app.tcp_server.on_accept;
-    on_accept.remove_listener(world.listener.clone().recipient());
-    on_accept
-        .add_listener(holder.recipient())
-        .await
-        .expect("added");
+    let mut hears = hold(&world, &world.app.tcp_server.on_accept).await;
 
     let _peer = TcpStream::connect(address).await.expect("connect");
     within("the event", hears.recv())
@@ -337,13 +341,7 @@ async fn closing_a_server_socket_tells_a_pause_that_waits_that_events_are_in_fli
 async fn with_a_held_event(network: &ScriptedNetwork) -> (World, ServerSocketId, Peer) {
     let world = World::with_network(network.clone()).await;
     let (server, address) = world.listen().await;
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let held = Vec::new();
-    let holder = Holder { held, heard }.start();
-    let on_accept = &world.app.tcp_server.on_accept;
-    on_accept.remove_listener(world.listener.clone().recipient());
-    let added = on_accept.add_listener(holder.recipient());
-    added.await.expect("the registry runs");
+    let mut hears = hold(&world, &world.app.tcp_server.on_accept).await;
     let peer = network.client(address).expect("it listens");
     let event = within("the event", hears.recv());
     event.await.expect("it is heard");
@@ -365,13 +363,7 @@ async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
     let network = ScriptedNetwork::new();
     let mut world = World::with_network(network.clone()).await;
     let (_, address) = world.listen().await;
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
-    let held = Vec::new();
-    let holder = Holder { held, heard }.start();
-    let on_receive = &world.app.tcp.on_receive;
-    on_receive.remove_listener(world.listener.clone().recipient());
-    let added = on_receive.add_listener(holder.recipient());
-    added.await.expect("the registry runs");
+    let mut hears = hold(&world, &world.app.tcp.on_receive).await;
     let peer = network.client(address).expect("it listens");
     let client = world.accepted().await;
     peer.send(b"kept");
