@@ -302,21 +302,21 @@ pub(crate) struct Listeners<E: Event> {
     list: RwLock<Snapshot<E>>,
     /// How many have been found dead.
     deaths: AtomicU64,
-    /// Whether nobody listens because the last one has died.
+    /// Whether there are no listeners because the last one has died.
     orphaned: AtomicBool,
 }
 
-/// Who is told an event, and what becomes of it if that reaches nobody. One
+/// The listeners of an event, and what happens to it if it reaches none. One
 /// reading decides both: a listener may come between two.
 pub(crate) struct Audience<E: Event> {
     pub(crate) listeners: Snapshot<E>,
-    /// Whether nobody listens because the last one has died.
+    /// Whether there are no listeners because the last one has died.
     pub(crate) is_orphaned: bool,
 }
 
 impl<E: Event> Audience<E> {
     /// Whether an event that was sent to so many of them waits for the next
-    /// listener: it has reached nobody, because those who listened have died.
+    /// listener: no listener got it, because all of them have died.
     pub(crate) fn is_missed(&self, sent: usize) -> bool {
         sent == 0 && (self.is_orphaned || !self.listeners.is_empty())
     }

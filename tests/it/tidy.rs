@@ -416,7 +416,7 @@ fn every_file_can_be_read_as_a_whole() {
     broken.fail_with("split by what changes together");
 }
 
-/// A file that no `mod` names is compiled by nobody, and its tests never fail.
+/// A file that no `mod` names is not compiled, so its tests cannot fail.
 #[test]
 fn every_file_of_tests_is_one_of_them() {
     let top = Path::new("tests/it");

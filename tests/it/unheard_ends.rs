@@ -322,7 +322,7 @@ async fn a_paused_socket_that_has_received_before_gives_its_place_back_too() {
     }
 }
 
-/// Handles no event until it is told to.
+/// Handles no event before it gets a message to do so.
 struct Holder {
     held: Vec<ReceiveInfo>,
     tell: UnboundedSender<Vec<u8>>,

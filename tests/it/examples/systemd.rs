@@ -33,7 +33,7 @@ impl Manager {
         Self::with_room(listen, None)
     }
 
-    /// Whose service is told that its store keeps so many.
+    /// Tells the service that its store keeps so many.
     fn with_room(listen: &str, room: Option<&str>) -> Option<Self> {
         if !has("python3", "--version", "Python 3") {
             return None;

@@ -380,7 +380,7 @@ impl World {
         }
         match conn.client {
             None => {
-                // Whoever has accepted it may have come to it before.
+                // The server may have acted on the connection before this.
                 Connection::may_have_been_let_go(&mut conn.possible);
                 conn.possible.iter_mut().for_each(|c| c.happens(act));
             }

@@ -193,7 +193,7 @@ async fn a_failed_handshake_at_which_three_listeners_panicked_is_dropped_and_cou
     ward.kills_three(ill, on_error, dropped).await;
     until("the client's end", || bad.is_closed()).await;
     assert_eq!(ward.info().await.counts.failed, 1);
-    // The next one is told, and connections come in.
+    // The next error is reported, and connections are accepted.
     let ill = ward.ill(on_error).await;
     assert!(ill.connected(), "nothing is left of the first");
     let next = ward.network.client(ward.at).expect("it listens");

@@ -255,7 +255,7 @@ fn the_place_of_a_look_up_is_given_back_when_the_resolver_has_answered() {
         let mut found = TokioNetwork.resolve_in("127.0.0.1", Box::new(place));
         assert!((&mut found).now_or_never().is_none());
         assert!(!is_given_back.load(SeqCst), "it waits for the thread");
-        // Nobody waits for it any more, but the thread will look it up.
+        // The caller no longer waits, but the thread still does the look-up.
         drop(found);
         assert!(!is_given_back.load(SeqCst), "the resolver has not answered");
         free.send(()).expect("it waits");
