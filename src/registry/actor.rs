@@ -264,8 +264,8 @@ impl Handler<ServerEnded> for Registry {
     type Result = ();
 
     fn handle(&mut self, ServerEnded(app, id): ServerEnded, _: &mut Self::Context) {
-        if let Ok(server) = self.apps.remove_server(&app, id) {
-            server.address().do_send(tcp_server::Stop);
+        if let Some(state) = self.apps.get_mut(&app) {
+            state.forget_closed(id);
         }
     }
 }

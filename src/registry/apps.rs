@@ -129,8 +129,12 @@ impl AppState {
         self.servers.insert(id, server);
     }
 
-    pub(super) fn remove_server(&mut self, id: ServerSocketId) {
-        self.servers.remove(&id);
+    /// Forgets a server socket that has closed itself, and ends its actor: behind
+    /// the calls that are on their way, and nothing else ends it.
+    pub(super) fn forget_closed(&mut self, id: ServerSocketId) {
+        if let Some(server) = self.servers.remove(&id) {
+            server.address().do_send(tcp_server::Stop);
+        }
     }
 
     /// Nobody hears of anything any more.

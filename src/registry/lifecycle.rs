@@ -200,7 +200,7 @@ impl Registry {
             })
             .map(|(app, life, handled, ended), registry, ctx| {
                 if let Ok(state) = registry.living(&app, &life) {
-                    ended.into_iter().for_each(|id| state.remove_server(id));
+                    ended.into_iter().for_each(|id| state.forget_closed(id));
                 }
                 registry.done(&app, &life, handled, reply, ctx);
             });

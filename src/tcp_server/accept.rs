@@ -44,7 +44,10 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         }
         socket.on_their_way.begin_turn(cx);
         let recovering = socket.recovering;
-        socket.turn(cx);
+        // Of a closed one the actor goes on for a while, but nothing is told.
+        if !socket.ended {
+            socket.turn(cx);
+        }
         socket.gate.end_turn(cx);
         if socket.recovering && !recovering {
             socket.recover_later(ctx);

@@ -1,9 +1,13 @@
 //! What a suspension ends, what it keeps, and when it is over.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::tcp_server::{AcceptInfo, SocketProperties};
+use chrome_sockets::tcp_server::{
+    AcceptAction, AcceptErrorInfo, AcceptInfo, AcceptPolicy, SocketProperties,
+};
+use chrome_sockets::testing::{FaultyNetwork, ScriptedNetwork};
 use chrome_sockets::{App, Error, PAUSE_GRACE};
 use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
@@ -337,4 +341,76 @@ async fn a_client_whose_sends_are_on_their_way_gets_them_all() {
     let read = within("the end of what was sent", peer.read_to_end(&mut all)).await;
     read.expect("it ends in order");
     assert!(all.len() == LENGTH && all.iter().all(|byte| *byte == 7));
+}
+
+/// A server socket with an accept error that nobody has heard, closed by a
+/// suspension; its app listens again. `fault` meets its actor from then on:
+/// how often it did.
+async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
+    /// Ends when it is told to.
+    struct Mortal;
+    impl Actor for Mortal {
+        type Context = Context<Self>;
+    }
+    impl Handler<AcceptErrorInfo> for Mortal {
+        type Result = ();
+
+        fn handle(&mut self, _: AcceptErrorInfo, _: &mut Self::Context) {}
+    }
+    #[derive(Message)]
+    #[rtype(result = "()")]
+    struct Die;
+    impl Handler<Die> for Mortal {
+        type Result = ();
+
+        fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+            ctx.stop();
+        }
+    }
+
+    const ENOBUFS: i32 = 105;
+    const REST: Duration = Duration::from_secs(10);
+    let network = ScriptedNetwork::new();
+    let faulty = FaultyNetwork::new(network.clone(), 0);
+    let world = World::with_network(faulty.clone()).await;
+    let (server, at) = world.listen().await;
+    let api = &world.app.tcp_server;
+    let policy = AcceptPolicy {
+        resources: AcceptAction::BackOff {
+            first: REST,
+            last: REST,
+        },
+        ..AcceptPolicy::default()
+    };
+    let set = api.set_accept_policy(server, policy).await;
+    set.expect("it may");
+    // The error waits for a listener, because the last one has died.
+    let own = world.listener.clone().recipient();
+    let removed = api.on_accept_error.remove_listener(own.clone()).await;
+    removed.expect("the registry runs");
+    let mortal = Mortal.start();
+    let added = api.on_accept_error.add_listener(mortal.clone().recipient());
+    added.await.expect("the registry runs");
+    mortal.send(Die).await.expect("it runs");
+    network.accept_error(at, ENOBUFS).expect("it listens");
+    while api.get_info(server).await.expect("it exists").counts.failed == 0 {
+        tokio::task::yield_now().await;
+    }
+    suspend(&world.app).await;
+    let heard = world.app.tcp_server.on_accept_error.add_listener(own);
+    heard.await.expect("the registry runs");
+    resume(&world.app).await;
+    let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
+    tokio::time::sleep(REST * 2).await;
+    let struck = rule.map(|rule| faulty.struck(rule));
+    (world, struck.unwrap_or(0))
+}
+
+#[actix_rt::test]
+async fn a_closed_server_socket_tells_nothing_more_and_its_actor_ends() {
+    tokio::time::pause();
+    let (mut world, _) = closed_with_an_error_untold(None).await;
+    assert!(world.heard_already().is_none(), "it is closed");
+    let (_, turns) = closed_with_an_error_untold(Some("panic=server")).await;
+    assert_eq!(turns, 0, "its actor has ended");
 }

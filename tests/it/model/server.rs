@@ -11,7 +11,7 @@ use chrome_sockets::Error;
 use chrome_sockets::NetError;
 use chrome_sockets::tcp_server::{DEFAULT_BACKLOG, HeldUpBy, SocketInfo};
 
-use super::app::{AppState, Kind};
+use super::app::{AppState, Ending, Kind};
 use super::ears::Heard;
 use super::faults::{Class, accept_error};
 use super::ops::Shape;
@@ -293,6 +293,10 @@ impl Server {
         }
         if let Some(maybe) = maybe {
             takes(maybe);
+        }
+        if self.app.ending != Ending::Nothing {
+            // Listeners go first, sockets one after the other.
+            takes(HeldUpBy::NoListener);
         }
         all && left.is_empty()
     }

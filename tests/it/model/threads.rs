@@ -24,8 +24,9 @@ const ROUNDS: usize = 3;
 const TURNS: usize = 10;
 
 /// In how many parts a long time passes: what begins to wait in one is over
-/// in the next.
-const PARTS: u32 = 10;
+/// in the next. More than errors ever wait in a line, since a server socket
+/// that backs off meets one in each.
+const PARTS: u32 = 40;
 
 /// The arbiters of a registry, this one too; empty if that is all.
 #[derive(Default)]

@@ -8,7 +8,7 @@ use super::super::app::{AppChange, AppState, Ending};
 use super::super::client::Client;
 use super::super::connection::Connection;
 use super::super::ears::{Id, Log};
-use super::super::possible::{PeerSeen, Seen, Socket};
+use super::super::possible::{PeerSeen, Seen, Socket, Step};
 use super::super::server::Server;
 use super::{Known, LOOKS, World};
 
@@ -156,7 +156,9 @@ impl World {
             }
             self.dropped.extend(&state.dropped);
         }
-        for (app, change) in std::mem::take(&mut self.changes) {
+        let before = self.apps.each_ref().map(|side| side.state);
+        let changes = std::mem::take(&mut self.changes);
+        for &(app, change) in &changes {
             self.apps[app].state.change(change);
             if self.apps[app].state.ending != Ending::Nothing {
                 self.apps[app].state.ended();
@@ -174,12 +176,21 @@ impl World {
             }
             let place = self.clients.len();
             self.conns[conn].client = Some(place);
-            let state = self.apps[app].state;
+            // Nothing is accepted for a suspended app: it came before that.
+            let last = changes.iter().rfind(|(of, _)| *of == app);
+            let suspends = last.filter(|(_, change)| *change == AppChange::Suspend);
+            let state = match suspends {
+                Some(_) => before[app],
+                None => self.apps[app].state,
+            };
             let possible = self.conns[conn].possible.iter().cloned();
             let clients = possible.map(|connection| Client::accepted(id, state, connection));
             let handle = handles.get(&id).cloned();
-            self.clients
-                .push(Known::new(id, app, clients.collect(), handle));
+            let mut known = Known::new(id, app, clients.collect(), handle);
+            known
+                .steps
+                .extend(suspends.map(|(_, change)| Step::Change(*change)));
+            self.clients.push(known);
         }
         for known in &mut self.clients {
             let id = Id::Client(known.id);
