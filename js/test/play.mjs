@@ -81,13 +81,27 @@ async function answered({ call, args, bind }, { sockets, runtime, names }) {
 async function peer(step, { names, peers, isChromium }) {
   const { peer, as, port, data, bind, echo } = step;
   switch (peer) {
-    case 'connect': return { state: await peers.connect(as, names.resolve(port)) };
+    case 'connect': return connect(as, names.resolve(port), peers, isChromium && step.chrome);
     case 'listen': return names.bind('port', bind, await peers.listen(as, echo));
     case 'send': return peers.send(as, toBytes(data));
     case 'end': return peers.endOne(as);
     case 'reset': return peers.reset(as);
     case 'state': return state(as, peers, expected(step, isChromium));
     default: throw new Error(`what the peer does is not known here: ${peer}`);
+  }
+}
+
+/**
+ * Connects; to Chromium again, for a while, if it should have been refused: its network service frees a port some time
+ * after `disconnect` was answered.
+ */
+async function connect(as, port, peers, wanted) {
+  const start = Date.now();
+  for (;;) {
+    const came = { state: await peers.connect(as, port) };
+    const isEarly = wanted?.state === 'ECONNREFUSED' && came.state === 'open';
+    if (!isEarly || Date.now() - start >= PATIENCE) return came;
+    await new Promise((resolve) => setTimeout(resolve, QUIET_STEP));
   }
 }
 

@@ -2,7 +2,7 @@
 // is killed.
 
 import assert from 'node:assert/strict';
-import { readFile, readdir } from 'node:fs/promises';
+import { readFile, readdir, readlink } from 'node:fs/promises';
 import net from 'node:net';
 import { join } from 'node:path';
 import test from 'node:test';
@@ -60,7 +60,7 @@ test('a native host that is killed under load: who was connected hears of it, an
     for (let asked = 0; ; asked += 1) if ((await curl('--fail', '--max-time', '20', url)).code !== 0) return asked;
   });
   while ((await page(url)).count < before.count + 3 * count) ;
-  process.kill(await hostOf(folder), 'SIGKILL');
+  process.kill(await hostOf(folder, silent.remotePort), 'SIGKILL');
   await within('the end of the silent connection', ended);
   const asked = await within('the end of the load', Promise.all(load));
   const after = await page(url);
@@ -68,14 +68,28 @@ test('a native host that is killed under load: who was connected hears of it, an
   assert.ok(after.count > asked.reduce((sum, one) => sum + one), `${after.count}`);
 });
 
-/** The process that the browser has started for the extension in this folder. */
-async function hostOf(folder) {
+/** The process that the browser has started for the extension in this folder, and that listens on this port. */
+async function hostOf(folder, port) {
+  const inode = await listenerOn(port);
   const caller = `chrome-extension://${await idOf(folder)}/`;
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const line = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
-    if (line.startsWith(PROGRAM) && line.includes(caller)) return Number(pid);
+    if (!line.startsWith(PROGRAM) || !line.includes(caller)) continue;
+    const descriptors = await readdir(`/proc/${pid}/fd`).catch(() => []);
+    const open = await Promise.all(descriptors.map((name) => readlink(`/proc/${pid}/fd/${name}`).catch(() => '')));
+    if (open.includes(`socket:[${inode}]`)) return Number(pid);
   }
-  throw new Error('there is no host');
+  throw new Error(`no host listens on port ${port}`);
+}
+
+/** The inode of the socket that listens on this port. */
+async function listenerOn(port) {
+  const LISTENS = '0A';
+  for (const line of (await readFile('/proc/net/tcp', 'utf8')).split('\n')) {
+    const [, local, , state, , , , , , inode] = line.trim().split(/\s+/);
+    if (state === LISTENS && parseInt(local.split(':')[1], 16) === port) return inode;
+  }
+  throw new Error(`nobody listens on port ${port}`);
 }
 
 /** Until nobody is there. */
