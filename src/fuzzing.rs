@@ -59,13 +59,3 @@ pub fn faults(bytes: &[u8]) {
     let rule = |text: &str| text.parse::<Rule>().ok();
     is_kept(rule, |it| Some(it.to_string()), text);
 }
-
-/// A frame of a client of the host. The first byte says of which form it is.
-pub fn host(bytes: &[u8]) {
-    crate::host::fuzzing::frame(bytes);
-}
-
-/// The head of a request to the host: its first line and its headers, with the token among them.
-pub fn head(bytes: &[u8]) {
-    crate::host::fuzzing::head(bytes);
-}

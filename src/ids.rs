@@ -79,7 +79,7 @@ socket_id!(
 
 /// The highest number that a socket may have: above it, JavaScript cannot tell
 /// one integer from the next.
-pub(crate) const MAX_ID: u64 = 1 << 53;
+pub const MAX_ID: u64 = 1 << 53;
 
 /// Numbers one namespace from 1 upward. Shared, because an accepted
 /// connection gets its number where it is accepted, not by a message.

@@ -149,9 +149,6 @@ mod app;
 
 pub mod handover;
 
-#[cfg(feature = "host")]
-pub mod host;
-
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -182,12 +179,13 @@ pub use answer::Answer;
 pub use app::{App, Local, OnEvent, Tcp, TcpServer};
 pub use error::Error;
 pub use events::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};
-pub use ids::{AppId, ClientSocketId, ServerSocketId};
+pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;
 pub use registry::{
-    AppLimits, EscalateTo, Registry, SetAppLimits, SetPermissions, SetRegistryLimits, Shutdown,
+    AppLimits, DenyConnect, EscalateTo, Registry, SetAppLimits, SetPermissions, SetRegistryLimits,
+    Shutdown,
 };
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;

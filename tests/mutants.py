@@ -82,11 +82,12 @@ def outcome(mutation):
     if patched.returncode != 0:
         return "unviable"
     # Tests of a handover start the example, which is not built with them.
-    for build in [["build", "--example", "persistent_server"], ["test", "--lib", "--test", "it", "--no-run"]]:
+    for build in [["build", "--example", "persistent_server", "--features", "testing,tls"],
+                  ["test", "--workspace", "--lib", "--test", "it", "--no-run"]]:
         if run(["cargo", *build], BUILDING) != 0:
             return "unviable"
     for target, filters in [("--lib", []), ("--test=it", tests_of(mutation["file"]))]:
-        status = run(["cargo", "test", target, "--", *filters], TESTING)
+        status = run(["cargo", "test", "--workspace", target, "--", *filters], TESTING)
         if status is None:
             return "timeout"
         if status != 0:

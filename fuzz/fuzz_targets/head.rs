@@ -1,4 +1,4 @@
 //! See `src/fuzzing.rs`.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chrome_sockets::fuzzing::head(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| chrome_sockets_host::fuzzing::head(bytes));

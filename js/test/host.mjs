@@ -22,7 +22,7 @@ const built = join(TARGET, 'debug/chrome-sockets');
 export const PROGRAM = process.env.CHROME_SOCKETS_HOST ?? built;
 
 if (!existsSync(PROGRAM)) {
-  throw new Error(`${PROGRAM} is missing: run cargo build --features host, or set CHROME_SOCKETS_HOST`);
+  throw new Error(`${PROGRAM} is missing: run cargo build -p chrome-sockets-host, or set CHROME_SOCKETS_HOST`);
 }
 
 /** Starts a host; `test.after` ends it. */

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { address, age, appState, bytes, clientState, plain, rate, serverState } from '../page/text.mjs';
-import { APPS, CLIENTS, FOUND, OPEN, POINTS, SERVERS, Watch, appKey, path, serverKey } from '../page/watch.mjs';
+import { address, age, appState, bytes, clientState, plain, rate, serverState } from '../../host/page/text.mjs';
+import { APPS, CLIENTS, FOUND, OPEN, POINTS, SERVERS, Watch, appKey, path, serverKey } from '../../host/page/watch.mjs';
 
 /** A host of so many apps, each with so many servers, each with so many clients. */
 function host({ apps = 1, servers = 1, clients = 1 }) {

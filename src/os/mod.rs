@@ -5,6 +5,7 @@
 //! `testing` feature there are scripted ones, which answer as a test says, and
 //! faulty ones, which have any of these fail by rules.
 
+mod denying;
 #[cfg(feature = "testing")]
 pub(crate) mod faulty;
 mod loose;
@@ -14,12 +15,9 @@ pub(crate) mod scripted;
 #[cfg(target_os = "linux")]
 mod sock_diag;
 mod tokio_net;
-#[cfg(feature = "host")]
-mod walled;
 
+pub(crate) use denying::{DeniedAddresses, DenyingNetwork};
 pub use tokio_net::TokioNetwork;
-#[cfg(feature = "host")]
-pub(crate) use walled::{Walled, Walls};
 
 use std::future::Future;
 use std::io;
@@ -360,10 +358,12 @@ fn unsupported() -> io::Error {
     )
 }
 
-/// A call that a signal interrupted, or that found nothing where something was
-/// announced, has not failed: its caller is woken to make it again, after the
-/// others.
-pub(crate) fn again<T>(answer: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+/// Makes `Pending` of an answer that is no failure: a signal interrupted the call, or it found nothing
+/// where something was announced. The task is woken to make the call again, after the others.
+pub fn retry_if_spurious<T>(
+    answer: Poll<io::Result<T>>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<T>> {
     use io::ErrorKind::{Interrupted, WouldBlock};
     match answer {
         Poll::Ready(Err(error)) if matches!(error.kind(), Interrupted | WouldBlock) => {

@@ -17,9 +17,8 @@ use crate::guests::Guests;
 use crate::ids::{AppId, IdAllocator};
 use crate::life::Life;
 use crate::manifest::Permissions;
+use crate::os::{DeniedAddresses, DenyingNetwork};
 use crate::os::{Network, TokioNetwork};
-#[cfg(feature = "host")]
-use crate::os::{Walled, Walls};
 use crate::supervision::{CallsPassed, Child, Home, Place, RestartLimit, ServerEnded};
 use crate::tcp::{self, Lanes, Rows, Table};
 use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
@@ -39,9 +38,8 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) network: Arc<dyn Network>,
     /// Where in it no app may connect to.
-    #[cfg(feature = "host")]
     #[debug(skip)]
-    pub(super) walls: Walls,
+    pub(super) denied: DeniedAddresses,
     write_quota: usize,
     /// Of apps that have none of their own.
     permissions: Arc<Permissions>,
@@ -99,17 +97,14 @@ impl Registry {
 
     /// A registry on another network: a scripted one, for instance.
     pub fn with_network(network: impl Network) -> Self {
-        #[cfg(feature = "host")]
-        let walls = Walls::default();
-        #[cfg(feature = "host")]
-        let network = Walled {
+        let denied = DeniedAddresses::default();
+        let network = DenyingNetwork {
             inner: Arc::new(network),
-            walls: walls.clone(),
+            denied: denied.clone(),
         };
         Registry {
             network: Arc::new(network),
-            #[cfg(feature = "host")]
-            walls,
+            denied,
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
             limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),

@@ -3,6 +3,7 @@
 mod actor;
 mod apps;
 mod arbiters;
+mod deny_connect;
 mod desertion;
 mod draining;
 mod escalation;
@@ -16,8 +17,6 @@ mod listeners;
 mod local;
 mod permissions;
 mod routes;
-#[cfg(feature = "host")]
-mod walls;
 
 pub use actor::{Registry, Shutdown};
 pub use escalation::EscalateTo;
@@ -26,10 +25,9 @@ pub use lifecycle::{IsSuspended, Resume, SetEventPage, Suspend, Unload};
 pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::SetPermissions;
 
+pub use deny_connect::DenyConnect;
 pub(crate) use inherit::{AdoptListener, Enter, Prepare};
 pub(crate) use kept::Door;
 pub(crate) use leave::{Conclude, Deliver, Hold, Take, Token};
 pub use local::AddLocalListener;
 pub(crate) use local::OnEachArbiter;
-#[cfg(feature = "host")]
-pub(crate) use walls::Wall;

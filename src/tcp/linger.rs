@@ -22,7 +22,7 @@ use super::time_outs::Alarm;
 use super::write::WriteQueue;
 use crate::guests::{Guest, Guests};
 use crate::net_error::{self, NetError};
-use crate::os::{Stream, again, end_now};
+use crate::os::{Stream, end_now, retry_if_spurious};
 
 /// How long a peer may acknowledge nothing before its connection is given up.
 pub(super) const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -159,7 +159,7 @@ impl Lingering {
             if self.is_read {
                 break;
             }
-            match again(self.stream.poll_discard(cx, buffer), cx) {
+            match retry_if_spurious(self.stream.poll_discard(cx, buffer), cx) {
                 Poll::Pending => return false,
                 // What waits may still be written: the peer reads on, or the
                 // next write says what has happened.

@@ -13,7 +13,7 @@ use super::row::{Connection, Hold, Link, Peeked, Row};
 use super::socket::Credit;
 use crate::events::{Copies, Delivery, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
-use crate::os::again;
+use crate::os::retry_if_spurious;
 
 /// An event takes at least this much of a window, whatever it carries: about
 /// what it costs in memory. So tiny events are bounded too.
@@ -57,7 +57,7 @@ impl Row {
             let waker = socket.waker();
             let mut cx = Context::from_waker(&waker);
             let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
-            match again(read, &mut cx) {
+            match retry_if_spurious(read, &mut cx) {
                 Poll::Pending => return connection.nothing_more_comes(),
                 Poll::Ready(Ok(0)) => {
                     connection.end = Some(NetError::CONNECTION_CLOSED);

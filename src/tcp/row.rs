@@ -28,7 +28,7 @@ use crate::guests::{Guest, Guests};
 use crate::life::Pending;
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
-use crate::os::{Stream, again};
+use crate::os::{Stream, retry_if_spurious};
 
 pub(super) struct Row {
     pub(super) socket: ClientSocket,
@@ -524,7 +524,7 @@ impl Connection {
     pub(super) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        match again(self.stream.poll_peek(&mut cx), &mut cx) {
+        match retry_if_spurious(self.stream.poll_peek(&mut cx), &mut cx) {
             Poll::Pending => Peeked::Nothing,
             Poll::Ready(Ok(true)) => Peeked::Data,
             Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),

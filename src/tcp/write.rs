@@ -12,7 +12,7 @@ use super::shortcut::Ticket;
 use super::socket::{ClientSocket, Credit};
 use crate::answer::Reply;
 use crate::error::Error;
-use crate::os::{Stream, again};
+use crate::os::{Stream, retry_if_spurious};
 
 /// How many sends one call to the OS takes at most: the OS copies no faster
 /// with more, and the slices stand on the stack.
@@ -84,7 +84,7 @@ impl Outgoing {
             return Poll::Ready(Err(error));
         }
         while !self.data.is_empty() {
-            match again(stream.poll_write(cx, &[IoSlice::new(&self.data)]), cx) {
+            match retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(&self.data)]), cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => self.data.advance(written),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -215,7 +215,7 @@ impl WriteQueue {
                 *slice = IoSlice::new(&outgoing.data);
                 count += 1;
             }
-            match again(stream.poll_write(cx, &slices[..count]), cx) {
+            match retry_if_spurious(stream.poll_write(cx, &slices[..count]), cx) {
                 Poll::Ready(Ok(0)) => {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }

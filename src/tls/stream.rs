@@ -11,7 +11,7 @@ use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
 
 use super::codes::translated;
-use crate::os::{Stream, again, end_now};
+use crate::os::{Stream, end_now, retry_if_spurious};
 
 /// How often one read of the encrypted stream reads the one below. What it
 /// reads need not have data in it, so a peer might keep it reading forever.
@@ -246,7 +246,7 @@ impl AsyncRead for Wire {
         }
         this.reads += 1;
         let read = this.stream.poll_read(cx, buffer.initialize_unfilled());
-        let count = ready!(again(read, cx))?;
+        let count = ready!(retry_if_spurious(read, cx))?;
         buffer.advance(count);
         Poll::Ready(Ok(()))
     }
@@ -259,7 +259,7 @@ impl AsyncWrite for Wire {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let stream = &mut self.get_mut().stream;
-        again(stream.poll_write(cx, &[IoSlice::new(data)]), cx)
+        retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(data)]), cx)
     }
 
     fn poll_write_vectored(
@@ -267,7 +267,7 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         data: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        again(self.get_mut().stream.poll_write(cx, data), cx)
+        retry_if_spurious(self.get_mut().stream.poll_write(cx, data), cx)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -4,7 +4,7 @@
 //! What an app was told to be sent is what the peer has got, unless the peer itself
 //! has reset, or a fault struck; and without faults nothing is lost at all.
 //!
-//! `ACCOUNT_CONNECTIONS=1000000 cargo test --release --test it accounting:: --
+//! `ACCOUNT_CONNECTIONS=1000000 cargo test --workspace --release --test it accounting:: --
 //! --test-threads 1 --nocapture` makes more, `ACCOUNT_SEED` begins elsewhere.
 
 mod acts;
@@ -21,9 +21,9 @@ use chrome_sockets::{AddListener, App, Error, Event, OnEvent, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::within;
 use acts::{Act, Acts, pattern};
 use books::{Balance, Books, TakeBalance};
+use support::within;
 
 /// How many connections `cargo test` makes on the scripted network, and on
 /// real sockets.

@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{self, World, within};
+use support::{self, World, within};
 
 async fn dial(address: SocketAddr) -> TcpStream {
     let dialled = TcpStream::connect(address);

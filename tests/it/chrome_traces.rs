@@ -71,7 +71,7 @@ recordings! {
 
 #[test]
 fn every_recording_is_listed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/chrome_traces");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("it/chrome_traces");
     let files: BTreeSet<String> = folder
         .read_dir()
         .expect("the folder of the recordings")

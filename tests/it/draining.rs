@@ -13,8 +13,8 @@ use chrome_sockets::{App, Error, NetError, ServerSocketId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{LIMIT, World, subscribe, within};
 use crate::tcp_server::dial;
+use support::{LIMIT, World, subscribe, within};
 
 /// Soon enough for a test, and late enough for what comes before it.
 const SOON: Duration = Duration::from_millis(200);

@@ -5,11 +5,10 @@
 mod crowds;
 mod draining;
 mod echo_server;
-pub mod foreign;
+mod foreign;
 mod injected;
 mod pause_resume;
 mod persistent_server;
-pub mod process;
 mod small;
 mod systemd;
 
@@ -18,7 +17,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::LazyLock;
 use std::thread;
 
-use crate::support::LIMIT;
+use support::LIMIT;
 
 pub const MIB: usize = 1024 * 1024;
 

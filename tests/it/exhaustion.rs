@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setpriority_process};
 
-use crate::examples::process::{Example, Program, binary};
 use crate::examples::{dial, echo_line};
-use crate::support::LIMIT;
+use support::LIMIT;
+use support::process::{Example, Program, binary};
 
 use children::Host;
 

@@ -19,7 +19,7 @@ use chrome_sockets::testing::{Call, Peer, ScriptedNetwork};
 use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::support::{Heard, World, within};
+use support::{Heard, World, within};
 
 /// A listening app on a scripted network, with a connection that was there
 /// before any fault.

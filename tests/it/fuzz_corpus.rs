@@ -1,53 +1,25 @@
-//! What the fuzzer has kept (`fuzz/corpus`) is read without a fault, by a
-//! toolchain that cannot fuzz.
+//! What the fuzzer has kept of the crate's targets is read without a fault.
 
 use std::fs;
-use std::path::Path;
 
 use chrome_sockets::fuzzing;
-
-/// The most bytes of one kept input, and of all.
-const LONGEST: usize = 8 * 1024;
-const ALL: usize = 200 * 1024;
-
-type Target = (&'static str, fn(&[u8]));
-
-const TARGETS: [Target; 5] = [
-    ("handover", fuzzing::handover),
-    ("manifest", fuzzing::manifest),
-    ("faults", fuzzing::faults),
-    ("host", fuzzing::host),
-    ("head", fuzzing::head),
-];
-
-fn kept(target: &str) -> Vec<Vec<u8>> {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let entries = fs::read_dir(corpus.join(target)).expect("the target has a corpus");
-    let read = |path: &Path| fs::read(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    entries
-        .map(|entry| read(&entry.expect("an entry").path()))
-        .collect()
-}
+use support::corpus::{self, CRATE, HOST};
 
 #[test]
 fn inputs_that_the_fuzzer_kept_are_read_or_refused() {
-    let mut all = 0;
-    for (target, run) in TARGETS {
-        let kept = kept(target);
-        assert!(kept.len() >= 8, "{target} has {} inputs", kept.len());
-        for input in kept {
-            all += input.len();
-            assert!(input.len() <= LONGEST, "{target}: {} bytes", input.len());
-            run(&input);
-        }
+    for target in CRATE {
+        let run = match target {
+            "handover" => fuzzing::handover,
+            "manifest" => fuzzing::manifest,
+            _ => fuzzing::faults,
+        };
+        corpus::replay(target, run);
     }
-    assert!(all <= ALL, "minimise the corpus: it has {all} bytes");
 }
 
 #[test]
 fn each_target_of_the_fuzzer_is_replayed() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/fuzz_targets");
-    let files = fs::read_dir(folder).expect("it is there");
+    let files = fs::read_dir(corpus::fuzz().join("fuzz_targets")).expect("it is there");
     let mut names: Vec<_> = files
         .map(|file| {
             let path = file.expect("an entry").path();
@@ -56,7 +28,7 @@ fn each_target_of_the_fuzzer_is_replayed() {
         })
         .collect();
     names.sort();
-    let mut replayed = TARGETS.map(|(name, _)| name);
+    let mut replayed = [&CRATE[..], &HOST[..]].concat();
     replayed.sort();
     assert_eq!(names, replayed);
 }

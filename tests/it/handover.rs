@@ -24,7 +24,7 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketProperties};
 use chrome_sockets::{ClientSocketId, NetError, ServerSocketId, tcp};
 use socket2::SockRef;
 
-use crate::support::{Heard, LIMIT, World, within};
+use support::{Heard, LIMIT, World, within};
 
 /// The two ends between the processes.
 pub fn ends() -> (OwnedFd, OwnedFd) {

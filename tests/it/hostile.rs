@@ -12,7 +12,6 @@ mod stopping;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::support::{Heard, World, within};
 use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType, ReceiveErrorInfo, ReceiveInfo};
@@ -23,6 +22,7 @@ use chrome_sockets::{
     RemoveListener, ServerSocketId, Shutdown,
 };
 use futures::future::{LocalBoxFuture, join_all};
+use support::{Heard, World, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};

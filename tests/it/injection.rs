@@ -15,6 +15,7 @@ mod page;
 mod real;
 mod scripted;
 mod subscribers;
+mod text;
 mod threads;
 
 use std::fmt::Debug;
@@ -28,8 +29,8 @@ use chrome_sockets::{Answer, ClientSocketId, Error, NetError, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{Heard, World, within};
 use crate::tcp::networks::Names;
+use support::{Heard, World, within};
 
 /// What its tests' rules are drawn by.
 const SEED: u64 = 7;

@@ -19,7 +19,7 @@ use chrome_sockets::{App, ClientSocketId, ServerSocketId, tcp_server};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{World, subscribe, within};
+use support::{World, subscribe, within};
 
 /// An event page whose events the world hears, and how often it was started.
 fn page(world: &World) -> (EventPage, Arc<AtomicUsize>) {

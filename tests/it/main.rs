@@ -7,7 +7,6 @@
 
 mod accounting;
 mod arbiters;
-mod benchmark;
 mod chrome_traces;
 mod draining;
 mod examples;
@@ -15,7 +14,6 @@ mod exhaustion;
 mod faults;
 mod fuzz_corpus;
 mod handover;
-mod host;
 mod hostile;
 mod injection;
 mod lifecycle;
@@ -28,7 +26,6 @@ mod permissions;
 mod poison;
 mod policy;
 mod returned;
-mod support;
 mod system_stop;
 mod tcp;
 mod tcp_server;

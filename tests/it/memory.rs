@@ -28,7 +28,7 @@ use chrome_sockets::{Answer, App, Error, Registry, ServerSocketId};
 use futures::FutureExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{LIMIT, within};
+use support::{LIMIT, within};
 
 /// Names the part that a child plays.
 const PART: &str = "CHROME_SOCKETS_MEMORY_PART";

@@ -4,7 +4,6 @@
 mod across;
 mod here;
 
-use crate::support::{Heard, World, within};
 use actix::prelude::*;
 use bytes::Bytes;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendInfo};
@@ -14,6 +13,7 @@ use futures::future::join_all;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::mpsc;
+use support::{Heard, World, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};

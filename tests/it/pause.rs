@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::support::{Listener, World, within};
+use support::{Listener, World, within};
 
 /// Counts what it handles, on an arbiter of its own and slower than it comes.
 struct Counter {

@@ -18,7 +18,7 @@ use chrome_sockets::{App, MAX_PANICS, NetError, Registry, tcp_server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::support::{World, within};
+use support::{World, within};
 
 const HONEST: usize = 20;
 
@@ -234,7 +234,7 @@ impl Scene {
         let third = *self.books.third.lock().expect("nobody panics with it");
         let since = third.expect("it has panicked three times").elapsed();
         println!("all are served {since:?} after the third panic");
-        assert!(since < crate::support::LIMIT);
+        assert!(since < support::LIMIT);
         assert_eq!(self.books.panics(), MAX_PANICS as usize);
         let failed = |books: &Books| {
             let ends = books.ends();

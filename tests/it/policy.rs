@@ -16,7 +16,7 @@ use chrome_sockets::ServerSocketId;
 use chrome_sockets::tcp_server::SocketInfo;
 use chrome_sockets::testing::ScriptedNetwork;
 
-use crate::support::{World, within};
+use support::{World, within};
 
 /// A server socket on a scripted network.
 struct Scene {

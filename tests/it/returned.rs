@@ -18,7 +18,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, NetError, tcp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{Heard, World, within};
+use support::{Heard, World, within};
 
 /// What a listener does with an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -4,8 +4,8 @@ use std::process::{Command, Stdio};
 
 use chrome_sockets::Registry;
 
-use crate::support::World;
 use crate::tcp_server::dial;
+use support::World;
 
 /// Names the number of arbiters of a child.
 const ARBITERS: &str = "CHROME_SOCKETS_SYSTEM_STOP_ARBITERS";

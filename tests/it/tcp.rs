@@ -27,8 +27,8 @@ use chrome_sockets::{App, ClientSocketId, Error};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{World, within};
 use crate::tcp_server::dial;
+use support::{World, within};
 
 /// More than the kernel takes of a connection whose peer does not read.
 const LARGE: usize = 8 * 1024 * 1024;

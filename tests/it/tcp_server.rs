@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use chrome_sockets::{Answer, App, ClientSocketId, NetError, ServerSocketId};
 use tokio::net::TcpStream;
 
-use crate::support::{World, within};
+use support::{World, within};
 
 /// The number that Chrome's API shows for a call that the network refused.
 pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {

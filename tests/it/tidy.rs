@@ -6,8 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
-/// its own. `lib.rs` and programs stand above them all.
-const LAYERS: [&str; 22] = [
+/// its own. `lib.rs` stands above them all.
+const LAYERS: [&str; 21] = [
     "sync",
     "ids",
     "net_error",
@@ -28,8 +28,18 @@ const LAYERS: [&str; 22] = [
     "registry",
     "app",
     "handover",
-    "host",
     "fuzzing",
+];
+
+/// What runs outside tests: the crate, and the host.
+const PRODUCTION: [&str; 2] = ["src", "host/src"];
+
+/// The manifest of each member that has dependencies to check: where its code is, and that of its tests.
+const MEMBERS: [(&str, &[&str], &[&str]); 4] = [
+    (".", &["src"], &["src", "examples"]),
+    ("bench", &["bench"], &["bench/tests"]),
+    ("host", &["host/src"], &["host"]),
+    ("tests", &["tests/support"], &["tests/it"]),
 ];
 
 /// What opens a socket or asks a resolver, by whatever path it is named.
@@ -51,7 +61,7 @@ const SOCKETS: [&str; 11] = [
 const LONGEST: usize = 600;
 
 struct Source {
-    /// One of `src`, `tests`, `examples`, `benches`.
+    /// Relative to the repository.
     folder: &'static str,
     /// Relative to the folder.
     path: PathBuf,
@@ -81,7 +91,8 @@ impl Source {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests.parent().expect("the workspace")
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -299,8 +310,8 @@ fn code_comments_literals_and_tests_are_told_apart() {
 #[test]
 fn only_os_opens_sockets() {
     let mut broken = Broken::default();
-    for source in sources("src") {
-        if source.layer() != "os" {
+    for source in PRODUCTION.into_iter().flat_map(sources) {
+        if source.folder != "src" || source.layer() != "os" {
             broken.words(&source, &source.production(), &SOCKETS);
         }
     }
@@ -310,7 +321,7 @@ fn only_os_opens_sockets() {
 #[test]
 fn an_error_number_stands_in_the_table_alone() {
     let mut broken = Broken::default();
-    for source in sources("src") {
+    for source in PRODUCTION.into_iter().flat_map(sources) {
         let code = source.production();
         let is_table = source.path == Path::new("net_error/table.rs");
         let mut numbers = 0;
@@ -333,7 +344,7 @@ fn an_error_number_stands_in_the_table_alone() {
 fn each_layer_names_only_those_below() {
     let mut broken = Broken::default();
     for source in sources("src") {
-        if matches!(&*source.layer(), "lib" | "bin") {
+        if source.layer() == "lib" {
             continue;
         }
         let rank = |layer: &str| LAYERS.iter().position(|known| *known == layer);
@@ -365,9 +376,9 @@ fn each_layer_names_only_those_below() {
 }
 
 #[test]
-fn nothing_in_src_panics_waits_or_is_global_by_design() {
+fn nothing_in_production_panics_waits_or_is_global_by_design() {
     let mut broken = Broken::default();
-    for source in sources("src") {
+    for source in PRODUCTION.into_iter().flat_map(sources) {
         // Tests and examples in the documentation too: they say what they
         // looked for.
         broken.words(&source, &source.text, &[".unwrap()"]);
@@ -387,13 +398,13 @@ fn nothing_in_src_panics_waits_or_is_global_by_design() {
 #[test]
 fn nothing_is_unfinished_or_switched_off() {
     let mut broken = Broken::default();
-    for folder in ["src", "tests", "examples", "benches"] {
+    for folder in ["src", "host", "tests", "examples", "bench"] {
         for source in sources(folder) {
             let parts = split(&source.text);
             // With a reason, a test of what is still to be built may wait.
             let words = ["todo!", "unimplemented!", "dbg!", "#[ignore]"];
             broken.words(&source, &parts.code, &words);
-            if folder == "src" {
+            if PRODUCTION.contains(&folder) {
                 broken.words(&source, &parts.code, &["#[ignore"]);
             }
             broken.words(&source, &parts.comments, &["FIXME", "TODO", "XXX"]);
@@ -405,7 +416,7 @@ fn nothing_is_unfinished_or_switched_off() {
 #[test]
 fn every_file_can_be_read_as_a_whole() {
     let mut broken = Broken::default();
-    for folder in ["src", "tests"] {
+    for folder in ["src", "host", "tests"] {
         for source in sources(folder) {
             let lines = source.text.lines().count();
             if lines > LONGEST {
@@ -419,25 +430,27 @@ fn every_file_can_be_read_as_a_whole() {
 /// A file that no `mod` names is not compiled, so its tests cannot fail.
 #[test]
 fn every_file_of_tests_is_one_of_them() {
-    let top = Path::new("tests/it");
-    for source in sources("tests/it") {
-        let name = source.path.file_stem().expect("a name").to_string_lossy();
-        let folder = top.join(source.path.parent().expect("a folder"));
-        let parent = match folder == top {
-            _ if ["main", "mod"].contains(&&*name) => continue,
-            true => folder.join("main.rs"),
-            false if root().join(&folder).join("mod.rs").exists() => folder.join("mod.rs"),
-            false => folder.with_extension("rs"),
-        };
-        let is_named = read(&parent).contains(&format!("mod {name};"));
-        assert!(is_named, "{:?} is not named in {parent:?}", source.path);
+    for tests in ["tests/it", "host/tests/host"] {
+        let top = Path::new(tests);
+        for source in sources(tests) {
+            let name = source.path.file_stem().expect("a name").to_string_lossy();
+            let folder = top.join(source.path.parent().expect("a folder"));
+            let parent = match folder == top {
+                _ if ["main", "mod"].contains(&&*name) => continue,
+                true => folder.join("main.rs"),
+                false if root().join(&folder).join("mod.rs").exists() => folder.join("mod.rs"),
+                false => folder.with_extension("rs"),
+            };
+            let is_named = read(&parent).contains(&format!("mod {name};"));
+            assert!(is_named, "{:?} is not named in {parent:?}", source.path);
+        }
     }
 }
 
 #[test]
 fn every_file_says_first_what_it_is() {
     let mut broken = Broken::default();
-    for folder in ["src", "examples"] {
+    for folder in ["src", "host/src", "examples"] {
         for source in sources(folder) {
             if !source.text.starts_with("//!") {
                 broken.at(&source, "", 0, "no `//!` in the first line");
@@ -462,46 +475,53 @@ fn the_readme_names_every_example() {
 
 #[test]
 fn every_dependency_is_used() {
-    let manifest = read("Cargo.toml");
     let code_of = |folders: &[&'static str]| -> String {
         let all = folders.iter().flat_map(|folder| sources(folder));
         all.map(|source| split(&source.text).code).collect()
     };
-    let library = code_of(&["src"]);
-    let development = code_of(&["src", "tests", "examples", "benches"]);
-    let mut section = "";
     let mut checked = 0;
-    for line in manifest.lines() {
-        if line.starts_with('[') {
-            section = line;
-            continue;
+    for (member, library, development) in MEMBERS {
+        let manifest = read(Path::new(member).join("Cargo.toml"));
+        let (library, development) = (code_of(library), code_of(development));
+        let mut section = "";
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                section = line;
+                continue;
+            }
+            let code = match section {
+                "[dependencies]" => &library,
+                "[dev-dependencies]" => &development,
+                _ => continue,
+            };
+            let name = line.split(['=', '.']).next().unwrap_or("").trim();
+            if name.is_empty() || name.starts_with('#') {
+                continue;
+            }
+            checked += 1;
+            // The library of the tests is called `support`.
+            let name = name.replace("chrome-sockets-tests", "support");
+            assert!(
+                find_word(code, &name.replace('-', "_")).next().is_some(),
+                "{name} of {section} of {member} is used by no file: take it out"
+            );
         }
-        let code = match section {
-            "[dependencies]" => &library,
-            "[dev-dependencies]" => &development,
-            _ => continue,
-        };
-        let name = line.split(['=', '.']).next().unwrap_or("").trim();
-        if name.is_empty() || name.starts_with('#') {
-            continue;
-        }
-        checked += 1;
-        assert!(
-            find_word(code, &name.replace('-', "_")).next().is_some(),
-            "{name} of {section} is used by no file: take it out"
-        );
     }
-    assert!(checked > 10, "only {checked} dependencies were found");
+    assert!(checked > 40, "only {checked} dependencies were found");
 }
 
 #[test]
 fn the_changelog_begins_with_this_version_or_the_next() {
+    let manifest = read("Cargo.toml");
+    let version = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("version = "));
+    let this = format!("[{}]", version.expect("a version").trim_matches('"'));
     let changelog = read("CHANGELOG.md");
     let newest = changelog.lines().find_map(|line| line.strip_prefix("## "));
     let newest = newest.expect("a heading `## [VERSION] - DATE`");
-    let this = concat!("[", env!("CARGO_PKG_VERSION"), "]");
     assert!(
-        newest.starts_with("[Unreleased]") || newest.starts_with(this),
+        newest.starts_with("[Unreleased]") || newest.starts_with(&this),
         "the newest heading is {newest:?}, not `## {this}` or `## [Unreleased]`"
     );
 }

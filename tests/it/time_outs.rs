@@ -11,7 +11,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, Error, NetError, ServerSocketId, tcp_server};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::{Heard, World};
+use support::{Heard, World};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -336,7 +336,7 @@ async fn the_clients_of_a_suspended_app_are_not_timed_out() {
     assert!(!peer.is_closed() && !waiting.is_closed());
     let listener = scene.world.listener.clone();
     scene.world.app.resume().await.expect("it runs");
-    let subscribed = crate::support::subscribe(&scene.world.app, &listener);
+    let subscribed = support::subscribe(&scene.world.app, &listener);
     subscribed.await.expect("it runs");
     for _ in 0..2 {
         match scene.world.next_before(2 * LIMIT).await {

@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use self::certificates::{Authority, Issued};
-use crate::support::{World, within};
+use support::{World, within};
 
 /// Bytes of which none is like the one beside it, nor a whole record like
 /// another.

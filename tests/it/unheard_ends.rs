@@ -13,8 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::arbiters::spy::Spy;
-use crate::support::{Heard, LIMIT, Listener, World, descriptors, within};
 use crate::tcp_server::{code, dial};
+use support::{Heard, LIMIT, Listener, World, descriptors, within};
 
 /// How a peer ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

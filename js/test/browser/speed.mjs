@@ -1,5 +1,5 @@
 // How fast chrome.sockets is, Chromium's own and ours, side by side in one browser: `node speed.mjs [ROUNDS]`, after
-// `cargo build --release --features host` and `npm ci`, writes a table in Markdown. It takes about half a minute a round.
+// `cargo build --release -p chrome-sockets-host` and `npm ci`, writes a table in Markdown. It takes about half a minute a round.
 
 import { once } from 'node:events';
 import net from 'node:net';

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::examples::process::{Program, group};
-use crate::support::ARBITERS;
+use support::ARBITERS;
+use support::process::{Program, group};
 
 /// How long all of it may take on a machine that is busy.
 const WHOLE_RUN: Duration = Duration::from_secs(10 * 60);

@@ -9,7 +9,7 @@ use chrome_sockets::{NetError, ServerSocketId};
 use super::shared_port::{dial_many, echo_all, listen};
 use super::spy::Spy;
 use super::*;
-use crate::support::{Heard, QUIET};
+use support::{Heard, QUIET};
 
 /// How many connections one arbiter accepts ahead.
 const AHEAD: usize = 16;

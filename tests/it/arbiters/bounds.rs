@@ -7,7 +7,7 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{AppLimits, Error};
 
 use super::*;
-use crate::support::Heard;
+use support::Heard;
 
 /// Keeps every event that comes.
 pub struct Keeper(pub UnboundedSender<ReceiveInfo>);

@@ -9,8 +9,8 @@ use chrome_sockets::{NetError, ServerSocketId};
 
 use super::spy::Spy;
 use super::*;
-use crate::support::Heard;
 use crate::tcp::networks::Silent;
+use support::Heard;
 use tokio::sync::mpsc::unbounded_channel;
 
 /// Listens in every arbiter.
@@ -220,7 +220,7 @@ async fn a_drain_turns_away_who_waits() {
     let server = &world.app.tcp_server;
     server.set_paused(id, true).await.expect("paused");
     let _waiting = dial_many(at, 50).await;
-    let drained = within("the drain", server.drain(id, crate::support::LIMIT)).await;
+    let drained = within("the drain", server.drain(id, support::LIMIT)).await;
     assert_eq!(drained.expect("drained").never_accepted, 50);
 }
 

@@ -6,7 +6,7 @@ use chrome_sockets::tcp_server::AcceptInfo;
 
 use super::shared_port::dial_many;
 use super::*;
-use crate::support::LIMIT;
+use support::LIMIT;
 
 /// How many times a storm comes, and of how many connections: all of them wait in
 /// the backlog before the first is accepted, so that nothing but an event that was

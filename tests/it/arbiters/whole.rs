@@ -11,7 +11,7 @@ use chrome_sockets::{PAUSE_GRACE, Shutdown};
 use super::bounds::Keeper;
 use super::spy::Spy;
 use super::*;
-use crate::support::{Heard, QUIET};
+use support::{Heard, QUIET};
 
 async fn ends(peer: &mut TcpStream) {
     let mut rest = Vec::new();

@@ -6,7 +6,7 @@ use chrome_sockets::tcp::SocketProperties;
 
 use super::*;
 use crate::handover::succeeds;
-use crate::support::Listener;
+use support::Listener;
 
 #[actix_rt::test]
 async fn nobody_listens_until_it_is_over() {

@@ -9,9 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::process::{Example, Program, binary};
 use super::{MIB, block, dial, echo_line, expect};
-use crate::support::within;
+use support::process::{Example, Program, binary};
+use support::within;
 
 #[test]
 fn with_40_descriptors_each_of_60_clients_gets_its_echo() {

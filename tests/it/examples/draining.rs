@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::process::Example;
 use super::{dial, echo_line};
-use crate::support::LIMIT;
+use support::LIMIT;
+use support::process::Example;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 

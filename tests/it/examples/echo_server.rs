@@ -4,8 +4,8 @@ use std::io::{Read, Write};
 use std::process::Command;
 use std::thread;
 
-use super::process::{Ended, Example, Program, binary};
 use super::{MIB, dial, echo_all, echo_line, expect_end};
+use support::process::{Ended, Example, Program, binary};
 
 /// Runs it until it ends by itself.
 fn refused(args: &[&str]) -> Ended {

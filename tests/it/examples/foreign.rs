@@ -1,68 +1,12 @@
 //! Programs that know nothing of this crate, as clients of `echo_server`.
 
-use std::io::{Write, stderr};
 use std::net::SocketAddr;
-use std::process::{ChildStdin, Command, Stdio};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::process::Command;
 
-use super::process::{Example, Program};
+use support::process::{Example, Program};
+use support::programs::has;
+
 use super::{MIB, block, dial, echo_line};
-
-/// Says that a test did not happen, past the test harness, which would hide
-/// it, now and counted at the end of the run. In CI, where everything is
-/// installed, that is a failure.
-pub fn left_out(why: &str) {
-    let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false");
-    assert!(!ci, "{why}, but in CI nothing may be left out");
-    let _ = writeln!(stderr(), "left out: {why}");
-    let mut counter = COUNTER.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(counter) = &mut *counter {
-        let _ = writeln!(counter, "{why}");
-    }
-}
-
-/// Who counts what was left out. The harness runs nothing at its end, so this
-/// is a process that goes on until its input ends, which is when the tests do.
-static COUNTER: LazyLock<Mutex<Option<ChildStdin>>> = LazyLock::new(|| {
-    let mut counter = Command::new("sh");
-    let counter = counter.args(["-c", COUNT]).stdin(Stdio::piped());
-    let counter = counter.stdout(Stdio::null()).spawn();
-    // Without it, each is told all the same.
-    Mutex::new(counter.ok().and_then(|counter| counter.stdin))
-});
-
-const COUNT: &str = r#"
-    count=0 all=
-    while read -r why; do
-        count=$((count + 1))
-        case ", $all" in *", $why, "*) ;; *) all="$all$why, " ;; esac
-    done
-    echo "left out: $count (${all%, })" >&2
-"#;
-
-#[test]
-fn what_was_left_out_is_counted_when_the_run_is_over() {
-    let mut counter = Command::new("sh");
-    let mut counter = Program::start(counter.args(["-c", COUNT]));
-    counter.feed(b"nc is not installed\nno chromium\nnc is not installed\n");
-    let told = counter.ended().stderr;
-    assert_eq!(told, "left out: 3 (nc is not installed, no chromium)\n");
-}
-
-/// Whether the program is there, and its own words about itself have this.
-pub fn has(program: &str, arg: &str, words: &str) -> bool {
-    let Some(help) = Program::try_start(Command::new(program).arg(arg)) else {
-        left_out(&format!("{program} is not installed"));
-        return false;
-    };
-    let help = help.ended();
-    let text = String::from_utf8_lossy(&help.stdout) + &*help.stderr;
-    let has = text.contains(words);
-    if !has {
-        left_out(&format!("this {program} has no {words}"));
-    }
-    has
-}
 
 fn proof_of_life(server: Example) {
     echo_line(&dial(server.address), "proof of life");

@@ -5,8 +5,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
 
-use super::process::{Ended, Example, Program, binary};
 use super::{MIB, dial, echo_all, echo_line};
+use support::process::{Ended, Example, Program, binary};
 
 fn echo(rules: &[&str]) -> Example {
     let mut args = vec!["127.0.0.1:0", "--seed", "7"];

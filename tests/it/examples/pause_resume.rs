@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
 use std::process::Command;
 
-use super::process::{Example, Program, binary};
 use super::{dial, echo_line, expect};
-use crate::support::{LIMIT, QUIET};
+use support::process::{Example, Program, binary};
+use support::{LIMIT, QUIET};
 
 fn welcome(client: &TcpStream, number: usize) {
     let words = format!("you are client {number}\n");

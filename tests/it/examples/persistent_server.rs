@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Socket, Type};
 
-use super::process::{Program, binary};
 use super::{dial, echo_line, expect_end};
-use crate::support::LIMIT;
+use support::LIMIT;
+use support::process::{Program, binary};
 
 /// How long the restarts go on, and how often there is one.
 const STORM: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::Command;
 
 use super::dial;
-use super::process::{Ended, Example, Program, binary};
+use support::process::{Ended, Example, Program, binary};
 
 fn run(example: &str, args: &[&str]) -> Ended {
     Program::start(Command::new(binary(example)).args(args)).ended()

@@ -7,10 +7,10 @@ use std::process::{ChildStdin, Command};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::foreign::has;
 use super::persistent_server::{kill, listening};
-use super::process::{Program, binary};
 use super::{dial, echo_line};
+use support::process::{Program, binary};
+use support::programs::has;
 
 struct Manager {
     program: Program,
@@ -38,7 +38,7 @@ impl Manager {
         if !has("python3", "--version", "Python 3") {
             return None;
         }
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/examples/manager.py");
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/examples/manager.py");
         let mut command = Command::new("python3");
         let server = binary("persistent_server");
         command

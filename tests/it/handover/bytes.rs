@@ -11,7 +11,7 @@ use chrome_sockets::handover::{Error, Inheritance};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::{port_is_free, serves};
-use crate::support::{World, within};
+use support::{World, within};
 
 const HELLO: &str = r#"{"Hello":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
 const SERVER: &str = r#"{"Server":{"app":"test","id":3,"name":null,"paused":false,"untold":null,"encrypts":false,"suspended":false}}"#;
@@ -202,7 +202,7 @@ async fn descriptors_that_are_not_what_they_should_be_are_closed() {
     // Nobody has kept a copy of what was passed.
     drop(one);
     other
-        .set_read_timeout(Some(crate::support::LIMIT))
+        .set_read_timeout(Some(support::LIMIT))
         .expect("a limit");
     assert_eq!((&other).read(&mut [0]).expect("the end"), 0);
     drop(listener);

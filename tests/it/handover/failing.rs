@@ -10,7 +10,7 @@ use chrome_sockets::{ClientSocketId, tcp};
 
 use super::meanwhile::{is_here, standing_still};
 use super::{accept_persistent, begin, ends, persistent, serves, succeed};
-use crate::support::{World, within};
+use support::{World, within};
 
 /// The old process has everything, and it works.
 async fn goes_on(old: &mut World, address: std::net::SocketAddr) {

@@ -15,7 +15,7 @@ use chrome_sockets::{App, Error as CallError, Registry, Shutdown};
 
 use super::bytes::frame;
 use super::{accept_persistent, begin, dial, ends, persistent, port_is_free, serves};
-use crate::support::{LIMIT, QUIET, World, within};
+use support::{LIMIT, QUIET, World, within};
 
 /// Says that the successor is there.
 pub fn is_here(mut there: &UnixStream) {

@@ -343,7 +343,7 @@ async fn a_suspended_app_is_loaded_though_its_server_socket_panics() {
     let listener = world.listener.clone();
     let page = chrome_sockets::lifecycle::EventPage::new(move |app| {
         let listener = listener.clone();
-        async move { crate::support::subscribe(&app, &listener).await }
+        async move { support::subscribe(&app, &listener).await }
     });
     world.app.set_event_page(Some(page)).await.expect("set");
     world.app.suspend().await.expect("suspend");

@@ -6,7 +6,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{AddListener, Event, OnEvent, RemoveListener};
 
 use super::*;
-use crate::support::Listener;
+use support::Listener;
 
 /// An app that hears each event through a subscriber that may fail.
 struct Behind {

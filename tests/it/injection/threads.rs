@@ -165,7 +165,7 @@ async fn an_app_that_is_suspended_is_loaded_after_the_end_of_the_arbiter() {
     let listener = scene.world.listener.clone();
     let page = chrome_sockets::lifecycle::EventPage::new(move |app| {
         let listener = listener.clone();
-        async move { crate::support::subscribe(&app, &listener).await }
+        async move { support::subscribe(&app, &listener).await }
     });
     app.set_event_page(Some(page)).await.expect("set");
     app.suspend().await.expect("suspend");

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, advance, sleep};
 
 use super::{page, persistent_server};
-use crate::support::{Heard, World, within};
+use support::{Heard, World, within};
 
 const IDLE: Duration = Duration::from_secs(8);
 

@@ -16,8 +16,8 @@ use super::{
     client_sockets, page, persistent_client, persistent_server, resume, server_sockets, suspend,
     with_page,
 };
-use crate::support::{Heard, World, subscribe, within};
 use crate::tcp_server::{accepts, dial};
+use support::{Heard, World, subscribe, within};
 
 const EMFILE: i32 = 24;
 
@@ -239,7 +239,7 @@ async fn nothing_is_told_before_the_page_has_started() {
         Ok(true)
     );
     let mut answer = world.app.resume();
-    let early = actix_rt::time::timeout(crate::support::QUIET, &mut answer).await;
+    let early = actix_rt::time::timeout(support::QUIET, &mut answer).await;
     assert!(early.is_err(), "answered before the page has started");
     gate.add_permits(1);
     assert_eq!(within("the answer to resume", answer).await, Ok(()));

@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 use super::slow::Slow;
 use super::{client_sockets, connect, page, resume, with_page};
-use crate::support::{World, within};
 use crate::tcp_server::dial;
+use support::{World, within};
 
 /// A client socket whose data a listener holds, so that a suspension waits.
 async fn held(

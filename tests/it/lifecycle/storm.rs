@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::persistent_server;
-use crate::support::{World, within};
+use support::{World, within};
 
 const CYCLES: usize = 100;
 const CLIENTS_A_CYCLE: usize = 100;

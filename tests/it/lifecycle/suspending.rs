@@ -18,8 +18,8 @@ use super::{
     client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
     suspend,
 };
-use crate::support::{Heard, World, within};
 use crate::tcp_server::dial;
+use support::{Heard, World, within};
 
 #[actix_rt::test]
 async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
@@ -106,7 +106,7 @@ async fn persistent_sockets_keep_what_they_are() {
     assert_eq!(infos().await, before);
 
     // They work: nobody listens any more, so somebody does again.
-    crate::support::subscribe(&world.app, &world.listener);
+    support::subscribe(&world.app, &world.listener);
     peer.write_all(b"x").await.expect("it is open");
     assert_eq!(world.received(client, 1).await, b"x");
     world
@@ -126,7 +126,7 @@ async fn a_client_socket_that_was_created_meanwhile_receives_and_sends_afterward
     suspend(&world.app).await;
     let client = world.create().await;
     resume(&world.app).await;
-    crate::support::subscribe(&world.app, &world.listener);
+    support::subscribe(&world.app, &world.listener);
     let mut peer = connect(&world.app, client).await;
     peer.write_all(b"x").await.expect("it is open");
     assert_eq!(world.received(client, 1).await, b"x");
@@ -190,7 +190,7 @@ async fn waits_for(
 ) {
     within("the event", began.recv()).await.expect("it runs");
     let mut answer = app.suspend();
-    let early = actix_rt::time::timeout(crate::support::QUIET, &mut answer).await;
+    let early = actix_rt::time::timeout(support::QUIET, &mut answer).await;
     assert!(early.is_err(), "answered before the event was handled");
     assert_eq!(app.is_suspended().await, Ok(true), "but nothing is raised");
     release.send(()).expect("it waits");
@@ -252,7 +252,7 @@ async fn on_suspend_is_raised_first_and_waited_for() {
         .socket_id;
     let mut answer = app.suspend();
     within("onSuspend", began.recv()).await.expect("it runs");
-    let early = actix_rt::time::timeout(crate::support::QUIET, &mut answer).await;
+    let early = actix_rt::time::timeout(support::QUIET, &mut answer).await;
     assert!(early.is_err(), "answered before onSuspend was handled");
     // Until then the app has what it had.
     assert_eq!(

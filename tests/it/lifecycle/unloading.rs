@@ -10,8 +10,8 @@ use tokio::net::TcpStream;
 use super::{
     client_sockets, ends, persistent_client, persistent_server, server_sockets, suspend, with_page,
 };
-use crate::support::{World, subscribe, within};
 use crate::tcp_server::{accepts, dial};
+use support::{World, subscribe, within};
 
 #[actix_rt::test]
 async fn everything_is_closed_persistent_or_not_and_the_ports_are_free() {

@@ -9,7 +9,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{Error, NetError, ServerSocketId};
 use tokio::time::{Instant, sleep};
 
-use crate::support::World;
+use support::World;
 
 /// As documented.
 const LIMIT: Duration = Duration::from_secs(30);

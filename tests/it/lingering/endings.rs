@@ -9,7 +9,7 @@ use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, TimeOuts};
 use chrome_sockets::{Registry, Shutdown};
 
 use super::outside::content;
-use crate::support::{World, within};
+use support::{World, within};
 
 const LENGTH: usize = 1_000_000;
 

@@ -8,10 +8,10 @@ use bytes::Bytes;
 use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::{Registry, tcp_server};
 
-use crate::examples::foreign::has;
-use crate::examples::process::Program;
-use crate::support::{World, within};
 use crate::tls::certificates::Authority;
+use support::process::Program;
+use support::programs::has;
+use support::{World, within};
 
 /// What the server sends: no block of it is like the next one.
 pub fn content(length: usize) -> Bytes {

@@ -10,7 +10,7 @@ use chrome_sockets::tcp::TimeOuts;
 use tokio::time::timeout;
 
 use super::outside::content;
-use crate::support::{World, within};
+use support::{World, within};
 
 const LENGTH: usize = 8_000_000;
 

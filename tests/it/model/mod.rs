@@ -6,7 +6,7 @@
 //! documentation say: every answer, every event that every listener hears, in
 //! its order, and what every peer gets.
 //!
-//! `MODEL_OPERATIONS=5000000 cargo test --release --test it model::` runs
+//! `MODEL_OPERATIONS=5000000 cargo test --workspace --release --test it model::` runs
 //! longer; `MODEL_SEED` begins elsewhere, and `MODEL_SEEDS`, several numbers,
 //! begins at each of them. A failure tells its seed, and the least operations
 //! that it was found to need.

@@ -4,8 +4,8 @@ use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, Error, Permissions, Registry, SetPermissions, Shutdown};
 
-use crate::support::World;
 use crate::tcp_server::code;
+use support::World;
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 

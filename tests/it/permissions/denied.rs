@@ -5,8 +5,8 @@ use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{App, ClientSocketId, Error, Permissions, Registry, ServerSocketId};
 use chrome_sockets::{os::Network, tcp_server};
 
-use crate::support::{World, within};
 use crate::tcp_server::code;
+use support::{World, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 

@@ -7,8 +7,8 @@ use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{Error, Permissions};
 
-use crate::support::World;
 use crate::tcp_server::code;
+use support::World;
 
 /// Ways of writing 127.0.0.1, localhost and example.com, and what comes near.
 const WRITTEN: &[&str] = &[

@@ -6,8 +6,8 @@ use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{AddListener, Event, OnEvent, ServerSocketId};
 
 use super::*;
-use crate::support::Listener;
 use crate::tls::certificates::Authority;
+use support::Listener;
 
 const ENOMEM: i32 = 12;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use chrome_sockets::ServerSocketId;
 
-use crate::support::{World, within};
+use support::{World, within};
 
 async fn backlog(world: &World, id: ServerSocketId) -> Option<u32> {
     let info = world.app.tcp_server.get_info(id).await;

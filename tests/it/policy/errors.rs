@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Scene;
-use crate::support::within;
+use support::within;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_millis(250);

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Scene;
 use super::errors::told;
-use crate::support::within;
+use support::within;
 
 type Question = (Escalation, oneshot::Sender<AcceptAction>);
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
 use super::Scene;
-use crate::support::{LIMIT, World, within};
+use support::{LIMIT, World, within};
 
 /// Passes refusals on.
 struct Ear(UnboundedSender<RefusedInfo>);

@@ -10,8 +10,8 @@ use chrome_sockets::tcp_server::{
 
 use super::Scene;
 use super::limits::connections;
-use crate::support::{Heard, World, within};
 use crate::tcp_server::ear::Ear;
+use support::{Heard, World, within};
 
 const NO_DESCRIPTOR: HeldUpBy = HeldUpBy::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
@@ -205,8 +205,8 @@ async fn a_drain_is_a_reason_while_it_goes_on() {
         let client = scene.world.accepted().await;
         let app = scene.world.app.clone();
         let drained = match of_app {
-            true => app.drain(crate::support::LIMIT),
-            false => app.tcp_server.drain(scene.id, crate::support::LIMIT),
+            true => app.drain(support::LIMIT),
+            false => app.tcp_server.drain(scene.id, support::LIMIT),
         };
         within("the reason", async {
             while scene.info().await.held_up_by != [HeldUpBy::Draining] {

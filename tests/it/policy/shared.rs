@@ -14,7 +14,7 @@ use chrome_sockets::{
 };
 
 use super::limits::{connections, hear_refusals, set, told};
-use crate::support::{Heard, LIMIT, World, subscribe, within};
+use support::{Heard, LIMIT, World, subscribe, within};
 
 /// Two apps, heard by one listener.
 pub struct Stage {

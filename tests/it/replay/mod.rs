@@ -20,7 +20,7 @@ use self::names::{Kind, Names};
 use self::peers::Peers;
 use self::step::{Step, binary};
 use super::Recording;
-use crate::support::{Heard, LIMIT, Listener, World, within};
+use support::{Heard, LIMIT, Listener, World, within};
 
 /// How long what was expected may come later than it came when it was
 /// recorded: a busy machine is no fault. Shorter than [`LIMIT`], so that the

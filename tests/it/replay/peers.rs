@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::PATIENCE;
 use super::step::{Step, agrees, binary};
-use crate::support::within;
+use support::within;
 
 /// The peers by name: those that connected, and those that listen, which are
 /// what connected to them last.

@@ -8,7 +8,7 @@ use chrome_sockets::tcp::WINDOW;
 use futures::FutureExt;
 
 use crate::handover;
-use crate::support::subscribe;
+use support::subscribe;
 
 /// A message that takes its time, in the handler or when it is dropped.
 #[derive(Message)]
@@ -20,7 +20,7 @@ struct Until(mpsc::Receiver<()>);
 impl Drop for Until {
     fn drop(&mut self) {
         // A test that is over is waited for no more.
-        let _ = self.0.recv_timeout(crate::support::LIMIT);
+        let _ = self.0.recv_timeout(support::LIMIT);
     }
 }
 

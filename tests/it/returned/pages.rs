@@ -10,7 +10,7 @@ use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{Error, ServerSocketId};
 use tokio::time::{Instant, sleep};
 
-use crate::support::subscribe;
+use support::subscribe;
 
 const EMFILE: i32 = 24;
 const SLACK: Duration = Duration::from_millis(50);

@@ -10,8 +10,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::networks::{Attempt, Names, Silent};
 use super::{assert_ended, connect, connect_to, pair, read, remote, write};
-use crate::support::{World, within};
 use crate::tcp_server::code;
+use support::{World, within};
 
 /// An address at which nobody listens, and nobody will while the socket lives.
 fn deaf() -> (Socket, SocketAddr) {

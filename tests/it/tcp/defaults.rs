@@ -10,8 +10,8 @@ use chrome_sockets::tcp::DnsQueryType;
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{World, descriptors, within};
 use crate::tcp_server::dial;
+use support::{World, descriptors, within};
 
 /// `TCP_NODELAY`, and when an idle connection is probed: first, and then.
 #[derive(PartialEq, Eq, Debug)]

@@ -7,9 +7,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
-use crate::support::{Heard, World, within};
 use crate::tcp_server::code;
 use crate::tcp_server::ear::Ear;
+use support::{Heard, World, within};
 
 /// Asserts that one onReceiveError(-100) of this socket is all that was heard.
 async fn assert_one_end(ear: &mut Ear, id: ClientSocketId) {

@@ -4,8 +4,8 @@ use chrome_sockets::App;
 use chrome_sockets::tcp::ReceiveInfo;
 
 use super::{connect, connected, write};
-use crate::support::{Heard, World};
 use crate::tcp_server::ear::Ear;
+use support::{Heard, World};
 
 fn is_data(heard: &Heard, expected: &[u8]) -> bool {
     matches!(heard, Heard::Receive(_, data) if data[..] == *expected)

@@ -9,8 +9,8 @@ use chrome_sockets::{App, ClientSocketId, Error};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{connect, connected, pair, read, read_to_end, remote, write};
-use crate::support::{World, within};
 use crate::tcp_server::code;
+use support::{World, within};
 
 async fn handle(world: &World, id: ClientSocketId) -> ClientSocket {
     world.app.tcp.socket(id).await.expect("it exists")

@@ -8,8 +8,8 @@ use chrome_sockets::tcp::{
 use chrome_sockets::{AddListener, AppId, Error};
 
 use super::{read, remote, write};
-use crate::support::{Heard, World};
 use crate::tcp_server::ear::Ear;
+use support::{Heard, World};
 
 const RUNS: &str = "the registry runs";
 

@@ -7,8 +7,8 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::networks::{Options, Set};
 use super::{connected, pair};
-use crate::support::World;
 use crate::tcp_server::code;
+use support::World;
 
 async fn assert_not_connected(world: &World, id: ClientSocketId) {
     let tcp = &world.app.tcp;

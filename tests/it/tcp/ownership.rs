@@ -4,8 +4,8 @@ use chrome_sockets::tcp::{DnsQueryType, SocketProperties};
 use chrome_sockets::{App, ClientSocketId, Error};
 
 use super::{pair, read, write};
-use crate::support::World;
 use crate::tcp_server::dial;
+use support::World;
 
 /// The answer of every function that takes an id.
 async fn every_function(app: &App, id: ClientSocketId) -> Vec<(&'static str, Result<(), Error>)> {

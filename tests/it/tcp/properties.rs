@@ -4,7 +4,7 @@ use chrome_sockets::tcp::SocketProperties;
 use chrome_sockets::{Error, MAX_NAME, NetError};
 
 use super::{connected, pair};
-use crate::support::World;
+use support::World;
 
 fn named(name: &str) -> SocketProperties {
     SocketProperties {

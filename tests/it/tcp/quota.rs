@@ -5,7 +5,7 @@ use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 use chrome_sockets::{App, Error, Registry};
 
 use super::{connect, pair, read};
-use crate::support::{World, within};
+use support::{World, within};
 
 const MIB: usize = 1024 * 1024;
 

@@ -6,7 +6,7 @@ use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketProperties};
 use tokio::io::AsyncWriteExt;
 
 use super::{LARGE, connect, connected, pair, pattern, read, write};
-use crate::support::{Heard, World, within};
+use support::{Heard, World, within};
 
 /// The data of the next events, as they came.
 async fn pieces(world: &mut World, id: ClientSocketId, length: usize) -> Vec<Bytes> {

@@ -10,8 +10,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{
     LARGE, assert_ended, connect, connected, pair, pattern, read, read_to_end, reset, write,
 };
-use crate::support::{World, within};
 use crate::tcp_server::code;
+use support::{World, within};
 
 fn sent(bytes_sent: usize) -> Result<SendInfo, Error> {
     Ok(SendInfo { bytes_sent })

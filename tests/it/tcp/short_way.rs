@@ -11,7 +11,7 @@ use futures::future::join_all;
 use std::time::Duration;
 
 use super::{connected, pattern, read, read_to_end};
-use crate::support::{World, within};
+use support::{World, within};
 
 /// A client on a scripted network whose short way is open.
 async fn scripted() -> (World, ClientSocket, Peer) {

@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{accepts, dial};
-use crate::support::{Heard, World, within};
+use support::{Heard, World, within};
 
 /// Out of descriptors, on every Unix.
 const EMFILE: i32 = 24;

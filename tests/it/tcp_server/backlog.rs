@@ -1,7 +1,7 @@
 //! Connections that wait in the kernel.
 
 use super::{accepts, address, create, dial, listens};
-use crate::support::{World, within};
+use support::{World, within};
 
 /// How many connections wait with the default backlog in these tests: more
 /// than any small default would take.

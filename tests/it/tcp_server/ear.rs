@@ -6,7 +6,7 @@ use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{Heard, within};
+use support::{Heard, within};
 
 /// Hears what it is added to.
 pub struct Ear {

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{accepts, address, create, dial, listen_at, listens};
-use crate::support::{World, within};
+use support::{World, within};
 
 /// Asserts that an accepted client and its peer still talk to each other.
 async fn assert_talks(world: &mut World, peer: &mut TcpStream, id: ClientSocketId) {

@@ -5,7 +5,7 @@ use chrome_sockets::tcp_server::AcceptInfo;
 
 use super::ear::Ear;
 use super::{accepts, dial, listen_at};
-use crate::support::{Heard, World};
+use support::{Heard, World};
 
 /// Takes away the listener that a world starts with.
 async fn without_listener(world: &World) {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::{accepts, address, code, create, dial, listen_at, listens};
-use crate::support::{Heard, World};
+use support::{Heard, World};
 
 #[actix_rt::test]
 async fn port_zero_picks_one_and_get_info_tells_it() {

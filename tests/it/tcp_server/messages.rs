@@ -8,7 +8,7 @@ use chrome_sockets::{AddListener, AppId, Error, HasListener, NetError, RemoveLis
 
 use super::ear::Ear;
 use super::{create, dial};
-use crate::support::World;
+use support::World;
 
 const RUNS: &str = "the registry runs";
 

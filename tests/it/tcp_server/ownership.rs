@@ -4,7 +4,7 @@ use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, ClientSocketId, Error, MAX_NAME, Registry, ServerSocketId};
 
 use super::{create, dial};
-use crate::support::World;
+use support::World;
 
 /// The answer of every function that takes an id.
 async fn every_function(app: &App, id: ServerSocketId) -> Vec<(&'static str, Result<(), Error>)> {

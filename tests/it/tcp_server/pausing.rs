@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::ear::Ear;
 use super::{accepts, address, create, dial};
-use crate::support::{Heard, World, within};
+use support::{Heard, World, within};
 
 async fn pause(world: &World, id: ServerSocketId, paused: bool) {
     let answer = world.app.tcp_server.set_paused(id, paused);

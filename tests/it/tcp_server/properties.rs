@@ -4,7 +4,7 @@ use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{Error, MAX_NAME, NetError};
 
 use super::{create, dial};
-use crate::support::World;
+use support::World;
 
 fn named(name: &str) -> SocketProperties {
     SocketProperties {

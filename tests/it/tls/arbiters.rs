@@ -5,7 +5,7 @@ use chrome_sockets::Registry;
 
 use super::certificates::Authority;
 use super::{Trusting, assert_talks, connect};
-use crate::support::{World, within};
+use support::{World, within};
 
 #[actix_rt::test]
 async fn a_connection_outlives_the_thread_of_its_handshake() {

@@ -7,8 +7,8 @@ use tokio::io::AsyncReadExt;
 
 use super::serving::Failures;
 use super::{Trusting, connect, connect_as};
-use crate::support::within;
 use crate::tcp_server::dial;
+use support::within;
 
 #[actix_rt::test]
 async fn unfinished_handshakes_are_counted_apart_and_reported() {

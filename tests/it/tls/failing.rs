@@ -7,8 +7,8 @@ use tokio::io::AsyncReadExt;
 
 use super::certificates::{Authority, Issued};
 use super::{Trusting, accept, assert_talks, dialled, read, write};
-use crate::support::{World, within};
 use crate::tcp_server::code;
+use support::{World, within};
 
 /// Asserts that a socket has no id any more, by handle or number.
 async fn assert_gone(world: &World, id: ClientSocketId) {

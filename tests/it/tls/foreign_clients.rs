@@ -6,10 +6,10 @@ use chrome_sockets::tcp::ClientSocket;
 
 use super::Trusting;
 use super::certificates::{Authority, Folder};
-use crate::examples::foreign::has;
-use crate::examples::process::{Ended, Example, Program};
 use crate::examples::{MIB, block};
-use crate::support::within;
+use support::process::{Ended, Example, Program};
+use support::programs::has;
+use support::within;
 
 /// `openssl s_client` that trusts an authority, and says if anything is wrong.
 fn s_client(folder: &Folder, authority: &Authority, port: u16) -> Command {

@@ -6,10 +6,10 @@ use chrome_sockets::tcp::{self, ClientSocket, SecureOptions, TlsVersionConstrain
 
 use super::certificates::{Authority, Folder, Issued};
 use super::{Trusting, dialled, pattern};
-use crate::examples::foreign::has;
-use crate::examples::process::Program;
-use crate::support::within;
 use crate::tcp_server::code;
+use support::process::Program;
+use support::programs::has;
+use support::within;
 
 /// `openssl s_server` with a certificate, and where it listens.
 struct Server {

@@ -8,8 +8,8 @@ use tokio::net::TcpStream;
 
 use super::{Trusting, assert_talks, connect, connect_as, reads_some_end};
 use crate::handover::{begin, ends, succeeds};
-use crate::support::{World, subscribe, within};
 use crate::tcp_server::dial;
+use support::{World, subscribe, within};
 
 impl Trusting {
     fn server(&self) -> tls::Server {

@@ -8,8 +8,8 @@ use tokio::io::AsyncWriteExt;
 
 use super::serving::Failures;
 use super::{Trusting, assert_talks, connect};
-use crate::support::{World, within};
 use crate::tcp_server::dial;
+use support::{World, within};
 
 #[actix_rt::test]
 async fn a_thousand_stalled_handshakes_hold_up_nobody() {

@@ -10,8 +10,8 @@ use futures::FutureExt;
 
 use super::certificates::Authority;
 use super::dialled;
-use crate::support::World;
 use crate::tcp_server::code;
+use support::World;
 
 /// The peer's side of TLS, driven by hand.
 struct Far {

@@ -5,7 +5,7 @@ use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Trusting, accept, assert_talks, pattern, read, reads_the_end, write};
-use crate::support::{QUIET, within};
+use support::{QUIET, within};
 
 /// More than the kernel takes of a connection whose peer does not read.
 const LARGE: usize = 8 * 1024 * 1024;

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
 use super::{Trusting, assert_talks, connect, connect_as, read, reads_the_end, write};
-use crate::support::{QUIET, World, within};
 use crate::tcp_server::{code, dial};
+use support::{QUIET, World, within};
 
 /// Hears of handshakes that failed.
 struct Ear(UnboundedSender<HandshakeErrorInfo>);

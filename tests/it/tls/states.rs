@@ -5,9 +5,9 @@ use chrome_sockets::{Error, NetError};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::{Trusting, accept, assert_talks, read, write};
-use crate::support::{World, within};
 use crate::tcp::networks::{Attempt, Silent};
 use crate::tcp_server::{code, dial};
+use support::{World, within};
 
 fn default() -> SecureOptions {
     SecureOptions::default()

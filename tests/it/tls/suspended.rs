@@ -9,8 +9,8 @@ use chrome_sockets::{tcp, tcp_server};
 use tokio::io::AsyncWriteExt;
 
 use super::{Trusting, assert_talks, connect, write};
-use crate::support::{subscribe, within};
 use crate::tcp_server::dial;
+use support::{subscribe, within};
 
 impl Trusting {
     /// Suspends the app, whose event page the world hears from now on.

@@ -1,0 +1,192 @@
+//! What the hot paths of this crate cost in instructions, against what they may
+//! cost. Times are noisy; this count is nearly the same again, whatever else the
+//! machine does: the server is stopped while the clients prepare a round, so
+//! that each round begins with the same input, wherever the server was.
+//!
+//! The server runs under `valgrind --tool=callgrind`, once with a few
+//! operations and once with many: the difference is that of the operations.
+//! Only what runs outside the kernel is counted.
+#![expect(clippy::disallowed_types, reason = "the clients are ordinary sockets")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+
+use crate::Result;
+
+/// What the counts may be.
+const BUDGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
+
+/// More than this above its budget is too much, in per cent.
+const TOLERANCE: u64 = 3;
+
+const MESSAGE: [u8; 64] = [7; 64];
+
+/// A hot path: what one round of clients does, and how many operations it is.
+struct HotPath {
+    name: &'static str,
+    connections: usize,
+    reconnects: bool,
+    rounds: [u64; 2],
+}
+
+const PATHS: [HotPath; 3] = [
+    HotPath {
+        name: "echo-64",
+        connections: 64,
+        reconnects: false,
+        rounds: [100, 600],
+    },
+    HotPath {
+        name: "echo-1",
+        connections: 1,
+        reconnects: false,
+        rounds: [1000, 9000],
+    },
+    HotPath {
+        name: "accept-echo-close",
+        connections: 1,
+        reconnects: true,
+        rounds: [300, 1800],
+    },
+];
+
+/// Counts every path and compares it with its budget.
+///
+/// # Errors
+/// One is above its budget, or has none; there is no valgrind.
+pub fn check() -> Result<()> {
+    let text = fs::read_to_string(BUDGET)?;
+    let budget = budget(&text)?;
+    let mut too_many = Vec::new();
+    for path in &PATHS {
+        let allowed = budget.iter().find(|(name, _)| *name == path.name);
+        let Some((_, allowed)) = allowed else {
+            return Err(format!("{BUDGET} has no line for {}", path.name).into());
+        };
+        let count = path.count()?;
+        let change = (count as f64 / *allowed as f64 - 1.0) * 100.0;
+        println!(
+            "{:<20}{count:>7} instructions, budget {allowed} ({change:+.1} %)",
+            path.name
+        );
+        if count * 100 > allowed * (100 + TOLERANCE) {
+            too_many.push(path.name);
+        } else if count * 100 < allowed * (100 - TOLERANCE) {
+            println!("    that is less: write {count} into bench/instructions.txt");
+        }
+    }
+    match too_many.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "over {TOLERANCE} % more instructions than bench/instructions.txt allows: {}. \
+             Make it cheaper, or say in that file why it is worth it",
+            too_many.join(", ")
+        )
+        .into()),
+    }
+}
+
+/// The lines `name count` of a budget; `#` begins a comment.
+fn budget(text: &str) -> Result<Vec<(&str, u64)>> {
+    let lines = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or(""));
+    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            let (name, count) = line
+                .split_once(char::is_whitespace)
+                .ok_or(format!("no count in {line:?}"))?;
+            let count = count.trim().parse::<u64>();
+            Ok((name, count.map_err(|error| format!("{line:?}: {error}"))?))
+        })
+        .collect()
+}
+
+impl HotPath {
+    /// The instructions of one operation.
+    fn count(&self) -> Result<u64> {
+        let [few, many] = self.rounds;
+        let operations = (many - few) * self.connections as u64;
+        let all = self.total(many)?.saturating_sub(self.total(few)?);
+        Ok(all / operations)
+    }
+
+    /// Those of a server that has served so many rounds.
+    fn total(&self, rounds: u64) -> Result<u64> {
+        let this = std::env::current_exe()?;
+        let mut server = Command::new("valgrind")
+            .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+            .arg(Path::new(&this))
+            .args(["server", "chrome-sockets", "none"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("valgrind is needed: {error}"))?;
+        let mut port = String::new();
+        if let Some(stdout) = server.stdout.take() {
+            BufReader::new(stdout).read_line(&mut port)?;
+        }
+        let served = self.serve(Pid::from_child(&server), port.trim().parse()?, rounds);
+        // Its end.
+        drop(server.stdin.take());
+        let ended = server.wait_with_output()?;
+        served?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        let collected = said
+            .split_once("Collected : ")
+            .and_then(|(_, count)| count.split_whitespace().next()?.parse().ok());
+        collected.ok_or_else(|| format!("callgrind has counted nothing: {said}").into())
+    }
+
+    fn serve(&self, server: Pid, port: u16, rounds: u64) -> Result<()> {
+        let connect = || -> Result<Vec<TcpStream>> {
+            let one = |_| {
+                let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+                client.set_nodelay(true)?;
+                Ok(client)
+            };
+            (0..self.connections).map(one).collect()
+        };
+        let mut clients = connect()?;
+        for round in 0..rounds {
+            // With one message at a time there is nothing else to meet.
+            let stops = self.connections > 1 || self.reconnects;
+            if stops {
+                stop(server)?;
+            }
+            if self.reconnects && round > 0 {
+                clients = connect()?;
+            }
+            for client in &mut clients {
+                client.write_all(&MESSAGE)?;
+            }
+            if stops {
+                kill_process(server, Signal::CONT)?;
+            }
+            for client in &mut clients {
+                let mut echo = [0; MESSAGE.len()];
+                client.read_exact(&mut echo)?;
+                if echo != MESSAGE {
+                    return Err("that was no echo".into());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Stops the server, and returns when it stands.
+fn stop(server: Pid) -> Result<()> {
+    kill_process(server, Signal::STOP)?;
+    match waitpid(Some(server), WaitOptions::UNTRACED)? {
+        Some((_, status)) if status.stopped() => Ok(()),
+        ended => Err(format!("the server has ended: {ended:?}").into()),
+    }
+}

@@ -1,0 +1,123 @@
+//! This crate's servers against those of others: CPU time of the server for an
+//! operation, throughput, latency and memory.
+//!
+//! ```text
+//! cargo bench -p chrome-sockets-bench                                        # everything
+//! cargo bench -p chrome-sockets-bench -- --only echo-64-1000 --peers chrome-sockets,tokio
+//! cargo bench -p chrome-sockets-bench -- --help
+//! cargo bench -p chrome-sockets-bench --profile release -- --instructions    # hot paths, counted by callgrind
+//! ```
+//!
+//! Times on a shared machine are noisy, so nothing is compared across runs:
+//! all servers are alive at once, each a process pinned to the same core, each
+//! has its load in a process pinned to another, and rounds go around. What
+//! counts is the ratio within a round, and many short rounds tell more than a
+//! few long ones, because what disturbs them comes and goes. CPU time is what
+//! is compared, because throughput also tells how fast the load is.
+//!
+//! The same program is each of the processes:
+//!
+//! ```text
+//! PROGRAM server PEER CORE|none [MODE]      says its port, serves until stdin ends
+//! PROGRAM load WORKLOAD PORT PID CORE|none  a round for each line of stdin
+//! ```
+//!
+//! Linux only: it reads `/proc`.
+
+mod instructions;
+mod load;
+mod machine;
+mod measure;
+mod memory;
+mod peers;
+mod process;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use chrome_sockets_bench::{plan, report};
+use plan::{Options, USAGE, WORKLOADS};
+use report::{Results, page, plots, table};
+
+/// The benchmark could not run, or an echo was wrong.
+type Failure = Box<dyn Error + Send + Sync>;
+type Result<T, E = Failure> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words[..] {
+        ["server", peer, core] => peers::run(peer, core, "echo"),
+        ["server", peer, core, mode] => peers::run(peer, core, mode),
+        ["load", workload, port, server, core] => load::run(workload, port, server, core),
+        // Cargo says `--bench` when it benchmarks, and not when it tests.
+        _ if !words.contains(&"--bench") || words.contains(&"--test") => {
+            println!(
+                "nothing is measured without --bench: run `cargo bench -p chrome-sockets-bench`"
+            );
+            Ok(())
+        }
+        _ if words.contains(&"--instructions") => instructions::check(),
+        _ => Options::read(&arguments)
+            .map_err(Into::into)
+            .and_then(|options| run(&options)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    if options.help {
+        print!("{USAGE}");
+        return Ok(());
+    }
+    if options.list {
+        for workload in WORKLOADS {
+            println!("{:<16}{}", workload.key, workload.name);
+        }
+        return Ok(());
+    }
+    let results = match &options.from {
+        Some(file) => Results::from_json(&fs::read_to_string(file)?)?,
+        None => measure::all(options)?,
+    };
+    println!("{}", table::of(&results, table::Style::Terminal));
+    write(options, &results)
+    // A missed target is no failure: one noisy neighbour makes one.
+}
+
+/// Everything that is to be kept.
+fn write(options: &Options, results: &Results) -> Result<()> {
+    let json = options.out.join("results.json");
+    store(options.json.as_ref().unwrap_or(&json), &results.to_json()?)?;
+    for (name, plot) in plots::all(results)? {
+        store(&options.out.join(name), &plot)?;
+    }
+    if let Some(folder) = &options.page {
+        let beside = folder.join("benchmark");
+        store(&beside.join("results.json"), &results.to_json()?)?;
+        for (name, plot) in plots::all(results)? {
+            store(&beside.join(name), &plot)?;
+        }
+        let file = folder.join("benchmark.md");
+        let old = fs::read_to_string(&file).unwrap_or_default();
+        store(&file, &page::renewed(&old, results))?;
+    }
+    Ok(())
+}
+
+fn store(file: &Path, text: &str) -> Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+    eprintln!("wrote {}", file.display());
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! What the benchmark says is what it has measured: the parts of it that
+//! measure nothing. That it runs is a step of `.ci/run`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrome_sockets_bench::plan::{Mode, Options, Peer, WORKLOADS};
+use chrome_sockets_bench::report::{
+    About, Memory, PeerResults, Results, Sample, WorkloadResults, page, plots, table,
+};
+
+fn options(words: &[&str]) -> Result<Options, String> {
+    let words: Vec<String> = words.iter().map(|word| word.to_string()).collect();
+    Options::read(&words)
+}
+
+fn keys(words: &[&str]) -> Vec<&'static str> {
+    let options = options(words).expect("these words are known");
+    options.workloads().iter().map(|it| it.key).collect()
+}
+
+/// A round of 1000 operations in a second, with this CPU time for each.
+fn round(cost: u64, p99: u64) -> Sample {
+    Sample {
+        operations: 1000,
+        seconds: 1.0,
+        cpu: cost * 1000,
+        user_ticks: 1,
+        system_ticks: 3,
+        load_cpu: 0,
+        resident: 3 << 20,
+        p50: 1000,
+        p99,
+        p999: 3_000_000,
+        longest: 4_000_000,
+    }
+}
+
+fn times(peer: Peer, costs: &[u64], p99: u64) -> PeerResults {
+    PeerResults {
+        peer,
+        rounds: costs.iter().map(|cost| round(*cost, p99)).collect(),
+        memory: Vec::new(),
+    }
+}
+
+fn memory(peer: Peer, each: u64) -> PeerResults {
+    PeerResults {
+        peer,
+        rounds: Vec::new(),
+        memory: vec![Memory {
+            count: 1000,
+            without: 5000,
+            with: 5000 + 1000 * each,
+            used: Some(5000 + 2000 * each),
+        }],
+    }
+}
+
+/// Half of tokio's CPU time in the middle round, but a worse p99; and 999 bytes
+/// a connection.
+fn found() -> Results {
+    let tokio = times(Peer::Tokio, &[4000, 8000, 4000, 4000, 4000], 2000);
+    let ours = times(Peer::ChromeSockets, &[1000, 4000, 2800, 2400, 1200], 2200);
+    Results {
+        about: About {
+            date: "2000-01-01T00:00:00Z".to_owned(),
+            missing: vec![(Peer::Node, "gone fishing".to_owned())],
+            ..About::default()
+        },
+        workloads: vec![
+            WorkloadResults {
+                key: "echo-64-64".to_owned(),
+                peers: vec![ours, tokio],
+            },
+            WorkloadResults {
+                key: "pause".to_owned(),
+                peers: vec![times(Peer::ChromeSockets, &[5000], 5000)],
+            },
+            WorkloadResults {
+                key: "idle".to_owned(),
+                peers: vec![
+                    memory(Peer::ChromeSockets, 999),
+                    memory(Peer::Tokio, 16_780),
+                ],
+            },
+        ],
+    }
+}
+
+/// The line of the table that has all of these.
+fn line<'a>(table: &'a str, parts: &[&str]) -> &'a str {
+    let mut lines = table.lines();
+    lines
+        .find(|line| parts.iter().all(|part| line.contains(part)))
+        .unwrap_or_else(|| panic!("no line with {parts:?} in\n{table}"))
+}
+
+#[test]
+fn a_ratio_is_of_neighbouring_rounds_and_has_its_spread() {
+    let table = table::of(&found(), table::Style::Markdown);
+    // 0.25, 0.5, 0.7, 0.6 and 0.3: of the medians it would be 0.6.
+    let ours = line(&table, &["echo 64 B × 64", "chrome-sockets"]);
+    assert!(ours.contains(" 0.50 (0.30–0.60; 0.25–0.70) "), "{ours}");
+    assert!(ours.contains(" 2.40 µs "), "the median of a round: {ours}");
+    assert!(
+        ours.contains(" 600 ns | 1.80 µs "),
+        "user and kernel: {ours}"
+    );
+    let tokio = line(&table, &["| tokio ", "4.00 µs"]);
+    assert!(tokio.contains(" 1,000 "), "operations a second: {tokio}");
+    let glance = table::ratios(&found());
+    let ours = line(&glance, &["echo 64 B × 64"]);
+    assert!(ours.contains(" 4.00 µs / echo "), "tokio's own: {ours}");
+    assert!(ours.contains(" 0.50 (0.30–0.60) "), "{ours}");
+}
+
+#[test]
+fn a_target_is_met_or_missed_or_was_not_measured() {
+    let table = table::of(&found(), table::Style::Markdown);
+    let ours = line(&table, &["echo 64 B × 64", "chrome-sockets"]);
+    assert!(ours.contains("0.50 ≤ 0.95 tokio: met<br>"), "{ours}");
+    assert!(ours.contains("? ≤ 0.65 node: not measured<br>"), "{ours}");
+    assert!(ours.contains("p99 1.10 ≤ 1.00 tokio: MISSED"), "{ours}");
+    let ours = line(&table, &["15,000 idle", "chrome-sockets"]);
+    assert!(ours.contains("999 B ≤ 1024 B: met"), "{ours}");
+    assert!(ours.contains(" 1998 "), "after an echo: {ours}");
+}
+
+#[test]
+fn a_server_without_figures_has_its_reason() {
+    let table = table::of(&found(), table::Style::Markdown);
+    line(&table, &["| node ", "missing: gone fishing"]);
+    line(&table, &["| tokio ", "left out: has no pause"]);
+    // Nobody asked for these.
+    assert!(!table.contains("| epoll "), "{table}");
+}
+
+#[test]
+fn results_are_read_as_they_were_written() {
+    let json = found().to_json().expect("numbers and texts");
+    let read = Results::from_json(&json).expect("what was written");
+    assert_eq!(read, found());
+}
+
+#[test]
+fn the_page_keeps_what_was_written_by_hand() {
+    let first = page::renewed("# By hand\n", &found());
+    assert!(first.starts_with("# By hand\n"), "{first}");
+    assert!(first.contains("## The run of 2000-01-01"), "{first}");
+    assert!(first.contains("- node is missing: gone fishing"), "{first}");
+    assert!(first.contains("**built without optimisation"), "{first}");
+    let mut later = found();
+    later.about.date = "2001-01-01T00:00:00Z".to_owned();
+    let second = page::renewed(&format!("{first}\nAfter\n"), &later);
+    assert!(second.starts_with("# By hand\n"), "{second}");
+    assert!(second.ends_with("\nAfter\n"), "{second}");
+    assert!(second.contains("## The run of 2001-01-01"), "{second}");
+    assert!(!second.contains("2000-01-01"), "{second}");
+}
+
+#[test]
+fn plots_show_every_server_of_every_workload() {
+    let plots = plots::all(&found()).expect("they are drawn");
+    let names: Vec<&str> = plots.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["ratios.svg", "latency.svg", "memory.svg"]);
+    for ((name, svg), texts) in plots.iter().zip([
+        ["echo 64 B × 64", "chrome-sockets", "0.50"],
+        ["pause, resume", "tokio", "1.00 µs · 2.00 µs · 3.00 ms"],
+        ["15,000 idle", "tokio", "16.4 KiB"],
+    ]) {
+        assert!(
+            svg.starts_with("<svg") && svg.ends_with("</svg>\n"),
+            "{name}"
+        );
+        for text in texts {
+            assert!(svg.contains(text), "no {text} in {name}");
+        }
+    }
+    let mut nothing = found();
+    nothing.workloads.clear();
+    assert!(plots::all(&nothing).expect("nothing is drawn").is_empty());
+}
+
+#[test]
+fn the_command_line_is_read_or_what_is_wrong_is_said() {
+    let defaults = options(&["--bench"]).expect("what cargo says");
+    assert_eq!(defaults.rounds, 15);
+    assert_eq!(defaults.peers, Peer::ALL);
+    assert_eq!(defaults.command, "cargo bench -p chrome-sockets-bench");
+    let all = defaults.estimate(&Peer::ALL);
+    assert!(all < Duration::from_secs(15 * 60), "{all:?} for everything");
+
+    let some = options(&["--peers", "node,tokio", "--rounds", "0", "--seconds", "0.5"]);
+    let some = some.expect("a known command line");
+    assert_eq!(some.peers, [Peer::Tokio, Peer::Node], "in the one order");
+    assert_eq!(some.rounds, 1);
+    assert_eq!(some.seconds, Duration::from_millis(500));
+    assert_eq!(
+        some.command,
+        "cargo bench -p chrome-sockets-bench -- --peers node,tokio --rounds 0 --seconds 0.5"
+    );
+
+    for (words, said) in [
+        (vec!["--rounds"], "--rounds needs a value"),
+        (vec!["--rounds", "x"], "--rounds: \"x\" is no number"),
+        (
+            vec!["--seconds", "-1"],
+            "--seconds: \"-1\" is no time above 0",
+        ),
+        (
+            vec!["--seconds", "0"],
+            "--seconds: \"0\" is no time above 0",
+        ),
+        (
+            vec!["--seconds", "inf"],
+            "--seconds: \"inf\" is no time above 0",
+        ),
+        (vec!["--peers", "iis"], "no server is called iis"),
+        (vec!["--fast"], "unknown argument --fast"),
+    ] {
+        let error = options(&words).expect_err("it cannot be read");
+        assert!(error.starts_with(said), "{words:?}: {error}");
+    }
+}
+
+#[test]
+fn a_workload_is_chosen_by_its_key_or_a_part_of_its_name() {
+    assert_eq!(keys(&[]).len(), WORKLOADS.len());
+    assert_eq!(keys(&["--only", "accept"]), ["accept"], "a key is no part");
+    assert_eq!(keys(&["--only", "64 KiB"]), ["echo-64k-16"]);
+    let two = keys(&["--only", "send", "--only", "10,000"]);
+    assert_eq!(two, ["echo-64-10000", "send"]);
+    assert!(keys(&["--only", "nothing"]).is_empty());
+}
+
+#[test]
+fn names_on_command_lines_are_understood() {
+    for peer in Peer::ALL {
+        assert_eq!(Peer::named(peer.name()), Some(peer));
+    }
+    for workload in WORKLOADS {
+        let mode = Mode::of(workload.kind);
+        assert_eq!(Mode::named(&mode.name()), Some(mode), "{}", workload.key);
+    }
+    assert_eq!(Mode::named("echo:x"), None);
+}
+
+#[test]
+fn the_page_in_docs_is_that_of_the_results_beside_it() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(docs.join(name));
+        text.unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    let results = Results::from_json(&read("benchmark/results.json")).expect("results of a run");
+    let again = "write it again: cargo bench -p chrome-sockets-bench -- --from docs/benchmark/results.json --page docs";
+    let page = read("benchmark.md");
+    assert!(page::renewed(&page, &results) == page, "{again}");
+    for (name, plot) in plots::all(&results).expect("they are drawn") {
+        assert!(
+            read(&format!("benchmark/{name}")) == plot,
+            "{name}: {again}"
+        );
+    }
+}

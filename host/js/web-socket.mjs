@@ -1,0 +1,1 @@
+../../js/web-socket.mjs

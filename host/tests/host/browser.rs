@@ -1,0 +1,48 @@
+//! The JavaScript client in a real Chromium, by the tests in `js/test/browser`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::PROGRAM;
+use support::process::{Program, group};
+use support::programs::{has, left_out};
+
+/// How long all of them may take: some wait for a service worker to fall asleep.
+const WHOLE_RUN: Duration = Duration::from_secs(15 * 60);
+
+#[test]
+fn the_tests_in_a_real_browser_pass() {
+    let chromium = std::env::var("CHROMIUM").unwrap_or_else(|_| "/usr/bin/chromium".into());
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/test/browser");
+    if !has("node", "--help", "--test-concurrency") || !has(&chromium, "--version", "Chrom") {
+        return;
+    }
+    if !folder.join("node_modules").exists() {
+        left_out("`npm ci` was not run in js/test/browser");
+        return;
+    }
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let mut command = group("node");
+    command
+        .current_dir(&folder)
+        .env("CHROME_SOCKETS_HOST", PROGRAM);
+    // One waits for five minutes, in which the others run.
+    command.args(["--test", "--test-concurrency=2"]).args(files);
+    let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+}
+
+#[test]
+fn the_lock_file_of_the_browser_tests_names_no_registry() {
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js/test/browser/package-lock.json");
+    let lock = fs::read_to_string(lock).expect("a lock file");
+    assert!(lock.contains("\"integrity\"") && !lock.contains("\"resolved\""));
+}

@@ -1,0 +1,137 @@
+//! Neither a slow client nor a fast peer makes the host hold more than it says.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::Host;
+use super::client::Client;
+use support::{QUIET, within};
+
+/// More than every window and every buffer on the way.
+const MUCH: usize = 64 * 1024 * 1024;
+
+/// Writes until nothing more is taken for a while, and says how much was.
+async fn fill(stream: &mut TcpStream) -> usize {
+    let block = vec![7; 64 * 1024];
+    let mut written = 0;
+    while written < MUCH {
+        match timeout(10 * QUIET, stream.write(&block)).await {
+            Ok(count) => written += count.expect("it is connected"),
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[actix_rt::test]
+async fn what_a_client_does_not_acknowledge_stops_the_reading() {
+    let host = Host::dev();
+    let mut client = Client::enter(&host, "a").await;
+    let (_, port) = client.server(json!({})).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it listens");
+    let accepted = client.event("tcpServer.onAccept").await;
+    let socket = accepted[2].clone();
+    client
+        .call("tcp.update", json!([socket, { "bufferSize": 65536 }]))
+        .await;
+    client.call("tcp.setPaused", json!([socket, false])).await;
+    client.acknowledges = false;
+    let written = fill(&mut stream).await;
+    // The client's frames, this machine's buffers, and a window.
+    assert!(written < MUCH / 2, "{written} bytes were taken");
+    let mut received = 0;
+    while let Ok(true) = timeout(10 * QUIET, client.more()).await {}
+    client.acknowledges = true;
+    client.catch_up().await;
+    while received < written {
+        let data = client.event("tcp.onReceive").await;
+        received += data[2].as_str().expect("data").chars().count();
+    }
+    assert_eq!(received, written, "all of it comes in the end");
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn a_deaf_app_holds_up_no_other() {
+    let host = Host::dev();
+    let mut deaf = Client::enter(&host, "deaf").await;
+    let (_, port) = deaf.server(json!({})).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it listens");
+    let accepted = deaf.event("tcpServer.onAccept").await;
+    deaf.call("tcp.setPaused", json!([accepted[2], false]))
+        .await;
+    // It reads nothing from here on, not even what the host sends.
+    fill(&mut stream).await;
+    let mut client = Client::enter(&host, "a").await;
+    let (_, port) = client.server(json!({})).await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port))
+        .await
+        .expect("it listens");
+    let accepted = client.event("tcpServer.onAccept").await;
+    client
+        .call("tcp.setPaused", json!([accepted[2], false]))
+        .await;
+    stream.write_all(b"hello").await.expect("it is connected");
+    assert_eq!(client.event("tcp.onReceive").await[2], "hello");
+    host.ends_well();
+}
+
+#[actix_rt::test]
+async fn sends_beyond_the_quota_are_refused_and_those_before_arrive() {
+    let host = Host::dev();
+    let mut client = Client::enter(&host, "a").await;
+    let quota = client.welcome["limits"]["quota"]
+        .as_u64()
+        .expect("a number");
+    let most = client.welcome["limits"]["data"].as_u64().expect("a number");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+    let port = listener.local_addr().expect("bound").port();
+    let socket = client.call("tcp.create", json!([])).await[2]["socketId"].clone();
+    client
+        .call("tcp.connect", json!([socket, "127.0.0.1", port]))
+        .await;
+    let (mut peer, _) = within("the connection", listener.accept())
+        .await
+        .expect("accepted");
+    // What the kernel takes is not in flight: more than the quota is sent.
+    let data = vec![7; most as usize];
+    let count = quota / most + 32;
+    let mut sends = Vec::new();
+    for _ in 0..count {
+        sends.push(client.begin("tcp.send", json!([socket]), &data).await);
+    }
+    let refused = client.answer(*sends.last().expect("some")).await;
+    assert_eq!(
+        refused,
+        json!(["error", sends.last(), "Exceeded write quota."])
+    );
+    let mut sent = 0;
+    let reader = actix_rt::spawn(async move {
+        let mut buffer = vec![0; 1 << 20];
+        let mut total = 0;
+        while let Ok(read @ 1..) = peer.read(&mut buffer).await {
+            total += read as u64;
+        }
+        total
+    });
+    for id in &sends[..sends.len() - 1] {
+        let answer = client.answer(*id).await;
+        if answer[0] == "answer" {
+            assert_eq!(answer[2], json!({ "resultCode": 0, "bytesSent": most }));
+            sent += most;
+        }
+    }
+    assert!(sent >= quota - most, "{sent} of {quota}");
+    client.call("tcp.close", json!([socket])).await;
+    let arrived = within("the end of the data", reader)
+        .await
+        .expect("it has read");
+    assert_eq!(arrived, sent, "whole sends, and no part of another");
+    host.ends_well();
+}

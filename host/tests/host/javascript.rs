@@ -1,0 +1,32 @@
+//! The JavaScript client, by its own tests (`js/test`), on this very program.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::PROGRAM;
+use support::process::{Program, group};
+use support::programs::has;
+
+/// How long all of them may take on a machine that is busy.
+const WHOLE_RUN: Duration = Duration::from_secs(5 * 60);
+
+#[test]
+fn the_tests_of_the_javascript_client_pass() {
+    if !has("node", "--help", "--test") {
+        return;
+    }
+    let js = Path::new(env!("CARGO_MANIFEST_DIR")).join("../js");
+    let mut files: Vec<_> = std::fs::read_dir(js.join("test"))
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.to_string_lossy().ends_with(".test.mjs"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 5, "{files:?}");
+    let mut command = group("node");
+    command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
+    command.arg("--test").args(files);
+    let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
+    let said = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+}

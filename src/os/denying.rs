@@ -1,0 +1,138 @@
+//! A network without the ports of the process's own that nobody may connect to.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustix::io::Errno;
+
+use super::{Listener, Network, Stream};
+
+/// The addresses that connections may not go to.
+#[derive(Clone, Default)]
+pub(crate) struct DeniedAddresses(Arc<RwLock<Vec<SocketAddr>>>);
+
+impl DeniedAddresses {
+    pub(crate) fn add(&self, address: SocketAddr) {
+        let denied = self.0.write();
+        denied.unwrap_or_else(PoisonError::into_inner).push(address);
+    }
+
+    /// Whether a connection to this address comes to one of them; `local` is its own end, if it
+    /// is connected already.
+    fn deny(&self, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
+        let denied = self.0.read();
+        let denied = denied.unwrap_or_else(PoisonError::into_inner);
+        denied.iter().any(|denied| is_it(*denied, peer, local))
+    }
+
+    fn is_empty(&self) -> bool {
+        let denied = self.0.read();
+        denied.unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+}
+
+fn is_it(denied: SocketAddr, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
+    let (denied_ip, peer_ip) = (denied.ip().to_canonical(), peer.ip().to_canonical());
+    if denied.port() != peer.port() {
+        return false;
+    }
+    // The unspecified address is this machine. A connection to any address of this machine has
+    // that address at its own end too.
+    let is_here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
+    let is_own = local.is_some_and(|local| local.ip().to_canonical() == peer_ip);
+    denied_ip == peer_ip
+        || (peer_ip.is_unspecified() && is_here(denied_ip))
+        || (denied_ip.is_unspecified() && (is_here(peer_ip) || is_own))
+}
+
+/// A network, and where in it nobody may go.
+pub(crate) struct DenyingNetwork {
+    pub(crate) inner: Arc<dyn Network>,
+    pub(crate) denied: DeniedAddresses,
+}
+
+/// As of a firewall.
+fn access_denied() -> io::Error {
+    Errno::ACCESS.into()
+}
+
+impl Network for DenyingNetwork {
+    fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.inner.listen(address, backlog)
+    }
+
+    fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
+        self.inner.listen_shared(address, backlog)
+    }
+
+    fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.inner.resolve(host)
+    }
+
+    fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+        if self.denied.is_empty() {
+            return self.inner.connect(address);
+        }
+        if self.denied.deny(address, None) {
+            return std::future::ready(Err(access_denied())).boxed();
+        }
+        let denied = self.denied.clone();
+        let connecting = self.inner.connect(address);
+        let connected = async move {
+            let stream = connecting.await?;
+            match denied.deny(address, stream.local_addr().ok()) {
+                true => Err(access_denied()),
+                false => Ok(stream),
+            }
+        };
+        connected.boxed()
+    }
+
+    fn adopt_listener(&self, listener: OwnedFd) -> io::Result<Box<dyn Listener>> {
+        self.inner.adopt_listener(listener)
+    }
+
+    fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
+        self.inner.adopt_stream(stream)
+    }
+
+    #[cfg(feature = "testing")]
+    fn checkpoint(&self, actor: super::Checkpoint) -> bool {
+        self.inner.checkpoint(actor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_stands_whatever_its_address_is_called() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        for (denied, peer, local, denies) in [
+            ("127.0.0.1:80", "127.0.0.1:80", None, true),
+            ("127.0.0.1:80", "127.0.0.1:81", None, false),
+            ("127.0.0.1:80", "127.0.0.2:80", None, false),
+            ("127.0.0.1:80", "0.0.0.0:80", None, true),
+            ("127.0.0.1:80", "[::]:80", None, true),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80", None, true),
+            ("127.0.0.1:80", "[::ffff:0.0.0.0]:80", None, true),
+            ("[::1]:80", "[::1]:80", None, true),
+            ("[::1]:80", "[::]:80", None, true),
+            ("0.0.0.0:80", "127.9.9.9:80", None, true),
+            ("[::]:80", "[::1]:80", None, true),
+            ("0.0.0.0:80", "10.0.0.7:80", Some("10.0.0.7:5000"), true),
+            ("[::]:80", "10.0.0.7:80", Some("10.0.0.7:5000"), true),
+            ("0.0.0.0:80", "10.0.0.8:80", Some("10.0.0.7:5000"), false),
+            ("10.0.0.7:80", "10.0.0.7:80", None, true),
+            ("10.0.0.7:80", "0.0.0.0:80", None, false),
+        ] {
+            let denied = is_it(at(denied), at(peer), local.map(at));
+            assert_eq!(denied, denies, "{denied} {peer} {local:?}");
+        }
+    }
+}

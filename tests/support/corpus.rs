@@ -1,0 +1,40 @@
+//! What the fuzzer has kept (`fuzz/corpus`): it is read without a fault, by a toolchain that cannot fuzz.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The targets of the crate.
+pub const CRATE: [&str; 3] = ["handover", "manifest", "faults"];
+
+/// The targets of the host.
+pub const HOST: [&str; 2] = ["host", "head"];
+
+/// The most bytes of one kept input, and of all of one target.
+const LONGEST: usize = 8 * 1024;
+const ALL: usize = 100 * 1024;
+
+/// The folder of the fuzzer.
+pub fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
+}
+
+/// Calls a target with each input that was kept.
+pub fn replay(target: &str, run: fn(&[u8])) {
+    let entries =
+        fs::read_dir(fuzz().join("corpus").join(target)).expect("the target has a corpus");
+    let paths: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    assert!(paths.len() >= 8, "{target} has {} inputs", paths.len());
+    let mut all = 0;
+    for path in paths {
+        let input = fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        all += input.len();
+        assert!(input.len() <= LONGEST, "{target}: {} bytes", input.len());
+        run(&input);
+    }
+    assert!(
+        all <= ALL,
+        "minimise the corpus of {target}: it has {all} bytes"
+    );
+}

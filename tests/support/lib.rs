@@ -1,0 +1,253 @@
+//! What the tests share: an app with a listener that writes down what it
+//! hears, and waits with a limit that say what did not come.
+#![expect(missing_docs, reason = "the names of these helpers say enough")]
+
+pub mod corpus;
+pub mod descriptors;
+pub mod process;
+pub mod programs;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use chrome_sockets::os::Network;
+use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::{Answer, App, ClientSocketId, NetError, Registry, ServerSocketId};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// How long anything may take before a test fails: far longer than it takes.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long is waited for what must not come.
+pub const QUIET: Duration = Duration::from_millis(100);
+
+/// Has a process run its tests on so many arbiters.
+pub const ARBITERS: &str = "CHROME_SOCKETS_TEST_ARBITERS";
+
+/// What a listener heard.
+#[derive(Debug)]
+pub enum Heard {
+    Accept(ServerSocketId, ClientSocket),
+    AcceptError(ServerSocketId, NetError),
+    Receive(ClientSocketId, Bytes),
+    ReceiveError(ClientSocketId, NetError),
+}
+
+/// Tells all that it hears.
+pub struct Listener(UnboundedSender<Heard>);
+
+impl Actor for Listener {
+    type Context = Context<Self>;
+}
+
+impl Listener {
+    pub fn new(tell: UnboundedSender<Heard>) -> Self {
+        Listener(tell)
+    }
+
+    fn tell(&self, heard: Heard) {
+        // A test that is over hears no more.
+        let _ = self.0.send(heard);
+    }
+}
+
+impl Handler<AcceptInfo> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        assert_eq!(info.client().id(), info.client_socket_id);
+        self.tell(Heard::Accept(info.socket_id, info.client().clone()));
+    }
+}
+
+impl Handler<AcceptErrorInfo> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
+        self.tell(Heard::AcceptError(info.socket_id, info.result_code));
+    }
+}
+
+impl Handler<ReceiveInfo> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.tell(Heard::Receive(info.socket_id, info.into_data()));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.tell(Heard::ReceiveError(info.socket_id, info.result_code));
+    }
+}
+
+/// Has a listener hear every event of an app.
+pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
+    let (tcp, server) = (&app.tcp, &app.tcp_server);
+    server.on_accept.add_listener(listener.clone().recipient());
+    let errors = &server.on_accept_error;
+    errors.add_listener(listener.clone().recipient());
+    tcp.on_receive.add_listener(listener.clone().recipient());
+    let ends = &tcp.on_receive_error;
+    ends.add_listener(listener.clone().recipient())
+}
+
+/// An app on a registry of its own, and what its listener hears.
+pub struct World {
+    pub app: App,
+    pub registry: Addr<Registry>,
+    pub listener: Addr<Listener>,
+    tell: UnboundedSender<Heard>,
+    heard: UnboundedReceiver<Heard>,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::on(Registry::new()).await
+    }
+
+    pub async fn with_network(network: impl Network) -> Self {
+        Self::on(Registry::with_network(network)).await
+    }
+
+    /// On as many arbiters as the process that runs the test was told.
+    pub async fn on(registry: Registry) -> Self {
+        let arbiters = std::env::var(ARBITERS).ok();
+        let arbiters = arbiters.map(|it| it.parse().expect("a number of arbiters"));
+        let registry = match arbiters {
+            None => registry,
+            Some(arbiters) => registry.arbiters(arbiters),
+        };
+        Self::at(registry.start()).await
+    }
+
+    /// An app on a registry that runs already, wherever it does.
+    pub async fn at(registry: Addr<Registry>) -> Self {
+        let app = App::new("test", &registry);
+        let (tell, heard) = unbounded_channel();
+        let listener = Listener(tell.clone()).start();
+        subscribe(&app, &listener).await.expect("the registry runs");
+        World {
+            app,
+            registry,
+            listener,
+            tell,
+            heard,
+        }
+    }
+
+    /// Has the world's own listener hear nothing more.
+    pub async fn deafen(&self) {
+        let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
+        let own = &self.listener;
+        server.on_accept.remove_listener(own.clone().recipient());
+        let errors = &server.on_accept_error;
+        errors.remove_listener(own.clone().recipient());
+        let ends = &tcp.on_receive_error;
+        ends.remove_listener(own.clone().recipient());
+        let removed = tcp.on_receive.remove_listener(own.clone().recipient());
+        removed.await.expect("the registry runs");
+    }
+
+    /// Another listener, which the world hears too.
+    pub fn another_listener(&self) -> impl Fn() -> Listener + use<> {
+        let tell = self.tell.clone();
+        move || Listener(tell.clone())
+    }
+
+    /// A server socket that listens on a port of the OS's choice.
+    pub async fn listen(&self) -> (ServerSocketId, SocketAddr) {
+        let server = &self.app.tcp_server;
+        let id = server
+            .create(Default::default())
+            .await
+            .expect("create")
+            .socket_id;
+        server
+            .listen(id, "127.0.0.1", 0, None)
+            .await
+            .expect("listen");
+        let info = server.get_info(id).await.expect("it exists");
+        (id, info.local_addr().expect("it listens"))
+    }
+
+    /// A client socket that is not connected.
+    pub async fn create(&self) -> ClientSocketId {
+        let created = self.app.tcp.create(tcp::SocketProperties::default()).await;
+        created.expect("create").socket_id
+    }
+
+    /// The next event, whatever it is.
+    pub async fn next(&mut self) -> Heard {
+        within("an event", self.heard.recv())
+            .await
+            .expect("the listener runs")
+    }
+
+    /// The next event, by a clock that the test may have paused.
+    pub async fn next_before(&mut self, limit: Duration) -> Heard {
+        match actix_rt::time::timeout(limit, self.heard.recv()).await {
+            Ok(heard) => heard.expect("the listener runs"),
+            Err(_) => panic!("no event came within {limit:?}"),
+        }
+    }
+
+    /// An event that has come by now.
+    pub fn heard_already(&mut self) -> Option<Heard> {
+        self.heard.try_recv().ok()
+    }
+
+    /// The next event, which must be an accepted client.
+    pub async fn accepted(&mut self) -> ClientSocket {
+        match self.next().await {
+            Heard::Accept(_, client) => client,
+            other => panic!("expected onAccept, not {other:?}"),
+        }
+    }
+
+    /// The data of the next events, until there is as much as this.
+    pub async fn received(&mut self, id: ClientSocketId, length: usize) -> Vec<u8> {
+        let mut data = Vec::new();
+        while data.len() < length {
+            match self.next().await {
+                Heard::Receive(from, bytes) if from == id => data.extend_from_slice(&bytes),
+                other => panic!(
+                    "expected onReceive of {id} after {} of {length} bytes, not {other:?}",
+                    data.len()
+                ),
+            }
+        }
+        assert_eq!(data.len(), length, "more was received than was sent");
+        data
+    }
+
+    /// The next event, which must be the end of this socket's connection.
+    pub async fn ended(&mut self, id: ClientSocketId) -> NetError {
+        match self.next().await {
+            Heard::ReceiveError(from, code) if from == id => code,
+            other => panic!("expected onReceiveError of {id}, not {other:?}"),
+        }
+    }
+
+    /// Fails if any event comes for a while.
+    pub async fn nothing(&mut self) {
+        if let Ok(heard) = actix_rt::time::timeout(QUIET, self.heard.recv()).await {
+            panic!("expected no event, not {heard:?}");
+        }
+    }
+}
+
+/// Waits no longer than [`LIMIT`], and says what did not come.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match actix_rt::time::timeout(LIMIT, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not come within {LIMIT:?}"),
+    }
+}
