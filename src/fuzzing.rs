@@ -3,7 +3,7 @@
 //! it may change at any time.
 
 use crate::manifest::{Pattern, Permissions};
-use crate::os::faulty::Rule;
+use crate::testing::faulty::Rule;
 
 /// What is read is the same as what is read of what is written of it.
 fn is_kept<T: PartialEq + std::fmt::Debug>(

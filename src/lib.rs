@@ -125,20 +125,23 @@ pub mod manifest;
 
 pub mod os;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(not(feature = "tls"))]
 mod tls;
 
-mod estate;
 mod events;
+mod handover_state;
 
 pub mod supervision;
 
-mod life;
+mod app_activity;
 
+mod connections;
 pub mod draining;
-mod guests;
 
 pub mod tcp;
 pub mod tcp_server;
@@ -156,21 +159,10 @@ pub mod fuzzing;
 /// Apps that are suspended, and loaded again when something waits for them;
 /// [`App::suspend`] tells what that means.
 pub mod lifecycle {
-    pub use crate::life::SuspendInfo;
+    pub use crate::app_activity::SuspendInfo;
     pub use crate::registry::{
         EventPage, IsSuspended, LOAD_LIMIT, Resume, SetEventPage, Suspend, Unload,
     };
-}
-
-/// Networks that fail: one whose every answer the test writes, and one that
-/// has the operations of any other, the real one too, fail by rules.
-#[cfg(feature = "testing")]
-pub mod testing {
-    pub use crate::os::faulty::{
-        Clear, Errno, Fault, FaultyNetwork, Inject, NotAnErrno, Operation, Place, Release, Remove,
-        Rule, RuleError, RuleId, RuleReport, STRIKES_KEPT, Strike,
-    };
-    pub use crate::os::scripted::{Call, Hold, Peer, ScriptedNetwork};
 }
 
 use std::time::Duration;

@@ -74,21 +74,21 @@ mod tcp {
 
     #[path = "../../../src/tcp/credits.rs"]
     pub(crate) mod credits;
-    #[path = "../../../src/tcp/ending.rs"]
+    #[path = "../../../src/tcp/connection/ending.rs"]
     pub(crate) mod ending;
-    #[path = "../../../src/tcp/fast_path.rs"]
+    #[path = "../../../src/tcp/connection/fast_path_guard.rs"]
     pub(crate) mod fast_path;
     mod models;
 }
 
 mod tcp_server {
-    #[path = "../../../src/tcp_server/ahead.rs"]
+    #[path = "../../../src/tcp_server/accept/accepted_ahead.rs"]
     pub(crate) mod ahead;
     mod models;
 }
 
 mod guests {
-    #[path = "../../../src/guests/line.rs"]
+    #[path = "../../../src/connections/wait_queue.rs"]
     pub(crate) mod line;
     mod models;
 }

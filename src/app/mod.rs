@@ -17,10 +17,10 @@ use std::time::Duration;
 use actix::{Addr, Handler, Message};
 
 use crate::answer::{Answer, Ask};
+use crate::app_activity::SuspendInfo;
 use crate::draining::{Drain, DrainInfo, Drained};
 use crate::error::Error;
 use crate::ids::AppId;
-use crate::life::SuspendInfo;
 use crate::manifest::Permissions;
 use crate::registry::{AppLimits, Door, Registry, SetAppLimits, SetPermissions};
 use crate::supervision::RestartInfo;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::wire::{Record, Source, pieces, receive_estate};
-use crate::estate::Estate;
+use crate::handover_state::Estate;
 use crate::registry::AppLimits;
 use crate::tcp_server::Settings;
 

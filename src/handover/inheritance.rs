@@ -8,9 +8,10 @@ use actix_rt::time::timeout;
 
 use super::wire::{self, Record};
 use super::{Error, LIMIT, PREDECESSOR, Receipt};
-use crate::estate::Estate;
+use crate::handover_state::Estate;
 use crate::ids::{AppId, ServerSocketId};
-use crate::os::passing::{self, Channel};
+use crate::os::fd_passing;
+use crate::os::fd_passing::Channel;
 use crate::registry::{AdoptListener, Enter, Prepare, Registry, Token};
 use crate::tcp_server::SocketProperties;
 
@@ -62,7 +63,7 @@ impl Inheritance {
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
         let predecessor = std::env::var(PREDECESSOR).ok();
         if predecessor.is_some() && predecessor == parent.map(|pid| pid.to_string()) {
-            let socket = passing::take_stdin();
+            let socket = fd_passing::take_stdin();
             let socket = socket.map_err(Error::os("taking the predecessor's socket"))?;
             return Ok(Some(Self::from_socket(socket)));
         }

@@ -63,9 +63,9 @@ use std::time::Duration;
 
 use derive_more::Display;
 
-pub use crate::estate::{Left, SocketName};
+pub use crate::handover_state::{Left, SocketName};
 
-use crate::estate::Estate;
+use crate::handover_state::Estate;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 
 /// How long a successor may take to start, and then the exchange with it: 30

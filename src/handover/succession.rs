@@ -8,8 +8,9 @@ use actix_rt::time::timeout;
 
 use super::wire::{self, Record};
 use super::{Error, LIMIT, PREDECESSOR, Receipt};
-use crate::estate::Estate;
-use crate::os::passing::{self, Channel};
+use crate::handover_state::Estate;
+use crate::os::fd_passing;
+use crate::os::fd_passing::Channel;
 use crate::registry::{Conclude, Deliver, Hold, Registry, Take, Token};
 
 /// A process that is to take the persistent sockets over.
@@ -26,7 +27,7 @@ impl Successor {
     /// # Errors
     /// [`Error::Os`], for instance if there is no such program.
     pub fn spawn(mut command: Command) -> Result<Self, Error> {
-        let (here, there) = passing::pair().map_err(Error::os("opening a socket pair"))?;
+        let (here, there) = fd_passing::pair().map_err(Error::os("opening a socket pair"))?;
         command
             .env(PREDECESSOR, std::process::id().to_string())
             .stdin(Stdio::from(there));

@@ -20,7 +20,7 @@ use sd_notify::NotifyState;
 use super::succession::{Held, delivered};
 use super::wire::{self, Record, Source};
 use super::{Activated, Error, LIMIT, Receipt};
-use crate::estate::Estate;
+use crate::handover_state::Estate;
 use crate::registry::Registry;
 
 /// What our names in the store begin with.
@@ -323,7 +323,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::estate::{
+    use crate::handover_state::{
         ActionRecord, AppLimitsRecord, AtLimitRecord, Client, ClientRecord, ConnectionRecord,
         LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeOutsRecord,
     };
@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn a_listener_that_comes_both_ways_comes_once() {
-        let (one, other) = crate::os::passing::pair().expect("two sockets");
+        let (one, other) = crate::os::fd_passing::pair().expect("two sockets");
         let again = one.try_clone().expect("a second descriptor");
         let passed = [
             ("web.socket", again),

@@ -12,10 +12,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
-use crate::estate::{
+use crate::handover_state::{
     Client, ClientRecord, ConnectionRecord, Estate, MAX_UNSENT, Server, ServerRecord,
 };
-use crate::os::passing::Channel;
+use crate::os::fd_passing::Channel;
 
 /// What both sides must agree on; another version is refused.
 const VERSION: u32 = 1;

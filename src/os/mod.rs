@@ -6,18 +6,11 @@
 //! faulty ones, which have any of these fail by rules.
 
 mod denying;
-#[cfg(feature = "testing")]
-pub(crate) mod faulty;
-mod loose;
-pub(crate) mod passing;
-#[cfg(feature = "testing")]
-pub(crate) mod scripted;
-#[cfg(target_os = "linux")]
-mod sock_diag;
-mod tokio_net;
+pub(crate) mod fd_passing;
+mod net;
 
+pub use crate::os::net::TokioNetwork;
 pub(crate) use denying::{DeniedAddresses, DenyingNetwork};
-pub use tokio_net::TokioNetwork;
 
 use std::future::Future;
 use std::io;

@@ -8,11 +8,11 @@ use futures::FutureExt;
 use futures::future::{join, join_all};
 
 use super::lifecycle::Lifecycle;
-use super::local::Setup;
+use crate::app_activity::SuspendInfo;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
-use crate::life::SuspendInfo;
+use crate::registry::arbiters::local_listeners::Setup;
 use crate::supervision::{Child, RestartInfo};
 use crate::tcp::{self, Lanes};
 use crate::tcp_server::{self, ServerSocket};

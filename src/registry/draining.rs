@@ -11,9 +11,9 @@ use futures::future::{Either, join_all, select};
 
 use super::Registry;
 use super::apps::AppState;
+use crate::connections::{Draining, Guests};
 use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
 use crate::error::Error;
-use crate::guests::{Draining, Guests};
 use crate::ids::ServerSocketId;
 use crate::supervision::Place;
 use crate::tcp::{self, Lanes};

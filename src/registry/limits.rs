@@ -6,7 +6,7 @@ use super::Registry;
 use super::apps::AppState;
 use crate::answer::messages;
 use crate::error::Error;
-use crate::estate::AppLimitsRecord;
+use crate::handover_state::AppLimitsRecord;
 use crate::net_error::NetError;
 use crate::tcp_server::Limits;
 

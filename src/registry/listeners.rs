@@ -6,10 +6,10 @@ use actix::prelude::*;
 
 use super::Registry;
 use super::apps::AppState;
+use crate::app_activity::SuspendInfo;
 use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
-use crate::life::SuspendInfo;
 use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};

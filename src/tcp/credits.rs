@@ -125,7 +125,7 @@ impl<S: Starving> AppWindow<S> {
     }
 
     /// Gives bytes back; `true` if none are left. `SeqCst`, because who waits for
-    /// a suspended app to be quiet relies on it ([`crate::life`]).
+    /// a suspended app to be quiet relies on it ([`crate::app_activity`]).
     #[inline]
     pub(super) fn give_back(&self, bytes: usize) -> bool {
         let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;

@@ -4,11 +4,11 @@ use actix::Message;
 use bytes::Bytes;
 
 use super::actor::Op;
-use super::returned::{Data, Returned};
 use super::socket::{ClientSocket, Credit};
 use crate::events::{Delivery, Event};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
+use crate::tcp::connection::redelivery::{Data, Returned};
 
 /// `tcp.onReceive`: data came in on an un-paused socket.
 ///
@@ -131,7 +131,7 @@ pub struct ReceiveErrorInfo {
     /// lost, as [`ReceiveInfo`] says; else what the network said.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
-    /// Of which connection: see [`Row`](super::row::Row).
+    /// Of which connection: see [`Row`](crate::tcp::connection::state::Row).
     #[debug(skip)]
     pub(super) connects: u32,
     #[debug(skip)]

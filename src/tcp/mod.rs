@@ -4,60 +4,44 @@
 //! makes them cheaper than a task each: see `ARCHITECTURE.md`.
 
 mod actor;
-mod connect;
+mod bulk;
+mod command_queue;
+mod connection;
 mod credits;
-#[cfg(test)]
-mod credits_tests;
-mod ending;
+mod draining;
 mod events;
-mod fast_path;
-mod force;
-mod hold;
-mod inbox;
-mod kept;
-mod lane;
-mod lanes;
-mod linger;
-mod lookups;
+mod handover;
 mod messages;
-mod pool;
-mod read;
-mod returned;
-mod row;
-mod secure;
-mod shortcut;
+mod recovery;
+mod shards;
 mod socket;
-mod sweep;
-mod table;
-mod time_outs;
 mod types;
-mod write;
 
+pub use crate::tcp::connection::timeouts::TimeOuts;
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
     SetNoDelay, SetPaused, SetTimeOuts, Update,
 };
 pub use socket::ClientSocket;
-pub use time_outs::TimeOuts;
 pub use types::{
     CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
     SocketProperties, TlsVersion, TlsVersionConstraints,
 };
 
+pub(crate) use crate::tcp::bulk::{Deliver, GetInfos, ListenersChanged, Stop};
+pub(crate) use crate::tcp::command_queue::Inbox;
+pub(crate) use crate::tcp::connection::connect::Target;
+pub(crate) use crate::tcp::connection::secure::Secure as SecureStep;
+pub(crate) use crate::tcp::connection::state::Ends;
+pub(crate) use crate::tcp::connection::timeouts::nowhere;
+pub(crate) use crate::tcp::draining::{CatchUp, Force};
+pub(crate) use crate::tcp::handover::{Hold, Inherited, InheritedConnection, Take};
+pub(crate) use crate::tcp::shards::id_table::Table;
+pub(crate) use crate::tcp::shards::lookups::Lookups;
+pub(crate) use crate::tcp::shards::placement::{Lanes, Site};
+pub(crate) use crate::tcp::shards::shard::Audience;
 pub(crate) use actor::{Offer, Op, Rows};
-pub(crate) use connect::Target;
-pub(crate) use force::{CatchUp, Force};
-pub(crate) use hold::{Hold, Inherited, InheritedConnection, Take};
-pub(crate) use inbox::Inbox;
-pub(crate) use lane::Audience;
-pub(crate) use lanes::{Lanes, Site};
-pub(crate) use lookups::Lookups;
-pub(crate) use row::Ends;
-pub(crate) use secure::Secure as SecureStep;
-pub(crate) use sweep::{Deliver, GetInfos, ListenersChanged, Stop};
-pub(crate) use table::Table;
-pub(crate) use time_outs::nowhere;
 
 use std::time::Duration;
 

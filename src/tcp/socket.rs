@@ -9,21 +9,21 @@ use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
 use super::actor::Op;
-use super::connect::Target;
 use super::credits::{EVENT, Starving, Unhandled};
 use super::events::ReceiveInfo;
-use super::fast_path::FastPath;
-use super::inbox::Call;
-use super::lane::Lane;
-use super::secure::Secure;
-use super::shortcut::{Ticket, Tried, try_write};
-use super::write::Outgoing;
 use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, TimeOuts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
 use crate::sync::ReadyFlag;
+use crate::tcp::command_queue::Call;
+use crate::tcp::connection::connect::Target;
+use crate::tcp::connection::fast_path::{Ticket, Tried, try_write};
+use crate::tcp::connection::fast_path_guard::FastPath;
+use crate::tcp::connection::secure::Secure;
+use crate::tcp::connection::write::Outgoing;
+use crate::tcp::shards::shard::Lane;
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).
 ///

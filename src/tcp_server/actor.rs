@@ -11,16 +11,8 @@ use actix_rt::time::Instant;
 
 #[cfg(feature = "tls")]
 use super::SetTls;
-use super::accept::AcceptLoop;
-use super::accept_errors::AcceptErrors;
-use super::escalation::Above;
 use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
-use super::gate::Gate;
-use super::handshake_errors::HandshakeErrorInfo;
-use super::handshakes::Handshakes;
-use super::hold::Held;
 use super::info::Pauses;
-use super::turnstile::Turnstile;
 use super::{
     AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
     RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeOuts, SocketInfo,
@@ -28,16 +20,24 @@ use super::{
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
+use crate::connections::Guests;
 use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{HoldBack, Listeners};
-use crate::guests::Guests;
 use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
 use crate::supervision::{Child, Falls, Keeper, Supervised};
 use crate::tcp::{Lanes, Table};
+use crate::tcp_server::accept::accept_loop::AcceptLoop;
+use crate::tcp_server::accept::errors::AcceptErrors;
+use crate::tcp_server::accept::escalation::Above;
+use crate::tcp_server::handover::Held;
+use crate::tcp_server::limits::admission::Gate;
+use crate::tcp_server::limits::limiter::Turnstile;
+use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
+use crate::tcp_server::tls::handshakes::Handshakes;
 
 /// What one app's server sockets have in common.
 pub(crate) struct Audience {

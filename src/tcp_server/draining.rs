@@ -7,8 +7,8 @@ use actix::prelude::*;
 
 use super::actor::ServerSocket;
 use crate::answer::Answer;
+use crate::connections::{Draining, Guests};
 use crate::draining::NEVER_ACCEPTED;
-use crate::guests::{Draining, Guests};
 
 /// Stops listening, and lets nobody listen while this drain goes on.
 #[derive(Clone, Message)]

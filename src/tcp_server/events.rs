@@ -6,8 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::AcceptAction;
-use super::accept_errors::Failure;
-use super::untold::{self, Unhandled};
+use crate::events::redelivery;
+use crate::events::redelivery::Unhandled;
+use crate::tcp_server::accept::errors::Failure;
 use actix::Message;
 
 use crate::error::Error;
@@ -87,7 +88,7 @@ impl Event for AcceptErrorInfo {}
 
 /// The most `onAcceptError` events of one server socket that listeners have
 /// not handled, and as many that wait; beyond it errors are only counted.
-pub const UNHANDLED_ACCEPT_ERRORS: usize = untold::UNHANDLED;
+pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::UNHANDLED;
 
 /// The most `onAccept` events of one server socket that listeners have not
 /// handled; beyond it connections wait in the kernel's backlog.

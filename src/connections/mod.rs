@@ -1,0 +1,337 @@
+//! How many connections are open, for those who limit them and those who wait
+//! for them to end.
+
+mod wait_queue;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::connections::wait_queue::Line;
+use crate::ids::ClientSocketId;
+
+/// The connections of one server socket, of one app, or of a whole registry.
+#[derive(Default)]
+pub(crate) struct Guests {
+    /// Accepted, and open: what limits count. It begins before a connection is
+    /// one of those that are `open` here, which have come to a row.
+    accepted: AtomicUsize,
+    /// Of those peers whose connections are counted.
+    peers: Mutex<HashMap<u64, usize>>,
+    open: AtomicUsize,
+    /// How many there have been that are not open any more.
+    over: AtomicUsize,
+    /// How many drains go on.
+    draining: AtomicUsize,
+    /// Those that drains have ended, while there are any.
+    forced: Mutex<Vec<ClientSocketId>>,
+    changed: Notify,
+    /// The server sockets that wait for one that was accepted to end.
+    pub(crate) line: Line,
+    /// The app's, of a server socket's; the registry's, of an app's.
+    parent: Option<Arc<Guests>>,
+}
+
+impl Guests {
+    pub(crate) fn of(parent: &Arc<Guests>) -> Self {
+        Guests {
+            parent: Some(parent.clone()),
+            ..Guests::default()
+        }
+    }
+
+    /// Those that were accepted.
+    pub(crate) fn accepted(&self) -> usize {
+        self.accepted.load(SeqCst)
+    }
+
+    /// How many connections of this peer are counted.
+    pub(crate) fn of_peer(&self, peer: IpAddr) -> usize {
+        self.lock_peers().get(&key(peer)).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(SeqCst)
+    }
+
+    pub(crate) fn over(&self) -> usize {
+        self.over.load(SeqCst)
+    }
+
+    /// Whether nobody new is to come.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.each().any(|guests| guests.draining.load(SeqCst) > 0)
+    }
+
+    /// Which ones were forced while drains have gone on, from the `from`th.
+    pub(crate) fn forced(&self, from: usize) -> Vec<ClientSocketId> {
+        self.lock_forced().get(from..).unwrap_or_default().to_vec()
+    }
+
+    pub(crate) fn count_forced(&self) -> usize {
+        self.lock_forced().len()
+    }
+
+    /// Waits until none is open.
+    pub(crate) async fn gone(&self) {
+        let mut changed = std::pin::pin!(self.changed.notified());
+        loop {
+            // Registered before the look: no end is missed.
+            changed.as_mut().enable();
+            if self.open() == 0 {
+                return;
+            }
+            changed.as_mut().await;
+            changed.set(self.changed.notified());
+        }
+    }
+
+    /// This, and what it is part of.
+    fn each(&self) -> impl Iterator<Item = &Guests> {
+        std::iter::successors(Some(self), |guests| guests.parent.as_deref())
+    }
+
+    fn arrived(&self) {
+        for guests in self.each() {
+            guests.open.fetch_add(1, SeqCst);
+        }
+    }
+
+    fn forget_peer(&self, peer: u64) {
+        let mut peers = self.lock_peers();
+        if let Some(count) = peers.get_mut(&peer) {
+            *count -= 1;
+            if *count == 0 {
+                peers.remove(&peer);
+            }
+        }
+    }
+
+    fn lock_peers(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_forced(&self) -> MutexGuard<'_, Vec<ClientSocketId>> {
+        self.forced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One open connection, counted until this is dropped.
+pub(crate) struct Guest {
+    guests: Arc<Guests>,
+    was_accepted: bool,
+    has_arrived: bool,
+    /// Who counts it for its peer, by distance: the first is the server socket.
+    counted: [bool; 3],
+    peer: u64,
+}
+
+impl Guest {
+    /// A connection that was accepted just now, and who counts it for its
+    /// peer: the server socket, the app, the registry.
+    pub(crate) fn accepted(guests: Arc<Guests>, peer: IpAddr, counted: [bool; 3]) -> Self {
+        let peer = key(peer);
+        for (each, counted) in guests.each().zip(counted) {
+            each.accepted.fetch_add(1, SeqCst);
+            if counted {
+                *each.lock_peers().entry(peer).or_default() += 1;
+            }
+        }
+        Guest {
+            guests,
+            was_accepted: true,
+            has_arrived: false,
+            counted,
+            peer,
+        }
+    }
+
+    /// One that was not accepted here, but may have been in another process,
+    /// for a server socket that is not known.
+    pub(crate) fn arrived(guests: Arc<Guests>, was_accepted: bool) -> Self {
+        guests.arrived();
+        if was_accepted {
+            for each in guests.each() {
+                each.accepted.fetch_add(1, SeqCst);
+            }
+        }
+        Guest {
+            guests,
+            was_accepted,
+            has_arrived: true,
+            counted: [false; 3],
+            peer: 0,
+        }
+    }
+
+    /// It has come to a row.
+    pub(crate) fn arrive(&mut self) {
+        if !std::mem::replace(&mut self.has_arrived, true) {
+            self.guests.arrived();
+        }
+    }
+
+    /// Its place in limits is another's from now on: the app has closed it, and
+    /// what was sent has left. Drains still wait for it.
+    pub(crate) fn leave_limits(&mut self) {
+        for (guests, counted) in self.guests.each().zip(std::mem::take(&mut self.counted)) {
+            if counted {
+                guests.forget_peer(self.peer);
+            }
+        }
+        if std::mem::take(&mut self.was_accepted) {
+            for guests in self.guests.each() {
+                guests.accepted.fetch_sub(1, SeqCst);
+                guests.line.call();
+            }
+        }
+    }
+
+    /// Whether it is one of those.
+    pub(crate) fn is_of(&self, guests: &Arc<Guests>) -> bool {
+        let guests = Arc::as_ptr(guests);
+        self.guests.each().any(|each| std::ptr::eq(each, guests))
+    }
+
+    /// It is ended by a drain.
+    pub(crate) fn force(&self, id: ClientSocketId) {
+        for guests in self.guests.each() {
+            if guests.draining.load(SeqCst) > 0 {
+                guests.lock_forced().push(id);
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if self.has_arrived {
+            for guests in self.guests.each() {
+                guests.over.fetch_add(1, SeqCst);
+                if guests.open.fetch_sub(1, SeqCst) == 1 {
+                    guests.changed.notify_waiters();
+                }
+            }
+        }
+        self.leave_limits();
+    }
+}
+
+/// Marks IPv4, in a range of IPv6 that is given to nobody.
+const V4: u64 = 1 << 32;
+
+/// What stands for a peer: an IPv4 address, or the /64 network of an IPv6
+/// one, which is what one host is given.
+fn key(peer: IpAddr) -> u64 {
+    match peer.to_canonical() {
+        IpAddr::V4(ip) => V4 | u64::from(u32::from(ip)),
+        IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
+    }
+}
+
+/// A drain goes on, until this is dropped.
+pub(crate) struct Draining(Arc<Guests>);
+
+impl Draining {
+    pub(crate) fn new(guests: Arc<Guests>) -> Self {
+        guests.draining.fetch_add(1, SeqCst);
+        Draining(guests)
+    }
+
+    pub(crate) fn guests(&self) -> &Arc<Guests> {
+        &self.0
+    }
+}
+
+impl Drop for Draining {
+    fn drop(&mut self) {
+        if self.0.draining.fetch_sub(1, SeqCst) == 1 {
+            *self.0.lock_forced() = Vec::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_counts_for_its_server_socket_and_for_its_app() {
+        let app = Arc::new(Guests::default());
+        let server = Arc::new(Guests::of(&app));
+        let dialled = Guest::arrived(app.clone(), false);
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let mut accepted = Guest::accepted(server.clone(), peer, [false; 3]);
+        assert_eq!((app.open(), server.open()), (1, 0), "no row has it");
+        accepted.arrive();
+        assert_eq!((app.open(), server.open()), (2, 1));
+        assert_eq!((app.accepted(), server.accepted()), (1, 1));
+        assert!(accepted.is_of(&app) && accepted.is_of(&server));
+        assert!(dialled.is_of(&app) && !dialled.is_of(&server));
+
+        accepted.force(1.into());
+        assert_eq!(app.count_forced(), 0, "nobody drains");
+        let draining = Draining::new(app.clone());
+        assert!(app.is_draining() && server.is_draining());
+        accepted.force(1.into());
+        assert_eq!((app.forced(0), server.count_forced()), (vec![1.into()], 0));
+        drop(draining);
+        assert!(!server.is_draining());
+        assert_eq!(app.count_forced(), 0);
+
+        accepted.leave_limits();
+        assert_eq!((app.open(), server.open()), (2, 1), "drains wait for it");
+        assert_eq!((app.accepted(), server.accepted()), (0, 0));
+        drop((accepted, dialled));
+        assert_eq!((app.open(), server.open()), (0, 0));
+        assert_eq!((app.over(), server.over()), (2, 1));
+        assert_eq!((app.accepted(), server.accepted()), (0, 0));
+    }
+
+    #[test]
+    fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
+        let key = |ip: &str| key(ip.parse().expect("an IP address"));
+        assert_eq!(key("10.0.0.1"), key("::ffff:10.0.0.1"));
+        assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
+        assert_eq!(key("2001:db8::1"), key("2001:db8::ffff"));
+        assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
+        assert_ne!(key("::1"), key("0.0.0.1"));
+        assert_ne!(key("::1"), key("0.0.0.0"));
+    }
+
+    #[test]
+    fn a_guest_that_goes_is_not_counted_and_no_peer_is_kept() {
+        let registry = Arc::new(Guests::default());
+        let app = Arc::new(Guests::of(&registry));
+        let server = Arc::new(Guests::of(&app));
+        let peer = IpAddr::from([127, 0, 0, 1]);
+        let accepted = |counted| Guest::accepted(server.clone(), peer, counted);
+        let of_peer = || [&server, &app, &registry].map(|it| it.of_peer(peer));
+        let counted = [
+            accepted([true, true, true]),
+            accepted([true, false, false]),
+            accepted([false, false, true]),
+        ];
+        let uncounted = accepted([false; 3]);
+        assert_eq!((server.accepted(), of_peer()), (4, [2, 1, 2]));
+        drop(uncounted);
+        assert_eq!((registry.accepted(), of_peer()), (3, [2, 1, 2]));
+        drop(counted);
+        assert_eq!((server.accepted(), server.over()), (0, 0));
+        for guests in [server, app, registry] {
+            assert!(guests.lock_peers().is_empty());
+        }
+    }
+
+    #[test]
+    fn one_that_another_process_has_accepted_counts_for_its_app() {
+        let app = Arc::new(Guests::default());
+        let inherited = Guest::arrived(app.clone(), true);
+        assert_eq!((app.open(), app.accepted()), (1, 1));
+        drop(inherited);
+        assert_eq!((app.open(), app.accepted()), (0, 0));
+    }
+}

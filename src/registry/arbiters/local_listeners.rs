@@ -1,0 +1,112 @@
+//! Listeners of the client sockets of one arbiter, which live there too.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use futures::future::join_all;
+use tokio::sync::oneshot;
+
+use crate::error::Error;
+use crate::events::Event;
+use crate::ids::AppId;
+use crate::registry::Registry;
+use crate::registry::apps::AppState;
+use crate::registry::lifecycle::IsSuspended;
+use crate::registry::listeners::Heard;
+use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, Site};
+
+/// Starts an app's listeners in an arbiter: the one with this number.
+pub(crate) type Setup = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;
+
+/// Runs this in every arbiter that client sockets live in, now, and in each
+/// that takes the place of one.
+#[derive(Message)]
+#[rtype(result = "Result<(), Error>")]
+pub(crate) struct OnEachArbiter {
+    pub(crate) app: AppId,
+    pub(crate) setup: Setup,
+}
+
+/// `addListener` for the client sockets of one arbiter.
+#[derive(Message)]
+#[rtype(result = "Result<(), Error>")]
+pub struct AddLocalListener<E: Event> {
+    pub(crate) app: AppId,
+    pub(crate) arbiter: usize,
+    pub(crate) recipient: Recipient<E>,
+}
+
+fn run(
+    setup: &Setup,
+    app: &AppId,
+    registry: &Addr<Registry>,
+    site: &Site,
+) -> oneshot::Receiver<()> {
+    let (done, is_done) = oneshot::channel();
+    let (setup, app, registry, index) = (setup.clone(), app.clone(), registry.clone(), site.index);
+    // If it has ended, the one that takes its place has it run.
+    site.arbiter().spawn_fn(move || {
+        setup(&app, &registry, index);
+        let _ = done.send(());
+    });
+    is_done
+}
+
+impl AppState {
+    /// Has its listeners start again in these arbiters, which are new. An event
+    /// page does that itself.
+    pub(in crate::registry) fn start_locals(&self, sites: &[Arc<Site>], registry: &Addr<Registry>) {
+        if self.lifecycle.has_page() {
+            return;
+        }
+        for site in sites {
+            for setup in &self.setups {
+                run(setup, &self.lanes.audience.app, registry, site);
+            }
+        }
+    }
+}
+
+impl Handler<OnEachArbiter> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: OnEachArbiter, ctx: &mut Self::Context) -> Self::Result {
+        let OnEachArbiter { app, setup } = call;
+        let registry = ctx.address();
+        let state = self.app(&app);
+        let sites = state.lanes.each().map(|lane| &*lane.site);
+        let running: Vec<_> = sites
+            .map(|site| run(&setup, &app, &registry, site))
+            .collect();
+        state.setups.push(setup);
+        Box::pin(async move {
+            join_all(running).await;
+            // Behind the listeners that were added.
+            let behind = registry.send(IsSuspended { app }).await;
+            behind.map(drop).map_err(|_| Error::Stopped)
+        })
+    }
+}
+
+macro_rules! local {
+    ($($event:ty)*) => {$(
+        impl Handler<AddLocalListener<$event>> for Registry {
+            type Result = Result<(), Error>;
+
+            fn handle(
+                &mut self,
+                call: AddLocalListener<$event>,
+                _: &mut Self::Context,
+            ) -> Self::Result {
+                let app = self.app(&call.app);
+                if let Some(them) = <$event>::listeners(app).nth(call.arbiter) {
+                    them.add(call.recipient);
+                }
+                <$event>::changed(app);
+                Ok(())
+            }
+        }
+    )*};
+}
+
+local! { ReceiveInfo ReceiveErrorInfo }

@@ -1,0 +1,445 @@
+//! Apps that are suspended, and loaded again when something waits for them.
+//!
+//! Each app's calls are carried out one after the other: a suspension waits
+//! for listeners, and a load for the app's own code.
+
+pub(super) mod event_page;
+pub(super) mod orphaned;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::fut::wrap_future;
+use actix::prelude::*;
+use actix_rt::task::JoinHandle;
+use actix_rt::time::{sleep, timeout};
+use futures::future::poll_fn;
+
+use super::Registry;
+use super::apps::AppState;
+use crate::PAUSE_GRACE;
+use crate::answer::{Answer, Reply, messages};
+use crate::app_activity::{Life, SuspendInfo};
+use crate::error::Error;
+use crate::ids::AppId;
+use crate::registry::lifecycle::event_page::EventPage;
+use crate::registry::lifecycle::orphaned::Desertion;
+use crate::supervision::Wanted;
+
+/// How long is waited before an event page that did not start is tried again:
+/// doubled from the first to the last while it fails.
+pub(super) const FIRST_REST: Duration = Duration::from_millis(100);
+pub(super) const LAST_REST: Duration = Duration::from_secs(30);
+
+/// How often an idle time-out is looked at while it runs.
+pub(super) const LOOKS: u32 = 4;
+
+messages! {
+    /// Suspends the app: see [`App::suspend`](crate::App::suspend).
+    Suspend {} -> ();
+
+    /// Loads the app: see [`App::resume`](crate::App::resume).
+    Resume {} -> ();
+
+    /// Closes everything that the app has, and forgets it: see
+    /// [`App::unload`](crate::App::unload).
+    Unload {} -> ();
+
+    /// Whether the app is suspended.
+    IsSuspended {} -> bool;
+
+    /// How the app is loaded from now on: see
+    /// [`App::set_event_page`](crate::App::set_event_page).
+    SetEventPage {
+        /// What starts it; `None`: nothing, it waits for [`Resume`].
+        page: Option<EventPage>,
+    } -> ();
+}
+
+/// What the registry does with one app's life.
+#[derive(Default)]
+pub(super) struct Lifecycle {
+    page: Option<EventPage>,
+    /// The calls that wait for the one that is being carried out.
+    calls: VecDeque<(Call, Reply<()>)>,
+    /// What is being carried out.
+    busy: Option<Call>,
+    /// How long the next rest is, while the page does not start.
+    rest: Option<Duration>,
+    pub(super) desertion: Desertion,
+    retry: Option<Timer>,
+    idle_watch: Option<Timer>,
+    /// How often it was found idle, one time after the other.
+    idle: u32,
+}
+
+impl Lifecycle {
+    pub(super) fn has_page(&self) -> bool {
+        self.page.is_some()
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Call {
+    Suspend,
+    Resume,
+}
+
+impl Registry {
+    fn enqueue(&mut self, app: &AppId, call: Call, reply: Reply<()>, ctx: &mut Context<Self>) {
+        let lifecycle = &mut self.app(app).lifecycle;
+        lifecycle.calls.push_back((call, reply));
+        self.next_call(app, ctx);
+    }
+
+    /// Carries out the app's next call, if none is being carried out.
+    fn next_call(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+        while let Some(state) = self.apps.get_mut(app)
+            && state.lifecycle.busy.is_none()
+            && let Some((call, reply)) = state.lifecycle.calls.pop_front()
+        {
+            let is_suspended = state.lanes.life.is_suspended();
+            match call {
+                Call::Suspend if !is_suspended || state.lifecycle.desertion.is_on() => {
+                    state.lifecycle.busy = Some(call);
+                    self.suspend(app.clone(), reply, ctx);
+                }
+                Call::Resume if is_suspended => {
+                    state.lifecycle.busy = Some(call);
+                    self.load(app.clone(), reply, ctx);
+                }
+                Call::Suspend | Call::Resume => reply.send(Ok(())),
+            }
+        }
+    }
+
+    /// The app, if it is still the one whose life this is.
+    fn living(&mut self, app: &AppId, life: &Arc<Life>) -> Result<&mut AppState, Error> {
+        self.apps
+            .get_mut(app)
+            .filter(|state| Arc::ptr_eq(&state.lanes.life, life))
+            .ok_or(Error::Unloaded)
+    }
+
+    /// The app's call is carried out: goes on with the next one.
+    fn done(
+        &mut self,
+        app: &AppId,
+        life: &Arc<Life>,
+        answer: Result<(), Error>,
+        reply: Reply<()>,
+        ctx: &mut Context<Self>,
+    ) {
+        let answer = self.living(app, life).and_then(|state| {
+            state.lifecycle.busy = None;
+            answer
+        });
+        reply.send(answer);
+        self.next_call(app, ctx);
+    }
+
+    /// Loads an app that something waits for, if it has a way to be loaded.
+    fn load_wanted(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+        let Some(state) = self.apps.get_mut(app) else {
+            return;
+        };
+        if !state.lanes.life.is_wanted() || state.lifecycle.page.is_none() {
+            return;
+        }
+        if !state.lanes.life.is_suspended() {
+            // First that, then the look: what wants the app from here on says
+            // so again.
+            state.lanes.life.want_nothing();
+            if !state.is_orphaned() {
+                return;
+            }
+            state.lanes.life.is_wanted_again();
+            let rest = state.desert();
+            if !rest.is_zero() {
+                let wanted = Wanted(app.clone());
+                let retry = Timer::start(rest, ctx, move || wanted.clone());
+                state.lifecycle.retry = Some(retry);
+                return;
+            }
+        }
+        self.enqueue(app, Call::Resume, Reply::nobody(), ctx);
+    }
+
+    /// Nothing is raised from here on. What is on its way is handled, then
+    /// what is not persistent is closed.
+    fn suspend(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
+        let state = self.app(&app);
+        let lanes = state.lanes.clone();
+        let life = lanes.life.clone();
+        state.lifecycle.desertion.end();
+        state.lifecycle.retry = None;
+        life.suspend();
+        state
+            .on_suspend
+            .dispatch(|_| SuspendInfo::new(app.clone(), &life));
+        let turns = state.look_again();
+        let handled = async move {
+            // A turn that has begun may raise events yet.
+            turns.await;
+            let handled = poll_fn(|cx| lanes.poll_quiet(cx));
+            let in_time = timeout(PAUSE_GRACE, handled).await;
+            in_time.map_err(|_| Error::EventsInFlight)
+        };
+        let task = wrap_future::<_, Self>(handled)
+            .then(move |handled, registry, _| {
+                let ended = registry.living(&app, &life).map(|state| {
+                    state.clear_listeners();
+                    state.end_transient()
+                });
+                wrap_future(async move {
+                    let ended = match ended {
+                        Ok(ended) => ended.await,
+                        // It was unloaded meanwhile.
+                        Err(_) => Vec::new(),
+                    };
+                    (app, life, handled, ended)
+                })
+            })
+            .map(|(app, life, handled, ended), registry, ctx| {
+                if let Ok(state) = registry.living(&app, &life) {
+                    ended.into_iter().for_each(|id| state.forget_closed(id));
+                }
+                registry.done(&app, &life, handled, reply, ctx);
+            });
+        ctx.spawn(task);
+    }
+
+    /// Starts the app's event page, if it has one, and lets events go on when
+    /// it has started.
+    fn load(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
+        let state = self.app(&app);
+        let life = state.lanes.life.clone();
+        let page = state.lifecycle.page.clone();
+        state.lifecycle.retry = None;
+        let registry = ctx.address();
+        actix_rt::spawn(async move {
+            let result = match page {
+                Some(page) => page.start(&app, &registry).await,
+                None => Ok(()),
+            };
+            // Behind the listeners that it has added.
+            registry.do_send(Started {
+                app,
+                life,
+                result,
+                reply,
+            });
+        });
+    }
+}
+
+impl Registry {
+    /// Its thread, or what it has spawned, is gone: takes up each app's call
+    /// that was being carried out, and its timers. Who has called has been
+    /// answered.
+    pub(super) fn resume_lives(&mut self, ctx: &mut Context<Self>) {
+        let apps = self.apps.ids();
+        for app in apps {
+            let Some(state) = self.apps.get_mut(&app) else {
+                continue;
+            };
+            let lifecycle = &mut state.lifecycle;
+            lifecycle.idle_watch = lifecycle.page.as_ref().and_then(|it| it.watch(&app, ctx));
+            let is_resting = lifecycle.retry.take().is_some();
+            match lifecycle.busy {
+                Some(Call::Suspend) => self.suspend(app, Reply::nobody(), ctx),
+                Some(Call::Resume) => self.load(app, Reply::nobody(), ctx),
+                None if is_resting => self.load_wanted(&app, ctx),
+                None => {}
+            }
+        }
+    }
+}
+
+/// An event page has started, or failed to.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Started {
+    app: AppId,
+    life: Arc<Life>,
+    result: Result<(), Error>,
+    reply: Reply<()>,
+}
+
+impl Handler<Started> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
+        let Started {
+            app,
+            life,
+            result,
+            reply,
+        } = started;
+        if let Ok(state) = self.living(&app, &life) {
+            let rest = state.lifecycle.rest.take();
+            match result {
+                Ok(()) => {
+                    state.lifecycle.desertion.page_has_started();
+                    life.resume();
+                    ctx.spawn(wrap_future(state.look_again()));
+                }
+                Err(error) => {
+                    // Those that it has added: it will add them again.
+                    state.clear_listeners();
+                    let rest = rest.unwrap_or(FIRST_REST);
+                    state.lifecycle.rest = Some((rest * 2).min(LAST_REST));
+                    log::error!("app {app}: not loaded, {error}; trying again in {rest:?}");
+                    let wanted = Wanted(app.clone());
+                    let retry = Timer::start(rest, ctx, move || wanted.clone());
+                    state.lifecycle.retry = Some(retry);
+                }
+            }
+        }
+        self.done(&app, &life, result, reply, ctx);
+    }
+}
+
+/// Sends the registry a message again and again, until it is dropped. Unlike
+/// the context's own timers it does not keep the registry from ending with its
+/// last address.
+pub(super) struct Timer(JoinHandle<()>);
+
+impl Timer {
+    pub(super) fn start<M>(
+        every: Duration,
+        ctx: &Context<Registry>,
+        message: impl Fn() -> M + 'static,
+    ) -> Self
+    where
+        Registry: Handler<M>,
+        M: Message<Result = ()> + Send + 'static,
+    {
+        let registry = ctx.address().downgrade();
+        Timer(actix_rt::spawn(async move {
+            loop {
+                sleep(every).await;
+                match registry.upgrade() {
+                    Some(registry) => registry.do_send(message()),
+                    None => return,
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct LookForIdleness(pub(super) AppId);
+
+impl Handler<LookForIdleness> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, LookForIdleness(app): LookForIdleness, ctx: &mut Self::Context) {
+        let Some(state) = self.apps.get_mut(&app) else {
+            return;
+        };
+        let lanes = &state.lanes;
+        let idle = lanes.life.was_idle() && lanes.is_quiet() && !lanes.audience.is_sending();
+        let lifecycle = &mut state.lifecycle;
+        lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
+        if lifecycle.idle >= LOOKS && lifecycle.busy.is_none() && !lanes.life.is_suspended() {
+            lifecycle.idle = 0;
+            log::info!("app {app}: suspended, because it is idle");
+            self.enqueue(&app, Call::Suspend, Reply::nobody(), ctx);
+        }
+    }
+}
+
+impl Handler<Wanted> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Wanted(app): Wanted, ctx: &mut Self::Context) {
+        self.load_wanted(&app, ctx);
+    }
+}
+
+impl Handler<Suspend> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: Suspend, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, reply) = Answer::pair();
+        self.enqueue(&call.app, Call::Suspend, reply, ctx);
+        Box::pin(answer)
+    }
+}
+
+impl Handler<Resume> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: Resume, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, reply) = Answer::pair();
+        self.enqueue(&call.app, Call::Resume, reply, ctx);
+        Box::pin(answer)
+    }
+}
+
+impl Handler<Unload> for Registry {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, call: Unload, _: &mut Self::Context) -> Self::Result {
+        let ended = self.apps.remove(&call.app).map(|mut state| {
+            state.lanes.life.suspend();
+            state.clear_listeners();
+            for (_, reply) in state.lifecycle.calls.drain(..) {
+                reply.send(Err(Error::Unloaded));
+            }
+            state.end_all()
+        });
+        Box::pin(async move {
+            if let Some(ended) = ended {
+                ended.await;
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Handler<IsSuspended> for Registry {
+    type Result = Result<bool, Error>;
+
+    fn handle(&mut self, call: IsSuspended, _: &mut Self::Context) -> Self::Result {
+        let state = self.apps.get(&call.app);
+        Ok(state.is_some_and(|state| {
+            state.lanes.life.is_suspended() && !state.lifecycle.desertion.is_on()
+        }))
+    }
+}
+
+impl Handler<SetEventPage> for Registry {
+    type Result = Result<(), Error>;
+
+    fn handle(&mut self, call: SetEventPage, ctx: &mut Self::Context) -> Self::Result {
+        let app = call.app;
+        let watch = call.page.as_ref().and_then(|page| page.watch(&app, ctx));
+        let state = self.app(&app);
+        state.lanes.life.set_loadable(call.page.is_some());
+        let lifecycle = &mut state.lifecycle;
+        lifecycle.page = call.page;
+        lifecycle.idle = 0;
+        lifecycle.idle_watch = watch;
+        if lifecycle.page.is_none() && lifecycle.desertion.end() {
+            // Nothing loads it: what waits, waits for the app's own listeners.
+            lifecycle.retry = None;
+            state.lanes.life.resume();
+        }
+        if !state.lanes.life.is_suspended() {
+            // What waits for listeners that have died may have it loaded now.
+            ctx.spawn(wrap_future(state.look_again()));
+        }
+        self.load_wanted(&app, ctx);
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The registry when it has fallen, and goes on: in another arbiter, if its
+//! own has ended.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+
+use actix::prelude::*;
+
+#[cfg(feature = "testing")]
+use crate::os::Checkpoint;
+use crate::registry::Registry;
+use crate::registry::arbiters::Seat;
+use crate::supervision::{
+    self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, log_restart, supervise,
+};
+use crate::tcp_server;
+
+/// What the registry needs to go on after a fall.
+#[derive(Default)]
+pub(super) struct Fall {
+    falls: Option<Arc<Falls>>,
+    /// Where it goes on: the arbiter that it lives in, or else the system's.
+    arbiters: Vec<ArbiterHandle>,
+    /// Who has to know its new address.
+    doors: Vec<Weak<Door>>,
+    /// Whether it has begun anew and what it waited for has not.
+    is_new: bool,
+    /// Whether it is to stop: a fault.
+    stops: bool,
+    /// Whether its end is meant.
+    pub(super) ended: bool,
+}
+
+/// The registry's address, for as long as somebody may call it.
+#[derive(Debug)]
+pub(crate) struct Door(RwLock<Addr<Registry>>);
+
+/// This door is to have the registry's address.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Remember(Weak<Door>);
+
+impl Door {
+    pub(crate) fn new(registry: &Addr<Registry>) -> Arc<Self> {
+        let door = Arc::new(Door(RwLock::new(registry.clone())));
+        registry.do_send(Remember(Arc::downgrade(&door)));
+        door
+    }
+
+    pub(crate) fn registry(&self) -> Addr<Registry> {
+        let registry = self.0.read();
+        registry.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Registry {
+    pub(super) fn run(mut self) -> Addr<Self> {
+        let here = Arbiter::current();
+        let system = System::current().arbiter().clone();
+        self.fall.arbiters = vec![here, system];
+        let home = self.home.clone();
+        let falls = self.fall.falls.get_or_insert_with(|| {
+            let actor = supervision::Supervised::Registry;
+            Arc::new(Falls::new(actor, None, home))
+        });
+        let (falls, home) = (falls.clone(), self.home.clone());
+        let address = supervise(self, falls);
+        home.is_now(&address);
+        address
+    }
+
+    /// Begins to handle a message.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        #[cfg(feature = "testing")]
+        if self.network.checkpoint(Checkpoint::Registry) {
+            self.fall.stops = true;
+        }
+    }
+
+    pub(super) fn stop_if_asked(&mut self, ctx: &mut Context<Self>) {
+        if mem::take(&mut self.fall.stops) {
+            ctx.stop();
+        }
+    }
+
+    /// It lives in this context from now on.
+    pub(super) fn is_here(&mut self, ctx: &mut Context<Self>) {
+        let address = ctx.address();
+        self.fall.doors.retain(|door| match door.upgrade() {
+            Some(door) => {
+                *door.0.write().unwrap_or_else(PoisonError::into_inner) = address.clone();
+                true
+            }
+            None => false,
+        });
+        if mem::take(&mut self.fall.is_new) {
+            // What held sockets for a handover is gone.
+            self.leaving = None;
+            self.forget_prepared();
+            // Those that fall later find the way here.
+            self.go_on(&address);
+            self.resume_lives(ctx);
+        }
+    }
+
+    /// Closes everything, and waits for nothing.
+    pub(super) fn end_all(&mut self) {
+        let (servers, seats) = self.forget_all();
+        for server in servers {
+            server.address().do_send(tcp_server::Stop);
+        }
+        seats.into_iter().for_each(Seat::end_later);
+    }
+
+    /// Goes on where there is an arbiter to go on in.
+    fn go_on_elsewhere(mut self) {
+        self.fall.is_new = true;
+        let arbiters = self.fall.arbiters.clone();
+        let here = arbiters.first();
+        let cause = match here.is_some_and(ArbiterHandle::alive) {
+            true => Cause::Stopped,
+            false => Cause::ArbiterEnded,
+        };
+        let falls = self.fall.falls.clone();
+        let fallen = Arc::new(Mutex::new(Some(self)));
+        let take = |fallen: &Mutex<Option<Registry>>| {
+            let mut fallen = fallen.lock().unwrap_or_else(PoisonError::into_inner);
+            fallen.take()
+        };
+        for arbiter in arbiters {
+            let (passed, falls, cause) = (fallen.clone(), falls.clone(), cause.clone());
+            let is_sent = arbiter.spawn_fn(move || {
+                if let Some(registry) = take(&passed) {
+                    let address = registry.run();
+                    // Told by the one that goes on.
+                    if falls.is_some_and(|falls| !falls.fell(cause)) {
+                        address.do_send(GiveUp);
+                    }
+                }
+            });
+            if is_sent {
+                return;
+            }
+        }
+        // The system has ended, and all with it.
+        if let Some(mut registry) = take(&fallen) {
+            registry.fall.ended = true;
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        if !self.fall.ended && !self.fall.arbiters.is_empty() {
+            let mut husk = Registry::new();
+            husk.fall.ended = true;
+            mem::replace(self, husk).go_on_elsewhere();
+        }
+    }
+}
+
+impl Supervised for Registry {
+    /// What it had spawned is gone.
+    fn restarting(&mut self, _: &mut Self::Context) {
+        self.fall.is_new = true;
+    }
+}
+
+impl Handler<Remember> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, Remember(door): Remember, ctx: &mut Self::Context) {
+        let doors = &mut self.fall.doors;
+        if doors.len() == doors.capacity() {
+            doors.retain(|door| door.strong_count() > 0);
+        }
+        if let Some(door) = door.upgrade() {
+            // It may have been sent to the one before.
+            *door.0.write().unwrap_or_else(PoisonError::into_inner) = ctx.address();
+        }
+        doors.push(door);
+    }
+}
+
+impl Handler<GiveUp> for Registry {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveUp, ctx: &mut Self::Context) {
+        self.end_all();
+        ctx.stop();
+    }
+}
+
+impl Handler<Fell> for Registry {
+    type Result = ();
+
+    /// One of its own has fallen, or it has itself.
+    fn handle(&mut self, fell: Fell, ctx: &mut Self::Context) {
+        self.go_on(&ctx.address());
+        let Fell {
+            actor,
+            app,
+            cause,
+            restarts,
+            gave_up,
+        } = fell;
+        if !gave_up && !matches!(cause, Cause::Panicked(_)) {
+            log_restart(actor, cause.clone());
+        }
+        let apps = match app {
+            Some(app) => vec![app],
+            None => self.apps.ids(),
+        };
+        for app in apps {
+            let Some(state) = self.apps.get_mut(&app) else {
+                continue;
+            };
+            let (unhandled, missed) = &mut state.untold_restarts;
+            if Arc::strong_count(unhandled) > UNHANDLED_RESTARTS {
+                *missed += 1;
+                continue;
+            }
+            let missed = mem::take(missed);
+            state.on_restart.dispatch(|_| RestartInfo {
+                app: app.clone(),
+                actor,
+                cause: cause.clone(),
+                restarts,
+                gave_up,
+                missed,
+                _unhandled: unhandled.clone(),
+            });
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What waits for the rows actor: calls on its sockets, and rows to look at.
+
+use std::sync::{PoisonError, RwLock};
+use std::thread::{self, ThreadId};
+
+use crate::sync::WorkQueue;
+use crate::tcp::actor::Op;
+use crate::tcp::connection::fast_path::Ticket;
+use crate::tcp::connection::write::Outgoing;
+use crate::tcp::socket::ClientSocket;
+
+/// A call on one socket.
+pub(super) enum Call {
+    Send(Outgoing),
+    Op(Ticket, Op),
+}
+
+impl Call {
+    pub(super) fn socket(&self) -> &ClientSocket {
+        match self {
+            Call::Send(outgoing) => outgoing.socket(),
+            Call::Op(ticket, _) => ticket.socket(),
+        }
+    }
+}
+
+/// The queue from every handle and waker to the rows actor. It is not the
+/// actor's mailbox, because a mailbox costs two allocations a message and a
+/// wake each. What bounds the calls are the app's write quota and its credits; one
+/// that comes back, after the actor's end, answers
+/// [`Error::Stopped`](crate::Error::Stopped) when it is dropped.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    pub(super) queue: WorkQueue<Call>,
+    /// Where the actor is.
+    thread: RwLock<Option<ThreadId>>,
+}
+
+impl Inbox {
+    /// The actor is in the current thread.
+    pub(super) fn moved_here(&self) {
+        let mut thread = self.thread.write().unwrap_or_else(PoisonError::into_inner);
+        *thread = Some(thread::current().id());
+    }
+
+    /// Whether the actor is in the current thread, so that its next turn comes
+    /// after what this thread is doing.
+    pub(super) fn is_here(&self) -> bool {
+        let thread = self.thread.read().unwrap_or_else(PoisonError::into_inner);
+        *thread == Some(thread::current().id())
+    }
+}

@@ -1,0 +1,179 @@
+//! `tcp.connect`: from a name to a connection, off the actor's thread.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::manifest::{Host, Permissions};
+use crate::net_error::{self, NetError};
+use crate::os::{Network, Stream};
+use crate::tcp::DnsQueryType;
+use crate::tcp::socket::ClientSocket;
+
+/// The longest host name there is (RFC 1035).
+const MAX_HOST: usize = 253;
+
+/// Where a `connect` goes.
+pub(crate) struct Target {
+    /// In the form that permissions are checked by; else, as it was written,
+    /// what only the permission for any host covers.
+    host: Result<Host, String>,
+    port: i32,
+    dns: DnsQueryType,
+}
+
+impl Target {
+    pub(crate) fn new(host: &str, port: i32, dns: DnsQueryType) -> Self {
+        Target {
+            // What is longer cannot be resolved, and need not be copied.
+            host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST + 1).collect()),
+            port,
+            dns,
+        }
+    }
+
+    pub(in crate::tcp) fn port(&self) -> Result<u16, NetError> {
+        match u16::try_from(self.port) {
+            Ok(0) => Err(NetError::ADDRESS_INVALID),
+            Ok(port) => Ok(port),
+            Err(_) => Err(NetError::INVALID_ARGUMENT),
+        }
+    }
+
+    pub(in crate::tcp) fn is_permitted(&self, permissions: &Permissions) -> bool {
+        permissions.may_reach(self.host.as_ref().ok(), self.port)
+    }
+
+    /// What was asked for, whichever address it has: what a certificate has to
+    /// be for.
+    fn host(&self) -> Box<str> {
+        match &self.host {
+            Ok(Host::Address(address)) => address.to_string().into(),
+            Ok(Host::Name(name)) => name.relative().into(),
+            Err(text) => text.as_str().into(),
+        }
+    }
+
+    fn allows(&self, address: &IpAddr) -> bool {
+        match self.dns {
+            DnsQueryType::Any => true,
+            DnsQueryType::Ipv4 => address.is_ipv4(),
+            DnsQueryType::Ipv6 => address.is_ipv6(),
+        }
+    }
+
+    async fn addresses(
+        &self,
+        network: &Arc<dyn Network>,
+        socket: &ClientSocket,
+    ) -> Result<Vec<IpAddr>, NetError> {
+        let name = match &self.host {
+            Ok(Host::Address(literal)) => return self.kind_asked_for(vec![*literal]),
+            // RFC 6761, 6.3: whatever a resolver or the hosts file says.
+            Ok(Host::Name(name)) if name.is_localhost() => {
+                let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+                return self.kind_asked_for(loopback.into());
+            }
+            Ok(Host::Name(name)) => name.as_str(),
+            Err(text) if may_be_a_name(text) => text,
+            Err(_) => return Err(NetError::NAME_NOT_RESOLVED),
+        };
+        let resolved = resolve(network, name, socket).await?;
+        self.kind_asked_for(resolved.map_err(|error| net_error::resolve(&error))?)
+    }
+
+    fn kind_asked_for(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
+        addresses.retain(|address| self.allows(address));
+        if addresses.is_empty() {
+            return Err(NetError::NAME_NOT_RESOLVED);
+        }
+        Ok(addresses)
+    }
+}
+
+/// Asks the resolver, when it is this app's turn. The look-up may go on when
+/// the attempt has been given up, and keeps its place then.
+async fn resolve(
+    network: &Arc<dyn Network>,
+    name: &str,
+    socket: &ClientSocket,
+) -> Result<io::Result<Vec<IpAddr>>, NetError> {
+    let audience = &socket.lane().audience;
+    let lookup = audience.lookups.begin(&audience.app).await;
+    let lookup = lookup.ok_or(NetError::FAILED)?;
+    Ok(network.resolve_in(name, Box::new(lookup)).await)
+}
+
+/// Whether a resolver should be asked for what has no form.
+fn may_be_a_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= MAX_HOST
+        && !text.contains(|c: char| c.is_control() || c.is_whitespace())
+}
+
+/// A connection that `connect` made.
+pub(crate) struct Connected {
+    pub(in crate::tcp) stream: Box<dyn Stream>,
+    pub(in crate::tcp) peer: SocketAddr,
+    pub(in crate::tcp) local: Option<SocketAddr>,
+    pub(in crate::tcp) host: Box<str>,
+}
+
+/// Tries the target's addresses one after the other. When none works, the last
+/// one's error is the answer, except that a denial is not hidden by the errors
+/// of others.
+pub(in crate::tcp) async fn connect(
+    network: Arc<dyn Network>,
+    target: Target,
+    socket: ClientSocket,
+) -> Result<Connected, NetError> {
+    let port = target.port()?;
+    let mut last = NetError::NAME_NOT_RESOLVED;
+    for address in target.addresses(&network, &socket).await? {
+        let peer = SocketAddr::new(address, port);
+        match network.connect(peer).await {
+            Ok(stream) => {
+                let local = stream.local_addr().ok();
+                return Ok(Connected {
+                    stream,
+                    peer,
+                    local,
+                    host: target.host(),
+                });
+            }
+            Err(_) if last == NetError::NETWORK_ACCESS_DENIED => {}
+            Err(error) => last = net_error::connect(&error),
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(host: &str, port: i32) -> Target {
+        Target::new(host, port, DnsQueryType::Any)
+    }
+
+    #[test]
+    fn ports_outside_the_range_are_invalid() {
+        assert_eq!(target("a", 1).port(), Ok(1));
+        assert_eq!(target("a", 65535).port(), Ok(65535));
+        assert_eq!(target("a", 0).port(), Err(NetError::ADDRESS_INVALID));
+        for port in [-1, 65536, i32::MAX, i32::MIN] {
+            assert_eq!(target("a", port).port(), Err(NetError::INVALID_ARGUMENT));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_is_not_asked_for() {
+        for host in ["", " ", "a b", "a\0b", "a\n"] {
+            assert!(!may_be_a_name(host), "{host:?}");
+        }
+        assert!(!may_be_a_name(&"a".repeat(254)));
+        assert!(may_be_a_name(&"a".repeat(253)));
+        let long = target(&"a".repeat(1 << 20), 1);
+        assert!(long.host.is_err_and(|text| text.len() == 254));
+    }
+}

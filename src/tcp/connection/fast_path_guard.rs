@@ -1,0 +1,61 @@
+//! Keeps a socket's sends in the order of its calls, though some go past the
+//! queue.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::{AcqRel, Acquire};
+
+use crate::sync::{AtomicUsize, Mutex, MutexGuard};
+
+/// The fast path of a socket's sends: straight to the OS, where they are called.
+///
+/// It is open while a writer stands in it, and free while no call of the
+/// socket is under way: in the inbox, being carried out, or in the write queue.
+/// A caller holds the guard while it writes, and until what the OS has not taken
+/// is in the inbox, so nothing overtakes that.
+pub(in crate::tcp) struct FastPath<W> {
+    under_way: AtomicUsize,
+    writer: Mutex<Option<W>>,
+}
+
+/// Held by the one that writes.
+pub(in crate::tcp) type FastPathGuard<'a, W> = MutexGuard<'a, Option<W>>;
+
+impl<W> FastPath<W> {
+    /// Shut.
+    pub(in crate::tcp) fn new() -> Self {
+        FastPath {
+            under_way: AtomicUsize::new(0),
+            writer: Mutex::new(None),
+        }
+    }
+
+    /// A call is under way, before it is in the inbox: later sends go behind it.
+    pub(in crate::tcp) fn enter(&self) {
+        self.under_way.fetch_add(1, AcqRel);
+    }
+
+    /// A call was carried out, and its bytes have left.
+    pub(in crate::tcp) fn leave(&self) {
+        self.under_way.fetch_sub(1, AcqRel);
+    }
+
+    pub(in crate::tcp) fn guard(&self) -> FastPathGuard<'_, W> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where to write, if the path is open and free.
+    #[inline]
+    pub(in crate::tcp) fn writer<'a>(&self, guard: &'a FastPathGuard<'_, W>) -> Option<&'a W> {
+        let writer = guard.as_ref()?;
+        (self.under_way.load(Acquire) == 0).then_some(writer)
+    }
+
+    pub(in crate::tcp) fn open(&self, writer: W) {
+        *self.guard() = Some(writer);
+    }
+
+    /// Nothing is written past the queue any more when this returns.
+    pub(in crate::tcp) fn shut(&self) -> Option<W> {
+        self.guard().take()
+    }
+}

@@ -1,0 +1,451 @@
+//! Connections that the app is done with: what was sent arrives before they are
+//! closed.
+//!
+//! The kernel answers a close with unread input by a reset, and so input that
+//! comes later. A reset makes the peer lose what it has not read yet. So a
+//! connection that ends is closed in this order (RFC 9112, section 9.6): what
+//! waits is written, the writing side is shut, input is read and discarded until
+//! the peer's end, and only then the descriptor is closed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_rt::time::Instant;
+
+use crate::connections::{Guest, Guests};
+use crate::net_error::{self, NetError};
+use crate::os::{Stream, end_now, retry_if_spurious};
+use crate::tcp::actor::{Entry, Rows};
+use crate::tcp::connection::state::Connection;
+use crate::tcp::connection::timeouts::Alarm;
+use crate::tcp::connection::write::WriteQueue;
+use crate::tcp::shards::shard::Lane;
+use crate::tcp::socket::ClientSocket;
+
+/// How long a peer may acknowledge nothing before its connection is given up.
+pub(in crate::tcp) const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much input of one connection is discarded; more resets it.
+const MAX_DISCARDED: usize = 1024 * 1024;
+
+/// How often a connection is read before the others have their turn.
+const READS_A_TURN: usize = 2;
+
+/// When Linux is first asked what the peer has acknowledged: after a round trip
+/// to most peers, and after the 40 ms by which Linux delays an acknowledgement.
+/// Each later look comes after twice the time.
+const FIRST_LOOK: Duration = Duration::from_millis(100);
+
+/// How many connections of one app linger, an equal part of them in each
+/// arbiter: enough for 2,500 closes a second with peers 100 ms away, and a
+/// quarter of the descriptors that a process has by default.
+const MAX_LINGERING: usize = 256;
+
+/// The least part of an arbiter.
+const MIN_LINGERING: usize = 32;
+
+/// What is left of a connection that its app is done with.
+pub(in crate::tcp) struct Ended {
+    pub(in crate::tcp) stream: Box<dyn Stream>,
+    pub(in crate::tcp) queue: WriteQueue,
+    pub(in crate::tcp) guest: Option<Guest>,
+    /// Whether nothing was ever written that the peer could lose.
+    pub(in crate::tcp) is_unused: bool,
+}
+
+impl From<Connection> for Ended {
+    fn from(connection: Connection) -> Self {
+        Ended {
+            stream: connection.stream,
+            queue: connection.queue,
+            guest: connection.ends.guest,
+            is_unused: !connection.is_used,
+        }
+    }
+}
+
+impl Ended {
+    /// It has to end now. If that cuts off what was to be sent, it is reset, and
+    /// nothing is left.
+    pub(in crate::tcp) fn cut_short(connection: Connection) -> Option<Self> {
+        let mut ended = Ended::from(connection);
+        if ended.queue.is_empty() {
+            return Some(ended);
+        }
+        ended.queue.fail(NetError::ABORTED.into());
+        ended.stream.reset();
+        None
+    }
+
+    /// Whether closing it at once loses nothing: the peer has ended its side
+    /// too, so no input can come that would make the close a reset.
+    fn may_be_closed(&self) -> bool {
+        self.queue.is_empty() && self.stream.has_ended()
+    }
+}
+
+pub(in crate::tcp) struct Lingering {
+    /// Nobody's handle: it only wakes the slot.
+    pub(in crate::tcp) socket: ClientSocket,
+    stream: Box<dyn Stream>,
+    queue: WriteQueue,
+    /// Until the peer has acknowledged everything, the end included.
+    undelivered: Option<Undelivered>,
+    /// Whether the writing side is shut.
+    is_shut: bool,
+    /// Whether nothing more is read: the peer has ended its side, or reading
+    /// has failed.
+    is_read: bool,
+    discarded: usize,
+    /// Since when the peer has acknowledged nothing.
+    since: Instant,
+    next_look: Duration,
+    /// What the peer had not acknowledged at the last look.
+    left: Option<usize>,
+    alarm: Alarm,
+    _place: Place,
+}
+
+/// Where a connection counts while the peer does not have everything.
+struct Undelivered {
+    guest: Option<Guest>,
+    /// For a shutdown or a handover, which waits for all of them.
+    _counted: Guest,
+}
+
+impl Lingering {
+    /// Writes what waits, and reads what comes; `true` when it can be closed.
+    pub(in crate::tcp) fn is_done(&mut self, buffer: &mut [u8]) -> bool {
+        let socket = self.socket.clone();
+        socket.looked_at();
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        if !self.is_shut {
+            match self.queue.poll_flush(&mut *self.stream, &mut cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) if self.stream.has_ended() => return true,
+                Poll::Ready(Ok(())) => match self.stream.poll_shutdown(&mut cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => self.is_now_shut(),
+                    // It is broken already, or cannot be shut.
+                    Poll::Ready(Err(_)) => return true,
+                },
+                Poll::Ready(Err(error)) => {
+                    self.cut_off(net_error::write(&error));
+                    return true;
+                }
+            }
+        }
+        self.discard(&mut cx, buffer)
+    }
+
+    /// All of it has left: from here on another connection may take its place
+    /// in limits. Those that linger have a bound of their own.
+    fn is_now_shut(&mut self) {
+        self.is_shut = true;
+        if let Some(Undelivered {
+            guest: Some(guest), ..
+        }) = &mut self.undelivered
+        {
+            guest.leave_limits();
+        }
+    }
+
+    /// Reads what is there; `true` when the connection can be closed.
+    fn discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> bool {
+        for _ in 0..READS_A_TURN {
+            if self.is_read {
+                break;
+            }
+            match retry_if_spurious(self.stream.poll_discard(cx, buffer), cx) {
+                Poll::Pending => return false,
+                // What waits may still be written: the peer reads on, or the
+                // next write says what has happened.
+                Poll::Ready(Ok(0) | Err(_)) => self.is_read = true,
+                Poll::Ready(Ok(count)) => self.discarded += count,
+            }
+            if self.discarded > MAX_DISCARDED {
+                log::debug!("the peer of a closed connection goes on sending: reset");
+                self.cut_off(NetError::ABORTED);
+                return true;
+            }
+        }
+        if !self.is_read {
+            // There may be more: after the others.
+            self.socket.make_ready();
+        }
+        self.is_read && self.is_shut
+    }
+
+    /// What waits fails, and closing resets the connection.
+    fn cut_off(&mut self, why: NetError) {
+        self.queue.fail(why.into());
+        self.stream.reset_when_dropped();
+    }
+
+    /// Its bound is reached: it is closed by whoever calls this. The peer sees a
+    /// reset if it does not get everything.
+    pub(in crate::tcp) fn give_up(&mut self, why: NetError) {
+        if !self.queue.is_empty() || self.unacknowledged() > 0 {
+            self.cut_off(why);
+        }
+    }
+
+    /// Another connection takes its place, or a drain does not wait any longer.
+    /// What the kernel has taken it goes on to deliver by itself.
+    fn release(&mut self, why: NetError) {
+        if !self.queue.is_empty() {
+            self.cut_off(why);
+        }
+    }
+
+    /// How many bytes the peer has not acknowledged, as far as that is known.
+    fn unacknowledged(&self) -> usize {
+        match self.undelivered {
+            Some(_) => self.stream.unacknowledged().unwrap_or(0),
+            None => 0,
+        }
+    }
+
+    /// Whether it is one of those, and a drain ends it.
+    pub(in crate::tcp) fn force(&mut self, guests: &Arc<Guests>) -> bool {
+        let guest = self.undelivered.as_ref().and_then(|it| it.guest.as_ref());
+        let Some(guest) = guest.filter(|guest| guest.is_of(guests)) else {
+            return false;
+        };
+        guest.force(self.socket.id());
+        if self.queue.is_empty() {
+            // The drain is over for it, and what the app was told to be sent
+            // still arrives.
+            self.undelivered = None;
+            return false;
+        }
+        self.release(NetError::ABORTED);
+        true
+    }
+
+    /// Its thread is another one; what it has left to send fails if that
+    /// cannot be.
+    pub(in crate::tcp) fn moved(&mut self) {
+        if self.stream.moved().is_err() {
+            self.queue.fail(NetError::FAILED.into());
+        }
+    }
+
+    /// A look at the clock; `true` when the peer has had its time.
+    pub(in crate::tcp) fn is_overdue(&mut self, now: Instant) -> bool {
+        self.alarm.is_over();
+        if self.undelivered.is_some() {
+            let told = self.stream.unacknowledged();
+            let left = self.queue.bytes() + told.unwrap_or(0);
+            if self.left.is_some_and(|before| left < before) {
+                self.since = now;
+            }
+            self.left = Some(left);
+            if self.is_shut && told == Some(0) {
+                self.undelivered = None;
+            }
+        }
+        let end = self.since + LINGER_TIMEOUT;
+        if end <= now {
+            return true;
+        }
+        let next = match self.undelivered {
+            Some(_) => end.min(now + self.next_look),
+            None => end,
+        };
+        self.next_look *= 2;
+        self.alarm.set(Some(next));
+        false
+    }
+}
+
+/// How many lingering connections of one actor have peers that do not have
+/// everything.
+pub(in crate::tcp) struct LingerCount {
+    all: Arc<Guests>,
+    /// Those that began after the last wait.
+    new: Arc<Guests>,
+}
+
+impl Default for LingerCount {
+    fn default() -> Self {
+        let all = Arc::default();
+        LingerCount {
+            new: Arc::new(Guests::of(&all)),
+            all,
+        }
+    }
+}
+
+impl LingerCount {
+    fn count(&self) -> Guest {
+        Guest::arrived(self.new.clone(), false)
+    }
+
+    /// All of them, for a wait after which no more begin.
+    pub(in crate::tcp) fn all(&self) -> Arc<Guests> {
+        self.all.clone()
+    }
+
+    /// Those until now. Others may begin while these are waited for: a wait for
+    /// all might never end.
+    pub(in crate::tcp) fn until_now(&mut self) -> Arc<Guests> {
+        let next = Arc::new(Guests::of(&self.all));
+        std::mem::replace(&mut self.new, next)
+    }
+}
+
+/// Which connections of an app linger in one arbiter, by age.
+pub(in crate::tcp) struct LingerList {
+    most: usize,
+    state: Mutex<ListState>,
+}
+
+#[derive(Default)]
+struct ListState {
+    last: u64,
+    slots: BTreeMap<u64, u32>,
+}
+
+impl LingerList {
+    /// Of so many arbiters one.
+    pub(in crate::tcp) fn one_of(arbiters: usize) -> Self {
+        LingerList {
+            most: (MAX_LINGERING / arbiters.max(1)).max(MIN_LINGERING),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The oldest, if there is no room for another one.
+    fn oldest_of_too_many(&self) -> Option<u32> {
+        let mut state = self.lock();
+        if state.slots.len() < self.most {
+            return None;
+        }
+        state.slots.pop_first().map(|(_, slot)| slot)
+    }
+
+    fn add(&self, slot: u32) -> u64 {
+        let mut state = self.lock();
+        state.last += 1;
+        let age = state.last;
+        state.slots.insert(age, slot);
+        age
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ListState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of those that linger, until this is dropped.
+struct Place {
+    lane: Arc<Lane>,
+    age: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.lane.lingering.lock().slots.remove(&self.age);
+    }
+}
+
+impl Rows {
+    /// Closes a connection that the app is done with, when the peer has what
+    /// was sent.
+    pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, of: &ClientSocket) {
+        let ended = ended.map(Into::into).filter(|ended| !ended.may_be_closed());
+        let Some(Ended {
+            mut stream,
+            queue,
+            guest,
+            is_unused,
+        }) = ended
+        else {
+            return;
+        };
+        if is_unused && queue.is_empty() && end_now(&mut *stream) {
+            return;
+        }
+        let lane = of.lane().clone();
+        while let Some(oldest) = lane.lingering.oldest_of_too_many() {
+            log::debug!("too many closed connections linger: the oldest is closed");
+            if let Some(Entry::Lingering(oldest)) = self.entries.get_mut(oldest as usize) {
+                oldest.release(NetError::ABORTED);
+            }
+            self.stop_lingering(oldest);
+        }
+        let entry = self.entries.vacant_entry();
+        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        let socket = ClientSocket::new(of.id(), lane.clone());
+        socket.set_slot(slot);
+        let now = self.timers.now();
+        let mut alarm = Alarm::new(&self.timers, slot);
+        alarm.set(Some(now + FIRST_LOOK));
+        entry.insert(Entry::Lingering(Lingering {
+            socket,
+            stream,
+            queue,
+            undelivered: Some(Undelivered {
+                guest,
+                _counted: self.lingering.count(),
+            }),
+            is_shut: false,
+            is_read: false,
+            discarded: 0,
+            since: now,
+            next_look: FIRST_LOOK,
+            left: None,
+            alarm,
+            _place: Place {
+                age: lane.lingering.add(slot),
+                lane,
+            },
+        }));
+        // If that panics, it is this one's fault.
+        let at = self.fall.at.replace(slot);
+        self.look_at_lingering(slot);
+        self.fall.at = at;
+    }
+
+    /// One look: writes and reads.
+    pub(in crate::tcp) fn look_at_lingering(&mut self, slot: u32) {
+        if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(slot as usize)
+            && lingering.is_done(self.pool.buffer(usize::MAX))
+        {
+            self.stop_lingering(slot);
+        }
+    }
+
+    /// The clock says that this one is to be looked at.
+    pub(in crate::tcp) fn lingering_is_due(&mut self, slot: u32, now: Instant) {
+        if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(slot as usize)
+            && lingering.is_overdue(now)
+        {
+            log::debug!("the peer of a closed connection has had its time");
+            lingering.give_up(NetError::TIMED_OUT);
+            self.stop_lingering(slot);
+        }
+    }
+
+    fn stop_lingering(&mut self, slot: u32) {
+        let slot = slot as usize;
+        if matches!(self.entries.get(slot), Some(Entry::Lingering(_))) {
+            drop(self.entries.remove(slot));
+        }
+    }
+
+    /// Gives up all that linger.
+    pub(in crate::tcp) fn give_up_lingering(&mut self, why: NetError) {
+        self.entries.retain(|_, entry| match entry {
+            Entry::Lingering(lingering) => {
+                lingering.give_up(why);
+                false
+            }
+            Entry::Socket(_) => true,
+        });
+    }
+}

@@ -1,0 +1,228 @@
+//! From the OS to the listeners, no faster than they take it.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use crate::events::{Copies, Delivery, Snapshot, dispatch};
+use crate::net_error::{self, NetError};
+use crate::os::retry_if_spurious;
+use crate::tcp::connection::buffer_pool::Pool;
+use crate::tcp::connection::redelivery::{Data, Returned};
+use crate::tcp::connection::state::{Connection, Hold, Link, Peeked, Row};
+use crate::tcp::events::ReceiveInfo;
+use crate::tcp::shards::shard::Lane;
+use crate::tcp::socket::Credit;
+
+/// An event takes at least this much of a window, whatever it carries: about
+/// what it costs in memory. So tiny events are bounded too.
+const MIN_EVENT: usize = 256;
+
+/// One read gives at most this many events.
+const EVENTS_A_READ: usize = 16;
+
+/// How often a row reads before the next one has its turn.
+const READS_A_TURN: usize = 2;
+
+impl Row {
+    /// Reads what is there and may be read. Whatever stops it makes the row
+    /// ready again when it is over: the OS's waker, a credit,
+    /// `setPaused(false)` or a new listener.
+    pub(in crate::tcp) fn read(&mut self, pool: &mut Pool, audible: &mut Audible) {
+        let is_open = matches!(&self.link, Link::Connected(connection) if connection.end.is_none());
+        if !is_open || self.paused || self.hold != Hold::No || self.recovery.is_some() {
+            return self.watch();
+        }
+        let Some(heard) = audible.on(self.socket.lane()) else {
+            return self.look_ahead();
+        };
+        if self.deaths != heard.deaths {
+            self.count_deaths(heard.deaths);
+            if self.recovery.is_some() {
+                return;
+            }
+            return self.socket.make_ready();
+        }
+        let chunk = self.chunk();
+        let most = chunk.saturating_mul(EVENTS_A_READ);
+        for _ in 0..READS_A_TURN {
+            let Link::Connected(connection) = &mut self.link else {
+                return;
+            };
+            let socket = &self.socket;
+            if !socket.unhandled().has_window() || !socket.lane().may_read(socket) {
+                return self.watch();
+            }
+            let waker = socket.waker();
+            let mut cx = Context::from_waker(&waker);
+            let read = connection.stream.poll_read(&mut cx, pool.buffer(most));
+            match retry_if_spurious(read, &mut cx) {
+                Poll::Pending => return connection.nothing_more_comes(),
+                Poll::Ready(Ok(0)) => {
+                    connection.end = Some(NetError::CONNECTION_CLOSED);
+                    return;
+                }
+                Poll::Ready(Ok(count)) => {
+                    self.in_hand = true;
+                    if let Some(timing) = &mut self.timing {
+                        timing.received();
+                    }
+                    for piece in pool.pieces(count, chunk) {
+                        self.raise(piece, &heard.listeners);
+                    }
+                    self.in_hand = false;
+                    if self.recovery.is_some() {
+                        return;
+                    }
+                }
+                Poll::Ready(Err(error)) => {
+                    connection.end = Some(net_error::read(&error));
+                    return;
+                }
+            }
+        }
+        // There may be more: after the others.
+        self.socket.make_ready();
+    }
+}
+
+impl Row {
+    /// Nobody can hear `onReceive` now. What has come stays where it is, and
+    /// has an app loaded that is suspended, or whose listeners have died; an
+    /// end with nothing before it is told to whoever hears of that.
+    fn look_ahead(&mut self) {
+        let lane = self.socket.lane();
+        let may_load = self.may_load(&lane.on_receive);
+        if lane.life.is_suspended() && !may_load {
+            return self.watch();
+        }
+        let Link::Connected(connection) = &mut self.link else {
+            return;
+        };
+        match connection.peek(&self.socket) {
+            Peeked::Nothing => connection.nothing_more_comes(),
+            Peeked::Data => {
+                if may_load {
+                    lane.life.want();
+                }
+                self.watch();
+            }
+            Peeked::End(why) => connection.end = Some(why),
+        }
+    }
+
+    /// It is not read now, and may not be for long. If the OS reports meanwhile
+    /// that the connection is gone, it is none of those that are open any more;
+    /// its descriptor is kept only for what is unread in it.
+    pub(in crate::tcp) fn watch(&mut self) {
+        let Link::Connected(connection) = &mut self.link else {
+            return;
+        };
+        if connection.is_let_go {
+            return;
+        }
+        let waker = self.socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        if !connection.has_lost_peer() && connection.stream.poll_gone(&mut cx).is_pending() {
+            return;
+        }
+        let end = match (connection.end, connection.peek(&self.socket)) {
+            (Some(end), _) | (None, Peeked::End(end)) => Some(end),
+            (None, Peeked::Data) => None,
+            // It is not gone for reading.
+            (None, Peeked::Nothing) => return,
+        };
+        connection.ends.guest = None;
+        if let Some(end) = end {
+            let sends = match end {
+                NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
+                end => end,
+            };
+            connection.let_go(end, connection.write_error.unwrap_or(sends));
+        }
+    }
+}
+
+impl Connection {
+    /// All that came was read: if a send has failed of which the app hears only
+    /// by the end, this is it.
+    fn nothing_more_comes(&mut self) {
+        if self.is_unheard {
+            self.end = self.write_error;
+        }
+    }
+}
+
+/// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
+/// turn are nearly always one app's. One that dies meanwhile is not sent to, and
+/// what would have reached nobody else is kept.
+#[derive(Default)]
+pub(in crate::tcp) struct Audible(Option<Heard>);
+
+pub(in crate::tcp) struct Heard {
+    lane: Arc<Lane>,
+    pub(in crate::tcp) listeners: Snapshot<ReceiveInfo>,
+    pub(in crate::tcp) deaths: u64,
+}
+
+impl Audible {
+    /// The listeners, if any lives and may hear something.
+    pub(in crate::tcp) fn on(&mut self, lane: &Arc<Lane>) -> Option<&Heard> {
+        let known = self.0.as_ref();
+        let is_known = known.is_some_and(|known| Arc::ptr_eq(&known.lane, lane));
+        if !is_known {
+            let (listeners, deaths) = lane.on_receive.snapshot();
+            self.0 = Some(Heard {
+                lane: lane.clone(),
+                listeners,
+                deaths,
+            });
+        }
+        if lane.life.is_suspended() {
+            return None;
+        }
+        self.0.as_ref().filter(|heard| !heard.listeners.is_empty())
+    }
+}
+
+impl Row {
+    /// Raises `onReceive`.
+    #[inline(always)]
+    pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
+        let socket = &self.socket;
+        let takes = data.len().max(MIN_EVENT);
+        self.raised += 1;
+        let sequence = self.raised;
+        let copies = Copies::among(listeners.len());
+        let sent = dispatch(listeners, |ear| ReceiveInfo {
+            socket_id: socket.id(),
+            data: match copies {
+                Some(_) => data.clone(),
+                None => std::mem::take(&mut data),
+            },
+            credit: Credit::take(socket, takes),
+            sequence,
+            delivery: Delivery::new(ear, copies.as_ref()),
+        });
+        let lost = match copies {
+            None => (sent == 0).then_some(0),
+            Some(copies) => copies.drop_one(),
+        };
+        if let Some(panics) = lost {
+            self.keep(data, panics);
+        }
+    }
+
+    /// Those who listened have died meanwhile.
+    #[cold]
+    fn keep(&mut self, bytes: Bytes, panics: u32) {
+        let takes = bytes.len().max(MIN_EVENT);
+        self.take_back(Returned::Data(Data {
+            sequence: self.raised,
+            credit: Credit::take(&self.socket, takes),
+            bytes,
+            panics,
+        }));
+    }
+}

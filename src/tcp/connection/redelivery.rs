@@ -1,0 +1,430 @@
+//! What a listener that died has left: it goes back to its row, and is raised
+//! again.
+
+use std::sync::Arc;
+
+use actix_rt::time::Instant;
+use bytes::Bytes;
+
+use crate::PAUSE_GRACE;
+use crate::error::Error;
+use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
+use crate::net_error::NetError;
+use crate::tcp::ReceiveInfo;
+use crate::tcp::actor::{Op, Rows, later};
+use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::read::Audible;
+use crate::tcp::connection::state::{Hold, Link, Row};
+use crate::tcp::shards::shard::Lane;
+use crate::tcp::socket::{ClientSocket, Credit};
+
+/// What the events of one connection are numbered below: a returned one of an
+/// earlier connection is known by what it has above.
+const CONNECTION: u64 = 1 << 48;
+
+/// An event that has reached nobody.
+pub(crate) enum Returned {
+    Data(Data),
+    /// With the number of `connect` calls before, and of listeners that have
+    /// panicked at it.
+    End(NetError, u32, u32),
+    /// The data of this event was taken out by a listener that then panicked.
+    UsedUp(u64),
+}
+
+pub(crate) struct Data {
+    /// The number of its event.
+    pub(in crate::tcp) sequence: u64,
+    pub(in crate::tcp) bytes: Bytes,
+    /// Its bytes still take room in the window.
+    pub(in crate::tcp) credit: Credit,
+    /// How many listeners have panicked at it since it was raised.
+    pub(in crate::tcp) panics: u32,
+}
+
+/// The panics of listeners at the events of one socket.
+#[derive(Default)]
+pub(in crate::tcp) struct Panics {
+    /// How many listeners in a row have panicked while they handled data.
+    data: u32,
+    /// The event whose handling, and no other's, goes on with that row.
+    next: u64,
+    /// How many have panicked at the end of this connection.
+    end: u32,
+    /// How many ends were dropped because of that.
+    dropped: u64,
+}
+
+/// What has come back of one socket, and is waited for.
+pub(in crate::tcp) struct Recovery {
+    data: Vec<Data>,
+    /// An end that was told to nobody.
+    end: Option<NetError>,
+    /// How long is waited for what may still come back.
+    until: Instant,
+    /// Until when it is held back as listeners have panicked at it, and how
+    /// many listeners had died then.
+    held_back: Option<(Instant, u64)>,
+    kept: Kept,
+}
+
+/// Bytes that hold back the other sockets of their app, as they are to be
+/// raised again.
+struct Kept {
+    lane: Arc<Lane>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn set(&mut self, bytes: usize) {
+        if self.bytes != bytes {
+            self.lane.keep(bytes);
+            self.lane.let_go(std::mem::replace(&mut self.bytes, bytes));
+        }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl Rows {
+    pub(in crate::tcp) fn take_back(&mut self, socket: &ClientSocket, returned: Returned) {
+        if let Some(row) = self.row(socket) {
+            row.take_back(returned);
+        }
+    }
+
+    pub(in crate::tcp) fn look_again(&mut self, socket: &ClientSocket) {
+        if self.row(socket).is_some() {
+            socket.make_ready();
+        }
+    }
+
+    pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
+        if let Some(row) = self.row(socket) {
+            let now = Instant::now();
+            row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
+            row.wait_for_grace_anew();
+        }
+    }
+}
+
+impl Row {
+    /// Takes back what has reached nobody.
+    pub(in crate::tcp) fn take_back(&mut self, returned: Returned) {
+        match returned {
+            Returned::Data(data) if data.sequence / CONNECTION != self.raised / CONNECTION => {
+                log::debug!(
+                    "client socket {}: {} bytes of a connection that was ended reached nobody",
+                    self.socket.id(),
+                    data.bytes.len()
+                );
+            }
+            Returned::Data(mut data) => {
+                let paused = self.paused;
+                let recovery = self.recover();
+                if !paused {
+                    // Before the app has its room again: others would take it.
+                    let bytes = recovery.kept.bytes + data.bytes.len();
+                    recovery.kept.set(bytes);
+                }
+                data.credit.handled();
+                let (sequence, panics) = (data.sequence, data.panics);
+                recovery.data.push(data);
+                self.count_panics(sequence, sequence, panics);
+            }
+            Returned::End(end, connects, _) if connects != self.connects => {
+                log::debug!(
+                    "client socket {}: {end} of an earlier connection reached nobody",
+                    self.socket.id()
+                );
+            }
+            Returned::End(end, _, panics) => self.take_end_back(end, panics),
+            Returned::UsedUp(sequence) => {
+                if sequence / CONNECTION == self.raised / CONNECTION {
+                    self.recover();
+                    self.count_panics(sequence, sequence + 1, 1);
+                }
+            }
+        }
+        self.socket.make_ready();
+    }
+
+    /// A listener has died: what is on its way may come back, before anything
+    /// later is raised.
+    pub(in crate::tcp) fn count_deaths(&mut self, deaths: u64) {
+        self.deaths = deaths;
+        if self.socket.unhandled_events() > 0 {
+            self.recover();
+            self.socket.make_ready();
+        }
+    }
+
+    /// So many listeners have panicked while they handled this event; if `next`
+    /// is the next one that is handled, it belongs to the same row.
+    fn count_panics(&mut self, sequence: u64, next: u64, panics: u32) {
+        if panics > 0 {
+            let counted = self.panics.get_or_insert_default();
+            if counted.next != sequence {
+                counted.data = 0;
+            }
+            counted.data = counted.data.saturating_add(panics);
+            counted.next = next;
+        }
+    }
+
+    fn take_end_back(&mut self, end: NetError, panics: u32) {
+        if panics > 0 {
+            let counted = self.panics.get_or_insert_default();
+            counted.end = counted.end.saturating_add(panics);
+            if counted.end >= MAX_PANICS {
+                counted.end = 0;
+                counted.dropped += 1;
+                log::error!(
+                    "client socket {}: onReceiveError {end} is dropped, {MAX_PANICS} listeners panicked at it",
+                    self.socket.id()
+                );
+                return;
+            }
+        }
+        self.recover().end = Some(end);
+    }
+
+    pub(in crate::tcp) fn dropped_events(&self) -> u64 {
+        self.panics.as_ref().map_or(0, |panics| panics.dropped)
+    }
+
+    /// Whether what has come back may be raised to the listeners of now, before
+    /// whom so many have died: not at once if a listener has panicked at it.
+    fn is_held_back(&mut self, deaths: u64) -> bool {
+        let panics = self.panics.as_ref();
+        if !panics.is_some_and(|panics| panics.data > 0 || panics.end > 0) {
+            return false;
+        }
+        let now = Instant::now();
+        let Some(recovery) = &mut self.recovery else {
+            return false;
+        };
+        match recovery.held_back {
+            Some((until, before)) if before == deaths => until > now,
+            _ => {
+                recovery.held_back = Some((now + HOLD_BACK, deaths));
+                later(HOLD_BACK, self.socket.clone(), Op::LookAgain);
+                true
+            }
+        }
+    }
+
+    /// Its thread is another one, and the timers of the last one are gone.
+    pub(in crate::tcp) fn recover_anew(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.until = Instant::now() + PAUSE_GRACE;
+            recovery.held_back = None;
+            later(PAUSE_GRACE, self.socket.clone(), Op::LookAgain);
+        }
+    }
+
+    fn recover(&mut self) -> &mut Recovery {
+        let socket = &self.socket;
+        self.recovery.get_or_insert_with(|| {
+            later(PAUSE_GRACE, socket.clone(), Op::LookAgain);
+            Box::new(Recovery {
+                data: Vec::new(),
+                end: None,
+                until: Instant::now() + PAUSE_GRACE,
+                held_back: None,
+                kept: Kept {
+                    lane: socket.lane().clone(),
+                    bytes: 0,
+                },
+            })
+        })
+    }
+
+    /// Whether something has come back that nobody has heard yet.
+    pub(in crate::tcp) fn has_returned(&self) -> bool {
+        let recovery = self.recovery.as_ref();
+        recovery.is_some_and(|it| !it.data.is_empty() || it.end.is_some())
+    }
+
+    pub(in crate::tcp) fn has_returned_data(&self) -> bool {
+        let recovery = self.recovery.as_ref();
+        recovery.is_some_and(|it| !it.data.is_empty())
+    }
+
+    /// What was raised before is of another connection: if it comes back, it
+    /// is raised no more.
+    pub(in crate::tcp) fn begin_anew(&mut self) {
+        self.raised = (self.raised | (CONNECTION - 1)).wrapping_add(1);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.data.clear();
+        }
+        if let Some(panics) = &mut self.panics {
+            (panics.data, panics.end) = (0, 0);
+        }
+    }
+
+    /// `connect` is called: the end of the connection before is no news, even
+    /// if it comes back only now.
+    pub(in crate::tcp) fn forget_end(&mut self) {
+        self.connects = self.connects.wrapping_add(1);
+        if let Some(recovery) = &mut self.recovery {
+            recovery.end = None;
+        }
+        if let Some(panics) = &mut self.panics {
+            panics.end = 0;
+        }
+    }
+
+    /// Raises again what has come back, when all has that may, and somebody
+    /// listens. Returns what is left of the connection if this ends it.
+    #[inline]
+    #[must_use]
+    pub(in crate::tcp) fn raise_again(&mut self, audible: &mut Audible) -> Option<Ended> {
+        self.recovery.as_ref()?;
+        self.go_on_recovering(audible)
+    }
+
+    fn go_on_recovering(&mut self, audible: &mut Audible) -> Option<Ended> {
+        let recovery = self.recovery.as_mut()?;
+        let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
+        recovery.kept.set(if self.paused { 0 } else { bytes });
+        if self.hold != Hold::No {
+            return None;
+        }
+        let panics = self.panics.as_ref();
+        if panics.is_some_and(|panics| panics.data >= MAX_PANICS) {
+            return self.end_poisoned();
+        }
+        let recovery = self.recovery.as_ref()?;
+        if let Some(end) = recovery.end
+            && !self.tell_end_again(end)
+        {
+            return None;
+        }
+        if !self.is_all_back() {
+            return None;
+        }
+        if !self.has_returned() {
+            self.recovery = None;
+            return None;
+        }
+        if self.paused {
+            return None;
+        }
+        let lane = self.socket.lane().clone();
+        let Some(heard) = audible.on(&lane) else {
+            self.want_listeners(&lane.on_receive);
+            return None;
+        };
+        if self.is_held_back(heard.deaths) {
+            return None;
+        }
+        let recovery = self.recovery.take()?;
+        self.raise_data_again(recovery.data, &heard.listeners)
+    }
+
+    /// Whether all is back that may come back.
+    fn is_all_back(&self) -> bool {
+        let until = self.recovery.as_ref().map(|recovery| recovery.until);
+        self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
+    }
+
+    fn raise_data_again(
+        &mut self,
+        mut data: Vec<Data>,
+        listeners: &Snapshot<ReceiveInfo>,
+    ) -> Option<Ended> {
+        data.sort_by_key(|data| data.sequence);
+        let after = self.raised + 1;
+        let first = after.saturating_sub(data.len() as u64);
+        let in_order = (first..after).eq(data.iter().map(|data| data.sequence));
+        if !in_order {
+            return self.give_up_order(data.len());
+        }
+        self.ending.begin_anew();
+        let chunk = self.chunk();
+        for mut data in data {
+            if let Some(panics) = &mut self.panics
+                && panics.next == data.sequence
+            {
+                panics.next = self.raised + 1;
+            }
+            // It may be less than when they were read.
+            while !data.bytes.is_empty() {
+                let piece = chunk.min(data.bytes.len());
+                self.raise(data.bytes.split_to(piece), listeners);
+            }
+        }
+        None
+    }
+
+    /// Too many listeners in a row have panicked at its data: the connection
+    /// ends, and what has come back of it is raised no more.
+    fn end_poisoned(&mut self) -> Option<Ended> {
+        log::error!(
+            "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
+            self.socket.id()
+        );
+        self.begin_anew();
+        self.end_connection(NetError::FAILED)
+    }
+
+    /// Somebody has handled what came later: what has come back would be a hole
+    /// in what the app receives, or come in the wrong place.
+    fn give_up_order(&mut self, events: usize) -> Option<Ended> {
+        log::warn!(
+            "client socket {}: ended, {events} events reached nobody and later ones did",
+            self.socket.id()
+        );
+        self.end_connection(NetError::CONNECTION_ABORTED)
+    }
+
+    /// The end is reported when the actor next looks at the row.
+    fn end_connection(&mut self, why: NetError) -> Option<Ended> {
+        self.socket.make_ready();
+        match &mut self.link {
+            Link::Connected(connection) => connection.give_up(why),
+            _ => None,
+        }
+    }
+
+    /// Whether nothing of that is left to do. The socket stays as it is: the
+    /// app may have resumed it since its end was told first.
+    fn tell_end_again(&mut self, end: NetError) -> bool {
+        let lane = self.socket.lane().clone();
+        let on_receive_error = &lane.on_receive_error;
+        if lane.life.is_suspended() || !on_receive_error.has(None) {
+            self.want_listeners(on_receive_error);
+            return false;
+        }
+        if self.is_held_back(on_receive_error.census().1) {
+            return false;
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.end = None;
+        }
+        self.raise_end(end);
+        !self.has_returned()
+    }
+
+    /// Something waits for somebody to hear it: has the app loaded, if its
+    /// listeners are gone by themselves.
+    pub(in crate::tcp) fn want_listeners<E: Event>(&self, listeners: &Listeners<E>) {
+        if self.may_load(listeners) {
+            self.socket.lane().life.want();
+        }
+    }
+
+    /// Whether its app is loaded for what waits for these listeners.
+    pub(in crate::tcp) fn may_load<E: Event>(&self, listeners: &Listeners<E>) -> bool {
+        let life = &self.socket.lane().life;
+        match life.is_suspended() {
+            true => self.persistent,
+            false => life.is_missing(listeners),
+        }
+    }
+}

@@ -1,0 +1,565 @@
+//! What ends a connection that nothing happens on, if the app wants that.
+//!
+//! No connection has a timer: those with time-outs stand in one set, by the
+//! time at which they are to be looked at, and the rows actor sleeps until the
+//! first. What moves bytes only writes down when; a look that comes too early
+//! finds that out, and puts the row back for later.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_rt::time::{Instant, Sleep, sleep_until};
+
+use crate::error::Error;
+use crate::handover_state::TimeOutsRecord;
+use crate::net_error::NetError;
+use crate::os::Stream;
+use crate::tcp::actor::{Entry, ROWS_A_TURN, Rows};
+use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::state::{Connection, Hold, Link, Peeked, Row};
+use crate::tcp::connection::write::WriteQueue;
+
+/// How long nothing may happen on a connection (beyond Chrome): what is `None`,
+/// as all is by default, may last for good.
+///
+/// They are kept to a few milliseconds, and never end anything early. While the
+/// app is suspended, `claim` and `idle` do not run, and neither does any while
+/// the socket is on its way to another process; they begin anew afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TimeOuts {
+    /// An accepted client that nobody un-pauses, disconnects or closes within
+    /// this time is closed, as by `close`, and `onReceiveError` tells it
+    /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
+    /// from the moment when the client was offered, also one that has reached
+    /// no listener, and is over for good with the first `setPaused(false)`.
+    pub claim: Option<Duration>,
+    /// A connection on which nothing was received or sent for this long ends: what
+    /// waits to be sent fails, which resets it, or what was sent still arrives, as
+    /// after `disconnect`, and `onReceiveError` tells
+    /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
+    /// handled. It does not run while the socket is paused, as the app wants to
+    /// hear nothing then, and begins anew when it is resumed. Nothing is ended
+    /// that has sent something which the app is too slow to take.
+    pub idle: Option<Duration>,
+    /// While something waits to be sent, a connection whose peer acknowledges no
+    /// byte for this long is reset. The sends that wait fail with
+    /// [`TIMED_OUT`](NetError::TIMED_OUT), as later ones do, and `onReceiveError`
+    /// tells it when the socket is not paused and all that came before was
+    /// handled. It runs while the socket is paused too. What a closed socket has
+    /// left to send is given 30 seconds instead.
+    ///
+    /// On Linux the kernel tells what the peer acknowledges (`sock_diag`), so a
+    /// slow but steady reader is not cut off. On other systems, and in a sandbox
+    /// without it, only what the own kernel takes is progress: choose a time in
+    /// which the slowest peer frees a good part of the kernel's send buffer.
+    pub send: Option<Duration>,
+}
+
+impl TimeOuts {
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) if one of them is zero.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        let all = [self.claim, self.idle, self.send];
+        match all.contains(&Some(Duration::ZERO)) {
+            true => Err(NetError::INVALID_ARGUMENT.into()),
+            false => Ok(self),
+        }
+    }
+}
+
+impl From<TimeOuts> for TimeOutsRecord {
+    fn from(TimeOuts { claim, idle, send }: TimeOuts) -> Self {
+        TimeOutsRecord { claim, idle, send }
+    }
+}
+
+impl From<TimeOutsRecord> for TimeOuts {
+    fn from(TimeOutsRecord { claim, idle, send }: TimeOutsRecord) -> Self {
+        TimeOuts { claim, idle, send }
+    }
+}
+
+/// The rows of one actor that are to be looked at, and when.
+pub(in crate::tcp) struct Timers {
+    began: Instant,
+    /// The time of this turn, once somebody has asked for it: nanoseconds since
+    /// the beginning, and one more; 0 until then.
+    now: AtomicU64,
+    due: Mutex<Due>,
+}
+
+#[derive(Default)]
+struct Due {
+    /// With the slot of the row; no row stands here twice.
+    rows: BTreeSet<(Instant, u32)>,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Default for Timers {
+    fn default() -> Self {
+        Timers {
+            began: Instant::now(),
+            now: AtomicU64::new(0),
+            due: Mutex::default(),
+        }
+    }
+}
+
+impl Timers {
+    /// A turn begins or ends.
+    pub(in crate::tcp) fn turn(&self) {
+        self.now.store(0, Relaxed);
+    }
+
+    pub(in crate::tcp) fn now(&self) -> Instant {
+        let known = self.now.load(Relaxed);
+        if known > 0 {
+            return self.began + Duration::from_nanos(known - 1);
+        }
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.began).as_nanos();
+        self.now
+            .store(u64::try_from(since).map_or(0, |it| it + 1), Relaxed);
+        now
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that it slept by is gone with its thread.
+    pub(in crate::tcp) fn forget_clock(&self) {
+        self.due().sleep = None;
+    }
+
+    /// The next row that is due, and since when; on `Pending` the waker is
+    /// called when there is one.
+    fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
+        let mut due = self.due();
+        let Some(first) = due.rows.first().copied() else {
+            due.sleep = None;
+            return Poll::Pending;
+        };
+        let (when, _) = first;
+        if when > self.now() {
+            let sleep = due.sleep.get_or_insert_with(|| Box::pin(sleep_until(when)));
+            if sleep.deadline() != when {
+                sleep.as_mut().reset(when);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        due.rows.remove(&first);
+        Poll::Ready(first)
+    }
+}
+
+/// When one slot is looked at, if that is known.
+pub(in crate::tcp) struct Alarm {
+    timers: Arc<Timers>,
+    slot: u32,
+    armed: Option<Instant>,
+}
+
+impl Alarm {
+    pub(in crate::tcp) fn new(timers: &Arc<Timers>, slot: u32) -> Self {
+        Alarm {
+            timers: timers.clone(),
+            slot,
+            armed: None,
+        }
+    }
+
+    pub(in crate::tcp) fn set(&mut self, when: Option<Instant>) {
+        if self.armed == when {
+            return;
+        }
+        let mut due = self.timers.due();
+        if let Some(armed) = self.armed {
+            due.rows.remove(&(armed, self.slot));
+        }
+        if let Some(when) = when {
+            due.rows.insert((when, self.slot));
+        }
+        self.armed = when;
+    }
+
+    /// It has rung.
+    pub(in crate::tcp) fn is_over(&mut self) {
+        self.armed = None;
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        self.set(None);
+    }
+}
+
+/// A send time-out is divided by this for the first look at what the peer has
+/// acknowledged: what it acknowledges in the rest is progress.
+const LOOKS: u32 = 16;
+
+/// The time-outs of one socket.
+pub(in crate::tcp) struct Timing {
+    pub(in crate::tcp) settings: TimeOuts,
+    timers: Arc<Timers>,
+    alarm: Alarm,
+    offered: Instant,
+    /// When bytes came or went, or the idle time began.
+    active: Instant,
+    /// Since when the peer takes nothing, if something waits.
+    sent: Instant,
+    /// What the peer had not acknowledged at the last look since then; `None`
+    /// in it where the OS does not tell.
+    unacknowledged: Option<Option<usize>>,
+}
+
+impl Timing {
+    /// Bytes came.
+    pub(in crate::tcp) fn received(&mut self) {
+        self.active = self.timers.now();
+    }
+
+    /// Bytes went, or the first that wait have come.
+    pub(in crate::tcp) fn sent(&mut self) {
+        self.active = self.timers.now();
+        self.sent = self.active;
+        self.unacknowledged = None;
+    }
+
+    /// Whether the peer has acknowledged something since the last look.
+    fn has_acknowledged(&mut self, stream: &dyn Stream) -> bool {
+        let now = stream.unacknowledged();
+        let before = self.unacknowledged.replace(now).flatten();
+        now.zip(before).is_some_and(|(now, before)| now < before)
+    }
+}
+
+/// What has lasted too long.
+enum Expired {
+    Claim,
+    Connection,
+}
+
+impl Row {
+    /// Sets the time-outs, which begin now. The row has its slot.
+    pub(in crate::tcp) fn set_time_outs(&mut self, settings: TimeOuts, timers: &Arc<Timers>) {
+        if settings == TimeOuts::default() {
+            self.timing = None;
+            return;
+        }
+        let now = timers.now();
+        // The old one leaves the set before the new one stands in it.
+        self.timing = None;
+        self.timing = Some(Box::new(Timing {
+            settings,
+            timers: timers.clone(),
+            alarm: Alarm::new(timers, self.socket.slot()),
+            offered: now,
+            active: now,
+            sent: now,
+            unacknowledged: None,
+        }));
+        self.arm();
+    }
+
+    pub(in crate::tcp) fn time_outs(&self) -> TimeOuts {
+        self.timing
+            .as_ref()
+            .map_or_else(TimeOuts::default, |it| it.settings)
+    }
+
+    /// The socket is resumed, connected, or back from where it stood still:
+    /// time begins anew.
+    pub(in crate::tcp) fn restart_time_outs(&mut self) {
+        if let Some(timing) = &mut self.timing {
+            timing.sent();
+            timing.offered = timing.active;
+            self.arm();
+        }
+    }
+
+    /// Something has begun to wait for the peer.
+    pub(in crate::tcp) fn waits_to_send(&mut self) {
+        if self.timing.is_some() {
+            self.arm();
+        }
+    }
+
+    /// Has the row looked at when the next of its time-outs may be over.
+    fn arm(&mut self) {
+        let next = self.next_time_out();
+        if let Some(timing) = &mut self.timing {
+            // A look that comes too early costs less than moving it each time.
+            let is_early_enough = match (timing.alarm.armed, next) {
+                (Some(armed), Some(next)) => armed <= next,
+                (armed, next) => armed == next,
+            };
+            if !is_early_enough {
+                timing.alarm.set(next);
+            }
+        }
+    }
+
+    fn next_time_out(&self) -> Option<Instant> {
+        let timing = self.timing.as_ref()?;
+        let TimeOuts { claim, idle, send } = timing.settings;
+        let after = |since: Instant, limit: Option<Duration>, runs: bool| {
+            // What is beyond the clock's end never comes.
+            limit
+                .filter(|_| runs)
+                .and_then(|limit| since.checked_add(limit))
+        };
+        let connection = match &self.link {
+            Link::Connected(connection) if connection.end.is_none() => Some(connection),
+            _ => None,
+        };
+        let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
+        let send = match timing.unacknowledged {
+            None => send.map(|send| send / LOOKS),
+            Some(_) => send,
+        };
+        let times = [
+            after(timing.offered, claim, self.unclaimed),
+            after(timing.active, idle, connection.is_some() && !self.paused),
+            after(timing.sent, send, waits),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// The row's time may be over: says what is, or has it looked at again.
+    fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
+        let timing = self.timing.as_mut()?;
+        timing.alarm.is_over();
+        let stands_still = self.hold != Hold::No;
+        let over = |since: Instant, limit: Option<Duration>| {
+            limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
+        };
+        let TimeOuts { claim, idle, send } = timing.settings;
+        if stands_still || self.socket.lane().life.is_suspended() {
+            timing.offered = now;
+            timing.active = now;
+        }
+        if self.unclaimed && over(timing.offered, claim) {
+            // Else the app's own `close` is on its way.
+            return self.socket.mark_closed().then_some(Expired::Claim);
+        }
+        if let Link::Connected(connection) = &mut self.link
+            && connection.end.is_none()
+            && !stands_still
+        {
+            let waits = !connection.queue.is_empty();
+            let is_idle = !self.paused && over(timing.active, idle);
+            if waits && timing.unacknowledged.is_none() {
+                timing.has_acknowledged(&*connection.stream);
+                if timing.unacknowledged.flatten().is_some() {
+                    // It is known only from here on what the peer acknowledges,
+                    // and this look may come late.
+                    if over(timing.sent, send) {
+                        timing.sent = now;
+                    }
+                    if is_idle {
+                        timing.active = now;
+                    }
+                }
+            } else if waits
+                && (is_idle || over(timing.sent, send))
+                && timing.has_acknowledged(&*connection.stream)
+            {
+                timing.sent = now;
+                timing.active = now;
+            }
+            if waits && over(timing.sent, send) {
+                return Some(Expired::Connection);
+            }
+            if !self.paused && over(timing.active, idle) {
+                let waits = self.recovery.is_some();
+                if !waits {
+                    match connection.peek(&self.socket) {
+                        Peeked::Nothing => return Some(Expired::Connection),
+                        Peeked::Data => {}
+                        Peeked::End(why) => connection.end = Some(why),
+                    }
+                    self.socket.make_ready();
+                }
+                // It is the app that takes its time.
+                timing.active = now;
+            }
+        }
+        self.arm();
+        None
+    }
+}
+
+impl Connection {
+    /// Nothing more comes or goes: gives the stream up, and returns what is left
+    /// of it. If something waits to be sent, it fails, and the stream is reset.
+    /// What was read before is still handled before the end is told.
+    #[must_use = "what was sent is delivered only if it lingers"]
+    pub(in crate::tcp) fn give_up(&mut self, why: NetError) -> Option<Ended> {
+        self.end = Some(why);
+        self.write_error = Some(why);
+        self.shortcut = None;
+        self.is_let_go = true;
+        let stream = std::mem::replace(&mut self.stream, nowhere());
+        let guest = self.ends.guest.take();
+        if self.queue.is_empty() {
+            return Some(Ended {
+                stream,
+                queue: WriteQueue::default(),
+                guest,
+                is_unused: !self.is_used,
+            });
+        }
+        self.queue.fail(why.into());
+        stream.reset();
+        None
+    }
+
+    /// The peer is gone: lets go of the stream. `end` is told when all that came
+    /// before was handled; sends fail with a code of their own.
+    pub(in crate::tcp) fn let_go(&mut self, end: NetError, sends: NetError) {
+        self.end = Some(end);
+        self.write_error = Some(sends);
+        self.queue.fail(sends.into());
+        self.shortcut = None;
+        self.stream = nowhere();
+        self.is_let_go = true;
+        self.ends.guest = None;
+    }
+}
+
+impl Rows {
+    /// Ends what has taken too long, and has the actor woken for what comes.
+    pub(in crate::tcp) fn look_at_clock(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..ROWS_A_TURN {
+            let Poll::Ready((when, slot)) = self.timers.poll_due(cx) else {
+                return;
+            };
+            // The clock that woke the actor may have run ahead of this one.
+            let now = self.timers.now().max(when);
+            let row = match self.entries.get_mut(slot as usize) {
+                Some(Entry::Socket(row)) => row,
+                Some(Entry::Lingering(_)) => {
+                    self.lingering_is_due(slot, now);
+                    continue;
+                }
+                None => continue,
+            };
+            let socket = row.socket.clone();
+            match row.look_at_clock(now) {
+                None => {}
+                Some(Expired::Claim) => {
+                    log::warn!("client socket {}: closed, nobody wanted it", socket.id());
+                    socket.lane().table.remove(socket.id());
+                    row.tell_end(NetError::TIMED_OUT);
+                    let _ = self.close(&socket);
+                }
+                Some(Expired::Connection) => {
+                    let ended = match &mut row.link {
+                        Link::Connected(connection) => connection.give_up(NetError::TIMED_OUT),
+                        _ => None,
+                    };
+                    row.arm();
+                    socket.make_ready();
+                    self.linger(ended, &socket);
+                }
+            }
+        }
+        cx.waker().wake_by_ref();
+    }
+}
+
+/// In place of a stream that was given up: its end is known already.
+pub(crate) fn nowhere() -> Box<dyn Stream> {
+    Box::new(GivenUp)
+}
+
+struct GivenUp;
+
+impl Stream for GivenUp {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, _: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+    }
+
+    fn has_ended(&self) -> bool {
+        true
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn set_nodelay(&self, _: bool) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn zero_is_no_time_out() {
+        let zero = Some(Duration::ZERO);
+        let ok = TimeOuts {
+            claim: Some(Duration::from_nanos(1)),
+            idle: Some(Duration::MAX),
+            send: None,
+        };
+        assert_eq!(ok.checked(), Ok(ok));
+        for wrong in [
+            TimeOuts { claim: zero, ..ok },
+            TimeOuts { idle: zero, ..ok },
+            TimeOuts { send: zero, ..ok },
+        ] {
+            let error = Error::from(NetError::INVALID_ARGUMENT);
+            assert_eq!(wrong.checked(), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
+        let timers = Arc::new(Timers::default());
+        let mut one = Alarm::new(&timers, 1);
+        let two = Alarm::new(&timers, 2);
+        let now = timers.now();
+        for seconds in [5, 3, 8] {
+            one.set(Some(now + Duration::from_secs(seconds)));
+            assert_eq!(timers.due().rows.len(), 1);
+        }
+        drop(two);
+        assert_eq!(timers.due().rows.len(), 1, "it never stood there");
+        drop(one);
+        assert!(timers.due().rows.is_empty());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(timers.poll_due(&mut cx).is_pending());
+    }
+}

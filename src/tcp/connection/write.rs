@@ -1,0 +1,414 @@
+//! The sends of one connection, in the order of the calls.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+
+use crate::answer::Reply;
+use crate::error::Error;
+use crate::os::{Stream, retry_if_spurious};
+use crate::tcp::SendInfo;
+use crate::tcp::command_queue::Call;
+use crate::tcp::connection::fast_path::Ticket;
+use crate::tcp::socket::{ClientSocket, Credit};
+
+/// How many sends one call to the OS takes at most: the OS copies no faster
+/// with more, and the slices stand on the stack.
+const SLICES: usize = 32;
+
+/// One send on its way: the call to the rows actor, and the entry of the
+/// connection's write queue. However it ends, its bytes leave the app's quota.
+pub(in crate::tcp) struct Outgoing {
+    ticket: Ticket,
+    /// What the OS has not taken yet.
+    data: Bytes,
+    bytes: usize,
+    charge: usize,
+    reply: Reply<SendInfo>,
+    /// What `forward` holds back until the bytes have left.
+    credit: Option<Credit>,
+    /// What the OS has said to it already.
+    error: Option<io::Error>,
+}
+
+impl Outgoing {
+    /// A send with its charge, of which nothing has left.
+    pub(in crate::tcp) fn new(
+        socket: ClientSocket,
+        data: Bytes,
+        charge: usize,
+        credit: Option<Credit>,
+        reply: Reply<SendInfo>,
+    ) -> Self {
+        Outgoing {
+            ticket: Ticket::new(socket),
+            bytes: data.len(),
+            data,
+            charge,
+            reply,
+            credit,
+            error: None,
+        }
+    }
+
+    /// Of that many bytes its data is the rest, and the OS has said this to it.
+    pub(in crate::tcp) fn rest_of(mut self, bytes: usize, error: Option<io::Error>) -> Self {
+        self.bytes = bytes;
+        self.error = error;
+        self
+    }
+
+    pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
+        self.ticket.socket()
+    }
+
+    /// Whether its end is told to nobody.
+    pub(in crate::tcp) fn is_unasked(&self) -> bool {
+        !self.reply.is_asked_for()
+    }
+
+    pub(in crate::tcp) fn fail(mut self, error: Error) {
+        std::mem::replace(&mut self.reply, Reply::nobody()).send(Err(error));
+    }
+
+    fn succeed(mut self) {
+        let bytes_sent = self.bytes;
+        std::mem::replace(&mut self.reply, Reply::nobody()).send(Ok(SendInfo { bytes_sent }));
+    }
+
+    /// Writes what the OS takes of it.
+    fn write(&mut self, stream: &mut dyn Stream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        while !self.data.is_empty() {
+            match retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(&self.data)]), cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => self.data.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        let inbox = &self.socket().lane().inbox;
+        if std::thread::panicking() && !self.data.is_empty() && inbox.queue.is_open() {
+            // What comes after it must not leave before it.
+            let inbox = inbox.clone();
+            return inbox.queue.put_back(Call::Send(Outgoing {
+                ticket: Ticket::new(self.socket().clone()),
+                data: std::mem::take(&mut self.data),
+                bytes: self.bytes,
+                charge: std::mem::take(&mut self.charge),
+                reply: std::mem::replace(&mut self.reply, Reply::nobody()),
+                credit: self.credit.take(),
+                error: self.error.take(),
+            }));
+        }
+        if self.charge > 0 {
+            let lane = self.socket().lane();
+            lane.life.touch();
+            lane.audience.refund(self.charge);
+        }
+    }
+}
+
+/// What the OS has not taken yet.
+#[derive(Default)]
+pub(in crate::tcp) struct WriteQueue(VecDeque<Outgoing>);
+
+impl WriteQueue {
+    pub(in crate::tcp) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What changes whenever the OS takes something.
+    pub(in crate::tcp) fn mark(&self) -> (usize, usize) {
+        let first = self.0.front().map_or(0, |first| first.data.len());
+        (self.0.len(), first)
+    }
+
+    /// How many bytes wait.
+    pub(in crate::tcp) fn bytes(&self) -> usize {
+        self.0.iter().map(|outgoing| outgoing.data.len()).sum()
+    }
+
+    /// What waits, in order; empty sends carry nothing.
+    pub(in crate::tcp) fn unsent(&self) -> Vec<Bytes> {
+        let data = self.0.iter().map(|outgoing| outgoing.data.clone());
+        data.filter(|data| !data.is_empty()).collect()
+    }
+
+    /// Another process sends what waits.
+    pub(in crate::tcp) fn leave(&mut self) {
+        for outgoing in self.0.drain(..) {
+            outgoing.succeed();
+        }
+    }
+
+    /// What waited in another process.
+    pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
+        if !data.is_empty() {
+            let charge = socket.lane().audience.charge_late(data.len());
+            let outgoing = Outgoing::new(socket.clone(), data, charge, None, Reply::nobody());
+            self.0.push_back(outgoing);
+        }
+    }
+
+    /// Writes what the OS takes now, if nothing is before it, and keeps the
+    /// rest in line. After an error, everything that waits is to be failed.
+    pub(in crate::tcp) fn write(
+        &mut self,
+        mut outgoing: Outgoing,
+        stream: &mut dyn Stream,
+        cx: &mut Context<'_>,
+    ) -> io::Result<()> {
+        let written = match self.0.is_empty() {
+            true => outgoing.write(stream, cx),
+            false => Poll::Pending,
+        };
+        if let Poll::Ready(Ok(())) = written {
+            outgoing.succeed();
+            return Ok(());
+        }
+        self.push(outgoing);
+        match written {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts it in line, to be written later.
+    pub(in crate::tcp) fn push(&mut self, mut outgoing: Outgoing) {
+        if let Some(credit) = &mut outgoing.credit {
+            // What is forwarded has been handled, though it still takes room:
+            // in its socket's window, and, as it waits now, in the quota.
+            credit.handled();
+            let waits = outgoing.data.len();
+            outgoing.charge = outgoing.socket().lane().audience.charge_late(waits);
+        }
+        self.0.push_back(outgoing);
+    }
+
+    /// Writes until nothing is left (`Ready`) or the OS takes no more
+    /// (`Pending`, and the waker is called when it does). An empty send is
+    /// answered when those before it are.
+    pub(in crate::tcp) fn poll_flush(
+        &mut self,
+        stream: &mut dyn Stream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            self.answer_whole();
+            if self.0.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slice, outgoing) in slices.iter_mut().zip(&self.0) {
+                *slice = IoSlice::new(&outgoing.data);
+                count += 1;
+            }
+            match retry_if_spurious(stream.poll_write(cx, &slices[..count]), cx) {
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(written)) => self.advance(written),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Whether the end of something that waits is told to nobody.
+    pub(in crate::tcp) fn has_unasked(&self) -> bool {
+        self.0.iter().any(Outgoing::is_unasked)
+    }
+
+    /// Answers everything with the same failure.
+    pub(in crate::tcp) fn fail(&mut self, error: Error) {
+        for outgoing in self.0.drain(..) {
+            outgoing.fail(error);
+        }
+    }
+
+    fn answer_whole(&mut self) {
+        while self.0.front().is_some_and(|first| first.data.is_empty()) {
+            if let Some(first) = self.0.pop_front() {
+                first.succeed();
+            }
+        }
+        if self.0.is_empty() && self.0.capacity() > 0 {
+            // An idle connection keeps no memory of its busy times.
+            self.0 = VecDeque::new();
+        }
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        for outgoing in &mut self.0 {
+            let part = written.min(outgoing.data.len());
+            outgoing.data.advance(part);
+            written -= part;
+            if written == 0 {
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use actix_rt::Arbiter;
+
+    use super::*;
+    use crate::app_activity::Life;
+    use crate::ids::ClientSocketId;
+    use crate::manifest::Permissions;
+    use crate::os::TokioNetwork;
+    use crate::supervision::{Child, Home};
+    use crate::tcp::command_queue::{Call, Inbox};
+    use crate::tcp::shards::shard::Lane;
+    use crate::tcp::{Audience, Rows, Site};
+    use crate::tls;
+
+    const QUOTA: usize = 10_000;
+
+    /// Takes all that it is given, or nothing.
+    struct Sink {
+        takes: bool,
+    }
+
+    impl Stream for Sink {
+        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+            Poll::Pending
+        }
+
+        fn poll_write(
+            &mut self,
+            _: &mut Context<'_>,
+            data: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            match self.takes {
+                true => Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum())),
+                false => Poll::Pending,
+            }
+        }
+
+        fn local_addr(&self) -> io::Result<SocketAddr> {
+            Err(io::ErrorKind::NotConnected.into())
+        }
+
+        fn set_nodelay(&self, _: bool) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A socket whose actor lives as long as what comes with it, and has no row
+    /// for it.
+    fn socket() -> (ClientSocket, Arc<Inbox>, Child<Rows>) {
+        let app = crate::ids::AppId::from("a");
+        let inbox = Arc::<Inbox>::default();
+        let network = Arc::new(TokioNetwork);
+        let rows = Rows::start(
+            network,
+            tls::Client::default(),
+            inbox.clone(),
+            Home::default(),
+            None,
+        );
+        let here = Arbiter::current();
+        let site = Site::new(0, false, rows.place.clone(), inbox.clone(), here);
+        let permissions = Arc::new(Permissions::all());
+        let audience = Audience::new(app.clone(), QUOTA, permissions, Arc::default());
+        let lane = Lane::new(
+            Arc::new(audience),
+            Arc::new(Life::new(app, Home::default())),
+            Arc::new(site),
+            Arc::default(),
+            Arc::default(),
+        );
+        let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(lane));
+        (socket, inbox, rows)
+    }
+
+    fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> Outgoing {
+        let data = Bytes::from(vec![7; length]);
+        Outgoing::new(socket.clone(), data, 0, credit, Reply::nobody())
+    }
+
+    #[actix_rt::test]
+    async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
+        let (socket, _inbox, _rows) = socket();
+        let audience = &socket.lane().audience;
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut queue = WriteQueue::default();
+        let mut sink = Sink { takes: false };
+        let credit = Credit::take(&socket, QUOTA / 2);
+        let forwarded = outgoing(&socket, QUOTA / 2, Some(credit));
+        queue
+            .write(forwarded, &mut sink, &mut cx)
+            .expect("it waits");
+        assert!(audience.is_sending());
+        let refused = audience.charge(QUOTA / 2 + 1);
+        assert_eq!(refused, Err(Error::WriteQuotaExceeded));
+        sink.takes = true;
+        assert!(queue.poll_flush(&mut sink, &mut cx).is_ready());
+        assert!(!audience.is_sending());
+    }
+
+    #[actix_rt::test]
+    async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
+        let (socket, _inbox, _rows) = socket();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut queue = WriteQueue::default();
+        for _ in 0..100 {
+            queue.push(outgoing(&socket, 10, None));
+        }
+        assert!(queue.0.capacity() >= 100);
+        let flushed = queue.poll_flush(&mut Sink { takes: true }, &mut cx);
+        assert!(matches!(flushed, Poll::Ready(Ok(()))));
+        assert_eq!(queue.0.capacity(), 0);
+    }
+
+    #[actix_rt::test]
+    async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
+        let (socket, inbox, _rows) = socket();
+        let error = io::Error::from_raw_os_error(105);
+        let send = outgoing(&socket, 10, None).rest_of(20, Some(error));
+        let turn = AssertUnwindSafe(|| {
+            let _in_hand = send;
+            panic!("a turn that is not well");
+        });
+        assert!(catch_unwind(turn).is_err());
+        let Some(Call::Send(mut again)) = inbox.queue.take_in_hand() else {
+            panic!("it is not there any more");
+        };
+        assert_eq!((again.data.len(), again.bytes), (10, 20));
+        let mut cx = Context::from_waker(Waker::noop());
+        let written = again.write(&mut Sink { takes: true }, &mut cx);
+        let Poll::Ready(Err(error)) = written else {
+            panic!("its error was forgotten");
+        };
+        assert_eq!(error.raw_os_error(), Some(105));
+    }
+}

@@ -1,0 +1,76 @@
+//! What a drain ends at its deadline.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::connections::Guests;
+use crate::net_error::NetError;
+use crate::tcp::actor::{Entry, Rows};
+use crate::tcp::connection::linger::Ended;
+use crate::tcp::connection::state::{Hold, Link, Row};
+
+/// Ends every connection that is one of those, sends on their way included.
+/// One that stands still for a handover is left: its verdict comes.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Force(pub(crate) Arc<Guests>);
+
+/// Carries out what was called before.
+#[derive(Clone, Message)]
+#[rtype(result = "()")]
+pub(crate) struct CatchUp;
+
+impl Row {
+    /// What is left of its connection, if it is ended: it counts no more.
+    fn force(&mut self, guests: &Arc<Guests>) -> Option<Ended> {
+        let guest = self.ends().and_then(|ends| ends.guest.as_ref());
+        let guest = guest.filter(|guest| guest.is_of(guests))?;
+        if self.hold == Hold::Taken {
+            return None;
+        }
+        guest.force(self.socket.id());
+        let mut ended = match &mut self.link {
+            Link::Connected(connection) => {
+                // An end that is known already is told as it is.
+                let end = connection.end.unwrap_or(NetError::ABORTED);
+                self.socket.make_ready();
+                connection.give_up(end)
+            }
+            _ => self.end(NetError::ABORTED).and_then(Ended::cut_short),
+        };
+        if let Some(ended) = &mut ended {
+            ended.guest = None;
+        }
+        ended
+    }
+}
+
+impl Handler<CatchUp> for Rows {
+    type Result = ();
+
+    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) {
+        self.catch_up();
+    }
+}
+
+impl Handler<Force> for Rows {
+    type Result = ();
+
+    fn handle(&mut self, Force(guests): Force, _: &mut Self::Context) {
+        // What was called before is done before.
+        self.catch_up();
+        let mut ended = Vec::new();
+        self.entries.retain(|_, entry| match entry {
+            Entry::Socket(row) => {
+                let left = row.force(&guests);
+                ended.extend(left.map(|left| (row.socket.clone(), left)));
+                true
+            }
+            Entry::Lingering(lingering) => !lingering.force(&guests),
+        });
+        for (socket, left) in ended {
+            self.linger(Some(left), &socket);
+        }
+    }
+}

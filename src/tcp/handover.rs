@@ -1,0 +1,336 @@
+//! Client sockets on their way to another process.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use futures::future::join_all;
+
+use crate::answer::Answer;
+use crate::connections::{Guest, Guests};
+use crate::handover_state::{
+    Client, ClientRecord, ConnectionRecord, DialledRecord, Left, MAX_UNSENT, SocketName, Verdict,
+    check_app,
+};
+use crate::ids::{ClientSocketId, ServerSocketId};
+use crate::net_error::NetError;
+use crate::os::Stream;
+use crate::tcp::actor::{Entry, Rows};
+use crate::tcp::command_queue::Call;
+use crate::tcp::connection::state;
+use crate::tcp::connection::state::{Connection, Dialled, Ends, Link, Row};
+use crate::tcp::socket::ClientSocket;
+use crate::tcp::{SocketProperties, TimeOuts};
+
+/// Persistent sockets raise nothing any more until the verdict; answered when
+/// listeners have handled what was raised before, or after
+/// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hold(pub(crate) Verdict);
+
+/// What persistent sockets leave, and clients that nobody has heard of. From
+/// here on they stand still: their calls wait for the verdict.
+#[derive(Message)]
+#[rtype(result = "Taken")]
+pub(crate) struct Take {
+    pub(crate) offered: Arc<HashMap<ClientSocketId, ServerSocketId>>,
+    /// That of [`Hold`], which this actor may not have had: it may be younger.
+    pub(crate) verdict: Verdict,
+}
+
+/// A handover that goes on, and the calls that wait for its end.
+pub(super) struct Waiting {
+    verdict: Verdict,
+    calls: Vec<Call>,
+}
+
+#[derive(Default)]
+pub(crate) struct Taken {
+    pub(crate) clients: Vec<Client>,
+    pub(crate) left: Vec<Left>,
+}
+
+/// What another process has left.
+pub(crate) struct Inherited {
+    pub(crate) record: ClientRecord,
+    pub(crate) connection: Option<InheritedConnection>,
+}
+
+pub(crate) struct InheritedConnection {
+    pub(crate) stream: Box<dyn Stream>,
+    pub(crate) record: ConnectionRecord,
+    pub(crate) unsent: Bytes,
+    /// Only its end is left of it.
+    pub(crate) is_let_go: bool,
+    /// It is one of those that are open, from when it is taken over.
+    pub(crate) guest: Option<Guest>,
+}
+
+impl Inherited {
+    /// It is taken over, and counts before anybody else comes.
+    pub(crate) fn arrive(&mut self, guests: &Arc<Guests>) {
+        if let Some(connection) = &mut self.connection
+            && !connection.is_let_go
+        {
+            let was_accepted = connection.record.dialled.is_none();
+            // Which server socket accepted it is not known here.
+            connection.guest = Some(Guest::arrived(guests.clone(), was_accepted));
+        }
+    }
+
+    pub(super) fn time_outs(&self) -> TimeOuts {
+        let time_outs = self.record.time_outs.map(TimeOuts::from);
+        // What another process says is as good as what the app says.
+        time_outs
+            .and_then(|it| it.checked().ok())
+            .unwrap_or_default()
+    }
+}
+
+impl Row {
+    pub(super) fn inherited(socket: ClientSocket, inherited: Inherited) -> Self {
+        let Inherited { record, connection } = inherited;
+        let mut row = Row::new(socket);
+        // The name has been checked before.
+        let _ = row.update(SocketProperties {
+            persistent: Some(true),
+            name: record.name,
+            buffer_size: record.buffer_size,
+        });
+        row.paused = record.paused;
+        row.unclaimed = record.unclaimed;
+        if let Some(from) = connection {
+            let ConnectionRecord {
+                peer,
+                dialled,
+                write_error,
+                end,
+            } = from.record;
+            let dialled = dialled.map(|dialled| Dialled {
+                local: dialled.local,
+                host: dialled.host.into(),
+                is_secured: false,
+            });
+            let ends = Ends {
+                peer,
+                dialled: dialled.map(Box::new),
+                guest: from.guest,
+                lives_in: None,
+            };
+            let mut connection = Connection::new(from.stream, Box::new(ends));
+            connection.write_error = write_error.and_then(NetError::from_code);
+            connection.end = end.and_then(NetError::from_code);
+            connection.is_let_go = from.is_let_go;
+            connection.queue.inherit(&row.socket, from.unsent);
+            row.link = Link::Connected(connection);
+        }
+        row.arrived()
+    }
+
+    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
+        if let Link::Connecting(_) | Link::Securing(_) = self.link {
+            return Err(io::Error::other("it is still connecting, or being secured"));
+        }
+        if self.has_returned() {
+            return Err(io::Error::other(
+                "its listener died, and it has data to tell again",
+            ));
+        }
+        check_app(self.socket.app())?;
+        if let Link::Connected(connection) = &mut self.link {
+            connection.shortcut = None;
+        }
+        let connection = self.connection();
+        if connection.is_some_and(|connection| connection.queue.bytes() > MAX_UNSENT) {
+            return Err(io::Error::other("too many bytes of it wait to be sent"));
+        }
+        let stream = connection
+            .filter(|connection| !connection.is_let_go)
+            .map(|connection| connection.stream.duplicate());
+        let client = Client {
+            stream: stream.transpose()?,
+            unsent: connection.map_or_else(Vec::new, |connection| connection.queue.unsent()),
+            record: ClientRecord {
+                app: self.socket.app().as_str().to_owned(),
+                id: self.socket.id().get(),
+                name: self.name.as_deref().map(str::to_owned),
+                buffer_size: self.buffer_size,
+                paused: self.paused,
+                unclaimed: self.unclaimed,
+                time_outs: self.timing.as_ref().map(|it| it.settings.into()),
+                suspended: self.socket.lane().life.is_suspended(),
+                offered_by: offered_by.map(ServerSocketId::get),
+                connection: connection.map(|connection| ConnectionRecord {
+                    peer: connection.ends.peer,
+                    dialled: connection.ends.dialled.as_ref().map(|it| DialledRecord {
+                        local: it.local,
+                        host: it.host.to_string(),
+                    }),
+                    write_error: connection.write_error.map(NetError::code),
+                    end: connection.end.map(NetError::code),
+                }),
+            },
+        };
+        self.hold = state::Hold::Taken;
+        self.link = match std::mem::replace(&mut self.link, Link::None) {
+            Link::Connected(connection) => Link::Held(connection),
+            other => other,
+        };
+        Ok(client)
+    }
+
+    fn release(&mut self) {
+        self.hold = state::Hold::No;
+        self.link = match std::mem::replace(&mut self.link, Link::None) {
+            Link::Held(connection) => Link::Connected(connection),
+            other => other,
+        };
+        self.settle();
+        self.restart_time_outs();
+        self.socket.make_ready();
+    }
+}
+
+impl Rows {
+    /// The call, unless its row stands still: then it waits.
+    #[inline]
+    pub(super) fn unless_taken(&mut self, call: Call) -> Option<Call> {
+        if self.waiting.is_none() {
+            return Some(call);
+        }
+        let socket = call.socket();
+        let row = self.entries.get(socket.slot() as usize);
+        let taken = matches!(row, Some(Entry::Socket(row))
+            if row.socket == *socket && row.hold == state::Hold::Taken);
+        match &mut self.waiting {
+            Some(waiting) if taken => {
+                waiting.calls.push(call);
+                None
+            }
+            _ => Some(call),
+        }
+    }
+
+    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut Row> {
+        self.entries
+            .iter_mut()
+            .filter_map(|(_, entry)| match entry {
+                Entry::Socket(row) => Some(row),
+                Entry::Lingering(_) => None,
+            })
+    }
+
+    fn wait_for(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
+        if self.waiting.is_none() {
+            let calls = Vec::new();
+            self.waiting = Some(Waiting { verdict, calls });
+            self.wait_for_verdict(ctx);
+        }
+    }
+
+    /// Goes on when the handover is over, if there is one.
+    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
+        if let Some(Waiting { verdict, .. }) = &self.waiting {
+            let over = verdict.clone().gone().into_actor(self);
+            ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
+        }
+    }
+
+    /// The end of a handover: what was taken is forgotten or goes on, and then
+    /// come the calls that have waited.
+    fn conclude(&mut self, gone: bool) {
+        let waiting = self.waiting.take();
+        let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
+        if gone {
+            self.entries.retain(|_, entry| match entry {
+                Entry::Socket(row) if row.hold == state::Hold::Taken => {
+                    row.leave();
+                    false
+                }
+                _ => true,
+            });
+        }
+        for row in self.rows().filter(|row| row.hold != state::Hold::No) {
+            row.release();
+        }
+        waiting.append(&mut self.calls);
+        self.calls = waiting;
+        self.answer();
+    }
+}
+
+impl Row {
+    /// Another process has it now.
+    fn leave(&mut self) {
+        if self.socket.mark_closed() {
+            self.socket.lane().table.remove(self.socket.id());
+        }
+        self.answer_pausing(|_| true, Ok(()));
+        if let Link::Held(connection) = &mut self.link {
+            connection.queue.leave();
+        }
+    }
+}
+
+impl Handler<Hold> for Rows {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Hold(verdict): Hold, ctx: &mut Self::Context) -> Self::Result {
+        // What was called before is done before.
+        self.catch_up();
+        self.wait_for(verdict, ctx);
+        let quiet: Vec<_> = self
+            .rows()
+            .filter(|row| row.persistent)
+            .map(|row| {
+                row.hold = state::Hold::Quiet;
+                let (quiet, reply) = Answer::pair();
+                match row.socket.unhandled_events() {
+                    0 => reply.send(Ok(())),
+                    _ => row.when_handled(reply),
+                }
+                quiet
+            })
+            .collect();
+        Box::pin(async move {
+            // After the grace it goes all the same: the events were raised.
+            join_all(quiet).await;
+        })
+    }
+}
+
+impl Handler<Take> for Rows {
+    type Result = MessageResult<Take>;
+
+    fn handle(&mut self, call: Take, ctx: &mut Self::Context) -> Self::Result {
+        let Take { offered, verdict } = call;
+        self.catch_up();
+        self.wait_for(verdict, ctx);
+        let mut taken = Taken::default();
+        for row in self.rows() {
+            // One that the app has done something with is nobody's offer.
+            let offer = row.offer.as_ref();
+            let offer = offer.and_then(|_| offered.get(&row.socket.id()).copied());
+            if !row.persistent && offer.is_none() {
+                if row.hold != state::Hold::No {
+                    row.release();
+                }
+                continue;
+            }
+            match row.take(offer) {
+                Ok(client) => taken.clients.push(client),
+                Err(error) => {
+                    row.release();
+                    taken.left.push(Left {
+                        socket: SocketName::Client(row.socket.app().clone(), row.socket.id()),
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        MessageResult(taken)
+    }
+}

@@ -1,0 +1,261 @@
+//! The client sockets' actor when it has fallen, and goes on.
+
+use std::future::Future;
+use std::mem;
+use std::sync::{Arc, Weak};
+
+use actix::prelude::*;
+
+use crate::net_error::NetError;
+#[cfg(feature = "testing")]
+use crate::os::Checkpoint;
+use crate::os::Network;
+use crate::supervision::{self, Child, Falls, GiveUp, Home, Keeper, Kept};
+use crate::tcp::actor::{Entry, Op, Rows};
+use crate::tcp::command_queue::Inbox;
+use crate::tcp::connection::state::{Connection, Link, Row};
+use crate::tcp::socket::ClientSocket;
+use crate::tls;
+
+/// A socket that the actor panics at this often, one time after the other, is
+/// what makes it panic: its connection ends, so that the others go on.
+const PATIENCE_WITH_ONE: u32 = 3;
+
+/// Where the actor was, in case it falls.
+#[derive(Default)]
+pub(super) struct Fall {
+    /// The slot of the row that it works on.
+    pub(super) at: Option<u32>,
+    /// The row that it fell at last, and how often it did so in a row.
+    suspect: Option<(u32, u32)>,
+    /// Whether it is closing that row's socket, whose id is gone already.
+    pub(super) closing: bool,
+    /// Whether it is to stop: a fault.
+    pub(super) stops: bool,
+    /// Whether its end is meant.
+    pub(super) ended: bool,
+    keeper: Weak<Keeper<Rows>>,
+}
+
+impl Rows {
+    /// Starts the actor behind this inbox, in this arbiter or the current one.
+    pub(crate) fn start(
+        network: Arc<dyn Network>,
+        tls: tls::Client,
+        inbox: Arc<Inbox>,
+        home: Home,
+        arbiter: Option<&ArbiterHandle>,
+    ) -> Child<Self> {
+        let falls = Falls::new(supervision::Supervised::ClientSockets, None, home);
+        Child::start_in(falls, arbiter, |keeper| {
+            let mut rows = Rows::new(network, tls, inbox);
+            rows.fall.keeper = keeper;
+            rows
+        })
+    }
+
+    /// Works on this row from here on.
+    #[inline]
+    pub(super) fn begin(&mut self, slot: u32) {
+        self.fall.at = Some(slot);
+        #[cfg(feature = "testing")]
+        if self.network.checkpoint(Checkpoint::ClientSockets) {
+            self.fall.stops = true;
+        }
+    }
+
+    /// Nothing was wrong with this row.
+    #[inline]
+    pub(super) fn is_sound(&mut self, slot: u32) {
+        if self
+            .fall
+            .suspect
+            .is_some_and(|(suspect, _)| suspect == slot)
+        {
+            self.fall.suspect = None;
+        }
+    }
+
+    /// If the last turn has panicked: takes up what it had in hand, and ends
+    /// what cannot be gone on with.
+    pub(super) fn get_up(&mut self) {
+        let Some(slot) = self.fall.at.take() else {
+            return;
+        };
+        if let Some(call) = self.inbox.queue.take_in_hand() {
+            self.calls.push_front(call);
+        }
+        let times = match self.fall.suspect {
+            Some((suspect, times)) if suspect == slot => times + 1,
+            _ => 1,
+        };
+        self.fall.suspect = Some((slot, times));
+        let closing = mem::take(&mut self.fall.closing);
+        let is_enough = times >= PATIENCE_WITH_ONE;
+        match self.entries.get_mut(slot as usize) {
+            Some(Entry::Socket(row)) => {
+                let socket = row.socket.clone();
+                let in_hand = mem::take(&mut row.in_hand);
+                if closing {
+                    self.entries.remove(slot as usize);
+                    return;
+                }
+                if in_hand || is_enough {
+                    log::error!("client socket {}: its connection is lost", socket.id());
+                    self.lose(&socket, is_enough);
+                }
+                // It may have been taken from the queue, and not looked at.
+                socket.looked_at();
+                socket.make_ready();
+            }
+            Some(Entry::Lingering(_)) if is_enough => {
+                self.entries.remove(slot as usize);
+            }
+            Some(Entry::Lingering(lingering)) => {
+                lingering.socket.looked_at();
+                lingering.socket.make_ready();
+            }
+            None => {}
+        }
+    }
+
+    /// Ends a connection that cannot be gone on with; its app is told when all
+    /// that came before is handled. One that may be what makes the actor panic is
+    /// reset, as it must not be looked at again.
+    fn lose(&mut self, socket: &ClientSocket, is_suspect: bool) {
+        let Some(row) = self.row(socket) else { return };
+        match &mut row.link {
+            Link::Connected(connection) => match connection.give_up(NetError::FAILED) {
+                Some(ended) if is_suspect => ended.stream.reset(),
+                ended => self.linger(ended, socket),
+            },
+            Link::Held(connection) => {
+                // It may be on its way to another process, which uses the same
+                // connection: this one's descriptor is closed, and no more.
+                drop(connection.give_up(NetError::FAILED));
+            }
+            Link::Securing(_) => self.give_up(socket, NetError::FAILED),
+            Link::Connecting(_) | Link::None => {}
+        }
+    }
+}
+
+impl Kept for Rows {
+    fn moved(&mut self) {
+        self.timers.forget_clock();
+        for (_, entry) in &mut self.entries {
+            match entry {
+                Entry::Socket(row) => row.moved(),
+                Entry::Lingering(lingering) => {
+                    lingering.moved();
+                    lingering.socket.make_ready();
+                }
+            }
+        }
+    }
+
+    fn lost(&mut self) {
+        self.fall.ended = true;
+        for row in self.rows() {
+            row.end(NetError::FAILED);
+        }
+    }
+}
+
+impl Row {
+    /// Its thread is another one.
+    fn moved(&mut self) {
+        match &mut self.link {
+            Link::Connected(connection) | Link::Held(connection) => connection.moved(),
+            Link::Securing(securing) => securing.moved(&self.socket),
+            // The task that connected says itself that it is over.
+            Link::Connecting(_) | Link::None => {}
+        }
+        self.settle();
+        self.wait_for_grace_anew();
+        self.recover_anew();
+        self.socket.make_ready();
+    }
+}
+
+impl Connection {
+    pub(super) fn moved(&mut self) {
+        self.shortcut = None;
+        if let Err(error) = self.stream.moved() {
+            log::error!("a connection is lost: {error}");
+            // No event loop has it: it cannot linger.
+            drop(self.give_up(NetError::FAILED));
+        }
+    }
+}
+
+impl actix::Supervised for Rows {}
+
+impl Handler<GiveUp> for Rows {
+    type Result = ();
+
+    /// Every connection ends; the sockets can be used again.
+    fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
+        self.give_up_lingering(NetError::FAILED);
+        let sockets = self.entries.iter().filter_map(|(_, entry)| match entry {
+            Entry::Socket(row) => Some(row.socket.clone()),
+            Entry::Lingering(_) => None,
+        });
+        for socket in sockets.collect::<Vec<_>>() {
+            self.lose(&socket, true);
+            socket.make_ready();
+        }
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if !self.fall.ended
+            && let Some(keeper) = self.fall.keeper.upgrade()
+        {
+            let mut husk = Rows::new(self.network.clone(), self.tls.clone(), Arc::default());
+            husk.fall.ended = true;
+            self.fall.stops = false;
+            return keeper.leave(mem::replace(self, husk));
+        }
+        self.inbox.queue.close();
+    }
+}
+
+/// A task's word for its row, which it gives however it ends: also when it
+/// panics, or its thread ends.
+pub(super) struct Over<T, F: FnOnce(Result<T, NetError>) -> Op> {
+    socket: ClientSocket,
+    tell: Option<F>,
+    made: std::marker::PhantomData<fn(T)>,
+}
+
+impl<T, F: FnOnce(Result<T, NetError>) -> Op> Over<T, F> {
+    pub(super) fn new(socket: &ClientSocket, tell: F) -> Self {
+        Over {
+            socket: socket.clone(),
+            tell: Some(tell),
+            made: std::marker::PhantomData,
+        }
+    }
+
+    /// Does the work, and tells what came of it.
+    pub(super) async fn with(mut self, work: impl Future<Output = Result<T, NetError>>) {
+        let actor = supervision::Supervised::Connecting(self.socket.id());
+        let home = self.socket.lane().life.home();
+        let made = supervision::guard(work, actor, self.socket.app(), home).await;
+        self.tell(made.unwrap_or(Err(NetError::FAILED)));
+    }
+
+    fn tell(&mut self, made: Result<T, NetError>) {
+        if let Some(tell) = self.tell.take() {
+            self.socket.do_send(tell(made));
+        }
+    }
+}
+
+impl<T, F: FnOnce(Result<T, NetError>) -> Op> Drop for Over<T, F> {
+    fn drop(&mut self) {
+        self.tell(Err(NetError::FAILED));
+    }
+}

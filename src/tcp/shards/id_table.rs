@@ -1,0 +1,78 @@
+//! Which client socket has which id.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::ids::{AppId, ClientSocketId, IdAllocator};
+use crate::tcp::ClientSocket;
+
+/// The ids of one registry's client sockets. Shared with the actors that make
+/// and close them, so that an accepted connection costs no message to the
+/// registry.
+#[derive(Default)]
+pub(crate) struct Table {
+    ids: IdAllocator,
+    sockets: Mutex<Sockets>,
+}
+
+#[derive(Default)]
+struct Sockets {
+    all: HashMap<ClientSocketId, ClientSocket>,
+    /// Those of `create`, which count for their app.
+    made: HashSet<ClientSocketId>,
+}
+
+impl Table {
+    pub(crate) fn allocate(&self) -> ClientSocketId {
+        ClientSocketId::new(self.ids.allocate())
+    }
+
+    pub(crate) fn ids(&self) -> &IdAllocator {
+        &self.ids
+    }
+
+    pub(crate) fn has(&self, id: ClientSocketId) -> bool {
+        self.lock().all.contains_key(&id)
+    }
+
+    pub(crate) fn insert(&self, socket: ClientSocket) {
+        socket.lane().site.came();
+        self.lock().all.insert(socket.id(), socket);
+    }
+
+    /// One that was not accepted.
+    pub(crate) fn insert_made(&self, socket: ClientSocket) {
+        socket.lane().made.fetch_add(1, SeqCst);
+        socket.lane().site.came();
+        let mut sockets = self.lock();
+        sockets.made.insert(socket.id());
+        sockets.all.insert(socket.id(), socket);
+    }
+
+    /// The socket, if it is `app`'s.
+    pub(crate) fn get(&self, app: &AppId, id: ClientSocketId) -> Option<ClientSocket> {
+        let sockets = self.lock();
+        let socket = sockets.all.get(&id)?;
+        (socket.app() == app).then(|| socket.clone())
+    }
+
+    pub(crate) fn remove(&self, id: ClientSocketId) {
+        let mut sockets = self.lock();
+        if let Some(socket) = sockets.all.remove(&id) {
+            socket.lane().site.went();
+            if sockets.made.remove(&id) {
+                socket.lane().made.fetch_sub(1, SeqCst);
+            }
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        let sockets = std::mem::take(&mut *self.lock());
+        drop(sockets);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,186 @@
+//! The lanes of one app, one an arbiter, and where they lead.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::task::{Context as TaskContext, Poll};
+
+use actix::prelude::*;
+use futures::future::join_all;
+
+use crate::app_activity::Life;
+use crate::connections::Guests;
+use crate::supervision::Place;
+use crate::tcp::actor::Rows;
+use crate::tcp::bulk::CloseSockets;
+use crate::tcp::command_queue::Inbox;
+use crate::tcp::connection::state::{Ends, Link, Row};
+use crate::tcp::shards::id_table::Table;
+use crate::tcp::shards::shard::{Audience, Lane};
+
+/// Where a rows actor lives, for the lanes of all apps that lead there.
+pub(crate) struct Site {
+    /// Which of the registry's it is.
+    pub(crate) index: usize,
+    /// Whether it has an arbiter of its own, which is not the one that server
+    /// sockets live in.
+    pub(crate) is_apart: bool,
+    pub(crate) rows: Arc<Place<Rows>>,
+    pub(in crate::tcp) inbox: Arc<Inbox>,
+    arbiter: RwLock<ArbiterHandle>,
+    /// How many client sockets are there.
+    sockets: AtomicUsize,
+}
+
+impl Site {
+    pub(crate) fn new(
+        index: usize,
+        is_apart: bool,
+        rows: Arc<Place<Rows>>,
+        inbox: Arc<Inbox>,
+        arbiter: ArbiterHandle,
+    ) -> Self {
+        Site {
+            index,
+            is_apart,
+            rows,
+            inbox,
+            arbiter: RwLock::new(arbiter),
+            sockets: AtomicUsize::new(0),
+        }
+    }
+
+    /// Another one if its first has ended.
+    pub(crate) fn arbiter(&self) -> ArbiterHandle {
+        let arbiter = self.arbiter.read();
+        arbiter.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn is_now_in(&self, arbiter: ArbiterHandle) {
+        *self.arbiter.write().unwrap_or_else(PoisonError::into_inner) = arbiter;
+    }
+
+    pub(in crate::tcp) fn came(&self) {
+        self.sockets.fetch_add(1, SeqCst);
+    }
+
+    pub(in crate::tcp) fn went(&self) {
+        self.sockets.fetch_sub(1, SeqCst);
+    }
+}
+
+impl Row {
+    /// It is here from now on: if that is another thread than the one that it
+    /// comes from, so is its connection.
+    pub(in crate::tcp) fn arrived(mut self) -> Self {
+        if self.socket.lane().site.is_apart
+            && let Link::Connected(connection) = &mut self.link
+            && connection.ends.at_home().is_none()
+        {
+            connection.moved();
+        }
+        self
+    }
+}
+
+/// What one app's sockets have in common, and its lanes.
+pub(crate) struct Lanes {
+    pub(crate) audience: Arc<Audience>,
+    pub(crate) life: Arc<Life>,
+    /// The app's connections that are open.
+    pub(crate) guests: Arc<Guests>,
+    all: Box<[Arc<Lane>]>,
+}
+
+impl Lanes {
+    pub(crate) fn new<'a>(
+        audience: Arc<Audience>,
+        life: Arc<Life>,
+        sites: impl ExactSizeIterator<Item = &'a Arc<Site>>,
+        table: &Arc<Table>,
+        guests: Arc<Guests>,
+    ) -> Self {
+        let count = sites.len();
+        let lane = |site: &Arc<Site>| {
+            let (audience, life) = (audience.clone(), life.clone());
+            let lane = Lane::new(audience, life, site.clone(), table.clone(), guests.clone());
+            Arc::new(lane.one_of(count))
+        };
+        Lanes {
+            all: sites.map(lane).collect(),
+            audience,
+            life,
+            guests,
+        }
+    }
+
+    /// Whether some live in other arbiters than their server sockets.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.all.len() > 1
+    }
+
+    pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = &Arc<Lane>> {
+        self.all.iter()
+    }
+
+    /// The one that leads to where this connection was accepted, or else to
+    /// where the fewest sockets are.
+    pub(crate) fn place(&self, ends: &Ends) -> Arc<Lane> {
+        let home = ends.at_home().and_then(|at| self.all.get(at));
+        home.cloned().unwrap_or_else(|| self.fewest())
+    }
+
+    /// The one that leads to where the fewest sockets are.
+    pub(crate) fn fewest(&self) -> Arc<Lane> {
+        let sockets = |lane: &&Arc<Lane>| lane.site.sockets.load(SeqCst);
+        match &*self.all {
+            [one] => one.clone(),
+            all => all.iter().min_by_key(sockets).unwrap_or(&all[0]).clone(),
+        }
+    }
+
+    /// How many of the app's client sockets were made by `create`.
+    pub(crate) fn made(&self) -> usize {
+        self.each().map(|lane| lane.made.load(SeqCst)).sum()
+    }
+
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.each().all(|lane| lane.is_quiet()) && self.life.is_quiet()
+    }
+
+    /// Ready when the app has handled every event.
+    pub(crate) fn poll_quiet(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.life.wake_when_quiet(cx);
+        match self.is_quiet() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    /// Asks every rows actor, now; done when each has answered or ended.
+    pub(crate) fn ask<M>(&self, message: &M) -> impl Future<Output = Vec<M::Result>> + use<M>
+    where
+        Rows: Handler<M>,
+        M: Message + Clone + Send + 'static,
+        M::Result: Send,
+    {
+        let asked = self.each().map(|lane| lane.rows.ask(message.clone()));
+        let asked = join_all(asked.collect::<Vec<_>>());
+        async move { asked.await.into_iter().flatten().collect() }
+    }
+
+    /// Closes the app's sockets: all, or those that its suspension ends.
+    pub(crate) fn close(&self, all: bool) -> impl Future<Output = ()> + use<> {
+        let closed = self.each().map(|lane| {
+            let message = CloseSockets {
+                lane: lane.clone(),
+                all,
+            };
+            lane.rows.ask(message)
+        });
+        let closed = join_all(closed.collect::<Vec<_>>());
+        async move {
+            closed.await;
+        }
+    }
+}

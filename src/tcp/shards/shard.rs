@@ -1,0 +1,252 @@
+//! What every socket of one app in one rows actor shares: the way to the
+//! actor, the app's listeners, what the app may do, and its bounds.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::app_activity::Life;
+use crate::connections::Guests;
+use crate::error::Error;
+use crate::events::Listeners;
+use crate::ids::AppId;
+use crate::manifest::Permissions;
+use crate::supervision::Place;
+use crate::tcp::actor::Rows;
+use crate::tcp::command_queue::Inbox;
+use crate::tcp::connection::linger::LingerList;
+use crate::tcp::credits::AppWindow;
+use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::shards::id_table::Table;
+use crate::tcp::shards::lookups::Lookups;
+use crate::tcp::shards::placement::Site;
+use crate::tcp::socket::ClientSocket;
+
+/// The received bytes of one app that listeners have not handled yet; beyond
+/// it no socket of the app is read. 64 sockets with a full window each: enough
+/// that a single slow socket never stops the others, small enough that ten
+/// thousand fast peers cost megabytes. Each rows actor has an equal part of it,
+/// so that none has to ask another.
+const UNHANDLED_LIMIT: usize = 64 * crate::tcp::WINDOW;
+
+/// The least part: with more than 16 rows actors the whole is more.
+const LEAST_PART: usize = 4 * crate::tcp::WINDOW;
+
+/// How much may be unhandled in each of so many.
+fn part_of(lanes: usize) -> usize {
+    (UNHANDLED_LIMIT / lanes.max(1)).max(LEAST_PART)
+}
+
+/// A send counts for at least this many bytes, so that a flood of empty ones
+/// is bounded too.
+const MIN_CHARGE: usize = 64;
+
+/// What one app's sockets have in common, wherever they are.
+pub(crate) struct Audience {
+    pub(crate) app: AppId,
+    permissions: RwLock<Arc<Permissions>>,
+    sending: AtomicUsize,
+    write_quota: usize,
+    /// The registry's.
+    pub(in crate::tcp) lookups: Arc<Lookups>,
+}
+
+impl Audience {
+    pub(crate) fn new(
+        app: AppId,
+        write_quota: usize,
+        permissions: Arc<Permissions>,
+        lookups: Arc<Lookups>,
+    ) -> Self {
+        Audience {
+            app,
+            permissions: RwLock::new(permissions),
+            sending: AtomicUsize::new(0),
+            write_quota,
+            lookups,
+        }
+    }
+
+    /// What the app may do now.
+    pub(crate) fn permissions(&self) -> Arc<Permissions> {
+        let permissions = self.permissions.read();
+        permissions.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_permissions(&self, permissions: Permissions) {
+        let mut current = self
+            .permissions
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        *current = Arc::new(permissions);
+    }
+
+    /// Takes a send's bytes out of the quota and says how many to give back.
+    pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<usize, Error> {
+        let charge = bytes.max(MIN_CHARGE);
+        self.sending
+            .fetch_update(SeqCst, SeqCst, |sending| {
+                sending
+                    .checked_add(charge)
+                    .filter(|sum| *sum <= self.write_quota)
+            })
+            .map(|_| charge)
+            .map_err(|_| Error::WriteQuotaExceeded)
+    }
+
+    /// Whether a send is possible at all.
+    pub(in crate::tcp) fn may_send(&self) -> Result<(), Error> {
+        match self.sending.load(SeqCst) < self.write_quota {
+            true => Ok(()),
+            false => Err(Error::WriteQuotaExceeded),
+        }
+    }
+
+    /// Takes bytes out of the quota that are on their way already, and says
+    /// how many to give back.
+    pub(in crate::tcp) fn charge_late(&self, bytes: usize) -> usize {
+        let charge = bytes.max(MIN_CHARGE);
+        self.sending.fetch_add(charge, SeqCst);
+        charge
+    }
+
+    /// Whether a send is in flight.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.sending.load(SeqCst) > 0
+    }
+
+    pub(in crate::tcp) fn refund(&self, charge: usize) {
+        self.sending.fetch_sub(charge, SeqCst);
+    }
+}
+
+pub(crate) struct Lane {
+    pub(crate) audience: Arc<Audience>,
+    /// Those that hear of the sockets here.
+    pub(crate) on_receive: Listeners<ReceiveInfo>,
+    pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
+    pub(crate) life: Arc<Life>,
+    pub(crate) site: Arc<Site>,
+    pub(crate) rows: Arc<Place<Rows>>,
+    pub(in crate::tcp) inbox: Arc<Inbox>,
+    pub(in crate::tcp) table: Arc<Table>,
+    /// The app's connections that are open.
+    pub(crate) guests: Arc<Guests>,
+    /// Connections of the app that are closed when the peer has what was sent.
+    pub(in crate::tcp) lingering: LingerList,
+    /// How many of the app's sockets here were made by `create`.
+    pub(in crate::tcp) made: AtomicUsize,
+    /// Whether the app calls its sockets here by id, so by way of the registry.
+    is_called_by_id: AtomicBool,
+    /// What its listeners have not handled here.
+    window: AppWindow<ClientSocket>,
+}
+
+impl Lane {
+    pub(crate) fn new(
+        audience: Arc<Audience>,
+        life: Arc<Life>,
+        site: Arc<Site>,
+        table: Arc<Table>,
+        guests: Arc<Guests>,
+    ) -> Self {
+        Lane {
+            audience,
+            on_receive: Listeners::default(),
+            on_receive_error: Listeners::default(),
+            life,
+            rows: site.rows.clone(),
+            inbox: site.inbox.clone(),
+            site,
+            table,
+            guests,
+            lingering: LingerList::one_of(1),
+            made: AtomicUsize::new(0),
+            is_called_by_id: AtomicBool::new(false),
+            window: AppWindow::new(UNHANDLED_LIMIT),
+        }
+    }
+
+    /// As one of so many of the app's.
+    pub(in crate::tcp) fn one_of(self, lanes: usize) -> Self {
+        let window = AppWindow::new(part_of(lanes));
+        let lingering = LingerList::one_of(lanes);
+        Lane {
+            window,
+            lingering,
+            ..self
+        }
+    }
+
+    /// The registry has had a call for a socket here.
+    pub(crate) fn called_by_id(&self) {
+        if !self.is_called_by_id() {
+            self.is_called_by_id.store(true, SeqCst);
+        }
+    }
+
+    pub(in crate::tcp) fn is_called_by_id(&self) -> bool {
+        self.is_called_by_id.load(SeqCst)
+    }
+
+    /// Whether a socket may be read; if not, it is made ready again when
+    /// listeners have caught up.
+    pub(in crate::tcp) fn may_read(&self, socket: &ClientSocket) -> bool {
+        self.window.may_read(socket)
+    }
+
+    /// Whether every event of the sockets here is handled.
+    pub(in crate::tcp) fn is_quiet(&self) -> bool {
+        self.window.is_quiet()
+    }
+
+    pub(in crate::tcp) fn take(&self, bytes: usize) {
+        self.life.touch();
+        self.window.take(bytes);
+    }
+
+    pub(in crate::tcp) fn give_back(&self, bytes: usize) {
+        if self.window.give_back(bytes) {
+            self.life.touch();
+            self.life.wake_quiet();
+        }
+    }
+
+    pub(in crate::tcp) fn keep(&self, bytes: usize) {
+        self.window.keep(bytes);
+    }
+
+    pub(in crate::tcp) fn let_go(&self, bytes: usize) {
+        self.window.let_go(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_has_an_equal_part_and_room_for_four_windows_at_least() {
+        const KIB: usize = 1024;
+        let parts = [1, 2, 3, 16, 17, 1024].map(part_of);
+        let third = 4096 * KIB / 3;
+        let least = 256 * KIB;
+        assert_eq!(parts, [4096 * KIB, 2048 * KIB, third, least, least, least]);
+    }
+
+    #[test]
+    fn the_quota_refuses_what_goes_over_and_takes_it_later() {
+        let audience = Audience::new(
+            "a".into(),
+            1000,
+            Arc::new(Permissions::all()),
+            Arc::default(),
+        );
+        assert_eq!(audience.charge(600), Ok(600));
+        assert_eq!(audience.charge(401), Err(Error::WriteQuotaExceeded));
+        assert_eq!(audience.charge(400), Ok(400));
+        assert_eq!(audience.charge(0), Err(Error::WriteQuotaExceeded));
+        audience.refund(600);
+        assert_eq!(audience.charge(0), Ok(MIN_CHARGE));
+        assert_eq!(audience.charge(usize::MAX), Err(Error::WriteQuotaExceeded));
+    }
+}

@@ -1,0 +1,294 @@
+//! From the listener to the app's listeners, as far as they may be told.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::ids::ClientSocketId;
+#[cfg(feature = "testing")]
+use crate::os::Checkpoint;
+use crate::tcp::{ClientSocket, Ends, Offer, Op};
+use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::events::Offered;
+use crate::tcp_server::tls::handshakes::Peered;
+
+/// How many connections are accepted before other actors have their turn.
+const ACCEPTS_A_TURN: usize = 64;
+
+/// How long a server socket waits for what a dead listener has left unhandled:
+/// its mailbox is emptied in far less. It cannot wait for good, because a
+/// listener that lives may keep an event for as long as it likes.
+const RECOVERY: Duration = Duration::from_millis(100);
+
+/// Has a turn whenever the actor is woken: by a call, the listener, or an
+/// event that was handled or came back.
+pub(in crate::tcp_server) struct AcceptLoop;
+
+impl ActorFuture<ServerSocket> for AcceptLoop {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        socket: &mut ServerSocket,
+        ctx: &mut Context<ServerSocket>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        #[cfg(feature = "testing")]
+        if socket.network.checkpoint(Checkpoint::ServerSocket) {
+            ctx.stop();
+            return Poll::Pending;
+        }
+        socket.on_their_way.begin_turn(cx);
+        let recovering = socket.recovering;
+        // Of a closed one the actor goes on for a while, but nothing is told.
+        if !socket.ended {
+            socket.turn(cx);
+        }
+        socket.gate.end_turn(cx);
+        if socket.recovering && !recovering {
+            socket.recover_later(ctx);
+        }
+        if !socket.pausing.is_empty() && socket.on_their_way.are_handled() {
+            socket.answer_pausing(|_| true, Ok(()));
+        }
+        Poll::Pending
+    }
+}
+
+impl ServerSocket {
+    /// Whether one more `onAccept` may be raised. If events on their way are
+    /// why it may not, the actor is woken when they have been handled: the
+    /// same reading decides both.
+    fn may_raise(&mut self) -> bool {
+        if self.pauses.is_paused() || !self.on_their_way.has_room() {
+            return false;
+        }
+        let (anybody, deaths) = self.audience.on_accept.census();
+        if self.deaths != deaths {
+            // Its mailbox is emptied on its own thread: later clients wait
+            // until all of it has come back.
+            self.deaths = deaths;
+            self.recovering = true;
+        }
+        if self.recovering && self.on_their_way.are_handled() {
+            self.recover();
+        }
+        anybody && !self.recovering
+    }
+
+    pub(in crate::tcp_server) fn recover_later(&self, ctx: &mut Context<Self>) {
+        ctx.run_later(RECOVERY, |socket, _| {
+            socket.recover();
+            // The loop has had its turn before the clock had.
+            socket.on_their_way.nudge();
+        });
+    }
+
+    /// Takes up what a dead listener has left, before anything later.
+    pub(in crate::tcp_server) fn recover(&mut self) {
+        self.recovering = false;
+        self.take_returned();
+    }
+
+    fn take_returned(&mut self) {
+        let returned = self.on_their_way.take_returned();
+        if !returned.is_empty() {
+            self.undelivered.extend(returned);
+            self.undelivered
+                .make_contiguous()
+                .sort_by_key(|offered| (offered.is_suspect(), offered.client.id()));
+        }
+    }
+
+    /// The next client that was offered before. Those at whose event a listener
+    /// has panicked come last, and not at once.
+    fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<Offered>> {
+        let next = self.undelivered.front()?;
+        if next.is_suspect() && next.is_open() {
+            let (_, deaths) = self.audience.on_accept.census();
+            if !self.held_back.is_over(deaths, cx) {
+                return None;
+            }
+        }
+        self.undelivered.pop_front()
+    }
+
+    /// Accepts and raises what may be raised.
+    fn turn(&mut self, cx: &mut TaskContext<'_>) {
+        self.tell_lost();
+        self.take_returned();
+        self.heed(cx);
+        if let Some(handshakes) = &mut self.handshakes {
+            handshakes.settle(cx);
+        }
+        if self.lanes.life.is_suspended() {
+            if self.held.is_none() {
+                self.knock(cx);
+            }
+            return;
+        }
+        self.tell_accept_errors(cx);
+        if let Some(handshakes) = &mut self.handshakes
+            && !self.pauses.is_paused()
+        {
+            handshakes.tell(self.id, &self.audience.on_handshake_error, cx);
+        }
+        for _ in 0..ACCEPTS_A_TURN {
+            if !self.pauses.is_paused() {
+                self.tell_refusals(cx);
+            }
+            if !self.may_raise() {
+                if self.is_missed() && self.held.is_none() {
+                    self.knock(cx);
+                }
+                return;
+            }
+            if (self.held.is_none() || self.encrypts())
+                && let Some(offered) = self.next_undelivered(cx)
+            {
+                if offered.is_open() {
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                }
+                continue;
+            }
+            if let Some(handshakes) = &mut self.handshakes {
+                if let Some(finished) = handshakes.finished(cx) {
+                    let offered = self.accepted(finished);
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                    continue;
+                }
+                if !handshakes.has_room(cx) {
+                    return;
+                }
+            }
+            if self.held.is_some() || self.is_undecided() {
+                return;
+            }
+            match self.poll_accept(cx) {
+                Poll::Pending => return,
+                Poll::Ready(Some(plain)) => {
+                    let offered = self.accepted(plain);
+                    offered.dispatch(self.id, &self.audience.on_accept);
+                }
+                Poll::Ready(None) => {}
+            }
+        }
+        // There may be more: after the others.
+        cx.waker().wake_by_ref();
+    }
+
+    /// Whether the app's listeners have died, and its event page has others.
+    fn is_missed(&self) -> bool {
+        !self.recovering && self.lanes.life.is_missing(&self.audience.on_accept)
+    }
+
+    /// Has an app loaded that is suspended, or whose listeners have died, if
+    /// there is something to tell. No more than one connection is accepted to know that: it is the first one that the
+    /// app then hears of. If connections are encrypted, it is the first one
+    /// whose handshake is done, and they are accepted until then.
+    fn knock(&mut self, cx: &mut TaskContext<'_>) {
+        self.undelivered.retain(|offered| offered.is_open());
+        if !self.persistent && self.lanes.life.is_suspended() {
+            return;
+        }
+        if !self.pauses.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
+            match self.poll_accept(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Some(plain)) => {
+                    let offered = self.accepted(plain);
+                    self.undelivered.push_back(offered);
+                }
+                Poll::Ready(None) => cx.waker().wake_by_ref(),
+            }
+        }
+        let handshakes = self.handshakes.as_ref();
+        let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
+        if self.errors.has_untold() || (!self.pauses.is_paused() && has_clients) {
+            self.lanes.life.want();
+        }
+    }
+
+    /// The next connection, unless it is to be encrypted first: then, and if
+    /// it was refused, or accepting failed and may be tried again, `None`.
+    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Peered>> {
+        if self.errors.rests(cx) || self.listener.is_none() || self.gate.is_shut(cx) {
+            return Poll::Pending;
+        }
+        let Some(bound) = &mut self.listener else {
+            return Poll::Pending;
+        };
+        let accepted = match self.lanes.is_apart() && bound.accepted_in.is_none() {
+            true => bound.listener.poll_accept_loose(cx),
+            false => bound.listener.poll_accept(cx),
+        };
+        match ready!(accepted) {
+            Ok((stream, peer)) => {
+                let accepted_in = bound.accepted_in.as_ref().map(|it| it.load(SeqCst));
+                self.in_hand = Some(peer);
+                self.errors.are_over();
+                self.counts.accepted += 1;
+                let Some((stream, guest)) = self.admit(stream, peer) else {
+                    self.in_hand = None;
+                    return Poll::Ready(None);
+                };
+                let mut ends = Ends::accepted(peer, guest);
+                ends.stays_in(accepted_in);
+                Poll::Ready(self.arrived((stream, ends), cx))
+            }
+            Err(error) => self.failed(&error, cx).map(|()| None),
+        }
+    }
+
+    /// Whether what is accepted is to be encrypted.
+    pub(in crate::tcp_server) fn encrypts(&self) -> bool {
+        self.handshakes.as_ref().is_some_and(|h| h.encrypts())
+    }
+
+    pub(in crate::tcp_server) fn is_undecided(&self) -> bool {
+        self.handshakes.as_ref().is_some_and(|h| h.is_undecided())
+    }
+
+    fn may_knock(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        match &mut self.handshakes {
+            Some(handshakes) => !handshakes.wants_app() && handshakes.has_room(cx),
+            None => true,
+        }
+    }
+
+    /// A connection is here, and is returned unless it is to be encrypted
+    /// first.
+    fn arrived(&mut self, accepted: Peered, cx: &mut TaskContext<'_>) -> Option<Peered> {
+        let Some(handshakes) = &mut self.handshakes else {
+            return Some(accepted);
+        };
+        let plain = handshakes.take(accepted, cx);
+        if plain.is_none() {
+            self.in_hand = None;
+        }
+        plain
+    }
+
+    fn accepted(&mut self, accepted: Peered) -> Arc<Offered> {
+        let offered = self.offer(self.table.allocate(), accepted);
+        self.in_hand = None;
+        offered
+    }
+
+    /// A client socket that nobody has heard of.
+    pub(in crate::tcp_server) fn offer(
+        &self,
+        id: ClientSocketId,
+        (stream, ends): Peered,
+    ) -> Arc<Offered> {
+        let client = ClientSocket::new(id, self.lanes.place(&ends));
+        let offered = Offered::new(client.clone(), self.on_their_way.clone());
+        // The row comes first, so that every call for it finds it.
+        client.do_send(Op::Adopt(stream, ends, offered.clone()));
+        self.table.insert(client);
+        offered
+    }
+}

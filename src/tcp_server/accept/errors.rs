@@ -1,0 +1,297 @@
+//! Accept errors: what is done about them, and who is told.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use actix_rt::time::{Sleep, sleep};
+
+use crate::error::Error;
+use crate::events::redelivery::Untold;
+use crate::net_error::{self, AcceptErrorClass, NetError};
+use crate::tcp_server::accept::escalation::Asked;
+use crate::tcp_server::accept::policy::rest;
+use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::events::AcceptErrorInfo;
+use crate::tcp_server::{AcceptAction, AcceptPolicy, LimitKind};
+
+/// How long is rested when nothing can be shed.
+const SHED_REST: AcceptAction = AcceptAction::BackOff {
+    first: Duration::from_millis(10),
+    last: Duration::from_secs(1),
+};
+
+#[derive(Default)]
+pub(in crate::tcp_server) struct AcceptErrors {
+    policy: AcceptPolicy,
+    /// How many there were since a connection was accepted.
+    attempt: u32,
+    resting: Option<Resting>,
+    /// Who is above decides on the last one.
+    pub(in crate::tcp_server) asked: Option<Asked>,
+    untold: Untold<Failure>,
+    /// Whether the socket is to be closed when all is told.
+    closing: bool,
+}
+
+struct Resting {
+    error: NetError,
+    over: Pin<Box<Sleep>>,
+}
+
+/// An accept error, and what was done about it.
+#[derive(Clone, Copy)]
+pub(in crate::tcp_server) struct Failure {
+    pub(in crate::tcp_server) result_code: NetError,
+    pub(in crate::tcp_server) errno: Option<i32>,
+    pub(in crate::tcp_server) class: AcceptErrorClass,
+    action: AcceptAction,
+    pub(in crate::tcp_server) attempt: u32,
+    next_try: Option<Duration>,
+}
+
+/// An error that the app has not heard of, for another process.
+pub(in crate::tcp_server) struct Unheard {
+    pub(in crate::tcp_server) result_code: NetError,
+    pub(in crate::tcp_server) errno: Option<i32>,
+}
+
+impl AcceptErrors {
+    /// Why it rests, if it does.
+    pub(in crate::tcp_server) fn resting(&self) -> Option<NetError> {
+        self.resting.as_ref().map(|resting| resting.error)
+    }
+
+    /// Tries again at once.
+    pub(in crate::tcp_server) fn end_rest(&mut self) {
+        self.resting = None;
+    }
+
+    /// What it waited for was by the clock of another thread.
+    pub(in crate::tcp_server) fn forget_clock(&mut self) {
+        self.end_rest();
+        self.untold.forget_clock();
+    }
+
+    /// How many events were dropped, as too many listeners had panicked.
+    pub(in crate::tcp_server) fn dropped(&self) -> u64 {
+        self.untold.dropped()
+    }
+
+    /// The app has resumed the socket: it has decided.
+    pub(in crate::tcp_server) fn resumed(&mut self) {
+        self.end_rest();
+        self.asked = None;
+    }
+
+    pub(in crate::tcp_server) fn policy(&self) -> AcceptPolicy {
+        self.policy
+    }
+
+    /// A connection was accepted.
+    pub(in crate::tcp_server) fn are_over(&mut self) {
+        self.attempt = 0;
+    }
+
+    /// Whether nothing may be accepted yet; `cx` is woken when it may.
+    pub(in crate::tcp_server) fn rests(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let resting = self.resting.as_mut();
+        let rests = resting.is_some_and(|resting| resting.over.as_mut().poll(cx).is_pending());
+        if !rests {
+            self.resting = None;
+        }
+        rests
+    }
+
+    pub(in crate::tcp_server) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// The last one that was not told.
+    pub(in crate::tcp_server) fn unheard(&self) -> Option<Unheard> {
+        self.untold.last().map(|failure| Unheard {
+            result_code: failure.result_code,
+            errno: failure.errno,
+        })
+    }
+
+    /// Another process has met it and not told.
+    pub(in crate::tcp_server) fn inherit(&mut self, unheard: Unheard) {
+        let Unheard { result_code, errno } = unheard;
+        let error = errno.map(io::Error::from_raw_os_error);
+        let known = error.as_ref().and_then(net_error::accept);
+        let class = known.map_or(AcceptErrorClass::Listener, |(class, _)| class);
+        self.attempt = 1;
+        self.untold.add(Failure {
+            result_code,
+            errno,
+            class,
+            action: AcceptAction::Pause,
+            attempt: self.attempt,
+            next_try: None,
+        });
+    }
+}
+
+impl AcceptErrors {
+    /// A connection was accepted, and could not be kept.
+    fn lost(&mut self) {
+        self.untold.add(Failure {
+            result_code: NetError::FAILED,
+            errno: None,
+            class: AcceptErrorClass::Connection,
+            action: AcceptAction::GoOn,
+            attempt: self.attempt,
+            next_try: Some(Duration::ZERO),
+        });
+    }
+}
+
+impl ServerSocket {
+    /// Tells of the connection that was in hand when a turn panicked.
+    pub(in crate::tcp_server) fn tell_lost(&mut self) {
+        if let Some(peer) = self.in_hand.take() {
+            log::error!(
+                "server socket {}: the connection of {peer} is lost",
+                self.id
+            );
+            self.counts.failed += 1;
+            self.errors.lost();
+        }
+    }
+
+    pub(in crate::tcp_server) fn set_accept_policy(
+        &mut self,
+        policy: AcceptPolicy,
+    ) -> Result<(), Error> {
+        policy.check()?;
+        if let Some(bound) = &mut self.listener {
+            let set = bound.listener.set_reserve(policy.sheds());
+            set.map_err(|error| net_error::listen(&error))?;
+        }
+        self.errors.policy = policy;
+        self.errors.end_rest();
+        Ok(())
+    }
+
+    /// `accept` has answered this. `Pending` if nobody was there to be shed.
+    pub(in crate::tcp_server) fn failed(
+        &mut self,
+        error: &io::Error,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        let Some((class, result_code)) = net_error::accept(error) else {
+            return Poll::Ready(());
+        };
+        let mut action = self.errors.policy.action(class, self.errors.attempt);
+        if action == AcceptAction::Shed
+            && let Some(bound) = &mut self.listener
+        {
+            match bound.listener.poll_shed(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(peer)) => {
+                    self.counts.accepted += 1;
+                    self.was_refused(peer, LimitKind::Descriptors);
+                }
+                Poll::Ready(Err(_)) => action = SHED_REST,
+            }
+        }
+        if action == AcceptAction::Escalate && !self.is_overseen() {
+            action = AcceptAction::Pause;
+        }
+        self.counts.failed += 1;
+        self.errors.attempt = self.errors.attempt.saturating_add(1);
+        // Those that do not stop it may be many.
+        let level = match action {
+            AcceptAction::Shed => log::Level::Debug,
+            _ => log::Level::Warn,
+        };
+        log::log!(
+            level,
+            "server socket {}: {action:?}, accept failed: {error}",
+            self.id
+        );
+        if action == AcceptAction::GoOn {
+            return Poll::Ready(());
+        }
+        let failure = Failure {
+            result_code,
+            errno: error.raw_os_error(),
+            class,
+            action,
+            attempt: self.errors.attempt,
+            next_try: None,
+        };
+        self.act(failure, action, cx);
+        if action == AcceptAction::Escalate {
+            self.escalate(failure);
+            // Its answer is looked for in the next turn.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(())
+    }
+
+    /// Does this about an accept error, and tells it.
+    pub(in crate::tcp_server) fn act(
+        &mut self,
+        failure: Failure,
+        action: AcceptAction,
+        cx: &mut TaskContext<'_>,
+    ) {
+        let result_code = failure.result_code;
+        let next_try = match action {
+            AcceptAction::Pause | AcceptAction::Escalate => {
+                self.pauses.error = Some(result_code);
+                None
+            }
+            AcceptAction::BackOff { first, last } => {
+                let rest = rest(first, last, failure.attempt);
+                self.errors.resting = Some(Resting {
+                    error: result_code,
+                    over: Box::pin(sleep(rest)),
+                });
+                Some(rest)
+            }
+            AcceptAction::Shed | AcceptAction::GoOn => Some(Duration::ZERO),
+            AcceptAction::Close => {
+                self.pauses.error = Some(result_code);
+                self.errors.closing = true;
+                None
+            }
+        };
+        self.errors.untold.add(Failure {
+            action,
+            next_try,
+            ..failure
+        });
+        if !self.lanes.life.is_suspended() {
+            self.tell_accept_errors(cx);
+        }
+    }
+
+    /// Tells what may be told now, and closes the socket if that was awaited.
+    pub(in crate::tcp_server) fn tell_accept_errors(&mut self, cx: &mut TaskContext<'_>) {
+        let socket_id = self.id;
+        let listeners = &self.audience.on_accept_error;
+        if self.errors.has_untold() && self.lanes.life.is_missing(listeners) {
+            return self.lanes.life.want();
+        }
+        let event = |failure: Failure, missed, _unhandled| AcceptErrorInfo {
+            socket_id,
+            result_code: failure.result_code,
+            errno: failure.errno,
+            class: failure.class,
+            action: failure.action,
+            attempt: failure.attempt,
+            next_try: failure.next_try,
+            missed,
+            _unhandled,
+        };
+        self.errors.untold.tell(listeners, cx, event);
+        if self.errors.closing && !self.ended && self.errors.untold.is_empty() {
+            self.end();
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Accepting connections, and accept errors.
+
+pub(super) mod accept_loop;
+pub(super) mod accepted_ahead;
+pub(super) mod errors;
+pub(super) mod escalation;
+pub(super) mod policy;
+pub(super) mod shared_port;

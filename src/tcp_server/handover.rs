@@ -1,0 +1,229 @@
+//! A server socket on its way to another process.
+
+use std::io;
+use std::net::SocketAddr;
+
+use actix::prelude::*;
+use actix_rt::time::timeout;
+
+use crate::PAUSE_GRACE;
+use crate::answer::Answer;
+use crate::error::Error;
+use crate::handover_state;
+use crate::handover_state::{Left, ServerRecord, SocketName, Verdict, check_app};
+use crate::ids::ClientSocketId;
+use crate::net_error::NetError;
+use crate::os::Stream;
+use crate::supervision::Child;
+use crate::tcp::{ClientSocket, Ends, Offer};
+use crate::tcp_server::SocketProperties;
+use crate::tcp_server::accept::errors::Unheard;
+use crate::tcp_server::actor::{Bound, ServerSocket, Stop, Surroundings};
+use crate::tcp_server::settings_record::{Settings, unless_default};
+use crate::tcp_server::tls::handshakes::Handshakes;
+
+/// A persistent socket raises nothing any more until the verdict; answered
+/// when listeners have handled what was raised before, or after
+/// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Hold(pub(crate) Verdict);
+
+/// What a persistent socket leaves. From here on it stands still: calls wait
+/// in its mailbox for the verdict.
+#[derive(Message)]
+#[rtype(result = "Option<Taken>")]
+pub(crate) struct Take(pub(crate) Verdict);
+
+pub(crate) enum Taken {
+    /// With the clients that nobody has heard of.
+    Server(handover_state::Server, Vec<ClientSocket>),
+    Left(Left),
+}
+
+/// What another process has left.
+pub(crate) struct Inherited {
+    pub(crate) record: ServerRecord,
+    pub(crate) listener: Option<Bound>,
+    /// The clients that nobody has heard of.
+    pub(crate) undelivered: Vec<Accepted>,
+    pub(crate) settings: Settings,
+}
+
+/// A connection that was accepted for this socket.
+pub(crate) struct Accepted {
+    pub(crate) id: ClientSocketId,
+    pub(crate) connection: (Box<dyn Stream>, SocketAddr),
+}
+
+/// How far a handover has come.
+#[derive(Clone)]
+pub(super) struct Held {
+    verdict: Verdict,
+    /// Whether it stands still.
+    taken: bool,
+}
+
+impl ServerSocket {
+    /// Starts what another process has left.
+    pub(crate) fn inherit(
+        inherited: Inherited,
+        surroundings: Surroundings,
+    ) -> Result<Child<Self>, Error> {
+        let Inherited {
+            record,
+            listener,
+            undelivered,
+            settings,
+        } = inherited;
+        let mut socket = Self::new(record.id.into(), surroundings);
+        socket.update(SocketProperties {
+            persistent: Some(true),
+            name: record.name,
+        })?;
+        socket.pauses.app = record.paused;
+        socket.reuse_port = record.reuse_port;
+        socket.on_their_way.set_time_outs(settings.time_outs)?;
+        socket.set_accept_policy(settings.policy)?;
+        socket.gate.set(settings.limits)?;
+        socket.pauses.error = record.accept_error.and_then(NetError::from_code);
+        if let Some(result_code) = record.untold.and_then(NetError::from_code) {
+            let errno = record.untold_errno;
+            socket.errors.inherit(Unheard { result_code, errno });
+        }
+        socket.listener = listener;
+        if record.encrypts {
+            log::info!("server socket {}: waits for setTls", socket.id);
+            socket.handshakes = Some(Box::new(Handshakes::undecided()));
+        }
+        for Accepted { id, connection } in undelivered {
+            let (stream, peer) = connection;
+            let ends = Ends::accepted(peer, socket.gate.admit(peer.ip()));
+            let offered = socket.offer(id, (stream, ends));
+            socket.undelivered.push_back(offered);
+            socket.counts.accepted += 1;
+        }
+        Ok(socket.run())
+    }
+
+    fn take(&mut self) -> io::Result<Taken> {
+        check_app(self.app())?;
+        let bound = self.listener.as_ref();
+        let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
+        let untold = self.errors.unheard();
+        let record = ServerRecord {
+            app: self.app().as_str().to_owned(),
+            id: self.id.get(),
+            name: self.name.as_deref().map(str::to_owned),
+            reuse_port: self.reuse_port,
+            paused: self.pauses.app,
+            accept_error: self.pauses.error.map(NetError::code),
+            untold: untold.as_ref().map(|error| error.result_code.code()),
+            untold_errno: untold.and_then(|error| error.errno),
+            encrypts: self.encrypts(),
+            suspended: self.lanes.life.is_suspended(),
+            time_outs: unless_default(self.on_their_way.time_outs()),
+            policy: unless_default(self.errors.policy()).map(Box::new),
+            limits: unless_default(self.gate.limits()).map(Box::new),
+            // The registry knows them.
+            app_limits: None,
+        };
+        self.recover();
+        let unheard = self.undelivered.iter().filter(|offered| offered.is_open());
+        let unheard = unheard.map(|offered| offered.client.clone()).collect();
+        Ok(Taken::Server(
+            handover_state::Server { record, listener },
+            unheard,
+        ))
+    }
+
+    /// Goes on when the handover is over, if there is one.
+    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
+        let Some(Held { verdict, taken }) = self.held.clone() else {
+            return;
+        };
+        let over = verdict.gone().into_actor(self);
+        let over = over.map(move |gone, this, ctx| {
+            this.held = None;
+            this.on_their_way.nudge();
+            if gone && taken {
+                this.forget(ctx);
+            }
+        });
+        match taken {
+            true => ctx.wait(over),
+            false => {
+                ctx.spawn(over);
+            }
+        }
+    }
+
+    /// Another process has it now: the queued calls are told so, then this
+    /// ends.
+    fn forget(&mut self, ctx: &mut Context<Self>) {
+        self.ended = true;
+        self.listener = None;
+        self.handshakes = None;
+        // Those that could not go along: nobody will hear of them here.
+        self.undelivered.drain(..).for_each(|offered| offered.end());
+        self.answer_pausing(|_| true, Ok(()));
+        ctx.address().do_send(Stop);
+    }
+}
+
+impl Handler<Hold> for ServerSocket {
+    type Result = ResponseActFuture<Self, ()>;
+
+    fn handle(&mut self, Hold(verdict): Hold, ctx: &mut Self::Context) -> Self::Result {
+        if !self.persistent {
+            return Box::pin(actix::fut::ready(()));
+        }
+        let taken = false;
+        self.held = Some(Held { verdict, taken });
+        self.wait_for_verdict(ctx);
+        // What was encrypted cannot go along: it is heard of here, if it is so
+        // far in time.
+        let (settled, reply) = Answer::pair();
+        match &mut self.handshakes {
+            Some(handshakes) => handshakes.when_settled(reply),
+            None => reply.send(Ok(())),
+        }
+        let settled = timeout(PAUSE_GRACE, settled).into_actor(self);
+        Box::pin(settled.then(|_, this, ctx| {
+            let (quiet, reply) = Answer::pair();
+            this.when_handled(reply, ctx);
+            // After the grace it goes all the same: the events were raised.
+            quiet.into_actor(this).map(|_, _, _| ())
+        }))
+    }
+}
+
+impl Handler<Take> for ServerSocket {
+    type Result = Option<Taken>;
+
+    fn handle(&mut self, Take(verdict): Take, ctx: &mut Self::Context) -> Self::Result {
+        if !self.persistent || self.ended {
+            self.held = None;
+            return None;
+        }
+        match self.take() {
+            Ok(taken) => {
+                // Nobody is to wait for its turn.
+                self.gate.leave_lines();
+                self.held = Some(Held {
+                    verdict,
+                    taken: true,
+                });
+                self.wait_for_verdict(ctx);
+                Some(taken)
+            }
+            Err(error) => {
+                self.held = None;
+                Some(Taken::Left(Left {
+                    socket: SocketName::Server(self.app().clone(), self.id),
+                    reason: error.to_string(),
+                }))
+            }
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! A server socket that has fallen, and goes on.
+
+use std::mem;
+
+use actix::prelude::*;
+
+use crate::net_error;
+use crate::supervision::{GiveUp, Kept};
+use crate::tcp_server::accept::errors::Unheard;
+use crate::tcp_server::actor::{ServerSocket, Surroundings};
+
+impl Kept for ServerSocket {
+    fn moved(&mut self) {
+        self.errors.forget_clock();
+        self.held_back.forget_clock();
+        self.gate.forget_clock();
+        if let Some(handshakes) = &mut self.handshakes {
+            handshakes.moved();
+        }
+        let moved = self.listener.as_mut().map(|it| it.listener.moved());
+        if let Some(Err(error)) = moved {
+            // Nobody can accept on it any more.
+            log::error!("server socket {}: its listener is lost: {error}", self.id);
+            let result_code = net_error::listen(&error);
+            self.listener = None;
+            self.pauses.error = Some(result_code);
+            self.counts.failed += 1;
+            let errno = error.raw_os_error();
+            self.errors.inherit(Unheard { result_code, errno });
+        }
+    }
+
+    fn lost(&mut self) {
+        self.end();
+    }
+}
+
+impl ServerSocket {
+    /// Takes up again what it was waiting for.
+    pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
+        self.wait_for_grace_anew(ctx);
+        if self.recovering {
+            self.recover_later(ctx);
+        }
+        self.wait_for_verdict(ctx);
+    }
+}
+
+impl Supervised for ServerSocket {}
+
+impl Handler<GiveUp> for ServerSocket {
+    type Result = ();
+
+    fn handle(&mut self, _: GiveUp, ctx: &mut Self::Context) {
+        self.end();
+        ctx.stop();
+    }
+}
+
+impl Drop for ServerSocket {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        if let Some(keeper) = self.keeper.upgrade() {
+            let mut husk = ServerSocket::new(
+                self.id,
+                Surroundings {
+                    audience: self.audience.clone(),
+                    network: self.network.clone(),
+                    lanes: self.lanes.clone(),
+                    table: self.table.clone(),
+                },
+            );
+            husk.ended = true;
+            keeper.leave(mem::replace(self, husk));
+        }
+    }
+}

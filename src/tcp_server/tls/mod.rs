@@ -1,0 +1,4 @@
+//! TLS on accepted connections.
+
+pub(super) mod handshake_errors;
+pub(super) mod handshakes;
