@@ -4,11 +4,13 @@ use bytes::Bytes;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, Uri, Version};
 
-use super::call;
-use super::door::Origins;
-use super::frame::{self, Form, Frame, Hello};
-use super::handshake::{self, Asked};
-use super::message::Kind;
+use crate::access::handshake;
+use crate::access::handshake::Asked;
+use crate::access::origins::Origins;
+use crate::protocol::call;
+use crate::protocol::frame;
+use crate::protocol::frame::{Form, Frame, Hello};
+use crate::protocol::message::Kind;
 
 /// Reads a frame and every call in it, as a session does.
 pub fn frame(bytes: &[u8]) {

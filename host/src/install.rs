@@ -16,8 +16,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::manifests;
-use super::policy::Policy;
+use crate::access::manifests;
+use crate::access::policy::Policy;
 
 /// The name of the host, which an extension connects to.
 pub const NAME: &str = "chrome_sockets";

@@ -5,43 +5,20 @@
 //! The program `chrome-sockets` is these with a command line. `docs/protocol.md` in the
 //! repository tells what is spoken, `docs/security.md` who may do what.
 
-mod arguments;
-mod books;
-mod budget;
-mod call;
-mod caretaker;
-mod door;
-mod ear;
-mod end;
+mod access;
+mod admin;
 mod excerpt;
-mod frame;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gateway;
-mod guesses;
-mod handshake;
 pub mod install;
-mod io;
-mod key;
 mod limits;
 mod lines;
-mod lobby;
-mod manifests;
-mod message;
-mod native;
-mod outbox;
-mod outcome;
-mod page;
-mod peers;
-mod policy;
-mod rounds;
-mod session;
-mod state;
-mod turn;
-mod web_socket;
+mod protocol;
+mod sessions;
+mod transport;
 
-pub use door::{OriginError, Origins};
-pub use gateway::Gateway;
-pub use native::{calling_extension, native_messaging};
-pub use policy::Policy;
+pub use crate::access::origins::{OriginError, Origins};
+pub use crate::access::policy::Policy;
+pub use crate::transport::gateway::Gateway;
+pub use crate::transport::native::{calling_extension, native_messaging};

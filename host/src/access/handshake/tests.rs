@@ -1,0 +1,201 @@
+//! Handshakes that are right, that are wrong, and that are anything.
+
+use hyper::header::HOST;
+use proptest::prelude::*;
+
+use crate::access::handshake::*;
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+fn request(target: &str, headers: &[(&str, &str)]) -> Request<()> {
+    let mut request = Request::builder().uri(target);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(()).expect("a request")
+}
+
+/// A handshake with some headers more.
+fn handshake(target: &str, more: &[(&str, &str)]) -> Request<()> {
+    let mut headers = vec![
+        ("host", "127.0.0.1:8787"),
+        ("upgrade", "websocket"),
+        ("connection", "keep-alive, Upgrade"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", KEY),
+    ];
+    headers.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+    headers.extend(more.iter().filter(|(_, value)| *value != "-"));
+    request(target, &headers)
+}
+
+fn status(request: &Request<()>) -> u16 {
+    match read(request) {
+        Ok(Asked::Page { .. }) => 200,
+        Ok(Asked::WebSocket(_)) => 101,
+        Err(wrong) => wrong.status.as_u16(),
+    }
+}
+
+#[test]
+fn a_handshake_is_what_the_rfc_says() {
+    for (target, more, expected) in [
+        ("/", vec![], 101),
+        ("/admin", vec![], 101),
+        ("/other", vec![], 404),
+        ("/", vec![("upgrade", "h2c, WebSocket")], 101),
+        ("/", vec![("upgrade", "h2c")], 200),
+        ("/", vec![("connection", "keep-alive")], 400),
+        ("/", vec![("sec-websocket-version", "8")], 426),
+        ("/", vec![("sec-websocket-version", "-")], 426),
+        ("/", vec![("sec-websocket-key", "-")], 400),
+        ("/", vec![("sec-websocket-key", "")], 400),
+        ("/", vec![("sec-websocket-key", "dGhlIHNhbXBsZQ==")], 400),
+        (
+            "/",
+            vec![("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ")],
+            400,
+        ),
+        (
+            "/",
+            vec![("sec-websocket-key", "!!!!!!!!!!!!!!!!!!!!!!!!")],
+            400,
+        ),
+        ("/", vec![("host", "evil.example")], 403),
+        ("/", vec![("host", "-")], 400),
+        ("/", vec![("host", "127.0.0.1"), ("host", "127.0.0.1")], 400),
+        (
+            "/",
+            vec![("origin", "http://a"), ("origin", "http://a")],
+            400,
+        ),
+        (
+            "http://127.0.0.1:8787/",
+            vec![("host", "evil.example")],
+            101,
+        ),
+        ("http://evil.example/", vec![], 403),
+        ("https://127.0.0.1:8787/", vec![], 400),
+        ("http://me@127.0.0.1:8787/", vec![], 400),
+    ] {
+        assert_eq!(
+            status(&handshake(target, &more)),
+            expected,
+            "{target} {more:?}"
+        );
+    }
+    let mut old = handshake("/", &[]);
+    *old.version_mut() = Version::HTTP_10;
+    assert_eq!(status(&old), 200, "HTTP/1.0 has no upgrade");
+    for (method, expected) in [("HEAD", 200), ("POST", 405), ("OPTIONS", 405)] {
+        let mut other = request("/", &[("host", "127.0.0.1")]);
+        *other.method_mut() = method.parse().expect("a method");
+        assert_eq!(status(&other), expected, "{method}");
+    }
+    let mut post = request("/", &[("host", "127.0.0.1")]);
+    *post.method_mut() = Method::POST;
+    let response = read(&post).expect_err("405").into_response();
+    assert_eq!(response.headers()[header::ALLOW], METHODS);
+}
+
+#[test]
+fn a_token_comes_as_a_subprotocol_or_as_a_bearer_and_never_in_the_query() {
+    let word = format!("{TOKEN}{}", URL_SAFE_NO_PAD.encode("sé cret/+"));
+    let both = format!("{PROTOCOL}, {word}");
+    for (target, name, value, token, selects) in [
+        (
+            "/",
+            "sec-websocket-protocol",
+            both.as_str(),
+            Some("sé cret/+"),
+            true,
+        ),
+        (
+            "/",
+            "sec-websocket-protocol",
+            &word,
+            Some("sé cret/+"),
+            false,
+        ),
+        ("/", "sec-websocket-protocol", PROTOCOL, None, true),
+        (
+            "/",
+            "sec-websocket-protocol",
+            "chrome-sockets.token.!",
+            None,
+            false,
+        ),
+        (
+            "/",
+            "sec-websocket-protocol",
+            "chrome-sockets.token._w",
+            None,
+            false,
+        ),
+        ("/", "authorization", "Bearer secret", Some("secret"), false),
+        ("/", "authorization", "Basic c2VjcmV0", None, false),
+        ("/?token=secret", "x", "y", None, false),
+    ] {
+        let asked = read(&handshake(target, &[(name, value)]));
+        let Ok(Asked::WebSocket(socket)) = asked else {
+            panic!("{name}: {value}: {asked:?}");
+        };
+        assert_eq!(socket.token.as_deref(), token, "{name}: {value}");
+        let response = socket.accepted();
+        let selected = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL);
+        assert_eq!(selected.is_some(), selects, "{value}");
+        let accept = &response.headers()[header::SEC_WEBSOCKET_ACCEPT];
+        assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// Whatever the headers are, a WebSocket comes only by an address or as localhost, by a
+    /// whole handshake.
+    #[test]
+    fn any_head_is_answered_and_no_foreign_host_is_let_in(
+        headers in prop::collection::vec((
+            prop::sample::select(vec![
+                "host", "origin", "upgrade", "connection", "sec-websocket-key",
+                "sec-websocket-version", "sec-websocket-protocol", "authorization",
+            ]),
+            prop_oneof![
+                Just("127.0.0.1:1".to_owned()),
+                Just("localhost".to_owned()),
+                Just("evil.example".to_owned()),
+                Just("websocket".to_owned()),
+                Just("upgrade".to_owned()),
+                Just("13".to_owned()),
+                Just(KEY.to_owned()),
+                "[ -~\u{80}-\u{ff}]{0,20}",
+            ],
+        ), 0..8),
+        begins_right in any::<bool>(),
+    ) {
+        let mut request = match begins_right {
+            true => handshake("/", &[]),
+            false => request("/", &[]),
+        };
+        for (name, value) in &headers {
+            if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+                request.headers_mut().append(*name, value);
+            }
+        }
+        match read(&request) {
+            Ok(Asked::WebSocket(socket)) => {
+                prop_assert_eq!(request.headers().get_all(HOST).iter().count(), 1);
+                let host = origins::Request { host: Some(&socket.host), origin: None };
+                prop_assert!(Origins::is_host(host).is_ok());
+                prop_assert!(HeaderValue::try_from(&socket.accept).is_ok());
+            }
+            Ok(Asked::Page { .. }) => {}
+            Err(wrong) => {
+                let text = wrong.text.clone();
+                prop_assert!(text.len() < 100, "{}", text);
+                prop_assert!(wrong.into_response().status().is_client_error());
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What is spoken with clients (`docs/protocol.md`), without any input or output.
+
+pub(crate) mod arguments;
+pub(crate) mod call;
+pub(crate) mod close_reason;
+pub(crate) mod frame;
+pub(crate) mod message;
+pub(crate) mod outbox;
+pub(crate) mod outcome;
