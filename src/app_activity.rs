@@ -13,15 +13,15 @@ use futures::task::AtomicWaker;
 
 use crate::events::{Event, Listeners};
 use crate::ids::{AppId, ServerSocketId};
-use crate::supervision::{Home, ServerEnded, Wanted};
+use crate::supervision::{LoadApp, RegistryLink, ServerClosed};
 
 /// One app's life.
-pub(crate) struct Life {
+pub(crate) struct AppActivity {
     app: AppId,
     suspended: AtomicBool,
     /// Whether the registry knows that something waits.
     wanted: AtomicBool,
-    registry: Home,
+    registry: RegistryLink,
     /// Whether the app has an event page.
     loadable: AtomicBool,
     /// Whether the app was called, or told something, since this was asked.
@@ -35,9 +35,9 @@ pub(crate) struct Life {
     pending: AtomicUsize,
 }
 
-impl Life {
-    pub(crate) fn new(app: AppId, registry: Home) -> Self {
-        Life {
+impl AppActivity {
+    pub(crate) fn new(app: AppId, registry: RegistryLink) -> Self {
+        AppActivity {
             app,
             suspended: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -80,7 +80,7 @@ impl Life {
     /// Something waits: has the app loaded.
     pub(crate) fn want(&self) {
         if !self.wanted.swap(true, SeqCst) {
-            self.registry.wanted(Wanted(self.app.clone()));
+            self.registry.wanted(LoadApp(self.app.clone()));
         }
     }
 
@@ -106,11 +106,11 @@ impl Life {
 
     /// A server socket of the app has closed itself.
     pub(crate) fn server_ended(&self, id: ServerSocketId) {
-        self.registry.ended(ServerEnded(self.app.clone(), id));
+        self.registry.ended(ServerClosed(self.app.clone(), id));
     }
 
     /// The way to the registry.
-    pub(crate) fn home(&self) -> &Home {
+    pub(crate) fn home(&self) -> &RegistryLink {
         &self.registry
     }
 
@@ -161,10 +161,10 @@ impl Life {
 }
 
 /// A call that takes its time, until it is dropped: the app is not idle.
-pub(crate) struct Pending(Arc<Life>);
+pub(crate) struct Pending(Arc<AppActivity>);
 
 impl Pending {
-    pub(crate) fn new(life: &Arc<Life>) -> Self {
+    pub(crate) fn new(life: &Arc<AppActivity>) -> Self {
         life.pending.fetch_add(1, SeqCst);
         Pending(life.clone())
     }
@@ -191,11 +191,11 @@ pub struct SuspendInfo {
     /// The app.
     pub app: AppId,
     #[debug(skip)]
-    life: Arc<Life>,
+    life: Arc<AppActivity>,
 }
 
 impl SuspendInfo {
-    pub(crate) fn new(app: AppId, life: &Arc<Life>) -> Self {
+    pub(crate) fn new(app: AppId, life: &Arc<AppActivity>) -> Self {
         life.raised();
         SuspendInfo {
             app,

@@ -23,14 +23,14 @@ pub(crate) const MAX_APP_ID: usize = 16 * 1024;
 
 /// Everything of one registry that goes to the next.
 #[derive(Debug, Default)]
-pub(crate) struct Estate {
+pub(crate) struct HandoverState {
     /// The last numbers that were given out: they are never given out again.
     pub(crate) last_server: u64,
     pub(crate) last_client: u64,
     pub(crate) servers: Vec<Server>,
     pub(crate) clients: Vec<Client>,
     /// What has to stay where it is.
-    pub(crate) left: Vec<Left>,
+    pub(crate) left: Vec<NotTransferred>,
 }
 
 #[derive(Debug)]
@@ -71,7 +71,7 @@ pub(crate) struct ServerRecord {
     pub(crate) suspended: bool,
     /// Of what it accepts, if there are any.
     #[serde(default)]
-    pub(crate) time_outs: Option<TimeOutsRecord>,
+    pub(crate) timeouts: Option<TimeoutsRecord>,
     /// What it does about accept errors, if that was set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<Box<PolicyRecord>>,
@@ -157,7 +157,7 @@ pub(crate) struct ClientRecord {
     #[serde(default)]
     pub(crate) unclaimed: bool,
     #[serde(default)]
-    pub(crate) time_outs: Option<TimeOutsRecord>,
+    pub(crate) timeouts: Option<TimeoutsRecord>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
     /// The server socket that accepted it, if nobody has heard of it yet.
@@ -168,7 +168,7 @@ pub(crate) struct ClientRecord {
 /// How long nothing may happen on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct TimeOutsRecord {
+pub(crate) struct TimeoutsRecord {
     pub(crate) claim: Option<Duration>,
     pub(crate) idle: Option<Duration>,
     pub(crate) send: Option<Duration>,
@@ -180,7 +180,7 @@ pub(crate) struct TimeOutsRecord {
 pub(crate) struct ConnectionRecord {
     pub(crate) peer: SocketAddr,
     /// Of a connection that the app has made.
-    pub(crate) dialled: Option<DialledRecord>,
+    pub(crate) dialled: Option<OutboundRecord>,
     /// Codes of [`NetError`](crate::net_error::NetError): why nothing more
     /// can be written, and the end that was read and not told.
     pub(crate) write_error: Option<i32>,
@@ -190,7 +190,7 @@ pub(crate) struct ConnectionRecord {
 /// What is known of a connection that `connect` made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct DialledRecord {
+pub(crate) struct OutboundRecord {
     pub(crate) local: Option<SocketAddr>,
     /// What it was made to, for `secure`.
     pub(crate) host: String,
@@ -209,7 +209,7 @@ pub enum SocketName {
 /// A persistent socket that could not be handed over: it goes on here.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub struct Left {
+pub struct NotTransferred {
     /// The socket.
     pub socket: SocketName,
     /// Why, as a text.
@@ -226,14 +226,14 @@ pub(crate) fn check_app(app: &AppId) -> io::Result<()> {
 
 /// How a handover ends, for everything that is held for it.
 #[derive(Clone)]
-pub(crate) struct Verdict(Shared<oneshot::Receiver<()>>);
+pub(crate) struct HandoverOutcome(Shared<oneshot::Receiver<()>>);
 
-impl Verdict {
+impl HandoverOutcome {
     /// A verdict, and its other end: sending means that the sockets are
     /// another's now; dropping it, that they stay.
     pub(crate) fn pair() -> (oneshot::Sender<()>, Self) {
         let (sender, receiver) = oneshot::channel();
-        (sender, Verdict(receiver.shared()))
+        (sender, HandoverOutcome(receiver.shared()))
     }
 
     /// Whether the sockets are another's now.

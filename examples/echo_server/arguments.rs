@@ -14,7 +14,7 @@ ADDR           where to listen: 127.0.0.1:7007 if it is not given
 --inject RULE  has the network fail: accept=EMFILE,every=50
                read=ECONNRESET,p=0.001   write=short,every=7
                accept=stall,for=2s       read=reset,times=3
-               panic=server,every=200    panic=rows,every=1000
+               panic=server,every=200    panic=clients,every=1000
                panic=registry,every=2000
                panic=subscriber,every=100    stop=subscriber,p=0.001
                subscriber=stall,for=200ms,every=50

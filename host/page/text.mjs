@@ -61,10 +61,10 @@ const REASONS = {
 const reasonOf = (why) => REASONS[why] ?? [why, '', 'warn'];
 
 /** The badges of a server socket: `[text, meaning, kind]`. */
-export function serverState({ localAddress, heldUpBy, backlog }) {
-  const isDraining = heldUpBy.some(({ why }) => why === 'draining');
+export function serverState({ localAddress, blockedBy, backlog }) {
+  const isDraining = blockedBy.some(({ why }) => why === 'draining');
   if (localAddress === undefined && !isDraining) return [['not listening', 'It has no port.', '']];
-  const badges = heldUpBy.map(({ why, error }) => {
+  const badges = blockedBy.map(({ why, error }) => {
     const [text, meaning, kind] = reasonOf(why);
     return [error ? `${text}: ${error}` : text, meaning, kind];
   });

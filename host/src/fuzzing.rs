@@ -9,7 +9,7 @@ use crate::access::handshake::Asked;
 use crate::access::origins::Origins;
 use crate::protocol::call;
 use crate::protocol::frame;
-use crate::protocol::frame::{Form, Frame, Hello};
+use crate::protocol::frame::{Encoding, Frame, Hello};
 use crate::protocol::message::Kind;
 
 /// Reads a frame and every call in it, as a session does.
@@ -18,8 +18,8 @@ pub fn frame(bytes: &[u8]) {
         return;
     };
     let form = match first % 2 {
-        0 => Form::Text,
-        _ => Form::Binary,
+        0 => Encoding::Text,
+        _ => Encoding::Binary,
     };
     let Ok(mut frame) = Frame::read(form, Bytes::copy_from_slice(bytes)) else {
         return;
@@ -30,7 +30,7 @@ pub fn frame(bytes: &[u8]) {
     while let Ok(Some(message)) = frame.messages.next() {
         match message.kind() {
             Some(Kind::Call(_)) => {
-                if let Err(call::Wrong::Frame(_)) = call::read(message, &mut frame.data) {
+                if let Err(call::CallError::Frame(_)) = call::read(message, &mut frame.data) {
                     return;
                 }
             }

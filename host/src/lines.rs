@@ -23,15 +23,15 @@ struct Written {
 
 /// Whether the next line about a client may be written.
 #[derive(Clone, Default)]
-pub(super) struct Lines {
+pub(super) struct LogLines {
     peers: Rc<RefCell<HashMap<Option<IpAddr>, Written>>>,
     peer: Option<IpAddr>,
 }
 
-impl Lines {
+impl LogLines {
     /// The same counts, for lines about this address.
     pub(super) fn about(&self, peer: IpAddr) -> Self {
-        Lines {
+        LogLines {
             peers: self.peers.clone(),
             peer: Some(peer),
         }
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn an_address_has_so_many_lines_in_a_time() {
         let start = Instant::now();
-        let lines = Lines::default();
+        let lines = LogLines::default();
         let one = lines.about([127, 0, 0, 1].into());
         for _ in 0..LINES {
             assert!(one.may_write_at(start));
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn however_many_addresses_there_are_the_counts_are_bounded() {
         let start = Instant::now();
-        let lines = Lines::default();
+        let lines = LogLines::default();
         let about = |n: u32| lines.about(IpAddr::V4((0x7f00_0000 + n).into()));
         let written = (0..50_000).filter(|n| about(*n).may_write_at(start));
         assert!(written.count() <= PEERS + LINES as usize);

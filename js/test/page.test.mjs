@@ -49,13 +49,13 @@ test('bytes, addresses and texts of others are said as they can be read', () => 
 
 test('a socket that stands still says why', () => {
   const texts = (states) => states.map(([text]) => text);
-  const server = { localAddress: '::', heldUpBy: [] };
+  const server = { localAddress: '::', blockedBy: [] };
   assert.deepEqual(texts(serverState(server)), ['accepting']);
   assert.deepEqual(texts(serverState({ ...server, localAddress: undefined })), ['not listening']);
-  const heldUpBy = [{ why: 'app' }, { why: 'acceptError', resultCode: -12, error: 'INSUFFICIENT_RESOURCES' }, { why: 'later' }];
-  assert.deepEqual(texts(serverState({ ...server, heldUpBy, backlog: 1200 })),
+  const blockedBy = [{ why: 'app' }, { why: 'acceptError', resultCode: -12, error: 'INSUFFICIENT_RESOURCES' }, { why: 'later' }];
+  assert.deepEqual(texts(serverState({ ...server, blockedBy, backlog: 1200 })),
     ['paused', 'accept error: INSUFFICIENT_RESOURCES', 'later', '1,200 waiting']);
-  assert.deepEqual(texts(serverState({ heldUpBy: [{ why: 'draining' }] })), ['draining'], 'it has no port any more');
+  assert.deepEqual(texts(serverState({ blockedBy: [{ why: 'draining' }] })), ['draining'], 'it has no port any more');
   assert.deepEqual(texts(clientState({ connected: true, paused: true })), ['paused']);
   assert.deepEqual(texts(clientState({ connected: true, paused: false })), ['connected']);
   assert.deepEqual(texts(clientState({ connected: false, paused: true })), ['not connected']);

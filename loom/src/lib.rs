@@ -76,7 +76,7 @@ mod tcp {
     pub(crate) mod credits;
     #[path = "../../../src/tcp/connection/ending.rs"]
     pub(crate) mod ending;
-    #[path = "../../../src/tcp/connection/fast_path_guard.rs"]
+    #[path = "../../../src/tcp/connection/shared_writer.rs"]
     pub(crate) mod fast_path;
     mod models;
 }

@@ -22,7 +22,7 @@ use crate::draining::{Drain, DrainInfo, Drained};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::manifest::Permissions;
-use crate::registry::{AppLimits, Door, Registry, SetAppLimits, SetPermissions};
+use crate::registry::{AppLimits, Registry, RegistryHandle, SetAppLimits, SetPermissions};
 use crate::supervision::RestartInfo;
 
 /// An app's `chrome.sockets`: its view of a [`Registry`].
@@ -64,7 +64,7 @@ impl App {
     pub fn new(id: impl Into<AppId>, registry: &Addr<Registry>) -> Self {
         let caller = Caller {
             app: id.into(),
-            door: Door::new(registry),
+            door: RegistryHandle::new(registry),
         };
         App {
             tcp_server: TcpServer::new(caller.clone()),
@@ -167,7 +167,7 @@ impl App {
 #[derive(Clone, Debug)]
 struct Caller {
     app: AppId,
-    door: Arc<Door>,
+    door: Arc<RegistryHandle>,
 }
 
 impl Caller {

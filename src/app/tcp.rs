@@ -8,7 +8,7 @@ use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
     GetSockets, ReceiveErrorInfo, ReceiveInfo, Secure, SecureOptions, Send, SendInfo, SetKeepAlive,
-    SetNoDelay, SetPaused, SetTimeOuts, SocketInfo, SocketProperties, TimeOuts, Update,
+    SetNoDelay, SetPaused, SetTimeouts, SocketInfo, SocketProperties, Timeouts, Update,
 };
 
 /// `chrome.sockets.tcp`: the client sockets of an [`App`](crate::App),
@@ -118,18 +118,18 @@ impl Tcp {
     }
 
     /// Beyond Chrome: ends the connection when nothing happens on it for so
-    /// long, each way as [`TimeOuts`] tells, in place of what was set before.
+    /// long, each way as [`Timeouts`] tells, in place of what was set before.
     /// All time-outs begin now. They stay with the socket, from one connection
     /// to the next, and go to another process with it. Legal in every state.
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
     /// is zero; nothing changes then.
-    pub fn set_time_outs(&self, socket_id: ClientSocketId, time_outs: TimeOuts) -> Answer<()> {
-        self.caller.call(|app| SetTimeOuts {
+    pub fn set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) -> Answer<()> {
+        self.caller.call(|app| SetTimeouts {
             app,
             socket_id,
-            time_outs,
+            timeouts,
         })
     }
 
@@ -244,7 +244,7 @@ impl Tcp {
     ///   [`CONNECTION_RESET`](crate::NetError::CONNECTION_RESET): the peer gave
     ///   up.
     /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): not done within
-    ///   [`HANDSHAKE_TIME_OUT`](crate::tcp::HANDSHAKE_TIME_OUT).
+    ///   [`HANDSHAKE_TIMEOUT`](crate::tcp::HANDSHAKE_TIMEOUT).
     pub fn secure(&self, socket_id: ClientSocketId, options: SecureOptions) -> Answer<()> {
         self.caller.call(|app| Secure {
             app,

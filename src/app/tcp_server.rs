@@ -6,13 +6,13 @@ use super::{Caller, OnEvent};
 use crate::answer::Answer;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
-use crate::tcp::TimeOuts;
+use crate::tcp::Timeouts;
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
 use crate::tcp_server::{
     AcceptErrorInfo, AcceptInfo, AcceptPolicy, Close, Create, CreateInfo, Disconnect, Drain,
     GetInfo, GetSockets, HandshakeErrorInfo, Limits, Listen, RefusedInfo, SetAcceptPolicy,
-    SetLimits, SetPaused, SetReusePort, SetTimeOuts, SocketInfo, SocketProperties, Update,
+    SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo, SocketProperties, Update,
 };
 #[cfg(feature = "tls")]
 use crate::tls;
@@ -173,18 +173,18 @@ impl TcpServer {
         })
     }
 
-    /// Beyond Chrome: the [`TimeOuts`] of every client that is accepted from now
-    /// on, unless [`Tcp::set_time_outs`](crate::Tcp::set_time_outs) gives it
+    /// Beyond Chrome: the [`Timeouts`] of every client that is accepted from now
+    /// on, unless [`Tcp::set_timeouts`](crate::Tcp::set_timeouts) gives it
     /// others. Legal at any time, and survives `disconnect`.
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
     /// is zero; nothing changes then.
-    pub fn set_time_outs(&self, socket_id: ServerSocketId, time_outs: TimeOuts) -> Answer<()> {
-        self.caller.call(|app| SetTimeOuts {
+    pub fn set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) -> Answer<()> {
+        self.caller.call(|app| SetTimeouts {
             app,
             socket_id,
-            time_outs,
+            timeouts,
         })
     }
 

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::connections::wait_queue::Line;
+use crate::connections::wait_queue::WaitQueue;
 use crate::ids::ClientSocketId;
 
 /// The connections of one server socket, of one app, or of a whole registry.
 #[derive(Default)]
-pub(crate) struct Guests {
+pub(crate) struct ConnectionCounter {
     /// Accepted, and open: what limits count. It begins before a connection is
     /// one of those that are `open` here, which have come to a row.
     accepted: AtomicUsize,
@@ -30,16 +30,16 @@ pub(crate) struct Guests {
     forced: Mutex<Vec<ClientSocketId>>,
     changed: Notify,
     /// The server sockets that wait for one that was accepted to end.
-    pub(crate) line: Line,
+    pub(crate) line: WaitQueue,
     /// The app's, of a server socket's; the registry's, of an app's.
-    parent: Option<Arc<Guests>>,
+    parent: Option<Arc<ConnectionCounter>>,
 }
 
-impl Guests {
-    pub(crate) fn of(parent: &Arc<Guests>) -> Self {
-        Guests {
+impl ConnectionCounter {
+    pub(crate) fn of(parent: &Arc<ConnectionCounter>) -> Self {
+        ConnectionCounter {
             parent: Some(parent.clone()),
-            ..Guests::default()
+            ..ConnectionCounter::default()
         }
     }
 
@@ -90,7 +90,7 @@ impl Guests {
     }
 
     /// This, and what it is part of.
-    fn each(&self) -> impl Iterator<Item = &Guests> {
+    fn each(&self) -> impl Iterator<Item = &ConnectionCounter> {
         std::iter::successors(Some(self), |guests| guests.parent.as_deref())
     }
 
@@ -120,8 +120,8 @@ impl Guests {
 }
 
 /// One open connection, counted until this is dropped.
-pub(crate) struct Guest {
-    guests: Arc<Guests>,
+pub(crate) struct ConnectionGuard {
+    guests: Arc<ConnectionCounter>,
     was_accepted: bool,
     has_arrived: bool,
     /// Who counts it for its peer, by distance: the first is the server socket.
@@ -129,10 +129,14 @@ pub(crate) struct Guest {
     peer: u64,
 }
 
-impl Guest {
+impl ConnectionGuard {
     /// A connection that was accepted just now, and who counts it for its
     /// peer: the server socket, the app, the registry.
-    pub(crate) fn accepted(guests: Arc<Guests>, peer: IpAddr, counted: [bool; 3]) -> Self {
+    pub(crate) fn accepted(
+        guests: Arc<ConnectionCounter>,
+        peer: IpAddr,
+        counted: [bool; 3],
+    ) -> Self {
         let peer = key(peer);
         for (each, counted) in guests.each().zip(counted) {
             each.accepted.fetch_add(1, SeqCst);
@@ -140,7 +144,7 @@ impl Guest {
                 *each.lock_peers().entry(peer).or_default() += 1;
             }
         }
-        Guest {
+        ConnectionGuard {
             guests,
             was_accepted: true,
             has_arrived: false,
@@ -151,14 +155,14 @@ impl Guest {
 
     /// One that was not accepted here, but may have been in another process,
     /// for a server socket that is not known.
-    pub(crate) fn arrived(guests: Arc<Guests>, was_accepted: bool) -> Self {
+    pub(crate) fn arrived(guests: Arc<ConnectionCounter>, was_accepted: bool) -> Self {
         guests.arrived();
         if was_accepted {
             for each in guests.each() {
                 each.accepted.fetch_add(1, SeqCst);
             }
         }
-        Guest {
+        ConnectionGuard {
             guests,
             was_accepted,
             has_arrived: true,
@@ -191,7 +195,7 @@ impl Guest {
     }
 
     /// Whether it is one of those.
-    pub(crate) fn is_of(&self, guests: &Arc<Guests>) -> bool {
+    pub(crate) fn is_of(&self, guests: &Arc<ConnectionCounter>) -> bool {
         let guests = Arc::as_ptr(guests);
         self.guests.each().any(|each| std::ptr::eq(each, guests))
     }
@@ -206,7 +210,7 @@ impl Guest {
     }
 }
 
-impl Drop for Guest {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         if self.has_arrived {
             for guests in self.guests.each() {
@@ -233,15 +237,15 @@ fn key(peer: IpAddr) -> u64 {
 }
 
 /// A drain goes on, until this is dropped.
-pub(crate) struct Draining(Arc<Guests>);
+pub(crate) struct Draining(Arc<ConnectionCounter>);
 
 impl Draining {
-    pub(crate) fn new(guests: Arc<Guests>) -> Self {
+    pub(crate) fn new(guests: Arc<ConnectionCounter>) -> Self {
         guests.draining.fetch_add(1, SeqCst);
         Draining(guests)
     }
 
-    pub(crate) fn guests(&self) -> &Arc<Guests> {
+    pub(crate) fn guests(&self) -> &Arc<ConnectionCounter> {
         &self.0
     }
 }
@@ -260,11 +264,11 @@ mod tests {
 
     #[test]
     fn a_guest_counts_for_its_server_socket_and_for_its_app() {
-        let app = Arc::new(Guests::default());
-        let server = Arc::new(Guests::of(&app));
-        let dialled = Guest::arrived(app.clone(), false);
+        let app = Arc::new(ConnectionCounter::default());
+        let server = Arc::new(ConnectionCounter::of(&app));
+        let dialled = ConnectionGuard::arrived(app.clone(), false);
         let peer = IpAddr::from([127, 0, 0, 1]);
-        let mut accepted = Guest::accepted(server.clone(), peer, [false; 3]);
+        let mut accepted = ConnectionGuard::accepted(server.clone(), peer, [false; 3]);
         assert_eq!((app.open(), server.open()), (1, 0), "no row has it");
         accepted.arrive();
         assert_eq!((app.open(), server.open()), (2, 1));
@@ -304,11 +308,11 @@ mod tests {
 
     #[test]
     fn a_guest_that_goes_is_not_counted_and_no_peer_is_kept() {
-        let registry = Arc::new(Guests::default());
-        let app = Arc::new(Guests::of(&registry));
-        let server = Arc::new(Guests::of(&app));
+        let registry = Arc::new(ConnectionCounter::default());
+        let app = Arc::new(ConnectionCounter::of(&registry));
+        let server = Arc::new(ConnectionCounter::of(&app));
         let peer = IpAddr::from([127, 0, 0, 1]);
-        let accepted = |counted| Guest::accepted(server.clone(), peer, counted);
+        let accepted = |counted| ConnectionGuard::accepted(server.clone(), peer, counted);
         let of_peer = || [&server, &app, &registry].map(|it| it.of_peer(peer));
         let counted = [
             accepted([true, true, true]),
@@ -328,8 +332,8 @@ mod tests {
 
     #[test]
     fn one_that_another_process_has_accepted_counts_for_its_app() {
-        let app = Arc::new(Guests::default());
-        let inherited = Guest::arrived(app.clone(), true);
+        let app = Arc::new(ConnectionCounter::default());
+        let inherited = ConnectionGuard::arrived(app.clone(), true);
         assert_eq!((app.open(), app.accepted()), (1, 1));
         drop(inherited);
         assert_eq!((app.open(), app.accepted()), (0, 0));

@@ -9,22 +9,22 @@ use crate::sync::{AtomicWaker, Mutex, MutexGuard, WaitFlag};
 /// place wakes one. So whoever is first and does not need it has to
 /// [`leave`](Self::leave), and to [`call`](Self::call) the next. Whoever stands
 /// here registers its waker in each turn before it looks where it stands.
-pub(crate) struct Line {
+pub(crate) struct WaitQueue {
     waiting: Mutex<VecDeque<Arc<AtomicWaker>>>,
     /// Whether there are any: asked at the end of every connection.
     any: WaitFlag,
 }
 
-impl Default for Line {
+impl Default for WaitQueue {
     fn default() -> Self {
-        Line {
+        WaitQueue {
             waiting: Mutex::new(VecDeque::new()),
             any: WaitFlag::default(),
         }
     }
 }
 
-impl Line {
+impl WaitQueue {
     /// Behind the others. After joining, look again: [`look`](Self::look).
     pub(crate) fn join(&self, who: &Arc<AtomicWaker>) {
         self.lock().push_back(who.clone());

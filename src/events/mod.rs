@@ -76,14 +76,14 @@ pub(crate) type Snapshot<E> = Arc<Vec<Listener<E>>>;
 /// One listener of an event.
 pub(crate) struct Listener<E: Event> {
     recipient: Arc<Recipient<E>>,
-    ear: Arc<Ear<E>>,
+    ear: Arc<DeliveryProbe<E>>,
 }
 
 impl<E: Event> Listener<E> {
     fn new(recipient: Recipient<E>) -> Self {
         let actor = Arc::new(recipient.downgrade());
         let recipient = Arc::new(recipient);
-        let ear = Arc::new(Ear {
+        let ear = Arc::new(DeliveryProbe {
             known: Arc::downgrade(&recipient),
             actor,
             has_panicked: Arc::default(),
@@ -108,14 +108,14 @@ impl<E: Event> Clone for Listener<E> {
 
 /// Whose copy of an event it is. It is no address: an event that a listener
 /// keeps must not keep the listener.
-pub(crate) struct Ear<E: Event> {
+pub(crate) struct DeliveryProbe<E: Event> {
     /// While it is a listener: cheaper to ask.
     known: Weak<Recipient<E>>,
     actor: Arc<WeakRecipient<E>>,
     /// Whether a copy was dropped by a panic since the last one was sent.
     has_panicked: Arc<AtomicBool>,
     /// Of an event that others have copies of as well.
-    copies: Option<Arc<Copies>>,
+    copies: Option<Arc<FanOut>>,
 }
 
 /// What became of a copy that is dropped.
@@ -128,7 +128,7 @@ pub(crate) enum Fate {
     Unread,
 }
 
-impl<E: Event> Ear<E> {
+impl<E: Event> DeliveryProbe<E> {
     /// What has become of a copy that is dropped now. A mailbox closes before
     /// it drops its messages. A handler that panics drops its event first,
     /// while the mailbox is still open; then the actor drops the events that
@@ -175,11 +175,11 @@ impl<E: Event> Ear<E> {
 
 /// One listener's copy of an event that is raised again if it reaches nobody.
 /// A clone of it is the listener's own: it does not count.
-pub(crate) struct Delivery<E: Event>(Option<Arc<Ear<E>>>);
+pub(crate) struct Delivery<E: Event>(Option<Arc<DeliveryProbe<E>>>);
 
 impl<E: Event> Delivery<E> {
     #[inline]
-    pub(crate) fn new(ear: &Arc<Ear<E>>, copies: Option<&Arc<Copies>>) -> Self {
+    pub(crate) fn new(ear: &Arc<DeliveryProbe<E>>, copies: Option<&Arc<FanOut>>) -> Self {
         Delivery(Some(match copies {
             None => ear.clone(),
             Some(copies) => copies.one_for(ear),
@@ -214,7 +214,7 @@ impl<E: Event> Clone for Delivery<E> {
 }
 
 /// The copies of one event for several listeners.
-pub(crate) struct Copies {
+pub(crate) struct FanOut {
     /// Those that have not been dropped, and one for the time of the dispatch.
     count: AtomicUsize,
     reached: AtomicBool,
@@ -222,12 +222,12 @@ pub(crate) struct Copies {
     panics: AtomicU32,
 }
 
-impl Copies {
+impl FanOut {
     /// For as many listeners; a single one needs none.
     #[inline]
     pub(crate) fn among(listeners: usize) -> Option<Arc<Self>> {
         (listeners > 1).then(|| {
-            Arc::new(Copies {
+            Arc::new(FanOut {
                 count: AtomicUsize::new(1),
                 reached: AtomicBool::new(false),
                 panics: AtomicU32::new(0),
@@ -235,9 +235,9 @@ impl Copies {
         })
     }
 
-    fn one_for<E: Event>(self: &Arc<Self>, ear: &Ear<E>) -> Arc<Ear<E>> {
+    fn one_for<E: Event>(self: &Arc<Self>, ear: &DeliveryProbe<E>) -> Arc<DeliveryProbe<E>> {
         self.count.fetch_add(1, SeqCst);
-        Arc::new(Ear {
+        Arc::new(DeliveryProbe {
             known: ear.known.clone(),
             actor: ear.actor.clone(),
             has_panicked: ear.has_panicked.clone(),
@@ -256,7 +256,7 @@ impl Copies {
 /// Sends each live listener its copy; see [`Listeners::dispatch`].
 pub(crate) fn dispatch<E: Event>(
     list: &[Listener<E>],
-    mut copy: impl FnMut(&Arc<Ear<E>>) -> E,
+    mut copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E,
 ) -> usize {
     let mut sent = 0;
     for listener in list {
@@ -310,13 +310,13 @@ pub(crate) struct Listeners<E: Event> {
 
 /// The listeners of an event, and what happens to it if it reaches none. One
 /// reading decides both: a listener may come between two.
-pub(crate) struct Audience<E: Event> {
+pub(crate) struct EventListeners<E: Event> {
     pub(crate) listeners: Snapshot<E>,
     /// Whether there are no listeners because the last one has died.
     pub(crate) is_orphaned: bool,
 }
 
-impl<E: Event> Audience<E> {
+impl<E: Event> EventListeners<E> {
     /// Whether an event that was sent to so many of them waits for the next
     /// listener: no listener got it, because all of them have died.
     pub(crate) fn is_missed(&self, sent: usize) -> bool {
@@ -382,7 +382,7 @@ impl<E: Event> Listeners<E> {
 
     /// Sends each live listener the copy that `copy` makes for it, in the
     /// order in which they were added, and says how many there were.
-    pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<Ear<E>>) -> E) -> usize {
+    pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E) -> usize {
         dispatch(&self.snapshot().0, copy)
     }
 
@@ -397,7 +397,7 @@ impl<E: Event> Listeners<E> {
     }
 
     /// The living listeners of this moment, for one event.
-    pub(crate) fn audience(&self) -> Audience<E> {
+    pub(crate) fn audience(&self) -> EventListeners<E> {
         let list = self.read();
         if list.iter().all(Listener::connected) {
             return self.audience_of(&list);
@@ -408,8 +408,8 @@ impl<E: Event> Listeners<E> {
     }
 
     /// Under the lock of the list, so that both are of one moment.
-    fn audience_of(&self, list: &Snapshot<E>) -> Audience<E> {
-        Audience {
+    fn audience_of(&self, list: &Snapshot<E>) -> EventListeners<E> {
+        EventListeners {
             listeners: list.clone(),
             is_orphaned: list.is_empty() && self.orphaned.load(SeqCst),
         }

@@ -8,25 +8,25 @@ use std::task::Context;
 
 use futures::task::AtomicWaker;
 
-use crate::events::{Copies, Delivery, Event, HoldBack, Listeners, MAX_PANICS, dispatch};
+use crate::events::{Delivery, Event, FanOut, HoldBack, Listeners, MAX_PANICS, dispatch};
 
 /// The most events of one kind and one server socket that listeners have not
 /// handled, and as many that wait; beyond it they are only counted.
 pub(crate) const UNHANDLED: usize = 64;
 
 /// Events of one kind that have not been told.
-pub(crate) struct Untold<T> {
-    waiting: VecDeque<Told<T>>,
+pub(crate) struct EventQueue<T> {
+    waiting: VecDeque<QueuedEvent<T>>,
     /// Those at which a listener has panicked: they are told after the others.
-    suspects: VecDeque<Told<T>>,
+    suspects: VecDeque<QueuedEvent<T>>,
     held_back: HoldBack,
     missed: u64,
-    way: Arc<Way<T>>,
+    way: Arc<InFlightEvents<T>>,
 }
 
 /// What an event tells.
 #[derive(Clone, Copy)]
-struct Told<T> {
+struct QueuedEvent<T> {
     what: T,
     /// How many before it are only counted.
     missed: u64,
@@ -34,9 +34,9 @@ struct Told<T> {
     panics: u32,
 }
 
-impl<T> Default for Untold<T> {
+impl<T> Default for EventQueue<T> {
     fn default() -> Self {
-        Untold {
+        EventQueue {
             waiting: VecDeque::new(),
             suspects: VecDeque::new(),
             held_back: HoldBack::default(),
@@ -46,11 +46,11 @@ impl<T> Default for Untold<T> {
     }
 }
 
-impl<T: Copy> Untold<T> {
+impl<T: Copy> EventQueue<T> {
     pub(crate) fn add(&mut self, event: T) {
         if self.waiting.len() < UNHANDLED {
             let missed = std::mem::take(&mut self.missed);
-            self.waiting.push_back(Told {
+            self.waiting.push_back(QueuedEvent {
                 what: event,
                 missed,
                 panics: 0,
@@ -87,7 +87,7 @@ impl<T: Copy> Untold<T> {
         &mut self,
         to: &Listeners<E>,
         cx: &mut Context<'_>,
-        event: impl Fn(T, u64, Unhandled<E, T>) -> E,
+        event: impl Fn(T, u64, InFlightEvent<E, T>) -> E,
     ) {
         if self.waiting.is_empty() && self.way.count.load(SeqCst) == 0 && self.is_empty() {
             return;
@@ -113,10 +113,10 @@ impl<T: Copy> Untold<T> {
                     None => return,
                 },
             };
-            let copies = Copies::among(audience.listeners.len());
+            let copies = FanOut::among(audience.listeners.len());
             let sent = dispatch(&audience.listeners, |ear| {
                 let delivery = Delivery::new(ear, copies.as_ref());
-                let unhandled = Unhandled::new(&self.way, delivery, told);
+                let unhandled = InFlightEvent::new(&self.way, delivery, told);
                 event(told.what, told.missed, unhandled)
             });
             let missed = match copies {
@@ -133,17 +133,17 @@ impl<T: Copy> Untold<T> {
 }
 
 /// The events on their way.
-struct Way<T> {
+struct InFlightEvents<T> {
     count: AtomicUsize,
     /// Those that have reached nobody.
-    returned: Mutex<Vec<Told<T>>>,
+    returned: Mutex<Vec<QueuedEvent<T>>>,
     dropped: AtomicU64,
     actor: AtomicWaker,
 }
 
-impl<T> Default for Way<T> {
+impl<T> Default for InFlightEvents<T> {
     fn default() -> Self {
-        Way {
+        InFlightEvents {
             count: AtomicUsize::new(0),
             returned: Mutex::default(),
             dropped: AtomicU64::new(0),
@@ -152,14 +152,14 @@ impl<T> Default for Way<T> {
     }
 }
 
-impl<T> Way<T> {
-    fn returned(&self) -> MutexGuard<'_, Vec<Told<T>>> {
+impl<T> InFlightEvents<T> {
+    fn returned(&self) -> MutexGuard<'_, Vec<QueuedEvent<T>>> {
         self.returned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// It has reached nobody, and so many listeners have panicked at it this
     /// time.
-    fn take_back<E: Event>(&self, mut told: Told<T>, panics: u32) {
+    fn take_back<E: Event>(&self, mut told: QueuedEvent<T>, panics: u32) {
         told.panics += panics;
         if told.panics < MAX_PANICS {
             return self.returned().push(told);
@@ -174,16 +174,16 @@ impl<T> Way<T> {
 }
 
 /// A copy of an event that its listener has not dropped.
-pub(crate) struct Unhandled<E: Event, T: Copy> {
-    way: Arc<Way<T>>,
+pub(crate) struct InFlightEvent<E: Event, T: Copy> {
+    way: Arc<InFlightEvents<T>>,
     delivery: Delivery<E>,
-    told: Told<T>,
+    told: QueuedEvent<T>,
 }
 
-impl<E: Event, T: Copy> Unhandled<E, T> {
-    fn new(way: &Arc<Way<T>>, delivery: Delivery<E>, told: Told<T>) -> Self {
+impl<E: Event, T: Copy> InFlightEvent<E, T> {
+    fn new(way: &Arc<InFlightEvents<T>>, delivery: Delivery<E>, told: QueuedEvent<T>) -> Self {
         way.count.fetch_add(1, SeqCst);
-        Unhandled {
+        InFlightEvent {
             way: way.clone(),
             delivery,
             told,
@@ -191,13 +191,13 @@ impl<E: Event, T: Copy> Unhandled<E, T> {
     }
 }
 
-impl<E: Event, T: Copy> Clone for Unhandled<E, T> {
+impl<E: Event, T: Copy> Clone for InFlightEvent<E, T> {
     fn clone(&self) -> Self {
-        Unhandled::new(&self.way, self.delivery.clone(), self.told)
+        InFlightEvent::new(&self.way, self.delivery.clone(), self.told)
     }
 }
 
-impl<E: Event, T: Copy> Drop for Unhandled<E, T> {
+impl<E: Event, T: Copy> Drop for InFlightEvent<E, T> {
     fn drop(&mut self) {
         let lost = self.delivery.lost(false);
         if let Some(panics) = lost {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 
 use super::wire::{Record, Source, pieces, receive_estate};
-use crate::handover_state::Estate;
+use crate::handover_state::HandoverState;
 use crate::registry::AppLimits;
 use crate::tcp_server::Settings;
 
@@ -35,12 +35,12 @@ impl Source for Records<'_> {
 }
 
 /// `None`: they are refused.
-fn estate(records: &[u8]) -> Option<Estate> {
+fn estate(records: &[u8]) -> Option<HandoverState> {
     let estate = receive_estate(&mut Records(records)).now_or_never();
     estate.and_then(Result::ok)
 }
 
-fn written(estate: &Estate) -> Option<Vec<u8>> {
+fn written(estate: &HandoverState) -> Option<Vec<u8>> {
     let mut written = Vec::new();
     for piece in pieces(estate).ok()? {
         written.extend(piece.head().ok()?);
@@ -70,7 +70,7 @@ pub(crate) fn records(records: &[u8]) {
         return;
     };
     assert_eq!(written(&again).as_ref(), Some(&first), "another estate");
-    let lengths = |estate: &Estate| -> usize {
+    let lengths = |estate: &HandoverState| -> usize {
         let data = estate.clients.iter().flat_map(|client| &client.unsent);
         data.map(Bytes::len).sum()
     };

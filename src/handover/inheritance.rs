@@ -8,11 +8,11 @@ use actix_rt::time::timeout;
 
 use super::wire::{self, Record};
 use super::{Error, LIMIT, PREDECESSOR, Receipt};
-use crate::handover_state::Estate;
+use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ServerSocketId};
 use crate::os::fd_passing;
 use crate::os::fd_passing::Channel;
-use crate::registry::{AdoptListener, Enter, Prepare, Registry, Token};
+use crate::registry::{AdoptListener, CommitImport, PrepareImport, Registry, Token};
 use crate::tcp_server::SocketProperties;
 
 #[cfg(target_os = "linux")]
@@ -149,14 +149,17 @@ struct Prepared {
 }
 
 impl Prepared {
-    async fn new(registry: &Addr<Registry>, estate: Estate) -> Result<(Self, Receipt), Error> {
+    async fn new(
+        registry: &Addr<Registry>,
+        estate: HandoverState,
+    ) -> Result<(Self, Receipt), Error> {
         let receipt = Receipt::of(&estate);
         let token = Token::default();
         let prepared = Prepared {
             registry: registry.clone(),
             token: Some(token.clone()),
         };
-        let answer = registry.send(Prepare { token, estate }).await;
+        let answer = registry.send(PrepareImport { token, estate }).await;
         let answer = answer.map_err(|_| Error::Stopped)?;
         answer.map_err(|refusal| Error::Refused(refusal.to_string()))?;
         Ok((prepared, receipt))
@@ -166,7 +169,7 @@ impl Prepared {
         let Some(token) = self.token.take() else {
             return Ok(());
         };
-        let entered = self.registry.send(Enter { token, ours: true }).await;
+        let entered = self.registry.send(CommitImport { token, ours: true }).await;
         entered
             .map_err(|_| Error::Stopped)?
             .map_err(|_| Error::Stopped)
@@ -176,7 +179,7 @@ impl Prepared {
 impl Drop for Prepared {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            self.registry.do_send(Enter { token, ours: false });
+            self.registry.do_send(CommitImport { token, ours: false });
         }
     }
 }

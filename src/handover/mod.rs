@@ -63,9 +63,9 @@ use std::time::Duration;
 
 use derive_more::Display;
 
-pub use crate::handover_state::{Left, SocketName};
+pub use crate::handover_state::{NotTransferred, SocketName};
 
-use crate::handover_state::Estate;
+use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 
 /// How long a successor may take to start, and then the exchange with it: 30
@@ -89,11 +89,11 @@ pub struct Receipt {
     pub unheard: usize,
     /// What could not go, and lives on in the old process; the new one does
     /// not know of it.
-    pub left: Vec<Left>,
+    pub left: Vec<NotTransferred>,
 }
 
 impl Receipt {
-    fn of(estate: &Estate) -> Self {
+    fn of(estate: &HandoverState) -> Self {
         let clients = || estate.clients.iter().map(|client| &client.record);
         let servers = estate.servers.iter().map(|server| &server.record);
         Receipt {

@@ -8,10 +8,10 @@ use actix_rt::time::timeout;
 
 use super::wire::{self, Record};
 use super::{Error, LIMIT, PREDECESSOR, Receipt};
-use crate::handover_state::Estate;
+use crate::handover_state::HandoverState;
 use crate::os::fd_passing;
 use crate::os::fd_passing::Channel;
-use crate::registry::{Conclude, Deliver, Hold, Registry, Take, Token};
+use crate::registry::{Deliver, Export, FinishExport, Quiesce, Registry, Token};
 
 /// A process that is to take the persistent sockets over.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ pub(super) async fn delivered(registry: &Addr<Registry>) {
     let _ = registry.send(Deliver(LIMIT)).await;
 }
 
-async fn offer(channel: &mut Channel, estate: &Estate) -> Result<(), Error> {
+async fn offer(channel: &mut Channel, estate: &HandoverState) -> Result<(), Error> {
     let sent = wire::send_estate(channel, estate).await;
     if let Err(error) = sent {
         // If it has closed its end, it may have said why.
@@ -125,28 +125,28 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) async fn take(registry: &Addr<Registry>) -> Result<(Self, Estate), Error> {
+    pub(super) async fn take(registry: &Addr<Registry>) -> Result<(Self, HandoverState), Error> {
         let token = Token::default();
         let held = Held {
             registry: registry.clone(),
             token: Some(token.clone()),
         };
-        let quiet = registry.send(Hold(token.clone())).await;
+        let quiet = registry.send(Quiesce(token.clone())).await;
         match quiet.map_err(|_| Error::Stopped)? {
             Ok(true) => {}
             Ok(false) => return Err(Error::Busy),
             Err(_) => return Err(Error::Stopped),
         }
-        let estate = registry.send(Take(token)).await;
+        let estate = registry.send(Export(token)).await;
         let estate = estate.map_err(|_| Error::Stopped)?;
         Ok((held, estate.map_err(|_| Error::Stopped)?))
     }
 
     /// They are another's now.
-    pub(super) fn let_go(mut self, estate: &Estate) -> Receipt {
+    pub(super) fn let_go(mut self, estate: &HandoverState) -> Receipt {
         let receipt = Receipt::of(estate);
         if let Some(token) = self.token.take() {
-            self.registry.do_send(Conclude {
+            self.registry.do_send(FinishExport {
                 token,
                 gone: Some(receipt.servers.clone()),
             });
@@ -158,7 +158,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            self.registry.do_send(Conclude { token, gone: None });
+            self.registry.do_send(FinishExport { token, gone: None });
         }
     }
 }

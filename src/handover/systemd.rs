@@ -20,7 +20,7 @@ use sd_notify::NotifyState;
 use super::succession::{Held, delivered};
 use super::wire::{self, Record, Source};
 use super::{Activated, Error, LIMIT, Receipt};
-use crate::handover_state::Estate;
+use crate::handover_state::HandoverState;
 use crate::registry::Registry;
 
 /// What our names in the store begin with.
@@ -143,7 +143,7 @@ fn read_state(descriptor: OwnedFd) -> io::Result<Vec<u8>> {
 
 impl Stored {
     /// The estate, and the names that it had in the store.
-    pub(super) fn open(self) -> (Result<Estate, Error>, Vec<String>) {
+    pub(super) fn open(self) -> (Result<HandoverState, Error>, Vec<String>) {
         let mut memory = Memory {
             records: io::Cursor::new(self.records),
             sockets: self.sockets,
@@ -243,7 +243,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// systemd says how many descriptors it keeps, from version 254 on.
-fn check_room(estate: &Estate) -> Result<(), Error> {
+fn check_room(estate: &HandoverState) -> Result<(), Error> {
     let room = std::env::var("FDSTORE").ok();
     let room = room.and_then(|room| room.parse::<usize>().ok());
     let listeners = estate.servers.iter().filter(|it| it.listener.is_some());
@@ -257,7 +257,7 @@ fn check_room(estate: &Estate) -> Result<(), Error> {
     }
 }
 
-fn store(estate: &Estate) -> Result<(), Error> {
+fn store(estate: &HandoverState) -> Result<(), Error> {
     check_room(estate)?;
     let doing = "giving descriptors to systemd";
     let state = rustix::fs::memfd_create(STATE, MemfdFlags::CLOEXEC);
@@ -293,7 +293,7 @@ fn forget(name: &str) -> io::Result<()> {
 }
 
 /// Takes out what has been stored of this estate.
-fn forget_all(estate: &Estate) {
+fn forget_all(estate: &HandoverState) {
     let _ = forget(STATE);
     for piece in wire::pieces(estate).unwrap_or_default() {
         if let Some(name) = name_of(&piece.record) {
@@ -325,7 +325,7 @@ mod tests {
 
     use crate::handover_state::{
         ActionRecord, AppLimitsRecord, AtLimitRecord, Client, ClientRecord, ConnectionRecord,
-        LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeOutsRecord,
+        LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeoutsRecord,
     };
 
     fn descriptor() -> OwnedFd {
@@ -333,7 +333,7 @@ mod tests {
     }
 
     /// A server socket, and a client socket with unsent data.
-    fn estate() -> Estate {
+    fn estate() -> HandoverState {
         let server = ServerRecord {
             app: "a \"b\"".into(),
             id: 3,
@@ -345,7 +345,7 @@ mod tests {
             reuse_port: false,
             encrypts: false,
             suspended: false,
-            time_outs: None,
+            timeouts: None,
             policy: Some(Box::new(PolicyRecord {
                 connection: ActionRecord::GoOn,
                 resources: ActionRecord::BackOff {
@@ -373,7 +373,7 @@ mod tests {
             buffer_size: Some(1),
             paused: false,
             unclaimed: true,
-            time_outs: Some(TimeOutsRecord {
+            timeouts: Some(TimeoutsRecord {
                 claim: Some(Duration::MAX),
                 idle: None,
                 send: Some(Duration::from_nanos(1)),
@@ -387,7 +387,7 @@ mod tests {
                 end: None,
             }),
         };
-        Estate {
+        HandoverState {
             last_server: 4,
             last_client: u64::MAX,
             servers: vec![Server {
@@ -403,7 +403,7 @@ mod tests {
         }
     }
 
-    fn stored(estate: &Estate) -> Stored {
+    fn stored(estate: &HandoverState) -> Stored {
         let mut stored = Stored {
             records: Vec::new(),
             sockets: HashMap::new(),
@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn more_sockets_than_an_estate_may_have_are_refused_before_they_come() {
         let announced = |servers: u64, clients: u64| {
-            let whole = stored(&Estate::default()).records;
+            let whole = stored(&HandoverState::default()).records;
             let text = String::from_utf8(whole[4..].to_vec()).expect("JSON");
             let text = text.replace("\"servers\":0", &format!("\"servers\":{servers}"));
             let text = text.replace("\"clients\":0", &format!("\"clients\":{clients}"));

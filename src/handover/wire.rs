@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, Estate, MAX_UNSENT, Server, ServerRecord,
+    Client, ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, Server, ServerRecord,
 };
 use crate::os::fd_passing::Channel;
 
@@ -171,7 +171,7 @@ pub(super) fn fits(sockets: u64, data: usize) -> bool {
 }
 
 /// All that there is to an estate.
-pub(super) fn pieces(estate: &Estate) -> Result<Vec<Piece<'_>>, Error> {
+pub(super) fn pieces(estate: &HandoverState) -> Result<Vec<Piece<'_>>, Error> {
     let servers = estate.servers.len() as u64;
     let clients = estate.clients.len() as u64;
     let data = estate.clients.iter().flat_map(|client| &client.unsent);
@@ -202,7 +202,7 @@ pub(super) fn pieces(estate: &Estate) -> Result<Vec<Piece<'_>>, Error> {
     Ok([hello].into_iter().chain(servers).chain(clients).collect())
 }
 
-pub(super) async fn send_estate(channel: &Channel, estate: &Estate) -> Result<(), Error> {
+pub(super) async fn send_estate(channel: &Channel, estate: &HandoverState) -> Result<(), Error> {
     for piece in pieces(estate)? {
         piece.send(channel).await?;
     }
@@ -227,7 +227,7 @@ pub(super) async fn receive(channel: &mut Channel) -> Result<Record, Error> {
     }
 }
 
-pub(super) async fn receive_estate(source: &mut impl Source) -> Result<Estate, Error> {
+pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverState, Error> {
     let hello = match next(source).await? {
         (Record::Hello(hello), descriptors, _) if descriptors.is_empty() => hello,
         (other, ..) => return Err(unexpected(&other)),
@@ -237,10 +237,10 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<Estate, E
     if !sockets.is_some_and(|sockets| fits(sockets, 0)) {
         return Err(Error::Malformed("too many sockets are announced".into()));
     }
-    let mut estate = Estate {
+    let mut estate = HandoverState {
         last_server: hello.last_server,
         last_client: hello.last_client,
-        ..Estate::default()
+        ..HandoverState::default()
     };
     for _ in 0..hello.servers {
         match next(source).await? {

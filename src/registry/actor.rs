@@ -8,9 +8,9 @@ use actix::prelude::*;
 use futures::future::join_all;
 
 use super::apps::{AppState, Apps};
-use super::arbiters::Seat;
-use crate::app_activity::Life;
-use crate::connections::Guests;
+use super::arbiters::ShardSlot;
+use crate::app_activity::AppActivity;
+use crate::connections::ConnectionCounter;
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
 use crate::manifest::Permissions;
@@ -18,10 +18,12 @@ use crate::os::{DeniedAddresses, DenyingNetwork};
 use crate::os::{Network, TokioNetwork};
 use crate::registry::handover::incoming::Prepared;
 use crate::registry::handover::outgoing::Leaving;
-use crate::registry::recovery::Fall;
-use crate::supervision::{CallsPassed, Child, Home, Place, RestartLimit, ServerEnded};
-use crate::tcp::{self, Lanes, Rows, Table};
-use crate::tcp_server::{self, Above, LimitScope, ServerSocket, Surroundings, Turnstile};
+use crate::registry::recovery::RecoveryState;
+use crate::supervision::{
+    CallsPassed, Child, RegistryLink, RestartLimit, ServerClosed, StableAddr,
+};
+use crate::tcp::{self, AppShards, IdTable, SocketTable};
+use crate::tcp_server::{self, EscalationTarget, LimitScope, Limiter, ServerDeps, ServerSocket};
 use crate::tls;
 
 /// Owns every socket of its apps.
@@ -44,9 +46,9 @@ pub struct Registry {
     /// Of apps that have none of their own.
     permissions: Arc<Permissions>,
     #[debug(skip)]
-    pub(super) limits: Arc<Turnstile>,
+    pub(super) limits: Arc<Limiter>,
     #[debug(skip)]
-    pub(super) above: Arc<Above>,
+    pub(super) above: Arc<EscalationTarget>,
     #[debug(skip)]
     lookups: Arc<tcp::Lookups>,
     #[debug(skip)]
@@ -57,15 +59,15 @@ pub struct Registry {
     pub(super) apps: Apps,
     /// The client sockets of every app.
     #[debug(skip)]
-    pub(super) table: Arc<Table>,
+    pub(super) table: Arc<IdTable>,
     pub(super) arbiters: usize,
     #[debug(skip)]
-    pub(super) seats: Vec<Seat>,
+    pub(super) seats: Vec<ShardSlot>,
     /// The way back, for what its apps have.
     #[debug(skip)]
-    pub(super) home: Home,
+    pub(super) home: RegistryLink,
     #[debug(skip)]
-    pub(super) fall: Fall,
+    pub(super) fall: RecoveryState,
     #[debug(skip)]
     pub(super) leaving: Option<Leaving>,
     #[debug(skip)]
@@ -107,7 +109,7 @@ impl Registry {
             denied,
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
-            limits: Arc::new(Turnstile::new(LimitScope::Registry, Arc::default())),
+            limits: Arc::new(Limiter::new(LimitScope::Registry, Arc::default())),
             above: Arc::default(),
             lookups: Arc::default(),
             tls: tls::Client::default(),
@@ -116,8 +118,8 @@ impl Registry {
             table: Arc::default(),
             arbiters: 1,
             seats: Vec::new(),
-            home: Home::default(),
-            fall: Fall::default(),
+            home: RegistryLink::default(),
+            fall: RecoveryState::default(),
             leaving: None,
             prepared: None,
         }
@@ -173,35 +175,35 @@ impl Registry {
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
         self.seats();
         let make = || {
-            let guests = Arc::new(Guests::of(self.limits.guests()));
-            let lanes = Lanes::new(
-                Arc::new(tcp::Audience::new(
+            let guests = Arc::new(ConnectionCounter::of(self.limits.guests()));
+            let lanes = AppShards::new(
+                Arc::new(tcp::AppContext::new(
                     app.clone(),
                     self.write_quota,
                     self.permissions.clone(),
                     self.lookups.clone(),
                 )),
-                Arc::new(Life::new(app.clone(), self.home.clone())),
+                Arc::new(AppActivity::new(app.clone(), self.home.clone())),
                 self.seats.iter().map(|seat| &seat.site),
                 &self.table,
                 guests.clone(),
             );
             let audience =
-                tcp_server::Audience::new(guests, self.limits.clone(), self.above.clone());
+                tcp_server::AppListeners::new(guests, self.limits.clone(), self.above.clone());
             (lanes, audience)
         };
         self.apps.get_or_make(app, make)
     }
 
     /// The actors of all client sockets.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &Arc<Place<Rows>>> {
+    pub(super) fn rows(&self) -> impl Iterator<Item = &Arc<StableAddr<SocketTable>>> {
         self.seats.iter().map(|seat| &seat.rows.place)
     }
 
     /// Has those go on that have fallen.
     pub(super) fn go_on(&mut self, here: &Addr<Self>) {
         let seats = self.seats.iter_mut();
-        let new: Vec<_> = seats.filter_map(Seat::go_on).collect();
+        let new: Vec<_> = seats.filter_map(ShardSlot::go_on).collect();
         for app in self.apps.states() {
             app.start_locals(&new, here);
         }
@@ -210,10 +212,10 @@ impl Registry {
         }
     }
 
-    pub(super) fn surroundings(&mut self, app: &AppId) -> Surroundings {
+    pub(super) fn surroundings(&mut self, app: &AppId) -> ServerDeps {
         let (network, table) = (self.network.clone(), self.table.clone());
         let app = self.app(app);
-        Surroundings {
+        ServerDeps {
             audience: app.on_accept.clone(),
             network,
             lanes: app.lanes.clone(),
@@ -222,7 +224,7 @@ impl Registry {
     }
 
     /// Forgets everything, and says who has to close it.
-    pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<Seat>) {
+    pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<ShardSlot>) {
         self.fall.ended = true;
         self.home.end();
         // What is held for a handover waits no longer.
@@ -255,10 +257,10 @@ impl Actor for Registry {
     }
 }
 
-impl Handler<ServerEnded> for Registry {
+impl Handler<ServerClosed> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ServerEnded(app, id): ServerEnded, _: &mut Self::Context) {
+    fn handle(&mut self, ServerClosed(app, id): ServerClosed, _: &mut Self::Context) {
         if let Some(state) = self.apps.get_mut(&app) {
             state.forget_closed(id);
         }
@@ -288,7 +290,7 @@ impl Handler<Shutdown> for Registry {
                     .map(|server| server.place.ask(tcp_server::Stop)),
             )
             .await;
-            join_all(seats.into_iter().map(Seat::end)).await;
+            join_all(seats.into_iter().map(ShardSlot::end)).await;
         };
         AtomicResponse::new(Box::pin(closed.into_actor(self).map(|(), _, ctx| {
             ctx.stop();

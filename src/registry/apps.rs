@@ -12,9 +12,9 @@ use crate::app_activity::SuspendInfo;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
-use crate::registry::arbiters::local_listeners::Setup;
+use crate::registry::arbiters::local_listeners::ArbiterInit;
 use crate::supervision::{Child, RestartInfo};
-use crate::tcp::{self, Lanes};
+use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
 
 /// What is kept of one app.
@@ -25,11 +25,11 @@ pub(super) struct AppState {
     /// Of the restarts that listeners have not handled, and how many were not
     /// told since.
     pub(super) untold_restarts: (Arc<()>, u64),
-    pub(super) on_accept: Arc<tcp_server::Audience>,
+    pub(super) on_accept: Arc<tcp_server::AppListeners>,
     /// Its ways to the rows actors, its listeners and its bounds.
-    pub(super) lanes: Arc<Lanes>,
+    pub(super) lanes: Arc<AppShards>,
     /// What starts its listeners in the arbiters of client sockets.
-    pub(super) setups: Vec<Setup>,
+    pub(super) setups: Vec<ArbiterInit>,
     servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
     /// How many sockets it may make.
     pub(super) sockets: Option<usize>,
@@ -47,7 +47,7 @@ impl Apps {
     pub(super) fn get_or_make(
         &mut self,
         app: &AppId,
-        make: impl FnOnce() -> (Lanes, tcp_server::Audience),
+        make: impl FnOnce() -> (AppShards, tcp_server::AppListeners),
     ) -> &mut AppState {
         self.0.entry(app.clone()).or_insert_with(|| {
             let (lanes, on_accept) = make();

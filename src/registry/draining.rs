@@ -11,26 +11,26 @@ use futures::future::{Either, join_all, select};
 
 use super::Registry;
 use super::apps::AppState;
-use crate::connections::{Draining, Guests};
+use crate::connections::{ConnectionCounter, Draining};
 use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
 use crate::error::Error;
 use crate::ids::ServerSocketId;
-use crate::supervision::Place;
-use crate::tcp::{self, Lanes};
+use crate::supervision::StableAddr;
+use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, EndedHandshakes, ServerSocket};
 
 /// What is drained.
-struct Scope {
-    lanes: Arc<Lanes>,
-    audience: Arc<tcp_server::Audience>,
-    servers: Vec<Arc<Place<ServerSocket>>>,
+struct DrainTarget {
+    lanes: Arc<AppShards>,
+    audience: Arc<tcp_server::AppListeners>,
+    servers: Vec<Arc<StableAddr<ServerSocket>>>,
     /// `None`: all that the app has.
     socket_id: Option<ServerSocketId>,
 }
 
-impl Scope {
+impl DrainTarget {
     fn app(state: &AppState) -> Self {
-        Scope {
+        DrainTarget {
             lanes: state.lanes.clone(),
             audience: state.on_accept.clone(),
             servers: state.servers().map(|server| server.place.clone()).collect(),
@@ -55,7 +55,7 @@ impl Scope {
         let guests = draining.guests();
         // What was accepted and called before counts.
         self.lanes.ask(&tcp::CatchUp).await;
-        let mut tally = Tally::new(self.lanes.clone(), guests.clone(), self.socket_id);
+        let mut tally = DrainProgress::new(self.lanes.clone(), guests.clone(), self.socket_id);
         tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
 
         let settled = stopped.iter_mut().map(|it| &mut it.settled);
@@ -86,7 +86,7 @@ impl Scope {
     }
 
     /// Ends what is left, and says what no `onAccept` listener had heard of.
-    async fn force(&self, guests: &Arc<Guests>) -> EndedHandshakes {
+    async fn force(&self, guests: &Arc<ConnectionCounter>) -> EndedHandshakes {
         let ended = self.servers.iter();
         let ended = ended.map(|server| server.ask(tcp_server::EndHandshakes));
         let ended = join_all(ended.collect::<Vec<_>>()).await;
@@ -104,9 +104,9 @@ impl Scope {
 }
 
 /// How far it has come.
-struct Tally {
-    lanes: Arc<Lanes>,
-    guests: Arc<Guests>,
+struct DrainProgress {
+    lanes: Arc<AppShards>,
+    guests: Arc<ConnectionCounter>,
     socket_id: Option<ServerSocketId>,
     /// How many connections there had been when it began, and how many of them
     /// were over or had been forced by another drain.
@@ -118,9 +118,13 @@ struct Tally {
     handled: Arc<()>,
 }
 
-impl Tally {
-    fn new(lanes: Arc<Lanes>, guests: Arc<Guests>, socket_id: Option<ServerSocketId>) -> Self {
-        Tally {
+impl DrainProgress {
+    fn new(
+        lanes: Arc<AppShards>,
+        guests: Arc<ConnectionCounter>,
+        socket_id: Option<ServerSocketId>,
+    ) -> Self {
+        DrainProgress {
             lanes,
             over_before: guests.over(),
             forced_before: guests.count_forced(),
@@ -140,14 +144,14 @@ impl Tally {
         (self.guests.open(), over.saturating_sub(forced), forced)
     }
 
-    fn tell(&mut self, audience: &tcp_server::Audience) {
+    fn tell(&mut self, audience: &tcp_server::AppListeners) {
         let is_handled = Arc::strong_count(&self.handled) == 1;
         if self.told != Some(self.now()) && is_handled {
             self.tell_last(audience);
         }
     }
 
-    fn tell_last(&mut self, audience: &tcp_server::Audience) {
+    fn tell_last(&mut self, audience: &tcp_server::AppListeners) {
         // A suspended app hears nothing.
         if self.lanes.life.is_suspended() {
             return;
@@ -186,10 +190,10 @@ impl Handler<tcp_server::Drain> for Registry {
         let server = server.map(|server| server.place.clone());
         let scope = server.and_then(|server| {
             let state = self.apps.get(&call.app).ok_or(Error::SocketNotFound)?;
-            Ok(Scope {
+            Ok(DrainTarget {
                 servers: vec![server],
                 socket_id: Some(call.socket_id),
-                ..Scope::app(state)
+                ..DrainTarget::app(state)
             })
         });
         Box::pin(async move { scope?.drain(call.deadline).await })
@@ -200,7 +204,7 @@ impl Handler<Drain> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: Drain, _: &mut Self::Context) -> Self::Result {
-        let scope = self.apps.get(&call.app).map(Scope::app);
+        let scope = self.apps.get(&call.app).map(DrainTarget::app);
         Box::pin(async move {
             match scope {
                 Some(scope) => scope.drain(call.deadline).await,
@@ -215,7 +219,7 @@ impl Handler<DrainAll> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: DrainAll, _: &mut Self::Context) -> Self::Result {
-        let scopes = self.apps.states().map(Scope::app);
+        let scopes = self.apps.states().map(DrainTarget::app);
         let drains: Vec<_> = scopes.map(|scope| scope.drain(call.deadline)).collect();
         Box::pin(async move {
             let mut all = Drained::default();

@@ -23,7 +23,9 @@ pub use permissions::SetPermissions;
 
 pub use crate::registry::arbiters::local_listeners::AddLocalListener;
 pub(crate) use crate::registry::arbiters::local_listeners::OnEachArbiter;
-pub(crate) use crate::registry::handover::incoming::{AdoptListener, Enter, Prepare};
-pub(crate) use crate::registry::handover::outgoing::{Conclude, Deliver, Hold, Take, Token};
-pub(crate) use crate::registry::recovery::Door;
+pub(crate) use crate::registry::handover::incoming::{AdoptListener, CommitImport, PrepareImport};
+pub(crate) use crate::registry::handover::outgoing::{
+    Deliver, Export, FinishExport, Quiesce, Token,
+};
+pub(crate) use crate::registry::recovery::RegistryHandle;
 pub use deny_connect::DenyConnect;

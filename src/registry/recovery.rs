@@ -9,20 +9,21 @@ use actix::prelude::*;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
 use crate::registry::Registry;
-use crate::registry::arbiters::Seat;
+use crate::registry::arbiters::ShardSlot;
 use crate::supervision::{
-    self, Cause, Falls, Fell, GiveUp, RestartInfo, UNHANDLED_RESTARTS, log_restart, supervise,
+    self, ActorFailed, Cause, RestartCounter, RestartInfo, Terminate, UNHANDLED_RESTARTS,
+    log_restart, supervise,
 };
 use crate::tcp_server;
 
 /// What the registry needs to go on after a fall.
 #[derive(Default)]
-pub(super) struct Fall {
-    falls: Option<Arc<Falls>>,
+pub(super) struct RecoveryState {
+    falls: Option<Arc<RestartCounter>>,
     /// Where it goes on: the arbiter that it lives in, or else the system's.
     arbiters: Vec<ArbiterHandle>,
     /// Who has to know its new address.
-    doors: Vec<Weak<Door>>,
+    doors: Vec<Weak<RegistryHandle>>,
     /// Whether it has begun anew and what it waited for has not.
     is_new: bool,
     /// Whether it is to stop: a fault.
@@ -33,16 +34,16 @@ pub(super) struct Fall {
 
 /// The registry's address, for as long as somebody may call it.
 #[derive(Debug)]
-pub(crate) struct Door(RwLock<Addr<Registry>>);
+pub(crate) struct RegistryHandle(RwLock<Addr<Registry>>);
 
 /// This door is to have the registry's address.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Remember(Weak<Door>);
+struct Remember(Weak<RegistryHandle>);
 
-impl Door {
+impl RegistryHandle {
     pub(crate) fn new(registry: &Addr<Registry>) -> Arc<Self> {
-        let door = Arc::new(Door(RwLock::new(registry.clone())));
+        let door = Arc::new(RegistryHandle(RwLock::new(registry.clone())));
         registry.do_send(Remember(Arc::downgrade(&door)));
         door
     }
@@ -61,7 +62,7 @@ impl Registry {
         let home = self.home.clone();
         let falls = self.fall.falls.get_or_insert_with(|| {
             let actor = supervision::Supervised::Registry;
-            Arc::new(Falls::new(actor, None, home))
+            Arc::new(RestartCounter::new(actor, None, home))
         });
         let (falls, home) = (falls.clone(), self.home.clone());
         let address = supervise(self, falls);
@@ -110,7 +111,7 @@ impl Registry {
         for server in servers {
             server.address().do_send(tcp_server::Stop);
         }
-        seats.into_iter().for_each(Seat::end_later);
+        seats.into_iter().for_each(ShardSlot::end_later);
     }
 
     /// Goes on where there is an arbiter to go on in.
@@ -135,7 +136,7 @@ impl Registry {
                     let address = registry.run();
                     // Told by the one that goes on.
                     if falls.is_some_and(|falls| !falls.fell(cause)) {
-                        address.do_send(GiveUp);
+                        address.do_send(Terminate);
                     }
                 }
             });
@@ -183,22 +184,22 @@ impl Handler<Remember> for Registry {
     }
 }
 
-impl Handler<GiveUp> for Registry {
+impl Handler<Terminate> for Registry {
     type Result = ();
 
-    fn handle(&mut self, _: GiveUp, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
         self.end_all();
         ctx.stop();
     }
 }
 
-impl Handler<Fell> for Registry {
+impl Handler<ActorFailed> for Registry {
     type Result = ();
 
     /// One of its own has fallen, or it has itself.
-    fn handle(&mut self, fell: Fell, ctx: &mut Self::Context) {
+    fn handle(&mut self, fell: ActorFailed, ctx: &mut Self::Context) {
         self.go_on(&ctx.address());
-        let Fell {
+        let ActorFailed {
             actor,
             app,
             cause,

@@ -13,7 +13,7 @@ use crate::answer::{Answer, Ask, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 use crate::supervision::Child;
-use crate::tcp::{self, ClientSocket, Op, SecureStep, Target};
+use crate::tcp::{self, ClientSocket, Command, SecureStep, Target};
 use crate::tcp_server::{self, Bound, ServerSocket};
 
 /// A call on its way: an answer now, or somebody who will give it.
@@ -128,7 +128,7 @@ routes! {
     tcp_server::SetReusePort => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
-    tcp_server::SetTimeOuts => (): |registry, call| {
+    tcp_server::SetTimeouts => (): |registry, call| {
         registry.server(registry.apps.server(&call.app, call.socket_id), call)
     };
     tcp_server::Listen => (): |registry, call| {
@@ -154,48 +154,48 @@ routes! {
             socket
         });
         Routed::passed(socket, |socket, reply| {
-            socket.do_send(Op::Create(Box::new(call.properties), reply));
+            socket.do_send(Command::Create(Box::new(call.properties), reply));
         })
     };
     tcp::Update => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.do_send(Op::Update(Box::new(call.properties), reply));
+            socket.do_send(Command::Update(Box::new(call.properties), reply));
         })
     };
     tcp::SetPaused => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Op::SetPaused(call.paused, reply));
+            socket.do_send(Command::SetPaused(call.paused, reply));
         })
     };
     tcp::SetKeepAlive => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Op::SetKeepAlive(call.enable, call.delay.unwrap_or(0), reply));
+            socket.do_send(Command::SetKeepAlive(call.enable, call.delay.unwrap_or(0), reply));
         })
     };
     tcp::SetNoDelay => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Op::SetNoDelay(call.no_delay, reply));
+            socket.do_send(Command::SetNoDelay(call.no_delay, reply));
         })
     };
-    tcp::SetTimeOuts => (): |registry, call| {
+    tcp::SetTimeouts => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Op::SetTimeOuts(Box::new(call.time_outs), reply));
+            socket.do_send(Command::SetTimeouts(Box::new(call.timeouts), reply));
         })
     };
     tcp::Connect => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
             let target = Target::new(&call.peer_address, call.peer_port, call.dns_query_type);
-            socket.do_send(Op::Connect(Box::new(target), reply));
+            socket.do_send(Command::Connect(Box::new(target), reply));
         })
     };
     tcp::Secure => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Op::Secure(Box::new(SecureStep::Start(call.options, reply))));
+            socket.do_send(Command::Secure(Box::new(SecureStep::Start(call.options, reply))));
         })
     };
     tcp::Disconnect => (): |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.do_send(Op::Disconnect(reply));
+            socket.do_send(Command::Disconnect(reply));
         })
     };
     tcp::Send => tcp::SendInfo: |registry, call| {
@@ -210,7 +210,7 @@ routes! {
     };
     tcp::GetInfo => tcp::SocketInfo: |registry, call| {
         Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.do_send(Op::GetInfo(reply));
+            socket.do_send(Command::GetInfo(reply));
         })
     };
     tcp::GetSocket => ClientSocket: |registry, call| {

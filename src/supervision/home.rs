@@ -13,17 +13,17 @@ use crate::ids::{AppId, ServerSocketId};
 /// loaded.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Wanted(pub(crate) AppId);
+pub(crate) struct LoadApp(pub(crate) AppId);
 
 /// A server socket has closed itself.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct ServerEnded(pub(crate) AppId, pub(crate) ServerSocketId);
+pub(crate) struct ServerClosed(pub(crate) AppId, pub(crate) ServerSocketId);
 
 /// One of the registry's own has fallen.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Fell {
+pub(crate) struct ActorFailed {
     pub(crate) actor: Supervised,
     /// Whose it is; `None`: every app's.
     pub(crate) app: Option<AppId>,
@@ -48,7 +48,7 @@ impl Drop for CallsPassed {
 
 /// The way to the registry, wherever it lives now. It keeps no registry alive.
 #[derive(Clone, Default)]
-pub(crate) struct Home {
+pub(crate) struct RegistryLink {
     ways: Arc<RwLock<Option<Ways>>>,
     /// Whether the registry has ended for good.
     ended: Arc<AtomicBool>,
@@ -58,13 +58,13 @@ pub(crate) struct Home {
 
 #[derive(Clone)]
 struct Ways {
-    wanted: WeakRecipient<Wanted>,
-    ended: WeakRecipient<ServerEnded>,
-    fell: WeakRecipient<Fell>,
+    wanted: WeakRecipient<LoadApp>,
+    ended: WeakRecipient<ServerClosed>,
+    fell: WeakRecipient<ActorFailed>,
     passed: WeakRecipient<CallsPassed>,
 }
 
-impl Home {
+impl RegistryLink {
     /// The registry ends for good, and closes everything.
     pub(crate) fn end(&self) {
         self.ended.store(true, SeqCst);
@@ -77,7 +77,7 @@ impl Home {
     /// From now on it is this one.
     pub(crate) fn is_now<A>(&self, address: &Addr<A>)
     where
-        A: Handler<Wanted> + Handler<ServerEnded> + Handler<Fell> + Handler<CallsPassed>,
+        A: Handler<LoadApp> + Handler<ServerClosed> + Handler<ActorFailed> + Handler<CallsPassed>,
         A: Actor<Context = Context<A>>,
     {
         let address = address.downgrade();
@@ -89,19 +89,19 @@ impl Home {
         });
     }
 
-    pub(crate) fn wanted(&self, wanted: Wanted) {
+    pub(crate) fn wanted(&self, wanted: LoadApp) {
         if let Some(registry) = self.ways().and_then(|ways| ways.wanted.upgrade()) {
             registry.do_send(wanted);
         }
     }
 
-    pub(crate) fn ended(&self, ended: ServerEnded) {
+    pub(crate) fn ended(&self, ended: ServerClosed) {
         if let Some(registry) = self.ways().and_then(|ways| ways.ended.upgrade()) {
             registry.do_send(ended);
         }
     }
 
-    pub(crate) fn fell(&self, fell: Fell) {
+    pub(crate) fn fell(&self, fell: ActorFailed) {
         if let Some(registry) = self.ways().and_then(|ways| ways.fell.upgrade()) {
             registry.do_send(fell);
         }

@@ -16,7 +16,7 @@ use actix::prelude::*;
 use actix_rt::time::Instant;
 use futures::FutureExt;
 
-use super::{Cause, Fell, Home, RestartLimit, Supervised};
+use super::{ActorFailed, Cause, RegistryLink, RestartLimit, Supervised};
 use crate::ids::AppId;
 
 /// The longest message of a panic that is told, in bytes.
@@ -25,11 +25,11 @@ const MAX_MESSAGE: usize = 1024;
 /// It has fallen too often: it is to end, and to tell what ends with it.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct GiveUp;
+pub(crate) struct Terminate;
 
 /// An actor that is worth keeping: its value is all that it knows.
-pub(crate) trait Kept:
-    Actor<Context = Context<Self>> + actix::Supervised + Handler<GiveUp> + Send
+pub(crate) trait Recoverable:
+    Actor<Context = Context<Self>> + actix::Supervised + Handler<Terminate> + Send
 {
     /// It goes on in a thread that is not the one it comes from, whose event
     /// loop is gone.
@@ -40,10 +40,10 @@ pub(crate) trait Kept:
 }
 
 /// How often something has fallen, and who is told.
-pub(crate) struct Falls {
+pub(crate) struct RestartCounter {
     actor: Supervised,
     app: Option<AppId>,
-    home: Home,
+    home: RegistryLink,
     counted: Mutex<Counted>,
 }
 
@@ -54,9 +54,9 @@ struct Counted {
     times: VecDeque<Instant>,
 }
 
-impl Falls {
-    pub(crate) fn new(actor: Supervised, app: Option<AppId>, home: Home) -> Self {
-        Falls {
+impl RestartCounter {
+    pub(crate) fn new(actor: Supervised, app: Option<AppId>, home: RegistryLink) -> Self {
+        RestartCounter {
             actor,
             app,
             home,
@@ -73,7 +73,7 @@ impl Falls {
         } else if let Cause::Panicked(_) = cause {
             log::error!("{}: {cause}; it goes on", self.actor);
         }
-        self.home.fell(Fell {
+        self.home.fell(ActorFailed {
             actor: self.actor,
             app: self.app.clone(),
             cause,
@@ -102,9 +102,9 @@ impl Falls {
 }
 
 /// Where an actor is to be found now.
-pub(crate) struct Place<A: Actor>(RwLock<Addr<A>>);
+pub(crate) struct StableAddr<A: Actor>(RwLock<Addr<A>>);
 
-impl<A: Actor> Place<A> {
+impl<A: Actor> StableAddr<A> {
     pub(crate) fn address(&self) -> Addr<A> {
         self.0
             .read()
@@ -142,26 +142,26 @@ impl<A: Actor> Place<A> {
 
 /// An actor, and who keeps it going.
 pub(crate) struct Child<A: Actor> {
-    pub(crate) place: Arc<Place<A>>,
-    keeper: Arc<Keeper<A>>,
+    pub(crate) place: Arc<StableAddr<A>>,
+    keeper: Arc<Restarter<A>>,
 }
 
-impl<A: Kept> Child<A> {
+impl<A: Recoverable> Child<A> {
     /// Starts the actor that `make` makes, in the current arbiter.
-    pub(crate) fn start(falls: Falls, make: impl FnOnce(Weak<Keeper<A>>) -> A) -> Self {
+    pub(crate) fn start(falls: RestartCounter, make: impl FnOnce(Weak<Restarter<A>>) -> A) -> Self {
         Self::start_in(falls, None, make)
     }
 
     /// Starts the actor in this arbiter; `None`: the current one.
     pub(crate) fn start_in(
-        falls: Falls,
+        falls: RestartCounter,
         arbiter: Option<&ArbiterHandle>,
-        make: impl FnOnce(Weak<Keeper<A>>) -> A,
+        make: impl FnOnce(Weak<Restarter<A>>) -> A,
     ) -> Self {
-        let keeper = Keeper::new(falls);
+        let keeper = Restarter::new(falls);
         let actor = make(Arc::downgrade(&keeper));
         Child {
-            place: Arc::new(Place(RwLock::new(keeper.start(actor, arbiter)))),
+            place: Arc::new(StableAddr(RwLock::new(keeper.start(actor, arbiter)))),
             keeper,
         }
     }
@@ -184,17 +184,17 @@ impl<A: Kept> Child<A> {
 }
 
 /// Keeps one actor going.
-pub(crate) struct Keeper<A> {
-    falls: Arc<Falls>,
-    remains: Mutex<Option<Remains<A>>>,
+pub(crate) struct Restarter<A> {
+    falls: Arc<RestartCounter>,
+    remains: Mutex<Option<Salvage<A>>>,
     thread: Mutex<Option<ThreadId>>,
 }
 
-struct Remains<A>(A);
+struct Salvage<A>(A);
 
-impl<A: Kept> Keeper<A> {
-    fn new(falls: Falls) -> Arc<Self> {
-        Arc::new(Keeper {
+impl<A: Recoverable> Restarter<A> {
+    fn new(falls: RestartCounter) -> Arc<Self> {
+        Arc::new(Restarter {
             falls: Arc::new(falls),
             remains: Mutex::default(),
             thread: Mutex::default(),
@@ -227,7 +227,7 @@ impl<A: Kept> Keeper<A> {
 
     /// What the actor leaves that is being dropped.
     pub(crate) fn leave(&self, remains: A) {
-        *lock(&self.remains) = Some(Remains(remains));
+        *lock(&self.remains) = Some(Salvage(remains));
         let arbiter = Arbiter::try_current();
         let cause = match arbiter.is_some_and(|arbiter| arbiter.alive()) {
             true => Cause::Stopped,
@@ -236,7 +236,7 @@ impl<A: Kept> Keeper<A> {
         if !self.falls.fell(cause) {
             // Not under the lock.
             let remains = lock(&self.remains).take();
-            if let Some(Remains(mut actor)) = remains {
+            if let Some(Salvage(mut actor)) = remains {
                 actor.lost();
             }
         }
@@ -246,23 +246,23 @@ impl<A: Kept> Keeper<A> {
     fn go_on(self: &Arc<Self>, find: impl FnOnce() -> Option<ArbiterHandle>) -> Option<Addr<A>> {
         // Not under the lock.
         let remains = lock(&self.remains).take();
-        let Remains(actor) = remains?;
+        let Salvage(actor) = remains?;
         Some(self.start(actor, find().as_ref()))
     }
 }
 
 /// Starts an actor in the current arbiter that goes on after a panic: what it
 /// was just doing is dropped, its mailbox and what it has spawned are not.
-pub(crate) fn supervise<A>(actor: A, falls: Arc<Falls>) -> Addr<A>
+pub(crate) fn supervise<A>(actor: A, falls: Arc<RestartCounter>) -> Addr<A>
 where
-    A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
+    A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
     run(actor, Context::new(), falls)
 }
 
-fn run<A>(actor: A, mut context: Context<A>, falls: Arc<Falls>) -> Addr<A>
+fn run<A>(actor: A, mut context: Context<A>, falls: Arc<RestartCounter>) -> Addr<A>
 where
-    A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
+    A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
     // Calls are never refused and never overtake each other.
     context.set_mailbox_capacity(0);
@@ -279,7 +279,7 @@ where
 struct Supervisor<A: Actor<Context = Context<A>>> {
     actor: ContextFut<A, Context<A>>,
     address: WeakAddr<A>,
-    falls: Arc<Falls>,
+    falls: Arc<RestartCounter>,
     step: Step,
 }
 
@@ -294,7 +294,7 @@ enum Step {
 
 impl<A> Future for Supervisor<A>
 where
-    A: Actor<Context = Context<A>> + actix::Supervised + Handler<GiveUp>,
+    A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
     type Output = ();
 
@@ -321,7 +321,7 @@ where
                 let Some(address) = this.address.upgrade() else {
                     return Poll::Ready(());
                 };
-                address.do_send(GiveUp);
+                address.do_send(Terminate);
             }
             // Again before a whole turn: it is something that it has spawned,
             // and would do so at every turn.
@@ -341,12 +341,12 @@ pub(crate) async fn guard<T>(
     work: impl Future<Output = T>,
     actor: Supervised,
     app: &AppId,
-    home: &Home,
+    home: &RegistryLink,
 ) -> Option<T> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(done) => Some(done),
         Err(panic) => {
-            Falls::new(actor, Some(app.clone()), home.clone())
+            RestartCounter::new(actor, Some(app.clone()), home.clone())
                 .fell(Cause::Panicked(message(&*panic)));
             None
         }
@@ -375,13 +375,13 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
-    use crate::supervision::{CallsPassed, ServerEnded, Wanted};
+    use crate::supervision::{CallsPassed, LoadApp, ServerClosed};
 
-    fn falls(most: u32, within: Duration) -> Falls {
+    fn falls(most: u32, within: Duration) -> RestartCounter {
         let limit = RestartLimit { most, within };
-        let mut home = Home::default();
+        let mut home = RegistryLink::default();
         home.limit = limit;
-        Falls::new(Supervised::Registry, None, home)
+        RestartCounter::new(Supervised::Registry, None, home)
     }
 
     #[actix_rt::test]
@@ -407,16 +407,16 @@ mod tests {
     }
 
     /// Tells what it is told.
-    struct Registry(UnboundedSender<Fell>);
+    struct Registry(UnboundedSender<ActorFailed>);
 
     impl Actor for Registry {
         type Context = Context<Self>;
     }
 
-    impl Handler<Fell> for Registry {
+    impl Handler<ActorFailed> for Registry {
         type Result = ();
 
-        fn handle(&mut self, fell: Fell, _: &mut Self::Context) {
+        fn handle(&mut self, fell: ActorFailed, _: &mut Self::Context) {
             let _ = self.0.send(fell);
         }
     }
@@ -427,16 +427,16 @@ mod tests {
         fn handle(&mut self, _: CallsPassed, _: &mut Self::Context) {}
     }
 
-    impl Handler<Wanted> for Registry {
+    impl Handler<LoadApp> for Registry {
         type Result = ();
 
-        fn handle(&mut self, _: Wanted, _: &mut Self::Context) {}
+        fn handle(&mut self, _: LoadApp, _: &mut Self::Context) {}
     }
 
-    impl Handler<ServerEnded> for Registry {
+    impl Handler<ServerClosed> for Registry {
         type Result = ();
 
-        fn handle(&mut self, _: ServerEnded, _: &mut Self::Context) {}
+        fn handle(&mut self, _: ServerClosed, _: &mut Self::Context) {}
     }
 
     /// Panics when it is told to. It is started anew when what it has spawned
@@ -457,10 +457,10 @@ mod tests {
 
     impl actix::Supervised for Frail {}
 
-    impl Handler<GiveUp> for Frail {
+    impl Handler<Terminate> for Frail {
         type Result = ();
 
-        fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
+        fn handle(&mut self, _: Terminate, _: &mut Self::Context) {
             self.gave_up = true;
         }
     }
@@ -490,19 +490,19 @@ mod tests {
         }
     }
 
-    async fn told(fells: &mut UnboundedReceiver<Fell>) -> Fell {
+    async fn told(fells: &mut UnboundedReceiver<ActorFailed>) -> ActorFailed {
         let told = tokio::time::timeout(Duration::from_secs(20), fells.recv());
         told.await.expect("it is told").expect("it runs")
     }
 
-    fn frail(most: u32) -> (Addr<Frail>, UnboundedReceiver<Fell>, Addr<Registry>) {
+    fn frail(most: u32) -> (Addr<Frail>, UnboundedReceiver<ActorFailed>, Addr<Registry>) {
         let (tell, fells) = unbounded_channel();
         let registry = Registry(tell).start();
         let within = Duration::from_secs(3600);
-        let mut home = Home::default();
+        let mut home = RegistryLink::default();
         home.limit = RestartLimit { most, within };
         home.is_now(&registry);
-        let falls = Falls::new(Supervised::Registry, None, home);
+        let falls = RestartCounter::new(Supervised::Registry, None, home);
         let address = supervise(Frail::default(), Arc::new(falls));
         (address, fells, registry)
     }

@@ -10,8 +10,10 @@
 mod home;
 mod keeper;
 
-pub(crate) use home::{CallsPassed, Fell, Home, ServerEnded, Wanted};
-pub(crate) use keeper::{Child, Falls, GiveUp, Keeper, Kept, Place, guard, supervise};
+pub(crate) use home::{ActorFailed, CallsPassed, LoadApp, RegistryLink, ServerClosed};
+pub(crate) use keeper::{
+    Child, Recoverable, RestartCounter, Restarter, StableAddr, Terminate, guard, supervise,
+};
 
 use std::sync::Arc;
 use std::time::Duration;

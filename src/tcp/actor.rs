@@ -14,25 +14,25 @@ use slab::Slab;
 use tokio::task::unconstrained;
 
 use super::socket::ClientSocket;
-use super::{CreateInfo, SocketInfo, SocketProperties, TimeOuts};
+use super::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::Reply;
 use crate::app_activity::Pending;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::{Network, Stream};
-use crate::tcp::command_queue::{Call, Inbox};
+use crate::tcp::command_queue::{CommandQueue, QueuedCall};
 use crate::tcp::connection::buffer_pool::Pool;
 use crate::tcp::connection::connect::{Connected, Target, connect};
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::linger::{LingerCount, Lingering};
-use crate::tcp::connection::read::Audible;
-use crate::tcp::connection::redelivery::Returned;
+use crate::tcp::connection::read::ListenerCache;
+use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::connection::secure::Secure;
-use crate::tcp::connection::state::{Connecting, Connection, Ends, Link, Row};
-use crate::tcp::connection::timeouts::Timers;
-use crate::tcp::connection::write::Outgoing;
+use crate::tcp::connection::state::{Connecting, Connection, ConnectionMeta, Link, SocketState};
+use crate::tcp::connection::timeouts::TimerQueue;
+use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::{Inherited, Waiting};
-use crate::tcp::recovery::{Fall, Over};
+use crate::tcp::recovery::{CompletionGuard, RecoveryState};
 use crate::tls;
 
 /// How many rows are looked at before listeners and sends have their turn.
@@ -42,33 +42,37 @@ use crate::tls;
 pub(super) const ROWS_A_TURN: usize = 32;
 
 /// Who accepted a socket, and wants to know that the app has taken it.
-pub(crate) trait Offer: Send + Sync {
+pub(crate) trait AcceptNotifier: Send + Sync {
     fn claimed(self: Arc<Self>);
 
     /// Whether anyone is still to hear of it.
     fn is_open(&self) -> bool;
 
     /// Those of the socket, until the app sets others.
-    fn time_outs(&self) -> TimeOuts;
+    fn timeouts(&self) -> Timeouts;
 }
 
 /// Something for one row to do.
-pub(crate) enum Op {
+pub(crate) enum Command {
     Create(Box<SocketProperties>, Reply<CreateInfo>),
-    Adopt(Box<dyn Stream>, Box<Ends>, Arc<dyn Offer>),
+    Adopt(
+        Box<dyn Stream>,
+        Box<ConnectionMeta>,
+        Arc<dyn AcceptNotifier>,
+    ),
     Inherit(Box<Inherited>),
     Update(Box<SocketProperties>, Reply<()>),
     SetPaused(bool, Reply<()>),
     SetKeepAlive(bool, i32, Reply<()>),
     SetNoDelay(bool, Reply<()>),
-    SetTimeOuts(Box<TimeOuts>, Reply<()>),
+    SetTimeouts(Box<Timeouts>, Reply<()>),
     Connect(Box<Target>, Reply<()>),
     Connected(u64, Box<Result<Connected, NetError>>),
     Secure(Box<Secure>),
     Disconnect(Reply<()>),
     Close(Reply<()>),
     GetInfo(Reply<SocketInfo>),
-    Returned(Box<Returned>),
+    Undelivered(Box<Undelivered>),
     /// The registry has passed on what was called by id before the end of a
     /// connection, after this event.
     CallsPassed(u64),
@@ -77,11 +81,11 @@ pub(crate) enum Op {
     LookAgain,
 }
 
-pub(crate) struct Rows {
+pub(crate) struct SocketTable {
     pub(super) entries: Slab<Entry>,
-    pub(super) inbox: Arc<Inbox>,
+    pub(super) inbox: Arc<CommandQueue>,
     /// The calls of the turn.
-    pub(super) calls: VecDeque<Call>,
+    pub(super) calls: VecDeque<QueuedCall>,
     /// How often the calls were taken out of the inbox.
     takes: u64,
     /// The slots that are to be looked at.
@@ -90,23 +94,27 @@ pub(crate) struct Rows {
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
-    pub(super) timers: Arc<Timers>,
+    pub(super) timers: Arc<TimerQueue>,
     /// The connections here whose peers do not have what was sent.
     pub(super) lingering: LingerCount,
     /// What waits for the end of a handover, while there is one.
     pub(super) waiting: Option<Waiting>,
-    pub(super) fall: Fall,
+    pub(super) fall: RecoveryState,
 }
 
 pub(super) enum Entry {
-    Socket(Row),
+    Socket(SocketState),
     /// A connection that its app is done with.
     Lingering(Lingering),
 }
 
-impl Rows {
-    pub(super) fn new(network: Arc<dyn Network>, tls: tls::Client, inbox: Arc<Inbox>) -> Self {
-        Rows {
+impl SocketTable {
+    pub(super) fn new(
+        network: Arc<dyn Network>,
+        tls: tls::Client,
+        inbox: Arc<CommandQueue>,
+    ) -> Self {
+        SocketTable {
             entries: Slab::new(),
             inbox,
             calls: VecDeque::new(),
@@ -119,7 +127,7 @@ impl Rows {
             timers: Arc::default(),
             lingering: LingerCount::default(),
             waiting: None,
-            fall: Fall::default(),
+            fall: RecoveryState::default(),
         }
     }
 
@@ -130,8 +138,8 @@ impl Rows {
             self.begin(slot);
             let call = self.calls.pop_front();
             match call.and_then(|call| self.unless_taken(call)) {
-                Some(Call::Send(outgoing)) => self.send(outgoing),
-                Some(Call::Op(ticket, op)) => {
+                Some(QueuedCall::Send(outgoing)) => self.send(outgoing),
+                Some(QueuedCall::Command(ticket, op)) => {
                     self.carry_out(ticket.socket().clone(), op);
                     self.settle(ticket.socket());
                 }
@@ -150,7 +158,7 @@ impl Rows {
         freely(|| self.answer());
     }
 
-    fn send(&mut self, outgoing: Outgoing) {
+    fn send(&mut self, outgoing: PendingSend) {
         match self.entries.get_mut(outgoing.socket().slot() as usize) {
             Some(Entry::Socket(row)) if row.socket == *outgoing.socket() => {
                 row.claim();
@@ -160,10 +168,10 @@ impl Rows {
         }
     }
 
-    fn carry_out(&mut self, socket: ClientSocket, op: Op) {
+    fn carry_out(&mut self, socket: ClientSocket, op: Command) {
         match op {
-            Op::Create(properties, reply) => {
-                let mut row = Row::new(socket.clone());
+            Command::Create(properties, reply) => {
+                let mut row = SocketState::new(socket.clone());
                 match row.update(*properties) {
                     Ok(()) => {
                         let socket_id = socket.id();
@@ -176,59 +184,59 @@ impl Rows {
                     }
                 }
             }
-            Op::Adopt(stream, ends, offer) => {
-                let time_outs = offer.time_outs();
-                let row = Row::accepted(socket.clone(), stream, ends, offer);
+            Command::Adopt(stream, ends, offer) => {
+                let timeouts = offer.timeouts();
+                let row = SocketState::accepted(socket.clone(), stream, ends, offer);
                 self.insert(&socket, Entry::Socket(row));
-                self.set_time_outs(&socket, time_outs);
+                self.set_timeouts(&socket, timeouts);
                 // It is paused: its peer may be gone before it is resumed.
-                self.look_at(socket.slot(), &mut Audible::default());
+                self.look_at(socket.slot(), &mut ListenerCache::default());
             }
-            Op::Inherit(inherited) => {
-                let time_outs = inherited.time_outs();
-                let row = Row::inherited(socket.clone(), *inherited);
+            Command::Inherit(inherited) => {
+                let timeouts = inherited.timeouts();
+                let row = SocketState::inherited(socket.clone(), *inherited);
                 self.insert(&socket, Entry::Socket(row));
-                self.set_time_outs(&socket, time_outs);
+                self.set_timeouts(&socket, timeouts);
                 socket.make_ready();
             }
-            Op::Connect(target, reply) => self.connect(&socket, *target, reply),
-            Op::Connected(attempt, made) => self.connected(&socket, attempt, *made),
-            Op::Secure(step) => self.secure(&socket, *step),
-            Op::Close(reply) => {
+            Command::Connect(target, reply) => self.connect(&socket, *target, reply),
+            Command::Connected(attempt, made) => self.connected(&socket, attempt, *made),
+            Command::Secure(step) => self.secure(&socket, *step),
+            Command::Close(reply) => {
                 self.fall.closing = true;
                 let closed = self.close(&socket);
                 self.fall.closing = false;
                 reply.send(closed);
             }
-            Op::GetInfo(reply) => {
+            Command::GetInfo(reply) => {
                 reply.send(
                     self.row(&socket)
                         .map(|row| row.info())
                         .ok_or(Error::SocketNotFound),
                 );
             }
-            Op::Update(properties, reply) => {
+            Command::Update(properties, reply) => {
                 self.change(&socket, reply, |row| {
                     // Persistent now, it may have a suspended app loaded.
                     row.socket.make_ready();
                     row.update(*properties)
                 });
             }
-            Op::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
-            Op::SetKeepAlive(enable, delay, reply) => {
+            Command::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
+            Command::SetKeepAlive(enable, delay, reply) => {
                 self.change(&socket, reply, |row| row.set_keep_alive(enable, delay));
             }
-            Op::SetNoDelay(no_delay, reply) => {
+            Command::SetNoDelay(no_delay, reply) => {
                 self.change(&socket, reply, |row| row.set_no_delay(no_delay));
             }
-            Op::SetTimeOuts(time_outs, reply) => {
+            Command::SetTimeouts(timeouts, reply) => {
                 let timers = self.timers.clone();
                 self.change(&socket, reply, |row| {
-                    row.set_time_outs(time_outs.checked()?, &timers);
+                    row.set_timeouts(timeouts.checked()?, &timers);
                     Ok(())
                 });
             }
-            Op::Disconnect(reply) => {
+            Command::Disconnect(reply) => {
                 let mut ended = None;
                 self.change(&socket, reply, |row| {
                     ended = row.disconnect();
@@ -236,20 +244,20 @@ impl Rows {
                 });
                 self.linger(ended, &socket);
             }
-            Op::Returned(returned) => self.take_back(&socket, *returned),
-            Op::CallsPassed(last) => {
+            Command::Undelivered(returned) => self.take_back(&socket, *returned),
+            Command::CallsPassed(last) => {
                 if let Some(row) = self.row(&socket) {
                     row.ending.answered(last);
                     socket.make_ready();
                 }
             }
-            Op::PauseGraceIsOver => self.grace_is_over(&socket),
-            Op::LookAgain => self.look_again(&socket),
+            Command::PauseGraceIsOver => self.grace_is_over(&socket),
+            Command::LookAgain => self.look_again(&socket),
         }
     }
 
     /// One look at a slot: writes, reads, tells.
-    fn look_at(&mut self, slot: u32, audible: &mut Audible) {
+    fn look_at(&mut self, slot: u32, audible: &mut ListenerCache) {
         self.begin(slot);
         let key = slot as usize;
         match self.entries.get_mut(key) {
@@ -296,14 +304,14 @@ impl Rows {
         socket.set_slot(u32::try_from(slot).unwrap_or(u32::MAX));
     }
 
-    fn set_time_outs(&mut self, socket: &ClientSocket, time_outs: TimeOuts) {
+    fn set_timeouts(&mut self, socket: &ClientSocket, timeouts: Timeouts) {
         let timers = self.timers.clone();
         if let Some(row) = self.row(socket) {
-            row.set_time_outs(time_outs, &timers);
+            row.set_timeouts(timeouts, &timers);
         }
     }
 
-    pub(super) fn row(&mut self, socket: &ClientSocket) -> Option<&mut Row> {
+    pub(super) fn row(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
         match self.entries.get_mut(socket.slot() as usize) {
             Some(Entry::Socket(row)) if row.socket == *socket => Some(row),
             _ => None,
@@ -328,7 +336,9 @@ impl Rows {
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
                 row.forget_end();
-                let over = Over::new(socket, move |made| Op::Connected(attempt, Box::new(made)));
+                let over = CompletionGuard::new(socket, move |made| {
+                    Command::Connected(attempt, Box::new(made))
+                });
                 let task = actix_rt::spawn(over.with(connect(network, target, socket.clone())));
                 row.link = Link::Connecting(Box::new(Connecting {
                     attempt,
@@ -391,7 +401,7 @@ impl Rows {
         } else {
             row.answer_pausing(|_| true, Ok(()));
             reply.send(Ok(()));
-            self.look_at(socket.slot(), &mut Audible::default());
+            self.look_at(socket.slot(), &mut ListenerCache::default());
         }
     }
 
@@ -399,7 +409,7 @@ impl Rows {
         &mut self,
         socket: &ClientSocket,
         reply: Reply<()>,
-        change: impl FnOnce(&mut Row) -> Result<(), Error>,
+        change: impl FnOnce(&mut SocketState) -> Result<(), Error>,
     ) {
         let answer = match self.row(socket) {
             Some(row) => {
@@ -412,7 +422,7 @@ impl Rows {
     }
 }
 
-impl Actor for Rows {
+impl Actor for SocketTable {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -426,13 +436,13 @@ impl Actor for Rows {
 /// listeners and the sends that this one gives rise to.
 struct Turn;
 
-impl ActorFuture<Rows> for Turn {
+impl ActorFuture<SocketTable> for Turn {
     type Output = ();
 
     fn poll(
         self: Pin<&mut Self>,
-        rows: &mut Rows,
-        ctx: &mut Context<Rows>,
+        rows: &mut SocketTable,
+        ctx: &mut Context<SocketTable>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         rows.timers.turn();
@@ -446,7 +456,7 @@ impl ActorFuture<Rows> for Turn {
         }
         freely(|| {
             rows.answer();
-            let mut audible = Audible::default();
+            let mut audible = ListenerCache::default();
             for _ in 0..ROWS_A_TURN {
                 let Some(slot) = rows.batch.pop_front() else {
                     return;
@@ -484,7 +494,7 @@ fn freely(turn: impl FnOnce()) {
     let _ = pin!(once).poll(&mut cx);
 }
 
-pub(super) fn later(delay: Duration, socket: ClientSocket, op: Op) {
+pub(super) fn later(delay: Duration, socket: ClientSocket, op: Command) {
     actix_rt::spawn(async move {
         actix_rt::time::sleep(delay).await;
         socket.do_send(op);

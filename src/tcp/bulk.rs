@@ -6,11 +6,11 @@ use std::time::Duration;
 use actix::prelude::*;
 use actix_rt::time::timeout;
 
-use crate::connections::Guests;
+use crate::connections::ConnectionCounter;
 use crate::ids::AppId;
 use crate::net_error::NetError;
-use crate::tcp::actor::{Entry, Rows};
-use crate::tcp::shards::shard::Lane;
+use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::shards::shard::AppShard;
 use crate::tcp::{SHUTDOWN_TIMEOUT, SocketInfo};
 
 /// All of an app's sockets here.
@@ -27,7 +27,7 @@ pub(crate) struct ListenersChanged(pub(crate) AppId);
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CloseSockets {
-    pub(crate) lane: Arc<Lane>,
+    pub(crate) lane: Arc<AppShard>,
     pub(crate) all: bool,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Deliver(pub(crate) Duration);
 #[rtype(result = "()")]
 pub(crate) struct Stop;
 
-impl Handler<GetInfos> for Rows {
+impl Handler<GetInfos> for SocketTable {
     type Result = MessageResult<GetInfos>;
 
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
@@ -57,7 +57,7 @@ impl Handler<GetInfos> for Rows {
     }
 }
 
-impl Handler<ListenersChanged> for Rows {
+impl Handler<ListenersChanged> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, ListenersChanged(app): ListenersChanged, _: &mut Self::Context) {
@@ -71,7 +71,7 @@ impl Handler<ListenersChanged> for Rows {
     }
 }
 
-impl Handler<CloseSockets> for Rows {
+impl Handler<CloseSockets> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, CloseSockets { lane, all }: CloseSockets, _: &mut Self::Context) {
@@ -97,7 +97,7 @@ impl Handler<CloseSockets> for Rows {
     }
 }
 
-impl Handler<Stop> for Rows {
+impl Handler<Stop> for SocketTable {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
@@ -125,11 +125,11 @@ impl Handler<Stop> for Rows {
 
 /// Waits until the peers of all these have what was sent, but no longer than
 /// this.
-async fn delivered(lingering: Arc<Guests>, limit: Duration) {
+async fn delivered(lingering: Arc<ConnectionCounter>, limit: Duration) {
     let _ = timeout(limit, lingering.gone()).await;
 }
 
-impl Handler<Deliver> for Rows {
+impl Handler<Deliver> for SocketTable {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {

@@ -4,22 +4,22 @@ use std::sync::{PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
 use crate::sync::WorkQueue;
-use crate::tcp::actor::Op;
-use crate::tcp::connection::fast_path::Ticket;
-use crate::tcp::connection::write::Outgoing;
+use crate::tcp::actor::Command;
+use crate::tcp::connection::fast_path::InFlightCall;
+use crate::tcp::connection::write::PendingSend;
 use crate::tcp::socket::ClientSocket;
 
 /// A call on one socket.
-pub(super) enum Call {
-    Send(Outgoing),
-    Op(Ticket, Op),
+pub(super) enum QueuedCall {
+    Send(PendingSend),
+    Command(InFlightCall, Command),
 }
 
-impl Call {
+impl QueuedCall {
     pub(super) fn socket(&self) -> &ClientSocket {
         match self {
-            Call::Send(outgoing) => outgoing.socket(),
-            Call::Op(ticket, _) => ticket.socket(),
+            QueuedCall::Send(outgoing) => outgoing.socket(),
+            QueuedCall::Command(ticket, _) => ticket.socket(),
         }
     }
 }
@@ -30,13 +30,13 @@ impl Call {
 /// that comes back, after the actor's end, answers
 /// [`Error::Stopped`](crate::Error::Stopped) when it is dropped.
 #[derive(Default)]
-pub(crate) struct Inbox {
-    pub(super) queue: WorkQueue<Call>,
+pub(crate) struct CommandQueue {
+    pub(super) queue: WorkQueue<QueuedCall>,
     /// Where the actor is.
     thread: RwLock<Option<ThreadId>>,
 }
 
-impl Inbox {
+impl CommandQueue {
     /// The actor is in the current thread.
     pub(super) fn moved_here(&self) {
         let mut thread = self.thread.write().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 use super::{RESUME_BELOW, WINDOW};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 
-/// One event, in [`Unhandled`]'s word.
+/// One event, in [`SocketWindow`]'s word.
 pub(super) const EVENT: u64 = 1 << 32;
 
 /// The events of one socket that listeners have not handled.
@@ -17,14 +17,14 @@ pub(super) const EVENT: u64 = 1 << 32;
 /// one says no, the release that changes it says that the row is to be
 /// looked at again.
 #[derive(Default)]
-pub(super) struct Unhandled {
+pub(super) struct SocketWindow {
     /// Events in the upper half, bytes in the lower. One word, so that both
     /// change at once.
     word: AtomicU64,
     awaited: WaitFlag,
 }
 
-impl Unhandled {
+impl SocketWindow {
     pub(super) fn take(&self, amount: u64) {
         self.word.fetch_add(amount, AcqRel);
     }

@@ -4,29 +4,29 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use crate::connections::Guests;
+use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
-use crate::tcp::actor::{Entry, Rows};
+use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::state::{Hold, Link, Row};
+use crate::tcp::connection::state::{Link, SocketState, Transfer};
 
 /// Ends every connection that is one of those, sends on their way included.
 /// One that stands still for a handover is left: its verdict comes.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Force(pub(crate) Arc<Guests>);
+pub(crate) struct Force(pub(crate) Arc<ConnectionCounter>);
 
 /// Carries out what was called before.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CatchUp;
 
-impl Row {
+impl SocketState {
     /// What is left of its connection, if it is ended: it counts no more.
-    fn force(&mut self, guests: &Arc<Guests>) -> Option<Ended> {
+    fn force(&mut self, guests: &Arc<ConnectionCounter>) -> Option<Ended> {
         let guest = self.ends().and_then(|ends| ends.guest.as_ref());
         let guest = guest.filter(|guest| guest.is_of(guests))?;
-        if self.hold == Hold::Taken {
+        if self.hold == Transfer::Frozen {
             return None;
         }
         guest.force(self.socket.id());
@@ -46,7 +46,7 @@ impl Row {
     }
 }
 
-impl Handler<CatchUp> for Rows {
+impl Handler<CatchUp> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, _: CatchUp, _: &mut Self::Context) {
@@ -54,7 +54,7 @@ impl Handler<CatchUp> for Rows {
     }
 }
 
-impl Handler<Force> for Rows {
+impl Handler<Force> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, Force(guests): Force, _: &mut Self::Context) {

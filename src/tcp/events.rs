@@ -3,12 +3,12 @@
 use actix::Message;
 use bytes::Bytes;
 
-use super::actor::Op;
+use super::actor::Command;
 use super::socket::{ClientSocket, Credit};
 use crate::events::{Delivery, Event};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
-use crate::tcp::connection::redelivery::{Data, Returned};
+use crate::tcp::connection::redelivery::{Data, Undelivered};
 
 /// `tcp.onReceive`: data came in on an un-paused socket.
 ///
@@ -79,21 +79,23 @@ impl ReceiveInfo {
 
     #[cold]
     fn go_back(&mut self, panics: u32) {
-        let returned = Returned::Data(Data {
+        let returned = Undelivered::Data(Data {
             sequence: self.sequence,
             bytes: std::mem::take(&mut self.data),
             credit: self.credit.pass_on(),
             panics,
         });
-        self.client().do_send(Op::Returned(Box::new(returned)));
+        self.client()
+            .do_send(Command::Undelivered(Box::new(returned)));
     }
 
     /// Dropped by a panic, and nothing of it comes back.
     #[cold]
     fn was_used_up(&self) {
         if self.delivery.panicked_after_taking() {
-            let returned = Returned::UsedUp(self.sequence);
-            self.client().do_send(Op::Returned(Box::new(returned)));
+            let returned = Undelivered::UsedUp(self.sequence);
+            self.client()
+                .do_send(Command::Undelivered(Box::new(returned)));
         }
     }
 }
@@ -131,7 +133,7 @@ pub struct ReceiveErrorInfo {
     /// lost, as [`ReceiveInfo`] says; else what the network said.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
-    /// Of which connection: see [`Row`](crate::tcp::connection::state::Row).
+    /// Of which connection: see [`SocketState`](crate::tcp::connection::state::SocketState).
     #[debug(skip)]
     pub(super) connects: u32,
     #[debug(skip)]
@@ -148,8 +150,9 @@ impl ReceiveErrorInfo {
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
         if let Some(panics) = self.delivery.lost(false) {
-            let returned = Returned::End(self.result_code, self.connects, panics);
-            self.client.do_send(Op::Returned(Box::new(returned)));
+            let returned = Undelivered::End(self.result_code, self.connects, panics);
+            self.client
+                .do_send(Command::Undelivered(Box::new(returned)));
         }
     }
 }

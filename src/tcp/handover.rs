@@ -9,48 +9,48 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use crate::answer::Answer;
-use crate::connections::{Guest, Guests};
+use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, DialledRecord, Left, MAX_UNSENT, SocketName, Verdict,
-    check_app,
+    Client, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
+    OutboundRecord, SocketName, check_app,
 };
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::actor::{Entry, Rows};
-use crate::tcp::command_queue::Call;
+use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::command_queue::QueuedCall;
 use crate::tcp::connection::state;
-use crate::tcp::connection::state::{Connection, Dialled, Ends, Link, Row};
+use crate::tcp::connection::state::{Connection, ConnectionMeta, Link, Outbound, SocketState};
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::{SocketProperties, TimeOuts};
+use crate::tcp::{SocketProperties, Timeouts};
 
 /// Persistent sockets raise nothing any more until the verdict; answered when
 /// listeners have handled what was raised before, or after
 /// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Hold(pub(crate) Verdict);
+pub(crate) struct Quiesce(pub(crate) HandoverOutcome);
 
 /// What persistent sockets leave, and clients that nobody has heard of. From
 /// here on they stand still: their calls wait for the verdict.
 #[derive(Message)]
-#[rtype(result = "Taken")]
-pub(crate) struct Take {
+#[rtype(result = "Exported")]
+pub(crate) struct Export {
     pub(crate) offered: Arc<HashMap<ClientSocketId, ServerSocketId>>,
-    /// That of [`Hold`], which this actor may not have had: it may be younger.
-    pub(crate) verdict: Verdict,
+    /// That of [`Quiesce`], which this actor may not have had: it may be younger.
+    pub(crate) verdict: HandoverOutcome,
 }
 
 /// A handover that goes on, and the calls that wait for its end.
 pub(super) struct Waiting {
-    verdict: Verdict,
-    calls: Vec<Call>,
+    verdict: HandoverOutcome,
+    calls: Vec<QueuedCall>,
 }
 
 #[derive(Default)]
-pub(crate) struct Taken {
+pub(crate) struct Exported {
     pub(crate) clients: Vec<Client>,
-    pub(crate) left: Vec<Left>,
+    pub(crate) left: Vec<NotTransferred>,
 }
 
 /// What another process has left.
@@ -66,34 +66,34 @@ pub(crate) struct InheritedConnection {
     /// Only its end is left of it.
     pub(crate) is_let_go: bool,
     /// It is one of those that are open, from when it is taken over.
-    pub(crate) guest: Option<Guest>,
+    pub(crate) guest: Option<ConnectionGuard>,
 }
 
 impl Inherited {
     /// It is taken over, and counts before anybody else comes.
-    pub(crate) fn arrive(&mut self, guests: &Arc<Guests>) {
+    pub(crate) fn arrive(&mut self, guests: &Arc<ConnectionCounter>) {
         if let Some(connection) = &mut self.connection
             && !connection.is_let_go
         {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
-            connection.guest = Some(Guest::arrived(guests.clone(), was_accepted));
+            connection.guest = Some(ConnectionGuard::arrived(guests.clone(), was_accepted));
         }
     }
 
-    pub(super) fn time_outs(&self) -> TimeOuts {
-        let time_outs = self.record.time_outs.map(TimeOuts::from);
+    pub(super) fn timeouts(&self) -> Timeouts {
+        let timeouts = self.record.timeouts.map(Timeouts::from);
         // What another process says is as good as what the app says.
-        time_outs
+        timeouts
             .and_then(|it| it.checked().ok())
             .unwrap_or_default()
     }
 }
 
-impl Row {
+impl SocketState {
     pub(super) fn inherited(socket: ClientSocket, inherited: Inherited) -> Self {
         let Inherited { record, connection } = inherited;
-        let mut row = Row::new(socket);
+        let mut row = SocketState::new(socket);
         // The name has been checked before.
         let _ = row.update(SocketProperties {
             persistent: Some(true),
@@ -109,12 +109,12 @@ impl Row {
                 write_error,
                 end,
             } = from.record;
-            let dialled = dialled.map(|dialled| Dialled {
+            let dialled = dialled.map(|dialled| Outbound {
                 local: dialled.local,
                 host: dialled.host.into(),
                 is_secured: false,
             });
-            let ends = Ends {
+            let ends = ConnectionMeta {
                 peer,
                 dialled: dialled.map(Box::new),
                 guest: from.guest,
@@ -160,12 +160,12 @@ impl Row {
                 buffer_size: self.buffer_size,
                 paused: self.paused,
                 unclaimed: self.unclaimed,
-                time_outs: self.timing.as_ref().map(|it| it.settings.into()),
+                timeouts: self.timing.as_ref().map(|it| it.settings.into()),
                 suspended: self.socket.lane().life.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
                     peer: connection.ends.peer,
-                    dialled: connection.ends.dialled.as_ref().map(|it| DialledRecord {
+                    dialled: connection.ends.dialled.as_ref().map(|it| OutboundRecord {
                         local: it.local,
                         host: it.host.to_string(),
                     }),
@@ -174,7 +174,7 @@ impl Row {
                 }),
             },
         };
-        self.hold = state::Hold::Taken;
+        self.hold = state::Transfer::Frozen;
         self.link = match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(connection) => Link::Held(connection),
             other => other,
@@ -183,7 +183,7 @@ impl Row {
     }
 
     fn release(&mut self) {
-        self.hold = state::Hold::No;
+        self.hold = state::Transfer::None;
         self.link = match std::mem::replace(&mut self.link, Link::None) {
             Link::Held(connection) => Link::Connected(connection),
             other => other,
@@ -194,17 +194,17 @@ impl Row {
     }
 }
 
-impl Rows {
+impl SocketTable {
     /// The call, unless its row stands still: then it waits.
     #[inline]
-    pub(super) fn unless_taken(&mut self, call: Call) -> Option<Call> {
+    pub(super) fn unless_taken(&mut self, call: QueuedCall) -> Option<QueuedCall> {
         if self.waiting.is_none() {
             return Some(call);
         }
         let socket = call.socket();
         let row = self.entries.get(socket.slot() as usize);
         let taken = matches!(row, Some(Entry::Socket(row))
-            if row.socket == *socket && row.hold == state::Hold::Taken);
+            if row.socket == *socket && row.hold == state::Transfer::Frozen);
         match &mut self.waiting {
             Some(waiting) if taken => {
                 waiting.calls.push(call);
@@ -214,7 +214,7 @@ impl Rows {
         }
     }
 
-    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut Row> {
+    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut SocketState> {
         self.entries
             .iter_mut()
             .filter_map(|(_, entry)| match entry {
@@ -223,7 +223,7 @@ impl Rows {
             })
     }
 
-    fn wait_for(&mut self, verdict: Verdict, ctx: &mut Context<Self>) {
+    fn wait_for(&mut self, verdict: HandoverOutcome, ctx: &mut Context<Self>) {
         if self.waiting.is_none() {
             let calls = Vec::new();
             self.waiting = Some(Waiting { verdict, calls });
@@ -246,14 +246,14 @@ impl Rows {
         let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
         if gone {
             self.entries.retain(|_, entry| match entry {
-                Entry::Socket(row) if row.hold == state::Hold::Taken => {
+                Entry::Socket(row) if row.hold == state::Transfer::Frozen => {
                     row.leave();
                     false
                 }
                 _ => true,
             });
         }
-        for row in self.rows().filter(|row| row.hold != state::Hold::No) {
+        for row in self.rows().filter(|row| row.hold != state::Transfer::None) {
             row.release();
         }
         waiting.append(&mut self.calls);
@@ -262,7 +262,7 @@ impl Rows {
     }
 }
 
-impl Row {
+impl SocketState {
     /// Another process has it now.
     fn leave(&mut self) {
         if self.socket.mark_closed() {
@@ -275,10 +275,10 @@ impl Row {
     }
 }
 
-impl Handler<Hold> for Rows {
+impl Handler<Quiesce> for SocketTable {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Hold(verdict): Hold, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Quiesce(verdict): Quiesce, ctx: &mut Self::Context) -> Self::Result {
         // What was called before is done before.
         self.catch_up();
         self.wait_for(verdict, ctx);
@@ -286,7 +286,7 @@ impl Handler<Hold> for Rows {
             .rows()
             .filter(|row| row.persistent)
             .map(|row| {
-                row.hold = state::Hold::Quiet;
+                row.hold = state::Transfer::Quiescing;
                 let (quiet, reply) = Answer::pair();
                 match row.socket.unhandled_events() {
                     0 => reply.send(Ok(())),
@@ -302,20 +302,20 @@ impl Handler<Hold> for Rows {
     }
 }
 
-impl Handler<Take> for Rows {
-    type Result = MessageResult<Take>;
+impl Handler<Export> for SocketTable {
+    type Result = MessageResult<Export>;
 
-    fn handle(&mut self, call: Take, ctx: &mut Self::Context) -> Self::Result {
-        let Take { offered, verdict } = call;
+    fn handle(&mut self, call: Export, ctx: &mut Self::Context) -> Self::Result {
+        let Export { offered, verdict } = call;
         self.catch_up();
         self.wait_for(verdict, ctx);
-        let mut taken = Taken::default();
+        let mut taken = Exported::default();
         for row in self.rows() {
             // One that the app has done something with is nobody's offer.
             let offer = row.offer.as_ref();
             let offer = offer.and_then(|_| offered.get(&row.socket.id()).copied());
             if !row.persistent && offer.is_none() {
-                if row.hold != state::Hold::No {
+                if row.hold != state::Transfer::None {
                     row.release();
                 }
                 continue;
@@ -324,7 +324,7 @@ impl Handler<Take> for Rows {
                 Ok(client) => taken.clients.push(client),
                 Err(error) => {
                     row.release();
-                    taken.left.push(Left {
+                    taken.left.push(NotTransferred {
                         socket: SocketName::Client(row.socket.app().clone(), row.socket.id()),
                         reason: error.to_string(),
                     });

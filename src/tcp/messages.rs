@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     ClientSocket, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties,
-    TimeOuts,
+    Timeouts,
 };
 use crate::answer::messages;
 use crate::ids::ClientSocketId;
@@ -54,11 +54,11 @@ messages! {
     } -> ();
 
     /// `setTimeOuts` (beyond Chrome).
-    SetTimeOuts {
+    SetTimeouts {
         /// The socket.
         socket_id: ClientSocketId,
         /// How long nothing may happen, in place of what was set before.
-        time_outs: TimeOuts,
+        timeouts: Timeouts,
     } -> ();
 
     /// `tcp.connect`.

@@ -17,11 +17,11 @@ mod shards;
 mod socket;
 mod types;
 
-pub use crate::tcp::connection::timeouts::TimeOuts;
+pub use crate::tcp::connection::timeouts::Timeouts;
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
-    SetNoDelay, SetPaused, SetTimeOuts, Update,
+    SetNoDelay, SetPaused, SetTimeouts, Update,
 };
 pub use socket::ClientSocket;
 pub use types::{
@@ -30,18 +30,18 @@ pub use types::{
 };
 
 pub(crate) use crate::tcp::bulk::{Deliver, GetInfos, ListenersChanged, Stop};
-pub(crate) use crate::tcp::command_queue::Inbox;
+pub(crate) use crate::tcp::command_queue::CommandQueue;
 pub(crate) use crate::tcp::connection::connect::Target;
 pub(crate) use crate::tcp::connection::secure::Secure as SecureStep;
-pub(crate) use crate::tcp::connection::state::Ends;
+pub(crate) use crate::tcp::connection::state::ConnectionMeta;
 pub(crate) use crate::tcp::connection::timeouts::nowhere;
 pub(crate) use crate::tcp::draining::{CatchUp, Force};
-pub(crate) use crate::tcp::handover::{Hold, Inherited, InheritedConnection, Take};
-pub(crate) use crate::tcp::shards::id_table::Table;
+pub(crate) use crate::tcp::handover::{Export, Inherited, InheritedConnection, Quiesce};
+pub(crate) use crate::tcp::shards::id_table::IdTable;
 pub(crate) use crate::tcp::shards::lookups::Lookups;
-pub(crate) use crate::tcp::shards::placement::{Lanes, Site};
-pub(crate) use crate::tcp::shards::shard::Audience;
-pub(crate) use actor::{Offer, Op, Rows};
+pub(crate) use crate::tcp::shards::placement::{AppShards, Shard};
+pub(crate) use crate::tcp::shards::shard::AppContext;
+pub(crate) use actor::{AcceptNotifier, Command, SocketTable};
 
 use std::time::Duration;
 
@@ -74,4 +74,4 @@ pub const LOOKUPS: usize = 256;
 
 /// How long `secure` waits for what was sent before to leave, and for the
 /// handshake: 30 seconds, as Chromium does for a web page.
-pub const HANDSHAKE_TIME_OUT: Duration = Duration::from_secs(30);
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,10 +10,12 @@ use crate::net_error::NetError;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
 use crate::os::Network;
-use crate::supervision::{self, Child, Falls, GiveUp, Home, Keeper, Kept};
-use crate::tcp::actor::{Entry, Op, Rows};
-use crate::tcp::command_queue::Inbox;
-use crate::tcp::connection::state::{Connection, Link, Row};
+use crate::supervision::{
+    self, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
+};
+use crate::tcp::actor::{Command, Entry, SocketTable};
+use crate::tcp::command_queue::CommandQueue;
+use crate::tcp::connection::state::{Connection, Link, SocketState};
 use crate::tcp::socket::ClientSocket;
 use crate::tls;
 
@@ -23,7 +25,7 @@ const PATIENCE_WITH_ONE: u32 = 3;
 
 /// Where the actor was, in case it falls.
 #[derive(Default)]
-pub(super) struct Fall {
+pub(super) struct RecoveryState {
     /// The slot of the row that it works on.
     pub(super) at: Option<u32>,
     /// The row that it fell at last, and how often it did so in a row.
@@ -34,21 +36,21 @@ pub(super) struct Fall {
     pub(super) stops: bool,
     /// Whether its end is meant.
     pub(super) ended: bool,
-    keeper: Weak<Keeper<Rows>>,
+    keeper: Weak<Restarter<SocketTable>>,
 }
 
-impl Rows {
+impl SocketTable {
     /// Starts the actor behind this inbox, in this arbiter or the current one.
     pub(crate) fn start(
         network: Arc<dyn Network>,
         tls: tls::Client,
-        inbox: Arc<Inbox>,
-        home: Home,
+        inbox: Arc<CommandQueue>,
+        home: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
     ) -> Child<Self> {
-        let falls = Falls::new(supervision::Supervised::ClientSockets, None, home);
+        let falls = RestartCounter::new(supervision::Supervised::ClientSockets, None, home);
         Child::start_in(falls, arbiter, |keeper| {
-            let mut rows = Rows::new(network, tls, inbox);
+            let mut rows = SocketTable::new(network, tls, inbox);
             rows.fall.keeper = keeper;
             rows
         })
@@ -140,7 +142,7 @@ impl Rows {
     }
 }
 
-impl Kept for Rows {
+impl Recoverable for SocketTable {
     fn moved(&mut self) {
         self.timers.forget_clock();
         for (_, entry) in &mut self.entries {
@@ -162,7 +164,7 @@ impl Kept for Rows {
     }
 }
 
-impl Row {
+impl SocketState {
     /// Its thread is another one.
     fn moved(&mut self) {
         match &mut self.link {
@@ -189,13 +191,13 @@ impl Connection {
     }
 }
 
-impl actix::Supervised for Rows {}
+impl actix::Supervised for SocketTable {}
 
-impl Handler<GiveUp> for Rows {
+impl Handler<Terminate> for SocketTable {
     type Result = ();
 
     /// Every connection ends; the sockets can be used again.
-    fn handle(&mut self, _: GiveUp, _: &mut Self::Context) {
+    fn handle(&mut self, _: Terminate, _: &mut Self::Context) {
         self.give_up_lingering(NetError::FAILED);
         let sockets = self.entries.iter().filter_map(|(_, entry)| match entry {
             Entry::Socket(row) => Some(row.socket.clone()),
@@ -208,12 +210,12 @@ impl Handler<GiveUp> for Rows {
     }
 }
 
-impl Drop for Rows {
+impl Drop for SocketTable {
     fn drop(&mut self) {
         if !self.fall.ended
             && let Some(keeper) = self.fall.keeper.upgrade()
         {
-            let mut husk = Rows::new(self.network.clone(), self.tls.clone(), Arc::default());
+            let mut husk = SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
             husk.fall.ended = true;
             self.fall.stops = false;
             return keeper.leave(mem::replace(self, husk));
@@ -224,15 +226,15 @@ impl Drop for Rows {
 
 /// A task's word for its row, which it gives however it ends: also when it
 /// panics, or its thread ends.
-pub(super) struct Over<T, F: FnOnce(Result<T, NetError>) -> Op> {
+pub(super) struct CompletionGuard<T, F: FnOnce(Result<T, NetError>) -> Command> {
     socket: ClientSocket,
     tell: Option<F>,
     made: std::marker::PhantomData<fn(T)>,
 }
 
-impl<T, F: FnOnce(Result<T, NetError>) -> Op> Over<T, F> {
+impl<T, F: FnOnce(Result<T, NetError>) -> Command> CompletionGuard<T, F> {
     pub(super) fn new(socket: &ClientSocket, tell: F) -> Self {
-        Over {
+        CompletionGuard {
             socket: socket.clone(),
             tell: Some(tell),
             made: std::marker::PhantomData,
@@ -254,7 +256,7 @@ impl<T, F: FnOnce(Result<T, NetError>) -> Op> Over<T, F> {
     }
 }
 
-impl<T, F: FnOnce(Result<T, NetError>) -> Op> Drop for Over<T, F> {
+impl<T, F: FnOnce(Result<T, NetError>) -> Command> Drop for CompletionGuard<T, F> {
     fn drop(&mut self) {
         self.tell(Err(NetError::FAILED));
     }

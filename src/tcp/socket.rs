@@ -8,22 +8,22 @@ use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
-use super::actor::Op;
-use super::credits::{EVENT, Starving, Unhandled};
+use super::actor::Command;
+use super::credits::{EVENT, SocketWindow, Starving};
 use super::events::ReceiveInfo;
-use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, TimeOuts};
+use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
 use crate::sync::ReadyFlag;
-use crate::tcp::command_queue::Call;
+use crate::tcp::command_queue::QueuedCall;
 use crate::tcp::connection::connect::Target;
-use crate::tcp::connection::fast_path::{Ticket, Tried, try_write};
-use crate::tcp::connection::fast_path_guard::FastPath;
+use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
 use crate::tcp::connection::secure::Secure;
-use crate::tcp::connection::write::Outgoing;
-use crate::tcp::shards::shard::Lane;
+use crate::tcp::connection::shared_writer::SharedWriter;
+use crate::tcp::connection::write::PendingSend;
+use crate::tcp::shards::shard::AppShard;
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).
 ///
@@ -50,21 +50,21 @@ struct Shared {
     /// Whether the id is gone.
     closed: AtomicBool,
     /// What listeners have not handled.
-    unhandled: Unhandled,
-    fast_path: FastPath<Arc<dyn Writer>>,
-    lane: Arc<Lane>,
+    unhandled: SocketWindow,
+    fast_path: SharedWriter<Arc<dyn Writer>>,
+    lane: Arc<AppShard>,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(id: ClientSocketId, lane: Arc<Lane>) -> Self {
+    pub(crate) fn new(id: ClientSocketId, lane: Arc<AppShard>) -> Self {
         ClientSocket(Arc::new(Shared {
             id,
             slot: AtomicU32::new(u32::MAX),
             queued: ReadyFlag::default(),
             starved: ReadyFlag::default(),
             closed: AtomicBool::new(false),
-            unhandled: Unhandled::default(),
-            fast_path: FastPath::new(),
+            unhandled: SocketWindow::default(),
+            fast_path: SharedWriter::new(),
             lane,
         }))
     }
@@ -81,27 +81,27 @@ impl ClientSocket {
 
     /// `tcp.update`.
     pub fn update(&self, properties: SocketProperties) -> Answer<()> {
-        self.call(|reply| Op::Update(Box::new(properties), reply))
+        self.call(|reply| Command::Update(Box::new(properties), reply))
     }
 
     /// `tcp.setPaused`.
     pub fn set_paused(&self, paused: bool) -> Answer<()> {
-        self.call(|reply| Op::SetPaused(paused, reply))
+        self.call(|reply| Command::SetPaused(paused, reply))
     }
 
     /// `tcp.setKeepAlive`.
     pub fn set_keep_alive(&self, enable: bool, delay: Option<i32>) -> Answer<()> {
-        self.call(|reply| Op::SetKeepAlive(enable, delay.unwrap_or(0), reply))
+        self.call(|reply| Command::SetKeepAlive(enable, delay.unwrap_or(0), reply))
     }
 
     /// `tcp.setNoDelay`.
     pub fn set_no_delay(&self, no_delay: bool) -> Answer<()> {
-        self.call(|reply| Op::SetNoDelay(no_delay, reply))
+        self.call(|reply| Command::SetNoDelay(no_delay, reply))
     }
 
     /// `setTimeOuts` (beyond Chrome).
-    pub fn set_time_outs(&self, time_outs: TimeOuts) -> Answer<()> {
-        self.call(|reply| Op::SetTimeOuts(Box::new(time_outs), reply))
+    pub fn set_timeouts(&self, timeouts: Timeouts) -> Answer<()> {
+        self.call(|reply| Command::SetTimeouts(Box::new(timeouts), reply))
     }
 
     /// `tcp.connect`.
@@ -112,17 +112,17 @@ impl ClientSocket {
         dns_query_type: DnsQueryType,
     ) -> Answer<()> {
         let target = Target::new(peer_address, peer_port, dns_query_type);
-        self.call(|reply| Op::Connect(Box::new(target), reply))
+        self.call(|reply| Command::Connect(Box::new(target), reply))
     }
 
     /// `tcp.disconnect`.
     pub fn disconnect(&self) -> Answer<()> {
-        self.call(Op::Disconnect)
+        self.call(Command::Disconnect)
     }
 
     /// `tcp.secure`.
     pub fn secure(&self, options: SecureOptions) -> Answer<()> {
-        self.call(|reply| Op::Secure(Box::new(Secure::Start(options, reply))))
+        self.call(|reply| Command::Secure(Box::new(Secure::Start(options, reply))))
     }
 
     /// `tcp.send`.
@@ -189,10 +189,10 @@ impl ClientSocket {
 
     /// `tcp.getInfo`.
     pub fn get_info(&self) -> Answer<SocketInfo> {
-        self.call(Op::GetInfo)
+        self.call(Command::GetInfo)
     }
 
-    fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Op) -> Answer<T> {
+    fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
             return Answer::known(Err(Error::SocketNotFound));
         }
@@ -205,7 +205,7 @@ impl ClientSocket {
     pub(crate) fn close_to(&self, reply: Reply<()>) {
         if self.mark_closed() {
             self.0.lane.table.remove(self.0.id);
-            self.do_send(Op::Close(reply));
+            self.do_send(Command::Close(reply));
         } else {
             reply.send(Err(Error::SocketNotFound));
         }
@@ -244,15 +244,15 @@ impl ClientSocket {
         let bytes = data.len();
         let door = self.fast_path().guard();
         match try_write(&door, self, &mut data) {
-            Tried::Gone => {
+            WriteAttempt::Complete => {
                 drop(door);
                 if charge > 0 {
                     self.0.lane.audience.refund(charge);
                 }
             }
-            Tried::Left(error) => {
-                let rest = Outgoing::new(self.clone(), data, charge, credit(), reply());
-                let rest = Call::Send(rest.rest_of(bytes, error));
+            WriteAttempt::Partial(error) => {
+                let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
+                let rest = QueuedCall::Send(rest.rest_of(bytes, error));
                 let refused = self.0.lane.inbox.queue.call(rest);
                 // What drops here may call: not under the lock.
                 drop(door);
@@ -279,19 +279,19 @@ impl ClientSocket {
 
 /// What the row, its waker and its credits do with a socket.
 impl ClientSocket {
-    pub(crate) fn do_send(&self, op: Op) {
+    pub(crate) fn do_send(&self, op: Command) {
         self.0
             .lane
             .inbox
             .queue
-            .call(Call::Op(Ticket::new(self.clone()), op));
+            .call(QueuedCall::Command(InFlightCall::new(self.clone()), op));
     }
 
-    pub(super) fn fast_path(&self) -> &FastPath<Arc<dyn Writer>> {
+    pub(super) fn fast_path(&self) -> &SharedWriter<Arc<dyn Writer>> {
         &self.0.fast_path
     }
 
-    pub(crate) fn lane(&self) -> &Arc<Lane> {
+    pub(crate) fn lane(&self) -> &Arc<AppShard> {
         &self.0.lane
     }
 
@@ -335,7 +335,7 @@ impl ClientSocket {
     }
 
     /// What listeners have not handled, for the row to wait for.
-    pub(super) fn unhandled(&self) -> &Unhandled {
+    pub(super) fn unhandled(&self) -> &SocketWindow {
         &self.0.unhandled
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::TimeOuts;
+use super::Timeouts;
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tls::Versions;
@@ -57,7 +57,7 @@ pub struct SocketInfo {
     /// The other end's port, while connected.
     pub peer_port: Option<u16>,
     /// How long nothing may happen on it (beyond Chrome).
-    pub time_outs: TimeOuts,
+    pub timeouts: Timeouts,
     /// Beyond Chrome: how many `onReceiveError` events of it were dropped, as
     /// [`MAX_PANICS`](crate::MAX_PANICS) listeners had panicked at each.
     pub dropped_events: u64,

@@ -11,16 +11,16 @@ use actix_rt::time::Instant;
 
 #[cfg(feature = "tls")]
 use super::SetTls;
-use super::events::{AcceptErrorInfo, AcceptInfo, Offered, OnTheirWay};
-use super::info::Pauses;
+use super::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
+use super::info::PauseReasons;
 use super::{
     AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
-    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeOuts, SocketInfo,
+    RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
     SocketProperties, Update,
 };
 use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
-use crate::connections::Guests;
+use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{HoldBack, Listeners};
@@ -28,35 +28,39 @@ use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
-use crate::supervision::{Child, Falls, Keeper, Supervised};
-use crate::tcp::{Lanes, Table};
+use crate::supervision::{Child, RestartCounter, Restarter, Supervised};
+use crate::tcp::{AppShards, IdTable};
 use crate::tcp_server::accept::accept_loop::AcceptLoop;
 use crate::tcp_server::accept::errors::AcceptErrors;
-use crate::tcp_server::accept::escalation::Above;
+use crate::tcp_server::accept::escalation::EscalationTarget;
 use crate::tcp_server::handover::Held;
-use crate::tcp_server::limits::admission::Gate;
-use crate::tcp_server::limits::limiter::Turnstile;
+use crate::tcp_server::limits::admission::Admission;
+use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
 use crate::tcp_server::tls::handshakes::Handshakes;
 
 /// What one app's server sockets have in common.
-pub(crate) struct Audience {
+pub(crate) struct AppListeners {
     pub(crate) on_accept: Listeners<AcceptInfo>,
     pub(crate) on_accept_error: Listeners<AcceptErrorInfo>,
     pub(crate) on_handshake_error: Listeners<HandshakeErrorInfo>,
     pub(crate) on_refused: Listeners<RefusedInfo>,
     pub(crate) on_drain: Listeners<DrainInfo>,
     /// The app's limits, and the registry's.
-    pub(super) limits: [Arc<Turnstile>; 2],
+    pub(super) limits: [Arc<Limiter>; 2],
     /// Who decides on accept errors, if the policy leaves them to others.
-    pub(super) above: Arc<Above>,
+    pub(super) above: Arc<EscalationTarget>,
 }
 
-impl Audience {
+impl AppListeners {
     /// Of an app with these connections, in a registry with these limits.
-    pub(crate) fn new(guests: Arc<Guests>, registry: Arc<Turnstile>, above: Arc<Above>) -> Self {
-        let app = Arc::new(Turnstile::new(LimitScope::App, guests));
-        Audience {
+    pub(crate) fn new(
+        guests: Arc<ConnectionCounter>,
+        registry: Arc<Limiter>,
+        above: Arc<EscalationTarget>,
+    ) -> Self {
+        let app = Arc::new(Limiter::new(LimitScope::App, guests));
+        AppListeners {
             on_accept: Listeners::default(),
             on_accept_error: Listeners::default(),
             on_handshake_error: Listeners::default(),
@@ -68,7 +72,7 @@ impl Audience {
     }
 
     /// The app's.
-    pub(crate) fn limits(&self) -> &Turnstile {
+    pub(crate) fn limits(&self) -> &Limiter {
         &self.limits[0]
     }
 }
@@ -95,21 +99,21 @@ pub(crate) struct ServerSocket {
     pub(super) name: Option<Box<str>>,
     /// Whether it has a listener in each arbiter, when it listens.
     pub(super) reuse_port: bool,
-    pub(super) pauses: Pauses,
+    pub(super) pauses: PauseReasons,
     /// Nothing is raised until this handover is over.
     pub(super) held: Option<Held>,
     pub(super) listener: Option<Bound>,
-    pub(super) audience: Arc<Audience>,
+    pub(super) audience: Arc<AppListeners>,
     pub(super) network: Arc<dyn Network>,
-    pub(super) lanes: Arc<Lanes>,
-    pub(super) table: Arc<Table>,
-    pub(super) on_their_way: Arc<OnTheirWay>,
+    pub(super) lanes: Arc<AppShards>,
+    pub(super) table: Arc<IdTable>,
+    pub(super) on_their_way: Arc<AcceptsInFlight>,
     /// Made by the first `setTls`, or with what another process left.
     pub(super) handshakes: Option<Box<Handshakes>>,
     /// Whose connection is between the listener and a client socket.
     pub(super) in_hand: Option<SocketAddr>,
     /// Accepted, and heard of by nobody.
-    pub(super) undelivered: VecDeque<Arc<Offered>>,
+    pub(super) undelivered: VecDeque<Arc<PendingAccept>>,
     /// Of those at whose event a listener has panicked.
     pub(super) held_back: HoldBack,
     /// How many listeners had died when it was last looked.
@@ -119,7 +123,7 @@ pub(crate) struct ServerSocket {
     /// Whether it is closed, and the registry does not know it yet.
     pub(super) ended: bool,
     pub(super) errors: AcceptErrors,
-    pub(super) gate: Gate,
+    pub(super) gate: Admission,
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
@@ -128,16 +132,16 @@ pub(crate) struct ServerSocket {
     waits_for_grace: bool,
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
-    pub(super) keeper: Weak<Keeper<ServerSocket>>,
+    pub(super) keeper: Weak<Restarter<ServerSocket>>,
 }
 
 /// What a server socket finds around it.
 #[derive(Clone)]
-pub(crate) struct Surroundings {
-    pub(crate) audience: Arc<Audience>,
+pub(crate) struct ServerDeps {
+    pub(crate) audience: Arc<AppListeners>,
     pub(crate) network: Arc<dyn Network>,
-    pub(crate) lanes: Arc<Lanes>,
-    pub(crate) table: Arc<Table>,
+    pub(crate) lanes: Arc<AppShards>,
+    pub(crate) table: Arc<IdTable>,
 }
 
 pub(crate) struct Bound {
@@ -173,7 +177,7 @@ impl ServerSocket {
         id: ServerSocketId,
         properties: SocketProperties,
         listener: Option<Bound>,
-        surroundings: Surroundings,
+        surroundings: ServerDeps,
     ) -> Result<Child<Self>, Error> {
         let mut socket = Self::new(id, surroundings);
         socket.update(properties)?;
@@ -181,8 +185,8 @@ impl ServerSocket {
         Ok(socket.run())
     }
 
-    pub(super) fn new(id: ServerSocketId, surroundings: Surroundings) -> Self {
-        let Surroundings {
+    pub(super) fn new(id: ServerSocketId, surroundings: ServerDeps) -> Self {
+        let ServerDeps {
             audience,
             network,
             lanes,
@@ -193,13 +197,13 @@ impl ServerSocket {
             persistent: false,
             name: None,
             reuse_port: false,
-            pauses: Pauses::default(),
+            pauses: PauseReasons::default(),
             held: None,
             in_hand: None,
             listener: None,
             network,
             on_their_way: Arc::default(),
-            gate: Gate::new(audience.limits.clone()),
+            gate: Admission::new(audience.limits.clone()),
             lanes,
             table,
             handshakes: None,
@@ -220,7 +224,7 @@ impl ServerSocket {
     pub(super) fn run(mut self) -> Child<Self> {
         let actor = Supervised::ServerSocket(self.id);
         let home = self.lanes.life.home().clone();
-        let falls = Falls::new(actor, Some(self.app().clone()), home);
+        let falls = RestartCounter::new(actor, Some(self.app().clone()), home);
         Child::start(falls, |keeper| {
             self.keeper = keeper;
             self
@@ -391,7 +395,7 @@ answers! {
     SetLimits -> (): |this, call| this.gate.set(call.limits).map_err(Error::from);
     Listen -> (): |this, call| this.listen(&call);
     SetReusePort -> (): |this, call| this.set_reuse_port(call.reuse_port);
-    SetTimeOuts -> (): |this, call| this.on_their_way.set_time_outs(call.time_outs);
+    SetTimeouts -> (): |this, call| this.on_their_way.set_timeouts(call.timeouts);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());
 }

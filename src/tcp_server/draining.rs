@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use super::actor::ServerSocket;
 use crate::answer::Answer;
-use crate::connections::{Draining, Guests};
+use crate::connections::{ConnectionCounter, Draining};
 use crate::draining::NEVER_ACCEPTED;
 
 /// Stops listening, and lets nobody listen while this drain goes on.
@@ -38,7 +38,7 @@ pub(crate) struct EndedHandshakes {
 }
 
 impl ServerSocket {
-    pub(super) fn guests(&self) -> &Arc<Guests> {
+    pub(super) fn guests(&self) -> &Arc<ConnectionCounter> {
         self.gate.guests()
     }
 

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::AcceptAction;
 use crate::events::redelivery;
-use crate::events::redelivery::Unhandled;
+use crate::events::redelivery::InFlightEvent;
 use crate::tcp_server::accept::errors::Failure;
 use actix::Message;
 
 use crate::error::Error;
-use crate::events::{Ear, Event, Fate, Listeners, MAX_PANICS};
+use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::sync::InFlight;
-use crate::tcp::{ClientSocket, Offer, TimeOuts};
+use crate::tcp::{AcceptNotifier, ClientSocket, Timeouts};
 
 /// `tcpServer.onAccept`: a connection was accepted.
 ///
@@ -81,7 +81,7 @@ pub struct AcceptErrorInfo {
     /// listeners had [`UNHANDLED_ACCEPT_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(super) _unhandled: Unhandled<AcceptErrorInfo, Failure>,
+    pub(super) _unhandled: InFlightEvent<AcceptErrorInfo, Failure>,
 }
 
 impl Event for AcceptErrorInfo {}
@@ -96,11 +96,11 @@ pub const UNHANDLED_ACCEPTS: usize = 64;
 
 /// The `onAccept` events of one server socket that are on their way.
 #[derive(Default)]
-pub(super) struct OnTheirWay {
+pub(super) struct AcceptsInFlight {
     in_flight: InFlight,
     /// Clients whose event reached nobody, in the order in which they came
     /// back.
-    returned: Mutex<Vec<Arc<Offered>>>,
+    returned: Mutex<Vec<Arc<PendingAccept>>>,
     /// Whether the server socket is gone.
     closed: AtomicBool,
     /// How many clients have reached a listener.
@@ -108,10 +108,10 @@ pub(super) struct OnTheirWay {
     /// How many clients were closed because listeners panicked at their event.
     dropped: AtomicU64,
     /// Of what is accepted.
-    time_outs: Mutex<TimeOuts>,
+    timeouts: Mutex<Timeouts>,
 }
 
-impl OnTheirWay {
+impl AcceptsInFlight {
     pub(super) fn delivered(&self) -> u64 {
         self.delivered.load(SeqCst)
     }
@@ -148,22 +148,20 @@ impl OnTheirWay {
         self.in_flight.wake();
     }
 
-    pub(super) fn set_time_outs(&self, time_outs: TimeOuts) -> Result<(), Error> {
-        *self.lock_time_outs() = time_outs.checked()?;
+    pub(super) fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), Error> {
+        *self.lock_time_outs() = timeouts.checked()?;
         Ok(())
     }
 
-    pub(super) fn time_outs(&self) -> TimeOuts {
+    pub(super) fn timeouts(&self) -> Timeouts {
         *self.lock_time_outs()
     }
 
-    fn lock_time_outs(&self) -> MutexGuard<'_, TimeOuts> {
-        self.time_outs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock_time_outs(&self) -> MutexGuard<'_, Timeouts> {
+        self.timeouts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn take_returned(&self) -> Vec<Arc<Offered>> {
+    pub(super) fn take_returned(&self) -> Vec<Arc<PendingAccept>> {
         let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *returned)
     }
@@ -178,9 +176,9 @@ impl OnTheirWay {
 }
 
 /// One accepted client, offered to the listeners.
-pub(super) struct Offered {
+pub(super) struct PendingAccept {
     pub(super) client: ClientSocket,
-    on_their_way: Arc<OnTheirWay>,
+    on_their_way: Arc<AcceptsInFlight>,
     /// The copies of its event that have not been dropped, and one for the
     /// time of the dispatch.
     copies: AtomicUsize,
@@ -196,9 +194,9 @@ pub(super) struct Offered {
     telling: Mutex<()>,
 }
 
-impl Offered {
-    pub(super) fn new(client: ClientSocket, on_their_way: Arc<OnTheirWay>) -> Arc<Self> {
-        Arc::new(Offered {
+impl PendingAccept {
+    pub(super) fn new(client: ClientSocket, on_their_way: Arc<AcceptsInFlight>) -> Arc<Self> {
+        Arc::new(PendingAccept {
             client,
             on_their_way,
             copies: AtomicUsize::new(0),
@@ -304,7 +302,7 @@ impl Offered {
     }
 }
 
-impl Offer for Offered {
+impl AcceptNotifier for PendingAccept {
     fn claimed(self: Arc<Self>) {
         if self.client.lane().site.is_apart {
             drop(self.telling());
@@ -317,15 +315,15 @@ impl Offer for Offered {
         !self.reached.load(SeqCst) && !self.client.is_closed()
     }
 
-    fn time_outs(&self) -> TimeOuts {
-        self.on_their_way.time_outs()
+    fn timeouts(&self) -> Timeouts {
+        self.on_their_way.timeouts()
     }
 }
 
 /// One listener's copy of an event.
 struct Delivery {
-    offered: Arc<Offered>,
-    ear: Arc<Ear<AcceptInfo>>,
+    offered: Arc<PendingAccept>,
+    ear: Arc<DeliveryProbe<AcceptInfo>>,
 }
 
 impl Clone for Delivery {

@@ -10,15 +10,15 @@ use crate::PAUSE_GRACE;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::handover_state;
-use crate::handover_state::{Left, ServerRecord, SocketName, Verdict, check_app};
+use crate::handover_state::{HandoverOutcome, NotTransferred, ServerRecord, SocketName, check_app};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::supervision::Child;
-use crate::tcp::{ClientSocket, Ends, Offer};
+use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
 use crate::tcp_server::accept::errors::Unheard;
-use crate::tcp_server::actor::{Bound, ServerSocket, Stop, Surroundings};
+use crate::tcp_server::actor::{Bound, ServerDeps, ServerSocket, Stop};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
 
@@ -27,18 +27,18 @@ use crate::tcp_server::tls::handshakes::Handshakes;
 /// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Hold(pub(crate) Verdict);
+pub(crate) struct Quiesce(pub(crate) HandoverOutcome);
 
 /// What a persistent socket leaves. From here on it stands still: calls wait
 /// in its mailbox for the verdict.
 #[derive(Message)]
-#[rtype(result = "Option<Taken>")]
-pub(crate) struct Take(pub(crate) Verdict);
+#[rtype(result = "Option<Exported>")]
+pub(crate) struct Export(pub(crate) HandoverOutcome);
 
-pub(crate) enum Taken {
+pub(crate) enum Exported {
     /// With the clients that nobody has heard of.
     Server(handover_state::Server, Vec<ClientSocket>),
-    Left(Left),
+    NotTransferred(NotTransferred),
 }
 
 /// What another process has left.
@@ -59,7 +59,7 @@ pub(crate) struct Accepted {
 /// How far a handover has come.
 #[derive(Clone)]
 pub(super) struct Held {
-    verdict: Verdict,
+    verdict: HandoverOutcome,
     /// Whether it stands still.
     taken: bool,
 }
@@ -68,7 +68,7 @@ impl ServerSocket {
     /// Starts what another process has left.
     pub(crate) fn inherit(
         inherited: Inherited,
-        surroundings: Surroundings,
+        surroundings: ServerDeps,
     ) -> Result<Child<Self>, Error> {
         let Inherited {
             record,
@@ -83,7 +83,7 @@ impl ServerSocket {
         })?;
         socket.pauses.app = record.paused;
         socket.reuse_port = record.reuse_port;
-        socket.on_their_way.set_time_outs(settings.time_outs)?;
+        socket.on_their_way.set_timeouts(settings.timeouts)?;
         socket.set_accept_policy(settings.policy)?;
         socket.gate.set(settings.limits)?;
         socket.pauses.error = record.accept_error.and_then(NetError::from_code);
@@ -98,7 +98,7 @@ impl ServerSocket {
         }
         for Accepted { id, connection } in undelivered {
             let (stream, peer) = connection;
-            let ends = Ends::accepted(peer, socket.gate.admit(peer.ip()));
+            let ends = ConnectionMeta::accepted(peer, socket.gate.admit(peer.ip()));
             let offered = socket.offer(id, (stream, ends));
             socket.undelivered.push_back(offered);
             socket.counts.accepted += 1;
@@ -106,7 +106,7 @@ impl ServerSocket {
         Ok(socket.run())
     }
 
-    fn take(&mut self) -> io::Result<Taken> {
+    fn take(&mut self) -> io::Result<Exported> {
         check_app(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
@@ -122,7 +122,7 @@ impl ServerSocket {
             untold_errno: untold.and_then(|error| error.errno),
             encrypts: self.encrypts(),
             suspended: self.lanes.life.is_suspended(),
-            time_outs: unless_default(self.on_their_way.time_outs()),
+            timeouts: unless_default(self.on_their_way.timeouts()),
             policy: unless_default(self.errors.policy()).map(Box::new),
             limits: unless_default(self.gate.limits()).map(Box::new),
             // The registry knows them.
@@ -131,7 +131,7 @@ impl ServerSocket {
         self.recover();
         let unheard = self.undelivered.iter().filter(|offered| offered.is_open());
         let unheard = unheard.map(|offered| offered.client.clone()).collect();
-        Ok(Taken::Server(
+        Ok(Exported::Server(
             handover_state::Server { record, listener },
             unheard,
         ))
@@ -171,10 +171,10 @@ impl ServerSocket {
     }
 }
 
-impl Handler<Hold> for ServerSocket {
+impl Handler<Quiesce> for ServerSocket {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, Hold(verdict): Hold, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Quiesce(verdict): Quiesce, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent {
             return Box::pin(actix::fut::ready(()));
         }
@@ -198,10 +198,10 @@ impl Handler<Hold> for ServerSocket {
     }
 }
 
-impl Handler<Take> for ServerSocket {
-    type Result = Option<Taken>;
+impl Handler<Export> for ServerSocket {
+    type Result = Option<Exported>;
 
-    fn handle(&mut self, Take(verdict): Take, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Export(verdict): Export, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent || self.ended {
             self.held = None;
             return None;
@@ -219,7 +219,7 @@ impl Handler<Take> for ServerSocket {
             }
             Err(error) => {
                 self.held = None;
-                Some(Taken::Left(Left {
+                Some(Exported::NotTransferred(NotTransferred {
                     socket: SocketName::Server(self.app().clone(), self.id),
                     reason: error.to_string(),
                 }))

@@ -3,17 +3,17 @@
 
 use super::actor::ServerSocket;
 use super::events::UNHANDLED_ACCEPTS;
-use super::{AcceptCounts, HeldUpBy, SocketInfo};
+use super::{AcceptCounts, BlockReason, SocketInfo};
 use crate::net_error::NetError;
 
 /// Chrome's `paused`, and who has paused.
 #[derive(Default)]
-pub(super) struct Pauses {
+pub(super) struct PauseReasons {
     pub(super) app: bool,
     pub(super) error: Option<NetError>,
 }
 
-impl Pauses {
+impl PauseReasons {
     pub(super) fn is_paused(&self) -> bool {
         self.app || self.error.is_some()
     }
@@ -39,36 +39,36 @@ impl ServerSocket {
             paused: self.pauses.is_paused(),
             local_address: address.map(|address| address.ip()),
             local_port: address.map(|address| address.port()),
-            held_up_by: self.held_up_by(),
+            blocked_by: self.blocked_by(),
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),
             accept_policy: self.errors.policy(),
             limits: self.gate.limits(),
-            time_outs: self.on_their_way.time_outs(),
+            timeouts: self.on_their_way.timeouts(),
         }
     }
 
-    fn held_up_by(&self) -> Vec<HeldUpBy> {
+    fn blocked_by(&self) -> Vec<BlockReason> {
         let when = |holds: bool, reason| holds.then_some(reason);
         let unhandled = self.recovering || self.on_their_way.count() >= UNHANDLED_ACCEPTS;
         let nobody = !self.audience.on_accept.has(None);
-        let limits = self.gate.full().into_iter().map(HeldUpBy::Limit);
+        let limits = self.gate.full().into_iter().map(BlockReason::Limit);
         [
-            when(self.pauses.app, HeldUpBy::App),
-            self.pauses.error.map(HeldUpBy::AcceptError),
-            self.errors.resting().map(HeldUpBy::BackingOff),
+            when(self.pauses.app, BlockReason::App),
+            self.pauses.error.map(BlockReason::AcceptError),
+            self.errors.resting().map(BlockReason::BackingOff),
         ]
         .into_iter()
         .flatten()
         .chain(limits)
         .chain(
             [
-                when(nobody, HeldUpBy::NoListener),
-                when(unhandled, HeldUpBy::Unhandled),
-                when(self.lanes.life.is_suspended(), HeldUpBy::Suspended),
-                when(self.guests().is_draining(), HeldUpBy::Draining),
-                when(self.held.is_some(), HeldUpBy::Handover),
-                when(self.is_undecided(), HeldUpBy::TlsNotSet),
+                when(nobody, BlockReason::NoListener),
+                when(unhandled, BlockReason::Unhandled),
+                when(self.lanes.life.is_suspended(), BlockReason::Suspended),
+                when(self.guests().is_draining(), BlockReason::Draining),
+                when(self.held.is_some(), BlockReason::Handover),
+                when(self.is_undecided(), BlockReason::TlsNotSet),
             ]
             .into_iter()
             .flatten(),

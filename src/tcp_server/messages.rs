@@ -9,7 +9,7 @@ use super::{AcceptPolicy, CreateInfo, Limits, SocketInfo, SocketProperties};
 use crate::answer::messages;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
-use crate::tcp::TimeOuts;
+use crate::tcp::Timeouts;
 
 messages! {
     /// `tcpServer.create`.
@@ -51,11 +51,11 @@ messages! {
     } -> ();
 
     /// `setTimeOuts` (beyond Chrome).
-    SetTimeOuts {
+    SetTimeouts {
         /// The socket.
         socket_id: ServerSocketId,
         /// Those of the clients that are accepted from now on.
-        time_outs: TimeOuts,
+        timeouts: Timeouts,
     } -> ();
 
     /// `setReusePort` (beyond Chrome).

@@ -29,18 +29,18 @@ pub use events::{AcceptErrorInfo, AcceptInfo, UNHANDLED_ACCEPT_ERRORS, UNHANDLED
 pub use messages::SetTls;
 pub use messages::{
     Close, Create, Disconnect, Drain, GetInfo, GetSockets, Listen, SetAcceptPolicy, SetLimits,
-    SetPaused, SetReusePort, SetTimeOuts, Update,
+    SetPaused, SetReusePort, SetTimeouts, Update,
 };
 pub use types::{
-    AcceptCounts, CreateInfo, DEFAULT_BACKLOG, HeldUpBy, SocketInfo, SocketProperties,
+    AcceptCounts, BlockReason, CreateInfo, DEFAULT_BACKLOG, SocketInfo, SocketProperties,
 };
 
-pub(crate) use crate::tcp_server::accept::escalation::Above;
-pub(crate) use crate::tcp_server::handover::{Accepted, Hold, Inherited, Take, Taken};
-pub(crate) use crate::tcp_server::limits::limiter::Turnstile;
+pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
+pub(crate) use crate::tcp_server::handover::{Accepted, Export, Exported, Inherited, Quiesce};
+pub(crate) use crate::tcp_server::limits::limiter::Limiter;
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
 pub(crate) use actor::{
-    Audience, Bound, EndUnlessPersistent, ListenersChanged, ServerSocket, Stop, Surroundings,
+    AppListeners, Bound, EndUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket, Stop,
 };
 pub(crate) use draining::{EndHandshakes, EndedHandshakes, StopListening};
 

@@ -5,11 +5,11 @@ use std::mem;
 use actix::prelude::*;
 
 use crate::net_error;
-use crate::supervision::{GiveUp, Kept};
+use crate::supervision::{Recoverable, Terminate};
 use crate::tcp_server::accept::errors::Unheard;
-use crate::tcp_server::actor::{ServerSocket, Surroundings};
+use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
-impl Kept for ServerSocket {
+impl Recoverable for ServerSocket {
     fn moved(&mut self) {
         self.errors.forget_clock();
         self.held_back.forget_clock();
@@ -48,10 +48,10 @@ impl ServerSocket {
 
 impl Supervised for ServerSocket {}
 
-impl Handler<GiveUp> for ServerSocket {
+impl Handler<Terminate> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, _: GiveUp, ctx: &mut Self::Context) {
+    fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
         self.end();
         ctx.stop();
     }
@@ -65,7 +65,7 @@ impl Drop for ServerSocket {
         if let Some(keeper) = self.keeper.upgrade() {
             let mut husk = ServerSocket::new(
                 self.id,
-                Surroundings {
+                ServerDeps {
                     audience: self.audience.clone(),
                     network: self.network.clone(),
                     lanes: self.lanes.clone(),

@@ -4,14 +4,14 @@ use crate::error::Error;
 use crate::handover_state::{
     ActionRecord, AtLimitRecord, LimitRecord, LimitsRecord, PolicyRecord, RateRecord, ServerRecord,
 };
-use crate::tcp::TimeOuts;
+use crate::tcp::Timeouts;
 use crate::tcp_server::{AcceptAction, AcceptPolicy, AtLimit, Limit, Limits, RateLimit};
 
 /// What another process has set, checked as if the app had set it here.
 pub(crate) struct Settings {
     pub(crate) policy: AcceptPolicy,
     pub(super) limits: Limits,
-    pub(super) time_outs: TimeOuts,
+    pub(super) timeouts: Timeouts,
 }
 
 impl Settings {
@@ -32,11 +32,11 @@ impl Settings {
             .map(Limits::from)
             .unwrap_or_default();
         limits.check()?;
-        let time_outs = record.time_outs.map(TimeOuts::from).unwrap_or_default();
+        let timeouts = record.timeouts.map(Timeouts::from).unwrap_or_default();
         Ok(Settings {
             policy,
             limits,
-            time_outs: time_outs.checked()?,
+            timeouts: timeouts.checked()?,
         })
     }
 }
@@ -166,7 +166,7 @@ mod tests {
         let settings = read("").expect("it is whole");
         assert_eq!(settings.policy, AcceptPolicy::default());
         assert_eq!(settings.limits, Limits::default());
-        assert_eq!(settings.time_outs, TimeOuts::default());
+        assert_eq!(settings.timeouts, Timeouts::default());
     }
 
     #[test]

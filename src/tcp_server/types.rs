@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{AcceptPolicy, LimitKind, Limits};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
-use crate::tcp::TimeOuts;
+use crate::tcp::Timeouts;
 
 /// The backlog of `listen` where none is given: SOMAXCONN, which the OS cuts
 /// to its own limit (`net.core.somaxconn` on Linux).
@@ -51,7 +51,7 @@ pub struct SocketInfo {
     pub reuse_port: bool,
     /// Beyond Chrome: all that keeps it from accepting at this moment, besides
     /// not listening; empty if nothing else does.
-    pub held_up_by: Vec<HeldUpBy>,
+    pub blocked_by: Vec<BlockReason>,
     /// Beyond Chrome: what became of its connections so far.
     pub counts: AcceptCounts,
     /// Beyond Chrome: how many connections wait in the backlog, while it
@@ -64,14 +64,14 @@ pub struct SocketInfo {
     /// Beyond Chrome: its own limits.
     pub limits: Limits,
     /// Beyond Chrome: those of the clients that it accepts.
-    pub time_outs: TimeOuts,
+    pub timeouts: Timeouts,
 }
 
 /// Why a server socket accepts nothing (beyond Chrome). There may be several
 /// reasons at once, and each has its own end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum HeldUpBy {
+pub enum BlockReason {
     /// The app has called `setPaused(true)`; until `setPaused(false)`.
     App,
     /// Accepting failed; until `setPaused(false)`, as Chrome has it.

@@ -50,7 +50,7 @@ const FAULTS: [&str; 19] = [
     "write=short,bytes=5,p=0.01",
     "write=stall,for=2ms,p=0.002",
     "panic=server,p=0.002",
-    "panic=rows,p=0.002",
+    "panic=clients,p=0.002",
     "panic=registry,p=0.1",
     "panic=subscriber,p=0.001",
     "stop=subscriber,p=0.001",

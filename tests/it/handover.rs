@@ -5,7 +5,7 @@ mod failing;
 mod meanwhile;
 mod settings;
 mod shared_port;
-mod time_outs;
+mod timeouts;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

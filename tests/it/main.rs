@@ -30,6 +30,6 @@ mod system_stop;
 mod tcp;
 mod tcp_server;
 mod tidy;
-mod time_outs;
+mod timeouts;
 mod tls;
 mod unheard_ends;

@@ -6,9 +6,9 @@ use std::io;
 use subtle::ConstantTimeEq;
 
 /// What lets somebody look after a host; another one in each run.
-pub(crate) struct Key(String);
+pub(crate) struct AdminKey(String);
 
-impl Key {
+impl AdminKey {
     /// One of 128 bits that nobody can guess.
     ///
     /// # Errors
@@ -16,7 +16,7 @@ impl Key {
     pub(crate) fn new() -> io::Result<Self> {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes)?;
-        Ok(Key(format!("{:032x}", u128::from_le_bytes(bytes))))
+        Ok(AdminKey(format!("{:032x}", u128::from_le_bytes(bytes))))
     }
 
     /// Whether this was shown.
@@ -26,7 +26,7 @@ impl Key {
 }
 
 /// As it is written down for its owner.
-impl fmt::Display for Key {
+impl fmt::Display for AdminKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -43,7 +43,10 @@ mod tests {
 
     #[test]
     fn a_key_is_itself_and_no_other() {
-        let (key, other) = (Key::new().expect("random"), Key::new().expect("random"));
+        let (key, other) = (
+            AdminKey::new().expect("random"),
+            AdminKey::new().expect("random"),
+        );
         let text = key.to_string();
         assert_eq!(text.len(), 32, "{text}");
         assert!(key.is(Some(&text)));

@@ -22,7 +22,7 @@ struct Taken {
 }
 
 /// A place; dropping it frees it.
-pub(crate) struct Seat {
+pub(crate) struct PeerSlot {
     peers: Peers,
     address: Option<IpAddr>,
     origin: Option<Arc<str>>,
@@ -53,7 +53,7 @@ impl Peers {
         &self,
         address: Option<IpAddr>,
         origin: Option<Arc<str>>,
-    ) -> Option<Seat> {
+    ) -> Option<PeerSlot> {
         let mut taken = self.lock();
         let of_address = address.and_then(|it| taken.addresses.get(&it));
         let of_origin = origin.as_ref().and_then(|it| taken.origins.get(it));
@@ -70,7 +70,7 @@ impl Peers {
         if let Some(origin) = &origin {
             *taken.origins.entry(origin.clone()).or_default() += 1;
         }
-        Some(Seat {
+        Some(PeerSlot {
             peers: self.clone(),
             address,
             origin,
@@ -82,7 +82,7 @@ impl Peers {
     }
 }
 
-impl Seat {
+impl PeerSlot {
     /// The same place, now that its page is known. `None`: there is none for that page.
     pub(crate) fn of_page(self, origin: Option<Arc<str>>) -> Option<Self> {
         let (peers, address) = (self.peers.clone(), self.address);
@@ -91,7 +91,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for PeerSlot {
     fn drop(&mut self) {
         let mut taken = self.peers.lock();
         taken.all -= 1;

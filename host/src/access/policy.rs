@@ -9,7 +9,7 @@ use crate::access::admin_key::is_same;
 use crate::access::manifests;
 use crate::excerpt::repeated;
 use crate::limits::{APP_ID, VERSION};
-use crate::protocol::close_reason::{Code, End};
+use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame::Hello;
 use chrome_sockets::AppId;
 use chrome_sockets::manifest::{ManifestWarning, Permissions};
@@ -33,7 +33,7 @@ pub struct Policy {
 
 /// What a transport knows of who comes.
 #[derive(Clone, Default)]
-pub(crate) struct Visitor {
+pub(crate) struct PeerIdentity {
     /// Who it is, if the transport says so.
     pub(crate) app: Option<AppId>,
     /// The apps that its page may be: any, otherwise.
@@ -61,10 +61,14 @@ impl Policy {
     }
 
     /// Who comes, if it may.
-    pub(crate) fn admit(&self, hello: &Hello<'_>, visitor: &Visitor) -> Result<AppId, End> {
+    pub(crate) fn admit(
+        &self,
+        hello: &Hello<'_>,
+        visitor: &PeerIdentity,
+    ) -> Result<AppId, CloseReason> {
         if !hello.protocol.has(VERSION) {
             let what = format!("this host speaks version {VERSION} of the protocol alone");
-            return Err(End::new(Code::Version, what));
+            return Err(CloseReason::new(Code::Version, what));
         }
         let said = hello.app.as_ref().map(|app| &*app.0);
         let app = match (&visitor.app, said) {
@@ -72,7 +76,7 @@ impl Policy {
             (Some(app), Some(said)) if app.as_str() == said => app.clone(),
             (Some(app), Some(_)) => {
                 let what = format!("the app of this extension is {app:?}, and no other");
-                return Err(End::new(Code::UnknownApp, what));
+                return Err(CloseReason::new(Code::UnknownApp, what));
             }
             (None, said) => app_id(said.unwrap_or_default())?,
         };
@@ -83,7 +87,7 @@ impl Policy {
                 "this page may not be the app {:?}",
                 repeated(app.as_str()).to_string()
             );
-            return Err(End::new(Code::Origin, what));
+            return Err(CloseReason::new(Code::Origin, what));
         }
         Ok(app)
     }
@@ -107,12 +111,12 @@ impl Policy {
 pub(crate) fn read(
     app: &AppId,
     manifest: &str,
-) -> Result<(Permissions, Vec<ManifestWarning>), End> {
+) -> Result<(Permissions, Vec<ManifestWarning>), CloseReason> {
     Permissions::from_manifest_with_warnings(manifest).map_err(|error| bad(app, &error))
 }
 
 /// What a file, or the app's in a folder, permits. Its warnings were told when the host started.
-pub(crate) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, End> {
+pub(crate) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, CloseReason> {
     let path = match path.is_dir() {
         true => path.join(format!("{app}.json")),
         false => path.to_owned(),
@@ -124,7 +128,7 @@ pub(crate) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, End> {
                 "there is no manifest for the app {:?}",
                 repeated(app.as_str()).to_string()
             );
-            return Err(End::new(Code::UnknownApp, what));
+            return Err(CloseReason::new(Code::UnknownApp, what));
         }
         Err(error) => return Err(bad(app, &error)),
     };
@@ -132,12 +136,12 @@ pub(crate) fn read_file(path: &Path, app: &AppId) -> Result<Permissions, End> {
     Ok(permissions)
 }
 
-fn bad(app: &AppId, error: &dyn std::fmt::Display) -> End {
-    End::new(Code::BadManifest, format!("app {app}: {error}"))
+fn bad(app: &AppId, error: &dyn std::fmt::Display) -> CloseReason {
+    CloseReason::new(Code::BadManifest, format!("app {app}: {error}"))
 }
 
 /// An app's id, which is also the name of its manifest's file.
-fn app_id(said: &str) -> Result<AppId, End> {
+fn app_id(said: &str) -> Result<AppId, CloseReason> {
     let is_known = |c: char| c.is_ascii_alphanumeric() || "._-@{}".contains(c);
     let is_one = !said.is_empty()
         && said.len() <= APP_ID
@@ -145,7 +149,7 @@ fn app_id(said: &str) -> Result<AppId, End> {
         && said.chars().all(is_known);
     match is_one {
         true => Ok(said.into()),
-        false => Err(End::new(
+        false => Err(CloseReason::new(
             Code::UnknownApp,
             "an app's id has 1 to 128 of A-Z a-z 0-9 . _ - @ { }, and no dot in front",
         )),

@@ -38,9 +38,9 @@ impl Wrong {
 }
 
 #[derive(Default)]
-pub(crate) struct Guesses(RefCell<HashMap<Guesser, Wrong>>);
+pub(crate) struct WrongTokens(RefCell<HashMap<Guesser, Wrong>>);
 
-impl Guesses {
+impl WrongTokens {
     pub(crate) fn must_wait(&self, from: &Guesser) -> bool {
         self.must_wait_at(from, Instant::now())
     }
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn wrong_tokens_make_their_address_and_page_wait_for_longer_and_longer() {
-        let guesses = Guesses::default();
+        let guesses = WrongTokens::default();
         let from = |n: u8, page: Option<&str>| (IpAddr::from([127, 0, 0, n]), page.map(Arc::from));
         let start = Instant::now();
         for _ in 0..FREE {
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn however_many_guess_what_is_known_of_them_is_bounded() {
-        let guesses = Guesses::default();
+        let guesses = WrongTokens::default();
         let start = Instant::now();
         for n in 0..10_000_u32 {
             let address = IpAddr::V4((0x0a00_0000 + n).into());

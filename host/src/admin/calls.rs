@@ -18,23 +18,23 @@ use crate::limits::{
     DRAINS, FIND_APPS, FIND_SERVERS, LOOKS, MAX_DRAIN, MAX_REST, MIN_REST, NAME, ROWS,
 };
 use crate::protocol::arguments::Arguments;
-use crate::protocol::call::Wrong;
+use crate::protocol::call::CallError;
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{Outcome, nothing, paused_now, server_info, tcp_info};
-use crate::sessions::directory::{Lobby, shortened};
+use crate::sessions::directory::{SessionDirectory, shortened};
 use crate::sessions::event_sink::Taken;
-use crate::sessions::stats::{Books, Namespace, Order, Rank, Slice, Sums, severity};
+use crate::sessions::stats::{Counters, Namespace, Order, PageRange, Rank, SocketStats, severity};
 use chrome_sockets::App;
 use chrome_sockets::AppId;
 use chrome_sockets::Error;
 use chrome_sockets::tcp;
-use chrome_sockets::tcp_server::{self, HeldUpBy};
+use chrome_sockets::tcp_server::{self, BlockReason};
 
 /// A caretaker's way to what it looks after.
 #[derive(Clone)]
-pub(crate) struct Rounds {
-    pub(crate) lobby: Lobby,
+pub(crate) struct AdminCalls {
+    pub(crate) lobby: SessionDirectory,
     /// Which server socket is asked next, of all.
     pub(crate) next_server: Rc<Cell<usize>>,
     /// What the sockets that the list asked have spent on it, about.
@@ -55,9 +55,15 @@ const NEEDS_SOMEBODY: u8 = 2;
 type Doing = LocalBoxFuture<'static, Outcome>;
 
 /// Reads a call.
-pub(crate) fn read(message: Message<'_>, data: &mut Data, rounds: &Rounds) -> Result<Doing, Wrong> {
+pub(crate) fn read(
+    message: Message<'_>,
+    data: &mut Data,
+    rounds: &AdminCalls,
+) -> Result<Doing, CallError> {
     let Some((function, left)) = message.into_call() else {
-        return Err(Wrong::Call("Invalid call: it names no function".to_owned()));
+        return Err(CallError::Call(
+            "Invalid call: it names no function".to_owned(),
+        ));
     };
     let mut arguments = Arguments {
         function,
@@ -78,7 +84,8 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data, rounds: &Rounds) -> Re
             let slice = slice(&mut arguments)?;
             let rank = rank(&mut arguments)?;
             arguments.end()?;
-            let list = move |rounds: Rounds| async move { rounds.servers(&app, rank, slice).await };
+            let list =
+                move |rounds: AdminCalls| async move { rounds.servers(&app, rank, slice).await };
             Ok(rounds.in_time(list))
         }
         "host.find" => {
@@ -96,7 +103,7 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data, rounds: &Rounds) -> Re
             };
             let slice = slice(&mut arguments)?;
             arguments.end()?;
-            let list = move |rounds: Rounds| async move {
+            let list = move |rounds: AdminCalls| async move {
                 rounds.clients(&app, server, order, slice).await
             };
             Ok(rounds.in_time(list))
@@ -127,18 +134,18 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data, rounds: &Rounds) -> Re
 }
 
 /// `from?, most?`: where a list begins, and how long it may be.
-fn slice(arguments: &mut Arguments<'_, '_>) -> Result<Slice, Wrong> {
+fn slice(arguments: &mut Arguments<'_, '_>) -> Result<PageRange, CallError> {
     let mut number = || {
         let number = arguments.optional_int()?;
-        Ok::<_, Wrong>(number.map(|number| number.try_into().unwrap_or(0)))
+        Ok::<_, CallError>(number.map(|number| number.try_into().unwrap_or(0)))
     };
     let from = number()?.unwrap_or(0);
     let most = number()?.unwrap_or(ROWS).min(ROWS);
-    Ok(Slice { from, most })
+    Ok(PageRange { from, most })
 }
 
 /// `problemsFirst?`.
-fn rank(arguments: &mut Arguments<'_, '_>) -> Result<Rank, Wrong> {
+fn rank(arguments: &mut Arguments<'_, '_>) -> Result<Rank, CallError> {
     Ok(match arguments.optional_flag()? {
         true => Rank::Problems,
         false => Rank::Name,
@@ -146,7 +153,7 @@ fn rank(arguments: &mut Arguments<'_, '_>) -> Result<Rank, Wrong> {
 }
 
 /// `app, namespace, socketId`.
-fn socket(arguments: &mut Arguments<'_, '_>) -> Result<(AppId, Namespace, u64), Wrong> {
+fn socket(arguments: &mut Arguments<'_, '_>) -> Result<(AppId, Namespace, u64), CallError> {
     let app = arguments.text()?.into();
     let namespace = match arguments.text()?.as_str() {
         "tcpServer" => Namespace::Server,
@@ -160,7 +167,7 @@ fn no_such_app() -> Outcome {
     Outcome::failed("There is no such app")
 }
 
-impl Rounds {
+impl AdminCalls {
     /// Makes a list when the host has rested from the one before, so that lists
     /// take no more than a tenth of its time however often they are asked for.
     fn in_time<F>(self, list: impl FnOnce(Self) -> F + 'static) -> Doing
@@ -207,7 +214,7 @@ impl Rounds {
 
     /// Asks server sockets what keeps them from accepting: all of them, or, if they are
     /// many, so many at a time, and the next ones the next time.
-    async fn look_at_servers(&self, apps: &[(AppId, Rc<RefCell<Books>>)]) {
+    async fn look_at_servers(&self, apps: &[(AppId, Rc<RefCell<SocketStats>>)]) {
         let counts = apps.iter().map(|(_, books)| books.borrow().server_count());
         let total: usize = counts.sum();
         if total == 0 {
@@ -220,7 +227,7 @@ impl Rounds {
         for (app, books) in apps.iter().cycle() {
             let (count, ids) = {
                 let books = books.borrow();
-                let slice = Slice { from, most: left };
+                let slice = PageRange { from, most: left };
                 (books.server_count(), books.server_ids(slice))
             };
             if ids.is_empty() {
@@ -240,17 +247,17 @@ impl Rounds {
         }
         self.spent(asked.len(), SERVER_COST);
         for (books, id, info) in join_all(asked).await {
-            let mut reasons = info.map(|info| info.held_up_by).unwrap_or_default();
-            if reasons.contains(&HeldUpBy::Suspended) {
+            let mut reasons = info.map(|info| info.blocked_by).unwrap_or_default();
+            if reasons.contains(&BlockReason::Suspended) {
                 // Its listeners are gone, as they should be, with what they had in hand.
-                let follows = [HeldUpBy::NoListener, HeldUpBy::Unhandled];
+                let follows = [BlockReason::NoListener, BlockReason::Unhandled];
                 reasons.retain(|reason| !follows.contains(reason));
             }
             books.borrow_mut().blocked(id, &reasons);
         }
     }
 
-    fn app_row(&self, app: &AppId, books: &Books) -> Value {
+    fn app_row(&self, app: &AppId, books: &SocketStats) -> Value {
         let problems = books.problems().into_iter().map(|problem| {
             let mut shown = reason(problem.reason);
             shown["servers"] = problem.servers.into();
@@ -266,12 +273,12 @@ impl Rounds {
     }
 
     /// `host.listApps`.
-    async fn apps(&self, rank: Rank, slice: Slice) -> Outcome {
+    async fn apps(&self, rank: Rank, slice: PageRange) -> Outcome {
         let mut apps = self.lobby.apps();
         self.look_at_servers(&apps).await;
         let (mut servers, mut clients, mut with_problems) = (0, 0, 0);
         let mut sums = vec![self.lobby.gone()];
-        let worst = |books: &Rc<RefCell<Books>>| {
+        let worst = |books: &Rc<RefCell<SocketStats>>| {
             let problems = books.borrow().problems();
             problems.first().map_or(0, |it| severity(it.reason))
         };
@@ -291,7 +298,7 @@ impl Rounds {
         let listed: Value = listed
             .map(|(app, books)| self.app_row(&app, &books.borrow()))
             .collect();
-        let mut all = Sums::of(sums.into_iter()).shown();
+        let mut all = Counters::of(sums.into_iter()).shown();
         all["servers"] = servers.into();
         all["clients"] = clients.into();
         all["problems"] = with_problems.into();
@@ -299,7 +306,7 @@ impl Rounds {
     }
 
     /// `host.listServers`.
-    async fn servers(&self, app: &AppId, rank: Rank, slice: Slice) -> Outcome {
+    async fn servers(&self, app: &AppId, rank: Rank, slice: PageRange) -> Outcome {
         let Some(books) = self.lobby.books(app) else {
             return no_such_app();
         };
@@ -322,14 +329,14 @@ impl Rounds {
     }
 
     /// `host.find`: the apps whose id has this text in it, and the sockets whose name or address has.
-    async fn find(&self, text: &str, slice: Slice) -> Outcome {
+    async fn find(&self, text: &str, slice: PageRange) -> Outcome {
         let wanted = Wanted(shortened(text).to_lowercase());
         let mut found = Found::new(slice);
         let mut looks = FIND_SERVERS;
         // Some at a time: one after the other takes long under load, and all hold much at once.
         let lists = stream::iter(self.lobby.apps()).map(|(app, books)| {
             let handle = self.lobby.app(&app);
-            let most = Slice {
+            let most = PageRange {
                 from: 0,
                 most: looks,
             };
@@ -377,7 +384,7 @@ impl Rounds {
         app: &AppId,
         server: Option<u64>,
         order: Order,
-        slice: Slice,
+        slice: PageRange,
     ) -> Outcome {
         let Some(books) = self.lobby.books(app) else {
             return no_such_app();
@@ -489,13 +496,13 @@ impl Wanted {
 
 /// A slice of what was found, and how much that is.
 struct Found {
-    slice: Slice,
+    slice: PageRange,
     total: usize,
     rows: Vec<Value>,
 }
 
 impl Found {
-    fn new(slice: Slice) -> Self {
+    fn new(slice: PageRange) -> Self {
         Found {
             slice,
             total: 0,
@@ -514,7 +521,7 @@ impl Found {
     }
 }
 
-fn client_row(info: tcp::SocketInfo, books: &Books) -> Value {
+fn client_row(info: tcp::SocketInfo, books: &SocketStats) -> Value {
     let id = info.socket_id.get();
     let mut row = tcp_info(info);
     shorten_name(&mut row);
@@ -523,18 +530,18 @@ fn client_row(info: tcp::SocketInfo, books: &Books) -> Value {
     row
 }
 
-fn with_sums(row: &mut Value, sums: Sums) {
+fn with_sums(row: &mut Value, sums: Counters) {
     row["received"] = sums.received.into();
     row["sent"] = sums.sent.into();
 }
 
 fn server_row(info: tcp_server::SocketInfo) -> Value {
     let counts = info.counts;
-    let held_up_by: Value = info.held_up_by.iter().copied().map(reason).collect();
+    let blocked_by: Value = info.blocked_by.iter().copied().map(reason).collect();
     let backlog = info.backlog;
     let mut row = server_info(info);
     shorten_name(&mut row);
-    row["heldUpBy"] = held_up_by;
+    row["blockedBy"] = blocked_by;
     row["accepted"] = counts.accepted.into();
     row["delivered"] = counts.delivered.into();
     row["refused"] = counts.refused.into();
@@ -545,18 +552,18 @@ fn server_row(info: tcp_server::SocketInfo) -> Value {
     row
 }
 
-fn reason(reason: HeldUpBy) -> Value {
+fn reason(reason: BlockReason) -> Value {
     let (why, code) = match reason {
-        HeldUpBy::App => ("app", None),
-        HeldUpBy::AcceptError(code) => ("acceptError", Some(code)),
-        HeldUpBy::BackingOff(code) => ("backingOff", Some(code)),
-        HeldUpBy::Limit(_) => ("limit", None),
-        HeldUpBy::NoListener => ("noListener", None),
-        HeldUpBy::Unhandled => ("unhandled", None),
-        HeldUpBy::Suspended => ("suspended", None),
-        HeldUpBy::Draining => ("draining", None),
-        HeldUpBy::Handover => ("handover", None),
-        HeldUpBy::TlsNotSet => ("tlsNotSet", None),
+        BlockReason::App => ("app", None),
+        BlockReason::AcceptError(code) => ("acceptError", Some(code)),
+        BlockReason::BackingOff(code) => ("backingOff", Some(code)),
+        BlockReason::Limit(_) => ("limit", None),
+        BlockReason::NoListener => ("noListener", None),
+        BlockReason::Unhandled => ("unhandled", None),
+        BlockReason::Suspended => ("suspended", None),
+        BlockReason::Draining => ("draining", None),
+        BlockReason::Handover => ("handover", None),
+        BlockReason::TlsNotSet => ("tlsNotSet", None),
         // One that this host does not know yet.
         _ => ("other", None),
     };

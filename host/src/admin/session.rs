@@ -10,24 +10,24 @@ use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use serde_json::json;
 
-use crate::access::admin_key::Key;
+use crate::access::admin_key::AdminKey;
 use crate::admin::calls;
-use crate::admin::calls::Rounds;
+use crate::admin::calls::AdminCalls;
 use crate::limits::{CARETAKER, CARETAKERS, VERSION};
-use crate::protocol::call::Wrong;
-use crate::protocol::close_reason::{Code, End};
+use crate::protocol::call::CallError;
+use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
-use crate::protocol::frame::{Data, Form, Frame, FrameError, Hello, Messages};
+use crate::protocol::frame::{Data, Encoding, Frame, FrameError, Hello, Messages};
 use crate::protocol::message;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outcome::Outcome;
-use crate::sessions::directory::Lobby;
+use crate::sessions::directory::SessionDirectory;
 use crate::sessions::turn::Turn;
 
 /// A caretaker that is in.
-pub(crate) struct Caretaker {
+pub(crate) struct AdminSession {
     state: RefCell<State>,
-    rounds: Rounds,
+    rounds: AdminCalls,
     /// Counted as long as it is there.
     _place: Rc<()>,
     /// The answer to its hello.
@@ -50,35 +50,35 @@ struct Waiting {
     length: usize,
 }
 
-impl Caretaker {
+impl AdminSession {
     /// Lets in who sends this first frame, if it shows the key.
     pub(crate) fn enter(
-        lobby: &Lobby,
-        key: &Key,
-        form: Form,
+        lobby: &SessionDirectory,
+        key: &AdminKey,
+        form: Encoding,
         bytes: Bytes,
-        answer: Form,
-    ) -> Result<Self, End> {
+        answer: Encoding,
+    ) -> Result<Self, CloseReason> {
         let Some(hello) = Frame::read(form, bytes)?.into_hello()? else {
             let what = "the first frame is a hello, and nothing else";
-            return Err(End::new(Code::BadHello, what));
+            return Err(CloseReason::new(Code::BadHello, what));
         };
         let hello: Hello<'_> = frame::object(&hello)?;
         if !key.is(hello.key.as_ref().map(|key| &*key.0)) {
             let what = "missing or wrong admin key: the host prints it when it starts";
-            return Err(End::new(Code::Forbidden, what));
+            return Err(CloseReason::new(Code::Forbidden, what));
         }
         if !hello.protocol.has(VERSION) || !hello.caretaker.has(CARETAKER) {
             let what = format!(
                 "this host speaks version {VERSION} of the protocol, and {CARETAKER} of the admin part"
             );
-            return Err(End::new(Code::Version, what));
+            return Err(CloseReason::new(Code::Version, what));
         }
         let place = lobby.caretakers();
         // One is the lobby's.
         if Rc::strong_count(&place) > CARETAKERS + 1 {
             let what = "too many admin connections";
-            return Err(End::new(Code::Busy, what));
+            return Err(CloseReason::new(Code::Busy, what));
         }
         let welcome = json!({
             "protocol": VERSION,
@@ -89,14 +89,14 @@ impl Caretaker {
         });
         let welcome = format!(r#""welcome":{welcome}"#);
         log::info!("admin connected");
-        Ok(Caretaker {
+        Ok(AdminSession {
             state: RefCell::new(State {
                 outbox: Outbox::new(answer),
                 last_call: 0,
                 waiting: None,
                 current: None,
             }),
-            rounds: Rounds {
+            rounds: AdminCalls {
                 lobby: lobby.clone(),
                 next_server: Rc::default(),
                 asked: Rc::default(),
@@ -108,11 +108,16 @@ impl Caretaker {
     }
 
     /// Takes in a frame.
-    pub(crate) fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End> {
+    pub(crate) fn take(
+        &self,
+        form: Encoding,
+        bytes: Bytes,
+        turn: &mut Turn,
+    ) -> Result<(), CloseReason> {
         let length = bytes.len();
         let frame = Frame::read(form, bytes)?;
         if frame.hello.is_some() {
-            return Err(End::new(Code::BadHello, "a hello was said already"));
+            return Err(CloseReason::new(Code::BadHello, "a hello was said already"));
         }
         let mut state = self.state.borrow_mut();
         if let Some(frames) = frame.ack {
@@ -129,7 +134,7 @@ impl Caretaker {
     }
 
     /// Goes on with a frame of which not all is carried out.
-    pub(crate) fn go_on(&self, turn: &mut Turn) -> Result<(), End> {
+    pub(crate) fn go_on(&self, turn: &mut Turn) -> Result<(), CloseReason> {
         self.state.borrow_mut().go_on(&self.rounds, turn)
     }
 
@@ -145,7 +150,7 @@ impl Caretaker {
     }
 
     /// What is to be sent now.
-    pub(crate) fn next_frame(&self) -> Result<Option<Bytes>, End> {
+    pub(crate) fn next_frame(&self) -> Result<Option<Bytes>, CloseReason> {
         Ok(self.state.borrow_mut().outbox.next_frame()?)
     }
 
@@ -177,7 +182,7 @@ impl State {
         self.current.is_none() && self.outbox.has_room()
     }
 
-    fn go_on(&mut self, rounds: &Rounds, turn: &mut Turn) -> Result<(), End> {
+    fn go_on(&mut self, rounds: &AdminCalls, turn: &mut Turn) -> Result<(), CloseReason> {
         while self.is_free()
             && turn.goes_on()
             && let Some(mut frame) = self.waiting.take()
@@ -197,8 +202,8 @@ impl State {
             self.last_call = id;
             match calls::read(message, &mut frame.data, rounds) {
                 Ok(call) => self.current = Some((id, call)),
-                Err(Wrong::Call(text)) => self.tell(id, Outcome::failed(text)),
-                Err(Wrong::Frame(error)) => return Err(error.into()),
+                Err(CallError::Call(text)) => self.tell(id, Outcome::failed(text)),
+                Err(CallError::Frame(error)) => return Err(error.into()),
             }
             self.waiting = Some(frame);
         }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::excerpt::repeated;
 use crate::limits::DATA;
-use crate::protocol::call::{Call, Kind, Start, Wrong};
+use crate::protocol::call::{Call, CallError, Kind, Start};
 use crate::protocol::frame::{Data, object};
 use crate::protocol::message::{Parts, Text};
 use crate::protocol::outcome::Outcome;
@@ -71,29 +71,29 @@ fn known_id(id: i64) -> u64 {
 }
 
 impl<'a> Arguments<'a, '_> {
-    pub(crate) fn unknown(&self) -> Wrong {
+    pub(crate) fn unknown(&self) -> CallError {
         let function = repeated(&self.function);
-        Wrong::Call(format!("Invalid call: there is no {function}"))
+        CallError::Call(format!("Invalid call: there is no {function}"))
     }
 
-    pub(crate) fn wrong(&self, expected: &str) -> Wrong {
+    pub(crate) fn wrong(&self, expected: &str) -> CallError {
         let function = repeated(&self.function);
-        Wrong::Call(format!("Invalid call: {function} takes {expected}"))
+        CallError::Call(format!("Invalid call: {function} takes {expected}"))
     }
 
-    fn known<T>(&self, value: Option<T>, expected: &str) -> Result<T, Wrong> {
+    fn known<T>(&self, value: Option<T>, expected: &str) -> Result<T, CallError> {
         value.ok_or_else(|| self.wrong(expected))
     }
 
     /// A socket's id. No socket has 0, and none has a negative one or one above
     /// 2^53.
-    pub(crate) fn id(&mut self) -> Result<u64, Wrong> {
+    pub(crate) fn id(&mut self) -> Result<u64, CallError> {
         let id = self.left.next();
         let id = id.and_then(|id| id.get().parse::<i64>().ok());
         self.known(id, "an integer socketId").map(known_id)
     }
 
-    pub(crate) fn optional_id(&mut self) -> Result<Option<u64>, Wrong> {
+    pub(crate) fn optional_id(&mut self) -> Result<Option<u64>, CallError> {
         let Some(id) = self.left.next() else {
             return Ok(None);
         };
@@ -101,43 +101,43 @@ impl<'a> Arguments<'a, '_> {
         Ok(Some(known_id(id)))
     }
 
-    pub(crate) fn flag(&mut self) -> Result<bool, Wrong> {
+    pub(crate) fn flag(&mut self) -> Result<bool, CallError> {
         let flag = self.left.next().and_then(typed);
         self.known(flag, "a boolean here")
     }
 
-    pub(crate) fn optional_flag(&mut self) -> Result<bool, Wrong> {
+    pub(crate) fn optional_flag(&mut self) -> Result<bool, CallError> {
         match self.left.next() {
             None => Ok(false),
             Some(flag) => self.known(typed(flag), "a boolean here"),
         }
     }
 
-    pub(crate) fn text(&mut self) -> Result<String, Wrong> {
+    pub(crate) fn text(&mut self) -> Result<String, CallError> {
         let text = self.left.next().and_then(typed::<Text<'_>>);
         self.known(text, "a string here").map(|text| cut(text.0))
     }
 
-    pub(crate) fn int(&mut self) -> Result<i32, Wrong> {
+    pub(crate) fn int(&mut self) -> Result<i32, CallError> {
         let int = self.optional_int()?;
         self.known(int, INTEGER)
     }
 
-    pub(crate) fn optional_int(&mut self) -> Result<Option<i32>, Wrong> {
+    pub(crate) fn optional_int(&mut self) -> Result<Option<i32>, CallError> {
         let Some(value) = self.left.next() else {
             return Ok(None);
         };
         self.known(value.get().parse().ok(), INTEGER).map(Some)
     }
 
-    pub(crate) fn data(&mut self) -> Result<Bytes, Wrong> {
+    pub(crate) fn data(&mut self) -> Result<Bytes, CallError> {
         let value = self.left.next();
         let data = value.map(|value| self.data.take(value)).transpose()?;
         let data = data.flatten().filter(|data| data.len() <= DATA);
         self.known(data, "data within the limits of the welcome")
     }
 
-    pub(crate) fn dns_query_type(&mut self) -> Result<tcp::DnsQueryType, Wrong> {
+    pub(crate) fn dns_query_type(&mut self) -> Result<tcp::DnsQueryType, CallError> {
         let Some(value) = self.left.next() else {
             return Ok(tcp::DnsQueryType::Any);
         };
@@ -152,14 +152,14 @@ impl<'a> Arguments<'a, '_> {
     }
 
     /// An object; an empty one if there is none.
-    fn object<T: Deserialize<'a> + Default>(&mut self, expected: &str) -> Result<T, Wrong> {
+    fn object<T: Deserialize<'a> + Default>(&mut self, expected: &str) -> Result<T, CallError> {
         match self.left.next() {
             None => Ok(T::default()),
             Some(text) => self.known(object(text.get().as_bytes()).ok(), expected),
         }
     }
 
-    pub(crate) fn tcp_properties(&mut self) -> Result<tcp::SocketProperties, Wrong> {
+    pub(crate) fn tcp_properties(&mut self) -> Result<tcp::SocketProperties, CallError> {
         let given: Properties<'a> = self.object("other properties")?;
         Ok(tcp::SocketProperties {
             persistent: given.persistent,
@@ -168,7 +168,7 @@ impl<'a> Arguments<'a, '_> {
         })
     }
 
-    pub(crate) fn server_properties(&mut self) -> Result<tcp_server::SocketProperties, Wrong> {
+    pub(crate) fn server_properties(&mut self) -> Result<tcp_server::SocketProperties, CallError> {
         let tcp::SocketProperties {
             persistent,
             name,
@@ -180,7 +180,7 @@ impl<'a> Arguments<'a, '_> {
         }
     }
 
-    pub(crate) fn secure_options(&mut self) -> Result<tcp::SecureOptions, Wrong> {
+    pub(crate) fn secure_options(&mut self) -> Result<tcp::SecureOptions, CallError> {
         let given: Secure<'a> = self.object("an object here")?;
         let versions = match given.tls_version {
             None => None,
@@ -201,7 +201,7 @@ impl<'a> Arguments<'a, '_> {
     }
 
     /// There is no other argument.
-    pub(crate) fn end(&self) -> Result<(), Wrong> {
+    pub(crate) fn end(&self) -> Result<(), CallError> {
         match self.left.is_over() {
             true => Ok(()),
             false => Err(self.wrong("fewer arguments")),
@@ -209,7 +209,7 @@ impl<'a> Arguments<'a, '_> {
     }
 
     /// There is no other argument: the call is this.
-    pub(crate) fn done<F>(&self, start: F) -> Result<Call, Wrong>
+    pub(crate) fn done<F>(&self, start: F) -> Result<Call, CallError>
     where
         F: FnOnce(&App) -> LocalBoxFuture<'static, Outcome> + 'static,
     {

@@ -70,16 +70,16 @@ type StartCall = dyn FnOnce(&App) -> LocalBoxFuture<'static, Outcome>;
 
 /// Why a call is not carried out.
 #[derive(PartialEq, Eq, Debug)]
-pub(crate) enum Wrong {
+pub(crate) enum CallError {
     /// It alone: it is answered.
     Call(String),
     /// The whole frame.
     Frame(FrameError),
 }
 
-impl From<FrameError> for Wrong {
+impl From<FrameError> for CallError {
     fn from(error: FrameError) -> Self {
-        Wrong::Frame(error)
+        CallError::Frame(error)
     }
 }
 
@@ -105,9 +105,11 @@ fn listed() -> LocalBoxFuture<'static, Outcome> {
 }
 
 /// Reads a call.
-pub(crate) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, Wrong> {
+pub(crate) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, CallError> {
     let Some((function, left)) = message.into_call() else {
-        return Err(Wrong::Call("Invalid call: it names no function".to_owned()));
+        return Err(CallError::Call(
+            "Invalid call: it names no function".to_owned(),
+        ));
     };
     let arguments = Arguments {
         function,
@@ -122,7 +124,7 @@ pub(crate) fn read(message: Message<'_>, data: &mut Data) -> Result<Call, Wrong>
     }
 }
 
-fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Wrong> {
+fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallError> {
     if let "create" | "getSockets" = name {
         return match name {
             "create" => {
@@ -176,7 +178,7 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Wro
     }
 }
 
-fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Wrong> {
+fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallError> {
     if let "create" | "getSockets" = name {
         return match name {
             "create" => {

@@ -9,7 +9,7 @@ use crate::sessions::budget::Unread;
 
 /// The host's last word.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct End {
+pub(crate) struct CloseReason {
     pub(crate) code: Code,
     pub(crate) message: String,
 }
@@ -66,10 +66,10 @@ impl Code {
     }
 }
 
-impl End {
+impl CloseReason {
     /// The message may repeat what a client said: it is cut and escaped.
     pub(crate) fn new(code: Code, message: impl ToString) -> Self {
-        End {
+        CloseReason {
             code,
             message: line(&message.to_string()).to_string(),
         }
@@ -82,24 +82,26 @@ impl End {
     }
 }
 
-impl From<Unread> for End {
+impl From<Unread> for CloseReason {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::TooLarge => End::new(Code::BadFrame, "a frame is too large"),
-            Unread::Full => End::new(Code::Memory, "all clients together hold too much memory"),
+            Unread::TooLarge => CloseReason::new(Code::BadFrame, "a frame is too large"),
+            Unread::Full => {
+                CloseReason::new(Code::Memory, "all clients together hold too much memory")
+            }
         }
     }
 }
 
-impl From<FrameError> for End {
+impl From<FrameError> for CloseReason {
     fn from(error: FrameError) -> Self {
-        End::new(Code::BadFrame, error)
+        CloseReason::new(Code::BadFrame, error)
     }
 }
 
-impl From<Overrun> for End {
+impl From<Overrun> for CloseReason {
     fn from(_: Overrun) -> Self {
-        End::new(
+        CloseReason::new(
             Code::Overrun,
             "a frame is acknowledged that was not sent, or far too few are",
         )

@@ -14,7 +14,7 @@ use crate::protocol::message::{Message, Text};
 
 /// Where the data of a frame is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Form {
+pub(crate) enum Encoding {
     /// Behind the header.
     Binary,
     /// In the header, in base64.
@@ -111,7 +111,7 @@ impl Versions {
 /// What the messages of one frame take their bytes from.
 #[derive(Debug)]
 pub(crate) struct Data {
-    form: Form,
+    form: Encoding,
     left: Bytes,
     /// The size of the whole frame, which stays in memory as long as a large
     /// part of it does.
@@ -141,14 +141,14 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, FrameE
 
 impl Frame {
     /// Reads a frame of either form.
-    pub(crate) fn read(form: Form, bytes: Bytes) -> Result<Self, FrameError> {
+    pub(crate) fn read(form: Encoding, bytes: Bytes) -> Result<Self, FrameError> {
         let frame = bytes.len();
         if frame > FRAME {
             return Err(FrameError::TooLarge(frame));
         }
         let (header, left) = match form {
-            Form::Text => (bytes, Bytes::new()),
-            Form::Binary => split(bytes)?,
+            Encoding::Text => (bytes, Bytes::new()),
+            Encoding::Binary => split(bytes)?,
         };
         let data = Data { form, left, frame };
         let read: Header<'_> = object(&header)?;
@@ -223,7 +223,7 @@ impl Data {
     pub(crate) fn take(&mut self, argument: &RawValue) -> Result<Option<Bytes>, FrameError> {
         let argument = argument.get();
         match (self.form, argument.as_bytes().first()) {
-            (Form::Binary, Some(b'-' | b'0'..=b'9')) => {
+            (Encoding::Binary, Some(b'-' | b'0'..=b'9')) => {
                 let count = argument.parse().ok();
                 let Some(count) = count.filter(|count| *count <= self.left.len()) else {
                     return Err(FrameError::DataMissing);
@@ -238,7 +238,7 @@ impl Data {
                 };
                 Ok(Some(taken))
             }
-            (Form::Text, Some(b'"')) => {
+            (Encoding::Text, Some(b'"')) => {
                 let text = serde_json::from_str::<Text<'_>>(argument).ok();
                 match text.and_then(|text| STANDARD.decode(&*text.0).ok()) {
                     Some(bytes) => Ok(Some(bytes.into())),
@@ -259,11 +259,11 @@ impl Data {
 }
 
 /// A frame of these keys (each `"name":value`) and this data, as it travels.
-pub(crate) fn write(form: Form, keys: &[&str], data: &[u8]) -> Bytes {
+pub(crate) fn write(form: Encoding, keys: &[&str], data: &[u8]) -> Bytes {
     let length = keys.iter().map(|key| key.len() + 1).sum::<usize>() + 1;
     let prefix = match form {
-        Form::Binary => size_of::<u32>(),
-        Form::Text => 0,
+        Encoding::Binary => size_of::<u32>(),
+        Encoding::Text => 0,
     };
     let mut frame = Vec::with_capacity(prefix + length + data.len() + 1);
     frame.resize(prefix, 0);
@@ -275,7 +275,7 @@ pub(crate) fn write(form: Form, keys: &[&str], data: &[u8]) -> Bytes {
         frame.extend_from_slice(key.as_bytes());
     }
     frame.push(b'}');
-    if form == Form::Binary {
+    if form == Encoding::Binary {
         // A header is shorter than a frame, whose length fits.
         let length = u32::try_from(frame.len() - prefix).unwrap_or(u32::MAX);
         frame[..prefix].copy_from_slice(&length.to_le_bytes());

@@ -8,7 +8,7 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::limits::LAST_CALL;
-use crate::protocol::close_reason::{Code, End};
+use crate::protocol::close_reason::{CloseReason, Code};
 
 /// A string, without a copy where it has no escapes.
 #[derive(Deserialize, Clone, Debug)]
@@ -153,7 +153,7 @@ impl<'a> Parts<'a> {
 }
 
 /// The end of a client whose call has such an id.
-pub(crate) fn bad_id() -> End {
+pub(crate) fn bad_id() -> CloseReason {
     let what = "a call's id is not an integer up to 2^53-1, or not greater than the one before";
-    End::new(Code::Overrun, what)
+    CloseReason::new(Code::Overrun, what)
 }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 
 use crate::limits::{FRAMES, FULL, MAX_IN_FLIGHT, MIN_EVENT, SOCKET_WINDOW, WINDOW};
 use crate::protocol::frame;
-use crate::protocol::frame::Form;
+use crate::protocol::frame::Encoding;
 
 /// The messages for one client.
 ///
 /// `H` is what is held for an event until the client has handled it: dropping
 /// it gives its credit back.
 pub(crate) struct Outbox<H> {
-    form: Form,
+    form: Encoding,
     /// What is not sent yet, in order; the last one is being filled.
     drafts: VecDeque<Draft<H>>,
     in_flight: VecDeque<Flight<H>>,
@@ -82,7 +82,7 @@ impl<H> Draft<H> {
         self.messages.len() + self.data.len() * 4 / 3 >= FULL
     }
 
-    fn begin(&mut self, form: Form) {
+    fn begin(&mut self, form: Encoding) {
         self.close(form);
         if self.messages.len() > NO_MESSAGES.len() {
             self.messages.push(',');
@@ -90,17 +90,17 @@ impl<H> Draft<H> {
     }
 
     /// Writes down the `onReceive` that nothing more is joined to.
-    fn close(&mut self, form: Form) {
+    fn close(&mut self, form: Encoding) {
         let Some((socket, start)) = self.open.take() else {
             return;
         };
         let text = &mut self.messages;
         let _ = write!(text, r#"["tcp.onReceive",{socket},"#);
         match form {
-            Form::Binary => {
+            Encoding::Binary => {
                 let _ = write!(text, "{}", self.data.len() - start);
             }
-            Form::Text => {
+            Encoding::Text => {
                 frame::push_base64(text, &self.data[start..]);
                 self.data.truncate(start);
             }
@@ -110,7 +110,7 @@ impl<H> Draft<H> {
 }
 
 impl<H> Outbox<H> {
-    pub(crate) fn new(form: Form) -> Self {
+    pub(crate) fn new(form: Encoding) -> Self {
         Outbox {
             form,
             drafts: VecDeque::new(),

@@ -14,20 +14,20 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::access::manifests::FileReader;
-use crate::access::peers::{Peers, Seat as PeerSeat};
+use crate::access::peers::{PeerSlot, Peers};
 use crate::access::policy;
-use crate::access::policy::{Policy, Visitor};
+use crate::access::policy::{PeerIdentity, Policy};
 use crate::excerpt::{Excerpt, line, repeated};
 use crate::limits::{CALLS, DATA, FRAME, FRAMES, NAME, PATIENCE, SENDS, SOCKETS, VERSION, WINDOW};
-use crate::lines::Lines;
-use crate::protocol::close_reason::{Code, End};
+use crate::lines::LogLines;
+use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
-use crate::protocol::frame::{Form, Frame, Hello};
+use crate::protocol::frame::{Encoding, Frame, Hello};
 use crate::sessions::budget::{Charge, Memory, SendBudget};
-use crate::sessions::event_sink::{Ear, Taken};
+use crate::sessions::event_sink::{EventSink, Taken};
 use crate::sessions::session::Session;
 use crate::sessions::state::Setup;
-use crate::sessions::stats::{Books, Namespace, Sums};
+use crate::sessions::stats::{Counters, Namespace, SocketStats};
 use chrome_sockets::App;
 use chrome_sockets::AppId;
 use chrome_sockets::Permissions;
@@ -36,7 +36,7 @@ use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 
 /// Lets clients in.
 #[derive(Clone)]
-pub(crate) struct Lobby(Rc<Inner>);
+pub(crate) struct SessionDirectory(Rc<Inner>);
 
 struct Inner {
     registry: Addr<Registry>,
@@ -49,14 +49,14 @@ struct Inner {
     clients: Peers,
     memory: Memory,
     sends: SendBudget,
-    lines: Lines,
+    lines: LogLines,
     /// Admin sessions have their lists made one at a time, no sooner than this.
     lists: Rc<Mutex<Instant>>,
     stopping: watch::Sender<bool>,
     /// Those that have a client or a socket.
     apps: RefCell<BTreeMap<AppId, Record>>,
     /// What has passed through those that have neither any more.
-    gone: Cell<Sums>,
+    gone: Cell<Counters>,
     start: Instant,
     /// Every caretaker has it too.
     caretakers: Rc<()>,
@@ -64,11 +64,11 @@ struct Inner {
 
 /// What is known of one app.
 struct Record {
-    books: Rc<RefCell<Books>>,
+    books: Rc<RefCell<SocketStats>>,
     /// What its sockets take of the memory.
     sockets: Rc<RefCell<Charge>>,
     /// Where its client can be told something.
-    ear: Option<WeakAddr<Ear>>,
+    ear: Option<WeakAddr<EventSink>>,
 }
 
 /// Whether an app's client is there.
@@ -79,28 +79,28 @@ enum State {
 }
 
 /// A client that is in.
-pub(crate) struct Guest {
+pub(crate) struct ClientSession {
     app: AppId,
-    lobby: Lobby,
-    lines: Lines,
-    _seat: PeerSeat,
+    lobby: SessionDirectory,
+    lines: LogLines,
+    _seat: PeerSlot,
     pub(crate) session: Session,
     /// The answer to its hello.
     pub(crate) welcome: Bytes,
 }
 
-impl Lobby {
+impl SessionDirectory {
     pub(crate) fn new(registry: Addr<Registry>, policy: Policy, most: usize) -> Self {
         // Seeded by the OS.
         let number = || RandomState::new().build_hasher().finish();
         let sends = SendBudget::new(policy.send_budget.unwrap_or(SENDS));
-        Lobby(Rc::new(Inner {
+        SessionDirectory(Rc::new(Inner {
             registry,
             policy,
             clients: Peers::new(most),
             memory: Memory::default(),
             sends,
-            lines: Lines::default(),
+            lines: LogLines::default(),
             lists: Rc::new(Mutex::new(Instant::now())),
             files: FileReader::new(),
             instance: format!("{:016x}{:016x}", number(), number()),
@@ -126,7 +126,7 @@ impl Lobby {
         &self.0.memory
     }
 
-    pub(crate) fn lines(&self) -> &Lines {
+    pub(crate) fn lines(&self) -> &LogLines {
         &self.0.lines
     }
 
@@ -140,12 +140,12 @@ impl Lobby {
     }
 
     /// Waits until the host stops.
-    pub(crate) fn stopped(&self) -> impl Future<Output = End> + use<> {
+    pub(crate) fn stopped(&self) -> impl Future<Output = CloseReason> + use<> {
         let mut stopping = self.0.stopping.subscribe();
         async move {
             // It can only end with the host.
             let _ = stopping.wait_for(|stopping| *stopping).await;
-            End::new(Code::Stopping, "the host stops")
+            CloseReason::new(Code::Stopping, "the host stops")
         }
     }
 
@@ -153,14 +153,14 @@ impl Lobby {
     /// to be told in.
     pub(crate) async fn enter(
         &self,
-        visitor: &Visitor,
-        form: Form,
+        visitor: &PeerIdentity,
+        form: Encoding,
         bytes: Bytes,
-        answer: Form,
-    ) -> Result<Guest, End> {
+        answer: Encoding,
+    ) -> Result<ClientSession, CloseReason> {
         let Some(hello) = Frame::read(form, bytes)?.into_hello()? else {
             let what = "the first frame is a hello, and nothing else";
-            return Err(End::new(Code::BadHello, what));
+            return Err(CloseReason::new(Code::BadHello, what));
         };
         let hello: Hello<'_> = frame::object(&hello)?;
         let id = self.0.policy.admit(&hello, visitor)?;
@@ -174,7 +174,7 @@ impl Lobby {
         let peer_seat = clients.sit_down(visitor.peer, visitor.origin.clone());
         let peer_seat = peer_seat.ok_or_else(|| {
             let what = "as many clients are in as may be, of all or of this address or page";
-            End::new(Code::Busy, what)
+            CloseReason::new(Code::Busy, what)
         })?;
         let permissions = self.permissions(&id, &hello, &lines).await?;
         let seat = self.sit_down(&id).await?;
@@ -205,7 +205,7 @@ impl Lobby {
         };
         let session = begun
             .await
-            .map_err(|error| End::new(Code::Stopping, error))?;
+            .map_err(|error| CloseReason::new(Code::Stopping, error))?;
         if let Some(record) = self.0.apps.borrow_mut().get_mut(&id) {
             record.ear = Some(session.ear());
         }
@@ -228,7 +228,7 @@ impl Lobby {
                 "limits": self.limits(),
             })
         );
-        Ok(Guest {
+        Ok(ClientSession {
             app: id,
             lobby: self.clone(),
             lines,
@@ -243,8 +243,8 @@ impl Lobby {
         &self,
         app: &AppId,
         hello: &Hello<'_>,
-        lines: &Lines,
-    ) -> Result<Permissions, End> {
+        lines: &LogLines,
+    ) -> Result<Permissions, CloseReason> {
         let policy = &self.0.policy;
         if let Some(manifest) = policy.brought(hello) {
             let (permissions, warnings) = policy::read(app, manifest)?;
@@ -264,18 +264,21 @@ impl Lobby {
             if lines.may_write() {
                 log::warn!("app {app}: its manifest file: {error}");
             }
-            Err(End::new(Code::Busy, format!("the app's manifest: {error}")))
+            Err(CloseReason::new(
+                Code::Busy,
+                format!("the app's manifest: {error}"),
+            ))
         })
     }
 
     /// Takes the app's seat, when who had it has left.
-    async fn sit_down(&self, app: &AppId) -> Result<Seat, End> {
+    async fn sit_down(&self, app: &AppId) -> Result<Reservation, CloseReason> {
         let in_use = || {
             let what = format!(
                 "another client is the app {:?}",
                 repeated(app.as_str()).to_string()
             );
-            End::new(Code::AppInUse, what)
+            CloseReason::new(Code::AppInUse, what)
         };
         loop {
             let mut leaving = match self.0.seats.borrow().get(app) {
@@ -289,7 +292,7 @@ impl Lobby {
             }
         }
         self.0.seats.borrow_mut().insert(app.clone(), State::Here);
-        Ok(Seat {
+        Ok(Reservation {
             lobby: self.clone(),
             app: app.clone(),
             kept: false,
@@ -323,7 +326,7 @@ impl Lobby {
 }
 
 /// For caretakers.
-impl Lobby {
+impl SessionDirectory {
     /// What a caretaker has as long as it is in.
     pub(crate) fn caretakers(&self) -> Rc<()> {
         self.0.caretakers.clone()
@@ -335,19 +338,19 @@ impl Lobby {
     }
 
     /// Every app that has a client or a socket, in the order of their ids.
-    pub(crate) fn apps(&self) -> Vec<(AppId, Rc<RefCell<Books>>)> {
+    pub(crate) fn apps(&self) -> Vec<(AppId, Rc<RefCell<SocketStats>>)> {
         let apps = self.0.apps.borrow();
         let apps = apps.iter();
         apps.map(|(id, app)| (id.clone(), app.books.clone()))
             .collect()
     }
 
-    pub(crate) fn books(&self, app: &AppId) -> Option<Rc<RefCell<Books>>> {
+    pub(crate) fn books(&self, app: &AppId) -> Option<Rc<RefCell<SocketStats>>> {
         let apps = self.0.apps.borrow();
         apps.get(app).map(|app| app.books.clone())
     }
 
-    pub(crate) fn gone(&self) -> Sums {
+    pub(crate) fn gone(&self) -> Counters {
         self.0.gone.get()
     }
 
@@ -405,7 +408,7 @@ impl Lobby {
         let books = record.books.borrow();
         if books.is_empty() {
             let sums = [self.0.gone.get(), books.sums()];
-            self.0.gone.set(Sums::of(sums.into_iter()));
+            self.0.gone.set(Counters::of(sums.into_iter()));
             drop(books);
             apps.remove(app);
         }
@@ -413,19 +416,19 @@ impl Lobby {
 }
 
 /// An app's seat; dropping it frees it, unless it is kept.
-struct Seat {
-    lobby: Lobby,
+struct Reservation {
+    lobby: SessionDirectory,
     app: AppId,
     kept: bool,
 }
 
-impl Seat {
+impl Reservation {
     fn keep(mut self) {
         self.kept = true;
     }
 }
 
-impl Drop for Seat {
+impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.kept {
             self.lobby.stand_up(&self.app);
@@ -433,14 +436,14 @@ impl Drop for Seat {
     }
 }
 
-impl Guest {
+impl ClientSession {
     pub(crate) fn app(&self) -> &AppId {
         &self.app
     }
 
     /// The client is gone.
     pub(crate) async fn leave(self) {
-        let Guest {
+        let ClientSession {
             app,
             lobby,
             lines,

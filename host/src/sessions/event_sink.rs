@@ -17,12 +17,12 @@ use chrome_sockets::{ClientSocketId, ServerSocketId};
 
 /// Rings when a call is answered: through the mailbox by which events come,
 /// so that both keep their order.
-pub(crate) struct Bell {
-    pub(crate) ear: WeakAddr<Ear>,
+pub(crate) struct CallWaker {
+    pub(crate) ear: WeakAddr<EventSink>,
     pub(crate) id: u64,
 }
 
-impl ArcWake for Bell {
+impl ArcWake for CallWaker {
     fn wake_by_ref(bell: &Arc<Self>) {
         if let Some(ear) = bell.ear.upgrade() {
             ear.do_send(Answered(bell.id));
@@ -48,25 +48,25 @@ pub(crate) enum Taken {
 }
 
 /// The actor that hears an app's events for its client.
-pub(crate) struct Ear {
+pub(crate) struct EventSink {
     pub(crate) state: Rc<RefCell<State>>,
     pub(crate) news: Rc<Notify>,
     /// Dropped with the actor.
     pub(crate) _here: oneshot::Sender<()>,
 }
 
-impl Actor for Ear {
+impl Actor for EventSink {
     type Context = Context<Self>;
 }
 
-impl Ear {
+impl EventSink {
     fn tell(&self, tell: impl FnOnce(&mut State)) {
         tell(&mut self.state.borrow_mut());
         self.news.notify_one();
     }
 }
 
-impl Handler<AcceptInfo> for Ear {
+impl Handler<AcceptInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -74,7 +74,7 @@ impl Handler<AcceptInfo> for Ear {
     }
 }
 
-impl Handler<AcceptErrorInfo> for Ear {
+impl Handler<AcceptErrorInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
@@ -82,7 +82,7 @@ impl Handler<AcceptErrorInfo> for Ear {
     }
 }
 
-impl Handler<ReceiveInfo> for Ear {
+impl Handler<ReceiveInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
@@ -90,7 +90,7 @@ impl Handler<ReceiveInfo> for Ear {
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Ear {
+impl Handler<ReceiveErrorInfo> for EventSink {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
@@ -98,7 +98,7 @@ impl Handler<ReceiveErrorInfo> for Ear {
     }
 }
 
-impl Handler<Taken> for Ear {
+impl Handler<Taken> for EventSink {
     type Result = ();
 
     fn handle(&mut self, taken: Taken, _: &mut Self::Context) {
@@ -109,7 +109,7 @@ impl Handler<Taken> for Ear {
     }
 }
 
-impl Handler<Answered> for Ear {
+impl Handler<Answered> for EventSink {
     type Result = ();
 
     fn handle(&mut self, Answered(id): Answered, _: &mut Self::Context) {
@@ -117,7 +117,7 @@ impl Handler<Answered> for Ear {
     }
 }
 
-impl Handler<Leave> for Ear {
+impl Handler<Leave> for EventSink {
     type Result = ();
 
     fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {

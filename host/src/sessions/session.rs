@@ -9,12 +9,12 @@ use actix::prelude::*;
 use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 
-use crate::protocol::close_reason::End;
-use crate::protocol::frame::Form;
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::frame::Encoding;
 use crate::sessions::budget::Charge;
-use crate::sessions::event_sink::{Ear, Leave};
+use crate::sessions::event_sink::{EventSink, Leave};
 use crate::sessions::state::{Setup, State};
-use crate::sessions::stats::Books;
+use crate::sessions::stats::SocketStats;
 use crate::sessions::turn::Turn;
 use chrome_sockets::App;
 use chrome_sockets::Error;
@@ -23,7 +23,7 @@ use chrome_sockets::Error;
 pub(crate) struct Session {
     state: Rc<RefCell<State>>,
     news: Rc<Notify>,
-    ear: Addr<Ear>,
+    ear: Addr<EventSink>,
     gone: oneshot::Receiver<()>,
 }
 
@@ -38,7 +38,7 @@ impl Session {
         let news = Rc::new(Notify::new());
         let (here, gone) = oneshot::channel();
         let state = Rc::new(RefCell::new(State::new(setup)));
-        let ear = Ear {
+        let ear = EventSink {
             state: state.clone(),
             news: news.clone(),
             _here: here,
@@ -53,7 +53,12 @@ impl Session {
     }
 
     /// Takes in a frame of the client, and begins with it.
-    pub(crate) fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End> {
+    pub(crate) fn take(
+        &self,
+        form: Encoding,
+        bytes: Bytes,
+        turn: &mut Turn,
+    ) -> Result<(), CloseReason> {
         let mut state = self.state.borrow_mut();
         state.take(form, bytes)?;
         turn.goes_on();
@@ -61,7 +66,7 @@ impl Session {
     }
 
     /// Goes on with a frame of which not all is carried out.
-    pub(crate) fn go_on(&self, turn: &mut Turn) -> Result<(), End> {
+    pub(crate) fn go_on(&self, turn: &mut Turn) -> Result<(), CloseReason> {
         self.state.borrow_mut().go_on(&self.ear, turn)
     }
 
@@ -76,7 +81,7 @@ impl Session {
     }
 
     /// What is to be sent now.
-    pub(crate) fn next_frame(&self) -> Result<Option<Bytes>, End> {
+    pub(crate) fn next_frame(&self) -> Result<Option<Bytes>, CloseReason> {
         let mut state = self.state.borrow_mut();
         state.next_frame()
     }
@@ -120,7 +125,7 @@ impl Session {
     }
 
     /// Where it can be told something.
-    pub(crate) fn ear(&self) -> WeakAddr<Ear> {
+    pub(crate) fn ear(&self) -> WeakAddr<EventSink> {
         self.ear.downgrade()
     }
 }
@@ -128,7 +133,7 @@ impl Session {
 /// Writes down which sockets the app has.
 async fn look_up(
     app: &App,
-    books: &RefCell<Books>,
+    books: &RefCell<SocketStats>,
     sockets: &RefCell<Charge>,
 ) -> Result<(), Error> {
     let length = |name: &Option<String>| name.as_ref().map_or(0, String::len);

@@ -15,19 +15,19 @@ use serde_json::Value;
 use crate::limits::{
     CALL_COST, CALLS, INFOS, MIN_SEND, SHARE_OF_MESSAGES, SHARE_OF_SOCKETS, SOCKETS,
 };
-use crate::lines::Lines;
+use crate::lines::LogLines;
 use crate::protocol::call;
-use crate::protocol::call::{Kind, Start, Wrong};
-use crate::protocol::close_reason::{Code, End};
-use crate::protocol::frame::{Data, Form, Frame, FrameError, Messages};
+use crate::protocol::call::{CallError, Kind, Start};
+use crate::protocol::close_reason::{CloseReason, Code};
+use crate::protocol::frame::{Data, Encoding, Frame, FrameError, Messages};
 use crate::protocol::message;
 use crate::protocol::message::Message;
 use crate::protocol::outbox::Outbox;
 use crate::protocol::outcome::Outcome;
 use crate::sessions::budget::{Charge, Memory, SendBudget};
-use crate::sessions::event_sink::{Bell, Ear};
+use crate::sessions::event_sink::{CallWaker, EventSink};
 use crate::sessions::stats;
-use crate::sessions::stats::{Books, Namespace};
+use crate::sessions::stats::{Namespace, SocketStats};
 use crate::sessions::turn::Turn;
 use chrome_sockets::App;
 use chrome_sockets::Error;
@@ -43,15 +43,15 @@ use crate::sessions::state::listing::Listing;
 /// What a session begins with.
 pub(crate) struct Setup {
     pub(crate) app: App,
-    pub(crate) form: Form,
+    pub(crate) form: Encoding,
     /// What its sends may take.
     pub(crate) quota: usize,
-    pub(crate) books: Rc<RefCell<Books>>,
+    pub(crate) books: Rc<RefCell<SocketStats>>,
     /// What its sockets take of the memory.
     pub(crate) sockets: Rc<RefCell<Charge>>,
     pub(crate) memory: Memory,
     pub(crate) sends: SendBudget,
-    pub(crate) lines: Lines,
+    pub(crate) lines: LogLines,
 }
 
 /// What is held for the client until it has handled it.
@@ -73,7 +73,7 @@ pub(crate) struct State {
     sending: usize,
     quota: usize,
     sends: SendBudget,
-    books: Rc<RefCell<Books>>,
+    books: Rc<RefCell<SocketStats>>,
     sockets: Rc<RefCell<Charge>>,
     /// Sockets that are being made.
     creating: Creating,
@@ -81,7 +81,7 @@ pub(crate) struct State {
     frames: Charge,
     /// What messages take of it that the client has not taken.
     messages: Charge,
-    lines: Lines,
+    lines: LogLines,
     listens: Listens,
     /// It does not take what it is told, and hears of no more data before it does.
     is_choked: bool,
@@ -164,7 +164,7 @@ impl State {
     }
 
     /// What is to be sent now.
-    pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, End> {
+    pub(crate) fn next_frame(&mut self) -> Result<Option<Bytes>, CloseReason> {
         let frame = self.outbox.next_frame()?;
         if frame.is_some() {
             self.count_messages();
@@ -177,7 +177,7 @@ impl State {
         &mut self,
     ) -> (
         App,
-        Rc<RefCell<Books>>,
+        Rc<RefCell<SocketStats>>,
         Rc<RefCell<Charge>>,
         impl Sized + use<>,
     ) {
@@ -185,16 +185,16 @@ impl State {
         self.waiting = None;
         self.frames.set(0);
         self.messages.set(0);
-        let outbox = std::mem::replace(&mut self.outbox, Outbox::new(Form::Text));
+        let outbox = std::mem::replace(&mut self.outbox, Outbox::new(Encoding::Text));
         let (books, sockets) = (self.books.clone(), self.sockets.clone());
         (self.app.clone(), books, sockets, outbox.into_held())
     }
 
-    pub(crate) fn take(&mut self, form: Form, bytes: Bytes) -> Result<(), End> {
+    pub(crate) fn take(&mut self, form: Encoding, bytes: Bytes) -> Result<(), CloseReason> {
         let length = bytes.len();
         let frame = Frame::read(form, bytes)?;
         if frame.hello.is_some() {
-            return Err(End::new(Code::BadHello, "a hello was said already"));
+            return Err(CloseReason::new(Code::BadHello, "a hello was said already"));
         }
         if let Some(frames) = frame.ack {
             self.outbox.acknowledge(frames)?;
@@ -226,7 +226,11 @@ impl State {
     }
 
     /// Goes on with the frame that was read last, as far as its turn goes.
-    pub(crate) fn go_on(&mut self, ear: &Addr<Ear>, turn: &mut Turn) -> Result<(), End> {
+    pub(crate) fn go_on(
+        &mut self,
+        ear: &Addr<EventSink>,
+        turn: &mut Turn,
+    ) -> Result<(), CloseReason> {
         if self.may_breathe() {
             self.is_choked = false;
             if self.listens.receive {
@@ -255,8 +259,8 @@ impl State {
         &mut self,
         message: Message<'_>,
         data: &mut Data,
-        ear: &Addr<Ear>,
-    ) -> Result<(), End> {
+        ear: &Addr<EventSink>,
+    ) -> Result<(), CloseReason> {
         match message.kind() {
             Some(message::Kind::Call(id)) if id > self.last_call => {
                 self.last_call = id;
@@ -273,15 +277,15 @@ impl State {
         id: u64,
         call: Message<'_>,
         data: &mut Data,
-        ear: &Addr<Ear>,
-    ) -> Result<(), End> {
+        ear: &Addr<EventSink>,
+    ) -> Result<(), CloseReason> {
         let mut call = match call::read(call, data) {
             Ok(call) => call,
-            Err(Wrong::Call(text)) => {
+            Err(CallError::Call(text)) => {
                 self.tell(id, Outcome::failed(text));
                 return Ok(());
             }
-            Err(Wrong::Frame(error)) => return Err(error.into()),
+            Err(CallError::Frame(error)) => return Err(error.into()),
         };
         match call.kind {
             Kind::Send(_, length) => {
@@ -322,7 +326,7 @@ impl State {
             self.others += 1;
             if self.others > CALLS {
                 let what = "more calls are unanswered than the welcome allows";
-                return Err(End::new(Code::Overrun, what));
+                return Err(CloseReason::new(Code::Overrun, what));
             }
         }
         if let Kind::List(namespace) = call.kind {
@@ -346,9 +350,9 @@ impl State {
         id: u64,
         kind: Kind,
         outcome: LocalBoxFuture<'static, Outcome>,
-        ear: &Addr<Ear>,
+        ear: &Addr<EventSink>,
     ) {
-        let waker = waker(Arc::new(Bell {
+        let waker = waker(Arc::new(CallWaker {
             ear: ear.downgrade(),
             id,
         }));
@@ -459,7 +463,7 @@ impl State {
     }
 
     /// `tcp.onReceive`.
-    pub(crate) fn received(&mut self, mut info: ReceiveInfo, ear: &Addr<Ear>) {
+    pub(crate) fn received(&mut self, mut info: ReceiveInfo, ear: &Addr<EventSink>) {
         let socket = info.socket_id.get();
         let data = std::mem::take(&mut info.data);
         let most = self.books.borrow_mut().received(socket, data.len());
@@ -501,7 +505,7 @@ impl State {
     }
 
     /// The client listens for these, and no others.
-    fn listen(&mut self, message: &Message<'_>, ear: &Addr<Ear>) -> Result<(), End> {
+    fn listen(&mut self, message: &Message<'_>, ear: &Addr<EventSink>) -> Result<(), CloseReason> {
         let mut wanted = Listens::default();
         let mut is_known = true;
         let listed = message.names(|name| match name {

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use crate::limits::{CLIENT_COST, MIN_INFO, PART, SERVER_COST, WINDOW};
 use chrome_sockets::tcp::DEFAULT_BUFFER_SIZE;
-use chrome_sockets::tcp_server::HeldUpBy;
+use chrome_sockets::tcp_server::BlockReason;
 
 /// What has passed between apps and their peers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Sums {
+pub(crate) struct Counters {
     /// Bytes that the apps' clients were given.
     pub(crate) received: u64,
     /// Bytes of sends that were answered.
@@ -31,11 +31,11 @@ pub(crate) enum Namespace {
 
 /// The sockets of one app.
 #[derive(Debug, Default)]
-pub(crate) struct Books {
+pub(crate) struct SocketStats {
     servers: BTreeMap<u64, Server>,
     clients: HashMap<u64, Client>,
     /// Of the sockets that are closed.
-    closed: Sums,
+    closed: Counters,
     /// What the sockets that it has made cost, with their names.
     cost: usize,
 }
@@ -46,9 +46,9 @@ struct Server {
     name: usize,
     accepted: u64,
     /// Of its clients that are closed.
-    closed: Sums,
+    closed: Counters,
     /// Why it did not accept when it was last asked.
-    blocked_by: Vec<HeldUpBy>,
+    blocked_by: Vec<BlockReason>,
 }
 
 #[derive(Debug)]
@@ -59,7 +59,7 @@ struct Client {
     name: usize,
     /// Which server socket has accepted it.
     server: Option<u64>,
-    sums: Sums,
+    sums: Counters,
     /// When it was created, accepted or found.
     since: Instant,
 }
@@ -67,7 +67,7 @@ struct Client {
 /// What keeps server sockets of one app from accepting, and how many.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Problem {
-    pub(crate) reason: HeldUpBy,
+    pub(crate) reason: BlockReason,
     pub(crate) servers: usize,
 }
 
@@ -115,13 +115,13 @@ pub(crate) enum Rank {
 
 /// A part of a list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Slice {
+pub(crate) struct PageRange {
     pub(crate) from: usize,
     pub(crate) most: usize,
 }
 
-impl Sums {
-    fn add(&mut self, other: Sums) {
+impl Counters {
+    fn add(&mut self, other: Counters) {
         self.received += other.received;
         self.sent += other.sent;
         self.accepted += other.accepted;
@@ -131,8 +131,8 @@ impl Sums {
         self.received + self.sent
     }
 
-    pub(crate) fn of(all: impl Iterator<Item = Sums>) -> Self {
-        let mut sum = Sums::default();
+    pub(crate) fn of(all: impl Iterator<Item = Counters>) -> Self {
+        let mut sum = Counters::default();
         all.for_each(|one| sum.add(one));
         sum
     }
@@ -142,7 +142,7 @@ impl Sums {
     }
 }
 
-impl Slice {
+impl PageRange {
     /// This part of a list, and how long the whole is.
     pub(crate) fn of<T>(self, all: impl Iterator<Item = T>) -> (usize, Vec<T>) {
         let mut count = 0;
@@ -163,34 +163,34 @@ impl Client {
             buffer_size: buffer_size(size),
             name: 0,
             server,
-            sums: Sums::default(),
+            sums: Counters::default(),
             since: Instant::now(),
         }
     }
 }
 
 /// How much somebody should look at a server socket that this keeps from accepting.
-pub(crate) fn severity(reason: HeldUpBy) -> u8 {
+pub(crate) fn severity(reason: BlockReason) -> u8 {
     match reason {
-        HeldUpBy::AcceptError(_) | HeldUpBy::BackingOff(_) => 3,
-        HeldUpBy::App
-        | HeldUpBy::Limit(_)
-        | HeldUpBy::NoListener
-        | HeldUpBy::Unhandled
-        | HeldUpBy::TlsNotSet => 2,
+        BlockReason::AcceptError(_) | BlockReason::BackingOff(_) => 3,
+        BlockReason::App
+        | BlockReason::Limit(_)
+        | BlockReason::NoListener
+        | BlockReason::Unhandled
+        | BlockReason::TlsNotSet => 2,
         // These end by themselves.
-        HeldUpBy::Suspended | HeldUpBy::Draining | HeldUpBy::Handover => 1,
+        BlockReason::Suspended | BlockReason::Draining | BlockReason::Handover => 1,
         // One that this host does not know yet.
         _ => 2,
     }
 }
 
-fn worst(reasons: &[HeldUpBy]) -> u8 {
+fn worst(reasons: &[BlockReason]) -> u8 {
     let severities = reasons.iter().map(|reason| severity(*reason));
     severities.max().unwrap_or(0)
 }
 
-impl Books {
+impl SocketStats {
     /// These are the sockets that there are: each with the bytes of its name, clients with
     /// their `bufferSize`.
     pub(crate) fn found(
@@ -368,20 +368,20 @@ impl Books {
     }
 
     /// Of all that the app has, and has had.
-    pub(crate) fn sums(&self) -> Sums {
+    pub(crate) fn sums(&self) -> Counters {
         let clients = self.clients.values().map(|client| client.sums);
         let accepted = self.servers.values().map(|server| server.accepted).sum();
-        let servers = Sums {
+        let servers = Counters {
             accepted,
-            ..Sums::default()
+            ..Counters::default()
         };
-        Sums::of(clients.chain([self.closed, servers]))
+        Counters::of(clients.chain([self.closed, servers]))
     }
 
     /// Of one client socket.
-    pub(crate) fn client_sums(&self, client: u64) -> Sums {
+    pub(crate) fn client_sums(&self, client: u64) -> Counters {
         let client = self.clients.get(&client);
-        client.map_or_else(Sums::default, |client| client.sums)
+        client.map_or_else(Counters::default, |client| client.sums)
     }
 
     /// How long one client socket has been there, in milliseconds.
@@ -391,15 +391,15 @@ impl Books {
     }
 
     /// The ids of some of its server sockets, in their order.
-    pub(crate) fn server_ids(&self, slice: Slice) -> Vec<u64> {
+    pub(crate) fn server_ids(&self, slice: PageRange) -> Vec<u64> {
         let ids = self.servers.keys().skip(slice.from).take(slice.most);
         ids.copied().collect()
     }
 
     /// How many clients of a server socket are there, and what has passed through all of them.
-    pub(crate) fn server(&self, server: u64) -> (usize, Sums) {
+    pub(crate) fn server(&self, server: u64) -> (usize, Counters) {
         let Some(known) = self.servers.get(&server) else {
-            return (0, Sums::default());
+            return (0, Counters::default());
         };
         let clients = self.clients.values();
         let clients = clients.filter(|client| client.server == Some(server));
@@ -414,7 +414,7 @@ impl Books {
     }
 
     /// This keeps a server socket from accepting now.
-    pub(crate) fn blocked(&mut self, server: u64, reasons: &[HeldUpBy]) {
+    pub(crate) fn blocked(&mut self, server: u64, reasons: &[BlockReason]) {
         if let Some(server) = self.servers.get_mut(&server) {
             server.blocked_by = reasons.to_vec();
         }
@@ -442,7 +442,11 @@ impl Books {
 
     /// Server sockets; each with how many of its clients
     /// are there, and what has passed through all that it has had.
-    pub(crate) fn servers(&self, rank: Rank, slice: Slice) -> (usize, Vec<(u64, usize, Sums)>) {
+    pub(crate) fn servers(
+        &self,
+        rank: Rank,
+        slice: PageRange,
+    ) -> (usize, Vec<(u64, usize, Counters)>) {
         let mut ids: Vec<_> = self.servers.iter().collect();
         if rank == Rank::Problems {
             // Those that are as bad stay in the order of their ids.
@@ -474,7 +478,7 @@ impl Books {
         &self,
         server: Option<u64>,
         order: Order,
-        slice: Slice,
+        slice: PageRange,
     ) -> (usize, Vec<u64>) {
         let parent = |client: &Client| client.server.filter(|id| self.servers.contains_key(id));
         let mut ids: Vec<_> = self

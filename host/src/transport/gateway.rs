@@ -19,18 +19,18 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use crate::access::admin_key::Key;
+use crate::access::admin_key::AdminKey;
 use crate::access::handshake;
 use crate::access::handshake::Asked;
 use crate::access::origins::Origins;
-use crate::access::peers::{Peers, Seat};
-use crate::access::policy::{Policy, Visitor};
-use crate::access::wrong_tokens::Guesses;
+use crate::access::peers::{PeerSlot, Peers};
+use crate::access::policy::{PeerIdentity, Policy};
+use crate::access::wrong_tokens::WrongTokens;
 use crate::excerpt::line;
 use crate::limits::{CLIENTS, PATIENCE};
-use crate::protocol::close_reason::{Code, End};
+use crate::protocol::close_reason::{CloseReason, Code};
 use crate::sessions::budget::Intake;
-use crate::sessions::directory::Lobby;
+use crate::sessions::directory::SessionDirectory;
 use crate::transport::io::Io;
 use crate::transport::{static_files, web_socket};
 use chrome_sockets::AppId;
@@ -54,7 +54,7 @@ pub struct Gateway {
 /// What every connection shares.
 #[derive(Clone)]
 struct Rooms {
-    lobby: Lobby,
+    lobby: SessionDirectory,
     origins: Rc<Origins>,
     /// Who alone comes here: then there is no page.
     app: Option<AppId>,
@@ -63,8 +63,8 @@ struct Rooms {
     farewells: Peers,
     /// Those that end, until their peers have what was said last.
     ending: Peers,
-    guesses: Rc<Guesses>,
-    key: Rc<Key>,
+    guesses: Rc<WrongTokens>,
+    key: Rc<AdminKey>,
     address: SocketAddr,
 }
 
@@ -101,7 +101,7 @@ impl Gateway {
                 "other machines reach this address: give a token that their clients must show",
             ));
         }
-        let key = Rc::new(Key::new()?);
+        let key = Rc::new(AdminKey::new()?);
         let listener = TokioNetwork
             .listen(address, BACKLOG)
             .map_err(|error| not_listening(address, &error))?;
@@ -112,7 +112,7 @@ impl Gateway {
             address,
             listener,
             rooms: Rooms {
-                lobby: Lobby::new(registry.clone(), policy, CLIENTS),
+                lobby: SessionDirectory::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
                 app: None,
                 connections: Peers::new(CONNECTIONS),
@@ -206,10 +206,10 @@ fn not_listening(address: SocketAddr, error: &io::Error) -> io::Error {
 
 /// A connection's place, until it is somebody's.
 enum Place {
-    Seat(Seat),
+    PeerSlot(PeerSlot),
     /// There is none: it is told so.
     Farewell {
-        _seat: Seat,
+        _seat: PeerSlot,
     },
     Used,
 }
@@ -217,7 +217,7 @@ enum Place {
 impl Rooms {
     fn welcome(&self, io: Io, peer: IpAddr) {
         let place = match self.connections.sit_down(Some(peer), None) {
-            Some(seat) => Place::Seat(seat),
+            Some(seat) => Place::PeerSlot(seat),
             // Too many even of those: it is closed, which is all that costs nothing.
             None => match self.farewells.sit_down(Some(peer), None) {
                 Some(_seat) => Place::Farewell { _seat },
@@ -360,11 +360,11 @@ impl Rooms {
         socket: handshake::WebSocket,
         peer: IpAddr,
         place: Place,
-    ) -> Result<(Seat, Option<Visitor>), End> {
+    ) -> Result<(PeerSlot, Option<PeerIdentity>), CloseReason> {
         let origin: Option<Arc<str>> = socket.origin.as_deref().map(Into::into);
-        let busy = || End::new(Code::Busy, "as many connections are open as may be");
+        let busy = || CloseReason::new(Code::Busy, "as many connections are open as may be");
         let seat = match place {
-            Place::Seat(seat) => seat.of_page(origin.clone()).ok_or_else(busy)?,
+            Place::PeerSlot(seat) => seat.of_page(origin.clone()).ok_or_else(busy)?,
             Place::Farewell { .. } | Place::Used => return Err(busy()),
         };
         if socket.is_caretaker {
@@ -374,18 +374,18 @@ impl Rooms {
             Some(_) => None,
             None => match socket.apps(&self.origins) {
                 Ok(apps) => apps,
-                Err(refusal) => return Err(End::new(Code::Origin, refusal)),
+                Err(refusal) => return Err(CloseReason::new(Code::Origin, refusal)),
             },
         };
         if self.lobby.has_token() {
             let from = (peer, origin.clone());
             if self.guesses.must_wait(&from) {
                 let what = "too many wrong tokens came from here: try again in a moment";
-                return Err(End::new(Code::Busy, what));
+                return Err(CloseReason::new(Code::Busy, what));
             }
             if !self.lobby.is_token(socket.token.as_deref()) {
                 self.guesses.wrong(from);
-                return Err(End::new(Code::Forbidden, "missing or wrong token"));
+                return Err(CloseReason::new(Code::Forbidden, "missing or wrong token"));
             }
             self.guesses.right(&from);
         }
@@ -393,7 +393,7 @@ impl Rooms {
         let peer = Some(peer);
         Ok((
             seat,
-            Some(Visitor {
+            Some(PeerIdentity {
                 app,
                 apps,
                 peer,

@@ -12,12 +12,12 @@ use serde_json::json;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::timeout;
 
-use crate::access::policy::{Policy, Visitor};
+use crate::access::policy::{PeerIdentity, Policy};
 use crate::limits::{FRAME, PATIENCE, SILENCE};
-use crate::protocol::close_reason::{Code, End};
+use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
-use crate::protocol::frame::{Form, Frame, FrameError, Hello};
-use crate::sessions::directory::{Guest, Lobby};
+use crate::protocol::frame::{Encoding, Frame, FrameError, Hello};
+use crate::sessions::directory::{ClientSession, SessionDirectory};
 use crate::sessions::turn::Turn;
 use crate::transport::gateway::Gateway;
 use chrome_sockets::Registry;
@@ -44,14 +44,14 @@ pub async fn native_messaging(
     end: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let elsewhere = policy.clone();
-    let lobby = Lobby::new(registry.clone(), policy, 1);
+    let lobby = SessionDirectory::new(registry.clone(), policy, 1);
     let (frames_in, mut frames) = channel(WAITING);
     let (out, frames_out) = channel(WAITING);
     thread::Builder::new().spawn(move || read(input, &frames_in))?;
     let writer = thread::Builder::new().spawn(move || write(output, frames_out))?;
-    let visitor = Visitor {
+    let visitor = PeerIdentity {
         app: Some(extension.into()),
-        ..Visitor::default()
+        ..PeerIdentity::default()
     };
     let stop = async {
         end.await;
@@ -75,7 +75,7 @@ pub async fn native_messaging(
             end.code.name(),
             end.message
         );
-        let words = frame::write(Form::Text, &[&end.key()], &[]);
+        let words = frame::write(Encoding::Text, &[&end.key()], &[]);
         // It may have gone.
         let _ = timeout(PATIENCE, out.send(words)).await;
     }
@@ -109,15 +109,15 @@ type Incoming = Result<Bytes, FrameError>;
 async fn serve(
     frames: &mut Receiver<Incoming>,
     out: &Sender<Bytes>,
-    lobby: &Lobby,
-    visitor: &Visitor,
+    lobby: &SessionDirectory,
+    visitor: &PeerIdentity,
     door: impl Fn(String) -> io::Result<Gateway>,
-) -> Option<End> {
+) -> Option<CloseReason> {
     let mut first = match timeout(PATIENCE, frames.recv()).await {
         Ok(None) => return None,
         Ok(Some(Err(error))) => return Some(error.into()),
         Ok(Some(Ok(first))) => first,
-        Err(_) => return Some(End::new(Code::BadHello, "no hello has come")),
+        Err(_) => return Some(CloseReason::new(Code::BadHello, "no hello has come")),
     };
     if asks_for_elsewhere(&first) {
         let opened = token().and_then(|token| Ok((door(token.clone())?, token)));
@@ -126,14 +126,14 @@ async fn serve(
                 let url = format!("ws://{}/", gateway.local_addr());
                 let elsewhere = json!({ "url": url, "token": token });
                 let key = format!(r#""elsewhere":{elsewhere}"#);
-                out.send(frame::write(Form::Text, &[&key], &[]))
+                out.send(frame::write(Encoding::Text, &[&key], &[]))
                     .await
                     .ok()?;
                 // Until it has gone, or says hello here after all.
                 let mut next = None;
                 let until = async {
                     next = tokio::select! {
-                        frame = frames.recv() => frame.map(|frame| frame.map_err(End::from)),
+                        frame = frames.recv() => frame.map(|frame| frame.map_err(CloseReason::from)),
                         end = lobby.stopped() => Some(Err(end)),
                     };
                 };
@@ -146,7 +146,10 @@ async fn serve(
             Err(error) => log::warn!("there is no way by WebSocket: {error}"),
         }
     }
-    let guest = match lobby.enter(visitor, Form::Text, first, Form::Text).await {
+    let guest = match lobby
+        .enter(visitor, Encoding::Text, first, Encoding::Text)
+        .await
+    {
         Ok(guest) => guest,
         Err(end) => return Some(end),
     };
@@ -161,7 +164,7 @@ async fn serve(
 /// Whether the extension would rather come by WebSocket, which is many times
 /// as fast.
 fn asks_for_elsewhere(first: &Bytes) -> bool {
-    let read = Frame::read(Form::Text, first.clone());
+    let read = Frame::read(Encoding::Text, first.clone());
     // What is wrong with it is told when it is taken.
     let hello = read.ok().and_then(|frame| frame.hello);
     hello.is_some_and(|hello| {
@@ -177,7 +180,11 @@ fn token() -> io::Result<String> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-async fn talk(frames: &mut Receiver<Incoming>, out: &Sender<Bytes>, guest: &Guest) -> Option<End> {
+async fn talk(
+    frames: &mut Receiver<Incoming>,
+    out: &Sender<Bytes>,
+    guest: &ClientSession,
+) -> Option<CloseReason> {
     let session = &guest.session;
     let mut next = Some(guest.welcome.clone());
     let mut turn = Turn::new();
@@ -188,7 +195,7 @@ async fn talk(frames: &mut Receiver<Incoming>, out: &Sender<Bytes>, guest: &Gues
                 Ok(Err(_)) => return None,
                 Err(_) => {
                     let what = "nothing has been taken for too long";
-                    return Some(End::new(Code::TooSlow, what));
+                    return Some(CloseReason::new(Code::TooSlow, what));
                 }
             }
             match session.next_frame() {
@@ -204,7 +211,7 @@ async fn talk(frames: &mut Receiver<Incoming>, out: &Sender<Bytes>, guest: &Gues
         let done = tokio::select! {
             biased;
             frame = frames.recv(), if session.has_room() => match frame {
-                Some(Ok(bytes)) => session.take(Form::Text, bytes, &mut turn),
+                Some(Ok(bytes)) => session.take(Encoding::Text, bytes, &mut turn),
                 Some(Err(error)) => Err(error.into()),
                 None => return None,
             },

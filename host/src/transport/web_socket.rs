@@ -11,15 +11,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use crate::access::admin_key::Key;
-use crate::access::policy::Visitor;
-use crate::admin::session::Caretaker;
+use crate::access::admin_key::AdminKey;
+use crate::access::policy::PeerIdentity;
+use crate::admin::session::AdminSession;
 use crate::limits::{FRAME, PATIENCE, PING, SILENCE};
-use crate::lines::Lines;
-use crate::protocol::close_reason::{Code, End};
+use crate::lines::LogLines;
+use crate::protocol::close_reason::{CloseReason, Code};
 use crate::protocol::frame;
-use crate::protocol::frame::Form;
-use crate::sessions::directory::{Guest, Lobby};
+use crate::protocol::frame::Encoding;
+use crate::sessions::directory::{ClientSession, SessionDirectory};
 use crate::sessions::session::Session;
 use crate::sessions::turn::Turn;
 use crate::transport::io::Io;
@@ -31,12 +31,12 @@ type Socket = WebSocketStream<Io>;
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is said on a connection once its client is in.
-trait Talk {
+trait FrameHandler {
     /// Takes in a frame, and begins with it.
-    fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End>;
+    fn take(&self, form: Encoding, bytes: Bytes, turn: &mut Turn) -> Result<(), CloseReason>;
 
     /// Goes on with it.
-    fn go_on(&self, turn: &mut Turn) -> Result<(), End>;
+    fn go_on(&self, turn: &mut Turn) -> Result<(), CloseReason>;
 
     /// Whether it could go on.
     fn has_work(&self) -> bool;
@@ -45,7 +45,7 @@ trait Talk {
     fn has_room(&self) -> bool;
 
     /// What is to be sent now.
-    fn next_frame(&self) -> Result<Option<Bytes>, End>;
+    fn next_frame(&self) -> Result<Option<Bytes>, CloseReason>;
 
     /// Waits until there may be something to be sent. Dropping the future loses
     /// nothing.
@@ -54,12 +54,12 @@ trait Talk {
 
 macro_rules! talks {
     ($($who:ty),*) => {$(
-        impl Talk for $who {
-            fn take(&self, form: Form, bytes: Bytes, turn: &mut Turn) -> Result<(), End> {
+        impl FrameHandler for $who {
+            fn take(&self, form: Encoding, bytes: Bytes, turn: &mut Turn) -> Result<(), CloseReason> {
                 self.take(form, bytes, turn)
             }
 
-            fn go_on(&self, turn: &mut Turn) -> Result<(), End> {
+            fn go_on(&self, turn: &mut Turn) -> Result<(), CloseReason> {
                 self.go_on(turn)
             }
 
@@ -71,7 +71,7 @@ macro_rules! talks {
                 self.has_room()
             }
 
-            fn next_frame(&self) -> Result<Option<Bytes>, End> {
+            fn next_frame(&self) -> Result<Option<Bytes>, CloseReason> {
                 self.next_frame()
             }
 
@@ -82,10 +82,16 @@ macro_rules! talks {
     )*};
 }
 
-talks!(Session, Caretaker);
+talks!(Session, AdminSession);
 
 /// Serves a connection from the end of its handshake to its own.
-pub(crate) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor, lines: &Lines) {
+pub(crate) async fn serve(
+    io: Io,
+    read: Bytes,
+    lobby: &SessionDirectory,
+    visitor: PeerIdentity,
+    lines: &LogLines,
+) {
     let mut socket = open(io, read).await;
     let end = match enter(&mut socket, lobby, &visitor).await {
         Ok(Some(guest)) => {
@@ -106,12 +112,12 @@ pub(crate) async fn serve(io: Io, read: Bytes, lobby: &Lobby, visitor: Visitor, 
 }
 
 /// Says at once why a connection is refused: nothing of it is read.
-pub(crate) async fn refuse(io: Io, read: Bytes, end: &End) {
+pub(crate) async fn refuse(io: Io, read: Bytes, end: &CloseReason) {
     let mut socket = open(io, read).await;
     last_words(&mut socket, Some(end)).await;
 }
 
-fn log_end(end: Option<&End>, app: Option<&AppId>, lines: &Lines) {
+fn log_end(end: Option<&CloseReason>, app: Option<&AppId>, lines: &LogLines) {
     let Some(end) = end.filter(|_| lines.may_write()) else {
         return;
     };
@@ -123,10 +129,16 @@ fn log_end(end: Option<&End>, app: Option<&AppId>, lines: &Lines) {
 }
 
 /// The same of one who looks after the host.
-pub(crate) async fn serve_caretaker(io: Io, read: Bytes, lobby: &Lobby, key: &Key, lines: &Lines) {
+pub(crate) async fn serve_caretaker(
+    io: Io,
+    read: Bytes,
+    lobby: &SessionDirectory,
+    key: &AdminKey,
+    lines: &LogLines,
+) {
     let mut socket = open(io, read).await;
     let entered = match hello(&mut socket).await {
-        Ok(Some((form, bytes))) => Caretaker::enter(lobby, key, form, bytes, Form::Binary),
+        Ok(Some((form, bytes))) => AdminSession::enter(lobby, key, form, bytes, Encoding::Binary),
         Ok(None) => return last_words(&mut socket, None).await,
         Err(end) => Err(end),
     };
@@ -164,13 +176,13 @@ async fn open(io: Io, read: Bytes) -> Socket {
 /// Reads the hello, and answers it. `None`: the client has gone.
 async fn enter(
     socket: &mut Socket,
-    lobby: &Lobby,
-    visitor: &Visitor,
-) -> Result<Option<Guest>, End> {
+    lobby: &SessionDirectory,
+    visitor: &PeerIdentity,
+) -> Result<Option<ClientSession>, CloseReason> {
     let Some((form, bytes)) = hello(socket).await? else {
         return Ok(None);
     };
-    let guest = lobby.enter(visitor, form, bytes, Form::Binary).await?;
+    let guest = lobby.enter(visitor, form, bytes, Encoding::Binary).await?;
     match send(socket, Message::Binary(guest.welcome.clone())).await {
         Ok(()) => Ok(Some(guest)),
         Err(_) => {
@@ -181,16 +193,16 @@ async fn enter(
 }
 
 /// The first frame. `None`: the client has gone.
-async fn hello(socket: &mut Socket) -> Result<Option<(Form, Bytes)>, End> {
+async fn hello(socket: &mut Socket) -> Result<Option<(Encoding, Bytes)>, CloseReason> {
     let heard = Cell::new(Instant::now());
     let hello = timeout(PATIENCE, next(socket, &heard));
     hello
         .await
-        .map_err(|_| End::new(Code::BadHello, "no hello has come"))?
+        .map_err(|_| CloseReason::new(Code::BadHello, "no hello has come"))?
 }
 
 /// Passes frames on until one side ends. `None`: the client has gone.
-async fn talk(socket: &mut Socket, session: &impl Talk) -> Option<End> {
+async fn talk(socket: &mut Socket, session: &impl FrameHandler) -> Option<CloseReason> {
     let mut pings = interval_at(Instant::now() + PING, PING);
     let heard = Cell::new(Instant::now());
     let mut turn = Turn::new();
@@ -218,7 +230,7 @@ async fn talk(socket: &mut Socket, session: &impl Talk) -> Option<End> {
             }
             _ = pings.tick() => {
                 if heard.get().elapsed() >= SILENCE {
-                    return Some(End::new(Code::TooSlow, "nothing has come for too long"));
+                    return Some(CloseReason::new(Code::TooSlow, "nothing has come for too long"));
                 }
                 match send(socket, Message::Ping(Bytes::new())).await {
                     Ok(()) => Ok(()),
@@ -233,7 +245,10 @@ async fn talk(socket: &mut Socket, session: &impl Talk) -> Option<End> {
 }
 
 /// Sends what there is to be sent.
-async fn write(socket: &mut Socket, session: &impl Talk) -> Result<(), Option<End>> {
+async fn write(
+    socket: &mut Socket,
+    session: &impl FrameHandler,
+) -> Result<(), Option<CloseReason>> {
     while let Some(frame) = session.next_frame().map_err(Some)? {
         match timeout(SILENCE, send(socket, Message::Binary(frame))).await {
             Ok(Ok(())) => {}
@@ -244,8 +259,8 @@ async fn write(socket: &mut Socket, session: &impl Talk) -> Result<(), Option<En
     Ok(())
 }
 
-fn too_slow() -> End {
-    End::new(Code::TooSlow, "nothing has been taken for too long")
+fn too_slow() -> CloseReason {
+    CloseReason::new(Code::TooSlow, "nothing has been taken for too long")
 }
 
 async fn send(socket: &mut Socket, message: Message) -> Result<(), Error> {
@@ -260,7 +275,10 @@ const HEAD: usize = 14;
 
 /// The client's next frame, and when anything came from it. `None`: it has
 /// gone. Dropping the future loses nothing.
-async fn next(socket: &mut Socket, heard: &Cell<Instant>) -> Result<Option<(Form, Bytes)>, End> {
+async fn next(
+    socket: &mut Socket,
+    heard: &Cell<Instant>,
+) -> Result<Option<(Encoding, Bytes)>, CloseReason> {
     let mut pings = 0;
     loop {
         let message = socket.next().await;
@@ -269,11 +287,11 @@ async fn next(socket: &mut Socket, heard: &Cell<Instant>) -> Result<Option<(Form
         match message {
             Some(Ok(Message::Binary(bytes))) => {
                 intake.is_whole();
-                return Ok(Some((Form::Binary, bytes)));
+                return Ok(Some((Encoding::Binary, bytes)));
             }
             Some(Ok(Message::Text(text))) => {
                 intake.is_whole();
-                return Ok(Some((Form::Text, text.into())));
+                return Ok(Some((Encoding::Text, text.into())));
             }
             Some(Ok(Message::Ping(bytes) | Message::Pong(bytes))) => {
                 intake.passed(bytes.len() + HEAD);
@@ -285,7 +303,7 @@ async fn next(socket: &mut Socket, heard: &Cell<Instant>) -> Result<Option<(Form
             }
             Some(Ok(Message::Frame(_))) => {}
             Some(Err(Error::Io(_))) if intake.unread().is_some() => {
-                let why = intake.unread().map(End::from);
+                let why = intake.unread().map(CloseReason::from);
                 return why.map_or(Ok(None), Err);
             }
             Some(Ok(Message::Close(_)))
@@ -293,20 +311,20 @@ async fn next(socket: &mut Socket, heard: &Cell<Instant>) -> Result<Option<(Form
             | Some(Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_))) => {
                 return Ok(None);
             }
-            Some(Err(error)) => return Err(End::new(Code::BadFrame, error)),
+            Some(Err(error)) => return Err(CloseReason::new(Code::BadFrame, error)),
         }
     }
 }
 
 /// Says why it ends, to a client that listens; and closes.
-async fn last_words(socket: &mut Socket, end: Option<&End>) {
+async fn last_words(socket: &mut Socket, end: Option<&CloseReason>) {
     let Some(end) = end else {
         // It has gone, and may wait for its own farewell.
         let _ = timeout(LAST_WORDS, socket.close(None)).await;
         return;
     };
     let words = async {
-        let frame = frame::write(Form::Binary, &[&end.key()], &[]);
+        let frame = frame::write(Encoding::Binary, &[&end.key()], &[]);
         socket.send(Message::Binary(frame)).await?;
         let close = CloseFrame {
             code: CloseCode::from(end.code.web_socket()),

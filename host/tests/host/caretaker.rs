@@ -209,7 +209,7 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
     let row = json!({
         "socketId": server, "persistent": true, "name": "web", "paused": false,
         "localAddress": "127.0.0.1", "localPort": port,
-        "heldUpBy": [], "backlog": servers["sockets"][0]["backlog"],
+        "blockedBy": [], "backlog": servers["sockets"][0]["backlog"],
         "accepted": 1, "delivered": 1, "refused": 0, "failed": 0,
         "clients": 1, "received": 1000, "sent": 4,
     });
@@ -238,7 +238,7 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
         with(json!({ "servers": 1, "clients": 0, "problems": 0 }))
     );
     let servers = ask(&mut look, "host.listServers", json!(["a"])).await;
-    let why = servers["sockets"][0]["heldUpBy"].to_string();
+    let why = servers["sockets"][0]["blockedBy"].to_string();
     assert!(why.contains("suspended"), "{why}");
     let closed = look.call("host.close", json!(["a", "tcpServer", server]));
     assert_eq!(closed.await[0], "answer");
@@ -263,7 +263,7 @@ async fn a_caretaker_pauses_resumes_and_closes_and_the_app_is_told() {
     let info = app.call("tcpServer.getInfo", json!([server])).await;
     assert_eq!(info[2]["paused"], true);
     let row = ask(&mut look, "host.listServers", json!(["a"])).await["sockets"][0].clone();
-    assert_eq!(row["heldUpBy"], json!([{ "why": "app" }]));
+    assert_eq!(row["blockedBy"], json!([{ "why": "app" }]));
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
     let mut peer = connected.expect("the backlog takes it");
     assert_eq!(look.call("host.setPaused", set(false)).await[0], "answer");
@@ -441,7 +441,7 @@ async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline(
     let drain = json!(["a", server, 3600]);
     assert_eq!(look.call("host.drain", drain).await[0], "answer", "at once");
     let is_draining = |list: &Value| {
-        list["sockets"][0]["heldUpBy"]
+        list["sockets"][0]["blockedBy"]
             .to_string()
             .contains("draining")
     };
@@ -465,7 +465,7 @@ async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline(
     );
     let told = app.event("tcp.onReceiveError").await;
     assert_eq!(told[1], client);
-    let is_over = |list: &Value| list["sockets"][0]["heldUpBy"] == json!([]);
+    let is_over = |list: &Value| list["sockets"][0]["blockedBy"] == json!([]);
     until(
         &mut look,
         "the end of it",

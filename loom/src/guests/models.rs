@@ -8,13 +8,13 @@ use loom::future::block_on;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use super::line::Line;
+use super::line::WaitQueue;
 use crate::sync::{AtomicUsize, AtomicWaker};
 
 /// One place, for all server sockets.
 #[derive(Default)]
 struct Limit {
-    line: Line,
+    line: WaitQueue,
     accepted: AtomicUsize,
     /// All server sockets live in one thread: their turns do not overlap.
     thread: Mutex<()>,
@@ -25,7 +25,7 @@ impl Limit {
         self.accepted.load(Acquire) < 1
     }
 
-    /// As the drop of a `Guest`, in any thread.
+    /// As the drop of a `ConnectionGuard`, in any thread.
     fn free(&self) {
         self.accepted.fetch_sub(1, AcqRel);
         self.line.call();

@@ -8,9 +8,9 @@ use loom::future::block_on;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use super::credits::{AppWindow, EVENT, Starving, Unhandled};
+use super::credits::{AppWindow, EVENT, SocketWindow, Starving};
 use super::ending::{CallsAhead, Ending};
-use super::fast_path::FastPath;
+use super::fast_path::SharedWriter;
 use crate::sync::{ReadyFlag, WorkQueue};
 
 /// What a row, its credits and its handles share, as `ClientSocket` does.
@@ -18,7 +18,7 @@ struct Shared {
     slot: u32,
     queued: ReadyFlag,
     starved: ReadyFlag,
-    unhandled: Unhandled,
+    unhandled: SocketWindow,
     queue: Arc<WorkQueue<Call>>,
 }
 
@@ -41,7 +41,7 @@ impl Socket {
             slot,
             queued: ReadyFlag::default(),
             starved: ReadyFlag::default(),
-            unhandled: Unhandled::default(),
+            unhandled: SocketWindow::default(),
             queue: queue.clone(),
         }))
     }
@@ -166,7 +166,7 @@ type Log = Arc<Mutex<Vec<Call>>>;
 
 /// As `ClientSocket::write`; of a send that goes the fast path, the OS takes a
 /// part.
-fn send(path: &FastPath<Log>, queue: &WorkQueue<Call>, number: u8) {
+fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
     let guard = path.guard();
     let call = match path.writer(&guard) {
         Some(log) => {
@@ -180,14 +180,14 @@ fn send(path: &FastPath<Log>, queue: &WorkQueue<Call>, number: u8) {
     drop(guard);
 }
 
-fn call(path: &FastPath<Log>, queue: &WorkQueue<Call>, call: Call) {
+fn call(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, call: Call) {
     path.enter();
     assert!(queue.call(call).is_none());
 }
 
 /// Carries out the calls until each caller is done, and returns the log.
 fn carry_out(
-    path: &FastPath<Log>,
+    path: &SharedWriter<Log>,
     queue: &WorkQueue<Call>,
     log: &Log,
     callers: usize,
@@ -216,7 +216,7 @@ fn carry_out(
 fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
     crate::every_interleaving(|| {
         let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
-        let path = Arc::new(FastPath::new());
+        let path = Arc::new(SharedWriter::new());
         path.open(log.clone());
         let other = {
             let (path, queue) = (path.clone(), queue.clone());
@@ -253,7 +253,7 @@ fn sends_leave_in_the_order_of_the_calls_whichever_way_they_go() {
 fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
     crate::every_interleaving(|| {
         let (queue, log) = (Arc::new(WorkQueue::default()), Log::default());
-        let path = Arc::new(FastPath::new());
+        let path = Arc::new(SharedWriter::new());
         path.open(log.clone());
         let sender = {
             let (path, queue) = (path.clone(), queue.clone());

@@ -23,7 +23,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_blocking;
 
-use crate::os::net::unregistered::Loose;
+use crate::os::net::unregistered::Unregistered;
 use crate::os::{KEEP_ALIVE, Listener, Network, Stream, Writer};
 
 /// The sockets of this machine.
@@ -243,7 +243,7 @@ impl Listener for RealListener {
             Ok((stream, Some(peer))) => {
                 let peer = SocketAddr::try_from(peer).map_err(io::Error::from)?;
                 self.accepted(SockRef::from(&stream));
-                let stream = Loose::Free(Socket::from(stream), false);
+                let stream = Unregistered::Free(Socket::from(stream), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
             Ok((_, None)) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
@@ -252,7 +252,7 @@ impl Listener for RealListener {
                 // registered here, and taken out again.
                 let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
                 self.accepted(SockRef::from(&stream));
-                let stream = Loose::Free(Socket::from(stream.into_std()?), false);
+                let stream = Unregistered::Free(Socket::from(stream.into_std()?), false);
                 Poll::Ready(Ok((Box::new(stream), peer)))
             }
             Err(error) => Poll::Ready(Err(error.into())),

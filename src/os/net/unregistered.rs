@@ -18,7 +18,7 @@ use crate::os::{Stream, Writer};
 
 /// Of any event loop, until it has to wait first: from then on of the one that
 /// its thread has.
-pub(in crate::os) enum Loose {
+pub(in crate::os) enum Unregistered {
     /// It does not block. And whether a read has met the peer's end.
     Free(Socket, bool),
     Bound(RealStream),
@@ -26,23 +26,23 @@ pub(in crate::os) enum Loose {
     Lost,
 }
 
-impl Loose {
+impl Unregistered {
     fn bound(&mut self) -> io::Result<&mut RealStream> {
-        if let Loose::Free(..) = self
-            && let Loose::Free(socket, _) = std::mem::replace(self, Loose::Lost)
+        if let Unregistered::Free(..) = self
+            && let Unregistered::Free(socket, _) = std::mem::replace(self, Unregistered::Lost)
         {
             let stream = TcpStream::from_std(socket.into())?;
-            *self = Loose::Bound(RealStream::new(stream));
+            *self = Unregistered::Bound(RealStream::new(stream));
         }
         match self {
-            Loose::Bound(stream) => Ok(stream),
+            Unregistered::Bound(stream) => Ok(stream),
             _ => Err(lost()),
         }
     }
 
     /// What this answers at once, if nothing has had to wait yet.
     fn at_once<T>(&self, call: impl FnOnce(&Socket) -> io::Result<T>) -> Option<io::Result<T>> {
-        let Loose::Free(socket, _) = self else {
+        let Unregistered::Free(socket, _) = self else {
             return None;
         };
         let answer = call(socket);
@@ -52,9 +52,9 @@ impl Loose {
 
     fn socket(&self) -> io::Result<SockRef<'_>> {
         match self {
-            Loose::Free(socket, _) => Ok(SockRef::from(socket)),
-            Loose::Bound(stream) => Ok(SockRef::from(stream.socket())),
-            Loose::Lost => Err(lost()),
+            Unregistered::Free(socket, _) => Ok(SockRef::from(socket)),
+            Unregistered::Bound(stream) => Ok(SockRef::from(stream.socket())),
+            Unregistered::Lost => Err(lost()),
         }
     }
 }
@@ -63,12 +63,12 @@ fn lost() -> io::Error {
     io::ErrorKind::NotConnected.into()
 }
 
-impl Stream for Loose {
+impl Stream for Unregistered {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let is_read = !buffer.is_empty();
         match self.at_once(|mut socket| socket.read(buffer)) {
             Some(answer) => {
-                if let (Ok(0), true, Loose::Free(_, ended)) = (&answer, is_read, self) {
+                if let (Ok(0), true, Unregistered::Free(_, ended)) = (&answer, is_read, self) {
                     *ended = true;
                 }
                 Poll::Ready(answer)
@@ -105,9 +105,9 @@ impl Stream for Loose {
 
     fn has_ended(&self) -> bool {
         match self {
-            Loose::Free(_, ended) => *ended,
-            Loose::Bound(stream) => stream.has_ended(),
-            Loose::Lost => false,
+            Unregistered::Free(_, ended) => *ended,
+            Unregistered::Bound(stream) => stream.has_ended(),
+            Unregistered::Lost => false,
         }
     }
 
@@ -117,8 +117,8 @@ impl Stream for Loose {
 
     fn writer(&self) -> Option<Arc<dyn Writer>> {
         match self {
-            Loose::Bound(stream) => stream.writer(),
-            Loose::Free(..) | Loose::Lost => None,
+            Unregistered::Bound(stream) => stream.writer(),
+            Unregistered::Free(..) | Unregistered::Lost => None,
         }
     }
 
@@ -141,8 +141,8 @@ impl Stream for Loose {
 
     fn moved(&mut self) -> io::Result<()> {
         match self {
-            Loose::Bound(stream) => stream.moved(),
-            Loose::Free(..) | Loose::Lost => Ok(()),
+            Unregistered::Bound(stream) => stream.moved(),
+            Unregistered::Free(..) | Unregistered::Lost => Ok(()),
         }
     }
 
@@ -158,17 +158,17 @@ mod tests {
     use super::*;
 
     /// Both ends, this one of no event loop yet.
-    fn pair() -> (Loose, std::net::TcpStream) {
+    fn pair() -> (Unregistered, std::net::TcpStream) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let at = listener.local_addr().expect("it is bound");
         let peer = std::net::TcpStream::connect(at).expect("it listens");
         let (stream, _) = listener.accept().expect("it has come");
         stream.set_nonblocking(true).expect("it is set");
-        (Loose::Free(stream.into(), false), peer)
+        (Unregistered::Free(stream.into(), false), peer)
     }
 
     /// Asserts what was set.
-    fn check(stream: &Loose) {
+    fn check(stream: &Unregistered) {
         let socket = stream.socket().expect("it is there");
         assert!(socket.tcp_nodelay().expect("it is told"));
         assert!(socket.keepalive().expect("it is told"));
@@ -177,7 +177,7 @@ mod tests {
     #[actix_rt::test]
     async fn options_are_set_before_and_after_it_has_to_wait() {
         let (mut stream, peer) = pair();
-        let set = |stream: &Loose| {
+        let set = |stream: &Unregistered| {
             stream.set_nodelay(true).expect("it is set");
             let keepalive = stream.set_keepalive(Some(Duration::from_secs(9)));
             keepalive.expect("it is set");
@@ -189,7 +189,7 @@ mod tests {
 
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(stream.poll_read(&mut cx, &mut [0]).is_pending());
-        assert!(matches!(stream, Loose::Bound(_)), "it waits now");
+        assert!(matches!(stream, Unregistered::Bound(_)), "it waits now");
         check(&stream);
         stream.set_nodelay(false).expect("it is set");
         stream.set_keepalive(None).expect("it is set");

@@ -13,10 +13,10 @@ use crate::registry::Registry;
 use crate::registry::apps::AppState;
 use crate::registry::lifecycle::IsSuspended;
 use crate::registry::listeners::Heard;
-use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, Site};
+use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, Shard};
 
 /// Starts an app's listeners in an arbiter: the one with this number.
-pub(crate) type Setup = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;
+pub(crate) type ArbiterInit = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;
 
 /// Runs this in every arbiter that client sockets live in, now, and in each
 /// that takes the place of one.
@@ -24,7 +24,7 @@ pub(crate) type Setup = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync
 #[rtype(result = "Result<(), Error>")]
 pub(crate) struct OnEachArbiter {
     pub(crate) app: AppId,
-    pub(crate) setup: Setup,
+    pub(crate) setup: ArbiterInit,
 }
 
 /// `addListener` for the client sockets of one arbiter.
@@ -37,10 +37,10 @@ pub struct AddLocalListener<E: Event> {
 }
 
 fn run(
-    setup: &Setup,
+    setup: &ArbiterInit,
     app: &AppId,
     registry: &Addr<Registry>,
-    site: &Site,
+    site: &Shard,
 ) -> oneshot::Receiver<()> {
     let (done, is_done) = oneshot::channel();
     let (setup, app, registry, index) = (setup.clone(), app.clone(), registry.clone(), site.index);
@@ -55,7 +55,11 @@ fn run(
 impl AppState {
     /// Has its listeners start again in these arbiters, which are new. An event
     /// page does that itself.
-    pub(in crate::registry) fn start_locals(&self, sites: &[Arc<Site>], registry: &Addr<Registry>) {
+    pub(in crate::registry) fn start_locals(
+        &self,
+        sites: &[Arc<Shard>],
+        registry: &Addr<Registry>,
+    ) {
         if self.lifecycle.has_page() {
             return;
         }

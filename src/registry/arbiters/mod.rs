@@ -9,7 +9,7 @@ use actix::prelude::*;
 
 use super::Registry;
 use crate::supervision::Child;
-use crate::tcp::{self, Inbox, Rows, Site};
+use crate::tcp::{self, CommandQueue, Shard, SocketTable};
 
 /// The most arbiters of one registry.
 const MAX_ARBITERS: usize = 1024;
@@ -38,14 +38,14 @@ impl Registry {
     }
 
     /// The actors of client sockets, made now if that has not been.
-    pub(super) fn seats(&mut self) -> &[Seat] {
+    pub(super) fn seats(&mut self) -> &[ShardSlot] {
         if self.seats.is_empty() {
             let (count, here) = (self.arbiters, Arbiter::current());
             let make = |index| {
                 let thread = (index > 0).then(Thread::start).flatten();
                 let arbiter = thread.as_ref().map(|thread| &thread.0);
-                let inbox = Arc::new(Inbox::default());
-                let rows = Rows::start(
+                let inbox = Arc::new(CommandQueue::default());
+                let rows = SocketTable::start(
                     self.network.clone(),
                     self.tls.clone(),
                     inbox.clone(),
@@ -53,8 +53,8 @@ impl Registry {
                     arbiter,
                 );
                 let arbiter = arbiter.unwrap_or(&here).clone();
-                let site = Site::new(index, index > 0, rows.place.clone(), inbox, arbiter);
-                Seat {
+                let site = Shard::new(index, index > 0, rows.place.clone(), inbox, arbiter);
+                ShardSlot {
                     site: Arc::new(site),
                     rows,
                     thread,
@@ -67,18 +67,18 @@ impl Registry {
 }
 
 /// A rows actor, and where it lives.
-pub(super) struct Seat {
-    pub(super) site: Arc<Site>,
-    pub(super) rows: Child<Rows>,
+pub(super) struct ShardSlot {
+    pub(super) site: Arc<Shard>,
+    pub(super) rows: Child<SocketTable>,
     /// `None`: in the registry's own arbiter.
     thread: Option<Thread>,
 }
 
-impl Seat {
+impl ShardSlot {
     /// Has it go on if it has fallen: where it was, if that is still there, or
     /// else somewhere new, which is returned.
-    pub(super) fn go_on(&mut self) -> Option<Arc<Site>> {
-        let Seat { site, rows, thread } = self;
+    pub(super) fn go_on(&mut self) -> Option<Arc<Shard>> {
+        let ShardSlot { site, rows, thread } = self;
         let mut is_new = false;
         rows.go_on_in(|| {
             if !site.arbiter().alive() {

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use derive_more::{Display, From};
 
 use crate::error::Error;
-use crate::handover_state::{Client, ConnectionRecord, Estate, Server};
+use crate::handover_state::{Client, ConnectionRecord, HandoverState, Server};
 use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
@@ -17,7 +17,7 @@ use crate::registry::Registry;
 use crate::registry::apps::AppState;
 use crate::registry::handover::outgoing::Token;
 use crate::registry::limits::AppLimits;
-use crate::tcp::{self, ClientSocket, InheritedConnection, Op};
+use crate::tcp::{self, ClientSocket, Command, InheritedConnection};
 use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, Settings, SocketProperties};
 use crate::tls;
 
@@ -42,18 +42,18 @@ pub(crate) enum Refusal {
 }
 
 /// Checks an estate and opens its sockets; nothing of it shows before
-/// [`Enter`].
+/// [`CommitImport`].
 #[derive(Message)]
 #[rtype(result = "Result<(), Refusal>")]
-pub(crate) struct Prepare {
+pub(crate) struct PrepareImport {
     pub(crate) token: Token,
-    pub(crate) estate: Estate,
+    pub(crate) estate: HandoverState,
 }
 
 /// The end of a takeover.
 #[derive(Message)]
 #[rtype(result = "Result<(), Error>")]
-pub(crate) struct Enter {
+pub(crate) struct CommitImport {
     pub(crate) token: Token,
     /// Whether the sockets are this process's now; or else they are closed
     /// here.
@@ -80,7 +80,7 @@ pub(in crate::registry) struct Prepared {
 }
 
 impl Registry {
-    fn prepare(&self, token: Token, estate: Estate) -> Result<Prepared, Refusal> {
+    fn prepare(&self, token: Token, estate: HandoverState) -> Result<Prepared, Refusal> {
         check_numbers(&estate)?;
         let mut prepared = Prepared {
             token,
@@ -243,7 +243,7 @@ impl Registry {
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
             // The row comes first, so that every call for it finds it.
-            client.do_send(Op::Inherit(Box::new(inherited)));
+            client.do_send(Command::Inherit(Box::new(inherited)));
             match was_accepted {
                 true => self.table.insert(client),
                 false => self.table.insert_made(client),
@@ -272,7 +272,7 @@ impl Registry {
 }
 
 /// Whether every number in it may be a socket's here.
-fn check_numbers(estate: &Estate) -> Result<(), Refusal> {
+fn check_numbers(estate: &HandoverState) -> Result<(), Refusal> {
     let servers = estate.servers.iter().map(|server| server.record.id);
     let clients = estate.clients.iter().map(|client| client.record.id);
     let offers = estate.clients.iter().filter_map(|it| it.record.offered_by);
@@ -310,10 +310,10 @@ fn inherited_connection(
     }
 }
 
-impl Handler<Prepare> for Registry {
+impl Handler<PrepareImport> for Registry {
     type Result = Result<(), Refusal>;
 
-    fn handle(&mut self, call: Prepare, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, call: PrepareImport, _: &mut Self::Context) -> Self::Result {
         if self.prepared.is_some() {
             return Err(Refusal::Busy);
         }
@@ -324,10 +324,14 @@ impl Handler<Prepare> for Registry {
     }
 }
 
-impl Handler<Enter> for Registry {
+impl Handler<CommitImport> for Registry {
     type Result = Result<(), Error>;
 
-    fn handle(&mut self, Enter { token, ours }: Enter, _: &mut Self::Context) -> Self::Result {
+    fn handle(
+        &mut self,
+        CommitImport { token, ours }: CommitImport,
+        _: &mut Self::Context,
+    ) -> Self::Result {
         match self.prepared.take_if(|prepared| prepared.token == token) {
             Some(prepared) if ours => self.enter(prepared),
             Some(_) => {

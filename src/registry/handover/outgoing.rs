@@ -9,11 +9,11 @@ use futures::future::join_all;
 use tokio::sync::oneshot;
 
 use crate::error::Error;
-use crate::handover_state::{AppLimitsRecord, Estate, Verdict};
+use crate::handover_state::{AppLimitsRecord, HandoverOutcome, HandoverState};
 use crate::ids::{AppId, ServerSocketId};
 use crate::registry::Registry;
 use crate::tcp;
-use crate::tcp_server::{self, Taken, unless_default};
+use crate::tcp_server::{self, Exported, unless_default};
 
 /// Which handover a message belongs to.
 #[derive(Clone, Default)]
@@ -25,21 +25,21 @@ impl PartialEq for Token {
     }
 }
 
-/// Persistent sockets raise nothing any more until [`Conclude`]; answered when
+/// Persistent sockets raise nothing any more until [`FinishExport`]; answered when
 /// what was raised before is handled. `false`: another handover is going on.
 #[derive(Message)]
 #[rtype(result = "Result<bool, Error>")]
-pub(crate) struct Hold(pub(crate) Token);
+pub(crate) struct Quiesce(pub(crate) Token);
 
-/// What they leave; they stand still until [`Conclude`].
+/// What they leave; they stand still until [`FinishExport`].
 #[derive(Message)]
-#[rtype(result = "Result<Estate, Error>")]
-pub(crate) struct Take(pub(crate) Token);
+#[rtype(result = "Result<HandoverState, Error>")]
+pub(crate) struct Export(pub(crate) Token);
 
 /// The end of a handover.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct Conclude {
+pub(crate) struct FinishExport {
     pub(crate) token: Token,
     /// The server sockets that are another process's now, and with them all
     /// that was taken; `None`: everything stays here.
@@ -54,7 +54,7 @@ pub(crate) struct Deliver(pub(crate) Duration);
 
 pub(in crate::registry) struct Leaving {
     token: Token,
-    verdict: Verdict,
+    verdict: HandoverOutcome,
     end: oneshot::Sender<()>,
 }
 
@@ -64,21 +64,21 @@ impl Registry {
     }
 }
 
-impl Handler<Hold> for Registry {
+impl Handler<Quiesce> for Registry {
     type Result = ResponseFuture<Result<bool, Error>>;
 
-    fn handle(&mut self, Hold(token): Hold, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Quiesce(token): Quiesce, _: &mut Self::Context) -> Self::Result {
         if self.leaving.is_some() {
             return Box::pin(std::future::ready(Ok(false)));
         }
-        let (end, verdict) = Verdict::pair();
+        let (end, verdict) = HandoverOutcome::pair();
         let servers = self.apps.servers();
         let servers: Vec<_> = servers
-            .map(|server| server.address().send(tcp_server::Hold(verdict.clone())))
+            .map(|server| server.address().send(tcp_server::Quiesce(verdict.clone())))
             .collect();
         let rows: Vec<_> = self
             .rows()
-            .map(|rows| rows.address().send(tcp::Hold(verdict.clone())))
+            .map(|rows| rows.address().send(tcp::Quiesce(verdict.clone())))
             .collect();
         self.leaving = Some(Leaving {
             token,
@@ -96,18 +96,18 @@ impl Handler<Hold> for Registry {
     }
 }
 
-impl Handler<Take> for Registry {
-    type Result = ResponseFuture<Result<Estate, Error>>;
+impl Handler<Export> for Registry {
+    type Result = ResponseFuture<Result<HandoverState, Error>>;
 
     /// What was called before the last event was handled has passed here.
-    fn handle(&mut self, Take(token): Take, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Export(token): Export, _: &mut Self::Context) -> Self::Result {
         let Some(leaving) = self.leaving(&token) else {
             return Box::pin(std::future::ready(Err(Error::Stopped)));
         };
         let verdict = leaving.verdict.clone();
         let servers = self.apps.servers();
         let servers: Vec<_> = servers
-            .map(|server| server.address().send(tcp_server::Take(verdict.clone())))
+            .map(|server| server.address().send(tcp_server::Export(verdict.clone())))
             .collect();
         let rows: Vec<_> = self.rows().map(|rows| rows.address()).collect();
         let limits = self.apps.states().filter_map(|state| {
@@ -118,29 +118,29 @@ impl Handler<Take> for Registry {
         let table = self.table.clone();
         let last_server = self.server_ids.last();
         Box::pin(async move {
-            let mut estate = Estate {
+            let mut estate = HandoverState {
                 last_server,
-                ..Estate::default()
+                ..HandoverState::default()
             };
             let mut offered = HashMap::new();
             for taken in join_all(servers).await {
                 // One that has ended leaves nothing.
                 match taken.ok().flatten() {
-                    Some(Taken::Server(mut server, clients)) => {
+                    Some(Exported::Server(mut server, clients)) => {
                         server.record.app_limits =
                             limits.get(&server.record.app).copied().map(Box::new);
                         let id = ServerSocketId::new(server.record.id);
                         offered.extend(clients.iter().map(|client| (client.id(), id)));
                         estate.servers.push(server);
                     }
-                    Some(Taken::Left(left)) => estate.left.push(left),
+                    Some(Exported::NotTransferred(left)) => estate.left.push(left),
                     None => {}
                 }
             }
             let offered = Arc::new(offered);
             let taken = rows.iter().map(|rows| {
                 let (offered, verdict) = (offered.clone(), verdict.clone());
-                rows.send(tcp::Take { offered, verdict })
+                rows.send(tcp::Export { offered, verdict })
             });
             for taken in join_all(taken.collect::<Vec<_>>()).await {
                 let taken = taken.map_err(|_| Error::Stopped)?;
@@ -167,10 +167,10 @@ impl Handler<Deliver> for Registry {
     }
 }
 
-impl Handler<Conclude> for Registry {
+impl Handler<FinishExport> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Conclude { token, gone }: Conclude, _: &mut Self::Context) {
+    fn handle(&mut self, FinishExport { token, gone }: FinishExport, _: &mut Self::Context) {
         if self.leaving(&token).is_none() {
             return;
         }

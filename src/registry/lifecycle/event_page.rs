@@ -12,7 +12,7 @@ use futures::future::LocalBoxFuture;
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::registry::Registry;
-use crate::registry::lifecycle::{LOOKS, LookForIdleness, Timer};
+use crate::registry::lifecycle::{CheckIdle, LOOKS, Timer};
 
 /// How long an event page may take to start: 30 seconds.
 pub const LOAD_LIMIT: Duration = Duration::from_secs(30);
@@ -73,7 +73,7 @@ impl EventPage {
     pub(in crate::registry) fn watch(&self, app: &AppId, ctx: &Context<Registry>) -> Option<Timer> {
         let after = self.idle_time_out?;
         let app = app.clone();
-        let look = move || LookForIdleness(app.clone());
+        let look = move || CheckIdle(app.clone());
         Some(Timer::start(after / LOOKS, ctx, look))
     }
 

@@ -20,12 +20,12 @@ use super::Registry;
 use super::apps::AppState;
 use crate::PAUSE_GRACE;
 use crate::answer::{Answer, Reply, messages};
-use crate::app_activity::{Life, SuspendInfo};
+use crate::app_activity::{AppActivity, SuspendInfo};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::registry::lifecycle::event_page::EventPage;
-use crate::registry::lifecycle::orphaned::Desertion;
-use crate::supervision::Wanted;
+use crate::registry::lifecycle::orphaned::OrphanBackoff;
+use crate::supervision::LoadApp;
 
 /// How long is waited before an event page that did not start is tried again:
 /// doubled from the first to the last while it fails.
@@ -67,7 +67,7 @@ pub(super) struct Lifecycle {
     busy: Option<Call>,
     /// How long the next rest is, while the page does not start.
     rest: Option<Duration>,
-    pub(super) desertion: Desertion,
+    pub(super) desertion: OrphanBackoff,
     retry: Option<Timer>,
     idle_watch: Option<Timer>,
     /// How often it was found idle, one time after the other.
@@ -115,7 +115,7 @@ impl Registry {
     }
 
     /// The app, if it is still the one whose life this is.
-    fn living(&mut self, app: &AppId, life: &Arc<Life>) -> Result<&mut AppState, Error> {
+    fn living(&mut self, app: &AppId, life: &Arc<AppActivity>) -> Result<&mut AppState, Error> {
         self.apps
             .get_mut(app)
             .filter(|state| Arc::ptr_eq(&state.lanes.life, life))
@@ -126,7 +126,7 @@ impl Registry {
     fn done(
         &mut self,
         app: &AppId,
-        life: &Arc<Life>,
+        life: &Arc<AppActivity>,
         answer: Result<(), Error>,
         reply: Reply<()>,
         ctx: &mut Context<Self>,
@@ -157,7 +157,7 @@ impl Registry {
             state.lanes.life.is_wanted_again();
             let rest = state.desert();
             if !rest.is_zero() {
-                let wanted = Wanted(app.clone());
+                let wanted = LoadApp(app.clone());
                 let retry = Timer::start(rest, ctx, move || wanted.clone());
                 state.lifecycle.retry = Some(retry);
                 return;
@@ -262,7 +262,7 @@ impl Registry {
 #[rtype(result = "()")]
 struct Started {
     app: AppId,
-    life: Arc<Life>,
+    life: Arc<AppActivity>,
     result: Result<(), Error>,
     reply: Reply<()>,
 }
@@ -291,7 +291,7 @@ impl Handler<Started> for Registry {
                     let rest = rest.unwrap_or(FIRST_REST);
                     state.lifecycle.rest = Some((rest * 2).min(LAST_REST));
                     log::error!("app {app}: not loaded, {error}; trying again in {rest:?}");
-                    let wanted = Wanted(app.clone());
+                    let wanted = LoadApp(app.clone());
                     let retry = Timer::start(rest, ctx, move || wanted.clone());
                     state.lifecycle.retry = Some(retry);
                 }
@@ -337,12 +337,12 @@ impl Drop for Timer {
 
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct LookForIdleness(pub(super) AppId);
+pub(super) struct CheckIdle(pub(super) AppId);
 
-impl Handler<LookForIdleness> for Registry {
+impl Handler<CheckIdle> for Registry {
     type Result = ();
 
-    fn handle(&mut self, LookForIdleness(app): LookForIdleness, ctx: &mut Self::Context) {
+    fn handle(&mut self, CheckIdle(app): CheckIdle, ctx: &mut Self::Context) {
         let Some(state) = self.apps.get_mut(&app) else {
             return;
         };
@@ -358,10 +358,10 @@ impl Handler<LookForIdleness> for Registry {
     }
 }
 
-impl Handler<Wanted> for Registry {
+impl Handler<LoadApp> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Wanted(app): Wanted, ctx: &mut Self::Context) {
+    fn handle(&mut self, LoadApp(app): LoadApp, ctx: &mut Self::Context) {
         self.load_wanted(&app, ctx);
     }
 }

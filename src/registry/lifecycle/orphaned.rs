@@ -13,7 +13,7 @@ const RESTS_LIVED: u32 = 10;
 
 /// How an app fares whose listeners die.
 #[derive(Default)]
-pub(in crate::registry) struct Desertion {
+pub(in crate::registry) struct OrphanBackoff {
     is_on: bool,
     /// When its event page has started last.
     started: Option<Instant>,
@@ -35,7 +35,7 @@ impl AppState {
     }
 }
 
-impl Desertion {
+impl OrphanBackoff {
     /// How long to wait before it is loaded.
     fn begin(&mut self) -> Duration {
         let long = self.rest.max(FIRST_REST) * RESTS_LIVED;

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use actix_rt::time::Instant;
 
-use crate::connections::{Guest, Guests};
+use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, end_now, retry_if_spurious};
-use crate::tcp::actor::{Entry, Rows};
+use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::state::Connection;
 use crate::tcp::connection::timeouts::Alarm;
 use crate::tcp::connection::write::WriteQueue;
-use crate::tcp::shards::shard::Lane;
+use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::ClientSocket;
 
 /// How long a peer may acknowledge nothing before its connection is given up.
@@ -50,7 +50,7 @@ const MIN_LINGERING: usize = 32;
 pub(in crate::tcp) struct Ended {
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
-    pub(in crate::tcp) guest: Option<Guest>,
+    pub(in crate::tcp) guest: Option<ConnectionGuard>,
     /// Whether nothing was ever written that the peer could lose.
     pub(in crate::tcp) is_unused: bool,
 }
@@ -92,7 +92,7 @@ pub(in crate::tcp) struct Lingering {
     stream: Box<dyn Stream>,
     queue: WriteQueue,
     /// Until the peer has acknowledged everything, the end included.
-    undelivered: Option<Undelivered>,
+    undelivered: Option<UndeliveredGuard>,
     /// Whether the writing side is shut.
     is_shut: bool,
     /// Whether nothing more is read: the peer has ended its side, or reading
@@ -109,10 +109,10 @@ pub(in crate::tcp) struct Lingering {
 }
 
 /// Where a connection counts while the peer does not have everything.
-struct Undelivered {
-    guest: Option<Guest>,
+struct UndeliveredGuard {
+    guest: Option<ConnectionGuard>,
     /// For a shutdown or a handover, which waits for all of them.
-    _counted: Guest,
+    _counted: ConnectionGuard,
 }
 
 impl Lingering {
@@ -145,7 +145,7 @@ impl Lingering {
     /// in limits. Those that linger have a bound of their own.
     fn is_now_shut(&mut self) {
         self.is_shut = true;
-        if let Some(Undelivered {
+        if let Some(UndeliveredGuard {
             guest: Some(guest), ..
         }) = &mut self.undelivered
         {
@@ -210,7 +210,7 @@ impl Lingering {
     }
 
     /// Whether it is one of those, and a drain ends it.
-    pub(in crate::tcp) fn force(&mut self, guests: &Arc<Guests>) -> bool {
+    pub(in crate::tcp) fn force(&mut self, guests: &Arc<ConnectionCounter>) -> bool {
         let guest = self.undelivered.as_ref().and_then(|it| it.guest.as_ref());
         let Some(guest) = guest.filter(|guest| guest.is_of(guests)) else {
             return false;
@@ -265,35 +265,35 @@ impl Lingering {
 /// How many lingering connections of one actor have peers that do not have
 /// everything.
 pub(in crate::tcp) struct LingerCount {
-    all: Arc<Guests>,
+    all: Arc<ConnectionCounter>,
     /// Those that began after the last wait.
-    new: Arc<Guests>,
+    new: Arc<ConnectionCounter>,
 }
 
 impl Default for LingerCount {
     fn default() -> Self {
         let all = Arc::default();
         LingerCount {
-            new: Arc::new(Guests::of(&all)),
+            new: Arc::new(ConnectionCounter::of(&all)),
             all,
         }
     }
 }
 
 impl LingerCount {
-    fn count(&self) -> Guest {
-        Guest::arrived(self.new.clone(), false)
+    fn count(&self) -> ConnectionGuard {
+        ConnectionGuard::arrived(self.new.clone(), false)
     }
 
     /// All of them, for a wait after which no more begin.
-    pub(in crate::tcp) fn all(&self) -> Arc<Guests> {
+    pub(in crate::tcp) fn all(&self) -> Arc<ConnectionCounter> {
         self.all.clone()
     }
 
     /// Those until now. Others may begin while these are waited for: a wait for
     /// all might never end.
-    pub(in crate::tcp) fn until_now(&mut self) -> Arc<Guests> {
-        let next = Arc::new(Guests::of(&self.all));
+    pub(in crate::tcp) fn until_now(&mut self) -> Arc<ConnectionCounter> {
+        let next = Arc::new(ConnectionCounter::of(&self.all));
         std::mem::replace(&mut self.new, next)
     }
 }
@@ -343,7 +343,7 @@ impl LingerList {
 
 /// One of those that linger, until this is dropped.
 struct Place {
-    lane: Arc<Lane>,
+    lane: Arc<AppShard>,
     age: u64,
 }
 
@@ -353,7 +353,7 @@ impl Drop for Place {
     }
 }
 
-impl Rows {
+impl SocketTable {
     /// Closes a connection that the app is done with, when the peer has what
     /// was sent.
     pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, of: &ClientSocket) {
@@ -389,7 +389,7 @@ impl Rows {
             socket,
             stream,
             queue,
-            undelivered: Some(Undelivered {
+            undelivered: Some(UndeliveredGuard {
                 guest,
                 _counted: self.lingering.count(),
             }),

@@ -5,14 +5,14 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{Copies, Delivery, Snapshot, dispatch};
+use crate::events::{Delivery, FanOut, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::connection::buffer_pool::Pool;
-use crate::tcp::connection::redelivery::{Data, Returned};
-use crate::tcp::connection::state::{Connection, Hold, Link, Peeked, Row};
+use crate::tcp::connection::redelivery::{Data, Undelivered};
+use crate::tcp::connection::state::{Connection, Link, Peeked, SocketState, Transfer};
 use crate::tcp::events::ReceiveInfo;
-use crate::tcp::shards::shard::Lane;
+use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
 
 /// An event takes at least this much of a window, whatever it carries: about
@@ -25,13 +25,13 @@ const EVENTS_A_READ: usize = 16;
 /// How often a row reads before the next one has its turn.
 const READS_A_TURN: usize = 2;
 
-impl Row {
+impl SocketState {
     /// Reads what is there and may be read. Whatever stops it makes the row
     /// ready again when it is over: the OS's waker, a credit,
     /// `setPaused(false)` or a new listener.
-    pub(in crate::tcp) fn read(&mut self, pool: &mut Pool, audible: &mut Audible) {
+    pub(in crate::tcp) fn read(&mut self, pool: &mut Pool, audible: &mut ListenerCache) {
         let is_open = matches!(&self.link, Link::Connected(connection) if connection.end.is_none());
-        if !is_open || self.paused || self.hold != Hold::No || self.recovery.is_some() {
+        if !is_open || self.paused || self.hold != Transfer::None || self.recovery.is_some() {
             return self.watch();
         }
         let Some(heard) = audible.on(self.socket.lane()) else {
@@ -87,7 +87,7 @@ impl Row {
     }
 }
 
-impl Row {
+impl SocketState {
     /// Nobody can hear `onReceive` now. What has come stays where it is, and
     /// has an app loaded that is suspended, or whose listeners have died; an
     /// end with nothing before it is told to whoever hears of that.
@@ -158,22 +158,22 @@ impl Connection {
 /// turn are nearly always one app's. One that dies meanwhile is not sent to, and
 /// what would have reached nobody else is kept.
 #[derive(Default)]
-pub(in crate::tcp) struct Audible(Option<Heard>);
+pub(in crate::tcp) struct ListenerCache(Option<CachedListeners>);
 
-pub(in crate::tcp) struct Heard {
-    lane: Arc<Lane>,
+pub(in crate::tcp) struct CachedListeners {
+    lane: Arc<AppShard>,
     pub(in crate::tcp) listeners: Snapshot<ReceiveInfo>,
     pub(in crate::tcp) deaths: u64,
 }
 
-impl Audible {
+impl ListenerCache {
     /// The listeners, if any lives and may hear something.
-    pub(in crate::tcp) fn on(&mut self, lane: &Arc<Lane>) -> Option<&Heard> {
+    pub(in crate::tcp) fn on(&mut self, lane: &Arc<AppShard>) -> Option<&CachedListeners> {
         let known = self.0.as_ref();
         let is_known = known.is_some_and(|known| Arc::ptr_eq(&known.lane, lane));
         if !is_known {
             let (listeners, deaths) = lane.on_receive.snapshot();
-            self.0 = Some(Heard {
+            self.0 = Some(CachedListeners {
                 lane: lane.clone(),
                 listeners,
                 deaths,
@@ -186,7 +186,7 @@ impl Audible {
     }
 }
 
-impl Row {
+impl SocketState {
     /// Raises `onReceive`.
     #[inline(always)]
     pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
@@ -194,7 +194,7 @@ impl Row {
         let takes = data.len().max(MIN_EVENT);
         self.raised += 1;
         let sequence = self.raised;
-        let copies = Copies::among(listeners.len());
+        let copies = FanOut::among(listeners.len());
         let sent = dispatch(listeners, |ear| ReceiveInfo {
             socket_id: socket.id(),
             data: match copies {
@@ -218,7 +218,7 @@ impl Row {
     #[cold]
     fn keep(&mut self, bytes: Bytes, panics: u32) {
         let takes = bytes.len().max(MIN_EVENT);
-        self.take_back(Returned::Data(Data {
+        self.take_back(Undelivered::Data(Data {
             sequence: self.raised,
             credit: Credit::take(&self.socket, takes),
             bytes,

@@ -11,11 +11,11 @@ use crate::error::Error;
 use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::tcp::ReceiveInfo;
-use crate::tcp::actor::{Op, Rows, later};
+use crate::tcp::actor::{Command, SocketTable, later};
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::read::Audible;
-use crate::tcp::connection::state::{Hold, Link, Row};
-use crate::tcp::shards::shard::Lane;
+use crate::tcp::connection::read::ListenerCache;
+use crate::tcp::connection::state::{Link, SocketState, Transfer};
+use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::{ClientSocket, Credit};
 
 /// What the events of one connection are numbered below: a returned one of an
@@ -23,7 +23,7 @@ use crate::tcp::socket::{ClientSocket, Credit};
 const CONNECTION: u64 = 1 << 48;
 
 /// An event that has reached nobody.
-pub(crate) enum Returned {
+pub(crate) enum Undelivered {
     Data(Data),
     /// With the number of `connect` calls before, and of listeners that have
     /// panicked at it.
@@ -56,7 +56,7 @@ pub(in crate::tcp) struct Panics {
 }
 
 /// What has come back of one socket, and is waited for.
-pub(in crate::tcp) struct Recovery {
+pub(in crate::tcp) struct Redelivery {
     data: Vec<Data>,
     /// An end that was told to nobody.
     end: Option<NetError>,
@@ -71,7 +71,7 @@ pub(in crate::tcp) struct Recovery {
 /// Bytes that hold back the other sockets of their app, as they are to be
 /// raised again.
 struct Kept {
-    lane: Arc<Lane>,
+    lane: Arc<AppShard>,
     bytes: usize,
 }
 
@@ -90,8 +90,8 @@ impl Drop for Kept {
     }
 }
 
-impl Rows {
-    pub(in crate::tcp) fn take_back(&mut self, socket: &ClientSocket, returned: Returned) {
+impl SocketTable {
+    pub(in crate::tcp) fn take_back(&mut self, socket: &ClientSocket, returned: Undelivered) {
         if let Some(row) = self.row(socket) {
             row.take_back(returned);
         }
@@ -112,18 +112,18 @@ impl Rows {
     }
 }
 
-impl Row {
+impl SocketState {
     /// Takes back what has reached nobody.
-    pub(in crate::tcp) fn take_back(&mut self, returned: Returned) {
+    pub(in crate::tcp) fn take_back(&mut self, returned: Undelivered) {
         match returned {
-            Returned::Data(data) if data.sequence / CONNECTION != self.raised / CONNECTION => {
+            Undelivered::Data(data) if data.sequence / CONNECTION != self.raised / CONNECTION => {
                 log::debug!(
                     "client socket {}: {} bytes of a connection that was ended reached nobody",
                     self.socket.id(),
                     data.bytes.len()
                 );
             }
-            Returned::Data(mut data) => {
+            Undelivered::Data(mut data) => {
                 let paused = self.paused;
                 let recovery = self.recover();
                 if !paused {
@@ -136,14 +136,14 @@ impl Row {
                 recovery.data.push(data);
                 self.count_panics(sequence, sequence, panics);
             }
-            Returned::End(end, connects, _) if connects != self.connects => {
+            Undelivered::End(end, connects, _) if connects != self.connects => {
                 log::debug!(
                     "client socket {}: {end} of an earlier connection reached nobody",
                     self.socket.id()
                 );
             }
-            Returned::End(end, _, panics) => self.take_end_back(end, panics),
-            Returned::UsedUp(sequence) => {
+            Undelivered::End(end, _, panics) => self.take_end_back(end, panics),
+            Undelivered::UsedUp(sequence) => {
                 if sequence / CONNECTION == self.raised / CONNECTION {
                     self.recover();
                     self.count_panics(sequence, sequence + 1, 1);
@@ -212,7 +212,7 @@ impl Row {
             Some((until, before)) if before == deaths => until > now,
             _ => {
                 recovery.held_back = Some((now + HOLD_BACK, deaths));
-                later(HOLD_BACK, self.socket.clone(), Op::LookAgain);
+                later(HOLD_BACK, self.socket.clone(), Command::LookAgain);
                 true
             }
         }
@@ -223,15 +223,15 @@ impl Row {
         if let Some(recovery) = &mut self.recovery {
             recovery.until = Instant::now() + PAUSE_GRACE;
             recovery.held_back = None;
-            later(PAUSE_GRACE, self.socket.clone(), Op::LookAgain);
+            later(PAUSE_GRACE, self.socket.clone(), Command::LookAgain);
         }
     }
 
-    fn recover(&mut self) -> &mut Recovery {
+    fn recover(&mut self) -> &mut Redelivery {
         let socket = &self.socket;
         self.recovery.get_or_insert_with(|| {
-            later(PAUSE_GRACE, socket.clone(), Op::LookAgain);
-            Box::new(Recovery {
+            later(PAUSE_GRACE, socket.clone(), Command::LookAgain);
+            Box::new(Redelivery {
                 data: Vec::new(),
                 end: None,
                 until: Instant::now() + PAUSE_GRACE,
@@ -283,16 +283,16 @@ impl Row {
     /// listens. Returns what is left of the connection if this ends it.
     #[inline]
     #[must_use]
-    pub(in crate::tcp) fn raise_again(&mut self, audible: &mut Audible) -> Option<Ended> {
+    pub(in crate::tcp) fn raise_again(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
         self.recovery.as_ref()?;
         self.go_on_recovering(audible)
     }
 
-    fn go_on_recovering(&mut self, audible: &mut Audible) -> Option<Ended> {
+    fn go_on_recovering(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
         let recovery = self.recovery.as_mut()?;
         let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
         recovery.kept.set(if self.paused { 0 } else { bytes });
-        if self.hold != Hold::No {
+        if self.hold != Transfer::None {
             return None;
         }
         let panics = self.panics.as_ref();

@@ -7,12 +7,12 @@ use crate::app_activity::Pending;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::actor::{Op, Rows};
-use crate::tcp::connection::state::{Connection, Ends, Link, Row};
-use crate::tcp::connection::write::{Outgoing, WriteQueue};
-use crate::tcp::recovery::Over;
+use crate::tcp::actor::{Command, SocketTable};
+use crate::tcp::connection::state::{Connection, ConnectionMeta, Link, SocketState};
+use crate::tcp::connection::write::{PendingSend, WriteQueue};
+use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::{HANDSHAKE_TIME_OUT, SecureOptions};
+use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use crate::tls::{Client, Versions};
 
 /// The call, and what comes of its handshake.
@@ -38,12 +38,12 @@ enum Stage {
     /// What was sent before leaves as it is.
     Plain(Connection),
     /// The stream is with a task, and comes back encrypted.
-    Handshake(Box<Ends>, JoinHandle<()>),
+    Handshake(Box<ConnectionMeta>, JoinHandle<()>),
     /// Between the two, and after them.
-    Over,
+    CompletionGuard,
 }
 
-impl Rows {
+impl SocketTable {
     pub(in crate::tcp) fn secure(&mut self, socket: &ClientSocket, step: Secure) {
         match step {
             Secure::Start(options, reply) => self.start_securing(socket, &options, reply),
@@ -114,7 +114,7 @@ impl Rows {
     }
 }
 
-impl Row {
+impl SocketState {
     fn may_secure(&self, options: &SecureOptions) -> Result<Versions, NetError> {
         let Link::Connected(connection) = &self.link else {
             return Err(NetError::INVALID_ARGUMENT);
@@ -163,7 +163,8 @@ impl Securing {
         if !connection.queue.is_empty() {
             return;
         }
-        if let Stage::Plain(connection) = std::mem::replace(&mut self.stage, Stage::Over) {
+        if let Stage::Plain(connection) = std::mem::replace(&mut self.stage, Stage::CompletionGuard)
+        {
             self.shake_hands(connection, socket);
         }
     }
@@ -172,8 +173,8 @@ impl Securing {
         let Connection { stream, ends, .. } = connection;
         let host = ends.dialled.as_ref().map(|dialled| dialled.host.clone());
         let (client, versions, attempt) = (self.client.clone(), self.versions, self.attempt);
-        let over = Over::new(socket, move |made| {
-            Op::Secure(Box::new(Secure::Done(attempt, made)))
+        let over = CompletionGuard::new(socket, move |made| {
+            Command::Secure(Box::new(Secure::Done(attempt, made)))
         });
         let task = actix_rt::spawn(over.with(async move {
             let host = host.unwrap_or_default();
@@ -192,22 +193,24 @@ impl Securing {
     }
 
     /// Takes in what is to be sent when it is done.
-    pub(in crate::tcp) fn send(&mut self, outgoing: Outgoing) {
+    pub(in crate::tcp) fn send(&mut self, outgoing: PendingSend) {
         self.waiting.push(outgoing);
     }
 
-    pub(in crate::tcp) fn ends(&self) -> Option<&Ends> {
+    pub(in crate::tcp) fn ends(&self) -> Option<&ConnectionMeta> {
         match &self.stage {
             Stage::Plain(connection) => Some(&connection.ends),
             Stage::Handshake(ends, _) => Some(ends),
-            Stage::Over => None,
+            Stage::CompletionGuard => None,
         }
     }
 
     /// The connection as it is from now on. What waits is written when the row
     /// is looked at.
     fn done(mut self, stream: Box<dyn Stream>) -> Link {
-        let Stage::Handshake(mut ends, _) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let Stage::Handshake(mut ends, _) =
+            std::mem::replace(&mut self.stage, Stage::CompletionGuard)
+        else {
             return Link::None;
         };
         if let Some(dialled) = &mut ends.dialled {
@@ -222,13 +225,13 @@ impl Securing {
     pub(in crate::tcp) fn fail(mut self, error: NetError) -> Option<Connection> {
         self.waiting.fail(error.into());
         self.answer(Err(error.into()));
-        match std::mem::replace(&mut self.stage, Stage::Over) {
+        match std::mem::replace(&mut self.stage, Stage::CompletionGuard) {
             Stage::Plain(connection) => Some(connection),
             Stage::Handshake(_, task) => {
                 task.abort();
                 None
             }
-            Stage::Over => None,
+            Stage::CompletionGuard => None,
         }
     }
 
@@ -249,11 +252,11 @@ impl Drop for Securing {
 fn time_out(socket: &ClientSocket, attempt: u64) -> JoinHandle<()> {
     let socket = socket.clone();
     actix_rt::spawn(async move {
-        actix_rt::time::sleep(HANDSHAKE_TIME_OUT).await;
+        actix_rt::time::sleep(HANDSHAKE_TIMEOUT).await;
         tell(&socket, attempt, Err(NetError::TIMED_OUT));
     })
 }
 
 fn tell(socket: &ClientSocket, attempt: u64, made: Result<Box<dyn Stream>, NetError>) {
-    socket.do_send(Op::Secure(Box::new(Secure::Done(attempt, made))));
+    socket.do_send(Command::Secure(Box::new(Secure::Done(attempt, made))));
 }

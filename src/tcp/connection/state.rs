@@ -12,37 +12,37 @@ use actix_rt::time::Instant;
 use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::app_activity::Pending;
-use crate::connections::{Guest, Guests};
+use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::error::Error;
-use crate::events::{Copies, Delivery, dispatch};
+use crate::events::{Delivery, FanOut, dispatch};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious};
-use crate::tcp::actor::{Op, later};
+use crate::tcp::actor::{Command, later};
 use crate::tcp::connection::connect::Connected;
 use crate::tcp::connection::ending::{CallsAhead, Ending, Passed};
-use crate::tcp::connection::fast_path::Shortcut;
-use crate::tcp::connection::redelivery::{Panics, Recovery, Returned};
+use crate::tcp::connection::fast_path::FastPath;
+use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
 use crate::tcp::connection::secure::Securing;
-use crate::tcp::connection::timeouts::Timing;
-use crate::tcp::connection::write::{Outgoing, WriteQueue};
+use crate::tcp::connection::timeouts::TimeoutState;
+use crate::tcp::connection::write::{PendingSend, WriteQueue};
 use crate::tcp::events::ReceiveErrorInfo;
 use crate::tcp::socket::ClientSocket;
-use crate::tcp::{DEFAULT_BUFFER_SIZE, Offer, SocketInfo, SocketProperties};
+use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperties};
 
-pub(in crate::tcp) struct Row {
+pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
     pub(in crate::tcp) paused: bool,
     /// Whether bytes of it are between the stream and the listeners.
     pub(in crate::tcp) in_hand: bool,
     /// Whether it was accepted and has never been resumed.
     pub(in crate::tcp) unclaimed: bool,
-    pub(in crate::tcp) hold: Hold,
+    pub(in crate::tcp) hold: Transfer,
     pub(in crate::tcp) link: Link,
     /// Who accepted it, until the app does something with it.
-    pub(in crate::tcp) offer: Option<Arc<dyn Offer>>,
+    pub(in crate::tcp) offer: Option<Arc<dyn AcceptNotifier>>,
     /// Only of a socket with time-outs.
-    pub(in crate::tcp) timing: Option<Box<Timing>>,
+    pub(in crate::tcp) timing: Option<Box<TimeoutState>>,
     /// The `setPaused(true)` calls that wait for listeners to catch up, and
     /// until when.
     pub(in crate::tcp) pausing: Vec<(Instant, Reply<()>)>,
@@ -55,7 +55,7 @@ pub(in crate::tcp) struct Row {
     pub(in crate::tcp) raised: u64,
     /// How many listeners of the app had died when that was last looked at.
     pub(in crate::tcp) deaths: u64,
-    pub(in crate::tcp) recovery: Option<Box<Recovery>>,
+    pub(in crate::tcp) recovery: Option<Box<Redelivery>>,
     /// How often `connect` was called. An end that is told late is of the
     /// connection before the call, which says that the app knows of it.
     pub(in crate::tcp) connects: u32,
@@ -66,12 +66,12 @@ pub(in crate::tcp) struct Row {
 
 /// How far a handover to another process has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::tcp) enum Hold {
-    No,
-    /// Nothing new is raised; calls are carried out.
-    Quiet,
-    /// It stands still, and its calls wait.
-    Taken,
+pub(in crate::tcp) enum Transfer {
+    None,
+    /// No new events are raised; calls are carried out.
+    Quiescing,
+    /// The socket stands still, and its calls wait.
+    Frozen,
 }
 
 pub(in crate::tcp) enum Link {
@@ -93,12 +93,12 @@ pub(in crate::tcp) struct Connecting {
 pub(in crate::tcp) struct Connection {
     /// While sends may go past the queue; it is shut before the stream is
     /// closed.
-    pub(in crate::tcp) shortcut: Option<Shortcut>,
+    pub(in crate::tcp) shortcut: Option<FastPath>,
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
     /// Only `getInfo` asks for them, so they stand apart from what every
     /// event touches.
-    pub(in crate::tcp) ends: Box<Ends>,
+    pub(in crate::tcp) ends: Box<ConnectionMeta>,
     /// Why nothing more can be written, though something may still be read.
     pub(in crate::tcp) write_error: Option<NetError>,
     /// Whether reading tells nothing of that error.
@@ -121,17 +121,17 @@ pub(in crate::tcp) enum Peeked {
     End(NetError),
 }
 
-pub(crate) struct Ends {
+pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) peer: SocketAddr,
     /// Only of what `connect` made: an accepted socket keeps no room for it.
-    pub(in crate::tcp) dialled: Option<Box<Dialled>>,
+    pub(in crate::tcp) dialled: Option<Box<Outbound>>,
     /// It counts as open until this is dropped.
-    pub(in crate::tcp) guest: Option<Guest>,
+    pub(in crate::tcp) guest: Option<ConnectionGuard>,
     /// In which arbiter it was accepted, if it is to stay there.
     pub(in crate::tcp) lives_in: Option<u16>,
 }
 
-impl Ends {
+impl ConnectionMeta {
     pub(crate) fn stays_in(&mut self, arbiter: Option<usize>) {
         self.lives_in = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
     }
@@ -140,8 +140,8 @@ impl Ends {
         self.lives_in.map(usize::from)
     }
 
-    pub(crate) fn accepted(peer: SocketAddr, guest: Guest) -> Box<Self> {
-        Box::new(Ends {
+    pub(crate) fn accepted(peer: SocketAddr, guest: ConnectionGuard) -> Box<Self> {
+        Box::new(ConnectionMeta {
             peer,
             dialled: None,
             guest: Some(guest),
@@ -154,21 +154,21 @@ impl Ends {
     }
 }
 
-pub(in crate::tcp) struct Dialled {
+pub(in crate::tcp) struct Outbound {
     pub(in crate::tcp) local: Option<SocketAddr>,
     /// What `connect` was given; the certificate has to have this name.
     pub(in crate::tcp) host: Box<str>,
     pub(in crate::tcp) is_secured: bool,
 }
 
-impl Row {
+impl SocketState {
     pub(in crate::tcp) fn new(socket: ClientSocket) -> Self {
-        Row {
+        SocketState {
             socket,
             paused: false,
             in_hand: false,
             unclaimed: false,
-            hold: Hold::No,
+            hold: Transfer::None,
             link: Link::None,
             offer: None,
             timing: None,
@@ -190,20 +190,20 @@ impl Row {
     pub(in crate::tcp) fn accepted(
         socket: ClientSocket,
         stream: Box<dyn Stream>,
-        mut ends: Box<Ends>,
-        offer: Arc<dyn Offer>,
+        mut ends: Box<ConnectionMeta>,
+        offer: Arc<dyn AcceptNotifier>,
     ) -> Self {
         if let Some(guest) = &mut ends.guest {
             guest.arrive();
         }
         let mut connection = Connection::new(stream, ends);
         connection.is_used = false;
-        Row {
+        SocketState {
             paused: true,
             unclaimed: true,
             link: Link::Connected(connection),
             offer: Some(offer),
-            ..Row::new(socket)
+            ..SocketState::new(socket)
         }
         .arrived()
     }
@@ -251,7 +251,7 @@ impl Row {
             local_port: local.map(|local| local.port()),
             peer_address: peer.map(|peer| peer.ip()),
             peer_port: peer.map(|peer| peer.port()),
-            time_outs: self.time_outs(),
+            timeouts: self.timeouts(),
             dropped_events: self.dropped_events(),
         }
     }
@@ -270,7 +270,7 @@ impl Row {
         }
     }
 
-    pub(in crate::tcp) fn ends(&self) -> Option<&Ends> {
+    pub(in crate::tcp) fn ends(&self) -> Option<&ConnectionMeta> {
         match &self.link {
             Link::Connected(connection) | Link::Held(connection) => Some(&connection.ends),
             Link::Securing(securing) => securing.ends(),
@@ -278,7 +278,7 @@ impl Row {
         }
     }
 
-    pub(in crate::tcp) fn send(&mut self, outgoing: Outgoing) {
+    pub(in crate::tcp) fn send(&mut self, outgoing: PendingSend) {
         match &mut self.link {
             Link::Connected(connection) => {
                 let nothing_waits = connection.queue.is_empty();
@@ -335,7 +335,7 @@ impl Row {
         let end = self.connection()?.end?;
         if self.recovery.is_some()
             || self.paused
-            || self.hold != Hold::No
+            || self.hold != Transfer::None
             || self.socket.unhandled_events() > 0
         {
             return None;
@@ -353,7 +353,7 @@ impl Row {
                 Passed::Unasked => {
                     self.ending.ask(self.raised);
                     let (socket, last) = (self.socket.clone(), self.raised);
-                    let passed = move || socket.do_send(Op::CallsPassed(last));
+                    let passed = move || socket.do_send(Command::CallsPassed(last));
                     lane.life.home().when_passed(passed);
                     return None;
                 }
@@ -386,7 +386,7 @@ impl Row {
         let connects = self.connects;
         let socket = &self.socket;
         let audience = socket.lane().on_receive_error.audience();
-        let copies = Copies::among(audience.listeners.len());
+        let copies = FanOut::among(audience.listeners.len());
         let told = dispatch(&audience.listeners, |ear| ReceiveErrorInfo {
             socket_id: socket.id(),
             result_code,
@@ -399,7 +399,7 @@ impl Row {
             Some(copies) => copies.drop_one(),
         };
         if let Some(panics) = lost {
-            self.take_back(Returned::End(result_code, connects, panics));
+            self.take_back(Undelivered::End(result_code, connects, panics));
         } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",
@@ -428,7 +428,7 @@ impl Row {
         };
         if !std::mem::replace(&mut self.waits_for_grace, true) {
             let delay = first.saturating_duration_since(Instant::now());
-            later(delay, self.socket.clone(), Op::PauseGraceIsOver);
+            later(delay, self.socket.clone(), Command::PauseGraceIsOver);
         }
     }
 
@@ -465,14 +465,14 @@ impl Row {
 }
 
 impl Connection {
-    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, ends: Box<Ends>) -> Self {
+    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, ends: Box<ConnectionMeta>) -> Self {
         Connection::encrypted(stream, ends, WriteQueue::default())
     }
 
     /// The same connection on another stream, and what is to be sent on it.
     pub(in crate::tcp) fn encrypted(
         stream: Box<dyn Stream>,
-        ends: Box<Ends>,
+        ends: Box<ConnectionMeta>,
         queue: WriteQueue,
     ) -> Self {
         Connection {
@@ -489,7 +489,7 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, outgoing: Outgoing, socket: &ClientSocket) {
+    fn send(&mut self, outgoing: PendingSend, socket: &ClientSocket) {
         if let Some(error) = self.write_error {
             if self.is_lasting && outgoing.is_unasked() {
                 self.is_unheard = true;
@@ -509,7 +509,11 @@ impl Connection {
     }
 
     /// Writes what the OS takes of what waits.
-    pub(in crate::tcp) fn flush(&mut self, socket: &ClientSocket, timing: Option<&mut Timing>) {
+    pub(in crate::tcp) fn flush(
+        &mut self,
+        socket: &ClientSocket,
+        timing: Option<&mut TimeoutState>,
+    ) {
         let waker = socket.waker();
         let before = timing.is_some().then(|| self.queue.mark());
         let mut cx = Context::from_waker(&waker);
@@ -556,16 +560,16 @@ impl Connection {
 }
 
 impl Connection {
-    pub(in crate::tcp) fn dialled(made: Connected, guests: &Arc<Guests>) -> Self {
-        let dialled = Dialled {
+    pub(in crate::tcp) fn dialled(made: Connected, guests: &Arc<ConnectionCounter>) -> Self {
+        let dialled = Outbound {
             local: made.local,
             host: made.host,
             is_secured: false,
         };
-        let ends = Ends {
+        let ends = ConnectionMeta {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
-            guest: Some(Guest::arrived(guests.clone(), false)),
+            guest: Some(ConnectionGuard::arrived(guests.clone(), false)),
             lives_in: None,
         };
         let mut connection = Connection::new(made.stream, Box::new(ends));

@@ -18,12 +18,12 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
 use crate::error::Error;
-use crate::handover_state::TimeOutsRecord;
+use crate::handover_state::TimeoutsRecord;
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::actor::{Entry, ROWS_A_TURN, Rows};
+use crate::tcp::actor::{Entry, ROWS_A_TURN, SocketTable};
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::state::{Connection, Hold, Link, Peeked, Row};
+use crate::tcp::connection::state::{Connection, Link, Peeked, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
 
 /// How long nothing may happen on a connection (beyond Chrome): what is `None`,
@@ -33,7 +33,7 @@ use crate::tcp::connection::write::WriteQueue;
 /// app is suspended, `claim` and `idle` do not run, and neither does any while
 /// the socket is on its way to another process; they begin anew afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct TimeOuts {
+pub struct Timeouts {
     /// An accepted client that nobody un-pauses, disconnects or closes within
     /// this time is closed, as by `close`, and `onReceiveError` tells it
     /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
@@ -62,7 +62,7 @@ pub struct TimeOuts {
     pub send: Option<Duration>,
 }
 
-impl TimeOuts {
+impl Timeouts {
     /// # Errors
     /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) if one of them is zero.
     pub(crate) fn checked(self) -> Result<Self, Error> {
@@ -74,20 +74,20 @@ impl TimeOuts {
     }
 }
 
-impl From<TimeOuts> for TimeOutsRecord {
-    fn from(TimeOuts { claim, idle, send }: TimeOuts) -> Self {
-        TimeOutsRecord { claim, idle, send }
+impl From<Timeouts> for TimeoutsRecord {
+    fn from(Timeouts { claim, idle, send }: Timeouts) -> Self {
+        TimeoutsRecord { claim, idle, send }
     }
 }
 
-impl From<TimeOutsRecord> for TimeOuts {
-    fn from(TimeOutsRecord { claim, idle, send }: TimeOutsRecord) -> Self {
-        TimeOuts { claim, idle, send }
+impl From<TimeoutsRecord> for Timeouts {
+    fn from(TimeoutsRecord { claim, idle, send }: TimeoutsRecord) -> Self {
+        Timeouts { claim, idle, send }
     }
 }
 
 /// The rows of one actor that are to be looked at, and when.
-pub(in crate::tcp) struct Timers {
+pub(in crate::tcp) struct TimerQueue {
     began: Instant,
     /// The time of this turn, once somebody has asked for it: nanoseconds since
     /// the beginning, and one more; 0 until then.
@@ -102,9 +102,9 @@ struct Due {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
-impl Default for Timers {
+impl Default for TimerQueue {
     fn default() -> Self {
-        Timers {
+        TimerQueue {
             began: Instant::now(),
             now: AtomicU64::new(0),
             due: Mutex::default(),
@@ -112,7 +112,7 @@ impl Default for Timers {
     }
 }
 
-impl Timers {
+impl TimerQueue {
     /// A turn begins or ends.
     pub(in crate::tcp) fn turn(&self) {
         self.now.store(0, Relaxed);
@@ -164,13 +164,13 @@ impl Timers {
 
 /// When one slot is looked at, if that is known.
 pub(in crate::tcp) struct Alarm {
-    timers: Arc<Timers>,
+    timers: Arc<TimerQueue>,
     slot: u32,
     armed: Option<Instant>,
 }
 
 impl Alarm {
-    pub(in crate::tcp) fn new(timers: &Arc<Timers>, slot: u32) -> Self {
+    pub(in crate::tcp) fn new(timers: &Arc<TimerQueue>, slot: u32) -> Self {
         Alarm {
             timers: timers.clone(),
             slot,
@@ -209,9 +209,9 @@ impl Drop for Alarm {
 const LOOKS: u32 = 16;
 
 /// The time-outs of one socket.
-pub(in crate::tcp) struct Timing {
-    pub(in crate::tcp) settings: TimeOuts,
-    timers: Arc<Timers>,
+pub(in crate::tcp) struct TimeoutState {
+    pub(in crate::tcp) settings: Timeouts,
+    timers: Arc<TimerQueue>,
     alarm: Alarm,
     offered: Instant,
     /// When bytes came or went, or the idle time began.
@@ -223,7 +223,7 @@ pub(in crate::tcp) struct Timing {
     unacknowledged: Option<Option<usize>>,
 }
 
-impl Timing {
+impl TimeoutState {
     /// Bytes came.
     pub(in crate::tcp) fn received(&mut self) {
         self.active = self.timers.now();
@@ -250,17 +250,17 @@ enum Expired {
     Connection,
 }
 
-impl Row {
+impl SocketState {
     /// Sets the time-outs, which begin now. The row has its slot.
-    pub(in crate::tcp) fn set_time_outs(&mut self, settings: TimeOuts, timers: &Arc<Timers>) {
-        if settings == TimeOuts::default() {
+    pub(in crate::tcp) fn set_timeouts(&mut self, settings: Timeouts, timers: &Arc<TimerQueue>) {
+        if settings == Timeouts::default() {
             self.timing = None;
             return;
         }
         let now = timers.now();
         // The old one leaves the set before the new one stands in it.
         self.timing = None;
-        self.timing = Some(Box::new(Timing {
+        self.timing = Some(Box::new(TimeoutState {
             settings,
             timers: timers.clone(),
             alarm: Alarm::new(timers, self.socket.slot()),
@@ -272,10 +272,10 @@ impl Row {
         self.arm();
     }
 
-    pub(in crate::tcp) fn time_outs(&self) -> TimeOuts {
+    pub(in crate::tcp) fn timeouts(&self) -> Timeouts {
         self.timing
             .as_ref()
-            .map_or_else(TimeOuts::default, |it| it.settings)
+            .map_or_else(Timeouts::default, |it| it.settings)
     }
 
     /// The socket is resumed, connected, or back from where it stood still:
@@ -312,7 +312,7 @@ impl Row {
 
     fn next_time_out(&self) -> Option<Instant> {
         let timing = self.timing.as_ref()?;
-        let TimeOuts { claim, idle, send } = timing.settings;
+        let Timeouts { claim, idle, send } = timing.settings;
         let after = |since: Instant, limit: Option<Duration>, runs: bool| {
             // What is beyond the clock's end never comes.
             limit
@@ -340,11 +340,11 @@ impl Row {
     fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
         let timing = self.timing.as_mut()?;
         timing.alarm.is_over();
-        let stands_still = self.hold != Hold::No;
+        let stands_still = self.hold != Transfer::None;
         let over = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
-        let TimeOuts { claim, idle, send } = timing.settings;
+        let Timeouts { claim, idle, send } = timing.settings;
         if stands_still || self.socket.lane().life.is_suspended() {
             timing.offered = now;
             timing.active = now;
@@ -438,7 +438,7 @@ impl Connection {
     }
 }
 
-impl Rows {
+impl SocketTable {
     /// Ends what has taken too long, and has the actor woken for what comes.
     pub(in crate::tcp) fn look_at_clock(&mut self, cx: &mut Context<'_>) {
         for _ in 0..ROWS_A_TURN {
@@ -529,16 +529,16 @@ mod tests {
     #[test]
     fn zero_is_no_time_out() {
         let zero = Some(Duration::ZERO);
-        let ok = TimeOuts {
+        let ok = Timeouts {
             claim: Some(Duration::from_nanos(1)),
             idle: Some(Duration::MAX),
             send: None,
         };
         assert_eq!(ok.checked(), Ok(ok));
         for wrong in [
-            TimeOuts { claim: zero, ..ok },
-            TimeOuts { idle: zero, ..ok },
-            TimeOuts { send: zero, ..ok },
+            Timeouts { claim: zero, ..ok },
+            Timeouts { idle: zero, ..ok },
+            Timeouts { send: zero, ..ok },
         ] {
             let error = Error::from(NetError::INVALID_ARGUMENT);
             assert_eq!(wrong.checked(), Err(error));
@@ -547,7 +547,7 @@ mod tests {
 
     #[test]
     fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
-        let timers = Arc::new(Timers::default());
+        let timers = Arc::new(TimerQueue::default());
         let mut one = Alarm::new(&timers, 1);
         let two = Alarm::new(&timers, 2);
         let now = timers.now();

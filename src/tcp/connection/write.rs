@@ -10,8 +10,8 @@ use crate::answer::Reply;
 use crate::error::Error;
 use crate::os::{Stream, retry_if_spurious};
 use crate::tcp::SendInfo;
-use crate::tcp::command_queue::Call;
-use crate::tcp::connection::fast_path::Ticket;
+use crate::tcp::command_queue::QueuedCall;
+use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::socket::{ClientSocket, Credit};
 
 /// How many sends one call to the OS takes at most: the OS copies no faster
@@ -20,8 +20,8 @@ const SLICES: usize = 32;
 
 /// One send on its way: the call to the rows actor, and the entry of the
 /// connection's write queue. However it ends, its bytes leave the app's quota.
-pub(in crate::tcp) struct Outgoing {
-    ticket: Ticket,
+pub(in crate::tcp) struct PendingSend {
+    ticket: InFlightCall,
     /// What the OS has not taken yet.
     data: Bytes,
     bytes: usize,
@@ -33,7 +33,7 @@ pub(in crate::tcp) struct Outgoing {
     error: Option<io::Error>,
 }
 
-impl Outgoing {
+impl PendingSend {
     /// A send with its charge, of which nothing has left.
     pub(in crate::tcp) fn new(
         socket: ClientSocket,
@@ -42,8 +42,8 @@ impl Outgoing {
         credit: Option<Credit>,
         reply: Reply<SendInfo>,
     ) -> Self {
-        Outgoing {
-            ticket: Ticket::new(socket),
+        PendingSend {
+            ticket: InFlightCall::new(socket),
             bytes: data.len(),
             data,
             charge,
@@ -95,14 +95,14 @@ impl Outgoing {
     }
 }
 
-impl Drop for Outgoing {
+impl Drop for PendingSend {
     fn drop(&mut self) {
         let inbox = &self.socket().lane().inbox;
         if std::thread::panicking() && !self.data.is_empty() && inbox.queue.is_open() {
             // What comes after it must not leave before it.
             let inbox = inbox.clone();
-            return inbox.queue.put_back(Call::Send(Outgoing {
-                ticket: Ticket::new(self.socket().clone()),
+            return inbox.queue.put_back(QueuedCall::Send(PendingSend {
+                ticket: InFlightCall::new(self.socket().clone()),
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
                 charge: std::mem::take(&mut self.charge),
@@ -121,7 +121,7 @@ impl Drop for Outgoing {
 
 /// What the OS has not taken yet.
 #[derive(Default)]
-pub(in crate::tcp) struct WriteQueue(VecDeque<Outgoing>);
+pub(in crate::tcp) struct WriteQueue(VecDeque<PendingSend>);
 
 impl WriteQueue {
     pub(in crate::tcp) fn is_empty(&self) -> bool {
@@ -156,7 +156,7 @@ impl WriteQueue {
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
             let charge = socket.lane().audience.charge_late(data.len());
-            let outgoing = Outgoing::new(socket.clone(), data, charge, None, Reply::nobody());
+            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::nobody());
             self.0.push_back(outgoing);
         }
     }
@@ -165,7 +165,7 @@ impl WriteQueue {
     /// rest in line. After an error, everything that waits is to be failed.
     pub(in crate::tcp) fn write(
         &mut self,
-        mut outgoing: Outgoing,
+        mut outgoing: PendingSend,
         stream: &mut dyn Stream,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
@@ -185,7 +185,7 @@ impl WriteQueue {
     }
 
     /// Puts it in line, to be written later.
-    pub(in crate::tcp) fn push(&mut self, mut outgoing: Outgoing) {
+    pub(in crate::tcp) fn push(&mut self, mut outgoing: PendingSend) {
         if let Some(credit) = &mut outgoing.credit {
             // What is forwarded has been handled, though it still takes room:
             // in its socket's window, and, as it waits now, in the quota.
@@ -228,7 +228,7 @@ impl WriteQueue {
 
     /// Whether the end of something that waits is told to nobody.
     pub(in crate::tcp) fn has_unasked(&self) -> bool {
-        self.0.iter().any(Outgoing::is_unasked)
+        self.0.iter().any(PendingSend::is_unasked)
     }
 
     /// Answers everything with the same failure.
@@ -273,14 +273,14 @@ mod tests {
     use actix_rt::Arbiter;
 
     use super::*;
-    use crate::app_activity::Life;
+    use crate::app_activity::AppActivity;
     use crate::ids::ClientSocketId;
     use crate::manifest::Permissions;
     use crate::os::TokioNetwork;
-    use crate::supervision::{Child, Home};
-    use crate::tcp::command_queue::{Call, Inbox};
-    use crate::tcp::shards::shard::Lane;
-    use crate::tcp::{Audience, Rows, Site};
+    use crate::supervision::{Child, RegistryLink};
+    use crate::tcp::command_queue::{CommandQueue, QueuedCall};
+    use crate::tcp::shards::shard::AppShard;
+    use crate::tcp::{AppContext, Shard, SocketTable};
     use crate::tls;
 
     const QUOTA: usize = 10_000;
@@ -325,24 +325,24 @@ mod tests {
 
     /// A socket whose actor lives as long as what comes with it, and has no row
     /// for it.
-    fn socket() -> (ClientSocket, Arc<Inbox>, Child<Rows>) {
+    fn socket() -> (ClientSocket, Arc<CommandQueue>, Child<SocketTable>) {
         let app = crate::ids::AppId::from("a");
-        let inbox = Arc::<Inbox>::default();
+        let inbox = Arc::<CommandQueue>::default();
         let network = Arc::new(TokioNetwork);
-        let rows = Rows::start(
+        let rows = SocketTable::start(
             network,
             tls::Client::default(),
             inbox.clone(),
-            Home::default(),
+            RegistryLink::default(),
             None,
         );
         let here = Arbiter::current();
-        let site = Site::new(0, false, rows.place.clone(), inbox.clone(), here);
+        let site = Shard::new(0, false, rows.place.clone(), inbox.clone(), here);
         let permissions = Arc::new(Permissions::all());
-        let audience = Audience::new(app.clone(), QUOTA, permissions, Arc::default());
-        let lane = Lane::new(
+        let audience = AppContext::new(app.clone(), QUOTA, permissions, Arc::default());
+        let lane = AppShard::new(
             Arc::new(audience),
-            Arc::new(Life::new(app, Home::default())),
+            Arc::new(AppActivity::new(app, RegistryLink::default())),
             Arc::new(site),
             Arc::default(),
             Arc::default(),
@@ -351,9 +351,9 @@ mod tests {
         (socket, inbox, rows)
     }
 
-    fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> Outgoing {
+    fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
         let data = Bytes::from(vec![7; length]);
-        Outgoing::new(socket.clone(), data, 0, credit, Reply::nobody())
+        PendingSend::new(socket.clone(), data, 0, credit, Reply::nobody())
     }
 
     #[actix_rt::test]
@@ -400,7 +400,7 @@ mod tests {
             panic!("a turn that is not well");
         });
         assert!(catch_unwind(turn).is_err());
-        let Some(Call::Send(mut again)) = inbox.queue.take_in_hand() else {
+        let Some(QueuedCall::Send(mut again)) = inbox.queue.take_in_hand() else {
             panic!("it is not there any more");
         };
         assert_eq!((again.data.len(), again.bytes), (10, 20));

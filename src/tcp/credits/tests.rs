@@ -4,16 +4,16 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::tcp::credits::{AppWindow, EVENT, Starving, Unhandled};
+use crate::tcp::credits::{AppWindow, EVENT, Starving, SocketWindow};
 use crate::tcp::{RESUME_BELOW, WINDOW};
 
 #[derive(Clone, Default)]
-struct Row {
+struct SocketState {
     starved: Rc<Cell<bool>>,
     looks: Rc<Cell<u32>>,
 }
 
-impl Starving for Row {
+impl Starving for SocketState {
     fn mark_starved(&self) -> bool {
         !self.starved.replace(true)
     }
@@ -29,7 +29,7 @@ impl Starving for Row {
 
 #[test]
 fn sockets_of_an_app_are_read_again_when_half_is_handled() {
-    let (window, row) = (AppWindow::new(100), Row::default());
+    let (window, row) = (AppWindow::new(100), SocketState::default());
     window.take(99);
     assert!(window.may_read(&row), "there is room");
     window.take(1);
@@ -48,7 +48,7 @@ fn sockets_of_an_app_are_read_again_when_half_is_handled() {
 
 #[test]
 fn a_socket_is_looked_at_again_when_half_a_window_is_handled() {
-    let unhandled = Unhandled::default();
+    let unhandled = SocketWindow::default();
     let half = (WINDOW - RESUME_BELOW) as u64;
     unhandled.take(2 * EVENT + WINDOW as u64);
     assert!(!unhandled.release(1), "nobody waits");

@@ -11,7 +11,7 @@ use crate::tcp::ClientSocket;
 /// and close them, so that an accepted connection costs no message to the
 /// registry.
 #[derive(Default)]
-pub(crate) struct Table {
+pub(crate) struct IdTable {
     ids: IdAllocator,
     sockets: Mutex<Sockets>,
 }
@@ -23,7 +23,7 @@ struct Sockets {
     made: HashSet<ClientSocketId>,
 }
 
-impl Table {
+impl IdTable {
     pub(crate) fn allocate(&self) -> ClientSocketId {
         ClientSocketId::new(self.ids.allocate())
     }

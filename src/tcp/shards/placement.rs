@@ -8,39 +8,39 @@ use std::task::{Context as TaskContext, Poll};
 use actix::prelude::*;
 use futures::future::join_all;
 
-use crate::app_activity::Life;
-use crate::connections::Guests;
-use crate::supervision::Place;
-use crate::tcp::actor::Rows;
+use crate::app_activity::AppActivity;
+use crate::connections::ConnectionCounter;
+use crate::supervision::StableAddr;
+use crate::tcp::actor::SocketTable;
 use crate::tcp::bulk::CloseSockets;
-use crate::tcp::command_queue::Inbox;
-use crate::tcp::connection::state::{Ends, Link, Row};
-use crate::tcp::shards::id_table::Table;
-use crate::tcp::shards::shard::{Audience, Lane};
+use crate::tcp::command_queue::CommandQueue;
+use crate::tcp::connection::state::{ConnectionMeta, Link, SocketState};
+use crate::tcp::shards::id_table::IdTable;
+use crate::tcp::shards::shard::{AppContext, AppShard};
 
 /// Where a rows actor lives, for the lanes of all apps that lead there.
-pub(crate) struct Site {
+pub(crate) struct Shard {
     /// Which of the registry's it is.
     pub(crate) index: usize,
     /// Whether it has an arbiter of its own, which is not the one that server
     /// sockets live in.
     pub(crate) is_apart: bool,
-    pub(crate) rows: Arc<Place<Rows>>,
-    pub(in crate::tcp) inbox: Arc<Inbox>,
+    pub(crate) rows: Arc<StableAddr<SocketTable>>,
+    pub(in crate::tcp) inbox: Arc<CommandQueue>,
     arbiter: RwLock<ArbiterHandle>,
     /// How many client sockets are there.
     sockets: AtomicUsize,
 }
 
-impl Site {
+impl Shard {
     pub(crate) fn new(
         index: usize,
         is_apart: bool,
-        rows: Arc<Place<Rows>>,
-        inbox: Arc<Inbox>,
+        rows: Arc<StableAddr<SocketTable>>,
+        inbox: Arc<CommandQueue>,
         arbiter: ArbiterHandle,
     ) -> Self {
-        Site {
+        Shard {
             index,
             is_apart,
             rows,
@@ -69,7 +69,7 @@ impl Site {
     }
 }
 
-impl Row {
+impl SocketState {
     /// It is here from now on: if that is another thread than the one that it
     /// comes from, so is its connection.
     pub(in crate::tcp) fn arrived(mut self) -> Self {
@@ -84,29 +84,29 @@ impl Row {
 }
 
 /// What one app's sockets have in common, and its lanes.
-pub(crate) struct Lanes {
-    pub(crate) audience: Arc<Audience>,
-    pub(crate) life: Arc<Life>,
+pub(crate) struct AppShards {
+    pub(crate) audience: Arc<AppContext>,
+    pub(crate) life: Arc<AppActivity>,
     /// The app's connections that are open.
-    pub(crate) guests: Arc<Guests>,
-    all: Box<[Arc<Lane>]>,
+    pub(crate) guests: Arc<ConnectionCounter>,
+    all: Box<[Arc<AppShard>]>,
 }
 
-impl Lanes {
+impl AppShards {
     pub(crate) fn new<'a>(
-        audience: Arc<Audience>,
-        life: Arc<Life>,
-        sites: impl ExactSizeIterator<Item = &'a Arc<Site>>,
-        table: &Arc<Table>,
-        guests: Arc<Guests>,
+        audience: Arc<AppContext>,
+        life: Arc<AppActivity>,
+        sites: impl ExactSizeIterator<Item = &'a Arc<Shard>>,
+        table: &Arc<IdTable>,
+        guests: Arc<ConnectionCounter>,
     ) -> Self {
         let count = sites.len();
-        let lane = |site: &Arc<Site>| {
+        let lane = |site: &Arc<Shard>| {
             let (audience, life) = (audience.clone(), life.clone());
-            let lane = Lane::new(audience, life, site.clone(), table.clone(), guests.clone());
+            let lane = AppShard::new(audience, life, site.clone(), table.clone(), guests.clone());
             Arc::new(lane.one_of(count))
         };
-        Lanes {
+        AppShards {
             all: sites.map(lane).collect(),
             audience,
             life,
@@ -119,20 +119,20 @@ impl Lanes {
         self.all.len() > 1
     }
 
-    pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = &Arc<Lane>> {
+    pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = &Arc<AppShard>> {
         self.all.iter()
     }
 
     /// The one that leads to where this connection was accepted, or else to
     /// where the fewest sockets are.
-    pub(crate) fn place(&self, ends: &Ends) -> Arc<Lane> {
+    pub(crate) fn place(&self, ends: &ConnectionMeta) -> Arc<AppShard> {
         let home = ends.at_home().and_then(|at| self.all.get(at));
         home.cloned().unwrap_or_else(|| self.fewest())
     }
 
     /// The one that leads to where the fewest sockets are.
-    pub(crate) fn fewest(&self) -> Arc<Lane> {
-        let sockets = |lane: &&Arc<Lane>| lane.site.sockets.load(SeqCst);
+    pub(crate) fn fewest(&self) -> Arc<AppShard> {
+        let sockets = |lane: &&Arc<AppShard>| lane.site.sockets.load(SeqCst);
         match &*self.all {
             [one] => one.clone(),
             all => all.iter().min_by_key(sockets).unwrap_or(&all[0]).clone(),
@@ -160,7 +160,7 @@ impl Lanes {
     /// Asks every rows actor, now; done when each has answered or ended.
     pub(crate) fn ask<M>(&self, message: &M) -> impl Future<Output = Vec<M::Result>> + use<M>
     where
-        Rows: Handler<M>,
+        SocketTable: Handler<M>,
         M: Message + Clone + Send + 'static,
         M::Result: Send,
     {

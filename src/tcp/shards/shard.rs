@@ -4,21 +4,21 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::app_activity::Life;
-use crate::connections::Guests;
+use crate::app_activity::AppActivity;
+use crate::connections::ConnectionCounter;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::AppId;
 use crate::manifest::Permissions;
-use crate::supervision::Place;
-use crate::tcp::actor::Rows;
-use crate::tcp::command_queue::Inbox;
+use crate::supervision::StableAddr;
+use crate::tcp::actor::SocketTable;
+use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::linger::LingerList;
 use crate::tcp::credits::AppWindow;
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
-use crate::tcp::shards::id_table::Table;
+use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::lookups::Lookups;
-use crate::tcp::shards::placement::Site;
+use crate::tcp::shards::placement::Shard;
 use crate::tcp::socket::ClientSocket;
 
 /// The received bytes of one app that listeners have not handled yet; beyond
@@ -41,7 +41,7 @@ fn part_of(lanes: usize) -> usize {
 const MIN_CHARGE: usize = 64;
 
 /// What one app's sockets have in common, wherever they are.
-pub(crate) struct Audience {
+pub(crate) struct AppContext {
     pub(crate) app: AppId,
     permissions: RwLock<Arc<Permissions>>,
     sending: AtomicUsize,
@@ -50,14 +50,14 @@ pub(crate) struct Audience {
     pub(in crate::tcp) lookups: Arc<Lookups>,
 }
 
-impl Audience {
+impl AppContext {
     pub(crate) fn new(
         app: AppId,
         write_quota: usize,
         permissions: Arc<Permissions>,
         lookups: Arc<Lookups>,
     ) -> Self {
-        Audience {
+        AppContext {
             app,
             permissions: RwLock::new(permissions),
             sending: AtomicUsize::new(0),
@@ -119,18 +119,18 @@ impl Audience {
     }
 }
 
-pub(crate) struct Lane {
-    pub(crate) audience: Arc<Audience>,
+pub(crate) struct AppShard {
+    pub(crate) audience: Arc<AppContext>,
     /// Those that hear of the sockets here.
     pub(crate) on_receive: Listeners<ReceiveInfo>,
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
-    pub(crate) life: Arc<Life>,
-    pub(crate) site: Arc<Site>,
-    pub(crate) rows: Arc<Place<Rows>>,
-    pub(in crate::tcp) inbox: Arc<Inbox>,
-    pub(in crate::tcp) table: Arc<Table>,
+    pub(crate) life: Arc<AppActivity>,
+    pub(crate) site: Arc<Shard>,
+    pub(crate) rows: Arc<StableAddr<SocketTable>>,
+    pub(in crate::tcp) inbox: Arc<CommandQueue>,
+    pub(in crate::tcp) table: Arc<IdTable>,
     /// The app's connections that are open.
-    pub(crate) guests: Arc<Guests>,
+    pub(crate) guests: Arc<ConnectionCounter>,
     /// Connections of the app that are closed when the peer has what was sent.
     pub(in crate::tcp) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
@@ -141,15 +141,15 @@ pub(crate) struct Lane {
     window: AppWindow<ClientSocket>,
 }
 
-impl Lane {
+impl AppShard {
     pub(crate) fn new(
-        audience: Arc<Audience>,
-        life: Arc<Life>,
-        site: Arc<Site>,
-        table: Arc<Table>,
-        guests: Arc<Guests>,
+        audience: Arc<AppContext>,
+        life: Arc<AppActivity>,
+        site: Arc<Shard>,
+        table: Arc<IdTable>,
+        guests: Arc<ConnectionCounter>,
     ) -> Self {
-        Lane {
+        AppShard {
             audience,
             on_receive: Listeners::default(),
             on_receive_error: Listeners::default(),
@@ -170,7 +170,7 @@ impl Lane {
     pub(in crate::tcp) fn one_of(self, lanes: usize) -> Self {
         let window = AppWindow::new(part_of(lanes));
         let lingering = LingerList::one_of(lanes);
-        Lane {
+        AppShard {
             window,
             lingering,
             ..self
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn the_quota_refuses_what_goes_over_and_takes_it_later() {
-        let audience = Audience::new(
+        let audience = AppContext::new(
             "a".into(),
             1000,
             Arc::new(Permissions::all()),

@@ -11,10 +11,10 @@ use actix::prelude::*;
 use crate::ids::ClientSocketId;
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
-use crate::tcp::{ClientSocket, Ends, Offer, Op};
+use crate::tcp::{AcceptNotifier, ClientSocket, Command, ConnectionMeta};
 use crate::tcp_server::actor::ServerSocket;
-use crate::tcp_server::events::Offered;
-use crate::tcp_server::tls::handshakes::Peered;
+use crate::tcp_server::events::PendingAccept;
+use crate::tcp_server::tls::handshakes::AcceptedStream;
 
 /// How many connections are accepted before other actors have their turn.
 const ACCEPTS_A_TURN: usize = 64;
@@ -106,7 +106,7 @@ impl ServerSocket {
 
     /// The next client that was offered before. Those at whose event a listener
     /// has panicked come last, and not at once.
-    fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<Offered>> {
+    fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<PendingAccept>> {
         let next = self.undelivered.front()?;
         if next.is_suspect() && next.is_open() {
             let (_, deaths) = self.audience.on_accept.census();
@@ -214,7 +214,7 @@ impl ServerSocket {
 
     /// The next connection, unless it is to be encrypted first: then, and if
     /// it was refused, or accepting failed and may be tried again, `None`.
-    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Peered>> {
+    fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<AcceptedStream>> {
         if self.errors.rests(cx) || self.listener.is_none() || self.gate.is_shut(cx) {
             return Poll::Pending;
         }
@@ -235,7 +235,7 @@ impl ServerSocket {
                     self.in_hand = None;
                     return Poll::Ready(None);
                 };
-                let mut ends = Ends::accepted(peer, guest);
+                let mut ends = ConnectionMeta::accepted(peer, guest);
                 ends.stays_in(accepted_in);
                 Poll::Ready(self.arrived((stream, ends), cx))
             }
@@ -261,7 +261,11 @@ impl ServerSocket {
 
     /// A connection is here, and is returned unless it is to be encrypted
     /// first.
-    fn arrived(&mut self, accepted: Peered, cx: &mut TaskContext<'_>) -> Option<Peered> {
+    fn arrived(
+        &mut self,
+        accepted: AcceptedStream,
+        cx: &mut TaskContext<'_>,
+    ) -> Option<AcceptedStream> {
         let Some(handshakes) = &mut self.handshakes else {
             return Some(accepted);
         };
@@ -272,7 +276,7 @@ impl ServerSocket {
         plain
     }
 
-    fn accepted(&mut self, accepted: Peered) -> Arc<Offered> {
+    fn accepted(&mut self, accepted: AcceptedStream) -> Arc<PendingAccept> {
         let offered = self.offer(self.table.allocate(), accepted);
         self.in_hand = None;
         offered
@@ -282,12 +286,12 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn offer(
         &self,
         id: ClientSocketId,
-        (stream, ends): Peered,
-    ) -> Arc<Offered> {
+        (stream, ends): AcceptedStream,
+    ) -> Arc<PendingAccept> {
         let client = ClientSocket::new(id, self.lanes.place(&ends));
-        let offered = Offered::new(client.clone(), self.on_their_way.clone());
+        let offered = PendingAccept::new(client.clone(), self.on_their_way.clone());
         // The row comes first, so that every call for it finds it.
-        client.do_send(Op::Adopt(stream, ends, offered.clone()));
+        client.do_send(Command::Adopt(stream, ends, offered.clone()));
         self.table.insert(client);
         offered
     }

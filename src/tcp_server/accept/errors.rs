@@ -9,9 +9,9 @@ use std::time::Duration;
 use actix_rt::time::{Sleep, sleep};
 
 use crate::error::Error;
-use crate::events::redelivery::Untold;
+use crate::events::redelivery::EventQueue;
 use crate::net_error::{self, AcceptErrorClass, NetError};
-use crate::tcp_server::accept::escalation::Asked;
+use crate::tcp_server::accept::escalation::PendingDecision;
 use crate::tcp_server::accept::policy::rest;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::AcceptErrorInfo;
@@ -30,8 +30,8 @@ pub(in crate::tcp_server) struct AcceptErrors {
     attempt: u32,
     resting: Option<Resting>,
     /// Who is above decides on the last one.
-    pub(in crate::tcp_server) asked: Option<Asked>,
-    untold: Untold<Failure>,
+    pub(in crate::tcp_server) asked: Option<PendingDecision>,
+    untold: EventQueue<Failure>,
     /// Whether the socket is to be closed when all is told.
     closing: bool,
 }

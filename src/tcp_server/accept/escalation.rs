@@ -46,9 +46,9 @@ pub struct Escalation {
 
 /// Whom a registry's server sockets ask.
 #[derive(Default)]
-pub(crate) struct Above(RwLock<Option<Recipient<Escalation>>>);
+pub(crate) struct EscalationTarget(RwLock<Option<Recipient<Escalation>>>);
 
-impl Above {
+impl EscalationTarget {
     pub(crate) fn set(&self, to: Option<Recipient<Escalation>>) {
         let before = {
             let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
@@ -66,7 +66,7 @@ impl Above {
 }
 
 /// A decision that is waited for.
-pub(in crate::tcp_server) struct Asked {
+pub(in crate::tcp_server) struct PendingDecision {
     failure: Failure,
     answer: Pin<Box<dyn Future<Output = Result<AcceptAction, MailboxError>> + Send>>,
 }
@@ -90,7 +90,7 @@ impl ServerSocket {
             class: failure.class,
             attempt: failure.attempt,
         });
-        self.errors.asked = Some(Asked {
+        self.errors.asked = Some(PendingDecision {
             failure,
             answer: Box::pin(answer),
         });

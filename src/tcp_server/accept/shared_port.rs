@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 use crate::error::Error;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::os::{Listener, Network, Stream};
-use crate::tcp::{Lanes, Site};
+use crate::tcp::{AppShards, Shard};
 use crate::tcp_server::accept::accepted_ahead::Ahead;
 use crate::tcp_server::actor::{Bound, ServerSocket};
 
@@ -28,7 +28,7 @@ type Accepted = (Box<dyn Stream>, SocketAddr);
 
 /// One listener an arbiter.
 struct Ports {
-    all: Vec<(Arc<Port>, Arc<Site>)>,
+    all: Vec<(Arc<Port>, Arc<Shard>)>,
     /// Who is looked at first.
     next: usize,
     /// Where the one lives that was taken last.
@@ -52,7 +52,7 @@ impl Ports {
         network: &dyn Network,
         address: SocketAddr,
         backlog: u32,
-        lanes: &Lanes,
+        lanes: &AppShards,
     ) -> io::Result<Self> {
         let mut at = address;
         let mut all = Vec::new();
@@ -206,7 +206,7 @@ impl Drop for Ports {
 
 impl Port {
     /// Has the task accept, wherever its arbiter is now.
-    fn want(self: &Arc<Self>, site: &Site) {
+    fn want(self: &Arc<Self>, site: &Shard) {
         if self.ahead.want() {
             let acceptor = Acceptor(self.clone());
             // If the arbiter has ended, this ends it, and the taker tries again.

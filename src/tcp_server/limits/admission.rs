@@ -9,19 +9,19 @@ use std::task::Context as TaskContext;
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
 
-use crate::connections::{Guest, Guests};
-use crate::events::redelivery::Untold;
+use crate::connections::{ConnectionCounter, ConnectionGuard};
+use crate::events::redelivery::EventQueue;
 use crate::net_error::NetError;
 use crate::os::{Stream, end_now};
 use crate::sync::AtomicWaker;
 use crate::tcp_server::actor::ServerSocket;
-use crate::tcp_server::limits::limiter::{Reached, Turnstile};
+use crate::tcp_server::limits::limiter::{Limiter, Reached};
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RefusedInfo};
 
 /// A server socket's way in.
-pub(in crate::tcp_server) struct Gate {
+pub(in crate::tcp_server) struct Admission {
     /// The server socket's own, the app's, the registry's.
-    turnstiles: [Arc<Turnstile>; 3],
+    turnstiles: [Arc<Limiter>; 3],
     /// Where it stands in line.
     stands: [bool; 3],
     /// Who stands there.
@@ -29,29 +29,29 @@ pub(in crate::tcp_server) struct Gate {
     /// Which one has held it up in this turn.
     held_up_at: Option<usize>,
     opens: Option<Pin<Box<Sleep>>>,
-    untold: Untold<(SocketAddr, LimitKind)>,
+    untold: EventQueue<(SocketAddr, LimitKind)>,
 }
 
-impl Gate {
-    pub(in crate::tcp_server) fn new([app, registry]: [Arc<Turnstile>; 2]) -> Self {
-        let guests = Arc::new(Guests::of(app.guests()));
-        let own = Arc::new(Turnstile::new(LimitScope::Socket, guests));
-        Gate {
+impl Admission {
+    pub(in crate::tcp_server) fn new([app, registry]: [Arc<Limiter>; 2]) -> Self {
+        let guests = Arc::new(ConnectionCounter::of(app.guests()));
+        let own = Arc::new(Limiter::new(LimitScope::Socket, guests));
+        Admission {
             turnstiles: [own, app, registry],
             stands: [false; 3],
             waker: Arc::default(),
             held_up_at: None,
             opens: None,
-            untold: Untold::default(),
+            untold: EventQueue::default(),
         }
     }
 
-    fn own(&self) -> &Turnstile {
+    fn own(&self) -> &Limiter {
         &self.turnstiles[0]
     }
 
     /// What was accepted here and is open.
-    pub(in crate::tcp_server) fn guests(&self) -> &Arc<Guests> {
+    pub(in crate::tcp_server) fn guests(&self) -> &Arc<ConnectionCounter> {
         self.own().guests()
     }
 
@@ -185,16 +185,16 @@ impl Gate {
     }
 
     /// Lets one in that has been accepted.
-    pub(in crate::tcp_server) fn admit(&mut self, peer: IpAddr) -> Guest {
+    pub(in crate::tcp_server) fn admit(&mut self, peer: IpAddr) -> ConnectionGuard {
         let counted = [0, 1, 2].map(|at: usize| self.turnstiles[at].count());
-        let guest = Guest::accepted(self.guests().clone(), peer, counted);
+        let guest = ConnectionGuard::accepted(self.guests().clone(), peer, counted);
         // Others that wait have their turn before this one's next.
         self.give_way(None);
         guest
     }
 }
 
-impl Drop for Gate {
+impl Drop for Admission {
     fn drop(&mut self) {
         self.leave_lines();
     }
@@ -206,7 +206,7 @@ impl ServerSocket {
         &mut self,
         mut stream: Box<dyn Stream>,
         peer: SocketAddr,
-    ) -> Option<(Box<dyn Stream>, Guest)> {
+    ) -> Option<(Box<dyn Stream>, ConnectionGuard)> {
         match self.gate.refuses(peer.ip()) {
             None => Some((stream, self.gate.admit(peer.ip()))),
             Some((limit, then)) => {
@@ -267,7 +267,7 @@ mod tests {
 
     /// A server socket that is only a gate.
     struct Comer {
-        gate: Gate,
+        gate: Admission,
         wakes: Arc<Wakes>,
     }
 
@@ -277,7 +277,7 @@ mod tests {
         }
 
         /// A turn with so many connections in the backlog.
-        fn turn(&mut self, waiting: usize) -> Vec<Guest> {
+        fn turn(&mut self, waiting: usize) -> Vec<ConnectionGuard> {
             let waker = waker(self.wakes.clone());
             let mut cx = TaskContext::from_waker(&waker);
             let mut guests = Vec::new();
@@ -300,13 +300,13 @@ mod tests {
     }
 
     /// So many server sockets of one registry with these limits.
-    fn comers(limits: Limits, count: usize) -> (Arc<Turnstile>, Vec<Comer>) {
-        let registry = Arc::new(Turnstile::new(LimitScope::Registry, Arc::default()));
+    fn comers(limits: Limits, count: usize) -> (Arc<Limiter>, Vec<Comer>) {
+        let registry = Arc::new(Limiter::new(LimitScope::Registry, Arc::default()));
         registry.set(limits).expect("limits that mean something");
-        let of_app = Arc::new(Guests::of(registry.guests()));
-        let app = Arc::new(Turnstile::new(LimitScope::App, of_app));
+        let of_app = Arc::new(ConnectionCounter::of(registry.guests()));
+        let app = Arc::new(Limiter::new(LimitScope::App, of_app));
         let comer = || Comer {
-            gate: Gate::new([app.clone(), registry.clone()]),
+            gate: Admission::new([app.clone(), registry.clone()]),
             wakes: Arc::default(),
         };
         let comers = (0..count).map(|_| comer()).collect();

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_rt::time::Instant;
 
-use crate::connections::Guests;
+use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
 use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RateLimit};
 
 /// The limits of a server socket, or those that several share, and how far
 /// they are used up.
-pub(crate) struct Turnstile {
+pub(crate) struct Limiter {
     of: LimitScope,
-    pub(in crate::tcp_server) guests: Arc<Guests>,
+    pub(in crate::tcp_server) guests: Arc<ConnectionCounter>,
     /// Whether there are limits at all: where there are none, nobody takes
     /// the lock.
     is_limited: AtomicBool,
@@ -46,9 +46,9 @@ pub(in crate::tcp_server) struct Reached {
     pub(in crate::tcp_server) opens: Option<Instant>,
 }
 
-impl Turnstile {
-    pub(crate) fn new(of: LimitScope, guests: Arc<Guests>) -> Self {
-        Turnstile {
+impl Limiter {
+    pub(crate) fn new(of: LimitScope, guests: Arc<ConnectionCounter>) -> Self {
+        Limiter {
             of,
             guests,
             is_limited: AtomicBool::new(false),
@@ -74,7 +74,7 @@ impl Turnstile {
         self.lock().limits
     }
 
-    pub(crate) fn guests(&self) -> &Arc<Guests> {
+    pub(crate) fn guests(&self) -> &Arc<ConnectionCounter> {
         &self.guests
     }
 

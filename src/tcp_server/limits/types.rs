@@ -7,7 +7,7 @@ use actix::Message;
 
 use crate::events::Event;
 use crate::events::redelivery;
-use crate::events::redelivery::Unhandled;
+use crate::events::redelivery::InFlightEvent;
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 
@@ -121,7 +121,7 @@ pub struct RefusedInfo {
     /// [`UNHANDLED_REFUSALS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    pub(in crate::tcp_server) _unhandled: Unhandled<RefusedInfo, (SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) _unhandled: InFlightEvent<RefusedInfo, (SocketAddr, LimitKind)>,
 }
 
 impl RefusedInfo {

@@ -6,7 +6,7 @@ use std::task::Context;
 use actix::Message;
 
 use crate::events::redelivery;
-use crate::events::redelivery::{Unhandled, Untold};
+use crate::events::redelivery::{EventQueue, InFlightEvent};
 use crate::events::{Event, Listeners};
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
@@ -42,7 +42,7 @@ pub struct HandshakeErrorInfo {
     /// [`UNHANDLED_HANDSHAKE_ERRORS`] events to handle.
     pub missed: u64,
     #[debug(skip)]
-    _unhandled: Unhandled<HandshakeErrorInfo, (SocketAddr, NetError)>,
+    _unhandled: InFlightEvent<HandshakeErrorInfo, (SocketAddr, NetError)>,
 }
 
 impl HandshakeErrorInfo {
@@ -57,7 +57,7 @@ impl Event for HandshakeErrorInfo {}
 /// The failures of one server socket that have not been told.
 #[derive(Default)]
 pub(in crate::tcp_server) struct Failures {
-    untold: Untold<(SocketAddr, NetError)>,
+    untold: EventQueue<(SocketAddr, NetError)>,
     /// All, told or not.
     count: u64,
 }

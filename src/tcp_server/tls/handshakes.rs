@@ -15,14 +15,14 @@ use crate::events::Listeners;
 use crate::ids::ServerSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::Ends;
+use crate::tcp::ConnectionMeta;
 use crate::tcp_server::HANDSHAKE_GRACE;
 use crate::tcp_server::draining::EndedHandshakes;
 use crate::tcp_server::tls::handshake_errors::{Failures, HandshakeErrorInfo};
 use crate::tls::Server;
 
 /// A connection whose peer is known.
-pub(in crate::tcp_server) type Peered = (Box<dyn Stream>, Box<Ends>);
+pub(in crate::tcp_server) type AcceptedStream = (Box<dyn Stream>, Box<ConnectionMeta>);
 
 #[derive(Default)]
 pub(in crate::tcp_server) struct Handshakes {
@@ -38,18 +38,18 @@ pub(in crate::tcp_server) struct Handshakes {
     started: u64,
     /// Accepted while there was no room for another handshake, or nobody had
     /// said how it is to be encrypted.
-    next: Option<Peered>,
+    next: Option<AcceptedStream>,
     /// Wakes the accept loop when the oldest one may be given up.
     grace: Option<Pin<Box<Sleep>>>,
     /// Encrypted, and heard of by nobody.
-    finished: VecDeque<Peered>,
+    finished: VecDeque<AcceptedStream>,
     failures: Failures,
     /// Who waits for an end of all that.
     settling: Vec<Reply<()>>,
 }
 
 /// Which one, and what came of it.
-type Ended = (u64, Result<Peered, NetError>);
+type Ended = (u64, Result<AcceptedStream, NetError>);
 
 struct Going {
     since: Instant,
@@ -173,7 +173,7 @@ impl Handshakes {
     }
 
     /// The next one that `onAccept` can be raised for.
-    pub(in crate::tcp_server) fn finished(&mut self, cx: &Context<'_>) -> Option<Peered> {
+    pub(in crate::tcp_server) fn finished(&mut self, cx: &Context<'_>) -> Option<AcceptedStream> {
         let finished = self.finished.pop_front();
         if !self.settling.is_empty() && self.finished.is_empty() {
             // To see that it was the last.
@@ -200,9 +200,9 @@ impl Handshakes {
     /// encrypted.
     pub(in crate::tcp_server) fn take(
         &mut self,
-        accepted: Peered,
+        accepted: AcceptedStream,
         cx: &mut Context<'_>,
-    ) -> Option<Peered> {
+    ) -> Option<AcceptedStream> {
         if !self.encrypts() {
             return Some(accepted);
         }
@@ -253,7 +253,7 @@ impl Handshakes {
         false
     }
 
-    fn start(&mut self, stream: Box<dyn Stream>, ends: Box<Ends>, server: Server) {
+    fn start(&mut self, stream: Box<dyn Stream>, ends: Box<ConnectionMeta>, server: Server) {
         self.started += 1;
         let number = self.started;
         let peer = ends.peer();

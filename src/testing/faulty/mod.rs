@@ -241,7 +241,7 @@ impl Network for FaultyNetwork {
             operation: match actor {
                 Checkpoint::Registry => Operation::Registry,
                 Checkpoint::ServerSocket => Operation::Server,
-                Checkpoint::ClientSockets => Operation::Rows,
+                Checkpoint::ClientSockets => Operation::ClientSockets,
             },
             listener: None,
             peer: None,

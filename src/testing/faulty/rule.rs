@@ -34,8 +34,8 @@ pub enum Operation {
     Server,
     /// A call on a client socket that the actor of all client sockets carries
     /// out, or a look at one that is ready.
-    #[display("rows")]
-    Rows,
+    #[display("clients")]
+    ClientSockets,
     /// A message that the registry handles.
     #[display("registry")]
     Registry,
@@ -55,7 +55,7 @@ impl Operation {
         Operation::Read,
         Operation::Write,
         Operation::Server,
-        Operation::Rows,
+        Operation::ClientSockets,
         Operation::Registry,
         Operation::Subscriber,
     ];
@@ -65,7 +65,10 @@ impl Operation {
     pub(super) fn is_actors(self) -> bool {
         matches!(
             self,
-            Operation::Server | Operation::Rows | Operation::Registry | Operation::Subscriber
+            Operation::Server
+                | Operation::ClientSockets
+                | Operation::Registry
+                | Operation::Subscriber
         )
     }
 
@@ -178,7 +181,7 @@ impl From<IpAddr> for Place {
 /// | `write=short` | every write takes one byte; `,bytes=100`: no more than 100 |
 /// | `read=reset`, `write=reset` | the connection is reset |
 /// | `read=end` | the peer seems to have ended its side |
-/// | `panic=server`, `panic=rows`, `panic=registry` | an actor panics: of a server socket, of all client sockets, the registry |
+/// | `panic=server`, `panic=clients`, `panic=registry` | an actor panics: of a server socket, of all client sockets, the registry |
 /// | `resolve=panic` | any operation panics |
 /// | `stop=server`, `arbiter=server` | the actor stops, or its arbiter ends |
 /// | `subscriber=stall,for=200ms` | a listener is slow: it holds every event so long |

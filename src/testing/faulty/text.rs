@@ -21,7 +21,7 @@ pub enum RuleError {
     /// Nothing fails like this.
     #[display(
         "{_0:?} is no fault: write the name of an errno (EMFILE), its number (24), stall, \
-         short, reset, end or panic; or panic, stop or arbiter before an actor: panic=rows"
+         short, reset, end or panic; or panic, stop or arbiter before an actor: panic=clients"
     )]
     UnknownFault(#[error(not(source))] String),
     /// This operation does not fail like this.
@@ -87,7 +87,7 @@ impl Fault {
             }
             Fault::Panic => "write an operation",
             Fault::Stop | Fault::EndArbiter => {
-                "write stop=server, stop=rows, stop=registry or stop=subscriber, or arbiter="
+                "write stop=server, stop=clients, stop=registry or stop=subscriber, or arbiter="
             }
             Fault::Stall(_) => {
                 "neither listen nor an actor of the crate waits; stall any other operation"
@@ -114,7 +114,7 @@ impl fmt::Display for Fault {
 }
 
 /// As a rule begins: of an actor, what happens comes first, but for a stall:
-/// `panic=rows`, `subscriber=stall`.
+/// `panic=clients`, `subscriber=stall`.
 pub(super) fn begin(f: &mut fmt::Formatter<'_>, operation: Operation, fault: Fault) -> fmt::Result {
     match (operation.is_actors(), fault) {
         (false, _) | (_, Fault::Stall(_)) => write!(f, "{operation}={fault}"),
@@ -156,7 +156,7 @@ impl FromStr for Rule {
         let first = parts.next().and_then(|first| first.split_once('='));
         let (operation, fault) = first.ok_or_else(no_fault)?;
         let (operation, fault) = (operation.trim(), fault.trim());
-        // Of an actor, what happens comes first: `panic=rows`.
+        // Of an actor, what happens comes first: `panic=clients`.
         let (operation, fault) = match fault.parse::<Operation>() {
             Ok(actor) if actor.is_actors() => (actor, operation.parse()?),
             _ => (operation.parse()?, fault.parse()?),

@@ -137,7 +137,7 @@ async fn one_that_panics_or_stops_goes_on_where_it_was() {
     let mut peers = four(&mut world).await;
     echoes(&mut peers, b"before").await;
     let mut threads = std::collections::HashSet::new();
-    for fault in ["panic=rows,times=1", "stop=rows,times=1"] {
+    for fault in ["panic=clients,times=1", "stop=clients,times=1"] {
         while let Ok(heard) = heard.try_recv() {
             threads.insert((heard.from.id(), heard.thread));
         }

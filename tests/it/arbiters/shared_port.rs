@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrome_sockets::os::TokioNetwork;
-use chrome_sockets::tcp_server::{AtLimit, HeldUpBy, Limit, Limits};
+use chrome_sockets::tcp_server::{AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
 
@@ -101,7 +101,7 @@ async fn a_pause_holds_all_listeners_and_nobody_is_lost() {
     // Linux does not tell it of listeners that share a port.
     assert!(info.backlog.is_none_or(|waiting| waiting == 70));
     assert_eq!(info.counts.accepted, PEERS as u64);
-    assert_eq!(info.held_up_by, [HeldUpBy::App]);
+    assert_eq!(info.blocked_by, [BlockReason::App]);
     drop(peers);
 }
 

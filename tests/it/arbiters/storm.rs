@@ -66,7 +66,7 @@ async fn storm(arbiters: usize, reuse_port: bool) {
             let closed = actix_rt::time::timeout(LIMIT, peer.read(&mut byte));
             if closed.await.is_err() {
                 let info = server.get_info(id).await.expect("it exists");
-                panic!("{number} waits: {:?}, {:?}", info.counts, info.held_up_by);
+                panic!("{number} waits: {:?}, {:?}", info.counts, info.blocked_by);
             }
         }
         let info = server.get_info(id).await.expect("it exists");

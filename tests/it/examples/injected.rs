@@ -32,7 +32,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
 fn panics_of_every_actor_are_not_seen_from_outside() {
     let server = echo(&[
         "panic=server,every=200",
-        "panic=rows,every=1000",
+        "panic=clients,every=1000",
         "panic=registry,every=200",
     ]);
     let first = dial(server.address);

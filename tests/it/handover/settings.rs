@@ -1,8 +1,9 @@
 //! Policy and limits go along with their sockets.
 
-use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{
-    AcceptAction, AcceptPolicy, AtLimit, HeldUpBy, Limit, LimitKind, LimitScope, Limits, RateLimit,
+    AcceptAction, AcceptPolicy, AtLimit, BlockReason, Limit, LimitKind, LimitScope, Limits,
+    RateLimit,
 };
 use chrome_sockets::{AppLimits, Error};
 
@@ -56,17 +57,17 @@ async fn policy_and_limits_go_with_their_socket_and_hold_there() {
     assert_eq!((info.accept_policy, info.limits), (policy, limits));
     let info = server.get_info(plain).await.expect("it is here");
     assert_eq!(info.accept_policy, AcceptPolicy::default());
-    assert_eq!((info.limits, info.time_outs), Default::default());
+    assert_eq!((info.limits, info.timeouts), Default::default());
 
     let _peers = [dial(address), dial(address)];
     let first = new.accepted().await;
     new.nothing().await;
     let info = server.get_info(id).await.expect("it is here");
     let limit = LimitKind::Connections(LimitScope::Socket);
-    assert_eq!(info.held_up_by, [HeldUpBy::Limit(limit)]);
+    assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
     first.close().await.expect("it is open");
     new.accepted().await;
-    assert_eq!(info.time_outs, TimeOuts::default());
+    assert_eq!(info.timeouts, Timeouts::default());
 }
 
 #[actix_rt::test]
@@ -96,7 +97,7 @@ async fn an_apps_limits_go_along_unless_it_has_others_there() {
         new.nothing().await;
         let info = new.app.tcp_server.get_info(id).await.expect("it is here");
         let limit = LimitKind::Connections(LimitScope::App);
-        assert_eq!(info.held_up_by, [HeldUpBy::Limit(limit)]);
+        assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
         let created = new.app.tcp.create(Default::default()).await;
         match has_others {
             true => drop(created.expect("it may")),

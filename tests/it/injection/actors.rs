@@ -123,7 +123,7 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
         client.set_paused(false).await.expect("resume");
         connections.push((client, peer));
     }
-    let rule = scene.inject("panic=rows,every=5");
+    let rule = scene.inject("panic=clients,every=5");
     let data: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
     let mut peers = Vec::new();
     let mut received: Vec<(ClientSocketId, Vec<u8>)> = Vec::new();
@@ -287,7 +287,7 @@ async fn a_send_that_makes_the_actor_panic_each_time_fails_and_is_told() {
 async fn actors_that_are_stopped_go_on_with_all_they_had() {
     for (text, actor) in [
         ("stop=server,times=1", None),
-        ("stop=rows,times=1", Some(Supervised::ClientSockets)),
+        ("stop=clients,times=1", Some(Supervised::ClientSockets)),
         ("stop=registry,times=1", Some(Supervised::Registry)),
     ] {
         let mut scene = Scene::new().await;
@@ -315,13 +315,13 @@ async fn what_the_registry_asks_of_an_actor_that_panics_is_asked_again() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let client = scene.old.0.clone();
-    let rule = scene.inject("panic=rows,times=1");
+    let rule = scene.inject("panic=clients,times=1");
     // The first is carried out for the sake of the second.
     let (info, sockets) = (client.get_info(), app.tcp.get_sockets());
     assert_eq!(sockets.await.expect("it is asked again").len(), 1);
     info.await.expect("it is carried out");
     assert_eq!(scene.network.struck(rule), 1);
-    let rule = scene.inject("panic=rows,times=1");
+    let rule = scene.inject("panic=clients,times=1");
     client.set_no_delay(true);
     app.suspend().await.expect("it is suspended");
     end(&mut scene.old.1).await.expect("it was not persistent");

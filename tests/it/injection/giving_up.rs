@@ -51,7 +51,7 @@ async fn client_sockets_that_fall_too_often_lose_their_connections_and_say_so() 
     let mut restarts = Restarts::of(&scene.world.app).await;
     let client = scene.old.0.clone();
     client.set_paused(false).await.expect("resume");
-    scene.inject("panic=rows,times=4");
+    scene.inject("panic=clients,times=4");
     for _ in 0..4 {
         let _ = client.get_info().await;
     }

@@ -40,11 +40,14 @@ fn a_rule_is_what_its_text_says() {
         ("read=end", Rule::new(Operation::Read, Fault::End)),
         ("read=panic", Rule::new(Operation::Read, Fault::Panic)),
         ("panic=server", Rule::new(Operation::Server, Fault::Panic)),
-        ("rows=panic", Rule::new(Operation::Rows, Fault::Panic)),
+        (
+            "clients=panic",
+            Rule::new(Operation::ClientSockets, Fault::Panic),
+        ),
         ("stop=registry", Rule::new(Operation::Registry, Fault::Stop)),
         (
-            "arbiter=rows,times=1",
-            Rule::new(Operation::Rows, Fault::EndArbiter).map(|rule| rule.times(1)),
+            "arbiter=clients,times=1",
+            Rule::new(Operation::ClientSockets, Fault::EndArbiter).map(|rule| rule.times(1)),
         ),
         (
             "resolve=stall",
@@ -55,8 +58,8 @@ fn a_rule_is_what_its_text_says() {
             Rule::new(Operation::Connect, Fault::Stall(Some(second))),
         ),
         (
-            "panic=rows,every=9",
-            Rule::new(Operation::Rows, Fault::Panic).map(|rule| rule.every(9)),
+            "panic=clients,every=9",
+            Rule::new(Operation::ClientSockets, Fault::Panic).map(|rule| rule.every(9)),
         ),
         (
             "stop=subscriber",
@@ -84,7 +87,7 @@ fn a_text_that_is_no_rule_is_told_what_to_write() {
         ("stop=accept", "one of listen, accept"),
         ("server=EMFILE", "of an actor write panic, stop or arbiter"),
         ("accept=stop", "write stop=server"),
-        ("panic=rows,listener=127.0.0.1", "rows has no listener"),
+        ("panic=clients,listener=127.0.0.1", "rows has no listener"),
         ("accept=EMFILES", "short, reset, end or panic"),
         ("accept=0", "short, reset, end or panic"),
         ("accept=short", "short is for read and write"),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::supervision::{Cause, Supervised};
-use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::SocketProperties;
 
 use super::actors::Restarts;
@@ -139,11 +139,11 @@ async fn a_connect_that_goes_on_when_the_arbiter_ends_fails_and_may_be_tried_aga
 async fn a_pause_and_time_outs_go_on_after_the_end_of_the_arbiter() {
     let (mut scene, arbiter) = elsewhere().await;
     let (client, mut peer) = scene.accepted().await;
-    let time_outs = TimeOuts {
+    let timeouts = Timeouts {
         idle: Some(Duration::from_millis(300)),
-        ..TimeOuts::default()
+        ..Timeouts::default()
     };
-    client.set_time_outs(time_outs).await.expect("set");
+    client.set_timeouts(timeouts).await.expect("set");
     client.set_paused(false).await.expect("resume");
     end_of(arbiter);
     goes_on(&scene).await;

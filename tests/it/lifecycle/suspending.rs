@@ -92,7 +92,7 @@ async fn persistent_sockets_keep_what_they_are() {
         let server = world.app.tcp_server.get_info(server).await;
         // What holds it up is another one now.
         let server = server.map(|mut info| {
-            info.held_up_by.clear();
+            info.blocked_by.clear();
             info
         });
         (server, world.app.tcp.get_info(client).await)

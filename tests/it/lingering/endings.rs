@@ -5,7 +5,7 @@ use std::net::{Shutdown as Side, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use actix::{Actor, Context, Handler};
-use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, TimeOuts};
+use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, Timeouts};
 use chrome_sockets::{Registry, Shutdown};
 
 use super::outside::content;
@@ -155,31 +155,31 @@ async fn a_time_out_of_an_idle_or_unclaimed_connection_delivers() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let soon = Some(Duration::from_millis(200));
-    for time_outs in [
-        TimeOuts {
+    for timeouts in [
+        Timeouts {
             claim: soon,
             ..Default::default()
         },
-        TimeOuts {
+        Timeouts {
             idle: soon,
             ..Default::default()
         },
     ] {
-        let set = world.app.tcp_server.set_time_outs(id, time_outs);
+        let set = world.app.tcp_server.set_timeouts(id, timeouts);
         set.await.expect("it is open");
         let mut peer = TcpStream::connect(at).expect("it listens");
         let client = world.accepted().await;
-        if time_outs.idle.is_some() {
+        if timeouts.idle.is_some() {
             client.set_paused(false).await.expect("it is open");
         }
         client.send(content(50_000)).await.expect("it is sent");
         world.ended(client.id()).await;
         // Late input does no harm either.
         peer.write_all(b"?").expect("it is open");
-        assert!(all(peer).await == content(50_000), "{time_outs:?}");
+        assert!(all(peer).await == content(50_000), "{timeouts:?}");
         let _ = client.close().await;
     }
-    let set = world.app.tcp_server.set_time_outs(id, TimeOuts::default());
+    let set = world.app.tcp_server.set_timeouts(id, Timeouts::default());
     set.await.expect("it is open");
     proof_of_life(&mut world, at).await;
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use chrome_sockets::NetError;
-use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp::Timeouts;
 use tokio::time::timeout;
 
 use super::outside::content;
@@ -14,10 +14,10 @@ use support::{World, within};
 
 const LENGTH: usize = 8_000_000;
 
-async fn scene(time_outs: TimeOuts) -> (World, chrome_sockets::tcp::ClientSocket, TcpStream) {
+async fn scene(timeouts: Timeouts) -> (World, chrome_sockets::tcp::ClientSocket, TcpStream) {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
-    let set = world.app.tcp_server.set_time_outs(id, time_outs);
+    let set = world.app.tcp_server.set_timeouts(id, timeouts);
     set.await.expect("it is open");
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
@@ -29,7 +29,7 @@ async fn scene(time_outs: TimeOuts) -> (World, chrome_sockets::tcp::ClientSocket
     (world, client, socket.into())
 }
 
-const SECOND: TimeOuts = TimeOuts {
+const SECOND: Timeouts = Timeouts {
     claim: None,
     idle: None,
     send: Some(Duration::from_secs(1)),
@@ -37,15 +37,15 @@ const SECOND: TimeOuts = TimeOuts {
 
 #[actix_rt::test]
 async fn a_slow_but_steady_reader_is_not_cut_off_by_a_send_time_out() {
-    for time_outs in [
+    for timeouts in [
         SECOND,
-        TimeOuts {
+        Timeouts {
             idle: SECOND.send,
             send: None,
             ..SECOND
         },
     ] {
-        let (mut world, client, mut peer) = scene(time_outs).await;
+        let (mut world, client, mut peer) = scene(timeouts).await;
         let mut sent = std::pin::pin!(client.send(content(LENGTH)));
         let reader = tokio::task::spawn_blocking(move || {
             let mut got = Vec::new();
@@ -77,7 +77,7 @@ async fn a_slow_but_steady_reader_is_not_cut_off_by_a_send_time_out() {
         assert_eq!(
             sent.await.map(|it| it.bytes_sent),
             Ok(LENGTH),
-            "{time_outs:?}"
+            "{timeouts:?}"
         );
         assert!(world.heard_already().is_none());
     }

@@ -256,7 +256,7 @@ impl Client {
             && info.connected == connection.is_some()
             && info.peer_addr() == connection.map(|c| c.peer)
             && info.local_addr() == local
-            && info.time_outs == Default::default()
+            && info.timeouts == Default::default()
     }
 
     fn may_hear(&self) -> bool {

@@ -282,7 +282,7 @@ impl World {
         if let AppOp::Panic(of_a_server) = op {
             let (kind, rule) = match of_a_server {
                 true => (0, "panic=server,times=1"),
-                false => (1, "panic=rows,times=1"),
+                false => (1, "panic=clients,times=1"),
             };
             // The third at one and the same socket is the end of its
             // connection. That has tests of its own.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use chrome_sockets::Error;
 use chrome_sockets::NetError;
-use chrome_sockets::tcp_server::{DEFAULT_BACKLOG, HeldUpBy, SocketInfo};
+use chrome_sockets::tcp_server::{BlockReason, DEFAULT_BACKLOG, SocketInfo};
 
 use super::app::{AppState, Ending, Kind};
 use super::ears::Heard;
@@ -262,14 +262,14 @@ impl Server {
             && info.counts.delivered <= self.counts.delivered
             && info.counts.failed == self.counts.failed
             && info.counts.refused == 0
-            && self.is_held_up_by(&info.held_up_by)
+            && self.is_held_up_by(&info.blocked_by)
     }
 
-    fn is_held_up_by(&self, told: &[HeldUpBy]) -> bool {
+    fn is_held_up_by(&self, told: &[BlockReason]) -> bool {
         let code = |code: i32| NetError::from_code(code).expect("a code of the table");
         let resting = self.resting.as_ref();
         let maybe = resting.filter(|resting| resting.over);
-        let maybe = maybe.map(|resting| HeldUpBy::BackingOff(code(resting.code)));
+        let maybe = maybe.map(|resting| BlockReason::BackingOff(code(resting.code)));
         let resting = resting.filter(|resting| !resting.over);
         let mut left: Vec<_> = told.to_vec();
         let mut takes = |reason| {
@@ -278,16 +278,16 @@ impl Server {
         };
         let mut all = true;
         for (holds, reason) in [
-            (self.paused, HeldUpBy::App),
-            (self.app.ears(Kind::Accept) == 0, HeldUpBy::NoListener),
-            (self.app.suspended, HeldUpBy::Suspended),
+            (self.paused, BlockReason::App),
+            (self.app.ears(Kind::Accept) == 0, BlockReason::NoListener),
+            (self.app.suspended, BlockReason::Suspended),
         ] {
             all &= !holds || takes(reason);
         }
         let failed = self
             .failed
-            .map(|failed| HeldUpBy::AcceptError(code(failed)));
-        let resting = resting.map(|resting| HeldUpBy::BackingOff(code(resting.code)));
+            .map(|failed| BlockReason::AcceptError(code(failed)));
+        let resting = resting.map(|resting| BlockReason::BackingOff(code(resting.code)));
         for reason in [failed, resting].into_iter().flatten() {
             all &= takes(reason);
         }
@@ -296,7 +296,7 @@ impl Server {
         }
         if self.app.ending != Ending::Nothing {
             // Listeners go first, sockets one after the other.
-            takes(HeldUpBy::NoListener);
+            takes(BlockReason::NoListener);
         }
         all && left.is_empty()
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::tcp_server::{
-    AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, HeldUpBy, SocketProperties,
+    AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, BlockReason, SocketProperties,
     UNHANDLED_ACCEPT_ERRORS, UNLUCKY_ACCEPTS,
 };
 use chrome_sockets::{Error, NetError};
@@ -121,8 +121,8 @@ async fn a_socket_that_backs_off_tries_again_by_itself_and_is_not_paused() {
         assert_eq!((info.attempt, info.action), (attempt, BACK_OFF));
         assert_eq!(info.next_try, Some(Duration::from_millis(rest)));
         let info = scene.info().await;
-        let resting = HeldUpBy::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-        assert_eq!(info.held_up_by, [resting]);
+        let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+        assert_eq!(info.blocked_by, [resting]);
         assert!(!info.paused, "in Chrome's sense");
         assert_eq!(scene.network.waiting(scene.at), 1, "it waits in line");
     }
@@ -131,7 +131,7 @@ async fn a_socket_that_backs_off_tries_again_by_itself_and_is_not_paused() {
     // The clock has milliseconds.
     let least = Duration::from_millis(800);
     assert!(took >= least && took < 2 * least, "after {took:?}");
-    assert_eq!(scene.info().await.held_up_by, []);
+    assert_eq!(scene.info().await.blocked_by, []);
     assert_eq!(scene.info().await.counts.failed, 4);
 
     scene.fail(libc::EMFILE);
@@ -172,8 +172,8 @@ async fn a_pause_during_a_rest_holds_and_both_are_told() {
     scene.fail(libc::EMFILE);
     told(&mut errors).await;
     scene.set_paused(true).await;
-    let resting = HeldUpBy::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-    assert_eq!(scene.info().await.held_up_by, [HeldUpBy::App, resting]);
+    let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+    assert_eq!(scene.info().await.blocked_by, [BlockReason::App, resting]);
     let _peer = scene.dial();
     tokio::time::sleep(10 * LAST).await;
     assert!(scene.world.heard_already().is_none(), "it is paused");

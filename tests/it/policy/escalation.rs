@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::tcp_server::{
-    AcceptAction, AcceptErrorClass, AcceptPolicy, Escalation, HeldUpBy, SocketProperties,
+    AcceptAction, AcceptErrorClass, AcceptPolicy, BlockReason, Escalation, SocketProperties,
 };
 use chrome_sockets::{EscalateTo, NetError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -51,7 +51,7 @@ const ESCALATE: AcceptPolicy = AcceptPolicy {
     listener: AcceptAction::Escalate,
 };
 
-const NO_DESCRIPTOR: HeldUpBy = HeldUpBy::AcceptError(NetError::INSUFFICIENT_RESOURCES);
+const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
 impl Scene {
     async fn escalate_to(&self, to: Option<Recipient<Escalation>>) {
@@ -98,7 +98,7 @@ async fn a_socket_waits_paused_for_the_decision_and_does_it() {
         assert_eq!(question.class, AcceptErrorClass::Resources);
         assert_eq!(question.attempt, attempt);
         let info = scene.info().await;
-        assert_eq!((info.paused, info.held_up_by), (true, vec![NO_DESCRIPTOR]));
+        assert_eq!((info.paused, info.blocked_by), (true, vec![NO_DESCRIPTOR]));
         reply.send(decision).expect("it waits");
         let info = told(&mut errors).await;
         assert_eq!((info.action, info.attempt), (decision, attempt));
@@ -167,7 +167,7 @@ async fn where_nobody_decides_it_is_a_pause() {
     for _ in 0..100 {
         actix_rt::task::yield_now().await;
     }
-    assert_eq!(scene.info().await.held_up_by, [NO_DESCRIPTOR]);
+    assert_eq!(scene.info().await.blocked_by, [NO_DESCRIPTOR]);
     scene.set_paused(false).await;
     scene.fail(libc::EMFILE);
     assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
@@ -189,7 +189,7 @@ async fn what_is_no_decision_is_a_pause() {
         for _ in 0..100 {
             actix_rt::task::yield_now().await;
         }
-        assert_eq!(scene.info().await.held_up_by, [NO_DESCRIPTOR], "{bad:?}");
+        assert_eq!(scene.info().await.blocked_by, [NO_DESCRIPTOR], "{bad:?}");
         assert!(errors.try_recv().is_err(), "{bad:?}");
         scene.set_paused(false).await;
     }
@@ -216,5 +216,5 @@ async fn an_app_that_resumes_its_socket_has_decided() {
     scene.set_paused(true).await;
     reply.send(AcceptAction::GoOn).expect("it waits");
     assert_eq!(told(&mut errors).await.action, AcceptAction::GoOn);
-    assert_eq!(scene.info().await.held_up_by, [HeldUpBy::App]);
+    assert_eq!(scene.info().await.blocked_by, [BlockReason::App]);
 }

@@ -5,9 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{
-    AtLimit, HeldUpBy, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo,
+    AtLimit, BlockReason, Limit, LimitKind, LimitScope, Limits, RateLimit, RefusedInfo,
     UNHANDLED_REFUSALS,
 };
 use chrome_sockets::testing::Peer;
@@ -79,8 +79,10 @@ async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
     scene.world.nothing().await;
     let info = scene.info().await;
     assert_eq!(
-        info.held_up_by,
-        [HeldUpBy::Limit(LimitKind::Connections(LimitScope::Socket))]
+        info.blocked_by,
+        [BlockReason::Limit(LimitKind::Connections(
+            LimitScope::Socket
+        ))]
     );
     assert!(!info.paused);
     assert_eq!(info.backlog, Some(4));
@@ -107,7 +109,7 @@ async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
     scene.limit(Limits::default()).await;
     clients.push(scene.world.accepted().await);
     let info = scene.info().await;
-    assert_eq!(info.held_up_by, []);
+    assert_eq!(info.blocked_by, []);
     assert_eq!((info.counts.accepted, info.counts.refused), (7, 0));
 }
 
@@ -129,7 +131,7 @@ async fn above_the_limit_connections_are_closed_counted_and_told() {
     assert!(second.is_closed() && !first.is_closed());
     let info = scene.info().await;
     assert_eq!((info.counts.accepted, info.counts.refused), (2, 1));
-    assert_eq!(info.held_up_by, [], "it goes on accepting");
+    assert_eq!(info.blocked_by, [], "it goes on accepting");
 
     client.close().await.expect("it is open");
     let third = scene.peer();
@@ -194,10 +196,10 @@ async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time()
         scene.world.next_before(LIMIT).await;
         came.push(started.elapsed().as_millis());
         if came.len() == 4 {
-            let held_up = scene.info().await.held_up_by;
+            let held_up = scene.info().await.blocked_by;
             assert_eq!(
                 held_up,
-                [HeldUpBy::Limit(LimitKind::Rate(LimitScope::Socket))]
+                [BlockReason::Limit(LimitKind::Rate(LimitScope::Socket))]
             );
         }
     }
@@ -206,7 +208,7 @@ async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time()
         assert!((due..due + 50).contains(came), "after {came}, not {due} ms");
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(scene.info().await.held_up_by, []);
+    assert_eq!(scene.info().await.blocked_by, []);
 }
 
 #[actix_rt::test]
@@ -313,11 +315,11 @@ async fn a_connection_that_was_given_up_has_no_place_before_its_end_is_told() {
     scene.limit(connections(1, AtLimit::Queue)).await;
     let peer = scene.peer();
     let paused = scene.world.accepted().await;
-    let time_outs = TimeOuts {
+    let timeouts = Timeouts {
         send: Some(LIMIT),
-        ..TimeOuts::default()
+        ..Timeouts::default()
     };
-    paused.set_time_outs(time_outs).await.expect("it is open");
+    paused.set_timeouts(timeouts).await.expect("it is open");
     peer.limit_writes(0);
     let sent = paused.send(&b"nobody takes it"[..]);
     let _next = scene.peer();

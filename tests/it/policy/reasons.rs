@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrome_sockets::NetError;
-use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{
-    AcceptAction, AcceptPolicy, AtLimit, HeldUpBy, Limits, SocketProperties, UNHANDLED_ACCEPTS,
+    AcceptAction, AcceptPolicy, AtLimit, BlockReason, Limits, SocketProperties, UNHANDLED_ACCEPTS,
 };
 
 use super::Scene;
@@ -13,7 +13,7 @@ use super::limits::connections;
 use crate::tcp_server::ear::Ear;
 use support::{Heard, World, within};
 
-const NO_DESCRIPTOR: HeldUpBy = HeldUpBy::AcceptError(NetError::INSUFFICIENT_RESOURCES);
+const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
 #[actix_rt::test]
 async fn a_socket_tells_every_reason_at_once_and_each_ends_by_itself() {
@@ -25,39 +25,39 @@ async fn a_socket_tells_every_reason_at_once_and_each_ends_by_itself() {
         ..Default::default()
     };
     server.update(scene.id, persistent).await.expect("update");
-    assert_eq!(scene.info().await.held_up_by, []);
+    assert_eq!(scene.info().await.blocked_by, []);
 
     let failed = scene.network.accept_error(scene.at, libc::EMFILE);
     failed.expect("it listens");
     assert!(matches!(scene.world.next().await, Heard::AcceptError(..)));
     let info = scene.info().await;
-    assert_eq!(info.held_up_by, [NO_DESCRIPTOR]);
+    assert_eq!(info.blocked_by, [NO_DESCRIPTOR]);
     assert!(info.paused, "Chrome's word for it");
 
     scene.set_paused(true).await;
-    let paused = [HeldUpBy::App, NO_DESCRIPTOR];
-    assert_eq!(scene.info().await.held_up_by, paused);
+    let paused = [BlockReason::App, NO_DESCRIPTOR];
+    assert_eq!(scene.info().await.blocked_by, paused);
 
     let ear = scene.world.listener.clone();
     let removed = server.on_accept.remove_listener(ear.clone().recipient());
     removed.await.expect("removed");
-    let deaf = [HeldUpBy::App, NO_DESCRIPTOR, HeldUpBy::NoListener];
-    assert_eq!(scene.info().await.held_up_by, deaf);
+    let deaf = [BlockReason::App, NO_DESCRIPTOR, BlockReason::NoListener];
+    assert_eq!(scene.info().await.blocked_by, deaf);
 
     within("suspend", app.suspend()).await.expect("suspend");
-    let asleep = [&deaf[..], &[HeldUpBy::Suspended]].concat();
-    assert_eq!(scene.info().await.held_up_by, asleep);
+    let asleep = [&deaf[..], &[BlockReason::Suspended]].concat();
+    assert_eq!(scene.info().await.blocked_by, asleep);
 
     // Each ends alone, and the others stay.
     let added = server.on_accept.add_listener(ear.recipient());
     added.await.expect("added");
-    let heard = [HeldUpBy::App, NO_DESCRIPTOR, HeldUpBy::Suspended];
-    assert_eq!(scene.info().await.held_up_by, heard);
+    let heard = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
+    assert_eq!(scene.info().await.blocked_by, heard);
     within("resume", app.resume()).await.expect("resume");
-    assert_eq!(scene.info().await.held_up_by, paused);
+    assert_eq!(scene.info().await.blocked_by, paused);
     scene.set_paused(false).await;
     let info = scene.info().await;
-    assert_eq!(info.held_up_by, [], "of both pauses");
+    assert_eq!(info.blocked_by, [], "of both pauses");
     assert!(!info.paused);
 
     let _peer = scene.network.client(scene.at).expect("it listens");
@@ -145,7 +145,7 @@ async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_are_not_del
     })
     .await;
     let info = scene.info().await;
-    assert_eq!(info.held_up_by, [HeldUpBy::Unhandled]);
+    assert_eq!(info.blocked_by, [BlockReason::Unhandled]);
     assert_eq!(info.counts.accepted, UNHANDLED_ACCEPTS as u64);
     assert_eq!(info.counts.delivered, 0);
     assert_eq!(info.backlog, Some(1));
@@ -165,7 +165,7 @@ async fn a_pause_of_the_app_is_known_in_the_next_process() {
     let new = World::new().await;
     crate::handover::succeeds(&old, &new).await;
     let info = new.app.tcp_server.get_info(id).await.expect("it is there");
-    assert_eq!(info.held_up_by, [HeldUpBy::App]);
+    assert_eq!(info.blocked_by, [BlockReason::App]);
 }
 
 #[actix_rt::test]
@@ -173,26 +173,26 @@ async fn a_socket_tells_what_was_set() {
     let scene = Scene::new().await;
     let info = scene.info().await;
     assert_eq!(info.accept_policy, AcceptPolicy::default());
-    assert_eq!((info.limits, info.time_outs), Default::default());
+    assert_eq!((info.limits, info.timeouts), Default::default());
     let policy = AcceptPolicy {
         listener: AcceptAction::Close,
         ..AcceptPolicy::default()
     };
     let limits: Limits = connections(7, AtLimit::Reset);
-    let time_outs = TimeOuts {
+    let timeouts = Timeouts {
         idle: Some(Duration::from_secs(7)),
-        ..TimeOuts::default()
+        ..Timeouts::default()
     };
     let server = &scene.world.app.tcp_server;
     let set = server.set_accept_policy(scene.id, policy);
     set.await.expect("a good policy");
     let set = server.set_limits(scene.id, limits);
     set.await.expect("good limits");
-    let set = server.set_time_outs(scene.id, time_outs);
+    let set = server.set_timeouts(scene.id, timeouts);
     set.await.expect("good time-outs");
     let info = scene.info().await;
     assert_eq!(info.accept_policy, policy);
-    assert_eq!((info.limits, info.time_outs), (limits, time_outs));
+    assert_eq!((info.limits, info.timeouts), (limits, timeouts));
     let all = server.get_sockets().await.expect("it runs");
     assert_eq!(all, [info]);
 }
@@ -209,14 +209,14 @@ async fn a_drain_is_a_reason_while_it_goes_on() {
             false => app.tcp_server.drain(scene.id, support::LIMIT),
         };
         within("the reason", async {
-            while scene.info().await.held_up_by != [HeldUpBy::Draining] {
+            while scene.info().await.blocked_by != [BlockReason::Draining] {
                 actix_rt::task::yield_now().await;
             }
         })
         .await;
         client.close().await.expect("it is open");
         within("the receipt", drained).await.expect("drained");
-        assert_eq!(scene.info().await.held_up_by, []);
+        assert_eq!(scene.info().await.blocked_by, []);
         drop(peer);
     }
 }

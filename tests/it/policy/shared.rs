@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::tcp_server::{
-    AtLimit, HeldUpBy, Limit, LimitKind, LimitScope, Limits, RateLimit,
+    AtLimit, BlockReason, Limit, LimitKind, LimitScope, Limits, RateLimit,
 };
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{
@@ -71,14 +71,14 @@ impl Stage {
         }
     }
 
-    async fn held_up_by(&self, app: &App, id: ServerSocketId) -> Vec<HeldUpBy> {
+    async fn blocked_by(&self, app: &App, id: ServerSocketId) -> Vec<BlockReason> {
         let info = app.tcp_server.get_info(id).await;
-        info.expect("it is open").held_up_by
+        info.expect("it is open").blocked_by
     }
 }
 
-fn full(scope: LimitScope) -> HeldUpBy {
-    HeldUpBy::Limit(LimitKind::Connections(scope))
+fn full(scope: LimitScope) -> BlockReason {
+    BlockReason::Limit(LimitKind::Connections(scope))
 }
 
 #[actix_rt::test]
@@ -95,12 +95,12 @@ async fn the_server_sockets_of_an_app_share_its_limit_and_those_of_another_do_no
     stage.world.nothing().await;
     for id in [one, two] {
         assert_eq!(
-            stage.held_up_by(&app, id).await,
+            stage.blocked_by(&app, id).await,
             [full(LimitScope::App)],
             "{id}"
         );
     }
-    assert_eq!(stage.held_up_by(&stage.other, free).await, []);
+    assert_eq!(stage.blocked_by(&stage.other, free).await, []);
     let _peer = stage.dial(at_free);
     assert_eq!(stage.accepted().await.0, free);
 
@@ -111,7 +111,7 @@ async fn the_server_sockets_of_an_app_share_its_limit_and_those_of_another_do_no
     stage.limit_app(Limits::default()).await;
     stage.accepted().await;
     for id in [one, two] {
-        assert_eq!(stage.held_up_by(&app, id).await, [], "{id}");
+        assert_eq!(stage.blocked_by(&app, id).await, [], "{id}");
     }
 }
 
@@ -128,8 +128,8 @@ async fn all_apps_share_the_registrys_limit_which_changes_while_it_runs() {
     let (_, client) = stage.accepted().await;
     stage.world.nothing().await;
     let held_up = [full(LimitScope::Registry)];
-    assert_eq!(stage.held_up_by(&app, one).await, held_up);
-    assert_eq!(stage.held_up_by(&stage.other, two).await, held_up);
+    assert_eq!(stage.blocked_by(&app, one).await, held_up);
+    assert_eq!(stage.blocked_by(&stage.other, two).await, held_up);
     client.close().await.expect("it is open");
     stage.accepted().await;
     stage.world.nothing().await;
@@ -140,7 +140,7 @@ async fn all_apps_share_the_registrys_limit_which_changes_while_it_runs() {
     stage.world.nothing().await;
     let refused = stage.limit_registry(connections(0, AtLimit::Close)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    assert_eq!(stage.held_up_by(&app, one).await, held_up, "as before");
+    assert_eq!(stage.blocked_by(&app, one).await, held_up, "as before");
     let none = stage.limit_registry(Limits::default()).await;
     none.expect("good limits");
     stage.accepted().await;
@@ -168,7 +168,7 @@ async fn server_sockets_that_wait_take_turns() {
         let (server, client) = stage.accepted().await;
         came.push(server);
         // It goes on calling while it waits, which changes nothing.
-        stage.held_up_by(&app, servers[0].0).await;
+        stage.blocked_by(&app, servers[0].0).await;
         client.close().await.expect("it is open");
     }
     let (first_round, rest) = came.split_at(servers.len());
@@ -195,7 +195,7 @@ async fn a_place_goes_to_who_has_a_use_for_it() {
         let (id, at) = stage.listen(&app).await;
         waiting.push((id, stage.dial(at)));
         assert_eq!(
-            stage.held_up_by(&app, id).await,
+            stage.blocked_by(&app, id).await,
             [full(LimitScope::Registry)]
         );
     }
@@ -251,8 +251,8 @@ async fn a_rate_is_shared_and_its_sockets_take_turns() {
         let due = second * 1000..second * 1000 + 50;
         assert!(due.contains(&took), "{second}: after {took} ms");
         assert_eq!(
-            stage.held_up_by(&app, servers[0].0).await,
-            [HeldUpBy::Limit(LimitKind::Rate(LimitScope::App))]
+            stage.blocked_by(&app, servers[0].0).await,
+            [BlockReason::Limit(LimitKind::Rate(LimitScope::App))]
         );
     }
     for round in came.chunks(3) {
@@ -284,10 +284,10 @@ async fn the_narrowest_limit_decides_and_is_named() {
     let waits = stage.dial(other_at);
     stage.world.nothing().await;
     assert_eq!(
-        stage.held_up_by(&app, other_id).await,
+        stage.blocked_by(&app, other_id).await,
         [full(LimitScope::App)]
     );
-    assert_eq!(stage.held_up_by(&app, id).await, [], "it refuses");
+    assert_eq!(stage.blocked_by(&app, id).await, [], "it refuses");
     let refused = stage.dial(at);
     let info = told(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
@@ -317,19 +317,19 @@ async fn several_limits_at_once_are_all_told() {
     let _peers = [stage.dial(at), stage.dial(at)];
     stage.accepted().await;
     let scopes = [LimitScope::Socket, LimitScope::App, LimitScope::Registry];
-    assert_eq!(stage.held_up_by(&app, id).await, scopes.map(full));
+    assert_eq!(stage.blocked_by(&app, id).await, scopes.map(full));
     // Each is lifted by itself.
     let lifted = set(&stage.world, id, Limits::default()).await;
     lifted.expect("good limits");
     stage.world.nothing().await;
     assert_eq!(
-        stage.held_up_by(&app, id).await,
+        stage.blocked_by(&app, id).await,
         [full(LimitScope::App), full(LimitScope::Registry)]
     );
     let none = stage.limit_registry(Limits::default()).await;
     none.expect("good limits");
     stage.world.nothing().await;
-    assert_eq!(stage.held_up_by(&app, id).await, [full(LimitScope::App)]);
+    assert_eq!(stage.blocked_by(&app, id).await, [full(LimitScope::App)]);
     stage.limit_app(Limits::default()).await;
     stage.accepted().await;
 }

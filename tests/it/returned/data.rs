@@ -251,11 +251,11 @@ async fn a_connection_is_not_idle_while_its_data_waits_for_a_listener() {
     use std::time::Duration;
     tokio::time::pause();
     let mut scene = Scene::new().await;
-    let idle = tcp::TimeOuts {
+    let idle = tcp::Timeouts {
         idle: Some(Duration::from_secs(60)),
         ..Default::default()
     };
-    scene.client.set_time_outs(idle).await.expect("it is open");
+    scene.client.set_timeouts(idle).await.expect("it is open");
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");
     assert_eq!(patient.dies().await, []);

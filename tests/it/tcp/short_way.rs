@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrome_sockets::tcp::{ClientSocket, SendInfo, TimeOuts};
+use chrome_sockets::tcp::{ClientSocket, SendInfo, Timeouts};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, ClientSocketId, Error, NetError};
 use futures::FutureExt;
@@ -127,11 +127,11 @@ async fn it_takes_the_write_quota_only_for_what_waits() {
 async fn a_send_time_out_counts_for_what_waits_as_ever() {
     tokio::time::pause();
     let (_world, client, peer) = scripted().await;
-    let time_outs = TimeOuts {
+    let timeouts = Timeouts {
         send: Some(Duration::from_secs(5)),
         ..Default::default()
     };
-    client.set_time_outs(time_outs).await.expect("it exists");
+    client.set_timeouts(timeouts).await.expect("it exists");
     peer.limit_writes(1);
     let stuck = client.send(&b"stuck"[..]);
     let answer = within("the time-out", stuck).await;

@@ -1,6 +1,6 @@
 //! Handshakes of `secure` that fail: the code, and the socket is gone.
 
-use chrome_sockets::tcp::{HANDSHAKE_TIME_OUT, SecureOptions};
+use chrome_sockets::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, Error, Registry};
 use tokio::io::AsyncReadExt;
@@ -187,13 +187,13 @@ async fn a_peer_that_stalls_is_given_up_in_time() {
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let answer = client.secure(SecureOptions::default());
-    let answered = tokio::time::timeout(2 * HANDSHAKE_TIME_OUT, answer).await;
+    let answered = tokio::time::timeout(2 * HANDSHAKE_TIMEOUT, answer).await;
     let error = answered.expect("it answers by itself").expect_err("no TLS");
     assert_eq!(error.net_error().map(|error| error.code()), Some(-7));
     let took = began.elapsed();
-    let late = took - HANDSHAKE_TIME_OUT.min(took);
+    let late = took - HANDSHAKE_TIMEOUT.min(took);
     assert!(
-        took >= HANDSHAKE_TIME_OUT && late.as_millis() < 100,
+        took >= HANDSHAKE_TIMEOUT && late.as_millis() < 100,
         "{took:?}"
     );
     assert_gone(&world, client.id()).await;
@@ -208,7 +208,7 @@ async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
     client.try_send(&b"plain"[..]).expect("it is open");
     tokio::time::pause();
     let answer = client.secure(SecureOptions::default());
-    let answered = tokio::time::timeout(2 * HANDSHAKE_TIME_OUT, answer).await;
+    let answered = tokio::time::timeout(2 * HANDSHAKE_TIMEOUT, answer).await;
     let error = answered.expect("it answers by itself").expect_err("no TLS");
     assert_eq!(error.net_error().map(|error| error.code()), Some(-7));
     assert_gone(&world, client.id()).await;

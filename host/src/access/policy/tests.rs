@@ -16,7 +16,11 @@ fn hello(said: Value) -> String {
     hello.to_string()
 }
 
-fn admit(policy: &Policy, visitor: &Visitor, said: Value) -> Result<(AppId, Permissions), End> {
+fn admit(
+    policy: &Policy,
+    visitor: &PeerIdentity,
+    said: Value,
+) -> Result<(AppId, Permissions), CloseReason> {
     let hello = hello(said);
     let hello = object(hello.as_bytes()).expect("a hello");
     let app = policy.admit(&hello, visitor)?;
@@ -28,12 +32,12 @@ fn admit(policy: &Policy, visitor: &Visitor, said: Value) -> Result<(AppId, Perm
     Ok((app, permissions))
 }
 
-fn code(policy: &Policy, visitor: &Visitor, said: Value) -> Option<Code> {
+fn code(policy: &Policy, visitor: &PeerIdentity, said: Value) -> Option<Code> {
     admit(policy, visitor, said).err().map(|end| end.code)
 }
 
-fn trusted() -> Visitor {
-    Visitor::default()
+fn trusted() -> PeerIdentity {
+    PeerIdentity::default()
 }
 
 #[test]
@@ -117,9 +121,9 @@ fn a_token_is_shown_whole_or_not_at_all() {
 #[test]
 fn a_page_that_is_bound_to_apps_is_no_other() {
     let policy = Policy::default();
-    let page = Visitor {
+    let page = PeerIdentity {
         apps: Some(["a", "b"].map(AppId::from).into()),
-        ..Visitor::default()
+        ..PeerIdentity::default()
     };
     assert_eq!(code(&policy, &page, json!({})), None);
     assert_eq!(
@@ -131,9 +135,9 @@ fn a_page_that_is_bound_to_apps_is_no_other() {
 #[test]
 fn an_extension_is_itself_and_a_version_is_in_common() {
     let policy = Policy::default();
-    let extension = Visitor {
+    let extension = PeerIdentity {
         app: Some("ext".into()),
-        ..Visitor::default()
+        ..PeerIdentity::default()
     };
     assert_eq!(code(&policy, &extension, json!({ "app": null })), None);
     assert_eq!(code(&policy, &extension, json!({ "app": "ext" })), None);

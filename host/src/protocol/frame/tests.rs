@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::protocol::call;
-use crate::protocol::call::Wrong;
+use crate::protocol::call::CallError;
 use crate::protocol::frame::*;
 
 /// A binary frame by hand.
@@ -18,7 +18,7 @@ fn binary(header: &str, data: &[u8]) -> Bytes {
 
 /// Reads a frame as a session does, and gives the data that its messages
 /// take.
-fn read(form: Form, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
+fn read(form: Encoding, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
     let Frame {
         mut messages,
         mut data,
@@ -38,17 +38,17 @@ fn read(form: Form, bytes: Bytes) -> Result<Vec<Bytes>, FrameError> {
 #[test]
 fn data_is_taken_in_the_order_of_the_messages() {
     let header = r#"{"messages":[[1,"a",3],[2,"b",0],[3,"c",2]]}"#;
-    let taken = read(Form::Binary, binary(header, b"abcde"));
+    let taken = read(Encoding::Binary, binary(header, b"abcde"));
     assert_eq!(taken, Ok(vec!["abc".into(), "".into(), "de".into()]));
 
     let header = r#"{"messages":[[1,"a","YWJj"],[2,"b",""],[3,"c","ZGU="]]}"#;
-    let taken = read(Form::Text, header.into());
+    let taken = read(Encoding::Text, header.into());
     assert_eq!(taken, Ok(vec!["abc".into(), "".into(), "de".into()]));
 }
 
 /// Reads every message of a frame, whatever they are.
 fn read_all(bytes: Bytes) -> Result<usize, FrameError> {
-    let mut frame = Frame::read(Form::Text, bytes)?;
+    let mut frame = Frame::read(Encoding::Text, bytes)?;
     let mut count = 0;
     while frame.messages.next()?.is_some() {
         count += 1;
@@ -80,7 +80,7 @@ fn an_error_repeats_nothing_of_what_is_wrong() {
         format!(r#"{{"ack":"{long}"}}"#),
         format!(r#"{{"ack":{long}}}"#),
     ] {
-        let error = Frame::read(Form::Text, header.into()).expect_err("it is wrong");
+        let error = Frame::read(Encoding::Text, header.into()).expect_err("it is wrong");
         let text = error.to_string();
         assert!(text.len() < 150 && !text.contains("xxx"), "{text}");
     }
@@ -101,13 +101,17 @@ fn what_is_no_frame_is_told_from_what_is() {
         (binary(r#"{"messages":[[1,"a",1e99]]}"#, b"x"), DataMissing),
         (Bytes::from(vec![0; FRAME + 1]), TooLarge(FRAME + 1)),
     ] {
-        assert_eq!(read(Form::Binary, frame.clone()), Err(error), "{frame:?}");
+        assert_eq!(
+            read(Encoding::Binary, frame.clone()),
+            Err(error),
+            "{frame:?}"
+        );
     }
     let bad_base64 = Message("its data is not in base64");
     for text in ["YQ", "YR==", "Y Q=", "_-==", "YQ==YQ=="] {
         let header = json!({ "messages": [[1,"a", text]] }).to_string();
         assert_eq!(
-            read(Form::Text, header.into()),
+            read(Encoding::Text, header.into()),
             Err(bad_base64.clone()),
             "{text}"
         );
@@ -128,12 +132,12 @@ fn what_is_no_frame_is_told_from_what_is() {
         r#"{"other":1}"#,
         "\u{feff}{}",
     ] {
-        let error = Frame::read(Form::Text, header.into()).map(drop);
+        let error = Frame::read(Encoding::Text, header.into()).map(drop);
         assert!(matches!(error, Err(Header(_))), "{header}: {error:?}");
     }
     for hello in ["{}", "1", r#"[[1],"a"]"#, r#"{"protocol":[1],"app":1}"#] {
         let text = format!(r#"{{"hello":{hello}}}"#);
-        let frame = Frame::read(Form::Text, text.into()).expect("a frame");
+        let frame = Frame::read(Encoding::Text, text.into()).expect("a frame");
         let hello = frame.into_hello().expect("no data").expect("a hello");
         assert!(
             matches!(object::<Hello<'_>>(&hello), Err(Header(_))),
@@ -146,8 +150,8 @@ fn what_is_no_frame_is_told_from_what_is() {
         assert_eq!(error, Err(Message("it is no list")), "{messages}");
     }
     let deep = format!(r#"{{"messages":[[{}]]}}"#, "[".repeat(100_000));
-    assert!(Frame::read(Form::Text, deep.into()).is_err());
-    assert!(Frame::read(Form::Text, Bytes::from_static(b"{\"ack\":\xff}")).is_err());
+    assert!(Frame::read(Encoding::Text, deep.into()).is_err());
+    assert!(Frame::read(Encoding::Text, Bytes::from_static(b"{\"ack\":\xff}")).is_err());
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn a_few_bytes_do_not_keep_their_frame() {
     let header = r#"{"messages":[[1,"a",9],[2,"b",100000]]}"#;
     let frame = binary(header, &[7; 100_009]);
     let range = frame.as_ptr() as usize..frame.as_ptr() as usize + frame.len();
-    let taken = read(Form::Binary, frame).expect("it is a frame");
+    let taken = read(Encoding::Binary, frame).expect("it is a frame");
     let inside = |bytes: &Bytes| range.contains(&(bytes.as_ptr() as usize));
     assert!(!inside(&taken[0]), "9 bytes of {} were kept", range.len());
     assert!(inside(&taken[1]), "most of a frame was copied");
@@ -164,27 +168,32 @@ fn a_few_bytes_do_not_keep_their_frame() {
 #[test]
 fn what_is_written_is_read() {
     let frame = write(
-        Form::Binary,
+        Encoding::Binary,
         &[r#""ack":7"#, r#""messages":[[1,"a",3]]"#],
         b"abc",
     );
-    assert_eq!(read(Form::Binary, frame.clone()), Ok(vec!["abc".into()]));
     assert_eq!(
-        Frame::read(Form::Binary, frame).map(|frame| frame.ack).ok(),
+        read(Encoding::Binary, frame.clone()),
+        Ok(vec!["abc".into()])
+    );
+    assert_eq!(
+        Frame::read(Encoding::Binary, frame)
+            .map(|frame| frame.ack)
+            .ok(),
         Some(Some(7))
     );
 
     let mut message = r#""messages":[[1,"a","#.to_owned();
     push_base64(&mut message, b"abc");
     message.push_str("]]");
-    let frame = write(Form::Text, &[&message], &[]);
+    let frame = write(Encoding::Text, &[&message], &[]);
     assert_eq!(frame, r#"{"messages":[[1,"a","YWJj"]]}"#);
-    assert_eq!(read(Form::Text, frame), Ok(vec!["abc".into()]));
-    assert_eq!(write(Form::Text, &[], &[]), "{}");
+    assert_eq!(read(Encoding::Text, frame), Ok(vec!["abc".into()]));
+    assert_eq!(write(Encoding::Text, &[], &[]), "{}");
 }
 
 /// Whatever a call is, it is read or refused.
-fn try_call(form: Form, bytes: Bytes) {
+fn try_call(form: Encoding, bytes: Bytes) {
     let Ok(mut frame) = Frame::read(form, bytes) else {
         return;
     };
@@ -193,14 +202,14 @@ fn try_call(form: Form, bytes: Bytes) {
     }
     while let Ok(Some(message)) = frame.messages.next() {
         let _ = (message.kind(), message.names(|_| {}));
-        if let Err(Wrong::Frame(_)) = call::read(message, &mut frame.data) {
+        if let Err(CallError::Frame(_)) = call::read(message, &mut frame.data) {
             return;
         }
     }
 }
 
 /// A frame that is right.
-fn good() -> impl Strategy<Value = (Form, Bytes)> {
+fn good() -> impl Strategy<Value = (Encoding, Bytes)> {
     let function = prop::sample::select(vec![
         "tcp.send",
         "tcp.create",
@@ -238,8 +247,8 @@ fn good() -> impl Strategy<Value = (Form, Bytes)> {
             .collect();
         let header = json!({ "ack": 1, "messages": messages }).to_string();
         match is_binary {
-            true => (Form::Binary, binary(&header, &data)),
-            false => (Form::Text, header.into()),
+            true => (Encoding::Binary, binary(&header, &data)),
+            false => (Encoding::Text, header.into()),
         }
     })
 }
@@ -249,8 +258,8 @@ proptest! {
 
     #[test]
     fn anything_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        try_call(Form::Binary, bytes.clone().into());
-        try_call(Form::Text, bytes.into());
+        try_call(Encoding::Binary, bytes.clone().into());
+        try_call(Encoding::Text, bytes.into());
     }
 
     #[test]

@@ -32,13 +32,15 @@ fn next(outbox: &mut Outbox<Held>) -> Option<Bytes> {
 }
 
 /// The header of the next frame, as text, and its data.
-fn shown(outbox: &mut Outbox<Held>, form: Form) -> Option<(String, Bytes)> {
+fn shown(outbox: &mut Outbox<Held>, form: Encoding) -> Option<(String, Bytes)> {
     let frame = next(outbox)?;
     let length = match form {
-        Form::Binary => u32::from_le_bytes(frame[..4].try_into().expect("4 bytes")) as usize + 4,
-        Form::Text => frame.len(),
+        Encoding::Binary => {
+            u32::from_le_bytes(frame[..4].try_into().expect("4 bytes")) as usize + 4
+        }
+        Encoding::Text => frame.len(),
     };
-    let start = if form == Form::Binary { 4 } else { 0 };
+    let start = if form == Encoding::Binary { 4 } else { 0 };
     let header = String::from_utf8(frame[start..length].to_vec()).expect("UTF-8");
     Frame::read(form, frame.clone()).expect("it can be read");
     Some((header, frame.slice(length..)))
@@ -47,7 +49,7 @@ fn shown(outbox: &mut Outbox<Held>, form: Form) -> Option<(String, Bytes)> {
 #[test]
 fn messages_that_come_together_go_together_in_order() {
     let held = Rc::new(Cell::new(0));
-    for form in [Form::Binary, Form::Text] {
+    for form in [Encoding::Binary, Encoding::Text] {
         let mut outbox = Outbox::new(form);
         assert!(next(&mut outbox).is_none());
         outbox.push(r#"["answer",1]"#);
@@ -58,11 +60,11 @@ fn messages_that_come_together_go_together_in_order() {
         outbox.push(r#"["answer",2]"#);
         let (header, data) = shown(&mut outbox, form).expect("a frame");
         let messages = match form {
-            Form::Binary => {
+            Encoding::Binary => {
                 assert_eq!(data, "abcdef");
                 r#"["tcp.onReceive",7,4],["tcp.onReceive",7,1],["tcp.onReceive",8,1]"#
             }
-            Form::Text => {
+            Encoding::Text => {
                 r#"["tcp.onReceive",7,"YWJjZA=="],["tcp.onReceive",7,"ZQ=="],["tcp.onReceive",8,"Zg=="]"#
             }
         };
@@ -74,7 +76,7 @@ fn messages_that_come_together_go_together_in_order() {
 
 #[test]
 fn few_frames_are_unacknowledged_unless_they_are_full() {
-    let mut outbox: Outbox<Held> = Outbox::new(Form::Binary);
+    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
     for id in 1..=FRAMES {
         outbox.push(&format!(r#"["answer",{id}]"#));
         assert!(next(&mut outbox).is_some());
@@ -83,7 +85,7 @@ fn few_frames_are_unacknowledged_unless_they_are_full() {
     outbox.push(r#"["answer",9]"#);
     assert!(next(&mut outbox).is_none(), "it waits for company");
     outbox.acknowledge(1).expect("it was sent");
-    let (header, _) = shown(&mut outbox, Form::Binary).expect("there is room for one");
+    let (header, _) = shown(&mut outbox, Encoding::Binary).expect("there is room for one");
     assert_eq!(header, r#"{"messages":[["answer",8],["answer",9]]}"#);
     let long = format!(r#"["answer",10,"{}"]"#, "x".repeat(FULL));
     outbox.push(&long);
@@ -93,7 +95,7 @@ fn few_frames_are_unacknowledged_unless_they_are_full() {
 #[test]
 fn the_window_of_a_socket_and_of_all_bounds_what_is_let_go() {
     let held = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Form::Binary);
+    let mut outbox = Outbox::new(Encoding::Binary);
     let piece = Bytes::from(vec![0; 64 * 1024]);
     let count = SOCKET_WINDOW / piece.len();
     for _ in 0..count {
@@ -124,7 +126,7 @@ fn the_window_of_a_socket_and_of_all_bounds_what_is_let_go() {
 #[test]
 fn nothing_is_let_go_while_all_together_have_no_window() {
     let held = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Form::Binary);
+    let mut outbox = Outbox::new(Encoding::Binary);
     let piece = Bytes::from(vec![0; FULL / 2]);
     // Each socket has a window of its own that is nearly empty.
     let (fit, over) = (WINDOW / piece.len(), 8);
@@ -146,7 +148,7 @@ fn nothing_is_let_go_while_all_together_have_no_window() {
 #[test]
 fn tiny_events_count_too() {
     let held = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Form::Binary);
+    let mut outbox = Outbox::new(Encoding::Binary);
     for _ in 0..SOCKET_WINDOW / MIN_EVENT {
         outbox.push_receive(1, &"x".into(), 0, Held::one(&held));
     }
@@ -158,7 +160,7 @@ fn tiny_events_count_too() {
 #[test]
 fn what_is_held_is_let_go_by_its_own_frame() {
     let held = Rc::new(Cell::new(0));
-    let mut outbox = Outbox::new(Form::Binary);
+    let mut outbox = Outbox::new(Encoding::Binary);
     outbox.push_held(r#"["tcpServer.onAccept",1,1]"#, Held::one(&held));
     assert!(next(&mut outbox).is_some());
     outbox.push_held(r#"["tcpServer.onAccept",1,2]"#, Held::one(&held));
@@ -173,7 +175,7 @@ fn what_is_held_is_let_go_by_its_own_frame() {
 
 #[test]
 fn who_acknowledges_what_was_never_sent_is_found_out() {
-    let mut outbox: Outbox<Held> = Outbox::new(Form::Binary);
+    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
     assert_eq!(outbox.acknowledge(0), Ok(()));
     assert_eq!(outbox.acknowledge(1), Err(Overrun));
     for _ in 0..2 {
@@ -191,7 +193,7 @@ fn who_acknowledges_what_was_never_sent_is_found_out() {
 
 #[test]
 fn who_never_acknowledges_is_found_out() {
-    let mut outbox: Outbox<Held> = Outbox::new(Form::Binary);
+    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
     let long = format!(r#""{}""#, "x".repeat(FULL));
     for _ in 0..MAX_IN_FLIGHT {
         outbox.push(&long);
@@ -203,7 +205,7 @@ fn who_never_acknowledges_is_found_out() {
 
 #[test]
 fn the_clients_frames_are_acknowledged_with_what_there_is_or_in_time() {
-    let mut outbox: Outbox<Held> = Outbox::new(Form::Text);
+    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Text);
     outbox.handled(false, 100);
     assert!(next(&mut outbox).is_none(), "it says nothing");
     outbox.handled(true, 100);
@@ -231,7 +233,7 @@ fn the_clients_frames_are_acknowledged_with_what_there_is_or_in_time() {
 
 #[test]
 fn a_client_is_not_read_while_it_leaves_whole_frames_unsent() {
-    let mut outbox: Outbox<Held> = Outbox::new(Form::Binary);
+    let mut outbox: Outbox<Held> = Outbox::new(Encoding::Binary);
     let long = format!(r#""{}""#, "x".repeat(FULL));
     assert!(outbox.has_room());
     outbox.push(&long);

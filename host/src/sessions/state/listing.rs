@@ -6,7 +6,7 @@ use futures::FutureExt;
 use crate::protocol::call::Kind;
 use crate::protocol::outcome;
 use crate::protocol::outcome::{Outcome, server_info, tcp_info};
-use crate::sessions::event_sink::Ear;
+use crate::sessions::event_sink::EventSink;
 use crate::sessions::state::State;
 use crate::sessions::stats::Namespace;
 
@@ -45,7 +45,7 @@ impl State {
     }
 
     /// Goes on with the list that was asked for, if there is one, while there is room.
-    pub(super) fn list(&mut self, ear: &Addr<Ear>) {
+    pub(super) fn list(&mut self, ear: &Addr<EventSink>) {
         while self.outbox.has_room()
             && let Some(mut listing) = self.listing.take()
         {

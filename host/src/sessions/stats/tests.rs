@@ -2,13 +2,13 @@
 
 use crate::sessions::stats::*;
 
-const ALL: Slice = Slice {
+const ALL: PageRange = PageRange {
     from: 0,
     most: usize::MAX,
 };
 
-fn sums(received: u64, sent: u64, accepted: u64) -> Sums {
-    Sums {
+fn sums(received: u64, sent: u64, accepted: u64) -> Counters {
+    Counters {
         received,
         sent,
         accepted,
@@ -16,8 +16,8 @@ fn sums(received: u64, sent: u64, accepted: u64) -> Sums {
 }
 
 /// A server socket 1 with the clients 1 to 3, and the client 4 of nobody.
-fn books() -> Books {
-    let mut books = Books::default();
+fn books() -> SocketStats {
+    let mut books = SocketStats::default();
     books.create(Namespace::Server, 1, 0, None);
     for client in 1..=3 {
         books.accepted(1, client);
@@ -74,7 +74,7 @@ fn a_list_is_as_long_as_was_asked_in_the_order_that_was_asked() {
     let mut books = books();
     books.received(2, 10);
     books.sent(3, 30);
-    let slice = |from, most| Slice { from, most };
+    let slice = |from, most| PageRange { from, most };
     let of_server = |order, slice| books.clients(Some(1), order, slice);
     assert_eq!(of_server(Order::Id, slice(0, 2)), (3, vec![1, 2]));
     assert_eq!(of_server(Order::Id, slice(2, 2)), (3, vec![3]));
@@ -113,7 +113,7 @@ fn sockets_cost_what_they_take_with_their_names() {
 
 #[test]
 fn a_part_of_a_list_has_as_many_sockets_as_fit_with_their_names() {
-    let mut books = Books::default();
+    let mut books = SocketStats::default();
     for id in 1..=1000 {
         books.create(Namespace::Client, id, 0, None);
     }
@@ -130,16 +130,20 @@ fn a_part_of_a_list_has_as_many_sockets_as_fit_with_their_names() {
 
 #[test]
 fn what_keeps_servers_from_accepting_is_counted_and_the_worst_comes_first() {
-    let mut books = Books::default();
+    let mut books = SocketStats::default();
     (1..=4).for_each(|id| books.create(Namespace::Server, id, 0, None));
     assert_eq!(books.problems(), []);
-    let failed = HeldUpBy::AcceptError(chrome_sockets::NetError::INSUFFICIENT_RESOURCES);
-    books.blocked(2, &[HeldUpBy::App]);
-    books.blocked(3, &[HeldUpBy::Suspended, failed]);
-    books.blocked(4, &[HeldUpBy::App]);
+    let failed = BlockReason::AcceptError(chrome_sockets::NetError::INSUFFICIENT_RESOURCES);
+    books.blocked(2, &[BlockReason::App]);
+    books.blocked(3, &[BlockReason::Suspended, failed]);
+    books.blocked(4, &[BlockReason::App]);
     let problems = books.problems().into_iter();
     let problems: Vec<_> = problems.map(|it| (it.reason, it.servers)).collect();
-    let expected = [(failed, 1), (HeldUpBy::App, 2), (HeldUpBy::Suspended, 1)];
+    let expected = [
+        (failed, 1),
+        (BlockReason::App, 2),
+        (BlockReason::Suspended, 1),
+    ];
     assert_eq!(problems, expected);
     let ids = |rank| -> Vec<u64> {
         let (_, listed) = books.servers(rank, ALL);

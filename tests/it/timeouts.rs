@@ -6,7 +6,7 @@ mod holding;
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{self, ClientSocket, SocketProperties, TimeOuts};
+use chrome_sockets::tcp::{self, ClientSocket, SocketProperties, Timeouts};
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, Error, NetError, ServerSocketId, tcp_server};
 use tokio::time::{Instant, sleep, timeout};
@@ -20,17 +20,17 @@ const SLACK: Duration = Duration::from_millis(5);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-const CLAIM: TimeOuts = TimeOuts {
+const CLAIM: Timeouts = Timeouts {
     claim: Some(LIMIT),
     idle: None,
     send: None,
 };
-const IDLE: TimeOuts = TimeOuts {
+const IDLE: Timeouts = Timeouts {
     claim: None,
     idle: Some(LIMIT),
     send: None,
 };
-const SEND: TimeOuts = TimeOuts {
+const SEND: Timeouts = Timeouts {
     claim: None,
     idle: None,
     send: Some(LIMIT),
@@ -45,12 +45,12 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(time_outs: TimeOuts) -> Self {
+    async fn new(timeouts: Timeouts) -> Self {
         tokio::time::pause();
         let network = ScriptedNetwork::new();
         let world = World::with_network(network.clone()).await;
         let (server, at) = world.listen().await;
-        let set = world.app.tcp_server.set_time_outs(server, time_outs);
+        let set = world.app.tcp_server.set_timeouts(server, timeouts);
         set.await.expect("it is open");
         Scene {
             world,
@@ -102,7 +102,7 @@ impl Scene {
 
 #[actix_rt::test]
 async fn nothing_times_out_by_default() {
-    let mut scene = Scene::new(TimeOuts::default()).await;
+    let mut scene = Scene::new(Timeouts::default()).await;
     let (unclaimed, _unclaimed) = scene.client().await;
     let (idle, _idle) = scene.open().await;
     let (stalled, peer) = scene.open().await;
@@ -112,7 +112,7 @@ async fn nothing_times_out_by_default() {
     for client in [&unclaimed, &idle, &stalled] {
         let info = client.get_info().await.expect("it is open");
         assert!(info.connected);
-        assert_eq!(info.time_outs, TimeOuts::default());
+        assert_eq!(info.timeouts, Timeouts::default());
     }
     peer.unlimit_writes();
     sent.await.expect("it is sent at last");
@@ -122,10 +122,7 @@ async fn nothing_times_out_by_default() {
 async fn a_client_that_nobody_claims_is_closed_and_told() {
     let mut scene = Scene::new(CLAIM).await;
     let (client, peer) = scene.client().await;
-    assert_eq!(
-        client.get_info().await.map(|info| info.time_outs),
-        Ok(CLAIM)
-    );
+    assert_eq!(client.get_info().await.map(|info| info.timeouts), Ok(CLAIM));
     scene.times_out(&client, LIMIT).await;
     assert!(peer.is_closed());
     assert_eq!(client.close().await, Err(Error::SocketNotFound));
@@ -142,12 +139,12 @@ async fn a_claimed_client_is_never_closed_for_that() {
     client.set_paused(false).await.expect("in time");
     client.set_paused(true).await.expect("it is open");
     scene.silent(DAY).await;
-    client.set_time_outs(CLAIM).await.expect("it is open");
+    client.set_timeouts(CLAIM).await.expect("it is open");
     scene.silent(DAY).await;
     let (ended, _ended) = scene.client().await;
     ended.disconnect().await.expect("it is open");
     let made = scene.world.create().await;
-    let set = scene.world.app.tcp.set_time_outs(made, CLAIM);
+    let set = scene.world.app.tcp.set_timeouts(made, CLAIM);
     set.await.expect("it is open");
     scene.silent(DAY).await;
     ended.close().await.expect("a disconnected one is claimed");
@@ -266,15 +263,15 @@ async fn what_was_not_sent_is_given_back_to_the_quota() {
 async fn zero_is_refused_and_changes_nothing() {
     let mut scene = Scene::new(CLAIM).await;
     let (client, _peer) = scene.client().await;
-    let zero = TimeOuts {
+    let zero = Timeouts {
         idle: Some(Duration::ZERO),
-        ..TimeOuts::default()
+        ..Timeouts::default()
     };
     let refused = Err(NetError::INVALID_ARGUMENT.into());
     let app = scene.world.app.clone();
-    assert_eq!(client.set_time_outs(zero).await, refused);
-    assert_eq!(app.tcp.set_time_outs(client.id(), zero).await, refused);
-    let server = app.tcp_server.set_time_outs(scene.server, zero);
+    assert_eq!(client.set_timeouts(zero).await, refused);
+    assert_eq!(app.tcp.set_timeouts(client.id(), zero).await, refused);
+    let server = app.tcp_server.set_timeouts(scene.server, zero);
     assert_eq!(server.await, refused);
     scene.times_out(&client, LIMIT).await;
     let (client, _peer) = scene.client().await;
@@ -283,7 +280,7 @@ async fn zero_is_refused_and_changes_nothing() {
 
 #[actix_rt::test]
 async fn the_longest_time_never_comes() {
-    let longest = TimeOuts {
+    let longest = Timeouts {
         claim: Some(Duration::MAX),
         idle: Some(Duration::MAX),
         send: Some(Duration::MAX),
@@ -300,25 +297,25 @@ async fn other_time_outs_count_from_when_they_are_set() {
     let mut scene = Scene::new(IDLE).await;
     let (client, _peer) = scene.open().await;
     sleep(LIMIT / 2).await;
-    let sooner = TimeOuts {
+    let sooner = Timeouts {
         idle: Some(LIMIT / 10),
-        ..TimeOuts::default()
+        ..Timeouts::default()
     };
-    client.set_time_outs(sooner).await.expect("it is open");
+    client.set_timeouts(sooner).await.expect("it is open");
     scene.times_out(&client, LIMIT / 10).await;
     let (client, _peer) = scene.open().await;
     client
-        .set_time_outs(TimeOuts::default())
+        .set_timeouts(Timeouts::default())
         .await
         .expect("it is open");
     scene.silent(DAY).await;
-    client.set_time_outs(IDLE).await.expect("it is open");
+    client.set_timeouts(IDLE).await.expect("it is open");
     scene.times_out(&client, LIMIT).await;
 }
 
 #[actix_rt::test]
 async fn the_clients_of_a_suspended_app_are_not_timed_out() {
-    let mut scene = Scene::new(TimeOuts {
+    let mut scene = Scene::new(Timeouts {
         idle: Some(LIMIT),
         ..CLAIM
     })
@@ -353,20 +350,20 @@ async fn another_app_cannot_set_them() {
     let other = App::new("other", &scene.world.registry);
     let client = scene.world.create().await;
     let not_found = Err(Error::SocketNotFound);
-    assert_eq!(other.tcp.set_time_outs(client, IDLE).await, not_found);
-    let server = other.tcp_server.set_time_outs(scene.server, IDLE);
+    assert_eq!(other.tcp.set_timeouts(client, IDLE).await, not_found);
+    let server = other.tcp_server.set_timeouts(scene.server, IDLE);
     assert_eq!(server.await, not_found);
-    let by_message = tcp_server::SetTimeOuts {
+    let by_message = tcp_server::SetTimeouts {
         app: scene.world.app.id().clone(),
         socket_id: scene.server,
-        time_outs: IDLE,
+        timeouts: IDLE,
     };
     let answer = scene.world.registry.send(by_message).await;
     assert_eq!(answer.expect("it runs"), Ok(()));
-    let by_message = tcp::SetTimeOuts {
+    let by_message = tcp::SetTimeouts {
         app: scene.world.app.id().clone(),
         socket_id: client,
-        time_outs: IDLE,
+        timeouts: IDLE,
     };
     let answer = scene.world.registry.send(by_message).await;
     assert_eq!(answer.expect("it runs"), Ok(()));

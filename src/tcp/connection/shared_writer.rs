@@ -12,18 +12,18 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 /// socket is under way: in the inbox, being carried out, or in the write queue.
 /// A caller holds the guard while it writes, and until what the OS has not taken
 /// is in the inbox, so nothing overtakes that.
-pub(in crate::tcp) struct FastPath<W> {
+pub(in crate::tcp) struct SharedWriter<W> {
     under_way: AtomicUsize,
     writer: Mutex<Option<W>>,
 }
 
 /// Held by the one that writes.
-pub(in crate::tcp) type FastPathGuard<'a, W> = MutexGuard<'a, Option<W>>;
+pub(in crate::tcp) type SharedWriterGuard<'a, W> = MutexGuard<'a, Option<W>>;
 
-impl<W> FastPath<W> {
+impl<W> SharedWriter<W> {
     /// Shut.
     pub(in crate::tcp) fn new() -> Self {
-        FastPath {
+        SharedWriter {
             under_way: AtomicUsize::new(0),
             writer: Mutex::new(None),
         }
@@ -39,13 +39,13 @@ impl<W> FastPath<W> {
         self.under_way.fetch_sub(1, AcqRel);
     }
 
-    pub(in crate::tcp) fn guard(&self) -> FastPathGuard<'_, W> {
+    pub(in crate::tcp) fn guard(&self) -> SharedWriterGuard<'_, W> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where to write, if the path is open and free.
     #[inline]
-    pub(in crate::tcp) fn writer<'a>(&self, guard: &'a FastPathGuard<'_, W>) -> Option<&'a W> {
+    pub(in crate::tcp) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
         let writer = guard.as_ref()?;
         (self.under_way.load(Acquire) == 0).then_some(writer)
     }

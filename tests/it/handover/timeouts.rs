@@ -1,6 +1,6 @@
 //! Time-outs go along with their sockets.
 
-use chrome_sockets::tcp::TimeOuts;
+use chrome_sockets::tcp::Timeouts;
 
 use super::*;
 
@@ -9,25 +9,25 @@ async fn time_outs_go_with_their_sockets() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (id, address) = persistent(&old, "web").await;
-    let of_accepted = TimeOuts {
+    let of_accepted = Timeouts {
         claim: Some(LIMIT),
         idle: Some(3 * LIMIT),
         send: None,
     };
-    let set = old.app.tcp_server.set_time_outs(id, of_accepted);
+    let set = old.app.tcp_server.set_timeouts(id, of_accepted);
     set.await.expect("it is open");
     let (client, _peer) = accept_persistent(&mut old, address).await;
-    let own = TimeOuts {
+    let own = Timeouts {
         send: Some(LIMIT),
-        ..TimeOuts::default()
+        ..Timeouts::default()
     };
-    client.set_time_outs(own).await.expect("it is open");
+    client.set_timeouts(own).await.expect("it is open");
 
     succeeds(&old, &new).await;
     let info = new.app.tcp.get_info(client.id()).await;
-    assert_eq!(info.map(|info| info.time_outs), Ok(own));
+    assert_eq!(info.map(|info| info.timeouts), Ok(own));
     let _later = dial(address);
     let later = new.accepted().await;
     let info = later.get_info().await;
-    assert_eq!(info.map(|info| info.time_outs), Ok(of_accepted));
+    assert_eq!(info.map(|info| info.timeouts), Ok(of_accepted));
 }

@@ -41,7 +41,7 @@ struct Held {
 }
 
 impl Held {
-    async fn new(time_outs: TimeOuts) -> Self {
+    async fn new(timeouts: Timeouts) -> Self {
         tokio::time::pause();
         let network = ScriptedNetwork::new();
         let registry = chrome_sockets::Registry::with_network(network.clone()).start();
@@ -64,7 +64,7 @@ impl Held {
         let server = created.expect("create").socket_id;
         let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None);
         listening.await.expect("listen");
-        let set = app.tcp_server.set_time_outs(server, time_outs);
+        let set = app.tcp_server.set_timeouts(server, timeouts);
         set.await.expect("it is open");
         let info = app.tcp_server.get_info(server).await.expect("it is open");
         let peer = network.client(info.local_addr().expect("it listens"));
