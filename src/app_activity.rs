@@ -20,7 +20,7 @@ pub(crate) struct AppActivity {
     app: AppId,
     suspended: AtomicBool,
     /// Whether the registry knows that something waits.
-    wanted: AtomicBool,
+    load_requested: AtomicBool,
     registry: RegistryLink,
     /// Whether the app has an event page.
     loadable: AtomicBool,
@@ -40,7 +40,7 @@ impl AppActivity {
         AppActivity {
             app,
             suspended: AtomicBool::new(false),
-            wanted: AtomicBool::new(false),
+            load_requested: AtomicBool::new(false),
             registry,
             loadable: AtomicBool::new(false),
             touched: AtomicBool::new(false),
@@ -56,42 +56,42 @@ impl AppActivity {
 
     /// No event is raised from now on.
     pub(crate) fn suspend(&self) {
-        self.wanted.store(false, SeqCst);
+        self.load_requested.store(false, SeqCst);
         self.suspended.store(true, SeqCst);
     }
 
     /// No event is raised until the app has been loaded, which it is wanted
     /// for.
-    pub(crate) fn hold_back(&self) {
+    pub(crate) fn suspend_for_reload(&self) {
         self.suspended.store(true, SeqCst);
     }
 
     /// Events are raised again.
     pub(crate) fn resume(&self) {
         self.suspended.store(false, SeqCst);
-        self.wanted.store(false, SeqCst);
+        self.load_requested.store(false, SeqCst);
     }
 
     /// Whether something waits for the app.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.wanted.load(SeqCst)
+        self.load_requested.load(SeqCst)
     }
 
     /// Something waits: has the app loaded.
-    pub(crate) fn want(&self) {
-        if !self.wanted.swap(true, SeqCst) {
-            self.registry.wanted(LoadApp(self.app.clone()));
+    pub(crate) fn request_load(&self) {
+        if !self.load_requested.swap(true, SeqCst) {
+            self.registry.load_app(LoadApp(self.app.clone()));
         }
     }
 
     /// Nothing waits, as it turned out.
-    pub(crate) fn want_nothing(&self) {
-        self.wanted.store(false, SeqCst);
+    pub(crate) fn cancel_load_request(&self) {
+        self.load_requested.store(false, SeqCst);
     }
 
     /// Something waits all the same, and the registry knows.
     pub(crate) fn is_wanted_again(&self) {
-        self.wanted.store(true, SeqCst);
+        self.load_requested.store(true, SeqCst);
     }
 
     pub(crate) fn set_loadable(&self, loadable: bool) {
@@ -100,7 +100,7 @@ impl AppActivity {
 
     /// Whether the app is to be loaded again for these listeners: the last of
     /// them has died, and its event page adds others.
-    pub(crate) fn is_missing<E: Event>(&self, listeners: &Listeners<E>) -> bool {
+    pub(crate) fn needs_reload<E: Event>(&self, listeners: &Listeners<E>) -> bool {
         self.loadable.load(SeqCst) && listeners.is_orphaned()
     }
 
@@ -110,12 +110,12 @@ impl AppActivity {
     }
 
     /// The way to the registry.
-    pub(crate) fn home(&self) -> &RegistryLink {
+    pub(crate) fn registry_link(&self) -> &RegistryLink {
         &self.registry
     }
 
     /// The app is not idle.
-    pub(crate) fn touch(&self) {
+    pub(crate) fn mark_active(&self) {
         // On the way of every event: nearly always it only looks.
         if !self.touched.load(Relaxed) {
             self.touched.store(true, Relaxed);
@@ -129,13 +129,13 @@ impl AppActivity {
 
     /// One event more is on its way.
     pub(crate) fn raised(&self) {
-        self.touch();
+        self.mark_active();
         self.unhandled.fetch_add(1, SeqCst);
     }
 
     /// One event less is on its way.
     pub(crate) fn handled(&self) {
-        self.touch();
+        self.mark_active();
         self.unhandled.fetch_sub(1, SeqCst);
         self.wake_quiet();
     }
@@ -164,15 +164,15 @@ impl AppActivity {
 pub(crate) struct Pending(Arc<AppActivity>);
 
 impl Pending {
-    pub(crate) fn new(life: &Arc<AppActivity>) -> Self {
-        life.pending.fetch_add(1, SeqCst);
-        Pending(life.clone())
+    pub(crate) fn new(activity: &Arc<AppActivity>) -> Self {
+        activity.pending.fetch_add(1, SeqCst);
+        Pending(activity.clone())
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        self.0.touch();
+        self.0.mark_active();
         self.0.pending.fetch_sub(1, SeqCst);
     }
 }
@@ -191,28 +191,28 @@ pub struct SuspendInfo {
     /// The app.
     pub app: AppId,
     #[debug(skip)]
-    life: Arc<AppActivity>,
+    activity: Arc<AppActivity>,
 }
 
 impl SuspendInfo {
-    pub(crate) fn new(app: AppId, life: &Arc<AppActivity>) -> Self {
-        life.raised();
+    pub(crate) fn new(app: AppId, activity: &Arc<AppActivity>) -> Self {
+        activity.raised();
         SuspendInfo {
             app,
-            life: life.clone(),
+            activity: activity.clone(),
         }
     }
 }
 
 impl Clone for SuspendInfo {
     fn clone(&self) -> Self {
-        SuspendInfo::new(self.app.clone(), &self.life)
+        SuspendInfo::new(self.app.clone(), &self.activity)
     }
 }
 
 impl Drop for SuspendInfo {
     fn drop(&mut self) {
-        self.life.handled();
+        self.activity.handled();
     }
 }
 

@@ -61,9 +61,9 @@ pub(crate) struct ServerRecord {
     pub(crate) accept_error: Option<i32>,
     /// A code of [`NetError`](crate::net_error::NetError): an accept error
     /// that a suspended app has not heard of.
-    pub(crate) untold: Option<i32>,
+    pub(crate) unreported_error: Option<i32>,
     /// The OS's number of that one.
-    pub(crate) untold_errno: Option<i32>,
+    pub(crate) unreported_errno: Option<i32>,
     /// Whether its connections are encrypted. How does not go along: it has
     /// secrets in it.
     pub(crate) encrypts: bool,
@@ -155,7 +155,7 @@ pub(crate) struct ClientRecord {
     pub(crate) paused: bool,
     /// Whether it was accepted and has never been resumed.
     #[serde(default)]
-    pub(crate) unclaimed: bool,
+    pub(crate) never_resumed: bool,
     #[serde(default)]
     pub(crate) timeouts: Option<TimeoutsRecord>,
     /// Whether its app is suspended.

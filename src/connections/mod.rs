@@ -63,7 +63,7 @@ impl ConnectionCounter {
 
     /// Whether nobody new is to come.
     pub(crate) fn is_draining(&self) -> bool {
-        self.each().any(|guests| guests.draining.load(SeqCst) > 0)
+        self.each().any(|counter| counter.draining.load(SeqCst) > 0)
     }
 
     /// Which ones were forced while drains have gone on, from the `from`th.
@@ -91,12 +91,12 @@ impl ConnectionCounter {
 
     /// This, and what it is part of.
     fn each(&self) -> impl Iterator<Item = &ConnectionCounter> {
-        std::iter::successors(Some(self), |guests| guests.parent.as_deref())
+        std::iter::successors(Some(self), |counter| counter.parent.as_deref())
     }
 
     fn arrived(&self) {
-        for guests in self.each() {
-            guests.open.fetch_add(1, SeqCst);
+        for counter in self.each() {
+            counter.open.fetch_add(1, SeqCst);
         }
     }
 
@@ -121,7 +121,7 @@ impl ConnectionCounter {
 
 /// One open connection, counted until this is dropped.
 pub(crate) struct ConnectionGuard {
-    guests: Arc<ConnectionCounter>,
+    counter: Arc<ConnectionCounter>,
     was_accepted: bool,
     has_arrived: bool,
     /// Who counts it for its peer, by distance: the first is the server socket.
@@ -133,19 +133,19 @@ impl ConnectionGuard {
     /// A connection that was accepted just now, and who counts it for its
     /// peer: the server socket, the app, the registry.
     pub(crate) fn accepted(
-        guests: Arc<ConnectionCounter>,
+        counter: Arc<ConnectionCounter>,
         peer: IpAddr,
         counted: [bool; 3],
     ) -> Self {
         let peer = key(peer);
-        for (each, counted) in guests.each().zip(counted) {
+        for (each, counted) in counter.each().zip(counted) {
             each.accepted.fetch_add(1, SeqCst);
             if counted {
                 *each.lock_peers().entry(peer).or_default() += 1;
             }
         }
         ConnectionGuard {
-            guests,
+            counter,
             was_accepted: true,
             has_arrived: false,
             counted,
@@ -155,15 +155,15 @@ impl ConnectionGuard {
 
     /// One that was not accepted here, but may have been in another process,
     /// for a server socket that is not known.
-    pub(crate) fn arrived(guests: Arc<ConnectionCounter>, was_accepted: bool) -> Self {
-        guests.arrived();
+    pub(crate) fn arrived(counter: Arc<ConnectionCounter>, was_accepted: bool) -> Self {
+        counter.arrived();
         if was_accepted {
-            for each in guests.each() {
+            for each in counter.each() {
                 each.accepted.fetch_add(1, SeqCst);
             }
         }
         ConnectionGuard {
-            guests,
+            counter,
             was_accepted,
             has_arrived: true,
             counted: [false; 3],
@@ -174,37 +174,37 @@ impl ConnectionGuard {
     /// It has come to a row.
     pub(crate) fn arrive(&mut self) {
         if !std::mem::replace(&mut self.has_arrived, true) {
-            self.guests.arrived();
+            self.counter.arrived();
         }
     }
 
     /// Its place in limits is another's from now on: the app has closed it, and
     /// what was sent has left. Drains still wait for it.
     pub(crate) fn leave_limits(&mut self) {
-        for (guests, counted) in self.guests.each().zip(std::mem::take(&mut self.counted)) {
+        for (counter, counted) in self.counter.each().zip(std::mem::take(&mut self.counted)) {
             if counted {
-                guests.forget_peer(self.peer);
+                counter.forget_peer(self.peer);
             }
         }
         if std::mem::take(&mut self.was_accepted) {
-            for guests in self.guests.each() {
-                guests.accepted.fetch_sub(1, SeqCst);
-                guests.line.call();
+            for counter in self.counter.each() {
+                counter.accepted.fetch_sub(1, SeqCst);
+                counter.line.call();
             }
         }
     }
 
     /// Whether it is one of those.
-    pub(crate) fn is_of(&self, guests: &Arc<ConnectionCounter>) -> bool {
-        let guests = Arc::as_ptr(guests);
-        self.guests.each().any(|each| std::ptr::eq(each, guests))
+    pub(crate) fn is_of(&self, counter: &Arc<ConnectionCounter>) -> bool {
+        let counter = Arc::as_ptr(counter);
+        self.counter.each().any(|each| std::ptr::eq(each, counter))
     }
 
     /// It is ended by a drain.
     pub(crate) fn force(&self, id: ClientSocketId) {
-        for guests in self.guests.each() {
-            if guests.draining.load(SeqCst) > 0 {
-                guests.lock_forced().push(id);
+        for counter in self.counter.each() {
+            if counter.draining.load(SeqCst) > 0 {
+                counter.lock_forced().push(id);
             }
         }
     }
@@ -213,10 +213,10 @@ impl ConnectionGuard {
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         if self.has_arrived {
-            for guests in self.guests.each() {
-                guests.over.fetch_add(1, SeqCst);
-                if guests.open.fetch_sub(1, SeqCst) == 1 {
-                    guests.changed.notify_waiters();
+            for counter in self.counter.each() {
+                counter.over.fetch_add(1, SeqCst);
+                if counter.open.fetch_sub(1, SeqCst) == 1 {
+                    counter.changed.notify_waiters();
                 }
             }
         }
@@ -240,12 +240,12 @@ fn key(peer: IpAddr) -> u64 {
 pub(crate) struct Draining(Arc<ConnectionCounter>);
 
 impl Draining {
-    pub(crate) fn new(guests: Arc<ConnectionCounter>) -> Self {
-        guests.draining.fetch_add(1, SeqCst);
-        Draining(guests)
+    pub(crate) fn new(counter: Arc<ConnectionCounter>) -> Self {
+        counter.draining.fetch_add(1, SeqCst);
+        Draining(counter)
     }
 
-    pub(crate) fn guests(&self) -> &Arc<ConnectionCounter> {
+    pub(crate) fn counter(&self) -> &Arc<ConnectionCounter> {
         &self.0
     }
 }
@@ -325,8 +325,8 @@ mod tests {
         assert_eq!((registry.accepted(), of_peer()), (3, [2, 1, 2]));
         drop(counted);
         assert_eq!((server.accepted(), server.over()), (0, 0));
-        for guests in [server, app, registry] {
-            assert!(guests.lock_peers().is_empty());
+        for counter in [server, app, registry] {
+            assert!(counter.lock_peers().is_empty());
         }
     }
 

@@ -310,13 +310,13 @@ pub(crate) struct Listeners<E: Event> {
 
 /// The listeners of an event, and what happens to it if it reaches none. One
 /// reading decides both: a listener may come between two.
-pub(crate) struct EventListeners<E: Event> {
+pub(crate) struct Recipients<E: Event> {
     pub(crate) listeners: Snapshot<E>,
     /// Whether there are no listeners because the last one has died.
     pub(crate) is_orphaned: bool,
 }
 
-impl<E: Event> EventListeners<E> {
+impl<E: Event> Recipients<E> {
     /// Whether an event that was sent to so many of them waits for the next
     /// listener: no listener got it, because all of them have died.
     pub(crate) fn is_missed(&self, sent: usize) -> bool {
@@ -336,7 +336,7 @@ impl<E: Event> Default for Listeners<E> {
 
 impl<E: Event> Listeners<E> {
     pub(crate) fn add(&self, recipient: Recipient<E>) {
-        let mut list = self.living();
+        let mut list = self.prune_dead();
         if !list.iter().any(|known| *known.recipient == recipient) {
             Arc::make_mut(&mut list).push(Listener::new(recipient));
         }
@@ -344,7 +344,7 @@ impl<E: Event> Listeners<E> {
     }
 
     pub(crate) fn remove(&self, recipient: &Recipient<E>) {
-        let mut list = self.living();
+        let mut list = self.prune_dead();
         Arc::make_mut(&mut list).retain(|known| *known.recipient != *recipient);
         if list.is_empty() {
             // The app sees to its listeners itself.
@@ -354,10 +354,10 @@ impl<E: Event> Listeners<E> {
 
     /// Forgets everybody.
     pub(crate) fn clear(&self) {
-        let mut living = self.living();
-        let list = std::mem::take(&mut *living);
+        let mut prune_dead = self.prune_dead();
+        let list = std::mem::take(&mut *prune_dead);
         self.orphaned.store(false, SeqCst);
-        drop(living);
+        drop(prune_dead);
         // The last address of an actor may go here: not under the lock.
         drop(list);
     }
@@ -369,14 +369,14 @@ impl<E: Event> Listeners<E> {
     }
 
     /// Whether anybody listens, and how many listeners have died so far.
-    pub(crate) fn census(&self) -> (bool, u64) {
+    pub(crate) fn liveness(&self) -> (bool, u64) {
         let (list, deaths) = self.snapshot();
         (!list.is_empty(), deaths)
     }
 
     /// Whether nobody listens though somebody did, and did not leave but died.
     pub(crate) fn is_orphaned(&self) -> bool {
-        let (anybody, _) = self.census();
+        let (anybody, _) = self.liveness();
         !anybody && self.orphaned.load(SeqCst)
     }
 
@@ -391,25 +391,25 @@ impl<E: Event> Listeners<E> {
     pub(crate) fn snapshot(&self) -> (Snapshot<E>, u64) {
         let mut list = self.read().clone();
         if !list.iter().all(Listener::connected) {
-            list = self.living().clone();
+            list = self.prune_dead().clone();
         }
         (list, self.deaths.load(SeqCst))
     }
 
     /// The living listeners of this moment, for one event.
-    pub(crate) fn audience(&self) -> EventListeners<E> {
+    pub(crate) fn recipients(&self) -> Recipients<E> {
         let list = self.read();
         if list.iter().all(Listener::connected) {
-            return self.audience_of(&list);
+            return self.recipients_of(&list);
         }
         drop(list);
-        let list = self.living();
-        self.audience_of(&list)
+        let list = self.prune_dead();
+        self.recipients_of(&list)
     }
 
     /// Under the lock of the list, so that both are of one moment.
-    fn audience_of(&self, list: &Snapshot<E>) -> EventListeners<E> {
-        EventListeners {
+    fn recipients_of(&self, list: &Snapshot<E>) -> Recipients<E> {
+        Recipients {
             listeners: list.clone(),
             is_orphaned: list.is_empty() && self.orphaned.load(SeqCst),
         }
@@ -420,7 +420,7 @@ impl<E: Event> Listeners<E> {
     }
 
     /// The list, to be changed, after the dead are forgotten.
-    fn living(&self) -> RwLockWriteGuard<'_, Snapshot<E>> {
+    fn prune_dead(&self) -> RwLockWriteGuard<'_, Snapshot<E>> {
         let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
         let dead = list.iter().filter(|known| !known.connected()).count();
         if dead > 0 {
@@ -461,20 +461,20 @@ mod tests {
     #[actix_rt::test]
     async fn what_reaches_nobody_waits_even_if_the_next_listener_comes_meanwhile() {
         let listeners = Listeners::<News>::default();
-        let nobody = listeners.audience();
+        let nobody = listeners.recipients();
         assert!(!nobody.is_missed(0), "nobody has died");
         let first = Listens.start();
         listeners.add(first.clone().recipient());
-        let before = listeners.audience();
+        let before = listeners.recipients();
         first.send(News).await.expect("it runs");
         while first.connected() {
             actix_rt::task::yield_now().await;
         }
-        let after = listeners.audience();
+        let after = listeners.recipients();
         listeners.add(Listens.start().recipient());
-        for audience in [before, after] {
-            let sent = dispatch(&audience.listeners, |_| News);
-            assert!(audience.is_missed(sent), "the next listener hears it");
+        for recipients in [before, after] {
+            let sent = dispatch(&recipients.listeners, |_| News);
+            assert!(recipients.is_missed(sent), "the next listener hears it");
         }
     }
 }

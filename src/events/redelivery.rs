@@ -100,9 +100,9 @@ impl<T: Copy> EventQueue<T> {
             }
         }
         while self.way.count.load(SeqCst) < UNHANDLED {
-            let (_, deaths) = to.census();
-            let audience = to.audience();
-            if audience.is_orphaned {
+            let (_, deaths) = to.liveness();
+            let recipients = to.recipients();
+            if recipients.is_orphaned {
                 return;
             }
             let told = match self.waiting.pop_front() {
@@ -113,14 +113,14 @@ impl<T: Copy> EventQueue<T> {
                     None => return,
                 },
             };
-            let copies = FanOut::among(audience.listeners.len());
-            let sent = dispatch(&audience.listeners, |ear| {
+            let copies = FanOut::among(recipients.listeners.len());
+            let sent = dispatch(&recipients.listeners, |ear| {
                 let delivery = Delivery::new(ear, copies.as_ref());
                 let unhandled = InFlightEvent::new(&self.way, delivery, told);
                 event(told.what, told.missed, unhandled)
             });
             let missed = match copies {
-                None => audience.is_missed(sent).then_some(0),
+                None => recipients.is_missed(sent).then_some(0),
                 Some(copies) => copies.drop_one(),
             };
             if let Some(panics) = missed {

@@ -35,14 +35,14 @@ impl Source for Records<'_> {
 }
 
 /// `None`: they are refused.
-fn estate(records: &[u8]) -> Option<HandoverState> {
-    let estate = receive_estate(&mut Records(records)).now_or_never();
-    estate.and_then(Result::ok)
+fn handover_state(records: &[u8]) -> Option<HandoverState> {
+    let handover_state = receive_estate(&mut Records(records)).now_or_never();
+    handover_state.and_then(Result::ok)
 }
 
-fn written(estate: &HandoverState) -> Option<Vec<u8>> {
+fn written(handover_state: &HandoverState) -> Option<Vec<u8>> {
     let mut written = Vec::new();
-    for piece in pieces(estate).ok()? {
+    for piece in pieces(handover_state).ok()? {
         written.extend(piece.head().ok()?);
         piece.data.iter().for_each(|data| written.extend(data));
     }
@@ -52,7 +52,7 @@ fn written(estate: &HandoverState) -> Option<Vec<u8>> {
 /// Reads an estate and what it says was set on its sockets, and writes it: what
 /// is read of that is the same.
 pub(crate) fn records(records: &[u8]) {
-    let Some(read) = estate(records) else {
+    let Some(read) = handover_state(records) else {
         return;
     };
     for server in &read.servers {
@@ -64,14 +64,17 @@ pub(crate) fn records(records: &[u8]) {
     let Some(first) = written(&read) else {
         return;
     };
-    let again = estate(&first);
+    let again = handover_state(&first);
     assert!(again.is_some(), "what was written is refused");
     let Some(again) = again else {
         return;
     };
     assert_eq!(written(&again).as_ref(), Some(&first), "another estate");
-    let lengths = |estate: &HandoverState| -> usize {
-        let data = estate.clients.iter().flat_map(|client| &client.unsent);
+    let lengths = |handover_state: &HandoverState| -> usize {
+        let data = handover_state
+            .clients
+            .iter()
+            .flat_map(|client| &client.unsent);
         data.map(Bytes::len).sum()
     };
     assert_eq!(lengths(&read), lengths(&again));

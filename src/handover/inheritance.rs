@@ -117,11 +117,11 @@ impl Inheritance {
             }
             #[cfg(target_os = "linux")]
             Origin::Systemd(stored) => {
-                let (estate, names) = stored.open();
+                let (handover_state, names) = stored.open();
                 // Whatever comes of it, it is not stored any more: what was
                 // closed here would stay open there.
                 systemd::remove(names).await?;
-                let (prepared, receipt) = Prepared::new(registry, estate?).await?;
+                let (prepared, receipt) = Prepared::new(registry, handover_state?).await?;
                 prepared.enter().await?;
                 Ok(receipt)
             }
@@ -132,8 +132,8 @@ impl Inheritance {
 async fn take_over(channel: &mut Channel, registry: &Addr<Registry>) -> Result<Receipt, Error> {
     // So that the predecessor's sockets stand still no longer than they must.
     wire::send(channel, wire::here()).await?;
-    let estate = wire::receive_estate(channel).await?;
-    let (prepared, receipt) = Prepared::new(registry, estate).await?;
+    let handover_state = wire::receive_estate(channel).await?;
+    let (prepared, receipt) = Prepared::new(registry, handover_state).await?;
     wire::send(channel, Record::Ready).await?;
     match wire::receive(channel).await? {
         Record::Yours => prepared.enter().await?,
@@ -151,15 +151,20 @@ struct Prepared {
 impl Prepared {
     async fn new(
         registry: &Addr<Registry>,
-        estate: HandoverState,
+        handover_state: HandoverState,
     ) -> Result<(Self, Receipt), Error> {
-        let receipt = Receipt::of(&estate);
+        let receipt = Receipt::of(&handover_state);
         let token = Token::default();
         let prepared = Prepared {
             registry: registry.clone(),
             token: Some(token.clone()),
         };
-        let answer = registry.send(PrepareImport { token, estate }).await;
+        let answer = registry
+            .send(PrepareImport {
+                token,
+                handover_state,
+            })
+            .await;
         let answer = answer.map_err(|_| Error::Stopped)?;
         answer.map_err(|refusal| Error::Refused(refusal.to_string()))?;
         Ok((prepared, receipt))

@@ -93,9 +93,9 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    fn of(estate: &HandoverState) -> Self {
-        let clients = || estate.clients.iter().map(|client| &client.record);
-        let servers = estate.servers.iter().map(|server| &server.record);
+    fn of(handover_state: &HandoverState) -> Self {
+        let clients = || handover_state.clients.iter().map(|client| &client.record);
+        let servers = handover_state.servers.iter().map(|server| &server.record);
         Receipt {
             servers: servers
                 .map(|record| (record.app.as_str().into(), record.id.into()))
@@ -105,7 +105,7 @@ impl Receipt {
                 .map(|record| (record.app.as_str().into(), record.id.into()))
                 .collect(),
             unheard: clients().filter(|it| it.offered_by.is_some()).count(),
-            left: estate.left.clone(),
+            left: handover_state.left.clone(),
         }
     }
 }

@@ -83,11 +83,11 @@ pub async fn hand_over(
     timeout(LIMIT, wire::expect_here(&mut channel))
         .await
         .map_err(|_| Error::TimedOut)??;
-    let (held, estate) = Held::take(registry).await?;
-    timeout(LIMIT, offer(&mut channel, &estate))
+    let (held, handover_state) = Held::take(registry).await?;
+    timeout(LIMIT, offer(&mut channel, &handover_state))
         .await
         .map_err(|_| Error::TimedOut)??;
-    let receipt = held.let_go(&estate);
+    let receipt = held.let_go(&handover_state);
     // It lives its own life now.
     successor.child = None;
     delivered(registry).await;
@@ -101,8 +101,8 @@ pub(super) async fn delivered(registry: &Addr<Registry>) {
     let _ = registry.send(Deliver(LIMIT)).await;
 }
 
-async fn offer(channel: &mut Channel, estate: &HandoverState) -> Result<(), Error> {
-    let sent = wire::send_estate(channel, estate).await;
+async fn offer(channel: &mut Channel, handover_state: &HandoverState) -> Result<(), Error> {
+    let sent = wire::send_estate(channel, handover_state).await;
     if let Err(error) = sent {
         // If it has closed its end, it may have said why.
         return match wire::receive(channel).await {
@@ -137,14 +137,14 @@ impl Held {
             Ok(false) => return Err(Error::Busy),
             Err(_) => return Err(Error::Stopped),
         }
-        let estate = registry.send(Export(token)).await;
-        let estate = estate.map_err(|_| Error::Stopped)?;
-        Ok((held, estate.map_err(|_| Error::Stopped)?))
+        let handover_state = registry.send(Export(token)).await;
+        let handover_state = handover_state.map_err(|_| Error::Stopped)?;
+        Ok((held, handover_state.map_err(|_| Error::Stopped)?))
     }
 
     /// They are another's now.
-    pub(super) fn let_go(mut self, estate: &HandoverState) -> Receipt {
-        let receipt = Receipt::of(estate);
+    pub(super) fn let_go(mut self, handover_state: &HandoverState) -> Receipt {
+        let receipt = Receipt::of(handover_state);
         if let Some(token) = self.token.take() {
             self.registry.do_send(FinishExport {
                 token,

@@ -149,14 +149,17 @@ impl Stored {
             sockets: self.sockets,
         };
         // Nothing in memory has to be waited for.
-        let estate = wire::receive_estate(&mut memory).now_or_never();
-        let estate = estate
-            .unwrap_or(Err(Error::Gone))
-            .map_err(|error| match error {
-                Error::Gone => Error::Malformed("the records in the store are cut short".into()),
-                error => error,
-            });
-        (estate, self.names)
+        let handover_state = wire::receive_estate(&mut memory).now_or_never();
+        let handover_state =
+            handover_state
+                .unwrap_or(Err(Error::Gone))
+                .map_err(|error| match error {
+                    Error::Gone => {
+                        Error::Malformed("the records in the store are cut short".into())
+                    }
+                    error => error,
+                });
+        (handover_state, self.names)
     }
 }
 
@@ -208,17 +211,17 @@ pub async fn to_systemd(registry: &Addr<Registry>) -> Result<Option<Receipt>, Er
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return Ok(None);
     }
-    let (held, estate) = Held::take(registry).await?;
-    let estate = blocking(move || {
-        let stored = store(&estate);
+    let (held, handover_state) = Held::take(registry).await?;
+    let handover_state = blocking(move || {
+        let stored = store(&handover_state);
         if stored.is_err() {
             // Half an estate must not be found.
-            forget_all(&estate);
+            forget_all(&handover_state);
         }
-        stored.map(|()| estate)
+        stored.map(|()| handover_state)
     })
     .await?;
-    let receipt = held.let_go(&estate);
+    let receipt = held.let_go(&handover_state);
     delivered(registry).await;
     Ok(Some(receipt))
 }
@@ -243,11 +246,17 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// systemd says how many descriptors it keeps, from version 254 on.
-fn check_room(estate: &HandoverState) -> Result<(), Error> {
+fn check_room(handover_state: &HandoverState) -> Result<(), Error> {
     let room = std::env::var("FDSTORE").ok();
     let room = room.and_then(|room| room.parse::<usize>().ok());
-    let listeners = estate.servers.iter().filter(|it| it.listener.is_some());
-    let streams = estate.clients.iter().filter(|it| it.stream.is_some());
+    let listeners = handover_state
+        .servers
+        .iter()
+        .filter(|it| it.listener.is_some());
+    let streams = handover_state
+        .clients
+        .iter()
+        .filter(|it| it.stream.is_some());
     let needed = listeners.count() + streams.count() + 1;
     match room {
         Some(room) if room < needed => Err(Error::Refused(format!(
@@ -257,14 +266,14 @@ fn check_room(estate: &HandoverState) -> Result<(), Error> {
     }
 }
 
-fn store(estate: &HandoverState) -> Result<(), Error> {
-    check_room(estate)?;
+fn store(handover_state: &HandoverState) -> Result<(), Error> {
+    check_room(handover_state)?;
     let doing = "giving descriptors to systemd";
     let state = rustix::fs::memfd_create(STATE, MemfdFlags::CLOEXEC);
     let mut state = File::from(state.map_err(|error| Error::os(doing)(error.into()))?);
     // An older state would name what is not there any more.
     forget(STATE).map_err(Error::os(doing))?;
-    for piece in wire::pieces(estate)? {
+    for piece in wire::pieces(handover_state)? {
         state.write_all(&piece.head()?).map_err(Error::os(doing))?;
         for part in piece.data {
             state.write_all(part).map_err(Error::os(doing))?;
@@ -293,9 +302,9 @@ fn forget(name: &str) -> io::Result<()> {
 }
 
 /// Takes out what has been stored of this estate.
-fn forget_all(estate: &HandoverState) {
+fn forget_all(handover_state: &HandoverState) {
     let _ = forget(STATE);
-    for piece in wire::pieces(estate).unwrap_or_default() {
+    for piece in wire::pieces(handover_state).unwrap_or_default() {
         if let Some(name) = name_of(&piece.record) {
             let _ = forget(&name);
         }
@@ -333,15 +342,15 @@ mod tests {
     }
 
     /// A server socket, and a client socket with unsent data.
-    fn estate() -> HandoverState {
+    fn handover_state() -> HandoverState {
         let server = ServerRecord {
             app: "a \"b\"".into(),
             id: 3,
             name: Some("n\0".into()),
             paused: true,
             accept_error: None,
-            untold: None,
-            untold_errno: None,
+            unreported_error: None,
+            unreported_errno: None,
             reuse_port: false,
             encrypts: false,
             suspended: false,
@@ -372,7 +381,7 @@ mod tests {
             name: None,
             buffer_size: Some(1),
             paused: false,
-            unclaimed: true,
+            never_resumed: true,
             timeouts: Some(TimeoutsRecord {
                 claim: Some(Duration::MAX),
                 idle: None,
@@ -403,13 +412,13 @@ mod tests {
         }
     }
 
-    fn stored(estate: &HandoverState) -> Stored {
+    fn stored(handover_state: &HandoverState) -> Stored {
         let mut stored = Stored {
             records: Vec::new(),
             sockets: HashMap::new(),
             names: Vec::new(),
         };
-        for piece in wire::pieces(estate).expect("it can be written") {
+        for piece in wire::pieces(handover_state).expect("it can be written") {
             stored.records.extend(piece.head().expect("it has a head"));
             stored.records.extend(piece.data.concat());
             if let (Some(name), Some(_)) = (name_of(&piece.record), piece.descriptor) {
@@ -421,12 +430,12 @@ mod tests {
 
     #[test]
     fn what_was_stored_opens_as_it_was() {
-        let estate = estate();
-        let opened = stored(&estate).open().0.expect("it can be read");
+        let handover_state = handover_state();
+        let opened = stored(&handover_state).open().0.expect("it can be read");
         assert_eq!((opened.last_server, opened.last_client), (4, u64::MAX));
-        assert_eq!(opened.servers[0].record, estate.servers[0].record);
+        assert_eq!(opened.servers[0].record, handover_state.servers[0].record);
         assert!(opened.servers[0].listener.is_some());
-        assert_eq!(opened.clients[0].record, estate.clients[0].record);
+        assert_eq!(opened.clients[0].record, handover_state.clients[0].record);
         assert!(opened.clients[0].stream.is_some());
         assert_eq!(opened.clients[0].unsent.concat(), b"{unsent");
     }
@@ -487,19 +496,24 @@ mod tests {
 
     #[test]
     fn no_more_sockets_and_data_are_given_away_than_are_taken() {
-        let mut estate = estate();
+        let mut handover_state = handover_state();
         let piece = Bytes::from(vec![0; 1 << 20]);
-        estate.clients[0].unsent = vec![piece; 1 << 10];
-        assert!(wire::pieces(&estate).is_ok());
-        estate.clients[0].unsent.push(Bytes::from_static(b"x"));
-        assert!(matches!(wire::pieces(&estate), Err(Error::Refused(_))));
+        handover_state.clients[0].unsent = vec![piece; 1 << 10];
+        assert!(wire::pieces(&handover_state).is_ok());
+        handover_state.clients[0]
+            .unsent
+            .push(Bytes::from_static(b"x"));
+        assert!(matches!(
+            wire::pieces(&handover_state),
+            Err(Error::Refused(_))
+        ));
         assert!(wire::fits(1 << 20, 0));
         assert!(!wire::fits((1 << 20) + 1, 0));
     }
 
     #[test]
     fn a_descriptor_that_was_not_kept_costs_its_socket_alone() {
-        let mut lacking = stored(&estate());
+        let mut lacking = stored(&handover_state());
         lacking
             .sockets
             .remove("chrome-sockets-client-9")
@@ -508,7 +522,7 @@ mod tests {
         assert!(opened.servers[0].listener.is_some());
         assert!(opened.clients.is_empty());
 
-        let mut lacking = stored(&estate());
+        let mut lacking = stored(&handover_state());
         lacking
             .sockets
             .remove("chrome-sockets-server-3")
@@ -520,13 +534,13 @@ mod tests {
 
     #[test]
     fn records_that_are_cut_or_changed_anywhere_are_an_error_or_another_estate() {
-        let whole = stored(&estate()).records;
+        let whole = stored(&handover_state()).records;
         for at in 0..whole.len() {
-            let mut cut = stored(&estate());
+            let mut cut = stored(&handover_state());
             cut.records.truncate(at);
             assert!(cut.open().0.is_err(), "cut at {at}");
             for bit in [1, 0x80] {
-                let mut changed = stored(&estate());
+                let mut changed = stored(&handover_state());
                 changed.records[at] ^= bit;
                 // No panic, and no more memory than there are bytes.
                 let _ = changed.open();

@@ -171,10 +171,13 @@ pub(super) fn fits(sockets: u64, data: usize) -> bool {
 }
 
 /// All that there is to an estate.
-pub(super) fn pieces(estate: &HandoverState) -> Result<Vec<Piece<'_>>, Error> {
-    let servers = estate.servers.len() as u64;
-    let clients = estate.clients.len() as u64;
-    let data = estate.clients.iter().flat_map(|client| &client.unsent);
+pub(super) fn pieces(handover_state: &HandoverState) -> Result<Vec<Piece<'_>>, Error> {
+    let servers = handover_state.servers.len() as u64;
+    let clients = handover_state.clients.len() as u64;
+    let data = handover_state
+        .clients
+        .iter()
+        .flat_map(|client| &client.unsent);
     if !fits(servers + clients, data.map(Bytes::len).sum()) {
         return Err(Error::Refused("too many sockets, or too much data".into()));
     }
@@ -183,18 +186,18 @@ pub(super) fn pieces(estate: &HandoverState) -> Result<Vec<Piece<'_>>, Error> {
             here: Here::new(),
             servers,
             clients,
-            last_server: estate.last_server,
-            last_client: estate.last_client,
+            last_server: handover_state.last_server,
+            last_client: handover_state.last_client,
         }),
         descriptor: None,
         data: &[],
     };
-    let servers = estate.servers.iter().map(|server| Piece {
+    let servers = handover_state.servers.iter().map(|server| Piece {
         record: Record::Server(server.record.clone()),
         descriptor: server.listener.as_ref().map(AsFd::as_fd),
         data: &[],
     });
-    let clients = estate.clients.iter().map(|client| Piece {
+    let clients = handover_state.clients.iter().map(|client| Piece {
         record: Record::Client(Box::new(client.record.clone())),
         descriptor: client.stream.as_ref().map(AsFd::as_fd),
         data: &client.unsent,
@@ -202,8 +205,11 @@ pub(super) fn pieces(estate: &HandoverState) -> Result<Vec<Piece<'_>>, Error> {
     Ok([hello].into_iter().chain(servers).chain(clients).collect())
 }
 
-pub(super) async fn send_estate(channel: &Channel, estate: &HandoverState) -> Result<(), Error> {
-    for piece in pieces(estate)? {
+pub(super) async fn send_estate(
+    channel: &Channel,
+    handover_state: &HandoverState,
+) -> Result<(), Error> {
+    for piece in pieces(handover_state)? {
         piece.send(channel).await?;
     }
     Ok(())
@@ -237,7 +243,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
     if !sockets.is_some_and(|sockets| fits(sockets, 0)) {
         return Err(Error::Malformed("too many sockets are announced".into()));
     }
-    let mut estate = HandoverState {
+    let mut handover_state = HandoverState {
         last_server: hello.last_server,
         last_client: hello.last_client,
         ..HandoverState::default()
@@ -246,7 +252,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
         match next(source).await? {
             (Record::Server(record), mut descriptors, data) if data.is_empty() => {
                 let listener = descriptors.pop_front();
-                estate.servers.push(Server { record, listener });
+                handover_state.servers.push(Server { record, listener });
             }
             (other, ..) => return Err(unexpected(&other)),
         }
@@ -266,7 +272,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
                     log::warn!("client socket {} was not kept", record.id);
                     continue;
                 }
-                estate.clients.push(Client {
+                handover_state.clients.push(Client {
                     record: *record,
                     stream,
                     unsent: vec![data],
@@ -275,7 +281,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
             (other, ..) => return Err(unexpected(&other)),
         }
     }
-    Ok(estate)
+    Ok(handover_state)
 }
 
 async fn next(source: &mut impl Source) -> Result<(Record, VecDeque<OwnedFd>, Bytes), Error> {

@@ -48,7 +48,7 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) limits: Arc<Limiter>,
     #[debug(skip)]
-    pub(super) above: Arc<EscalationTarget>,
+    pub(super) escalation_target: Arc<EscalationTarget>,
     #[debug(skip)]
     lookups: Arc<tcp::Lookups>,
     #[debug(skip)]
@@ -65,7 +65,7 @@ pub struct Registry {
     pub(super) seats: Vec<ShardSlot>,
     /// The way back, for what its apps have.
     #[debug(skip)]
-    pub(super) home: RegistryLink,
+    pub(super) registry_link: RegistryLink,
     #[debug(skip)]
     pub(super) fall: RecoveryState,
     #[debug(skip)]
@@ -110,7 +110,7 @@ impl Registry {
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
             limits: Arc::new(Limiter::new(LimitScope::Registry, Arc::default())),
-            above: Arc::default(),
+            escalation_target: Arc::default(),
             lookups: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
@@ -118,7 +118,7 @@ impl Registry {
             table: Arc::default(),
             arbiters: 1,
             seats: Vec::new(),
-            home: RegistryLink::default(),
+            registry_link: RegistryLink::default(),
             fall: RecoveryState::default(),
             leaving: None,
             prepared: None,
@@ -147,7 +147,7 @@ impl Registry {
     /// up; [`RestartInfo`](crate::supervision::RestartInfo) tells what that
     /// means.
     pub fn restart_limit(mut self, limit: RestartLimit) -> Self {
-        self.home.limit = limit;
+        self.registry_link.limit = limit;
         self
     }
 
@@ -175,22 +175,25 @@ impl Registry {
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
         self.seats();
         let make = || {
-            let guests = Arc::new(ConnectionCounter::of(self.limits.guests()));
-            let lanes = AppShards::new(
+            let counter = Arc::new(ConnectionCounter::of(self.limits.counter()));
+            let app_shards = AppShards::new(
                 Arc::new(tcp::AppContext::new(
                     app.clone(),
                     self.write_quota,
                     self.permissions.clone(),
                     self.lookups.clone(),
                 )),
-                Arc::new(AppActivity::new(app.clone(), self.home.clone())),
-                self.seats.iter().map(|seat| &seat.site),
+                Arc::new(AppActivity::new(app.clone(), self.registry_link.clone())),
+                self.seats.iter().map(|seat| &seat.shard),
                 &self.table,
-                guests.clone(),
+                counter.clone(),
             );
-            let audience =
-                tcp_server::AppListeners::new(guests, self.limits.clone(), self.above.clone());
-            (lanes, audience)
+            let app_listeners = tcp_server::AppListeners::new(
+                counter,
+                self.limits.clone(),
+                self.escalation_target.clone(),
+            );
+            (app_shards, app_listeners)
         };
         self.apps.get_or_make(app, make)
     }
@@ -212,13 +215,13 @@ impl Registry {
         }
     }
 
-    pub(super) fn surroundings(&mut self, app: &AppId) -> ServerDeps {
+    pub(super) fn deps(&mut self, app: &AppId) -> ServerDeps {
         let (network, table) = (self.network.clone(), self.table.clone());
         let app = self.app(app);
         ServerDeps {
-            audience: app.on_accept.clone(),
+            app_listeners: app.on_accept.clone(),
             network,
-            lanes: app.lanes.clone(),
+            app_shards: app.app_shards.clone(),
             table,
         }
     }
@@ -226,7 +229,7 @@ impl Registry {
     /// Forgets everything, and says who has to close it.
     pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<ShardSlot>) {
         self.fall.ended = true;
-        self.home.end();
+        self.registry_link.end();
         // What is held for a handover waits no longer.
         self.leaving = None;
         self.forget_prepared();

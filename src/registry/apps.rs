@@ -27,7 +27,7 @@ pub(super) struct AppState {
     pub(super) untold_restarts: (Arc<()>, u64),
     pub(super) on_accept: Arc<tcp_server::AppListeners>,
     /// Its ways to the rows actors, its listeners and its bounds.
-    pub(super) lanes: Arc<AppShards>,
+    pub(super) app_shards: Arc<AppShards>,
     /// What starts its listeners in the arbiters of client sockets.
     pub(super) setups: Vec<ArbiterInit>,
     servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
@@ -50,14 +50,14 @@ impl Apps {
         make: impl FnOnce() -> (AppShards, tcp_server::AppListeners),
     ) -> &mut AppState {
         self.0.entry(app.clone()).or_insert_with(|| {
-            let (lanes, on_accept) = make();
+            let (app_shards, on_accept) = make();
             AppState {
                 lifecycle: Lifecycle::default(),
                 on_suspend: Listeners::default(),
                 on_restart: Listeners::default(),
                 untold_restarts: Default::default(),
                 on_accept: Arc::new(on_accept),
-                lanes: Arc::new(lanes),
+                app_shards: Arc::new(app_shards),
                 setups: Vec::new(),
                 servers: BTreeMap::new(),
                 sockets: None,
@@ -72,7 +72,7 @@ impl Apps {
         id: ServerSocketId,
     ) -> Result<&Child<ServerSocket>, Error> {
         let state = self.get(app).ok_or(Error::SocketNotFound)?;
-        state.lanes.life.touch();
+        state.app_shards.activity.mark_active();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
     }
 
@@ -147,9 +147,9 @@ impl AppState {
         self.on_accept.on_handshake_error.clear();
         self.on_accept.on_refused.clear();
         self.on_accept.on_drain.clear();
-        for lane in self.lanes.each() {
-            lane.on_receive.clear();
-            lane.on_receive_error.clear();
+        for app_shard in self.app_shards.each() {
+            app_shard.on_receive.clear();
+            app_shard.on_receive_error.clear();
         }
     }
 
@@ -157,20 +157,18 @@ impl AppState {
     pub(super) fn is_orphaned(&self) -> bool {
         self.on_accept.on_accept.is_orphaned()
             || self.on_accept.on_accept_error.is_orphaned()
-            || self
-                .lanes
-                .each()
-                .any(|lane| lane.on_receive.is_orphaned() || lane.on_receive_error.is_orphaned())
+            || self.app_shards.each().any(|app_shard| {
+                app_shard.on_receive.is_orphaned() || app_shard.on_receive_error.is_orphaned()
+            })
     }
 
     /// Whether anybody hears of anything.
     pub(super) fn has_listeners(&self) -> bool {
         self.on_accept.on_accept.has(None)
             || self.on_accept.on_accept_error.has(None)
-            || self
-                .lanes
-                .each()
-                .any(|lane| lane.on_receive.has(None) || lane.on_receive_error.has(None))
+            || self.app_shards.each().any(|app_shard| {
+                app_shard.on_receive.has(None) || app_shard.on_receive_error.has(None)
+            })
     }
 
     /// Has the sockets look again whether they may raise events; done when
@@ -180,8 +178,8 @@ impl AppState {
             .servers()
             .map(|server| server.place.ask(tcp_server::ListenersChanged));
         let servers = join_all(servers.collect::<Vec<_>>());
-        let app = self.lanes.audience.app.clone();
-        let rows = self.lanes.ask(&tcp::ListenersChanged(app));
+        let app = self.app_shards.app_context.app.clone();
+        let rows = self.app_shards.ask(&tcp::ListenersChanged(app));
         join(servers, rows).map(drop)
     }
 
@@ -192,12 +190,12 @@ impl AppState {
             .servers()
             .map(|server| server.place.ask(tcp_server::EndUnlessPersistent));
         let ended = join_all(ended.collect::<Vec<_>>());
-        let lanes = self.lanes.clone();
+        let app_shards = self.app_shards.clone();
         async move {
             let ended = ended.await.into_iter().flatten().flatten().collect();
             // Clients last: those that nobody has heard of end with their
             // server socket.
-            lanes.close(false).await;
+            app_shards.close(false).await;
             ended
         }
     }
@@ -207,7 +205,7 @@ impl AppState {
         let ended = self.servers();
         let ended = ended.map(|server| server.place.ask(tcp_server::Stop));
         let ended = join_all(ended.collect::<Vec<_>>());
-        join(ended, self.lanes.close(true)).map(drop)
+        join(ended, self.app_shards.close(true)).map(drop)
     }
 
     /// In the order of their ids.

@@ -21,8 +21,8 @@ use crate::tcp_server::{self, EndedHandshakes, ServerSocket};
 
 /// What is drained.
 struct DrainTarget {
-    lanes: Arc<AppShards>,
-    audience: Arc<tcp_server::AppListeners>,
+    app_shards: Arc<AppShards>,
+    app_listeners: Arc<tcp_server::AppListeners>,
     servers: Vec<Arc<StableAddr<ServerSocket>>>,
     /// `None`: all that the app has.
     socket_id: Option<ServerSocketId>,
@@ -31,8 +31,8 @@ struct DrainTarget {
 impl DrainTarget {
     fn app(state: &AppState) -> Self {
         DrainTarget {
-            lanes: state.lanes.clone(),
-            audience: state.on_accept.clone(),
+            app_shards: state.app_shards.clone(),
+            app_listeners: state.on_accept.clone(),
             servers: state.servers().map(|server| server.place.clone()).collect(),
             socket_id: None,
         }
@@ -46,53 +46,58 @@ impl DrainTarget {
         let stopped = join_all(stopping.collect::<Vec<_>>()).await;
         let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
         let draining = match self.socket_id {
-            None => Draining::new(self.lanes.guests.clone()),
+            None => Draining::new(self.app_shards.counter.clone()),
             Some(_) => match stopped.first() {
-                Some(stopped) => Draining::new(stopped.draining.guests().clone()),
+                Some(stopped) => Draining::new(stopped.draining.counter().clone()),
                 None => return Err(Error::SocketNotFound),
             },
         };
-        let guests = draining.guests();
+        let counter = draining.counter();
         // What was accepted and called before counts.
-        self.lanes.ask(&tcp::CatchUp).await;
-        let mut tally = DrainProgress::new(self.lanes.clone(), guests.clone(), self.socket_id);
+        self.app_shards.ask(&tcp::CatchUp).await;
+        let mut tally =
+            DrainProgress::new(self.app_shards.clone(), counter.clone(), self.socket_id);
         tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
 
         let settled = stopped.iter_mut().map(|it| &mut it.settled);
         let settled = join_all(settled.collect::<Vec<_>>());
         let gone = pin!(async {
             settled.await;
-            self.lanes.ask(&tcp::CatchUp).await;
-            guests.gone().await;
+            self.app_shards.ask(&tcp::CatchUp).await;
+            counter.gone().await;
         });
         let mut gone = gone;
         loop {
-            tally.tell(&self.audience);
+            tally.tell(&self.app_listeners);
             match timeout(PROGRESS, select(gone.as_mut(), late.as_mut())).await {
                 Ok(Either::Left(_)) => break,
                 Ok(Either::Right(_)) => {
-                    tally.ended = self.force(guests).await;
+                    tally.ended = self.force(counter).await;
                     break;
                 }
                 Err(_) => {}
             }
         }
-        if self.lanes.life.home().has_ended() {
+        if self.app_shards.activity.registry_link().has_ended() {
             // It has closed the connections, which so have not finished.
             return Err(Error::Stopped);
         }
-        tally.tell_last(&self.audience);
+        tally.tell_last(&self.app_listeners);
         Ok(tally.receipt())
     }
 
     /// Ends what is left, and says what no `onAccept` listener had heard of.
-    async fn force(&self, guests: &Arc<ConnectionCounter>) -> EndedHandshakes {
+    async fn force(&self, counter: &Arc<ConnectionCounter>) -> EndedHandshakes {
         let ended = self.servers.iter();
         let ended = ended.map(|server| server.ask(tcp_server::EndHandshakes));
         let ended = join_all(ended.collect::<Vec<_>>()).await;
         // One that stands still for a handover goes or comes back before long.
-        while !self.lanes.ask(&tcp::Force(guests.clone())).await.is_empty()
-            && timeout(PROGRESS, guests.gone()).await.is_err()
+        while !self
+            .app_shards
+            .ask(&tcp::Force(counter.clone()))
+            .await
+            .is_empty()
+            && timeout(PROGRESS, counter.gone()).await.is_err()
         {}
         let mut all = EndedHandshakes::default();
         for one in ended.into_iter().flatten() {
@@ -105,8 +110,8 @@ impl DrainTarget {
 
 /// How far it has come.
 struct DrainProgress {
-    lanes: Arc<AppShards>,
-    guests: Arc<ConnectionCounter>,
+    app_shards: Arc<AppShards>,
+    counter: Arc<ConnectionCounter>,
     socket_id: Option<ServerSocketId>,
     /// How many connections there had been when it began, and how many of them
     /// were over or had been forced by another drain.
@@ -120,15 +125,15 @@ struct DrainProgress {
 
 impl DrainProgress {
     fn new(
-        lanes: Arc<AppShards>,
-        guests: Arc<ConnectionCounter>,
+        app_shards: Arc<AppShards>,
+        counter: Arc<ConnectionCounter>,
         socket_id: Option<ServerSocketId>,
     ) -> Self {
         DrainProgress {
-            lanes,
-            over_before: guests.over(),
-            forced_before: guests.count_forced(),
-            guests,
+            app_shards,
+            over_before: counter.over(),
+            forced_before: counter.count_forced(),
+            counter,
             socket_id,
             never_accepted: 0,
             ended: EndedHandshakes::default(),
@@ -139,27 +144,27 @@ impl DrainProgress {
 
     /// How many are open, have finished and were forced.
     fn now(&self) -> (usize, usize, usize) {
-        let forced = self.guests.count_forced() - self.forced_before;
-        let over = self.guests.over() - self.over_before;
-        (self.guests.open(), over.saturating_sub(forced), forced)
+        let forced = self.counter.count_forced() - self.forced_before;
+        let over = self.counter.over() - self.over_before;
+        (self.counter.open(), over.saturating_sub(forced), forced)
     }
 
-    fn tell(&mut self, audience: &tcp_server::AppListeners) {
+    fn tell(&mut self, app_listeners: &tcp_server::AppListeners) {
         let is_handled = Arc::strong_count(&self.handled) == 1;
         if self.told != Some(self.now()) && is_handled {
-            self.tell_last(audience);
+            self.tell_last(app_listeners);
         }
     }
 
-    fn tell_last(&mut self, audience: &tcp_server::AppListeners) {
+    fn tell_last(&mut self, app_listeners: &tcp_server::AppListeners) {
         // A suspended app hears nothing.
-        if self.lanes.life.is_suspended() {
+        if self.app_shards.activity.is_suspended() {
             return;
         }
         let (open, finished, forced) = self.now();
         self.told = Some((open, finished, forced));
-        audience.on_drain.dispatch(|_| DrainInfo {
-            app: self.lanes.audience.app.clone(),
+        app_listeners.on_drain.dispatch(|_| DrainInfo {
+            app: self.app_shards.app_context.app.clone(),
             socket_id: self.socket_id,
             open,
             finished,
@@ -170,7 +175,7 @@ impl DrainProgress {
 
     fn receipt(&self) -> Drained {
         let (_, finished, _) = self.now();
-        let mut forced = self.guests.forced(self.forced_before);
+        let mut forced = self.counter.forced(self.forced_before);
         forced.sort_unstable();
         Drained {
             finished,

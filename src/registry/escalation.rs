@@ -48,8 +48,8 @@ impl Registry {
     /// # drop(registry.start());
     /// # });
     /// ```
-    pub fn escalate_to(self, above: Recipient<Escalation>) -> Self {
-        self.above.set(Some(above));
+    pub fn escalate_to(self, escalation_target: Recipient<Escalation>) -> Self {
+        self.escalation_target.set(Some(escalation_target));
         self
     }
 }
@@ -58,7 +58,7 @@ impl Handler<EscalateTo> for Registry {
     type Result = Result<(), Error>;
 
     fn handle(&mut self, call: EscalateTo, _: &mut Self::Context) -> Self::Result {
-        self.above.set(call.to);
+        self.escalation_target.set(call.to);
         Ok(())
     }
 }

@@ -85,7 +85,7 @@ impl AppState {
 
     /// Whether the app may make one more socket.
     pub(super) fn may_make(&self) -> Result<(), Error> {
-        let made = self.servers().len() + self.lanes.made();
+        let made = self.servers().len() + self.app_shards.made();
         match self.sockets.is_some_and(|most| made >= most) {
             true => Err(Error::TooManySockets),
             false => Ok(()),

@@ -90,20 +90,25 @@ impl Heard for DrainInfo {
 
 impl Heard for ReceiveInfo {
     fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        app.lanes.each().map(|lane| &lane.on_receive)
+        app.app_shards.each().map(|app_shard| &app_shard.on_receive)
     }
 
     fn changed(app: &AppState) {
-        for lane in app.lanes.each() {
-            let app_id = app.lanes.audience.app.clone();
-            lane.rows.address().do_send(tcp::ListenersChanged(app_id));
+        for app_shard in app.app_shards.each() {
+            let app_id = app.app_shards.app_context.app.clone();
+            app_shard
+                .rows
+                .address()
+                .do_send(tcp::ListenersChanged(app_id));
         }
     }
 }
 
 impl Heard for ReceiveErrorInfo {
     fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        app.lanes.each().map(|lane| &lane.on_receive_error)
+        app.app_shards
+            .each()
+            .map(|app_shard| &app_shard.on_receive_error)
     }
 
     fn changed(app: &AppState) {

@@ -22,7 +22,7 @@ impl Handler<SetPermissions> for Registry {
 
     fn handle(&mut self, call: SetPermissions, _: &mut Self::Context) -> Self::Result {
         let app = self.app(&call.app);
-        app.lanes.audience.set_permissions(call.permissions);
+        app.app_shards.app_context.set_permissions(call.permissions);
         Ok(())
     }
 }

@@ -19,7 +19,7 @@ use crate::tcp_server;
 /// What the registry needs to go on after a fall.
 #[derive(Default)]
 pub(super) struct RecoveryState {
-    falls: Option<Arc<RestartCounter>>,
+    restart_counter: Option<Arc<RestartCounter>>,
     /// Where it goes on: the arbiter that it lives in, or else the system's.
     arbiters: Vec<ArbiterHandle>,
     /// Who has to know its new address.
@@ -59,14 +59,15 @@ impl Registry {
         let here = Arbiter::current();
         let system = System::current().arbiter().clone();
         self.fall.arbiters = vec![here, system];
-        let home = self.home.clone();
-        let falls = self.fall.falls.get_or_insert_with(|| {
+        let registry_link = self.registry_link.clone();
+        let restart_counter = self.fall.restart_counter.get_or_insert_with(|| {
             let actor = supervision::Supervised::Registry;
-            Arc::new(RestartCounter::new(actor, None, home))
+            Arc::new(RestartCounter::new(actor, None, registry_link))
         });
-        let (falls, home) = (falls.clone(), self.home.clone());
-        let address = supervise(self, falls);
-        home.is_now(&address);
+        let (restart_counter, registry_link) =
+            (restart_counter.clone(), self.registry_link.clone());
+        let address = supervise(self, restart_counter);
+        registry_link.is_now(&address);
         address
     }
 
@@ -123,19 +124,20 @@ impl Registry {
             true => Cause::Stopped,
             false => Cause::ArbiterEnded,
         };
-        let falls = self.fall.falls.clone();
+        let restart_counter = self.fall.restart_counter.clone();
         let fallen = Arc::new(Mutex::new(Some(self)));
         let take = |fallen: &Mutex<Option<Registry>>| {
             let mut fallen = fallen.lock().unwrap_or_else(PoisonError::into_inner);
             fallen.take()
         };
         for arbiter in arbiters {
-            let (passed, falls, cause) = (fallen.clone(), falls.clone(), cause.clone());
+            let (passed, restart_counter, cause) =
+                (fallen.clone(), restart_counter.clone(), cause.clone());
             let is_sent = arbiter.spawn_fn(move || {
                 if let Some(registry) = take(&passed) {
                     let address = registry.run();
                     // Told by the one that goes on.
-                    if falls.is_some_and(|falls| !falls.fell(cause)) {
+                    if restart_counter.is_some_and(|restart_counter| !restart_counter.fell(cause)) {
                         address.do_send(Terminate);
                     }
                 }

@@ -68,8 +68,8 @@ impl Registry {
 
     fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
         let socket = self.table.get(app, id).ok_or(Error::SocketNotFound)?;
-        socket.lane().life.touch();
-        socket.lane().called_by_id();
+        socket.app_shard().activity.mark_active();
+        socket.app_shard().called_by_id();
         Ok(socket)
     }
 }
@@ -147,9 +147,9 @@ routes! {
 
     tcp::Create => tcp::CreateInfo: |registry, call| {
         let app = registry.app(&call.app);
-        let lane = app.may_make().map(|()| app.lanes.fewest());
-        let socket = lane.map(|lane| {
-            let socket = ClientSocket::new(registry.table.allocate(), lane);
+        let app_shard = app.may_make().map(|()| app.app_shards.least_loaded());
+        let socket = app_shard.map(|app_shard| {
+            let socket = ClientSocket::new(registry.table.allocate(), app_shard);
             registry.table.insert_made(socket.clone());
             socket
         });
@@ -234,8 +234,8 @@ impl Registry {
         listener: Option<Bound>,
     ) -> Result<ServerSocketId, Error> {
         let socket_id = self.server_ids.allocate().into();
-        let surroundings = self.surroundings(&app);
-        let server = ServerSocket::start(socket_id, properties, listener, surroundings)?;
+        let deps = self.deps(&app);
+        let server = ServerSocket::start(socket_id, properties, listener, deps)?;
         self.app(&app).insert_server(socket_id, server);
         Ok(socket_id)
     }

@@ -7,11 +7,11 @@
 //! ([`RestartInfo`]), and too many in too short a time are the end of it
 //! ([`RestartLimit`]).
 
-mod home;
-mod keeper;
+mod registry_link;
+mod restarter;
 
-pub(crate) use home::{ActorFailed, CallsPassed, LoadApp, RegistryLink, ServerClosed};
-pub(crate) use keeper::{
+pub(crate) use registry_link::{ActorFailed, CallsPassed, LoadApp, RegistryLink, ServerClosed};
+pub(crate) use restarter::{
     Child, Recoverable, RestartCounter, Restarter, StableAddr, Terminate, guard, supervise,
 };
 

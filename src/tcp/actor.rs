@@ -83,7 +83,7 @@ pub(crate) enum Command {
 
 pub(crate) struct SocketTable {
     pub(super) entries: Slab<Entry>,
-    pub(super) inbox: Arc<CommandQueue>,
+    pub(super) command_queue: Arc<CommandQueue>,
     /// The calls of the turn.
     pub(super) calls: VecDeque<QueuedCall>,
     /// How often the calls were taken out of the inbox.
@@ -112,11 +112,11 @@ impl SocketTable {
     pub(super) fn new(
         network: Arc<dyn Network>,
         tls: tls::Client,
-        inbox: Arc<CommandQueue>,
+        command_queue: Arc<CommandQueue>,
     ) -> Self {
         SocketTable {
             entries: Slab::new(),
-            inbox,
+            command_queue,
             calls: VecDeque::new(),
             takes: 0,
             batch: VecDeque::new(),
@@ -152,8 +152,9 @@ impl SocketTable {
 
     /// Carries out every call that has come, for what is to see it.
     pub(super) fn catch_up(&mut self) {
-        self.get_up();
-        self.calls.append(&mut self.inbox.queue.take_calls());
+        self.recover_after_panic();
+        self.calls
+            .append(&mut self.command_queue.queue.take_calls());
         self.takes += 1;
         freely(|| self.answer());
     }
@@ -179,7 +180,7 @@ impl SocketTable {
                         reply.send(Ok(CreateInfo { socket_id }));
                     }
                     Err(error) => {
-                        socket.lane().table.remove(socket.id());
+                        socket.app_shard().table.remove(socket.id());
                         reply.send(Err(error));
                     }
                 }
@@ -273,7 +274,7 @@ impl SocketTable {
                 } else if let Link::Securing(securing) = &mut row.link {
                     securing.go_on(&row.socket);
                 }
-                let given_up = row.raise_again(audible);
+                let given_up = row.redeliver(audible);
                 let given_up = given_up.map(|ended| (ended, row.socket.clone()));
                 row.read(&mut self.pool, audible);
                 row.settle();
@@ -284,7 +285,7 @@ impl SocketTable {
                         ended = row.finish(CallsAhead {
                             takes: self.takes,
                             in_hand: !self.calls.is_empty(),
-                            in_inbox: self.inbox.queue.has_calls(),
+                            in_inbox: self.command_queue.queue.has_calls(),
                         });
                     }
                     // The end may not be told yet.
@@ -325,7 +326,7 @@ impl SocketTable {
         let Some(row) = self.row(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        if !target.is_permitted(&socket.lane().audience.permissions()) {
+        if !target.is_permitted(&socket.app_shard().app_context.permissions()) {
             return reply.send(Err(Error::PermissionDenied));
         }
         match row.link {
@@ -344,7 +345,7 @@ impl SocketTable {
                     attempt,
                     task,
                     reply,
-                    _pending: Pending::new(&row.socket.lane().life),
+                    _pending: Pending::new(&row.socket.app_shard().activity),
                 }));
             }
         }
@@ -360,7 +361,8 @@ impl SocketTable {
         match std::mem::replace(&mut row.link, Link::None) {
             Link::Connecting(connecting) if connecting.attempt == attempt => match made {
                 Ok(made) => {
-                    row.link = Link::Connected(Connection::dialled(made, &socket.lane().guests));
+                    row.link =
+                        Link::Connected(Connection::dialled(made, &socket.app_shard().counter));
                     row.restart_time_outs();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();
@@ -393,7 +395,7 @@ impl SocketTable {
         let resumed = row.paused && !paused;
         row.paused = paused;
         if resumed {
-            row.unclaimed = false;
+            row.never_resumed = false;
             row.restart_time_outs();
         }
         if paused && socket.unhandled_events() > 0 {
@@ -426,7 +428,7 @@ impl Actor for SocketTable {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.inbox.moved_here();
+        self.command_queue.moved_here();
         ctx.spawn(Turn);
         self.wait_for_verdict(ctx);
     }
@@ -446,9 +448,11 @@ impl ActorFuture<SocketTable> for Turn {
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
         rows.timers.turn();
-        rows.get_up();
+        rows.recover_after_panic();
         if rows.calls.is_empty() {
-            rows.inbox.queue.take(&mut rows.calls, &mut rows.batch, cx);
+            rows.command_queue
+                .queue
+                .take(&mut rows.calls, &mut rows.batch, cx);
             rows.takes += 1;
         } else {
             // They came before what is in the inbox.

@@ -27,7 +27,7 @@ pub(crate) struct ListenersChanged(pub(crate) AppId);
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CloseSockets {
-    pub(crate) lane: Arc<AppShard>,
+    pub(crate) app_shard: Arc<AppShard>,
     pub(crate) all: bool,
 }
 
@@ -74,14 +74,14 @@ impl Handler<ListenersChanged> for SocketTable {
 impl Handler<CloseSockets> for SocketTable {
     type Result = ();
 
-    fn handle(&mut self, CloseSockets { lane, all }: CloseSockets, _: &mut Self::Context) {
+    fn handle(&mut self, CloseSockets { app_shard, all }: CloseSockets, _: &mut Self::Context) {
         // What was called before is done before.
         self.catch_up();
         let ending: Vec<_> = self
             .entries
             .iter()
             .filter_map(|(_, entry)| match entry {
-                Entry::Socket(row) if Arc::ptr_eq(row.socket.lane(), &lane) => Some(row),
+                Entry::Socket(row) if Arc::ptr_eq(row.socket.app_shard(), &app_shard) => Some(row),
                 _ => None,
             })
             .filter(|row| all || row.ends_by_suspension())
@@ -89,7 +89,7 @@ impl Handler<CloseSockets> for SocketTable {
             .collect();
         for socket in ending {
             if socket.mark_closed() {
-                socket.lane().table.remove(socket.id());
+                socket.app_shard().table.remove(socket.id());
             }
             // One whose own `close` has come by now is closed by this.
             let _ = self.close(&socket);
@@ -104,7 +104,7 @@ impl Handler<Stop> for SocketTable {
         // Whatever happens now, it ends.
         self.fall.ended = true;
         self.catch_up();
-        self.inbox.queue.refuse_calls();
+        self.command_queue.queue.refuse_calls();
         let sockets = self.entries.iter().filter_map(|(slot, entry)| match entry {
             Entry::Socket(_) => Some(slot),
             Entry::Lingering(_) => None,

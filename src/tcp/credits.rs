@@ -109,7 +109,7 @@ impl<S: Starving> AppWindow<S> {
             self.lock().push(socket.clone());
         }
         if self.has_starved.wait_unless(|| self.has_room_again()) {
-            self.feed();
+            self.wake_starved();
         }
         false
     }
@@ -129,7 +129,7 @@ impl<S: Starving> AppWindow<S> {
     #[inline]
     pub(super) fn give_back(&self, bytes: usize) -> bool {
         let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
-        self.feed();
+        self.wake_starved();
         is_quiet
     }
 
@@ -139,7 +139,7 @@ impl<S: Starving> AppWindow<S> {
 
     pub(super) fn let_go(&self, bytes: usize) {
         self.kept.fetch_sub(bytes, AcqRel);
-        self.feed();
+        self.wake_starved();
     }
 
     fn held(&self) -> usize {
@@ -151,7 +151,7 @@ impl<S: Starving> AppWindow<S> {
     }
 
     #[inline]
-    fn feed(&self) {
+    fn wake_starved(&self) {
         if self.has_room_again() && self.has_starved.take() {
             let starved = std::mem::take(&mut *self.lock());
             for socket in starved {

@@ -23,13 +23,14 @@ pub(crate) struct CatchUp;
 
 impl SocketState {
     /// What is left of its connection, if it is ended: it counts no more.
-    fn force(&mut self, guests: &Arc<ConnectionCounter>) -> Option<Ended> {
-        let guest = self.ends().and_then(|ends| ends.guest.as_ref());
-        let guest = guest.filter(|guest| guest.is_of(guests))?;
+    fn force(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
+        let connection_guard = self.ends().and_then(|ends| ends.connection_guard.as_ref());
+        let connection_guard =
+            connection_guard.filter(|connection_guard| connection_guard.is_of(counter))?;
         if self.hold == Transfer::Frozen {
             return None;
         }
-        guest.force(self.socket.id());
+        connection_guard.force(self.socket.id());
         let mut ended = match &mut self.link {
             Link::Connected(connection) => {
                 // An end that is known already is told as it is.
@@ -40,7 +41,7 @@ impl SocketState {
             _ => self.end(NetError::ABORTED).and_then(Ended::cut_short),
         };
         if let Some(ended) = &mut ended {
-            ended.guest = None;
+            ended.connection_guard = None;
         }
         ended
     }
@@ -57,17 +58,17 @@ impl Handler<CatchUp> for SocketTable {
 impl Handler<Force> for SocketTable {
     type Result = ();
 
-    fn handle(&mut self, Force(guests): Force, _: &mut Self::Context) {
+    fn handle(&mut self, Force(counter): Force, _: &mut Self::Context) {
         // What was called before is done before.
         self.catch_up();
         let mut ended = Vec::new();
         self.entries.retain(|_, entry| match entry {
             Entry::Socket(row) => {
-                let left = row.force(&guests);
+                let left = row.force(&counter);
                 ended.extend(left.map(|left| (row.socket.clone(), left)));
                 true
             }
-            Entry::Lingering(lingering) => !lingering.force(&guests),
+            Entry::Lingering(lingering) => !lingering.force(&counter),
         });
         for (socket, left) in ended {
             self.linger(Some(left), &socket);

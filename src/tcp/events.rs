@@ -71,7 +71,7 @@ impl ReceiveInfo {
     /// told, wherever it runs.
     pub fn into_data(mut self) -> Bytes {
         let data = std::mem::take(&mut self.data);
-        if !self.client().lane().inbox.is_here() {
+        if !self.client().app_shard().command_queue.is_here() {
             self.credit.pass_on().give_back_later();
         }
         data

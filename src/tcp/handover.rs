@@ -38,12 +38,12 @@ pub(crate) struct Quiesce(pub(crate) HandoverOutcome);
 pub(crate) struct Export {
     pub(crate) offered: Arc<HashMap<ClientSocketId, ServerSocketId>>,
     /// That of [`Quiesce`], which this actor may not have had: it may be younger.
-    pub(crate) verdict: HandoverOutcome,
+    pub(crate) outcome: HandoverOutcome,
 }
 
 /// A handover that goes on, and the calls that wait for its end.
 pub(super) struct Waiting {
-    verdict: HandoverOutcome,
+    outcome: HandoverOutcome,
     calls: Vec<QueuedCall>,
 }
 
@@ -66,18 +66,19 @@ pub(crate) struct InheritedConnection {
     /// Only its end is left of it.
     pub(crate) is_let_go: bool,
     /// It is one of those that are open, from when it is taken over.
-    pub(crate) guest: Option<ConnectionGuard>,
+    pub(crate) connection_guard: Option<ConnectionGuard>,
 }
 
 impl Inherited {
     /// It is taken over, and counts before anybody else comes.
-    pub(crate) fn arrive(&mut self, guests: &Arc<ConnectionCounter>) {
+    pub(crate) fn arrive(&mut self, counter: &Arc<ConnectionCounter>) {
         if let Some(connection) = &mut self.connection
             && !connection.is_let_go
         {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
-            connection.guest = Some(ConnectionGuard::arrived(guests.clone(), was_accepted));
+            connection.connection_guard =
+                Some(ConnectionGuard::arrived(counter.clone(), was_accepted));
         }
     }
 
@@ -101,7 +102,7 @@ impl SocketState {
             buffer_size: record.buffer_size,
         });
         row.paused = record.paused;
-        row.unclaimed = record.unclaimed;
+        row.never_resumed = record.never_resumed;
         if let Some(from) = connection {
             let ConnectionRecord {
                 peer,
@@ -117,8 +118,8 @@ impl SocketState {
             let ends = ConnectionMeta {
                 peer,
                 dialled: dialled.map(Box::new),
-                guest: from.guest,
-                lives_in: None,
+                connection_guard: from.connection_guard,
+                pinned_shard: None,
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
             connection.write_error = write_error.and_then(NetError::from_code);
@@ -159,9 +160,9 @@ impl SocketState {
                 name: self.name.as_deref().map(str::to_owned),
                 buffer_size: self.buffer_size,
                 paused: self.paused,
-                unclaimed: self.unclaimed,
+                never_resumed: self.never_resumed,
                 timeouts: self.timing.as_ref().map(|it| it.settings.into()),
-                suspended: self.socket.lane().life.is_suspended(),
+                suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
                     peer: connection.ends.peer,
@@ -223,18 +224,18 @@ impl SocketTable {
             })
     }
 
-    fn wait_for(&mut self, verdict: HandoverOutcome, ctx: &mut Context<Self>) {
+    fn wait_for(&mut self, outcome: HandoverOutcome, ctx: &mut Context<Self>) {
         if self.waiting.is_none() {
             let calls = Vec::new();
-            self.waiting = Some(Waiting { verdict, calls });
+            self.waiting = Some(Waiting { outcome, calls });
             self.wait_for_verdict(ctx);
         }
     }
 
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
-        if let Some(Waiting { verdict, .. }) = &self.waiting {
-            let over = verdict.clone().gone().into_actor(self);
+        if let Some(Waiting { outcome, .. }) = &self.waiting {
+            let over = outcome.clone().gone().into_actor(self);
             ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
         }
     }
@@ -266,7 +267,7 @@ impl SocketState {
     /// Another process has it now.
     fn leave(&mut self) {
         if self.socket.mark_closed() {
-            self.socket.lane().table.remove(self.socket.id());
+            self.socket.app_shard().table.remove(self.socket.id());
         }
         self.answer_pausing(|_| true, Ok(()));
         if let Link::Held(connection) = &mut self.link {
@@ -278,10 +279,10 @@ impl SocketState {
 impl Handler<Quiesce> for SocketTable {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Quiesce(verdict): Quiesce, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Self::Context) -> Self::Result {
         // What was called before is done before.
         self.catch_up();
-        self.wait_for(verdict, ctx);
+        self.wait_for(outcome, ctx);
         let quiet: Vec<_> = self
             .rows()
             .filter(|row| row.persistent)
@@ -306,9 +307,9 @@ impl Handler<Export> for SocketTable {
     type Result = MessageResult<Export>;
 
     fn handle(&mut self, call: Export, ctx: &mut Self::Context) -> Self::Result {
-        let Export { offered, verdict } = call;
+        let Export { offered, outcome } = call;
         self.catch_up();
-        self.wait_for(verdict, ctx);
+        self.wait_for(outcome, ctx);
         let mut taken = Exported::default();
         for row in self.rows() {
             // One that the app has done something with is nobody's offer.

@@ -36,7 +36,7 @@ pub(super) struct RecoveryState {
     pub(super) stops: bool,
     /// Whether its end is meant.
     pub(super) ended: bool,
-    keeper: Weak<Restarter<SocketTable>>,
+    restarter: Weak<Restarter<SocketTable>>,
 }
 
 impl SocketTable {
@@ -44,14 +44,15 @@ impl SocketTable {
     pub(crate) fn start(
         network: Arc<dyn Network>,
         tls: tls::Client,
-        inbox: Arc<CommandQueue>,
-        home: RegistryLink,
+        command_queue: Arc<CommandQueue>,
+        registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
     ) -> Child<Self> {
-        let falls = RestartCounter::new(supervision::Supervised::ClientSockets, None, home);
-        Child::start_in(falls, arbiter, |keeper| {
-            let mut rows = SocketTable::new(network, tls, inbox);
-            rows.fall.keeper = keeper;
+        let restart_counter =
+            RestartCounter::new(supervision::Supervised::ClientSockets, None, registry_link);
+        Child::start_in(restart_counter, arbiter, |restarter| {
+            let mut rows = SocketTable::new(network, tls, command_queue);
+            rows.fall.restarter = restarter;
             rows
         })
     }
@@ -80,11 +81,11 @@ impl SocketTable {
 
     /// If the last turn has panicked: takes up what it had in hand, and ends
     /// what cannot be gone on with.
-    pub(super) fn get_up(&mut self) {
+    pub(super) fn recover_after_panic(&mut self) {
         let Some(slot) = self.fall.at.take() else {
             return;
         };
-        if let Some(call) = self.inbox.queue.take_in_hand() {
+        if let Some(call) = self.command_queue.queue.take_in_hand() {
             self.calls.push_front(call);
         }
         let times = match self.fall.suspect {
@@ -213,14 +214,14 @@ impl Handler<Terminate> for SocketTable {
 impl Drop for SocketTable {
     fn drop(&mut self) {
         if !self.fall.ended
-            && let Some(keeper) = self.fall.keeper.upgrade()
+            && let Some(restarter) = self.fall.restarter.upgrade()
         {
             let mut husk = SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
             husk.fall.ended = true;
             self.fall.stops = false;
-            return keeper.leave(mem::replace(self, husk));
+            return restarter.leave(mem::replace(self, husk));
         }
-        self.inbox.queue.close();
+        self.command_queue.queue.close();
     }
 }
 
@@ -244,8 +245,8 @@ impl<T, F: FnOnce(Result<T, NetError>) -> Command> CompletionGuard<T, F> {
     /// Does the work, and tells what came of it.
     pub(super) async fn with(mut self, work: impl Future<Output = Result<T, NetError>>) {
         let actor = supervision::Supervised::Connecting(self.socket.id());
-        let home = self.socket.lane().life.home();
-        let made = supervision::guard(work, actor, self.socket.app(), home).await;
+        let registry_link = self.socket.app_shard().activity.registry_link();
+        let made = supervision::guard(work, actor, self.socket.app(), registry_link).await;
         self.tell(made.unwrap_or(Err(NetError::FAILED)));
     }
 

@@ -52,11 +52,11 @@ struct Shared {
     /// What listeners have not handled.
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
-    lane: Arc<AppShard>,
+    app_shard: Arc<AppShard>,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(id: ClientSocketId, lane: Arc<AppShard>) -> Self {
+    pub(crate) fn new(id: ClientSocketId, app_shard: Arc<AppShard>) -> Self {
         ClientSocket(Arc::new(Shared {
             id,
             slot: AtomicU32::new(u32::MAX),
@@ -65,7 +65,7 @@ impl ClientSocket {
             closed: AtomicBool::new(false),
             unhandled: SocketWindow::default(),
             fast_path: SharedWriter::new(),
-            lane,
+            app_shard,
         }))
     }
 
@@ -76,7 +76,7 @@ impl ClientSocket {
 
     /// The app that owns it.
     pub fn app(&self) -> &AppId {
-        &self.0.lane.audience.app
+        &self.0.app_shard.app_context.app
     }
 
     /// `tcp.update`.
@@ -175,7 +175,7 @@ impl ClientSocket {
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
         self.check()?;
-        self.0.lane.audience.may_send()?;
+        self.0.app_shard.app_context.may_send()?;
         self.write(data, 0, || Some(info.credit.pass_on()), Reply::nobody);
         Ok(())
     }
@@ -197,14 +197,14 @@ impl ClientSocket {
             return Answer::known(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
-        self.0.lane.life.touch();
+        self.0.app_shard.activity.mark_active();
         self.do_send(op(reply));
         answer
     }
 
     pub(crate) fn close_to(&self, reply: Reply<()>) {
         if self.mark_closed() {
-            self.0.lane.table.remove(self.0.id);
+            self.0.app_shard.table.remove(self.0.id);
             self.do_send(Command::Close(reply));
         } else {
             reply.send(Err(Error::SocketNotFound));
@@ -240,20 +240,20 @@ impl ClientSocket {
         credit: impl FnOnce() -> Option<Credit>,
         reply: impl FnOnce() -> Reply<SendInfo>,
     ) {
-        self.0.lane.life.touch();
+        self.0.app_shard.activity.mark_active();
         let bytes = data.len();
         let door = self.fast_path().guard();
         match try_write(&door, self, &mut data) {
             WriteAttempt::Complete => {
                 drop(door);
                 if charge > 0 {
-                    self.0.lane.audience.refund(charge);
+                    self.0.app_shard.app_context.refund(charge);
                 }
             }
             WriteAttempt::Partial(error) => {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
                 let rest = QueuedCall::Send(rest.rest_of(bytes, error));
-                let refused = self.0.lane.inbox.queue.call(rest);
+                let refused = self.0.app_shard.command_queue.queue.call(rest);
                 // What drops here may call: not under the lock.
                 drop(door);
                 drop(refused);
@@ -263,14 +263,14 @@ impl ClientSocket {
 
     fn charge(&self, bytes: usize) -> Result<usize, Error> {
         self.check()?;
-        self.0.lane.audience.charge(bytes)
+        self.0.app_shard.app_context.charge(bytes)
     }
 
     fn check(&self) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }
-        if !self.0.lane.inbox.queue.is_open() {
+        if !self.0.app_shard.command_queue.queue.is_open() {
             return Err(Error::Stopped);
         }
         Ok(())
@@ -281,8 +281,8 @@ impl ClientSocket {
 impl ClientSocket {
     pub(crate) fn do_send(&self, op: Command) {
         self.0
-            .lane
-            .inbox
+            .app_shard
+            .command_queue
             .queue
             .call(QueuedCall::Command(InFlightCall::new(self.clone()), op));
     }
@@ -291,8 +291,8 @@ impl ClientSocket {
         &self.0.fast_path
     }
 
-    pub(crate) fn lane(&self) -> &Arc<AppShard> {
-        &self.0.lane
+    pub(crate) fn app_shard(&self) -> &Arc<AppShard> {
+        &self.0.app_shard
     }
 
     pub(super) fn slot(&self) -> u32 {
@@ -315,7 +315,7 @@ impl ClientSocket {
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
         if self.0.queued.set() {
-            self.0.lane.inbox.queue.look_at(self.slot());
+            self.0.app_shard.command_queue.queue.look_at(self.slot());
         }
     }
 
@@ -371,7 +371,10 @@ impl std::fmt::Debug for ClientSocket {
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
         if this.queued.set() {
-            this.lane.inbox.queue.look_at(this.slot.load(SeqCst));
+            this.app_shard
+                .command_queue
+                .queue
+                .look_at(this.slot.load(SeqCst));
         }
     }
 }
@@ -388,7 +391,7 @@ impl Credit {
     pub(super) fn take(socket: &ClientSocket, bytes: usize) -> Self {
         let amount = EVENT + bytes as u64;
         socket.0.unhandled.take(amount);
-        socket.0.lane.take(bytes);
+        socket.0.app_shard.take(bytes);
         Credit {
             socket: socket.clone(),
             amount,
@@ -414,7 +417,7 @@ impl Credit {
         if self.amount >= EVENT {
             self.amount -= EVENT;
             self.release(EVENT);
-            self.socket.0.lane.give_back(self.amount as usize);
+            self.socket.0.app_shard.give_back(self.amount as usize);
         }
     }
 
@@ -436,7 +439,10 @@ impl Credit {
     fn give_back(&self) {
         self.release(self.amount);
         if self.amount >= EVENT {
-            self.socket.0.lane.give_back((self.amount % EVENT) as usize);
+            self.socket
+                .0
+                .app_shard
+                .give_back((self.amount % EVENT) as usize);
         }
     }
 }
@@ -446,7 +452,7 @@ impl Clone for Credit {
         let shared = &self.socket.0;
         shared.unhandled.take(self.amount);
         if self.amount >= EVENT {
-            shared.lane.take((self.amount % EVENT) as usize);
+            shared.app_shard.take((self.amount % EVENT) as usize);
         }
         Credit {
             socket: self.socket.clone(),

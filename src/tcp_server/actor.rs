@@ -49,17 +49,17 @@ pub(crate) struct AppListeners {
     /// The app's limits, and the registry's.
     pub(super) limits: [Arc<Limiter>; 2],
     /// Who decides on accept errors, if the policy leaves them to others.
-    pub(super) above: Arc<EscalationTarget>,
+    pub(super) escalation_target: Arc<EscalationTarget>,
 }
 
 impl AppListeners {
     /// Of an app with these connections, in a registry with these limits.
     pub(crate) fn new(
-        guests: Arc<ConnectionCounter>,
+        counter: Arc<ConnectionCounter>,
         registry: Arc<Limiter>,
-        above: Arc<EscalationTarget>,
+        escalation_target: Arc<EscalationTarget>,
     ) -> Self {
-        let app = Arc::new(Limiter::new(LimitScope::App, guests));
+        let app = Arc::new(Limiter::new(LimitScope::App, counter));
         AppListeners {
             on_accept: Listeners::default(),
             on_accept_error: Listeners::default(),
@@ -67,7 +67,7 @@ impl AppListeners {
             on_refused: Listeners::default(),
             on_drain: Listeners::default(),
             limits: [app, registry],
-            above,
+            escalation_target,
         }
     }
 
@@ -103,11 +103,11 @@ pub(crate) struct ServerSocket {
     /// Nothing is raised until this handover is over.
     pub(super) held: Option<Held>,
     pub(super) listener: Option<Bound>,
-    pub(super) audience: Arc<AppListeners>,
+    pub(super) app_listeners: Arc<AppListeners>,
     pub(super) network: Arc<dyn Network>,
-    pub(super) lanes: Arc<AppShards>,
+    pub(super) app_shards: Arc<AppShards>,
     pub(super) table: Arc<IdTable>,
-    pub(super) on_their_way: Arc<AcceptsInFlight>,
+    pub(super) accepts_in_flight: Arc<AcceptsInFlight>,
     /// Made by the first `setTls`, or with what another process left.
     pub(super) handshakes: Option<Box<Handshakes>>,
     /// Whose connection is between the listener and a client socket.
@@ -123,7 +123,7 @@ pub(crate) struct ServerSocket {
     /// Whether it is closed, and the registry does not know it yet.
     pub(super) ended: bool,
     pub(super) errors: AcceptErrors,
-    pub(super) gate: Admission,
+    pub(super) admission: Admission,
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
     pub(super) pausing: Vec<(Instant, Reply<()>)>,
@@ -132,15 +132,15 @@ pub(crate) struct ServerSocket {
     waits_for_grace: bool,
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
-    pub(super) keeper: Weak<Restarter<ServerSocket>>,
+    pub(super) restarter: Weak<Restarter<ServerSocket>>,
 }
 
 /// What a server socket finds around it.
 #[derive(Clone)]
 pub(crate) struct ServerDeps {
-    pub(crate) audience: Arc<AppListeners>,
+    pub(crate) app_listeners: Arc<AppListeners>,
     pub(crate) network: Arc<dyn Network>,
-    pub(crate) lanes: Arc<AppShards>,
+    pub(crate) app_shards: Arc<AppShards>,
     pub(crate) table: Arc<IdTable>,
 }
 
@@ -177,21 +177,21 @@ impl ServerSocket {
         id: ServerSocketId,
         properties: SocketProperties,
         listener: Option<Bound>,
-        surroundings: ServerDeps,
+        deps: ServerDeps,
     ) -> Result<Child<Self>, Error> {
-        let mut socket = Self::new(id, surroundings);
+        let mut socket = Self::new(id, deps);
         socket.update(properties)?;
         socket.listener = listener;
         Ok(socket.run())
     }
 
-    pub(super) fn new(id: ServerSocketId, surroundings: ServerDeps) -> Self {
+    pub(super) fn new(id: ServerSocketId, deps: ServerDeps) -> Self {
         let ServerDeps {
-            audience,
+            app_listeners,
             network,
-            lanes,
+            app_shards,
             table,
-        } = surroundings;
+        } = deps;
         ServerSocket {
             id,
             persistent: false,
@@ -202,9 +202,9 @@ impl ServerSocket {
             in_hand: None,
             listener: None,
             network,
-            on_their_way: Arc::default(),
-            gate: Admission::new(audience.limits.clone()),
-            lanes,
+            accepts_in_flight: Arc::default(),
+            admission: Admission::new(app_listeners.limits.clone()),
+            app_shards,
             table,
             handshakes: None,
             undelivered: VecDeque::new(),
@@ -216,23 +216,23 @@ impl ServerSocket {
             pausing: Vec::new(),
             waits_for_grace: false,
             counts: AcceptCounts::default(),
-            audience,
-            keeper: Weak::new(),
+            app_listeners,
+            restarter: Weak::new(),
         }
     }
 
     pub(super) fn run(mut self) -> Child<Self> {
         let actor = Supervised::ServerSocket(self.id);
-        let home = self.lanes.life.home().clone();
-        let falls = RestartCounter::new(actor, Some(self.app().clone()), home);
-        Child::start(falls, |keeper| {
-            self.keeper = keeper;
+        let registry_link = self.app_shards.activity.registry_link().clone();
+        let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
+        Child::start(restart_counter, |restarter| {
+            self.restarter = restarter;
             self
         })
     }
 
     pub(super) fn app(&self) -> &AppId {
-        &self.lanes.audience.app
+        &self.app_shards.app_context.app
     }
 
     pub(super) fn update(&mut self, properties: SocketProperties) -> Result<(), Error> {
@@ -246,7 +246,7 @@ impl ServerSocket {
     }
 
     fn listen(&mut self, call: &Listen) -> Result<(), Error> {
-        let permissions = self.lanes.audience.permissions();
+        let permissions = self.app_shards.app_context.permissions();
         if !permissions.may_listen(&call.address, call.port) {
             return Err(Error::PermissionDenied);
         }
@@ -255,7 +255,7 @@ impl ServerSocket {
             backlog @ 1.. => backlog.unsigned_abs(),
             _ => return Err(NetError::INVALID_ARGUMENT.into()),
         };
-        if self.guests().is_draining() {
+        if self.counter().is_draining() {
             return Err(Error::Draining);
         }
         if self.listener.is_some() {
@@ -285,20 +285,20 @@ impl ServerSocket {
         self.ended = true;
         self.disconnect();
         // What they wait for may still come.
-        let handled = self.on_their_way.count() == 0;
+        let handled = self.accepts_in_flight.count() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
         self.answer_pausing(|_| true, answer);
         self.handshakes = None;
-        for offered in self.undelivered.drain(..) {
-            offered.end();
+        for pending_accept in self.undelivered.drain(..) {
+            pending_accept.end();
         }
-        self.on_their_way.close();
+        self.accepts_in_flight.close();
     }
 
     /// Closes it without a call of the app: the registry forgets it.
     pub(super) fn end(&mut self) {
         self.close();
-        self.lanes.life.server_ended(self.id);
+        self.app_shards.activity.server_ended(self.id);
     }
 
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
@@ -315,13 +315,13 @@ impl ServerSocket {
     /// Answers when the events on their way have been handled, or when that
     /// takes longer than [`PAUSE_GRACE`].
     pub(super) fn when_handled(&mut self, reply: Reply<()>, ctx: &mut Context<Self>) {
-        if self.on_their_way.count() == 0 {
+        if self.accepts_in_flight.count() == 0 {
             return reply.send(Ok(()));
         }
         // Answered by the accept loop, which may have had its turn before
         // the future that calls this.
         self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
-        self.on_their_way.nudge();
+        self.accepts_in_flight.nudge();
         self.wait_for_grace(ctx);
     }
 
@@ -392,10 +392,10 @@ macro_rules! answers {
 answers! {
     Update -> (): |this, call| this.update(call.properties);
     SetAcceptPolicy -> (): |this, call| this.set_accept_policy(call.policy);
-    SetLimits -> (): |this, call| this.gate.set(call.limits).map_err(Error::from);
+    SetLimits -> (): |this, call| this.admission.set(call.limits).map_err(Error::from);
     Listen -> (): |this, call| this.listen(&call);
     SetReusePort -> (): |this, call| this.set_reuse_port(call.reuse_port);
-    SetTimeouts -> (): |this, call| this.on_their_way.set_timeouts(call.timeouts);
+    SetTimeouts -> (): |this, call| this.accepts_in_flight.set_timeouts(call.timeouts);
     Disconnect -> (): |this, _call| { this.disconnect(); Ok(()) };
     GetInfo -> SocketInfo: |this, _call| Ok(this.info());
 }

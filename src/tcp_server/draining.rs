@@ -38,12 +38,12 @@ pub(crate) struct EndedHandshakes {
 }
 
 impl ServerSocket {
-    pub(super) fn guests(&self) -> &Arc<ConnectionCounter> {
-        self.gate.guests()
+    pub(super) fn counter(&self) -> &Arc<ConnectionCounter> {
+        self.admission.counter()
     }
 
     /// Closes what waits in the backlog, and says how many that were.
-    fn turn_away(&mut self) -> usize {
+    fn close_backlog(&mut self) -> usize {
         let Some(mut bound) = self.listener.take() else {
             return 0;
         };
@@ -77,8 +77,8 @@ impl Handler<StopListening> for ServerSocket {
             None => reply.send(Ok(())),
         }
         MessageResult(Some(Stopped {
-            never_accepted: self.turn_away(),
-            draining: Draining::new(self.guests().clone()),
+            never_accepted: self.close_backlog(),
+            draining: Draining::new(self.counter().clone()),
             settled,
         }))
     }

@@ -45,7 +45,7 @@ pub struct AcceptInfo {
 impl AcceptInfo {
     /// The handle of the new client socket.
     pub fn client(&self) -> &ClientSocket {
-        &self.delivery.offered.client
+        &self.delivery.pending_accept.client
     }
 }
 
@@ -169,8 +169,8 @@ impl AcceptsInFlight {
     /// Nobody takes back what reaches nobody from now on: it is closed.
     pub(super) fn close(&self) {
         self.closed.store(true, SeqCst);
-        for offered in self.take_returned() {
-            offered.end();
+        for pending_accept in self.take_returned() {
+            pending_accept.end();
         }
     }
 }
@@ -178,7 +178,7 @@ impl AcceptsInFlight {
 /// One accepted client, offered to the listeners.
 pub(super) struct PendingAccept {
     pub(super) client: ClientSocket,
-    on_their_way: Arc<AcceptsInFlight>,
+    accepts_in_flight: Arc<AcceptsInFlight>,
     /// The copies of its event that have not been dropped, and one for the
     /// time of the dispatch.
     copies: AtomicUsize,
@@ -191,19 +191,19 @@ pub(super) struct PendingAccept {
     /// While its event is on the way to each of the listeners. The client lives
     /// in another thread, perhaps: what the first of them asks of it waits until
     /// the last has been told, so that nobody hears of its data before.
-    telling: Mutex<()>,
+    dispatch_lock: Mutex<()>,
 }
 
 impl PendingAccept {
-    pub(super) fn new(client: ClientSocket, on_their_way: Arc<AcceptsInFlight>) -> Arc<Self> {
+    pub(super) fn new(client: ClientSocket, accepts_in_flight: Arc<AcceptsInFlight>) -> Arc<Self> {
         Arc::new(PendingAccept {
             client,
-            on_their_way,
+            accepts_in_flight,
             copies: AtomicUsize::new(0),
             reached: AtomicBool::new(false),
             panics: AtomicU32::new(0),
             settled: AtomicBool::new(true),
-            telling: Mutex::default(),
+            dispatch_lock: Mutex::default(),
         })
     }
 
@@ -214,23 +214,23 @@ impl PendingAccept {
         on_accept: &Listeners<AcceptInfo>,
     ) {
         self.settled.store(false, SeqCst);
-        self.on_their_way.in_flight.add();
-        self.client.lane().life.raised();
+        self.accepts_in_flight.in_flight.add();
+        self.client.app_shard().activity.raised();
         self.copies.fetch_add(1, SeqCst);
-        let is_apart = self.client.lane().site.is_apart;
-        let telling = is_apart.then(|| self.telling());
+        let is_remote = self.client.app_shard().shard.is_remote;
+        let dispatch_lock = is_remote.then(|| self.dispatch_lock());
         on_accept.dispatch(|ear| {
             self.copies.fetch_add(1, SeqCst);
             AcceptInfo {
                 socket_id,
                 client_socket_id: self.client.id(),
                 delivery: Delivery {
-                    offered: self.clone(),
+                    pending_accept: self.clone(),
                     ear: ear.clone(),
                 },
             }
         });
-        drop(telling);
+        drop(dispatch_lock);
         self.drop_copy();
     }
 
@@ -245,7 +245,7 @@ impl PendingAccept {
             "client socket {}: closed, {MAX_PANICS} listeners panicked at its onAccept",
             self.client.id()
         );
-        self.on_their_way.dropped.fetch_add(1, SeqCst);
+        self.accepts_in_flight.dropped.fetch_add(1, SeqCst);
         self.end();
     }
 
@@ -262,13 +262,15 @@ impl PendingAccept {
         }
     }
 
-    fn telling(&self) -> MutexGuard<'_, ()> {
-        self.telling.lock().unwrap_or_else(PoisonError::into_inner)
+    fn dispatch_lock(&self) -> MutexGuard<'_, ()> {
+        self.dispatch_lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reached(&self) {
         if !self.reached.swap(true, SeqCst) {
-            self.on_their_way.delivered.fetch_add(1, SeqCst);
+            self.accepts_in_flight.delivered.fetch_add(1, SeqCst);
         }
     }
 
@@ -282,7 +284,7 @@ impl PendingAccept {
         if self.settled.swap(true, SeqCst) {
             return;
         }
-        let way = &self.on_their_way;
+        let way = &self.accepts_in_flight;
         let lost = self.is_open();
         if lost && self.panics.load(SeqCst) >= MAX_PANICS {
             self.drop_event();
@@ -295,7 +297,7 @@ impl PendingAccept {
             }
         }
         way.in_flight.remove();
-        self.client.lane().life.handled();
+        self.client.app_shard().activity.handled();
         if lost {
             way.nudge();
         }
@@ -304,8 +306,8 @@ impl PendingAccept {
 
 impl AcceptNotifier for PendingAccept {
     fn claimed(self: Arc<Self>) {
-        if self.client.lane().site.is_apart {
-            drop(self.telling());
+        if self.client.app_shard().shard.is_remote {
+            drop(self.dispatch_lock());
         }
         self.reached();
         self.settle();
@@ -316,21 +318,21 @@ impl AcceptNotifier for PendingAccept {
     }
 
     fn timeouts(&self) -> Timeouts {
-        self.on_their_way.timeouts()
+        self.accepts_in_flight.timeouts()
     }
 }
 
 /// One listener's copy of an event.
 struct Delivery {
-    offered: Arc<PendingAccept>,
+    pending_accept: Arc<PendingAccept>,
     ear: Arc<DeliveryProbe<AcceptInfo>>,
 }
 
 impl Clone for Delivery {
     fn clone(&self) -> Self {
-        self.offered.copies.fetch_add(1, SeqCst);
+        self.pending_accept.copies.fetch_add(1, SeqCst);
         Delivery {
-            offered: self.offered.clone(),
+            pending_accept: self.pending_accept.clone(),
             ear: self.ear.clone(),
         }
     }
@@ -339,12 +341,12 @@ impl Clone for Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         match self.ear.fate() {
-            Fate::Handled => self.offered.reached(),
+            Fate::Handled => self.pending_accept.reached(),
             Fate::Panicked => {
-                self.offered.panics.fetch_add(1, SeqCst);
+                self.pending_accept.panics.fetch_add(1, SeqCst);
             }
             Fate::Unread => {}
         }
-        self.offered.drop_copy();
+        self.pending_accept.drop_copy();
     }
 }

@@ -59,36 +59,33 @@ pub(crate) struct Accepted {
 /// How far a handover has come.
 #[derive(Clone)]
 pub(super) struct Held {
-    verdict: HandoverOutcome,
+    outcome: HandoverOutcome,
     /// Whether it stands still.
     taken: bool,
 }
 
 impl ServerSocket {
     /// Starts what another process has left.
-    pub(crate) fn inherit(
-        inherited: Inherited,
-        surroundings: ServerDeps,
-    ) -> Result<Child<Self>, Error> {
+    pub(crate) fn inherit(inherited: Inherited, deps: ServerDeps) -> Result<Child<Self>, Error> {
         let Inherited {
             record,
             listener,
             undelivered,
             settings,
         } = inherited;
-        let mut socket = Self::new(record.id.into(), surroundings);
+        let mut socket = Self::new(record.id.into(), deps);
         socket.update(SocketProperties {
             persistent: Some(true),
             name: record.name,
         })?;
         socket.pauses.app = record.paused;
         socket.reuse_port = record.reuse_port;
-        socket.on_their_way.set_timeouts(settings.timeouts)?;
+        socket.accepts_in_flight.set_timeouts(settings.timeouts)?;
         socket.set_accept_policy(settings.policy)?;
-        socket.gate.set(settings.limits)?;
+        socket.admission.set(settings.limits)?;
         socket.pauses.error = record.accept_error.and_then(NetError::from_code);
-        if let Some(result_code) = record.untold.and_then(NetError::from_code) {
-            let errno = record.untold_errno;
+        if let Some(result_code) = record.unreported_error.and_then(NetError::from_code) {
+            let errno = record.unreported_errno;
             socket.errors.inherit(Unheard { result_code, errno });
         }
         socket.listener = listener;
@@ -98,9 +95,9 @@ impl ServerSocket {
         }
         for Accepted { id, connection } in undelivered {
             let (stream, peer) = connection;
-            let ends = ConnectionMeta::accepted(peer, socket.gate.admit(peer.ip()));
-            let offered = socket.offer(id, (stream, ends));
-            socket.undelivered.push_back(offered);
+            let ends = ConnectionMeta::accepted(peer, socket.admission.admit(peer.ip()));
+            let pending_accept = socket.offer(id, (stream, ends));
+            socket.undelivered.push_back(pending_accept);
             socket.counts.accepted += 1;
         }
         Ok(socket.run())
@@ -110,7 +107,7 @@ impl ServerSocket {
         check_app(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
-        let untold = self.errors.unheard();
+        let unreported = self.errors.unheard();
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
@@ -118,19 +115,24 @@ impl ServerSocket {
             reuse_port: self.reuse_port,
             paused: self.pauses.app,
             accept_error: self.pauses.error.map(NetError::code),
-            untold: untold.as_ref().map(|error| error.result_code.code()),
-            untold_errno: untold.and_then(|error| error.errno),
+            unreported_error: unreported.as_ref().map(|error| error.result_code.code()),
+            unreported_errno: unreported.and_then(|error| error.errno),
             encrypts: self.encrypts(),
-            suspended: self.lanes.life.is_suspended(),
-            timeouts: unless_default(self.on_their_way.timeouts()),
+            suspended: self.app_shards.activity.is_suspended(),
+            timeouts: unless_default(self.accepts_in_flight.timeouts()),
             policy: unless_default(self.errors.policy()).map(Box::new),
-            limits: unless_default(self.gate.limits()).map(Box::new),
+            limits: unless_default(self.admission.limits()).map(Box::new),
             // The registry knows them.
             app_limits: None,
         };
         self.recover();
-        let unheard = self.undelivered.iter().filter(|offered| offered.is_open());
-        let unheard = unheard.map(|offered| offered.client.clone()).collect();
+        let unheard = self
+            .undelivered
+            .iter()
+            .filter(|pending_accept| pending_accept.is_open());
+        let unheard = unheard
+            .map(|pending_accept| pending_accept.client.clone())
+            .collect();
         Ok(Exported::Server(
             handover_state::Server { record, listener },
             unheard,
@@ -139,13 +141,13 @@ impl ServerSocket {
 
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
-        let Some(Held { verdict, taken }) = self.held.clone() else {
+        let Some(Held { outcome, taken }) = self.held.clone() else {
             return;
         };
-        let over = verdict.gone().into_actor(self);
+        let over = outcome.gone().into_actor(self);
         let over = over.map(move |gone, this, ctx| {
             this.held = None;
-            this.on_their_way.nudge();
+            this.accepts_in_flight.nudge();
             if gone && taken {
                 this.forget(ctx);
             }
@@ -165,7 +167,9 @@ impl ServerSocket {
         self.listener = None;
         self.handshakes = None;
         // Those that could not go along: nobody will hear of them here.
-        self.undelivered.drain(..).for_each(|offered| offered.end());
+        self.undelivered
+            .drain(..)
+            .for_each(|pending_accept| pending_accept.end());
         self.answer_pausing(|_| true, Ok(()));
         ctx.address().do_send(Stop);
     }
@@ -174,12 +178,12 @@ impl ServerSocket {
 impl Handler<Quiesce> for ServerSocket {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, Quiesce(verdict): Quiesce, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent {
             return Box::pin(actix::fut::ready(()));
         }
         let taken = false;
-        self.held = Some(Held { verdict, taken });
+        self.held = Some(Held { outcome, taken });
         self.wait_for_verdict(ctx);
         // What was encrypted cannot go along: it is heard of here, if it is so
         // far in time.
@@ -201,7 +205,7 @@ impl Handler<Quiesce> for ServerSocket {
 impl Handler<Export> for ServerSocket {
     type Result = Option<Exported>;
 
-    fn handle(&mut self, Export(verdict): Export, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Export(outcome): Export, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent || self.ended {
             self.held = None;
             return None;
@@ -209,9 +213,9 @@ impl Handler<Export> for ServerSocket {
         match self.take() {
             Ok(taken) => {
                 // Nobody is to wait for its turn.
-                self.gate.leave_lines();
+                self.admission.leave_lines();
                 self.held = Some(Held {
-                    verdict,
+                    outcome,
                     taken: true,
                 });
                 self.wait_for_verdict(ctx);

@@ -43,20 +43,20 @@ impl ServerSocket {
             counts: self.counts(),
             backlog: bound.and_then(|bound| bound.listener.backlog()),
             accept_policy: self.errors.policy(),
-            limits: self.gate.limits(),
-            timeouts: self.on_their_way.timeouts(),
+            limits: self.admission.limits(),
+            timeouts: self.accepts_in_flight.timeouts(),
         }
     }
 
     fn blocked_by(&self) -> Vec<BlockReason> {
         let when = |holds: bool, reason| holds.then_some(reason);
-        let unhandled = self.recovering || self.on_their_way.count() >= UNHANDLED_ACCEPTS;
-        let nobody = !self.audience.on_accept.has(None);
-        let limits = self.gate.full().into_iter().map(BlockReason::Limit);
+        let unhandled = self.recovering || self.accepts_in_flight.count() >= UNHANDLED_ACCEPTS;
+        let nobody = !self.app_listeners.on_accept.has(None);
+        let limits = self.admission.full().into_iter().map(BlockReason::Limit);
         [
             when(self.pauses.app, BlockReason::App),
             self.pauses.error.map(BlockReason::AcceptError),
-            self.errors.resting().map(BlockReason::BackingOff),
+            self.errors.backing_off().map(BlockReason::BackingOff),
         ]
         .into_iter()
         .flatten()
@@ -65,8 +65,11 @@ impl ServerSocket {
             [
                 when(nobody, BlockReason::NoListener),
                 when(unhandled, BlockReason::Unhandled),
-                when(self.lanes.life.is_suspended(), BlockReason::Suspended),
-                when(self.guests().is_draining(), BlockReason::Draining),
+                when(
+                    self.app_shards.activity.is_suspended(),
+                    BlockReason::Suspended,
+                ),
+                when(self.counter().is_draining(), BlockReason::Draining),
                 when(self.held.is_some(), BlockReason::Handover),
                 when(self.is_undecided(), BlockReason::TlsNotSet),
             ]
@@ -79,11 +82,11 @@ impl ServerSocket {
     fn counts(&self) -> AcceptCounts {
         let handshakes = self.handshakes.as_ref();
         AcceptCounts {
-            delivered: self.on_their_way.delivered(),
+            delivered: self.accepts_in_flight.delivered(),
             failed: self.counts.failed + handshakes.map_or(0, |it| it.failed()),
-            dropped_events: self.on_their_way.dropped()
+            dropped_events: self.accepts_in_flight.dropped()
                 + self.errors.dropped()
-                + self.gate.dropped_events()
+                + self.admission.dropped_events()
                 + handshakes.map_or(0, |it| it.dropped_events()),
             ..self.counts
         }

@@ -13,7 +13,7 @@ impl Recoverable for ServerSocket {
     fn moved(&mut self) {
         self.errors.forget_clock();
         self.held_back.forget_clock();
-        self.gate.forget_clock();
+        self.admission.forget_clock();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.moved();
         }
@@ -62,18 +62,18 @@ impl Drop for ServerSocket {
         if self.ended {
             return;
         }
-        if let Some(keeper) = self.keeper.upgrade() {
+        if let Some(restarter) = self.restarter.upgrade() {
             let mut husk = ServerSocket::new(
                 self.id,
                 ServerDeps {
-                    audience: self.audience.clone(),
+                    app_listeners: self.app_listeners.clone(),
                     network: self.network.clone(),
-                    lanes: self.lanes.clone(),
+                    app_shards: self.app_shards.clone(),
                     table: self.table.clone(),
                 },
             );
             husk.ended = true;
-            keeper.leave(mem::replace(self, husk));
+            restarter.leave(mem::replace(self, husk));
         }
     }
 }

@@ -156,7 +156,7 @@ mod tests {
     fn read(settings: &str) -> Result<Settings, Error> {
         let record = format!(
             r#"{{"app":"a","id":1,"name":null,"paused":false,"accept_error":null,"untold":null,
-            "untold_errno":null,"encrypts":false,"suspended":false{settings}}}"#
+            "unreported_errno":null,"encrypts":false,"suspended":false{settings}}}"#
         );
         Settings::read(&serde_json::from_str(&record).expect("a record"))
     }

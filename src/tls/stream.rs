@@ -26,7 +26,7 @@ pub(super) struct Secured {
     /// What has failed, to be told after the data before it.
     failed: Option<io::Error>,
     /// Whether nothing more is written: its end was told, or it is to be reset.
-    is_shut: bool,
+    poll_capacity: bool,
 }
 
 impl Secured {
@@ -35,7 +35,7 @@ impl Secured {
             tls,
             taken: 0,
             failed: None,
-            is_shut: false,
+            poll_capacity: false,
         }
     }
 
@@ -145,7 +145,7 @@ impl Stream for Secured {
     /// Tells the peer that the end is meant, and shuts the stream below.
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = ready!(Pin::new(&mut self.tls).poll_shutdown(cx));
-        self.is_shut = true;
+        self.poll_capacity = true;
         Poll::Ready(shut.map_err(translated))
     }
 
@@ -180,7 +180,7 @@ impl Stream for Secured {
 
     fn reset_when_dropped(&mut self) {
         // `close_notify` would say that the end is meant.
-        self.is_shut = true;
+        self.poll_capacity = true;
         let wire = self.wire_mut();
         wire.is_over = true;
         wire.stream.reset_when_dropped();
@@ -191,7 +191,7 @@ impl Drop for Secured {
     /// Tells the peer that the end is meant (`close_notify`), if the OS takes
     /// it at once: without it, an end looks like an attack to the peer.
     fn drop(&mut self) {
-        if self.is_shut || std::thread::panicking() {
+        if self.poll_capacity || std::thread::panicking() {
             // A second panic would end the process.
             return;
         }

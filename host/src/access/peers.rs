@@ -49,7 +49,7 @@ impl Peers {
     }
 
     /// `None`: there is no place for it.
-    pub(crate) fn sit_down(
+    pub(crate) fn reserve(
         &self,
         address: Option<IpAddr>,
         origin: Option<Arc<str>>,
@@ -87,7 +87,7 @@ impl PeerSlot {
     pub(crate) fn of_page(self, origin: Option<Arc<str>>) -> Option<Self> {
         let (peers, address) = (self.peers.clone(), self.address);
         drop(self);
-        peers.sit_down(address, origin)
+        peers.reserve(address, origin)
     }
 }
 
@@ -123,16 +123,16 @@ mod tests {
         let address = |n: u8| Some(IpAddr::from([127, 0, 0, n]));
         let page: Arc<str> = "https://a.example".into();
         let of_page: Vec<_> = (0..8)
-            .filter_map(|_| peers.sit_down(address(1), Some(page.clone())))
+            .filter_map(|_| peers.reserve(address(1), Some(page.clone())))
             .collect();
         assert_eq!(of_page.len(), 2);
         let of_address: Vec<_> = (0..8)
-            .filter_map(|_| peers.sit_down(address(1), None))
+            .filter_map(|_| peers.reserve(address(1), None))
             .collect();
         assert_eq!(of_address.len(), 4, "two are the page's");
-        let others = (peers.sit_down(address(2), None), peers.sit_down(None, None));
+        let others = (peers.reserve(address(2), None), peers.reserve(None, None));
         assert!(others.0.is_some() && others.1.is_some());
-        assert!(peers.sit_down(address(3), None).is_none(), "all are taken");
+        assert!(peers.reserve(address(3), None).is_none(), "all are taken");
         drop((of_page, of_address, others));
         assert_eq!(peers.count(), 0);
         let taken = peers.lock();
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn one_place_is_one() {
         let peers = Peers::new(1);
-        let seat = peers.sit_down(None, None);
-        assert!(seat.is_some() && peers.sit_down(None, None).is_none());
+        let seat = peers.reserve(None, None);
+        assert!(seat.is_some() && peers.reserve(None, None).is_none());
     }
 }

@@ -34,7 +34,7 @@ use chrome_sockets::tcp_server::{self, BlockReason};
 /// A caretaker's way to what it looks after.
 #[derive(Clone)]
 pub(crate) struct AdminCalls {
-    pub(crate) lobby: SessionDirectory,
+    pub(crate) directory: SessionDirectory,
     /// Which server socket is asked next, of all.
     pub(crate) next_server: Rc<Cell<usize>>,
     /// What the sockets that the list asked have spent on it, about.
@@ -176,7 +176,7 @@ impl AdminCalls {
     {
         let listed = async move {
             // One list at a time, whoever asks: all have one budget of time.
-            let lists = self.lobby.lists();
+            let lists = self.directory.lists();
             let mut rested = lists.lock().await;
             sleep_until(*rested).await;
             let asked = self.asked.clone();
@@ -204,7 +204,7 @@ impl AdminCalls {
     }
 
     fn answer(&self, mut list: Value) -> Outcome {
-        let at = self.lobby.age().as_millis();
+        let at = self.directory.age().as_millis();
         list["at"] = u64::try_from(at).unwrap_or(u64::MAX).into();
         Outcome {
             last_error: None,
@@ -215,7 +215,9 @@ impl AdminCalls {
     /// Asks server sockets what keeps them from accepting: all of them, or, if they are
     /// many, so many at a time, and the next ones the next time.
     async fn look_at_servers(&self, apps: &[(AppId, Rc<RefCell<SocketStats>>)]) {
-        let counts = apps.iter().map(|(_, books)| books.borrow().server_count());
+        let counts = apps
+            .iter()
+            .map(|(_, socket_stats)| socket_stats.borrow().server_count());
         let total: usize = counts.sum();
         if total == 0 {
             return;
@@ -224,11 +226,11 @@ impl AdminCalls {
         let mut left = total.min(LOOKS);
         self.next_server.set((from + left) % total);
         let mut asked = Vec::with_capacity(left);
-        for (app, books) in apps.iter().cycle() {
+        for (app, socket_stats) in apps.iter().cycle() {
             let (count, ids) = {
-                let books = books.borrow();
+                let socket_stats = socket_stats.borrow();
                 let slice = PageRange { from, most: left };
-                (books.server_count(), books.server_ids(slice))
+                (socket_stats.server_count(), socket_stats.server_ids(slice))
             };
             if ids.is_empty() {
                 from -= count.min(from);
@@ -236,67 +238,67 @@ impl AdminCalls {
             }
             from = 0;
             left -= ids.len();
-            let handle = self.lobby.app(app);
+            let handle = self.directory.app(app);
             asked.extend(ids.into_iter().map(|id| {
                 let info = handle.tcp_server.get_info(id.into());
-                async move { (books, id, info.await) }
+                async move { (socket_stats, id, info.await) }
             }));
             if left == 0 {
                 break;
             }
         }
         self.spent(asked.len(), SERVER_COST);
-        for (books, id, info) in join_all(asked).await {
+        for (socket_stats, id, info) in join_all(asked).await {
             let mut reasons = info.map(|info| info.blocked_by).unwrap_or_default();
             if reasons.contains(&BlockReason::Suspended) {
                 // Its listeners are gone, as they should be, with what they had in hand.
                 let follows = [BlockReason::NoListener, BlockReason::Unhandled];
                 reasons.retain(|reason| !follows.contains(reason));
             }
-            books.borrow_mut().blocked(id, &reasons);
+            socket_stats.borrow_mut().blocked(id, &reasons);
         }
     }
 
-    fn app_row(&self, app: &AppId, books: &SocketStats) -> Value {
-        let problems = books.problems().into_iter().map(|problem| {
+    fn app_row(&self, app: &AppId, socket_stats: &SocketStats) -> Value {
+        let problems = socket_stats.problems().into_iter().map(|problem| {
             let mut shown = reason(problem.reason);
             shown["servers"] = problem.servers.into();
             shown
         });
-        let mut row = books.sums().shown();
+        let mut row = socket_stats.sums().shown();
         row["app"] = app.as_str().into();
-        row["here"] = self.lobby.is_here(app).into();
-        row["servers"] = books.server_count().into();
-        row["clients"] = books.client_count().into();
+        row["here"] = self.directory.is_here(app).into();
+        row["servers"] = socket_stats.server_count().into();
+        row["clients"] = socket_stats.client_count().into();
         row["problems"] = problems.collect();
         row
     }
 
     /// `host.listApps`.
     async fn apps(&self, rank: Rank, slice: PageRange) -> Outcome {
-        let mut apps = self.lobby.apps();
+        let mut apps = self.directory.apps();
         self.look_at_servers(&apps).await;
         let (mut servers, mut clients, mut with_problems) = (0, 0, 0);
-        let mut sums = vec![self.lobby.gone()];
-        let worst = |books: &Rc<RefCell<SocketStats>>| {
-            let problems = books.borrow().problems();
+        let mut sums = vec![self.directory.gone()];
+        let worst = |socket_stats: &Rc<RefCell<SocketStats>>| {
+            let problems = socket_stats.borrow().problems();
             problems.first().map_or(0, |it| severity(it.reason))
         };
-        for (_, books) in &apps {
-            with_problems += usize::from(worst(books) >= NEEDS_SOMEBODY);
-            let books = books.borrow();
-            servers += books.server_count();
-            clients += books.client_count();
-            sums.push(books.sums());
+        for (_, socket_stats) in &apps {
+            with_problems += usize::from(worst(socket_stats) >= NEEDS_SOMEBODY);
+            let socket_stats = socket_stats.borrow();
+            servers += socket_stats.server_count();
+            clients += socket_stats.client_count();
+            sums.push(socket_stats.sums());
         }
         if rank == Rank::Problems {
             // Those that are as bad stay in the order of their names.
-            apps.sort_by_cached_key(|(_, books)| Reverse(worst(books)));
+            apps.sort_by_cached_key(|(_, socket_stats)| Reverse(worst(socket_stats)));
         }
         let (total, listed) = slice.of(apps.into_iter());
         let listed = listed.into_iter();
         let listed: Value = listed
-            .map(|(app, books)| self.app_row(&app, &books.borrow()))
+            .map(|(app, socket_stats)| self.app_row(&app, &socket_stats.borrow()))
             .collect();
         let mut all = Counters::of(sums.into_iter()).shown();
         all["servers"] = servers.into();
@@ -307,12 +309,12 @@ impl AdminCalls {
 
     /// `host.listServers`.
     async fn servers(&self, app: &AppId, rank: Rank, slice: PageRange) -> Outcome {
-        let Some(books) = self.lobby.books(app) else {
+        let Some(socket_stats) = self.directory.socket_stats(app) else {
             return no_such_app();
         };
-        let (total, listed) = books.borrow().servers(rank, slice);
+        let (total, listed) = socket_stats.borrow().servers(rank, slice);
         self.spent(listed.len(), SERVER_COST);
-        let handle = self.lobby.app(app);
+        let handle = self.directory.app(app);
         let infos = listed
             .iter()
             .map(|(id, ..)| handle.tcp_server.get_info((*id).into()));
@@ -334,33 +336,33 @@ impl AdminCalls {
         let mut found = Found::new(slice);
         let mut looks = FIND_SERVERS;
         // Some at a time: one after the other takes long under load, and all hold much at once.
-        let lists = stream::iter(self.lobby.apps()).map(|(app, books)| {
-            let handle = self.lobby.app(&app);
+        let lists = stream::iter(self.directory.apps()).map(|(app, socket_stats)| {
+            let handle = self.directory.app(&app);
             let most = PageRange {
                 from: 0,
                 most: looks,
             };
-            let ids = books.borrow().server_ids(most);
+            let ids = socket_stats.borrow().server_ids(most);
             looks -= ids.len();
             let servers = ids
                 .into_iter()
                 .map(|id| handle.tcp_server.get_info(id.into()));
             let servers = join_all(servers.collect::<Vec<_>>());
             let clients = handle.tcp.get_sockets();
-            async move { (app, books, servers.await, clients.await) }
+            async move { (app, socket_stats, servers.await, clients.await) }
         });
         let mut lists = pin!(lists.buffered(FIND_APPS));
-        while let Some((app, books, servers, clients)) = lists.next().await {
+        while let Some((app, socket_stats, servers, clients)) = lists.next().await {
             self.spent(servers.len(), SERVER_COST);
             if wanted.is_in(app.as_str()) {
-                found.push("app", &app, || self.app_row(&app, &books.borrow()));
+                found.push("app", &app, || self.app_row(&app, &socket_stats.borrow()));
             }
             for info in servers.into_iter().flatten() {
                 if wanted.is_socket(info.name.as_deref(), info.local_address, info.local_port) {
                     found.push("tcpServer", &app, || {
                         let id = info.socket_id.get();
                         let mut row = server_row(info);
-                        let (clients, sums) = books.borrow().server(id);
+                        let (clients, sums) = socket_stats.borrow().server(id);
                         row["clients"] = clients.into();
                         with_sums(&mut row, sums);
                         row
@@ -371,7 +373,7 @@ impl AdminCalls {
             self.spent(clients.len(), CLIENT_COST);
             for info in clients {
                 if wanted.is_socket(info.name.as_deref(), info.peer_address, info.peer_port) {
-                    found.push("tcp", &app, || client_row(info, &books.borrow()));
+                    found.push("tcp", &app, || client_row(info, &socket_stats.borrow()));
                 }
             }
         }
@@ -386,17 +388,17 @@ impl AdminCalls {
         order: Order,
         slice: PageRange,
     ) -> Outcome {
-        let Some(books) = self.lobby.books(app) else {
+        let Some(socket_stats) = self.directory.socket_stats(app) else {
             return no_such_app();
         };
-        let (total, ids) = books.borrow().clients(server, order, slice);
+        let (total, ids) = socket_stats.borrow().clients(server, order, slice);
         self.spent(ids.len(), CLIENT_COST);
-        let handle = self.lobby.app(app);
+        let handle = self.directory.app(app);
         let infos = ids.iter().map(|id| handle.tcp.get_info((*id).into()));
         let infos = join_all(infos.collect::<Vec<_>>()).await;
-        let books = books.borrow();
+        let socket_stats = socket_stats.borrow();
         let rows = infos.into_iter().flatten();
-        let rows: Value = rows.map(|info| client_row(info, &books)).collect();
+        let rows: Value = rows.map(|info| client_row(info, &socket_stats)).collect();
         self.answer(json!({ "total": total, "sockets": rows }))
     }
 
@@ -467,15 +469,17 @@ impl AdminCalls {
         };
         let (outcome, is_untold, taken) = closed;
         if outcome.last_error.is_none() {
-            self.lobby
+            self.directory
                 .taken(&id, taken, is_untold == Ok::<_, Error>(true));
-            self.lobby.clear_away(&id).await;
+            self.directory.clear_away(&id).await;
         }
         outcome
     }
 
     fn known(&self, app: &AppId) -> Option<App> {
-        self.lobby.books(app).map(|_| self.lobby.app(app))
+        self.directory
+            .socket_stats(app)
+            .map(|_| self.directory.app(app))
     }
 }
 
@@ -521,12 +525,12 @@ impl Found {
     }
 }
 
-fn client_row(info: tcp::SocketInfo, books: &SocketStats) -> Value {
+fn client_row(info: tcp::SocketInfo, socket_stats: &SocketStats) -> Value {
     let id = info.socket_id.get();
     let mut row = tcp_info(info);
     shorten_name(&mut row);
-    with_sums(&mut row, books.client_sums(id));
-    row["age"] = books.age(id).into();
+    with_sums(&mut row, socket_stats.client_sums(id));
+    row["age"] = socket_stats.age(id).into();
     row
 }
 

@@ -53,7 +53,7 @@ struct Waiting {
 impl AdminSession {
     /// Lets in who sends this first frame, if it shows the key.
     pub(crate) fn enter(
-        lobby: &SessionDirectory,
+        directory: &SessionDirectory,
         key: &AdminKey,
         form: Encoding,
         bytes: Bytes,
@@ -68,13 +68,13 @@ impl AdminSession {
             let what = "missing or wrong admin key: the host prints it when it starts";
             return Err(CloseReason::new(Code::Forbidden, what));
         }
-        if !hello.protocol.has(VERSION) || !hello.caretaker.has(CARETAKER) {
+        if !hello.protocol.has(VERSION) || !hello.admin_session.has(CARETAKER) {
             let what = format!(
                 "this host speaks version {VERSION} of the protocol, and {CARETAKER} of the admin part"
             );
             return Err(CloseReason::new(Code::Version, what));
         }
-        let place = lobby.caretakers();
+        let place = directory.caretakers();
         // One is the lobby's.
         if Rc::strong_count(&place) > CARETAKERS + 1 {
             let what = "too many admin connections";
@@ -83,9 +83,9 @@ impl AdminSession {
         let welcome = json!({
             "protocol": VERSION,
             "admin": CARETAKER,
-            "host": lobby.name(),
-            "instance": lobby.instance(),
-            "limits": lobby.limits(),
+            "host": directory.name(),
+            "instance": directory.instance(),
+            "limits": directory.limits(),
         });
         let welcome = format!(r#""welcome":{welcome}"#);
         log::info!("admin connected");
@@ -97,7 +97,7 @@ impl AdminSession {
                 current: None,
             }),
             rounds: AdminCalls {
-                lobby: lobby.clone(),
+                directory: directory.clone(),
                 next_server: Rc::default(),
                 asked: Rc::default(),
                 drains: Rc::default(),

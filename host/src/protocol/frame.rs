@@ -79,7 +79,7 @@ pub(crate) struct Hello<'a> {
     /// Versions: of one that would look after the host.
     #[serde(default)]
     #[serde(rename = "admin")]
-    pub(crate) caretaker: Versions,
+    pub(crate) admin_session: Versions,
     #[serde(borrow)]
     pub(crate) key: Option<Text<'a>>,
     /// By native messaging: it would rather come by WebSocket.

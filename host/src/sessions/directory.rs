@@ -64,7 +64,7 @@ struct Inner {
 
 /// What is known of one app.
 struct Record {
-    books: Rc<RefCell<SocketStats>>,
+    socket_stats: Rc<RefCell<SocketStats>>,
     /// What its sockets take of the memory.
     sockets: Rc<RefCell<Charge>>,
     /// Where its client can be told something.
@@ -81,7 +81,7 @@ enum State {
 /// A client that is in.
 pub(crate) struct ClientSession {
     app: AppId,
-    lobby: SessionDirectory,
+    directory: SessionDirectory,
     lines: LogLines,
     _seat: PeerSlot,
     pub(crate) session: Session,
@@ -171,31 +171,31 @@ impl SessionDirectory {
             None => self.0.lines.clone(),
         };
         let clients = &self.0.clients;
-        let peer_seat = clients.sit_down(visitor.peer, visitor.origin.clone());
+        let peer_seat = clients.reserve(visitor.peer, visitor.origin.clone());
         let peer_seat = peer_seat.ok_or_else(|| {
             let what = "as many clients are in as may be, of all or of this address or page";
             CloseReason::new(Code::Busy, what)
         })?;
         let permissions = self.permissions(&id, &hello, &lines).await?;
-        let seat = self.sit_down(&id).await?;
+        let seat = self.reserve(&id).await?;
         let app = App::new(id.clone(), &self.0.registry);
         let begun = async {
             app.set_permissions(permissions).await?;
             app.resume().await?;
-            let (books, sockets) = {
+            let (socket_stats, sockets) = {
                 let mut apps = self.0.apps.borrow_mut();
                 let record = apps.entry(id.clone()).or_insert_with(|| Record {
-                    books: Rc::default(),
+                    socket_stats: Rc::default(),
                     sockets: Rc::new(RefCell::new(self.0.memory.charge())),
                     ear: None,
                 });
-                (record.books.clone(), record.sockets.clone())
+                (record.socket_stats.clone(), record.sockets.clone())
             };
             Session::begin(Setup {
                 app,
                 form: answer,
                 quota: DEFAULT_WRITE_QUOTA,
-                books,
+                socket_stats,
                 sockets,
                 memory: self.0.memory.clone(),
                 sends: self.0.sends.clone(),
@@ -230,7 +230,7 @@ impl SessionDirectory {
         );
         Ok(ClientSession {
             app: id,
-            lobby: self.clone(),
+            directory: self.clone(),
             lines,
             _seat: peer_seat,
             session,
@@ -272,7 +272,7 @@ impl SessionDirectory {
     }
 
     /// Takes the app's seat, when who had it has left.
-    async fn sit_down(&self, app: &AppId) -> Result<Reservation, CloseReason> {
+    async fn reserve(&self, app: &AppId) -> Result<Reservation, CloseReason> {
         let in_use = || {
             let what = format!(
                 "another client is the app {:?}",
@@ -293,13 +293,13 @@ impl SessionDirectory {
         }
         self.0.seats.borrow_mut().insert(app.clone(), State::Here);
         Ok(Reservation {
-            lobby: self.clone(),
+            directory: self.clone(),
             app: app.clone(),
             kept: false,
         })
     }
 
-    fn stand_up(&self, app: &AppId) {
+    fn release(&self, app: &AppId) {
         self.0.seats.borrow_mut().remove(app);
     }
 
@@ -341,13 +341,13 @@ impl SessionDirectory {
     pub(crate) fn apps(&self) -> Vec<(AppId, Rc<RefCell<SocketStats>>)> {
         let apps = self.0.apps.borrow();
         let apps = apps.iter();
-        apps.map(|(id, app)| (id.clone(), app.books.clone()))
+        apps.map(|(id, app)| (id.clone(), app.socket_stats.clone()))
             .collect()
     }
 
-    pub(crate) fn books(&self, app: &AppId) -> Option<Rc<RefCell<SocketStats>>> {
+    pub(crate) fn socket_stats(&self, app: &AppId) -> Option<Rc<RefCell<SocketStats>>> {
         let apps = self.0.apps.borrow();
-        apps.get(app).map(|app| app.books.clone())
+        apps.get(app).map(|app| app.socket_stats.clone())
     }
 
     pub(crate) fn gone(&self) -> Counters {
@@ -369,12 +369,12 @@ impl SessionDirectory {
         let Some(app) = apps.get(app) else {
             return;
         };
-        let mut books = app.books.borrow_mut();
+        let mut socket_stats = app.socket_stats.borrow_mut();
         match taken {
-            Taken::Server(id) => books.close(Namespace::Server, id.get()),
-            Taken::Client(id) => books.close(Namespace::Client, id.get()),
+            Taken::Server(id) => socket_stats.close(Namespace::Server, id.get()),
+            Taken::Client(id) => socket_stats.close(Namespace::Client, id.get()),
         }
-        app.sockets.borrow_mut().set(books.cost());
+        app.sockets.borrow_mut().set(socket_stats.cost());
         let ear = app.ear.as_ref().and_then(WeakAddr::upgrade);
         if let Some(ear) = ear.filter(|_| is_untold) {
             ear.do_send(taken);
@@ -383,7 +383,9 @@ impl SessionDirectory {
 
     /// Forgets an app that has no client, if it has no socket either.
     pub(crate) async fn clear_away(&self, app: &AppId) {
-        let is_empty = self.books(app).is_some_and(|it| it.borrow().is_empty());
+        let is_empty = self
+            .socket_stats(app)
+            .is_some_and(|it| it.borrow().is_empty());
         if !is_empty || self.0.seats.borrow().contains_key(app) {
             return;
         }
@@ -394,7 +396,7 @@ impl SessionDirectory {
         // Its registry may have ended: then there is nothing to forget.
         let _ = self.app(app).unload().await;
         self.forget(app);
-        self.stand_up(app);
+        self.release(app);
         drop(left);
     }
 
@@ -405,11 +407,11 @@ impl SessionDirectory {
             return;
         };
         record.ear = None;
-        let books = record.books.borrow();
-        if books.is_empty() {
-            let sums = [self.0.gone.get(), books.sums()];
+        let socket_stats = record.socket_stats.borrow();
+        if socket_stats.is_empty() {
+            let sums = [self.0.gone.get(), socket_stats.sums()];
             self.0.gone.set(Counters::of(sums.into_iter()));
-            drop(books);
+            drop(socket_stats);
             apps.remove(app);
         }
     }
@@ -417,7 +419,7 @@ impl SessionDirectory {
 
 /// An app's seat; dropping it frees it, unless it is kept.
 struct Reservation {
-    lobby: SessionDirectory,
+    directory: SessionDirectory,
     app: AppId,
     kept: bool,
 }
@@ -431,7 +433,7 @@ impl Reservation {
 impl Drop for Reservation {
     fn drop(&mut self) {
         if !self.kept {
-            self.lobby.stand_up(&self.app);
+            self.directory.release(&self.app);
         }
     }
 }
@@ -445,7 +447,7 @@ impl ClientSession {
     pub(crate) async fn leave(self) {
         let ClientSession {
             app,
-            lobby,
+            directory,
             lines,
             session,
             // It is taken until the app is suspended.
@@ -454,13 +456,13 @@ impl ClientSession {
         } = self;
         let (left, leaving) = watch::channel(());
         let leaving = State::Leaving(leaving);
-        lobby.0.seats.borrow_mut().insert(app.clone(), leaving);
+        directory.0.seats.borrow_mut().insert(app.clone(), leaving);
         session.leave().await;
-        lobby.forget(&app);
+        directory.forget(&app);
         if lines.may_write() {
             log::info!("app {app} disconnected");
         }
-        lobby.stand_up(&app);
+        directory.release(&app);
         drop(left);
     }
 }

@@ -34,7 +34,7 @@ impl Session {
     /// The registry has ended.
     pub(crate) async fn begin(setup: Setup) -> Result<Self, Error> {
         // Those that have waited for it.
-        look_up(&setup.app, &setup.books, &setup.sockets).await?;
+        look_up(&setup.app, &setup.socket_stats, &setup.sockets).await?;
         let news = Rc::new(Notify::new());
         let (here, gone) = oneshot::channel();
         let state = Rc::new(RefCell::new(State::new(setup)));
@@ -101,13 +101,13 @@ impl Session {
         // It is dropped with the actor, whose mailbox is closed then: events
         // that are dropped from here on have reached nobody.
         let _ = gone.await;
-        let (app, books, sockets, held) = state.borrow_mut().leave();
+        let (app, socket_stats, sockets, held) = state.borrow_mut().leave();
         drop(held);
         if let Err(error) = app.suspend().await {
             log::warn!("app {}: {error}", app.id());
         }
-        let has_looked = look_up(&app, &books, &sockets).await.is_ok();
-        let is_empty = books.borrow().is_empty();
+        let has_looked = look_up(&app, &socket_stats, &sockets).await.is_ok();
+        let is_empty = socket_stats.borrow().is_empty();
         // What apps leave behind is bounded like what they have: else a client could fill the
         // memory under one name after the other.
         let is_too_much = !is_empty && sockets.borrow().is_full();
@@ -120,7 +120,7 @@ impl Session {
         if has_looked && (is_empty || is_too_much) {
             // Its registry may have ended: then there is nothing to forget.
             let _ = app.unload().await;
-            let _ = look_up(&app, &books, &sockets).await;
+            let _ = look_up(&app, &socket_stats, &sockets).await;
         }
     }
 
@@ -133,7 +133,7 @@ impl Session {
 /// Writes down which sockets the app has.
 async fn look_up(
     app: &App,
-    books: &RefCell<SocketStats>,
+    socket_stats: &RefCell<SocketStats>,
     sockets: &RefCell<Charge>,
 ) -> Result<(), Error> {
     let length = |name: &Option<String>| name.as_ref().map_or(0, String::len);
@@ -143,8 +143,8 @@ async fn look_up(
     let servers = servers.map(|info| (info.socket_id.get(), length(&info.name)));
     let clients = clients.iter();
     let clients = clients.map(|info| (info.socket_id.get(), length(&info.name), info.buffer_size));
-    let mut books = books.borrow_mut();
-    books.found(servers, clients);
-    sockets.borrow_mut().set(books.cost());
+    let mut socket_stats = socket_stats.borrow_mut();
+    socket_stats.found(servers, clients);
+    sockets.borrow_mut().set(socket_stats.cost());
     Ok(())
 }

@@ -46,7 +46,7 @@ pub(crate) struct Setup {
     pub(crate) form: Encoding,
     /// What its sends may take.
     pub(crate) quota: usize,
-    pub(crate) books: Rc<RefCell<SocketStats>>,
+    pub(crate) socket_stats: Rc<RefCell<SocketStats>>,
     /// What its sockets take of the memory.
     pub(crate) sockets: Rc<RefCell<Charge>>,
     pub(crate) memory: Memory,
@@ -73,7 +73,7 @@ pub(crate) struct State {
     sending: usize,
     quota: usize,
     sends: SendBudget,
-    books: Rc<RefCell<SocketStats>>,
+    socket_stats: Rc<RefCell<SocketStats>>,
     sockets: Rc<RefCell<Charge>>,
     /// Sockets that are being made.
     creating: Creating,
@@ -144,7 +144,7 @@ impl State {
             sending: 0,
             quota: setup.quota,
             sends: setup.sends,
-            books: setup.books,
+            socket_stats: setup.socket_stats,
             sockets: setup.sockets,
             creating: Creating::default(),
             frames: setup.memory.charge(),
@@ -186,8 +186,8 @@ impl State {
         self.frames.set(0);
         self.messages.set(0);
         let outbox = std::mem::replace(&mut self.outbox, Outbox::new(Encoding::Text));
-        let (books, sockets) = (self.books.clone(), self.sockets.clone());
-        (self.app.clone(), books, sockets, outbox.into_held())
+        let (socket_stats, sockets) = (self.socket_stats.clone(), self.sockets.clone());
+        (self.app.clone(), socket_stats, sockets, outbox.into_held())
     }
 
     pub(crate) fn take(&mut self, form: Encoding, bytes: Bytes) -> Result<(), CloseReason> {
@@ -306,7 +306,8 @@ impl State {
             }
             Kind::Create(namespace, name, _) => {
                 let cost = stats::cost(namespace, name);
-                let count = self.books.borrow().count(namespace) + *self.creating.count(namespace);
+                let count =
+                    self.socket_stats.borrow().count(namespace) + *self.creating.count(namespace);
                 if count >= SOCKETS || !self.has_room_for(cost) {
                     self.tell(id, Outcome::failed("Too many sockets"));
                     return Ok(());
@@ -381,13 +382,13 @@ impl State {
             return self.listed(id, outcome);
         }
         let succeeded = outcome.last_error.is_none();
-        let mut books = self.books.borrow_mut();
+        let mut socket_stats = self.socket_stats.borrow_mut();
         let is_send = matches!(kind, Kind::Send(..));
         match kind {
             Kind::Send(socket, length) => {
                 self.sending -= length.max(MIN_SEND);
                 if succeeded {
-                    books.sent(socket, length);
+                    socket_stats.sent(socket, length);
                 }
             }
             Kind::Create(namespace, name, size) => {
@@ -395,17 +396,17 @@ impl State {
                 self.creating.cost -= stats::cost(namespace, name);
                 let created = outcome.values.first().map(|info| &info["socketId"]);
                 if let Some(socket) = created.and_then(Value::as_u64) {
-                    books.create(namespace, socket, name, size);
+                    socket_stats.create(namespace, socket, name, size);
                 }
             }
             Kind::Update(namespace, socket, name, size) if succeeded => {
-                books.update(namespace, socket, name, size);
+                socket_stats.update(namespace, socket, name, size);
             }
-            Kind::Close(namespace, socket) => books.close(namespace, socket),
+            Kind::Close(namespace, socket) => socket_stats.close(namespace, socket),
             Kind::Secure(socket) => {
                 let stays = outcome.values.first().is_some_and(leaves_it);
                 if !succeeded && !stays {
-                    books.close(Namespace::Client, socket);
+                    socket_stats.close(Namespace::Client, socket);
                 }
             }
             Kind::Info => self.infos -= 1,
@@ -419,10 +420,10 @@ impl State {
             Kind::Update(..) | Kind::List(_) | Kind::Part | Kind::Other => {}
         }
         if !is_send {
-            self.sockets.borrow_mut().set(books.cost());
+            self.sockets.borrow_mut().set(socket_stats.cost());
             self.others -= 1;
         }
-        drop(books);
+        drop(socket_stats);
         self.tell(id, outcome);
     }
 
@@ -448,9 +449,9 @@ impl State {
     /// `tcpServer.onAccept`.
     pub(crate) fn accepted(&mut self, info: AcceptInfo) {
         let (server, client) = (info.socket_id, info.client_socket_id);
-        let mut books = self.books.borrow_mut();
-        books.accepted(server.get(), client.get());
-        drop(books);
+        let mut socket_stats = self.socket_stats.borrow_mut();
+        socket_stats.accepted(server.get(), client.get());
+        drop(socket_stats);
         let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
         self.outbox.push_held(&message, Held::Accept(info));
     }
@@ -466,7 +467,7 @@ impl State {
     pub(crate) fn received(&mut self, mut info: ReceiveInfo, ear: &Addr<EventSink>) {
         let socket = info.socket_id.get();
         let data = std::mem::take(&mut info.data);
-        let most = self.books.borrow_mut().received(socket, data.len());
+        let most = self.socket_stats.borrow_mut().received(socket, data.len());
         let held = Held::Receive(info);
         self.outbox.push_receive(socket, &data, most, held);
         self.count_messages();

@@ -54,7 +54,7 @@ pub struct Gateway {
 /// What every connection shares.
 #[derive(Clone)]
 struct Rooms {
-    lobby: SessionDirectory,
+    directory: SessionDirectory,
     origins: Rc<Origins>,
     /// Who alone comes here: then there is no page.
     app: Option<AppId>,
@@ -112,7 +112,7 @@ impl Gateway {
             address,
             listener,
             rooms: Rooms {
-                lobby: SessionDirectory::new(registry.clone(), policy, CLIENTS),
+                directory: SessionDirectory::new(registry.clone(), policy, CLIENTS),
                 origins: Rc::new(origins),
                 app: None,
                 connections: Peers::new(CONNECTIONS),
@@ -170,7 +170,7 @@ impl Gateway {
                     if let Err(error) = stream.set_nodelay(true) {
                         log::debug!("a connection is slow: {error}");
                     }
-                    let intake = Intake::new(self.rooms.lobby.memory());
+                    let intake = Intake::new(self.rooms.directory.memory());
                     let peer = peer.ip().to_canonical();
                     let io = Io::new(stream, intake, peer, self.rooms.ending.clone());
                     self.rooms.welcome(io, peer);
@@ -182,7 +182,7 @@ impl Gateway {
             }
         }
         drop(self.listener);
-        self.rooms.lobby.stop();
+        self.rooms.directory.stop();
         let start = tokio::time::Instant::now();
         let is_busy = || self.rooms.connections.count() + self.rooms.ending.count() > 0;
         while is_busy() && start.elapsed() < Duration::from_secs(2) {
@@ -216,10 +216,10 @@ enum Place {
 
 impl Rooms {
     fn welcome(&self, io: Io, peer: IpAddr) {
-        let place = match self.connections.sit_down(Some(peer), None) {
+        let place = match self.connections.reserve(Some(peer), None) {
             Some(seat) => Place::PeerSlot(seat),
             // Too many even of those: it is closed, which is all that costs nothing.
-            None => match self.farewells.sit_down(Some(peer), None) {
+            None => match self.farewells.reserve(Some(peer), None) {
                 Some(_seat) => Place::Farewell { _seat },
                 None => return,
             },
@@ -252,7 +252,7 @@ impl Rooms {
         peer: IpAddr,
         place: &Cell<Place>,
     ) -> Response<Full<Bytes>> {
-        let lines = self.lobby.lines().about(peer);
+        let lines = self.directory.lines().about(peer);
         let asked = match handshake::read(&request) {
             Ok(asked) => asked,
             Err(refused) => {
@@ -329,14 +329,14 @@ impl Rooms {
         peer: IpAddr,
         place: Place,
     ) {
-        let lines = self.lobby.lines().about(peer);
+        let lines = self.directory.lines().about(peer);
         let origin = socket.origin.clone();
         match self.admit(socket, peer, place) {
             Ok((_seat, None)) => {
-                web_socket::serve_caretaker(io, read, &self.lobby, &self.key, &lines).await;
+                web_socket::serve_caretaker(io, read, &self.directory, &self.key, &lines).await;
             }
             Ok((_seat, Some(visitor))) => {
-                web_socket::serve(io, read, &self.lobby, visitor, &lines).await;
+                web_socket::serve(io, read, &self.directory, visitor, &lines).await;
             }
             Err(end) => {
                 if lines.may_write() {
@@ -346,7 +346,7 @@ impl Rooms {
                     log::warn!("{peer}, {page:?}: refused ({code}): {message}");
                 }
                 // It takes no place, but one of few that are for this.
-                if let Some(_seat) = self.farewells.sit_down(Some(peer), None) {
+                if let Some(_seat) = self.farewells.reserve(Some(peer), None) {
                     web_socket::refuse(io, read, &end).await;
                 }
             }
@@ -377,13 +377,13 @@ impl Rooms {
                 Err(refusal) => return Err(CloseReason::new(Code::Origin, refusal)),
             },
         };
-        if self.lobby.has_token() {
+        if self.directory.has_token() {
             let from = (peer, origin.clone());
             if self.guesses.must_wait(&from) {
                 let what = "too many wrong tokens came from here: try again in a moment";
                 return Err(CloseReason::new(Code::Busy, what));
             }
-            if !self.lobby.is_token(socket.token.as_deref()) {
+            if !self.directory.is_token(socket.token.as_deref()) {
                 self.guesses.wrong(from);
                 return Err(CloseReason::new(Code::Forbidden, "missing or wrong token"));
             }

@@ -62,7 +62,7 @@ impl Drop for Io {
         if let Some(stream) = self.stream.take()
             && !stream.has_ended()
             && let Ok(here) = Handle::try_current()
-            && let Some(seat) = self.ending.sit_down(Some(self.peer), None)
+            && let Some(seat) = self.ending.reserve(Some(self.peer), None)
         {
             here.spawn(async move {
                 let _ = tokio::time::timeout(LINGER, linger(stream)).await;

@@ -44,7 +44,7 @@ pub async fn native_messaging(
     end: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let elsewhere = policy.clone();
-    let lobby = SessionDirectory::new(registry.clone(), policy, 1);
+    let directory = SessionDirectory::new(registry.clone(), policy, 1);
     let (frames_in, mut frames) = channel(WAITING);
     let (out, frames_out) = channel(WAITING);
     thread::Builder::new().spawn(move || read(input, &frames_in))?;
@@ -55,7 +55,7 @@ pub async fn native_messaging(
     };
     let stop = async {
         end.await;
-        lobby.stop();
+        directory.stop();
         std::future::pending().await
     };
     let door = |token| {
@@ -66,7 +66,7 @@ pub async fn native_messaging(
         Gateway::private(registry, policy, &extension.into())
     };
     let last = tokio::select! {
-        last = serve(&mut frames, &out, &lobby, &visitor, door) => last,
+        last = serve(&mut frames, &out, &directory, &visitor, door) => last,
         never = stop => never,
     };
     if let Some(end) = last {
@@ -109,7 +109,7 @@ type Incoming = Result<Bytes, FrameError>;
 async fn serve(
     frames: &mut Receiver<Incoming>,
     out: &Sender<Bytes>,
-    lobby: &SessionDirectory,
+    directory: &SessionDirectory,
     visitor: &PeerIdentity,
     door: impl Fn(String) -> io::Result<Gateway>,
 ) -> Option<CloseReason> {
@@ -134,7 +134,7 @@ async fn serve(
                 let until = async {
                     next = tokio::select! {
                         frame = frames.recv() => frame.map(|frame| frame.map_err(CloseReason::from)),
-                        end = lobby.stopped() => Some(Err(end)),
+                        end = directory.stopped() => Some(Err(end)),
                     };
                 };
                 gateway.run(until).await;
@@ -146,7 +146,7 @@ async fn serve(
             Err(error) => log::warn!("there is no way by WebSocket: {error}"),
         }
     }
-    let guest = match lobby
+    let guest = match directory
         .enter(visitor, Encoding::Text, first, Encoding::Text)
         .await
     {
@@ -155,7 +155,7 @@ async fn serve(
     };
     let end = tokio::select! {
         end = talk(frames, out, &guest) => end,
-        end = lobby.stopped() => Some(end),
+        end = directory.stopped() => Some(end),
     };
     guest.leave().await;
     end

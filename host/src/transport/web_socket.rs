@@ -88,16 +88,16 @@ talks!(Session, AdminSession);
 pub(crate) async fn serve(
     io: Io,
     read: Bytes,
-    lobby: &SessionDirectory,
+    directory: &SessionDirectory,
     visitor: PeerIdentity,
     lines: &LogLines,
 ) {
     let mut socket = open(io, read).await;
-    let end = match enter(&mut socket, lobby, &visitor).await {
+    let end = match enter(&mut socket, directory, &visitor).await {
         Ok(Some(guest)) => {
             let end = tokio::select! {
                 end = talk(&mut socket, &guest.session) => end,
-                end = lobby.stopped() => Some(end),
+                end = directory.stopped() => Some(end),
             };
             // While the app is being suspended, its client learns why.
             log_end(end.as_ref(), Some(guest.app()), lines);
@@ -132,28 +132,30 @@ fn log_end(end: Option<&CloseReason>, app: Option<&AppId>, lines: &LogLines) {
 pub(crate) async fn serve_caretaker(
     io: Io,
     read: Bytes,
-    lobby: &SessionDirectory,
+    directory: &SessionDirectory,
     key: &AdminKey,
     lines: &LogLines,
 ) {
     let mut socket = open(io, read).await;
     let entered = match hello(&mut socket).await {
-        Ok(Some((form, bytes))) => AdminSession::enter(lobby, key, form, bytes, Encoding::Binary),
+        Ok(Some((form, bytes))) => {
+            AdminSession::enter(directory, key, form, bytes, Encoding::Binary)
+        }
         Ok(None) => return last_words(&mut socket, None).await,
         Err(end) => Err(end),
     };
     let end = match entered {
-        Ok(caretaker) => {
+        Ok(admin_session) => {
             let talk = async {
-                let welcome = Message::Binary(caretaker.welcome.clone());
+                let welcome = Message::Binary(admin_session.welcome.clone());
                 match send(&mut socket, welcome).await {
-                    Ok(()) => talk(&mut socket, &caretaker).await,
+                    Ok(()) => talk(&mut socket, &admin_session).await,
                     Err(_) => None,
                 }
             };
             tokio::select! {
                 end = talk => end,
-                end = lobby.stopped() => Some(end),
+                end = directory.stopped() => Some(end),
             }
         }
         Err(end) => Some(end),
@@ -176,13 +178,15 @@ async fn open(io: Io, read: Bytes) -> Socket {
 /// Reads the hello, and answers it. `None`: the client has gone.
 async fn enter(
     socket: &mut Socket,
-    lobby: &SessionDirectory,
+    directory: &SessionDirectory,
     visitor: &PeerIdentity,
 ) -> Result<Option<ClientSession>, CloseReason> {
     let Some((form, bytes)) = hello(socket).await? else {
         return Ok(None);
     };
-    let guest = lobby.enter(visitor, form, bytes, Encoding::Binary).await?;
+    let guest = directory
+        .enter(visitor, form, bytes, Encoding::Binary)
+        .await?;
     match send(socket, Message::Binary(guest.welcome.clone())).await {
         Ok(()) => Ok(Some(guest)),
         Err(_) => {

@@ -40,12 +40,12 @@ fn run(
     setup: &ArbiterInit,
     app: &AppId,
     registry: &Addr<Registry>,
-    site: &Shard,
+    shard: &Shard,
 ) -> oneshot::Receiver<()> {
     let (done, is_done) = oneshot::channel();
-    let (setup, app, registry, index) = (setup.clone(), app.clone(), registry.clone(), site.index);
+    let (setup, app, registry, index) = (setup.clone(), app.clone(), registry.clone(), shard.index);
     // If it has ended, the one that takes its place has it run.
-    site.arbiter().spawn_fn(move || {
+    shard.arbiter().spawn_fn(move || {
         setup(&app, &registry, index);
         let _ = done.send(());
     });
@@ -63,9 +63,9 @@ impl AppState {
         if self.lifecycle.has_page() {
             return;
         }
-        for site in sites {
+        for shard in sites {
             for setup in &self.setups {
-                run(setup, &self.lanes.audience.app, registry, site);
+                run(setup, &self.app_shards.app_context.app, registry, shard);
             }
         }
     }
@@ -78,9 +78,9 @@ impl Handler<OnEachArbiter> for Registry {
         let OnEachArbiter { app, setup } = call;
         let registry = ctx.address();
         let state = self.app(&app);
-        let sites = state.lanes.each().map(|lane| &*lane.site);
+        let sites = state.app_shards.each().map(|app_shard| &*app_shard.shard);
         let running: Vec<_> = sites
-            .map(|site| run(&setup, &app, &registry, site))
+            .map(|shard| run(&setup, &app, &registry, shard))
             .collect();
         state.setups.push(setup);
         Box::pin(async move {

@@ -49,13 +49,13 @@ impl Registry {
                     self.network.clone(),
                     self.tls.clone(),
                     inbox.clone(),
-                    self.home.clone(),
+                    self.registry_link.clone(),
                     arbiter,
                 );
                 let arbiter = arbiter.unwrap_or(&here).clone();
-                let site = Shard::new(index, index > 0, rows.place.clone(), inbox, arbiter);
+                let shard = Shard::new(index, index > 0, rows.place.clone(), inbox, arbiter);
                 ShardSlot {
-                    site: Arc::new(site),
+                    shard: Arc::new(shard),
                     rows,
                     thread,
                 }
@@ -68,7 +68,7 @@ impl Registry {
 
 /// A rows actor, and where it lives.
 pub(super) struct ShardSlot {
-    pub(super) site: Arc<Shard>,
+    pub(super) shard: Arc<Shard>,
     pub(super) rows: Child<SocketTable>,
     /// `None`: in the registry's own arbiter.
     thread: Option<Thread>,
@@ -78,18 +78,22 @@ impl ShardSlot {
     /// Has it go on if it has fallen: where it was, if that is still there, or
     /// else somewhere new, which is returned.
     pub(super) fn go_on(&mut self) -> Option<Arc<Shard>> {
-        let ShardSlot { site, rows, thread } = self;
+        let ShardSlot {
+            shard,
+            rows,
+            thread,
+        } = self;
         let mut is_new = false;
         rows.go_on_in(|| {
-            if !site.arbiter().alive() {
+            if !shard.arbiter().alive() {
                 is_new = true;
-                *thread = site.is_apart.then(Thread::start).flatten();
+                *thread = shard.is_remote.then(Thread::start).flatten();
                 let arbiter = thread.as_ref().map(|thread| thread.0.clone());
-                site.is_now_in(arbiter.unwrap_or_else(Arbiter::current));
+                shard.is_now_in(arbiter.unwrap_or_else(Arbiter::current));
             }
             thread.as_ref().map(|thread| thread.0.clone())
         });
-        is_new.then(|| site.clone())
+        is_new.then(|| shard.clone())
     }
 
     /// Closes every socket, ends the actor and then its thread.
@@ -103,7 +107,7 @@ impl ShardSlot {
 
     /// As [`end`](Self::end), and waits for nothing.
     pub(super) fn end_later(self) {
-        let arbiter = self.site.arbiter();
+        let arbiter = self.shard.arbiter();
         let address = self.rows.address();
         match self.thread {
             None => address.do_send(tcp::Stop),

@@ -47,7 +47,7 @@ pub(crate) enum Refusal {
 #[rtype(result = "Result<(), Refusal>")]
 pub(crate) struct PrepareImport {
     pub(crate) token: Token,
-    pub(crate) estate: HandoverState,
+    pub(crate) handover_state: HandoverState,
 }
 
 /// The end of a takeover.
@@ -80,19 +80,19 @@ pub(in crate::registry) struct Prepared {
 }
 
 impl Registry {
-    fn prepare(&self, token: Token, estate: HandoverState) -> Result<Prepared, Refusal> {
-        check_numbers(&estate)?;
+    fn prepare(&self, token: Token, handover_state: HandoverState) -> Result<Prepared, Refusal> {
+        check_numbers(&handover_state)?;
         let mut prepared = Prepared {
             token,
-            last_server: estate.last_server,
-            last_client: estate.last_client,
+            last_server: handover_state.last_server,
+            last_client: handover_state.last_client,
             servers: Vec::new(),
             clients: Vec::new(),
             app_limits: Vec::new(),
         };
         let mut offers: BTreeMap<u64, (String, Vec<Accepted>)> = BTreeMap::new();
         let mut seen = HashSet::new();
-        for client in estate.clients {
+        for client in handover_state.clients {
             let id = ClientSocketId::new(client.record.id);
             if self.table.has(id) {
                 return Err(Refusal::ClientInUse(id));
@@ -132,7 +132,7 @@ impl Registry {
             }
         }
         let mut seen = HashSet::new();
-        for Server { record, listener } in estate.servers {
+        for Server { record, listener } in handover_state.servers {
             let id = ServerSocketId::new(record.id);
             if self.apps.has_server(id) {
                 return Err(Refusal::ServerInUse(id));
@@ -237,9 +237,12 @@ impl Registry {
             }
         }
         for (app, mut inherited) in prepared.clients {
-            let lane = self.heir(&app, inherited.record.suspended).lanes.fewest();
-            inherited.arrive(&lane.guests);
-            let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), lane);
+            let app_shard = self
+                .heir(&app, inherited.record.suspended)
+                .app_shards
+                .least_loaded();
+            inherited.arrive(&app_shard.counter);
+            let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), app_shard);
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
             // The row comes first, so that every call for it finds it.
@@ -252,7 +255,7 @@ impl Registry {
         for (app, inherited) in prepared.servers {
             let id = ServerSocketId::new(inherited.record.id);
             self.heir(&app, inherited.record.suspended);
-            let server = ServerSocket::inherit(inherited, self.surroundings(&app))?;
+            let server = ServerSocket::inherit(inherited, self.deps(&app))?;
             self.app(&app).insert_server(id, server);
         }
         Ok(())
@@ -265,18 +268,21 @@ impl Registry {
     fn heir(&mut self, app: &AppId, suspended: bool) -> &AppState {
         let state = self.app(app);
         if (suspended || state.lifecycle.has_page()) && !state.has_listeners() {
-            state.lanes.life.suspend();
+            state.app_shards.activity.suspend();
         }
         state
     }
 }
 
 /// Whether every number in it may be a socket's here.
-fn check_numbers(estate: &HandoverState) -> Result<(), Refusal> {
-    let servers = estate.servers.iter().map(|server| server.record.id);
-    let clients = estate.clients.iter().map(|client| client.record.id);
-    let offers = estate.clients.iter().filter_map(|it| it.record.offered_by);
-    let lasts = [estate.last_server, estate.last_client];
+fn check_numbers(handover_state: &HandoverState) -> Result<(), Refusal> {
+    let servers = handover_state.servers.iter().map(|server| server.record.id);
+    let clients = handover_state.clients.iter().map(|client| client.record.id);
+    let offers = handover_state
+        .clients
+        .iter()
+        .filter_map(|it| it.record.offered_by);
+    let lasts = [handover_state.last_server, handover_state.last_client];
     match (servers.chain(clients).chain(offers).chain(lasts)).all(|id| id <= MAX_ID) {
         true => Ok(()),
         false => Err(Refusal::Contradiction(
@@ -306,7 +312,7 @@ fn inherited_connection(
         record,
         unsent: together.freeze(),
         is_let_go: false,
-        guest: None,
+        connection_guard: None,
     }
 }
 
@@ -317,7 +323,7 @@ impl Handler<PrepareImport> for Registry {
         if self.prepared.is_some() {
             return Err(Refusal::Busy);
         }
-        let prepared = self.prepare(call.token, call.estate)?;
+        let prepared = self.prepare(call.token, call.handover_state)?;
         self.reserve(&prepared);
         self.prepared = Some(prepared);
         Ok(())

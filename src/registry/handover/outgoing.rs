@@ -54,7 +54,7 @@ pub(crate) struct Deliver(pub(crate) Duration);
 
 pub(in crate::registry) struct Leaving {
     token: Token,
-    verdict: HandoverOutcome,
+    outcome: HandoverOutcome,
     end: oneshot::Sender<()>,
 }
 
@@ -71,18 +71,18 @@ impl Handler<Quiesce> for Registry {
         if self.leaving.is_some() {
             return Box::pin(std::future::ready(Ok(false)));
         }
-        let (end, verdict) = HandoverOutcome::pair();
+        let (end, outcome) = HandoverOutcome::pair();
         let servers = self.apps.servers();
         let servers: Vec<_> = servers
-            .map(|server| server.address().send(tcp_server::Quiesce(verdict.clone())))
+            .map(|server| server.address().send(tcp_server::Quiesce(outcome.clone())))
             .collect();
         let rows: Vec<_> = self
             .rows()
-            .map(|rows| rows.address().send(tcp::Quiesce(verdict.clone())))
+            .map(|rows| rows.address().send(tcp::Quiesce(outcome.clone())))
             .collect();
         self.leaving = Some(Leaving {
             token,
-            verdict,
+            outcome,
             end,
         });
         Box::pin(async move {
@@ -104,21 +104,21 @@ impl Handler<Export> for Registry {
         let Some(leaving) = self.leaving(&token) else {
             return Box::pin(std::future::ready(Err(Error::Stopped)));
         };
-        let verdict = leaving.verdict.clone();
+        let outcome = leaving.outcome.clone();
         let servers = self.apps.servers();
         let servers: Vec<_> = servers
-            .map(|server| server.address().send(tcp_server::Export(verdict.clone())))
+            .map(|server| server.address().send(tcp_server::Export(outcome.clone())))
             .collect();
         let rows: Vec<_> = self.rows().map(|rows| rows.address()).collect();
         let limits = self.apps.states().filter_map(|state| {
-            let app = state.lanes.audience.app.as_str().to_owned();
+            let app = state.app_shards.app_context.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))
         });
         let limits: HashMap<String, AppLimitsRecord> = limits.collect();
         let table = self.table.clone();
         let last_server = self.server_ids.last();
         Box::pin(async move {
-            let mut estate = HandoverState {
+            let mut handover_state = HandoverState {
                 last_server,
                 ..HandoverState::default()
             };
@@ -131,26 +131,30 @@ impl Handler<Export> for Registry {
                             limits.get(&server.record.app).copied().map(Box::new);
                         let id = ServerSocketId::new(server.record.id);
                         offered.extend(clients.iter().map(|client| (client.id(), id)));
-                        estate.servers.push(server);
+                        handover_state.servers.push(server);
                     }
-                    Some(Exported::NotTransferred(left)) => estate.left.push(left),
+                    Some(Exported::NotTransferred(left)) => handover_state.left.push(left),
                     None => {}
                 }
             }
             let offered = Arc::new(offered);
             let taken = rows.iter().map(|rows| {
-                let (offered, verdict) = (offered.clone(), verdict.clone());
-                rows.send(tcp::Export { offered, verdict })
+                let (offered, outcome) = (offered.clone(), outcome.clone());
+                rows.send(tcp::Export { offered, outcome })
             });
             for taken in join_all(taken.collect::<Vec<_>>()).await {
                 let taken = taken.map_err(|_| Error::Stopped)?;
-                estate.clients.extend(taken.clients);
-                estate.left.extend(taken.left);
+                handover_state.clients.extend(taken.clients);
+                handover_state.left.extend(taken.left);
             }
-            estate.servers.sort_by_key(|server| server.record.id);
-            estate.clients.sort_by_key(|client| client.record.id);
-            estate.last_client = table.ids().last();
-            Ok(estate)
+            handover_state
+                .servers
+                .sort_by_key(|server| server.record.id);
+            handover_state
+                .clients
+                .sort_by_key(|client| client.record.id);
+            handover_state.last_client = table.ids().last();
+            Ok(handover_state)
         })
     }
 }

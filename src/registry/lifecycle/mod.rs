@@ -99,7 +99,7 @@ impl Registry {
             && state.lifecycle.busy.is_none()
             && let Some((call, reply)) = state.lifecycle.calls.pop_front()
         {
-            let is_suspended = state.lanes.life.is_suspended();
+            let is_suspended = state.app_shards.activity.is_suspended();
             match call {
                 Call::Suspend if !is_suspended || state.lifecycle.desertion.is_on() => {
                     state.lifecycle.busy = Some(call);
@@ -115,10 +115,10 @@ impl Registry {
     }
 
     /// The app, if it is still the one whose life this is.
-    fn living(&mut self, app: &AppId, life: &Arc<AppActivity>) -> Result<&mut AppState, Error> {
+    fn living(&mut self, app: &AppId, activity: &Arc<AppActivity>) -> Result<&mut AppState, Error> {
         self.apps
             .get_mut(app)
-            .filter(|state| Arc::ptr_eq(&state.lanes.life, life))
+            .filter(|state| Arc::ptr_eq(&state.app_shards.activity, activity))
             .ok_or(Error::Unloaded)
     }
 
@@ -126,12 +126,12 @@ impl Registry {
     fn done(
         &mut self,
         app: &AppId,
-        life: &Arc<AppActivity>,
+        activity: &Arc<AppActivity>,
         answer: Result<(), Error>,
         reply: Reply<()>,
         ctx: &mut Context<Self>,
     ) {
-        let answer = self.living(app, life).and_then(|state| {
+        let answer = self.living(app, activity).and_then(|state| {
             state.lifecycle.busy = None;
             answer
         });
@@ -144,17 +144,17 @@ impl Registry {
         let Some(state) = self.apps.get_mut(app) else {
             return;
         };
-        if !state.lanes.life.is_wanted() || state.lifecycle.page.is_none() {
+        if !state.app_shards.activity.is_wanted() || state.lifecycle.page.is_none() {
             return;
         }
-        if !state.lanes.life.is_suspended() {
+        if !state.app_shards.activity.is_suspended() {
             // First that, then the look: what wants the app from here on says
             // so again.
-            state.lanes.life.want_nothing();
+            state.app_shards.activity.cancel_load_request();
             if !state.is_orphaned() {
                 return;
             }
-            state.lanes.life.is_wanted_again();
+            state.app_shards.activity.is_wanted_again();
             let rest = state.desert();
             if !rest.is_zero() {
                 let wanted = LoadApp(app.clone());
@@ -170,25 +170,25 @@ impl Registry {
     /// what is not persistent is closed.
     fn suspend(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
         let state = self.app(&app);
-        let lanes = state.lanes.clone();
-        let life = lanes.life.clone();
+        let app_shards = state.app_shards.clone();
+        let activity = app_shards.activity.clone();
         state.lifecycle.desertion.end();
         state.lifecycle.retry = None;
-        life.suspend();
+        activity.suspend();
         state
             .on_suspend
-            .dispatch(|_| SuspendInfo::new(app.clone(), &life));
+            .dispatch(|_| SuspendInfo::new(app.clone(), &activity));
         let turns = state.look_again();
         let handled = async move {
             // A turn that has begun may raise events yet.
             turns.await;
-            let handled = poll_fn(|cx| lanes.poll_quiet(cx));
+            let handled = poll_fn(|cx| app_shards.poll_quiet(cx));
             let in_time = timeout(PAUSE_GRACE, handled).await;
             in_time.map_err(|_| Error::EventsInFlight)
         };
         let task = wrap_future::<_, Self>(handled)
             .then(move |handled, registry, _| {
-                let ended = registry.living(&app, &life).map(|state| {
+                let ended = registry.living(&app, &activity).map(|state| {
                     state.clear_listeners();
                     state.end_transient()
                 });
@@ -198,14 +198,14 @@ impl Registry {
                         // It was unloaded meanwhile.
                         Err(_) => Vec::new(),
                     };
-                    (app, life, handled, ended)
+                    (app, activity, handled, ended)
                 })
             })
-            .map(|(app, life, handled, ended), registry, ctx| {
-                if let Ok(state) = registry.living(&app, &life) {
+            .map(|(app, activity, handled, ended), registry, ctx| {
+                if let Ok(state) = registry.living(&app, &activity) {
                     ended.into_iter().for_each(|id| state.forget_closed(id));
                 }
-                registry.done(&app, &life, handled, reply, ctx);
+                registry.done(&app, &activity, handled, reply, ctx);
             });
         ctx.spawn(task);
     }
@@ -214,7 +214,7 @@ impl Registry {
     /// it has started.
     fn load(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
         let state = self.app(&app);
-        let life = state.lanes.life.clone();
+        let activity = state.app_shards.activity.clone();
         let page = state.lifecycle.page.clone();
         state.lifecycle.retry = None;
         let registry = ctx.address();
@@ -226,7 +226,7 @@ impl Registry {
             // Behind the listeners that it has added.
             registry.do_send(Started {
                 app,
-                life,
+                activity,
                 result,
                 reply,
             });
@@ -262,7 +262,7 @@ impl Registry {
 #[rtype(result = "()")]
 struct Started {
     app: AppId,
-    life: Arc<AppActivity>,
+    activity: Arc<AppActivity>,
     result: Result<(), Error>,
     reply: Reply<()>,
 }
@@ -273,16 +273,16 @@ impl Handler<Started> for Registry {
     fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
         let Started {
             app,
-            life,
+            activity,
             result,
             reply,
         } = started;
-        if let Ok(state) = self.living(&app, &life) {
+        if let Ok(state) = self.living(&app, &activity) {
             let rest = state.lifecycle.rest.take();
             match result {
                 Ok(()) => {
                     state.lifecycle.desertion.page_has_started();
-                    life.resume();
+                    activity.resume();
                     ctx.spawn(wrap_future(state.look_again()));
                 }
                 Err(error) => {
@@ -297,7 +297,7 @@ impl Handler<Started> for Registry {
                 }
             }
         }
-        self.done(&app, &life, result, reply, ctx);
+        self.done(&app, &activity, result, reply, ctx);
     }
 }
 
@@ -346,11 +346,16 @@ impl Handler<CheckIdle> for Registry {
         let Some(state) = self.apps.get_mut(&app) else {
             return;
         };
-        let lanes = &state.lanes;
-        let idle = lanes.life.was_idle() && lanes.is_quiet() && !lanes.audience.is_sending();
+        let app_shards = &state.app_shards;
+        let idle = app_shards.activity.was_idle()
+            && app_shards.is_quiet()
+            && !app_shards.app_context.is_sending();
         let lifecycle = &mut state.lifecycle;
         lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
-        if lifecycle.idle >= LOOKS && lifecycle.busy.is_none() && !lanes.life.is_suspended() {
+        if lifecycle.idle >= LOOKS
+            && lifecycle.busy.is_none()
+            && !app_shards.activity.is_suspended()
+        {
             lifecycle.idle = 0;
             log::info!("app {app}: suspended, because it is idle");
             self.enqueue(&app, Call::Suspend, Reply::nobody(), ctx);
@@ -391,7 +396,7 @@ impl Handler<Unload> for Registry {
 
     fn handle(&mut self, call: Unload, _: &mut Self::Context) -> Self::Result {
         let ended = self.apps.remove(&call.app).map(|mut state| {
-            state.lanes.life.suspend();
+            state.app_shards.activity.suspend();
             state.clear_listeners();
             for (_, reply) in state.lifecycle.calls.drain(..) {
                 reply.send(Err(Error::Unloaded));
@@ -413,7 +418,7 @@ impl Handler<IsSuspended> for Registry {
     fn handle(&mut self, call: IsSuspended, _: &mut Self::Context) -> Self::Result {
         let state = self.apps.get(&call.app);
         Ok(state.is_some_and(|state| {
-            state.lanes.life.is_suspended() && !state.lifecycle.desertion.is_on()
+            state.app_shards.activity.is_suspended() && !state.lifecycle.desertion.is_on()
         }))
     }
 }
@@ -425,7 +430,7 @@ impl Handler<SetEventPage> for Registry {
         let app = call.app;
         let watch = call.page.as_ref().and_then(|page| page.watch(&app, ctx));
         let state = self.app(&app);
-        state.lanes.life.set_loadable(call.page.is_some());
+        state.app_shards.activity.set_loadable(call.page.is_some());
         let lifecycle = &mut state.lifecycle;
         lifecycle.page = call.page;
         lifecycle.idle = 0;
@@ -433,9 +438,9 @@ impl Handler<SetEventPage> for Registry {
         if lifecycle.page.is_none() && lifecycle.desertion.end() {
             // Nothing loads it: what waits, waits for the app's own listeners.
             lifecycle.retry = None;
-            state.lanes.life.resume();
+            state.app_shards.activity.resume();
         }
-        if !state.lanes.life.is_suspended() {
+        if !state.app_shards.activity.is_suspended() {
             // What waits for listeners that have died may have it loaded now.
             ctx.spawn(wrap_future(state.look_again()));
         }

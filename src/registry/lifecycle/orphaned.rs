@@ -27,9 +27,9 @@ impl AppState {
     pub(in crate::registry) fn desert(&mut self) -> Duration {
         // The page adds all of them.
         self.clear_listeners();
-        self.lanes.life.hold_back();
+        self.app_shards.activity.suspend_for_reload();
         let rest = self.lifecycle.desertion.begin();
-        let app = &self.lanes.audience.app;
+        let app = &self.app_shards.app_context.app;
         log::warn!("app {app}: its listeners have died; loaded again in {rest:?}");
         rest
     }

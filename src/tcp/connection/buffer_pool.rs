@@ -55,7 +55,7 @@ impl Pool {
         Bytes::from_owner(Given {
             buffer,
             count,
-            home: self.spare.clone(),
+            registry_link: self.spare.clone(),
         })
     }
 }
@@ -72,7 +72,7 @@ fn lock(spare: &Spare) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
 struct Given {
     buffer: Box<[u8]>,
     count: usize,
-    home: Spare,
+    registry_link: Spare,
 }
 
 impl AsRef<[u8]> for Given {
@@ -83,9 +83,9 @@ impl AsRef<[u8]> for Given {
 
 impl Drop for Given {
     fn drop(&mut self) {
-        let mut home = lock(&self.home);
-        if home.len() < SPARE {
-            home.push(std::mem::take(&mut self.buffer));
+        let mut registry_link = lock(&self.registry_link);
+        if registry_link.len() < SPARE {
+            registry_link.push(std::mem::take(&mut self.buffer));
         }
     }
 }

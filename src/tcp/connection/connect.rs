@@ -98,8 +98,8 @@ async fn resolve(
     name: &str,
     socket: &ClientSocket,
 ) -> Result<io::Result<Vec<IpAddr>>, NetError> {
-    let audience = &socket.lane().audience;
-    let lookup = audience.lookups.begin(&audience.app).await;
+    let app_context = &socket.app_shard().app_context;
+    let lookup = app_context.lookups.begin(&app_context.app).await;
     let lookup = lookup.ok_or(NetError::FAILED)?;
     Ok(network.resolve_in(name, Box::new(lookup)).await)
 }

@@ -50,7 +50,7 @@ const MIN_LINGERING: usize = 32;
 pub(in crate::tcp) struct Ended {
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
-    pub(in crate::tcp) guest: Option<ConnectionGuard>,
+    pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
     /// Whether nothing was ever written that the peer could lose.
     pub(in crate::tcp) is_unused: bool,
 }
@@ -60,7 +60,7 @@ impl From<Connection> for Ended {
         Ended {
             stream: connection.stream,
             queue: connection.queue,
-            guest: connection.ends.guest,
+            connection_guard: connection.ends.connection_guard,
             is_unused: !connection.is_used,
         }
     }
@@ -94,7 +94,7 @@ pub(in crate::tcp) struct Lingering {
     /// Until the peer has acknowledged everything, the end included.
     undelivered: Option<UndeliveredGuard>,
     /// Whether the writing side is shut.
-    is_shut: bool,
+    poll_capacity: bool,
     /// Whether nothing more is read: the peer has ended its side, or reading
     /// has failed.
     is_read: bool,
@@ -110,7 +110,7 @@ pub(in crate::tcp) struct Lingering {
 
 /// Where a connection counts while the peer does not have everything.
 struct UndeliveredGuard {
-    guest: Option<ConnectionGuard>,
+    connection_guard: Option<ConnectionGuard>,
     /// For a shutdown or a handover, which waits for all of them.
     _counted: ConnectionGuard,
 }
@@ -122,7 +122,7 @@ impl Lingering {
         socket.looked_at();
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        if !self.is_shut {
+        if !self.poll_capacity {
             match self.queue.poll_flush(&mut *self.stream, &mut cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) if self.stream.has_ended() => return true,
@@ -144,12 +144,13 @@ impl Lingering {
     /// All of it has left: from here on another connection may take its place
     /// in limits. Those that linger have a bound of their own.
     fn is_now_shut(&mut self) {
-        self.is_shut = true;
+        self.poll_capacity = true;
         if let Some(UndeliveredGuard {
-            guest: Some(guest), ..
+            connection_guard: Some(connection_guard),
+            ..
         }) = &mut self.undelivered
         {
-            guest.leave_limits();
+            connection_guard.leave_limits();
         }
     }
 
@@ -176,7 +177,7 @@ impl Lingering {
             // There may be more: after the others.
             self.socket.make_ready();
         }
-        self.is_read && self.is_shut
+        self.is_read && self.poll_capacity
     }
 
     /// What waits fails, and closing resets the connection.
@@ -210,12 +211,17 @@ impl Lingering {
     }
 
     /// Whether it is one of those, and a drain ends it.
-    pub(in crate::tcp) fn force(&mut self, guests: &Arc<ConnectionCounter>) -> bool {
-        let guest = self.undelivered.as_ref().and_then(|it| it.guest.as_ref());
-        let Some(guest) = guest.filter(|guest| guest.is_of(guests)) else {
+    pub(in crate::tcp) fn force(&mut self, counter: &Arc<ConnectionCounter>) -> bool {
+        let connection_guard = self
+            .undelivered
+            .as_ref()
+            .and_then(|it| it.connection_guard.as_ref());
+        let Some(connection_guard) =
+            connection_guard.filter(|connection_guard| connection_guard.is_of(counter))
+        else {
             return false;
         };
-        guest.force(self.socket.id());
+        connection_guard.force(self.socket.id());
         if self.queue.is_empty() {
             // The drain is over for it, and what the app was told to be sent
             // still arrives.
@@ -244,7 +250,7 @@ impl Lingering {
                 self.since = now;
             }
             self.left = Some(left);
-            if self.is_shut && told == Some(0) {
+            if self.poll_capacity && told == Some(0) {
                 self.undelivered = None;
             }
         }
@@ -343,13 +349,13 @@ impl LingerList {
 
 /// One of those that linger, until this is dropped.
 struct Place {
-    lane: Arc<AppShard>,
+    app_shard: Arc<AppShard>,
     age: u64,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.lane.lingering.lock().slots.remove(&self.age);
+        self.app_shard.lingering.lock().slots.remove(&self.age);
     }
 }
 
@@ -361,7 +367,7 @@ impl SocketTable {
         let Some(Ended {
             mut stream,
             queue,
-            guest,
+            connection_guard,
             is_unused,
         }) = ended
         else {
@@ -370,8 +376,8 @@ impl SocketTable {
         if is_unused && queue.is_empty() && end_now(&mut *stream) {
             return;
         }
-        let lane = of.lane().clone();
-        while let Some(oldest) = lane.lingering.oldest_of_too_many() {
+        let app_shard = of.app_shard().clone();
+        while let Some(oldest) = app_shard.lingering.oldest_of_too_many() {
             log::debug!("too many closed connections linger: the oldest is closed");
             if let Some(Entry::Lingering(oldest)) = self.entries.get_mut(oldest as usize) {
                 oldest.release(NetError::ABORTED);
@@ -380,7 +386,7 @@ impl SocketTable {
         }
         let entry = self.entries.vacant_entry();
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        let socket = ClientSocket::new(of.id(), lane.clone());
+        let socket = ClientSocket::new(of.id(), app_shard.clone());
         socket.set_slot(slot);
         let now = self.timers.now();
         let mut alarm = Alarm::new(&self.timers, slot);
@@ -390,10 +396,10 @@ impl SocketTable {
             stream,
             queue,
             undelivered: Some(UndeliveredGuard {
-                guest,
+                connection_guard,
                 _counted: self.lingering.count(),
             }),
-            is_shut: false,
+            poll_capacity: false,
             is_read: false,
             discarded: 0,
             since: now,
@@ -401,8 +407,8 @@ impl SocketTable {
             left: None,
             alarm,
             _place: Place {
-                age: lane.lingering.add(slot),
-                lane,
+                age: app_shard.lingering.add(slot),
+                app_shard,
             },
         }));
         // If that panics, it is this one's fault.

@@ -34,7 +34,7 @@ impl SocketState {
         if !is_open || self.paused || self.hold != Transfer::None || self.recovery.is_some() {
             return self.watch();
         }
-        let Some(heard) = audible.on(self.socket.lane()) else {
+        let Some(heard) = audible.on(self.socket.app_shard()) else {
             return self.look_ahead();
         };
         if self.deaths != heard.deaths {
@@ -51,7 +51,7 @@ impl SocketState {
                 return;
             };
             let socket = &self.socket;
-            if !socket.unhandled().has_window() || !socket.lane().may_read(socket) {
+            if !socket.unhandled().has_window() || !socket.app_shard().may_read(socket) {
                 return self.watch();
             }
             let waker = socket.waker();
@@ -92,9 +92,9 @@ impl SocketState {
     /// has an app loaded that is suspended, or whose listeners have died; an
     /// end with nothing before it is told to whoever hears of that.
     fn look_ahead(&mut self) {
-        let lane = self.socket.lane();
-        let may_load = self.may_load(&lane.on_receive);
-        if lane.life.is_suspended() && !may_load {
+        let app_shard = self.socket.app_shard();
+        let may_load = self.may_load(&app_shard.on_receive);
+        if app_shard.activity.is_suspended() && !may_load {
             return self.watch();
         }
         let Link::Connected(connection) = &mut self.link else {
@@ -104,7 +104,7 @@ impl SocketState {
             Peeked::Nothing => connection.nothing_more_comes(),
             Peeked::Data => {
                 if may_load {
-                    lane.life.want();
+                    app_shard.activity.request_load();
                 }
                 self.watch();
             }
@@ -133,7 +133,7 @@ impl SocketState {
             // It is not gone for reading.
             (None, Peeked::Nothing) => return,
         };
-        connection.ends.guest = None;
+        connection.ends.connection_guard = None;
         if let Some(end) = end {
             let sends = match end {
                 NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
@@ -148,7 +148,7 @@ impl Connection {
     /// All that came was read: if a send has failed of which the app hears only
     /// by the end, this is it.
     fn nothing_more_comes(&mut self) {
-        if self.is_unheard {
+        if self.has_unreported_failure {
             self.end = self.write_error;
         }
     }
@@ -161,25 +161,25 @@ impl Connection {
 pub(in crate::tcp) struct ListenerCache(Option<CachedListeners>);
 
 pub(in crate::tcp) struct CachedListeners {
-    lane: Arc<AppShard>,
+    app_shard: Arc<AppShard>,
     pub(in crate::tcp) listeners: Snapshot<ReceiveInfo>,
     pub(in crate::tcp) deaths: u64,
 }
 
 impl ListenerCache {
     /// The listeners, if any lives and may hear something.
-    pub(in crate::tcp) fn on(&mut self, lane: &Arc<AppShard>) -> Option<&CachedListeners> {
+    pub(in crate::tcp) fn on(&mut self, app_shard: &Arc<AppShard>) -> Option<&CachedListeners> {
         let known = self.0.as_ref();
-        let is_known = known.is_some_and(|known| Arc::ptr_eq(&known.lane, lane));
+        let is_known = known.is_some_and(|known| Arc::ptr_eq(&known.app_shard, app_shard));
         if !is_known {
-            let (listeners, deaths) = lane.on_receive.snapshot();
+            let (listeners, deaths) = app_shard.on_receive.snapshot();
             self.0 = Some(CachedListeners {
-                lane: lane.clone(),
+                app_shard: app_shard.clone(),
                 listeners,
                 deaths,
             });
         }
-        if lane.life.is_suspended() {
+        if app_shard.activity.is_suspended() {
             return None;
         }
         self.0.as_ref().filter(|heard| !heard.listeners.is_empty())

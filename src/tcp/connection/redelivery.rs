@@ -71,15 +71,16 @@ pub(in crate::tcp) struct Redelivery {
 /// Bytes that hold back the other sockets of their app, as they are to be
 /// raised again.
 struct Kept {
-    lane: Arc<AppShard>,
+    app_shard: Arc<AppShard>,
     bytes: usize,
 }
 
 impl Kept {
     fn set(&mut self, bytes: usize) {
         if self.bytes != bytes {
-            self.lane.keep(bytes);
-            self.lane.let_go(std::mem::replace(&mut self.bytes, bytes));
+            self.app_shard.keep(bytes);
+            self.app_shard
+                .let_go(std::mem::replace(&mut self.bytes, bytes));
         }
     }
 }
@@ -237,7 +238,7 @@ impl SocketState {
                 until: Instant::now() + PAUSE_GRACE,
                 held_back: None,
                 kept: Kept {
-                    lane: socket.lane().clone(),
+                    app_shard: socket.app_shard().clone(),
                     bytes: 0,
                 },
             })
@@ -283,7 +284,7 @@ impl SocketState {
     /// listens. Returns what is left of the connection if this ends it.
     #[inline]
     #[must_use]
-    pub(in crate::tcp) fn raise_again(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
+    pub(in crate::tcp) fn redeliver(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
         self.recovery.as_ref()?;
         self.go_on_recovering(audible)
     }
@@ -315,9 +316,9 @@ impl SocketState {
         if self.paused {
             return None;
         }
-        let lane = self.socket.lane().clone();
-        let Some(heard) = audible.on(&lane) else {
-            self.want_listeners(&lane.on_receive);
+        let app_shard = self.socket.app_shard().clone();
+        let Some(heard) = audible.on(&app_shard) else {
+            self.want_listeners(&app_shard.on_receive);
             return None;
         };
         if self.is_held_back(heard.deaths) {
@@ -343,7 +344,7 @@ impl SocketState {
         let first = after.saturating_sub(data.len() as u64);
         let in_order = (first..after).eq(data.iter().map(|data| data.sequence));
         if !in_order {
-            return self.give_up_order(data.len());
+            return self.abort_on_gap(data.len());
         }
         self.ending.begin_anew();
         let chunk = self.chunk();
@@ -375,7 +376,7 @@ impl SocketState {
 
     /// Somebody has handled what came later: what has come back would be a hole
     /// in what the app receives, or come in the wrong place.
-    fn give_up_order(&mut self, events: usize) -> Option<Ended> {
+    fn abort_on_gap(&mut self, events: usize) -> Option<Ended> {
         log::warn!(
             "client socket {}: ended, {events} events reached nobody and later ones did",
             self.socket.id()
@@ -395,13 +396,13 @@ impl SocketState {
     /// Whether nothing of that is left to do. The socket stays as it is: the
     /// app may have resumed it since its end was told first.
     fn tell_end_again(&mut self, end: NetError) -> bool {
-        let lane = self.socket.lane().clone();
-        let on_receive_error = &lane.on_receive_error;
-        if lane.life.is_suspended() || !on_receive_error.has(None) {
+        let app_shard = self.socket.app_shard().clone();
+        let on_receive_error = &app_shard.on_receive_error;
+        if app_shard.activity.is_suspended() || !on_receive_error.has(None) {
             self.want_listeners(on_receive_error);
             return false;
         }
-        if self.is_held_back(on_receive_error.census().1) {
+        if self.is_held_back(on_receive_error.liveness().1) {
             return false;
         }
         if let Some(recovery) = &mut self.recovery {
@@ -415,16 +416,16 @@ impl SocketState {
     /// listeners are gone by themselves.
     pub(in crate::tcp) fn want_listeners<E: Event>(&self, listeners: &Listeners<E>) {
         if self.may_load(listeners) {
-            self.socket.lane().life.want();
+            self.socket.app_shard().activity.request_load();
         }
     }
 
     /// Whether its app is loaded for what waits for these listeners.
     pub(in crate::tcp) fn may_load<E: Event>(&self, listeners: &Listeners<E>) -> bool {
-        let life = &self.socket.lane().life;
-        match life.is_suspended() {
+        let activity = &self.socket.app_shard().activity;
+        match activity.is_suspended() {
             true => self.persistent,
-            false => life.is_missing(listeners),
+            false => activity.needs_reload(listeners),
         }
     }
 }

@@ -103,7 +103,7 @@ impl SocketTable {
     pub(in crate::tcp) fn give_up(&mut self, socket: &ClientSocket, error: NetError) {
         let last = socket.mark_closed();
         if last {
-            socket.lane().table.remove(socket.id());
+            socket.app_shard().table.remove(socket.id());
         }
         let ended = self.row(socket).and_then(|row| row.end(error));
         self.linger(ended, socket);
@@ -140,7 +140,7 @@ impl SocketState {
                     stage: Stage::Plain(connection),
                     waiting: WriteQueue::default(),
                     timer: time_out(&self.socket, attempt),
-                    _pending: Pending::new(&self.socket.lane().life),
+                    _pending: Pending::new(&self.socket.app_shard().activity),
                 };
                 securing.go_on(&self.socket);
                 self.link = Link::Securing(Box::new(securing));

@@ -36,7 +36,7 @@ pub(in crate::tcp) struct SocketState {
     /// Whether bytes of it are between the stream and the listeners.
     pub(in crate::tcp) in_hand: bool,
     /// Whether it was accepted and has never been resumed.
-    pub(in crate::tcp) unclaimed: bool,
+    pub(in crate::tcp) never_resumed: bool,
     pub(in crate::tcp) hold: Transfer,
     pub(in crate::tcp) link: Link,
     /// Who accepted it, until the app does something with it.
@@ -104,7 +104,7 @@ pub(in crate::tcp) struct Connection {
     /// Whether reading tells nothing of that error.
     is_lasting: bool,
     /// Whether a send has failed of which its app hears only by the end.
-    pub(in crate::tcp) is_unheard: bool,
+    pub(in crate::tcp) has_unreported_failure: bool,
     /// Whether anything may have been written.
     pub(in crate::tcp) is_used: bool,
     /// Why nothing more can be read; told when the app may hear it.
@@ -126,26 +126,26 @@ pub(crate) struct ConnectionMeta {
     /// Only of what `connect` made: an accepted socket keeps no room for it.
     pub(in crate::tcp) dialled: Option<Box<Outbound>>,
     /// It counts as open until this is dropped.
-    pub(in crate::tcp) guest: Option<ConnectionGuard>,
+    pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
     /// In which arbiter it was accepted, if it is to stay there.
-    pub(in crate::tcp) lives_in: Option<u16>,
+    pub(in crate::tcp) pinned_shard: Option<u16>,
 }
 
 impl ConnectionMeta {
     pub(crate) fn stays_in(&mut self, arbiter: Option<usize>) {
-        self.lives_in = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
+        self.pinned_shard = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
     }
 
     pub(in crate::tcp) fn at_home(&self) -> Option<usize> {
-        self.lives_in.map(usize::from)
+        self.pinned_shard.map(usize::from)
     }
 
-    pub(crate) fn accepted(peer: SocketAddr, guest: ConnectionGuard) -> Box<Self> {
+    pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
         Box::new(ConnectionMeta {
             peer,
             dialled: None,
-            guest: Some(guest),
-            lives_in: None,
+            connection_guard: Some(connection_guard),
+            pinned_shard: None,
         })
     }
 
@@ -167,7 +167,7 @@ impl SocketState {
             socket,
             paused: false,
             in_hand: false,
-            unclaimed: false,
+            never_resumed: false,
             hold: Transfer::None,
             link: Link::None,
             offer: None,
@@ -193,14 +193,14 @@ impl SocketState {
         mut ends: Box<ConnectionMeta>,
         offer: Arc<dyn AcceptNotifier>,
     ) -> Self {
-        if let Some(guest) = &mut ends.guest {
-            guest.arrive();
+        if let Some(connection_guard) = &mut ends.connection_guard {
+            connection_guard.arrive();
         }
         let mut connection = Connection::new(stream, ends);
         connection.is_used = false;
         SocketState {
             paused: true,
-            unclaimed: true,
+            never_resumed: true,
             link: Link::Connected(connection),
             offer: Some(offer),
             ..SocketState::new(socket)
@@ -301,7 +301,7 @@ impl SocketState {
 
     /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
     pub(in crate::tcp) fn end(&mut self, why: NetError) -> Option<Connection> {
-        self.unclaimed = false;
+        self.never_resumed = false;
         self.begin_anew();
         let mut link = std::mem::replace(&mut self.link, Link::None);
         if let Link::Connected(connection) = &mut link {
@@ -340,12 +340,12 @@ impl SocketState {
         {
             return None;
         }
-        let lane = self.socket.lane();
-        if lane.life.is_suspended() {
-            self.want_listeners(&lane.on_receive_error);
+        let app_shard = self.socket.app_shard();
+        if app_shard.activity.is_suspended() {
+            self.want_listeners(&app_shard.on_receive_error);
             return None;
         }
-        if lane.is_called_by_id() {
+        if app_shard.is_called_by_id() {
             match self.ending.passed(self.raised) {
                 // The answer comes behind the calls, through the inbox.
                 Passed::Yes => {}
@@ -354,7 +354,7 @@ impl SocketState {
                     self.ending.ask(self.raised);
                     let (socket, last) = (self.socket.clone(), self.raised);
                     let passed = move || socket.do_send(Command::CallsPassed(last));
-                    lane.life.home().when_passed(passed);
+                    app_shard.activity.registry_link().when_passed(passed);
                     return None;
                 }
             }
@@ -385,9 +385,9 @@ impl SocketState {
     pub(in crate::tcp) fn raise_end(&mut self, result_code: NetError) {
         let connects = self.connects;
         let socket = &self.socket;
-        let audience = socket.lane().on_receive_error.audience();
-        let copies = FanOut::among(audience.listeners.len());
-        let told = dispatch(&audience.listeners, |ear| ReceiveErrorInfo {
+        let recipients = socket.app_shard().on_receive_error.recipients();
+        let copies = FanOut::among(recipients.listeners.len());
+        let told = dispatch(&recipients.listeners, |ear| ReceiveErrorInfo {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
@@ -395,7 +395,7 @@ impl SocketState {
             delivery: Delivery::new(ear, copies.as_ref()),
         });
         let lost = match copies {
-            None => audience.is_missed(told).then_some(0),
+            None => recipients.is_missed(told).then_some(0),
             Some(copies) => copies.drop_one(),
         };
         if let Some(panics) = lost {
@@ -482,7 +482,7 @@ impl Connection {
             ends,
             write_error: None,
             is_lasting: false,
-            is_unheard: false,
+            has_unreported_failure: false,
             is_used: true,
             end: None,
             is_let_go: false,
@@ -492,7 +492,7 @@ impl Connection {
     fn send(&mut self, outgoing: PendingSend, socket: &ClientSocket) {
         if let Some(error) = self.write_error {
             if self.is_lasting && outgoing.is_unasked() {
-                self.is_unheard = true;
+                self.has_unreported_failure = true;
                 socket.make_ready();
             }
             return outgoing.fail(error.into());
@@ -502,7 +502,7 @@ impl Connection {
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            if self.is_unheard || self.has_lost_peer() {
+            if self.has_unreported_failure || self.has_lost_peer() {
                 socket.make_ready();
             }
         }
@@ -551,7 +551,7 @@ impl Connection {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
         let ends = [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut];
         self.is_lasting = !ends.contains(&error.kind());
-        self.is_unheard = self.is_lasting && self.queue.has_unasked();
+        self.has_unreported_failure = self.is_lasting && self.queue.has_unasked();
         let error = net_error::write(error);
         self.write_error = Some(error);
         self.shortcut = None;
@@ -560,7 +560,7 @@ impl Connection {
 }
 
 impl Connection {
-    pub(in crate::tcp) fn dialled(made: Connected, guests: &Arc<ConnectionCounter>) -> Self {
+    pub(in crate::tcp) fn dialled(made: Connected, counter: &Arc<ConnectionCounter>) -> Self {
         let dialled = Outbound {
             local: made.local,
             host: made.host,
@@ -569,8 +569,8 @@ impl Connection {
         let ends = ConnectionMeta {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
-            guest: Some(ConnectionGuard::arrived(guests.clone(), false)),
-            lives_in: None,
+            connection_guard: Some(ConnectionGuard::arrived(counter.clone(), false)),
+            pinned_shard: None,
         };
         let mut connection = Connection::new(made.stream, Box::new(ends));
         connection.is_used = false;

@@ -329,7 +329,7 @@ impl SocketState {
             Some(_) => send,
         };
         let times = [
-            after(timing.offered, claim, self.unclaimed),
+            after(timing.offered, claim, self.never_resumed),
             after(timing.active, idle, connection.is_some() && !self.paused),
             after(timing.sent, send, waits),
         ];
@@ -345,11 +345,11 @@ impl SocketState {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
         let Timeouts { claim, idle, send } = timing.settings;
-        if stands_still || self.socket.lane().life.is_suspended() {
+        if stands_still || self.socket.app_shard().activity.is_suspended() {
             timing.offered = now;
             timing.active = now;
         }
-        if self.unclaimed && over(timing.offered, claim) {
+        if self.never_resumed && over(timing.offered, claim) {
             // Else the app's own `close` is on its way.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
@@ -411,12 +411,12 @@ impl Connection {
         self.shortcut = None;
         self.is_let_go = true;
         let stream = std::mem::replace(&mut self.stream, nowhere());
-        let guest = self.ends.guest.take();
+        let connection_guard = self.ends.connection_guard.take();
         if self.queue.is_empty() {
             return Some(Ended {
                 stream,
                 queue: WriteQueue::default(),
-                guest,
+                connection_guard,
                 is_unused: !self.is_used,
             });
         }
@@ -434,7 +434,7 @@ impl Connection {
         self.shortcut = None;
         self.stream = nowhere();
         self.is_let_go = true;
-        self.ends.guest = None;
+        self.ends.connection_guard = None;
     }
 }
 
@@ -460,7 +460,7 @@ impl SocketTable {
                 None => {}
                 Some(Expired::Claim) => {
                     log::warn!("client socket {}: closed, nobody wanted it", socket.id());
-                    socket.lane().table.remove(socket.id());
+                    socket.app_shard().table.remove(socket.id());
                     row.tell_end(NetError::TIMED_OUT);
                     let _ = self.close(&socket);
                 }

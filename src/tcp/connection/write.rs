@@ -97,11 +97,11 @@ impl PendingSend {
 
 impl Drop for PendingSend {
     fn drop(&mut self) {
-        let inbox = &self.socket().lane().inbox;
-        if std::thread::panicking() && !self.data.is_empty() && inbox.queue.is_open() {
+        let command_queue = &self.socket().app_shard().command_queue;
+        if std::thread::panicking() && !self.data.is_empty() && command_queue.queue.is_open() {
             // What comes after it must not leave before it.
-            let inbox = inbox.clone();
-            return inbox.queue.put_back(QueuedCall::Send(PendingSend {
+            let command_queue = command_queue.clone();
+            return command_queue.queue.put_back(QueuedCall::Send(PendingSend {
                 ticket: InFlightCall::new(self.socket().clone()),
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
@@ -112,9 +112,9 @@ impl Drop for PendingSend {
             }));
         }
         if self.charge > 0 {
-            let lane = self.socket().lane();
-            lane.life.touch();
-            lane.audience.refund(self.charge);
+            let app_shard = self.socket().app_shard();
+            app_shard.activity.mark_active();
+            app_shard.app_context.refund(self.charge);
         }
     }
 }
@@ -155,7 +155,7 @@ impl WriteQueue {
     /// What waited in another process.
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
-            let charge = socket.lane().audience.charge_late(data.len());
+            let charge = socket.app_shard().app_context.charge_late(data.len());
             let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::nobody());
             self.0.push_back(outgoing);
         }
@@ -191,7 +191,7 @@ impl WriteQueue {
             // in its socket's window, and, as it waits now, in the quota.
             credit.handled();
             let waits = outgoing.data.len();
-            outgoing.charge = outgoing.socket().lane().audience.charge_late(waits);
+            outgoing.charge = outgoing.socket().app_shard().app_context.charge_late(waits);
         }
         self.0.push_back(outgoing);
     }
@@ -327,28 +327,28 @@ mod tests {
     /// for it.
     fn socket() -> (ClientSocket, Arc<CommandQueue>, Child<SocketTable>) {
         let app = crate::ids::AppId::from("a");
-        let inbox = Arc::<CommandQueue>::default();
+        let command_queue = Arc::<CommandQueue>::default();
         let network = Arc::new(TokioNetwork);
         let rows = SocketTable::start(
             network,
             tls::Client::default(),
-            inbox.clone(),
+            command_queue.clone(),
             RegistryLink::default(),
             None,
         );
         let here = Arbiter::current();
-        let site = Shard::new(0, false, rows.place.clone(), inbox.clone(), here);
+        let shard = Shard::new(0, false, rows.place.clone(), command_queue.clone(), here);
         let permissions = Arc::new(Permissions::all());
-        let audience = AppContext::new(app.clone(), QUOTA, permissions, Arc::default());
-        let lane = AppShard::new(
-            Arc::new(audience),
+        let app_context = AppContext::new(app.clone(), QUOTA, permissions, Arc::default());
+        let app_shard = AppShard::new(
+            Arc::new(app_context),
             Arc::new(AppActivity::new(app, RegistryLink::default())),
-            Arc::new(site),
+            Arc::new(shard),
             Arc::default(),
             Arc::default(),
         );
-        let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(lane));
-        (socket, inbox, rows)
+        let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(app_shard));
+        (socket, command_queue, rows)
     }
 
     fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
@@ -359,7 +359,7 @@ mod tests {
     #[actix_rt::test]
     async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
         let (socket, _inbox, _rows) = socket();
-        let audience = &socket.lane().audience;
+        let app_context = &socket.app_shard().app_context;
         let mut cx = Context::from_waker(Waker::noop());
         let mut queue = WriteQueue::default();
         let mut sink = Sink { takes: false };
@@ -368,12 +368,12 @@ mod tests {
         queue
             .write(forwarded, &mut sink, &mut cx)
             .expect("it waits");
-        assert!(audience.is_sending());
-        let refused = audience.charge(QUOTA / 2 + 1);
+        assert!(app_context.is_sending());
+        let refused = app_context.charge(QUOTA / 2 + 1);
         assert_eq!(refused, Err(Error::WriteQuotaExceeded));
         sink.takes = true;
         assert!(queue.poll_flush(&mut sink, &mut cx).is_ready());
-        assert!(!audience.is_sending());
+        assert!(!app_context.is_sending());
     }
 
     #[actix_rt::test]
@@ -392,7 +392,7 @@ mod tests {
 
     #[actix_rt::test]
     async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
-        let (socket, inbox, _rows) = socket();
+        let (socket, command_queue, _rows) = socket();
         let error = io::Error::from_raw_os_error(105);
         let send = outgoing(&socket, 10, None).rest_of(20, Some(error));
         let turn = AssertUnwindSafe(|| {
@@ -400,7 +400,7 @@ mod tests {
             panic!("a turn that is not well");
         });
         assert!(catch_unwind(turn).is_err());
-        let Some(QueuedCall::Send(mut again)) = inbox.queue.take_in_hand() else {
+        let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_in_hand() else {
             panic!("it is not there any more");
         };
         assert_eq!((again.data.len(), again.bytes), (10, 20));

@@ -37,14 +37,14 @@ impl IdTable {
     }
 
     pub(crate) fn insert(&self, socket: ClientSocket) {
-        socket.lane().site.came();
+        socket.app_shard().shard.came();
         self.lock().all.insert(socket.id(), socket);
     }
 
     /// One that was not accepted.
     pub(crate) fn insert_made(&self, socket: ClientSocket) {
-        socket.lane().made.fetch_add(1, SeqCst);
-        socket.lane().site.came();
+        socket.app_shard().made.fetch_add(1, SeqCst);
+        socket.app_shard().shard.came();
         let mut sockets = self.lock();
         sockets.made.insert(socket.id());
         sockets.all.insert(socket.id(), socket);
@@ -60,9 +60,9 @@ impl IdTable {
     pub(crate) fn remove(&self, id: ClientSocketId) {
         let mut sockets = self.lock();
         if let Some(socket) = sockets.all.remove(&id) {
-            socket.lane().site.went();
+            socket.app_shard().shard.went();
             if sockets.made.remove(&id) {
-                socket.lane().made.fetch_sub(1, SeqCst);
+                socket.app_shard().made.fetch_sub(1, SeqCst);
             }
         }
     }

@@ -24,9 +24,9 @@ pub(crate) struct Shard {
     pub(crate) index: usize,
     /// Whether it has an arbiter of its own, which is not the one that server
     /// sockets live in.
-    pub(crate) is_apart: bool,
+    pub(crate) is_remote: bool,
     pub(crate) rows: Arc<StableAddr<SocketTable>>,
-    pub(in crate::tcp) inbox: Arc<CommandQueue>,
+    pub(in crate::tcp) command_queue: Arc<CommandQueue>,
     arbiter: RwLock<ArbiterHandle>,
     /// How many client sockets are there.
     sockets: AtomicUsize,
@@ -35,16 +35,16 @@ pub(crate) struct Shard {
 impl Shard {
     pub(crate) fn new(
         index: usize,
-        is_apart: bool,
+        is_remote: bool,
         rows: Arc<StableAddr<SocketTable>>,
-        inbox: Arc<CommandQueue>,
+        command_queue: Arc<CommandQueue>,
         arbiter: ArbiterHandle,
     ) -> Self {
         Shard {
             index,
-            is_apart,
+            is_remote,
             rows,
-            inbox,
+            command_queue,
             arbiter: RwLock::new(arbiter),
             sockets: AtomicUsize::new(0),
         }
@@ -73,7 +73,7 @@ impl SocketState {
     /// It is here from now on: if that is another thread than the one that it
     /// comes from, so is its connection.
     pub(in crate::tcp) fn arrived(mut self) -> Self {
-        if self.socket.lane().site.is_apart
+        if self.socket.app_shard().shard.is_remote
             && let Link::Connected(connection) = &mut self.link
             && connection.ends.at_home().is_none()
         {
@@ -85,37 +85,43 @@ impl SocketState {
 
 /// What one app's sockets have in common, and its lanes.
 pub(crate) struct AppShards {
-    pub(crate) audience: Arc<AppContext>,
-    pub(crate) life: Arc<AppActivity>,
+    pub(crate) app_context: Arc<AppContext>,
+    pub(crate) activity: Arc<AppActivity>,
     /// The app's connections that are open.
-    pub(crate) guests: Arc<ConnectionCounter>,
+    pub(crate) counter: Arc<ConnectionCounter>,
     all: Box<[Arc<AppShard>]>,
 }
 
 impl AppShards {
     pub(crate) fn new<'a>(
-        audience: Arc<AppContext>,
-        life: Arc<AppActivity>,
+        app_context: Arc<AppContext>,
+        activity: Arc<AppActivity>,
         sites: impl ExactSizeIterator<Item = &'a Arc<Shard>>,
         table: &Arc<IdTable>,
-        guests: Arc<ConnectionCounter>,
+        counter: Arc<ConnectionCounter>,
     ) -> Self {
         let count = sites.len();
-        let lane = |site: &Arc<Shard>| {
-            let (audience, life) = (audience.clone(), life.clone());
-            let lane = AppShard::new(audience, life, site.clone(), table.clone(), guests.clone());
-            Arc::new(lane.one_of(count))
+        let app_shard = |shard: &Arc<Shard>| {
+            let (app_context, activity) = (app_context.clone(), activity.clone());
+            let app_shard = AppShard::new(
+                app_context,
+                activity,
+                shard.clone(),
+                table.clone(),
+                counter.clone(),
+            );
+            Arc::new(app_shard.one_of(count))
         };
         AppShards {
-            all: sites.map(lane).collect(),
-            audience,
-            life,
-            guests,
+            all: sites.map(app_shard).collect(),
+            app_context,
+            activity,
+            counter,
         }
     }
 
     /// Whether some live in other arbiters than their server sockets.
-    pub(crate) fn is_apart(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         self.all.len() > 1
     }
 
@@ -126,13 +132,15 @@ impl AppShards {
     /// The one that leads to where this connection was accepted, or else to
     /// where the fewest sockets are.
     pub(crate) fn place(&self, ends: &ConnectionMeta) -> Arc<AppShard> {
-        let home = ends.at_home().and_then(|at| self.all.get(at));
-        home.cloned().unwrap_or_else(|| self.fewest())
+        let registry_link = ends.at_home().and_then(|at| self.all.get(at));
+        registry_link
+            .cloned()
+            .unwrap_or_else(|| self.least_loaded())
     }
 
     /// The one that leads to where the fewest sockets are.
-    pub(crate) fn fewest(&self) -> Arc<AppShard> {
-        let sockets = |lane: &&Arc<AppShard>| lane.site.sockets.load(SeqCst);
+    pub(crate) fn least_loaded(&self) -> Arc<AppShard> {
+        let sockets = |app_shard: &&Arc<AppShard>| app_shard.shard.sockets.load(SeqCst);
         match &*self.all {
             [one] => one.clone(),
             all => all.iter().min_by_key(sockets).unwrap_or(&all[0]).clone(),
@@ -141,16 +149,18 @@ impl AppShards {
 
     /// How many of the app's client sockets were made by `create`.
     pub(crate) fn made(&self) -> usize {
-        self.each().map(|lane| lane.made.load(SeqCst)).sum()
+        self.each()
+            .map(|app_shard| app_shard.made.load(SeqCst))
+            .sum()
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.each().all(|lane| lane.is_quiet()) && self.life.is_quiet()
+        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiet()
     }
 
     /// Ready when the app has handled every event.
     pub(crate) fn poll_quiet(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.life.wake_when_quiet(cx);
+        self.activity.wake_when_quiet(cx);
         match self.is_quiet() {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -164,19 +174,21 @@ impl AppShards {
         M: Message + Clone + Send + 'static,
         M::Result: Send,
     {
-        let asked = self.each().map(|lane| lane.rows.ask(message.clone()));
+        let asked = self
+            .each()
+            .map(|app_shard| app_shard.rows.ask(message.clone()));
         let asked = join_all(asked.collect::<Vec<_>>());
         async move { asked.await.into_iter().flatten().collect() }
     }
 
     /// Closes the app's sockets: all, or those that its suspension ends.
     pub(crate) fn close(&self, all: bool) -> impl Future<Output = ()> + use<> {
-        let closed = self.each().map(|lane| {
+        let closed = self.each().map(|app_shard| {
             let message = CloseSockets {
-                lane: lane.clone(),
+                app_shard: app_shard.clone(),
                 all,
             };
-            lane.rows.ask(message)
+            app_shard.rows.ask(message)
         });
         let closed = join_all(closed.collect::<Vec<_>>());
         async move {

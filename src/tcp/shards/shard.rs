@@ -32,8 +32,8 @@ const UNHANDLED_LIMIT: usize = 64 * crate::tcp::WINDOW;
 const LEAST_PART: usize = 4 * crate::tcp::WINDOW;
 
 /// How much may be unhandled in each of so many.
-fn part_of(lanes: usize) -> usize {
-    (UNHANDLED_LIMIT / lanes.max(1)).max(LEAST_PART)
+fn part_of(app_shards: usize) -> usize {
+    (UNHANDLED_LIMIT / app_shards.max(1)).max(LEAST_PART)
 }
 
 /// A send counts for at least this many bytes, so that a flood of empty ones
@@ -120,17 +120,17 @@ impl AppContext {
 }
 
 pub(crate) struct AppShard {
-    pub(crate) audience: Arc<AppContext>,
+    pub(crate) app_context: Arc<AppContext>,
     /// Those that hear of the sockets here.
     pub(crate) on_receive: Listeners<ReceiveInfo>,
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
-    pub(crate) life: Arc<AppActivity>,
-    pub(crate) site: Arc<Shard>,
+    pub(crate) activity: Arc<AppActivity>,
+    pub(crate) shard: Arc<Shard>,
     pub(crate) rows: Arc<StableAddr<SocketTable>>,
-    pub(in crate::tcp) inbox: Arc<CommandQueue>,
+    pub(in crate::tcp) command_queue: Arc<CommandQueue>,
     pub(in crate::tcp) table: Arc<IdTable>,
     /// The app's connections that are open.
-    pub(crate) guests: Arc<ConnectionCounter>,
+    pub(crate) counter: Arc<ConnectionCounter>,
     /// Connections of the app that are closed when the peer has what was sent.
     pub(in crate::tcp) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
@@ -143,22 +143,22 @@ pub(crate) struct AppShard {
 
 impl AppShard {
     pub(crate) fn new(
-        audience: Arc<AppContext>,
-        life: Arc<AppActivity>,
-        site: Arc<Shard>,
+        app_context: Arc<AppContext>,
+        activity: Arc<AppActivity>,
+        shard: Arc<Shard>,
         table: Arc<IdTable>,
-        guests: Arc<ConnectionCounter>,
+        counter: Arc<ConnectionCounter>,
     ) -> Self {
         AppShard {
-            audience,
+            app_context,
             on_receive: Listeners::default(),
             on_receive_error: Listeners::default(),
-            life,
-            rows: site.rows.clone(),
-            inbox: site.inbox.clone(),
-            site,
+            activity,
+            rows: shard.rows.clone(),
+            command_queue: shard.command_queue.clone(),
+            shard,
             table,
-            guests,
+            counter,
             lingering: LingerList::one_of(1),
             made: AtomicUsize::new(0),
             is_called_by_id: AtomicBool::new(false),
@@ -167,9 +167,9 @@ impl AppShard {
     }
 
     /// As one of so many of the app's.
-    pub(in crate::tcp) fn one_of(self, lanes: usize) -> Self {
-        let window = AppWindow::new(part_of(lanes));
-        let lingering = LingerList::one_of(lanes);
+    pub(in crate::tcp) fn one_of(self, app_shards: usize) -> Self {
+        let window = AppWindow::new(part_of(app_shards));
+        let lingering = LingerList::one_of(app_shards);
         AppShard {
             window,
             lingering,
@@ -200,14 +200,14 @@ impl AppShard {
     }
 
     pub(in crate::tcp) fn take(&self, bytes: usize) {
-        self.life.touch();
+        self.activity.mark_active();
         self.window.take(bytes);
     }
 
     pub(in crate::tcp) fn give_back(&self, bytes: usize) {
         if self.window.give_back(bytes) {
-            self.life.touch();
-            self.life.wake_quiet();
+            self.activity.mark_active();
+            self.activity.wake_quiet();
         }
     }
 
@@ -235,18 +235,21 @@ mod tests {
 
     #[test]
     fn the_quota_refuses_what_goes_over_and_takes_it_later() {
-        let audience = AppContext::new(
+        let app_context = AppContext::new(
             "a".into(),
             1000,
             Arc::new(Permissions::all()),
             Arc::default(),
         );
-        assert_eq!(audience.charge(600), Ok(600));
-        assert_eq!(audience.charge(401), Err(Error::WriteQuotaExceeded));
-        assert_eq!(audience.charge(400), Ok(400));
-        assert_eq!(audience.charge(0), Err(Error::WriteQuotaExceeded));
-        audience.refund(600);
-        assert_eq!(audience.charge(0), Ok(MIN_CHARGE));
-        assert_eq!(audience.charge(usize::MAX), Err(Error::WriteQuotaExceeded));
+        assert_eq!(app_context.charge(600), Ok(600));
+        assert_eq!(app_context.charge(401), Err(Error::WriteQuotaExceeded));
+        assert_eq!(app_context.charge(400), Ok(400));
+        assert_eq!(app_context.charge(0), Err(Error::WriteQuotaExceeded));
+        app_context.refund(600);
+        assert_eq!(app_context.charge(0), Ok(MIN_CHARGE));
+        assert_eq!(
+            app_context.charge(usize::MAX),
+            Err(Error::WriteQuotaExceeded)
+        );
     }
 }

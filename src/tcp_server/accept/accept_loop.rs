@@ -42,17 +42,17 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             ctx.stop();
             return Poll::Pending;
         }
-        socket.on_their_way.begin_turn(cx);
+        socket.accepts_in_flight.begin_turn(cx);
         let recovering = socket.recovering;
         // Of a closed one the actor goes on for a while, but nothing is told.
         if !socket.ended {
             socket.turn(cx);
         }
-        socket.gate.end_turn(cx);
+        socket.admission.end_turn(cx);
         if socket.recovering && !recovering {
             socket.recover_later(ctx);
         }
-        if !socket.pausing.is_empty() && socket.on_their_way.are_handled() {
+        if !socket.pausing.is_empty() && socket.accepts_in_flight.are_handled() {
             socket.answer_pausing(|_| true, Ok(()));
         }
         Poll::Pending
@@ -64,17 +64,17 @@ impl ServerSocket {
     /// why it may not, the actor is woken when they have been handled: the
     /// same reading decides both.
     fn may_raise(&mut self) -> bool {
-        if self.pauses.is_paused() || !self.on_their_way.has_room() {
+        if self.pauses.is_paused() || !self.accepts_in_flight.has_room() {
             return false;
         }
-        let (anybody, deaths) = self.audience.on_accept.census();
+        let (anybody, deaths) = self.app_listeners.on_accept.liveness();
         if self.deaths != deaths {
             // Its mailbox is emptied on its own thread: later clients wait
             // until all of it has come back.
             self.deaths = deaths;
             self.recovering = true;
         }
-        if self.recovering && self.on_their_way.are_handled() {
+        if self.recovering && self.accepts_in_flight.are_handled() {
             self.recover();
         }
         anybody && !self.recovering
@@ -84,7 +84,7 @@ impl ServerSocket {
         ctx.run_later(RECOVERY, |socket, _| {
             socket.recover();
             // The loop has had its turn before the clock had.
-            socket.on_their_way.nudge();
+            socket.accepts_in_flight.nudge();
         });
     }
 
@@ -95,12 +95,14 @@ impl ServerSocket {
     }
 
     fn take_returned(&mut self) {
-        let returned = self.on_their_way.take_returned();
+        let returned = self.accepts_in_flight.take_returned();
         if !returned.is_empty() {
             self.undelivered.extend(returned);
             self.undelivered
                 .make_contiguous()
-                .sort_by_key(|offered| (offered.is_suspect(), offered.client.id()));
+                .sort_by_key(|pending_accept| {
+                    (pending_accept.is_suspect(), pending_accept.client.id())
+                });
         }
     }
 
@@ -109,7 +111,7 @@ impl ServerSocket {
     fn next_undelivered(&mut self, cx: &mut TaskContext<'_>) -> Option<Arc<PendingAccept>> {
         let next = self.undelivered.front()?;
         if next.is_suspect() && next.is_open() {
-            let (_, deaths) = self.audience.on_accept.census();
+            let (_, deaths) = self.app_listeners.on_accept.liveness();
             if !self.held_back.is_over(deaths, cx) {
                 return None;
             }
@@ -121,13 +123,13 @@ impl ServerSocket {
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
         self.tell_lost();
         self.take_returned();
-        self.heed(cx);
+        self.poll_decision(cx);
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.settle(cx);
         }
-        if self.lanes.life.is_suspended() {
+        if self.app_shards.activity.is_suspended() {
             if self.held.is_none() {
-                self.knock(cx);
+                self.accept_one_for_suspended_app(cx);
             }
             return;
         }
@@ -135,7 +137,7 @@ impl ServerSocket {
         if let Some(handshakes) = &mut self.handshakes
             && !self.pauses.is_paused()
         {
-            handshakes.tell(self.id, &self.audience.on_handshake_error, cx);
+            handshakes.tell(self.id, &self.app_listeners.on_handshake_error, cx);
         }
         for _ in 0..ACCEPTS_A_TURN {
             if !self.pauses.is_paused() {
@@ -143,22 +145,22 @@ impl ServerSocket {
             }
             if !self.may_raise() {
                 if self.is_missed() && self.held.is_none() {
-                    self.knock(cx);
+                    self.accept_one_for_suspended_app(cx);
                 }
                 return;
             }
             if (self.held.is_none() || self.encrypts())
-                && let Some(offered) = self.next_undelivered(cx)
+                && let Some(pending_accept) = self.next_undelivered(cx)
             {
-                if offered.is_open() {
-                    offered.dispatch(self.id, &self.audience.on_accept);
+                if pending_accept.is_open() {
+                    pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
                 }
                 continue;
             }
             if let Some(handshakes) = &mut self.handshakes {
                 if let Some(finished) = handshakes.finished(cx) {
-                    let offered = self.accepted(finished);
-                    offered.dispatch(self.id, &self.audience.on_accept);
+                    let pending_accept = self.accepted(finished);
+                    pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
                     continue;
                 }
                 if !handshakes.has_room(cx) {
@@ -171,8 +173,8 @@ impl ServerSocket {
             match self.poll_accept(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Some(plain)) => {
-                    let offered = self.accepted(plain);
-                    offered.dispatch(self.id, &self.audience.on_accept);
+                    let pending_accept = self.accepted(plain);
+                    pending_accept.dispatch(self.id, &self.app_listeners.on_accept);
                 }
                 Poll::Ready(None) => {}
             }
@@ -183,24 +185,29 @@ impl ServerSocket {
 
     /// Whether the app's listeners have died, and its event page has others.
     fn is_missed(&self) -> bool {
-        !self.recovering && self.lanes.life.is_missing(&self.audience.on_accept)
+        !self.recovering
+            && self
+                .app_shards
+                .activity
+                .needs_reload(&self.app_listeners.on_accept)
     }
 
     /// Has an app loaded that is suspended, or whose listeners have died, if
     /// there is something to tell. No more than one connection is accepted to know that: it is the first one that the
     /// app then hears of. If connections are encrypted, it is the first one
     /// whose handshake is done, and they are accepted until then.
-    fn knock(&mut self, cx: &mut TaskContext<'_>) {
-        self.undelivered.retain(|offered| offered.is_open());
-        if !self.persistent && self.lanes.life.is_suspended() {
+    fn accept_one_for_suspended_app(&mut self, cx: &mut TaskContext<'_>) {
+        self.undelivered
+            .retain(|pending_accept| pending_accept.is_open());
+        if !self.persistent && self.app_shards.activity.is_suspended() {
             return;
         }
         if !self.pauses.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
             match self.poll_accept(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Some(plain)) => {
-                    let offered = self.accepted(plain);
-                    self.undelivered.push_back(offered);
+                    let pending_accept = self.accepted(plain);
+                    self.undelivered.push_back(pending_accept);
                 }
                 Poll::Ready(None) => cx.waker().wake_by_ref(),
             }
@@ -208,20 +215,23 @@ impl ServerSocket {
         let handshakes = self.handshakes.as_ref();
         let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
         if self.errors.has_untold() || (!self.pauses.is_paused() && has_clients) {
-            self.lanes.life.want();
+            self.app_shards.activity.request_load();
         }
     }
 
     /// The next connection, unless it is to be encrypted first: then, and if
     /// it was refused, or accepting failed and may be tried again, `None`.
     fn poll_accept(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<AcceptedStream>> {
-        if self.errors.rests(cx) || self.listener.is_none() || self.gate.is_shut(cx) {
+        if self.errors.is_backing_off(cx)
+            || self.listener.is_none()
+            || self.admission.poll_capacity(cx)
+        {
             return Poll::Pending;
         }
         let Some(bound) = &mut self.listener else {
             return Poll::Pending;
         };
-        let accepted = match self.lanes.is_apart() && bound.accepted_in.is_none() {
+        let accepted = match self.app_shards.is_remote() && bound.accepted_in.is_none() {
             true => bound.listener.poll_accept_loose(cx),
             false => bound.listener.poll_accept(cx),
         };
@@ -231,11 +241,11 @@ impl ServerSocket {
                 self.in_hand = Some(peer);
                 self.errors.are_over();
                 self.counts.accepted += 1;
-                let Some((stream, guest)) = self.admit(stream, peer) else {
+                let Some((stream, connection_guard)) = self.admit(stream, peer) else {
                     self.in_hand = None;
                     return Poll::Ready(None);
                 };
-                let mut ends = ConnectionMeta::accepted(peer, guest);
+                let mut ends = ConnectionMeta::accepted(peer, connection_guard);
                 ends.stays_in(accepted_in);
                 Poll::Ready(self.arrived((stream, ends), cx))
             }
@@ -277,9 +287,9 @@ impl ServerSocket {
     }
 
     fn accepted(&mut self, accepted: AcceptedStream) -> Arc<PendingAccept> {
-        let offered = self.offer(self.table.allocate(), accepted);
+        let pending_accept = self.offer(self.table.allocate(), accepted);
         self.in_hand = None;
-        offered
+        pending_accept
     }
 
     /// A client socket that nobody has heard of.
@@ -288,11 +298,11 @@ impl ServerSocket {
         id: ClientSocketId,
         (stream, ends): AcceptedStream,
     ) -> Arc<PendingAccept> {
-        let client = ClientSocket::new(id, self.lanes.place(&ends));
-        let offered = PendingAccept::new(client.clone(), self.on_their_way.clone());
+        let client = ClientSocket::new(id, self.app_shards.place(&ends));
+        let pending_accept = PendingAccept::new(client.clone(), self.accepts_in_flight.clone());
         // The row comes first, so that every call for it finds it.
-        client.do_send(Command::Adopt(stream, ends, offered.clone()));
+        client.do_send(Command::Adopt(stream, ends, pending_accept.clone()));
         self.table.insert(client);
-        offered
+        pending_accept
     }
 }

@@ -25,7 +25,7 @@ struct State<T, E> {
     is_wanted: bool,
     /// Whether the task is there, and whether it waits to be wanted.
     runs: bool,
-    rests: bool,
+    is_backing_off: bool,
 }
 
 impl<T, E> Ahead<T, E> {
@@ -36,7 +36,7 @@ impl<T, E> Ahead<T, E> {
                 error: None,
                 is_wanted: false,
                 runs: false,
-                rests: false,
+                is_backing_off: false,
             }),
             taker: AtomicWaker::new(),
             acceptor: AtomicWaker::new(),
@@ -79,7 +79,7 @@ impl<T, E> Ahead<T, E> {
         if !std::mem::replace(&mut state.runs, true) {
             return true;
         }
-        if std::mem::take(&mut state.rests) {
+        if std::mem::take(&mut state.is_backing_off) {
             drop(state);
             self.acceptor.wake();
         }
@@ -121,7 +121,7 @@ impl<T, E> Ahead<T, E> {
         let mut state = self.lock();
         let may = state.is_wanted && state.accepted.len() < most;
         if !may {
-            state.rests = true;
+            state.is_backing_off = true;
             state.is_wanted = false;
         }
         may

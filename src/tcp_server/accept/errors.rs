@@ -28,10 +28,10 @@ pub(in crate::tcp_server) struct AcceptErrors {
     policy: AcceptPolicy,
     /// How many there were since a connection was accepted.
     attempt: u32,
-    resting: Option<Resting>,
+    backing_off: Option<Resting>,
     /// Who is above decides on the last one.
     pub(in crate::tcp_server) asked: Option<PendingDecision>,
-    untold: EventQueue<Failure>,
+    event_queue: EventQueue<Failure>,
     /// Whether the socket is to be closed when all is told.
     closing: bool,
 }
@@ -60,29 +60,31 @@ pub(in crate::tcp_server) struct Unheard {
 
 impl AcceptErrors {
     /// Why it rests, if it does.
-    pub(in crate::tcp_server) fn resting(&self) -> Option<NetError> {
-        self.resting.as_ref().map(|resting| resting.error)
+    pub(in crate::tcp_server) fn backing_off(&self) -> Option<NetError> {
+        self.backing_off
+            .as_ref()
+            .map(|backing_off| backing_off.error)
     }
 
     /// Tries again at once.
-    pub(in crate::tcp_server) fn end_rest(&mut self) {
-        self.resting = None;
+    pub(in crate::tcp_server) fn end_back_off(&mut self) {
+        self.backing_off = None;
     }
 
     /// What it waited for was by the clock of another thread.
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
-        self.end_rest();
-        self.untold.forget_clock();
+        self.end_back_off();
+        self.event_queue.forget_clock();
     }
 
     /// How many events were dropped, as too many listeners had panicked.
     pub(in crate::tcp_server) fn dropped(&self) -> u64 {
-        self.untold.dropped()
+        self.event_queue.dropped()
     }
 
     /// The app has resumed the socket: it has decided.
     pub(in crate::tcp_server) fn resumed(&mut self) {
-        self.end_rest();
+        self.end_back_off();
         self.asked = None;
     }
 
@@ -96,22 +98,23 @@ impl AcceptErrors {
     }
 
     /// Whether nothing may be accepted yet; `cx` is woken when it may.
-    pub(in crate::tcp_server) fn rests(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        let resting = self.resting.as_mut();
-        let rests = resting.is_some_and(|resting| resting.over.as_mut().poll(cx).is_pending());
-        if !rests {
-            self.resting = None;
+    pub(in crate::tcp_server) fn is_backing_off(&mut self, cx: &mut TaskContext<'_>) -> bool {
+        let backing_off = self.backing_off.as_mut();
+        let is_backing_off =
+            backing_off.is_some_and(|backing_off| backing_off.over.as_mut().poll(cx).is_pending());
+        if !is_backing_off {
+            self.backing_off = None;
         }
-        rests
+        is_backing_off
     }
 
     pub(in crate::tcp_server) fn has_untold(&self) -> bool {
-        !self.untold.is_empty()
+        !self.event_queue.is_empty()
     }
 
     /// The last one that was not told.
     pub(in crate::tcp_server) fn unheard(&self) -> Option<Unheard> {
-        self.untold.last().map(|failure| Unheard {
+        self.event_queue.last().map(|failure| Unheard {
             result_code: failure.result_code,
             errno: failure.errno,
         })
@@ -124,7 +127,7 @@ impl AcceptErrors {
         let known = error.as_ref().and_then(net_error::accept);
         let class = known.map_or(AcceptErrorClass::Listener, |(class, _)| class);
         self.attempt = 1;
-        self.untold.add(Failure {
+        self.event_queue.add(Failure {
             result_code,
             errno,
             class,
@@ -138,7 +141,7 @@ impl AcceptErrors {
 impl AcceptErrors {
     /// A connection was accepted, and could not be kept.
     fn lost(&mut self) {
-        self.untold.add(Failure {
+        self.event_queue.add(Failure {
             result_code: NetError::FAILED,
             errno: None,
             class: AcceptErrorClass::Connection,
@@ -172,7 +175,7 @@ impl ServerSocket {
             set.map_err(|error| net_error::listen(&error))?;
         }
         self.errors.policy = policy;
-        self.errors.end_rest();
+        self.errors.end_back_off();
         Ok(())
     }
 
@@ -248,7 +251,7 @@ impl ServerSocket {
             }
             AcceptAction::BackOff { first, last } => {
                 let rest = rest(first, last, failure.attempt);
-                self.errors.resting = Some(Resting {
+                self.errors.backing_off = Some(Resting {
                     error: result_code,
                     over: Box::pin(sleep(rest)),
                 });
@@ -261,12 +264,12 @@ impl ServerSocket {
                 None
             }
         };
-        self.errors.untold.add(Failure {
+        self.errors.event_queue.add(Failure {
             action,
             next_try,
             ..failure
         });
-        if !self.lanes.life.is_suspended() {
+        if !self.app_shards.activity.is_suspended() {
             self.tell_accept_errors(cx);
         }
     }
@@ -274,9 +277,9 @@ impl ServerSocket {
     /// Tells what may be told now, and closes the socket if that was awaited.
     pub(in crate::tcp_server) fn tell_accept_errors(&mut self, cx: &mut TaskContext<'_>) {
         let socket_id = self.id;
-        let listeners = &self.audience.on_accept_error;
-        if self.errors.has_untold() && self.lanes.life.is_missing(listeners) {
-            return self.lanes.life.want();
+        let listeners = &self.app_listeners.on_accept_error;
+        if self.errors.has_untold() && self.app_shards.activity.needs_reload(listeners) {
+            return self.app_shards.activity.request_load();
         }
         let event = |failure: Failure, missed, _unhandled| AcceptErrorInfo {
             socket_id,
@@ -289,8 +292,8 @@ impl ServerSocket {
             missed,
             _unhandled,
         };
-        self.errors.untold.tell(listeners, cx, event);
-        if self.errors.closing && !self.ended && self.errors.untold.is_empty() {
+        self.errors.event_queue.tell(listeners, cx, event);
+        if self.errors.closing && !self.ended && self.errors.event_queue.is_empty() {
             self.end();
         }
     }

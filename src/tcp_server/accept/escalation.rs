@@ -60,8 +60,8 @@ impl EscalationTarget {
 
     /// Who is there to decide.
     fn get(&self) -> Option<Recipient<Escalation>> {
-        let above = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        above.clone().filter(Recipient::connected)
+        let escalation_target = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        escalation_target.clone().filter(Recipient::connected)
     }
 }
 
@@ -74,15 +74,15 @@ pub(in crate::tcp_server) struct PendingDecision {
 impl ServerSocket {
     /// Whether anybody is there to decide.
     pub(in crate::tcp_server) fn is_overseen(&self) -> bool {
-        self.audience.above.get().is_some()
+        self.app_listeners.escalation_target.get().is_some()
     }
 
     /// Asks above what is to be done about this.
     pub(in crate::tcp_server) fn escalate(&mut self, failure: Failure) {
-        let Some(above) = self.audience.above.get() else {
+        let Some(escalation_target) = self.app_listeners.escalation_target.get() else {
             return;
         };
-        let answer = above.send(Escalation {
+        let answer = escalation_target.send(Escalation {
             app: self.app().clone(),
             socket_id: self.id,
             result_code: failure.result_code,
@@ -97,7 +97,7 @@ impl ServerSocket {
     }
 
     /// Does what was decided above, if that has come.
-    pub(in crate::tcp_server) fn heed(&mut self, cx: &mut TaskContext<'_>) {
+    pub(in crate::tcp_server) fn poll_decision(&mut self, cx: &mut TaskContext<'_>) {
         let Some(asked) = &mut self.errors.asked else {
             return;
         };

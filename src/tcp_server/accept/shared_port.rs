@@ -52,11 +52,11 @@ impl Ports {
         network: &dyn Network,
         address: SocketAddr,
         backlog: u32,
-        lanes: &AppShards,
+        app_shards: &AppShards,
     ) -> io::Result<Self> {
         let mut at = address;
         let mut all = Vec::new();
-        for lane in lanes.each() {
+        for app_shard in app_shards.each() {
             let listener = network.listen_shared(at, backlog)?;
             // The OS chooses for the first.
             at = listener.local_addr()?;
@@ -64,7 +64,7 @@ impl Ports {
                 listener: Mutex::new(Some(listener)),
                 ahead: Ahead::new(),
             };
-            all.push((Arc::new(port), lane.site.clone()));
+            all.push((Arc::new(port), app_shard.shard.clone()));
         }
         Ok(Ports {
             all,
@@ -118,8 +118,8 @@ impl Listener for Ports {
         if let Some(taken) = self.take() {
             return Poll::Ready(taken);
         }
-        for (port, site) in &self.all {
-            port.want(site);
+        for (port, shard) in &self.all {
+            port.want(shard);
         }
         Poll::Pending
     }
@@ -162,9 +162,9 @@ impl Listener for Ports {
             }
         }
         drop(listeners);
-        for (port, site) in &self.all {
+        for (port, shard) in &self.all {
             if shed.is_pending() {
-                port.want(site);
+                port.want(shard);
             }
             // It is woken no more for what comes here.
             port.ahead.wake_acceptor();
@@ -206,11 +206,11 @@ impl Drop for Ports {
 
 impl Port {
     /// Has the task accept, wherever its arbiter is now.
-    fn want(self: &Arc<Self>, site: &Shard) {
+    fn want(self: &Arc<Self>, shard: &Shard) {
         if self.ahead.want() {
             let acceptor = Acceptor(self.clone());
             // If the arbiter has ended, this ends it, and the taker tries again.
-            site.arbiter().spawn_fn(move || {
+            shard.arbiter().spawn_fn(move || {
                 if acceptor.0.is_here() {
                     actix_rt::spawn(acceptor);
                 }
@@ -291,10 +291,10 @@ impl ServerSocket {
         if !self.reuse_port {
             return Bound::new(network.listen(address, backlog)?);
         }
-        if !self.lanes.is_apart() {
+        if !self.app_shards.is_remote() {
             return Bound::new(network.listen_shared(address, backlog)?);
         }
-        let ports = Ports::listen(network, address, backlog, &self.lanes)?;
+        let ports = Ports::listen(network, address, backlog, &self.app_shards)?;
         let accepted_in = Some(ports.last.clone());
         let bound = Bound::new(Box::new(ports))?;
         Ok(Bound {

@@ -29,20 +29,20 @@ pub(in crate::tcp_server) struct Admission {
     /// Which one has held it up in this turn.
     held_up_at: Option<usize>,
     opens: Option<Pin<Box<Sleep>>>,
-    untold: EventQueue<(SocketAddr, LimitKind)>,
+    event_queue: EventQueue<(SocketAddr, LimitKind)>,
 }
 
 impl Admission {
     pub(in crate::tcp_server) fn new([app, registry]: [Arc<Limiter>; 2]) -> Self {
-        let guests = Arc::new(ConnectionCounter::of(app.guests()));
-        let own = Arc::new(Limiter::new(LimitScope::Socket, guests));
+        let counter = Arc::new(ConnectionCounter::of(app.counter()));
+        let own = Arc::new(Limiter::new(LimitScope::Socket, counter));
         Admission {
             turnstiles: [own, app, registry],
             stands: [false; 3],
             waker: Arc::default(),
             held_up_at: None,
             opens: None,
-            untold: EventQueue::default(),
+            event_queue: EventQueue::default(),
         }
     }
 
@@ -51,8 +51,8 @@ impl Admission {
     }
 
     /// What was accepted here and is open.
-    pub(in crate::tcp_server) fn guests(&self) -> &Arc<ConnectionCounter> {
-        self.own().guests()
+    pub(in crate::tcp_server) fn counter(&self) -> &Arc<ConnectionCounter> {
+        self.own().counter()
     }
 
     pub(in crate::tcp_server) fn set(&self, limits: Limits) -> Result<(), NetError> {
@@ -82,14 +82,14 @@ impl Admission {
     }
 
     /// Whether connections have to wait; `cx` is woken when they have not.
-    pub(in crate::tcp_server) fn is_shut(&mut self, cx: &mut TaskContext<'_>) -> bool {
+    pub(in crate::tcp_server) fn poll_capacity(&mut self, cx: &mut TaskContext<'_>) -> bool {
         for at in 0..self.turnstiles.len() {
-            let turnstile = &self.turnstiles[at];
-            match turnstile.reached().next() {
+            let limiter = &self.turnstiles[at];
+            match limiter.reached().next() {
                 Some(Reached { then, .. }) if then != AtLimit::Queue => return false,
-                None if !turnstile.queues() || turnstile.guests.line.is_first(&self.waker) => {}
+                None if !limiter.queues() || limiter.counter.line.is_first(&self.waker) => {}
                 _ => {
-                    self.stand_in_line(at, cx);
+                    self.enqueue(at, cx);
                     return true;
                 }
             }
@@ -99,11 +99,11 @@ impl Admission {
 
     /// Waits here for its turn. The first is woken when there is room, the
     /// others when they are first.
-    fn stand_in_line(&mut self, at: usize, cx: &mut TaskContext<'_>) {
+    fn enqueue(&mut self, at: usize, cx: &mut TaskContext<'_>) {
         self.held_up_at = Some(at);
         self.waker.register(cx.waker());
-        let turnstile = &self.turnstiles[at];
-        let line = &turnstile.guests.line;
+        let limiter = &self.turnstiles[at];
+        let line = &limiter.counter.line;
         if !std::mem::replace(&mut self.stands[at], true) {
             line.join(&self.waker);
         }
@@ -111,7 +111,7 @@ impl Admission {
             return;
         }
         // There may be room since just before: another turn.
-        let opens = match line.look(|| turnstile.reached().next()) {
+        let opens = match line.look(|| limiter.reached().next()) {
             None => Some(Instant::now()),
             Some(reached) => reached.opens,
         };
@@ -127,12 +127,12 @@ impl Admission {
     /// The clock that it slept by is gone with its thread.
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
         self.opens = None;
-        self.untold.forget_clock();
+        self.event_queue.forget_clock();
     }
 
     /// How many events were dropped, as too many listeners had panicked.
     pub(in crate::tcp_server) fn dropped_events(&self) -> u64 {
-        self.untold.dropped()
+        self.event_queue.dropped()
     }
 
     /// A turn is over. Where it was this one's and it had no use for it, it is
@@ -143,12 +143,12 @@ impl Admission {
             self.waker.register(cx.waker());
         }
         let held_up_at = self.held_up_at.take();
-        self.give_way(held_up_at);
+        self.yield_turn(held_up_at);
     }
 
-    fn give_way(&mut self, but_for: Option<usize>) {
+    fn yield_turn(&mut self, but_for: Option<usize>) {
         for at in 0..self.turnstiles.len() {
-            let line = &self.turnstiles[at].guests.line;
+            let line = &self.turnstiles[at].counter.line;
             if self.stands[at] && but_for != Some(at) && line.is_first(&self.waker) {
                 self.leave_line(at);
             }
@@ -157,12 +157,12 @@ impl Admission {
 
     fn leave_line(&mut self, at: usize) {
         self.stands[at] = false;
-        let turnstile = &self.turnstiles[at];
-        turnstile.guests.line.leave(&self.waker);
+        let limiter = &self.turnstiles[at];
+        limiter.counter.line.leave(&self.waker);
         let is_full = |it: Reached| it.then == AtLimit::Queue && it.opens.is_none();
         // At a rate the next one waits for the time.
-        if !turnstile.reached().next().is_some_and(is_full) {
-            turnstile.guests.line.call();
+        if !limiter.reached().next().is_some_and(is_full) {
+            limiter.counter.line.call();
         }
     }
 
@@ -187,10 +187,10 @@ impl Admission {
     /// Lets one in that has been accepted.
     pub(in crate::tcp_server) fn admit(&mut self, peer: IpAddr) -> ConnectionGuard {
         let counted = [0, 1, 2].map(|at: usize| self.turnstiles[at].count());
-        let guest = ConnectionGuard::accepted(self.guests().clone(), peer, counted);
+        let connection_guard = ConnectionGuard::accepted(self.counter().clone(), peer, counted);
         // Others that wait have their turn before this one's next.
-        self.give_way(None);
-        guest
+        self.yield_turn(None);
+        connection_guard
     }
 }
 
@@ -207,8 +207,8 @@ impl ServerSocket {
         mut stream: Box<dyn Stream>,
         peer: SocketAddr,
     ) -> Option<(Box<dyn Stream>, ConnectionGuard)> {
-        match self.gate.refuses(peer.ip()) {
-            None => Some((stream, self.gate.admit(peer.ip()))),
+        match self.admission.refuses(peer.ip()) {
+            None => Some((stream, self.admission.admit(peer.ip()))),
             Some((limit, then)) => {
                 match then {
                     AtLimit::Reset => stream.reset(),
@@ -225,7 +225,7 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn was_refused(&mut self, peer: SocketAddr, limit: LimitKind) {
         log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
         self.counts.refused += 1;
-        self.gate.untold.add((peer, limit));
+        self.admission.event_queue.add((peer, limit));
     }
 
     /// Tells of the refusals that may be told now.
@@ -239,8 +239,8 @@ impl ServerSocket {
             missed,
             _unhandled,
         };
-        let to = &self.audience.on_refused;
-        self.gate.untold.tell(to, cx, event);
+        let to = &self.app_listeners.on_refused;
+        self.admission.event_queue.tell(to, cx, event);
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
 
     /// A server socket that is only a gate.
     struct Comer {
-        gate: Admission,
+        admission: Admission,
         wakes: Arc<Wakes>,
     }
 
@@ -280,12 +280,12 @@ mod tests {
         fn turn(&mut self, waiting: usize) -> Vec<ConnectionGuard> {
             let waker = waker(self.wakes.clone());
             let mut cx = TaskContext::from_waker(&waker);
-            let mut guests = Vec::new();
-            while guests.len() < waiting && !self.gate.is_shut(&mut cx) {
-                guests.push(self.gate.admit(PEER));
+            let mut counter = Vec::new();
+            while counter.len() < waiting && !self.admission.poll_capacity(&mut cx) {
+                counter.push(self.admission.admit(PEER));
             }
-            self.gate.end_turn(&cx);
-            guests
+            self.admission.end_turn(&cx);
+            counter
         }
     }
 
@@ -303,10 +303,10 @@ mod tests {
     fn comers(limits: Limits, count: usize) -> (Arc<Limiter>, Vec<Comer>) {
         let registry = Arc::new(Limiter::new(LimitScope::Registry, Arc::default()));
         registry.set(limits).expect("limits that mean something");
-        let of_app = Arc::new(ConnectionCounter::of(registry.guests()));
+        let of_app = Arc::new(ConnectionCounter::of(registry.counter()));
         let app = Arc::new(Limiter::new(LimitScope::App, of_app));
         let comer = || Comer {
-            gate: Admission::new([app.clone(), registry.clone()]),
+            admission: Admission::new([app.clone(), registry.clone()]),
             wakes: Arc::default(),
         };
         let comers = (0..count).map(|_| comer()).collect();
@@ -320,37 +320,37 @@ mod tests {
     #[test]
     fn one_place_wakes_one_of_a_thousand_in_the_order_of_the_line() {
         let (_, mut comers) = comers(queue(1), 1000);
-        let mut guests = comers[0].turn(2);
-        assert_eq!(guests.len(), 1);
+        let mut counter = comers[0].turn(2);
+        assert_eq!(counter.len(), 1);
         for comer in &mut comers[1..] {
             assert!(comer.turn(2).is_empty());
         }
         assert_eq!(all_wakes(&comers), 0);
         for turn in 1..=3000 {
-            guests.clear();
+            counter.clear();
             assert_eq!(all_wakes(&comers), turn, "one more");
             // The first to wait was the first.
             let next = (turn - 1) % 1000;
             assert_eq!(comers[next].wakes(), turn.div_ceil(1000), "its turn");
-            guests = comers[next].turn(2);
-            assert_eq!(guests.len(), 1, "and then behind the others");
+            counter = comers[next].turn(2);
+            assert_eq!(counter.len(), 1, "and then behind the others");
         }
     }
 
     #[test]
     fn a_place_that_the_first_has_no_use_for_is_the_nexts() {
         let (_, mut comers) = comers(queue(1), 5);
-        let guests = comers[0].turn(1);
+        let counter = comers[0].turn(1);
         for comer in &mut comers[1..] {
             comer.turn(1);
         }
-        drop(guests);
+        drop(counter);
         // Its connection has gone, it was closed, it is left alone for a while.
         assert!(comers[1].turn(0).is_empty());
         assert_eq!(comers[2].wakes(), 1);
         drop(comers.remove(2));
         assert_eq!(comers[2].wakes(), 1);
-        comers[2].gate.leave_lines();
+        comers[2].admission.leave_lines();
         assert_eq!(comers[3].wakes(), 1);
         // Nobody else takes it before.
         assert!(comers[0].turn(1).is_empty());
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn one_that_stands_in_two_lines_is_woken_for_the_second_after_a_turn_for_the_first() {
         let (registry, mut comers) = comers(queue(1), 3);
-        let app = comers[0].gate.turnstiles[1].clone();
+        let app = comers[0].admission.turnstiles[1].clone();
         let first = comers[0].turn(1);
         // Both behind the registry's limit, the last one behind the app's too.
         assert!(comers[1].turn(1).is_empty());
@@ -387,16 +387,16 @@ mod tests {
     fn a_limit_that_is_raised_or_taken_away_lets_all_in_one_after_the_other() {
         for limits in [queue(100), Limits::default()] {
             let (registry, mut comers) = comers(queue(1), 100);
-            let mut guests = comers[0].turn(1);
+            let mut counter = comers[0].turn(1);
             for comer in &mut comers[1..] {
                 comer.turn(1);
             }
             registry.set(limits).expect("limits that mean something");
             for comer in &mut comers[1..] {
                 assert_eq!(comer.wakes(), 1);
-                guests.extend(comer.turn(1));
+                counter.extend(comer.turn(1));
             }
-            assert_eq!((guests.len(), all_wakes(&comers)), (100, 99));
+            assert_eq!((counter.len(), all_wakes(&comers)), (100, 99));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RateLimit};
 /// they are used up.
 pub(crate) struct Limiter {
     of: LimitScope,
-    pub(in crate::tcp_server) guests: Arc<ConnectionCounter>,
+    pub(in crate::tcp_server) counter: Arc<ConnectionCounter>,
     /// Whether there are limits at all: where there are none, nobody takes
     /// the lock.
     is_limited: AtomicBool,
@@ -47,10 +47,10 @@ pub(in crate::tcp_server) struct Reached {
 }
 
 impl Limiter {
-    pub(crate) fn new(of: LimitScope, guests: Arc<ConnectionCounter>) -> Self {
+    pub(crate) fn new(of: LimitScope, counter: Arc<ConnectionCounter>) -> Self {
         Limiter {
             of,
-            guests,
+            counter,
             is_limited: AtomicBool::new(false),
             state: Mutex::default(),
         }
@@ -66,7 +66,7 @@ impl Limiter {
         self.is_limited.store(limits != Limits::default(), SeqCst);
         drop(state);
         // Those that wait look again, one after the other.
-        self.guests.line.call();
+        self.counter.line.call();
         Ok(())
     }
 
@@ -74,8 +74,8 @@ impl Limiter {
         self.lock().limits
     }
 
-    pub(crate) fn guests(&self) -> &Arc<ConnectionCounter> {
-        &self.guests
+    pub(crate) fn counter(&self) -> &Arc<ConnectionCounter> {
+        &self.counter
     }
 
     /// What is reached, whoever the peer is; the first decides.
@@ -85,7 +85,7 @@ impl Limiter {
         if let Some(state) = state {
             let limit = state.limits.connections;
             connections = limit
-                .filter(|limit| self.guests.accepted() >= limit.most)
+                .filter(|limit| self.counter.accepted() >= limit.most)
                 .map(|limit| Reached {
                     limit: LimitKind::Connections(self.of),
                     then: limit.then,
@@ -121,7 +121,7 @@ impl Limiter {
             return None;
         }
         let limit = self.limits().per_peer?;
-        let reached = self.guests.of_peer(peer) >= limit.most;
+        let reached = self.counter.of_peer(peer) >= limit.most;
         reached.then_some((LimitKind::PerPeer(self.of), limit.then))
     }
 

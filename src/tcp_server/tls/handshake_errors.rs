@@ -57,7 +57,7 @@ impl Event for HandshakeErrorInfo {}
 /// The failures of one server socket that have not been told.
 #[derive(Default)]
 pub(in crate::tcp_server) struct Failures {
-    untold: EventQueue<(SocketAddr, NetError)>,
+    event_queue: EventQueue<(SocketAddr, NetError)>,
     /// All, told or not.
     count: u64,
 }
@@ -69,16 +69,16 @@ impl Failures {
 
     /// How many events were dropped, as too many listeners had panicked.
     pub(in crate::tcp_server) fn dropped(&self) -> u64 {
-        self.untold.dropped()
+        self.event_queue.dropped()
     }
 
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
-        self.untold.forget_clock();
+        self.event_queue.forget_clock();
     }
 
     pub(in crate::tcp_server) fn add(&mut self, peer: SocketAddr, error: NetError) {
         self.count += 1;
-        self.untold.add((peer, error));
+        self.event_queue.add((peer, error));
     }
 
     /// Tells what may be told now, and has `cx` woken for the rest.
@@ -99,7 +99,7 @@ impl Failures {
                 _unhandled,
             }
         };
-        self.untold.tell(to, cx, event);
+        self.event_queue.tell(to, cx, event);
     }
 }
 
@@ -141,35 +141,35 @@ mod tests {
     #[actix_rt::test]
     async fn a_flood_of_failures_is_counted_and_not_kept() {
         let (sender, mut kept) = unbounded_channel();
-        let keeper = Keeper(sender).start();
+        let restarter = Keeper(sender).start();
         let listeners = Listeners::default();
-        listeners.add(keeper.recipient());
-        let mut untold = Failures::default();
+        listeners.add(restarter.recipient());
+        let mut event_queue = Failures::default();
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let most = UNHANDLED_HANDSHAKE_ERRORS;
         let wakes = Arc::new(Wakes::default());
         let waker = futures::task::waker(wakes.clone());
         let mut cx = Context::from_waker(&waker);
         for _ in 0..3 * most {
-            untold.add(peer, NetError::SSL_PROTOCOL_ERROR);
-            untold.tell(1.into(), &listeners, &mut cx);
+            event_queue.add(peer, NetError::SSL_PROTOCOL_ERROR);
+            event_queue.tell(1.into(), &listeners, &mut cx);
         }
         let mut held = Vec::new();
         for _ in 0..most {
             held.push(kept.recv().await.expect("the keeper runs"));
         }
         assert_eq!(wakes.0.load(SeqCst), 0, "no more may be told yet");
-        untold.tell(1.into(), &listeners, &mut cx);
+        event_queue.tell(1.into(), &listeners, &mut cx);
         assert!(kept.try_recv().is_err(), "one more was told");
         held.clear();
         assert_eq!(wakes.0.load(SeqCst), 1, "the rest may be told");
-        untold.tell(1.into(), &listeners, &mut cx);
+        event_queue.tell(1.into(), &listeners, &mut cx);
         for _ in 0..most {
             let info = kept.recv().await.expect("the keeper runs");
             assert_eq!(info.missed, 0);
         }
-        untold.add(peer, NetError::TIMED_OUT);
-        untold.tell(1.into(), &listeners, &mut cx);
+        event_queue.add(peer, NetError::TIMED_OUT);
+        event_queue.tell(1.into(), &listeners, &mut cx);
         let info = kept.recv().await.expect("the keeper runs");
         assert_eq!(info.missed, most as u64);
         assert_eq!(info.peer_addr(), peer);

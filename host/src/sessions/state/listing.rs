@@ -53,14 +53,14 @@ impl State {
                 self.listing = Some(listing);
                 return;
             }
-            let books = self.books.borrow();
+            let socket_stats = self.socket_stats.borrow();
             let namespace = listing.namespace;
             let left = listing
                 .left
-                .get_or_insert_with(|| books.ids(namespace).into_iter());
-            let count = books.part(namespace, left.as_slice());
+                .get_or_insert_with(|| socket_stats.ids(namespace).into_iter());
+            let count = socket_stats.part(namespace, left.as_slice());
             let ids: Vec<u64> = left.take(count).collect();
-            drop(books);
+            drop(socket_stats);
             let app = self.app.clone();
             let part = async move {
                 let ids = ids.into_iter();

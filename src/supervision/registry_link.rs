@@ -89,9 +89,9 @@ impl RegistryLink {
         });
     }
 
-    pub(crate) fn wanted(&self, wanted: LoadApp) {
+    pub(crate) fn load_app(&self, load: LoadApp) {
         if let Some(registry) = self.ways().and_then(|ways| ways.wanted.upgrade()) {
-            registry.do_send(wanted);
+            registry.do_send(load);
         }
     }
 

@@ -43,7 +43,7 @@ pub(crate) trait Recoverable:
 pub(crate) struct RestartCounter {
     actor: Supervised,
     app: Option<AppId>,
-    home: RegistryLink,
+    registry_link: RegistryLink,
     counted: Mutex<Counted>,
 }
 
@@ -55,11 +55,11 @@ struct Counted {
 }
 
 impl RestartCounter {
-    pub(crate) fn new(actor: Supervised, app: Option<AppId>, home: RegistryLink) -> Self {
+    pub(crate) fn new(actor: Supervised, app: Option<AppId>, registry_link: RegistryLink) -> Self {
         RestartCounter {
             actor,
             app,
-            home,
+            registry_link,
             counted: Mutex::default(),
         }
     }
@@ -73,7 +73,7 @@ impl RestartCounter {
         } else if let Cause::Panicked(_) = cause {
             log::error!("{}: {cause}; it goes on", self.actor);
         }
-        self.home.fell(ActorFailed {
+        self.registry_link.fell(ActorFailed {
             actor: self.actor,
             app: self.app.clone(),
             cause,
@@ -85,7 +85,7 @@ impl RestartCounter {
 
     /// How often it has, and whether that is too often.
     fn count(&self) -> (u64, bool) {
-        let limit = self.home.limit;
+        let limit = self.registry_link.limit;
         let mut counted = lock(&self.counted);
         counted.all += 1;
         if limit == RestartLimit::UNLIMITED {
@@ -143,26 +143,29 @@ impl<A: Actor> StableAddr<A> {
 /// An actor, and who keeps it going.
 pub(crate) struct Child<A: Actor> {
     pub(crate) place: Arc<StableAddr<A>>,
-    keeper: Arc<Restarter<A>>,
+    restarter: Arc<Restarter<A>>,
 }
 
 impl<A: Recoverable> Child<A> {
     /// Starts the actor that `make` makes, in the current arbiter.
-    pub(crate) fn start(falls: RestartCounter, make: impl FnOnce(Weak<Restarter<A>>) -> A) -> Self {
-        Self::start_in(falls, None, make)
+    pub(crate) fn start(
+        restart_counter: RestartCounter,
+        make: impl FnOnce(Weak<Restarter<A>>) -> A,
+    ) -> Self {
+        Self::start_in(restart_counter, None, make)
     }
 
     /// Starts the actor in this arbiter; `None`: the current one.
     pub(crate) fn start_in(
-        falls: RestartCounter,
+        restart_counter: RestartCounter,
         arbiter: Option<&ArbiterHandle>,
         make: impl FnOnce(Weak<Restarter<A>>) -> A,
     ) -> Self {
-        let keeper = Restarter::new(falls);
-        let actor = make(Arc::downgrade(&keeper));
+        let restarter = Restarter::new(restart_counter);
+        let actor = make(Arc::downgrade(&restarter));
         Child {
-            place: Arc::new(StableAddr(RwLock::new(keeper.start(actor, arbiter)))),
-            keeper,
+            place: Arc::new(StableAddr(RwLock::new(restarter.start(actor, arbiter)))),
+            restarter,
         }
     }
 
@@ -173,7 +176,7 @@ impl<A: Recoverable> Child<A> {
 
     /// As [`go_on`](Self::go_on), in the arbiter that `find` finds for it.
     pub(crate) fn go_on_in(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
-        if let Some(address) = self.keeper.go_on(find) {
+        if let Some(address) = self.restarter.go_on(find) {
             *self.place.0.write().unwrap_or_else(PoisonError::into_inner) = address;
         }
     }
@@ -185,7 +188,7 @@ impl<A: Recoverable> Child<A> {
 
 /// Keeps one actor going.
 pub(crate) struct Restarter<A> {
-    falls: Arc<RestartCounter>,
+    restart_counter: Arc<RestartCounter>,
     remains: Mutex<Option<Salvage<A>>>,
     thread: Mutex<Option<ThreadId>>,
 }
@@ -193,9 +196,9 @@ pub(crate) struct Restarter<A> {
 struct Salvage<A>(A);
 
 impl<A: Recoverable> Restarter<A> {
-    fn new(falls: RestartCounter) -> Arc<Self> {
+    fn new(restart_counter: RestartCounter) -> Arc<Self> {
         Arc::new(Restarter {
-            falls: Arc::new(falls),
+            restart_counter: Arc::new(restart_counter),
             remains: Mutex::default(),
             thread: Mutex::default(),
         })
@@ -209,9 +212,9 @@ impl<A: Recoverable> Restarter<A> {
         };
         // As many messages as come.
         let (sender, receiver) = channel(0);
-        let keeper = self.clone();
+        let restarter = self.clone();
         arbiter.spawn_fn(move || {
-            keeper.run(actor, Context::with_receiver(receiver));
+            restarter.run(actor, Context::with_receiver(receiver));
         });
         Addr::new(sender)
     }
@@ -222,7 +225,7 @@ impl<A: Recoverable> Restarter<A> {
         if before.is_some_and(|before| before != here) {
             actor.moved();
         }
-        run(actor, context, self.falls.clone())
+        run(actor, context, self.restart_counter.clone())
     }
 
     /// What the actor leaves that is being dropped.
@@ -233,7 +236,7 @@ impl<A: Recoverable> Restarter<A> {
             true => Cause::Stopped,
             false => Cause::ArbiterEnded,
         };
-        if !self.falls.fell(cause) {
+        if !self.restart_counter.fell(cause) {
             // Not under the lock.
             let remains = lock(&self.remains).take();
             if let Some(Salvage(mut actor)) = remains {
@@ -253,14 +256,14 @@ impl<A: Recoverable> Restarter<A> {
 
 /// Starts an actor in the current arbiter that goes on after a panic: what it
 /// was just doing is dropped, its mailbox and what it has spawned are not.
-pub(crate) fn supervise<A>(actor: A, falls: Arc<RestartCounter>) -> Addr<A>
+pub(crate) fn supervise<A>(actor: A, restart_counter: Arc<RestartCounter>) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
-    run(actor, Context::new(), falls)
+    run(actor, Context::new(), restart_counter)
 }
 
-fn run<A>(actor: A, mut context: Context<A>, falls: Arc<RestartCounter>) -> Addr<A>
+fn run<A>(actor: A, mut context: Context<A>, restart_counter: Arc<RestartCounter>) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
@@ -270,7 +273,7 @@ where
     actix_rt::spawn(Supervisor {
         actor: context.into_future(actor),
         address: address.downgrade(),
-        falls,
+        restart_counter,
         step: Step::Whole,
     });
     address
@@ -279,7 +282,7 @@ where
 struct Supervisor<A: Actor<Context = Context<A>>> {
     actor: ContextFut<A, Context<A>>,
     address: WeakAddr<A>,
-    falls: Arc<RestartCounter>,
+    restart_counter: Arc<RestartCounter>,
     step: Step,
 }
 
@@ -313,7 +316,7 @@ where
             Err(panic) => panic,
         };
         cx.waker().wake_by_ref();
-        let goes_on = this.falls.fell(Cause::Panicked(message(&*panic)));
+        let goes_on = this.restart_counter.fell(Cause::Panicked(message(&*panic)));
         match this.step {
             Step::Ending if !goes_on => return Poll::Ready(()),
             _ if !goes_on => {
@@ -341,12 +344,12 @@ pub(crate) async fn guard<T>(
     work: impl Future<Output = T>,
     actor: Supervised,
     app: &AppId,
-    home: &RegistryLink,
+    registry_link: &RegistryLink,
 ) -> Option<T> {
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(done) => Some(done),
         Err(panic) => {
-            RestartCounter::new(actor, Some(app.clone()), home.clone())
+            RestartCounter::new(actor, Some(app.clone()), registry_link.clone())
                 .fell(Cause::Panicked(message(&*panic)));
             None
         }
@@ -377,33 +380,36 @@ mod tests {
     use super::*;
     use crate::supervision::{CallsPassed, LoadApp, ServerClosed};
 
-    fn falls(most: u32, within: Duration) -> RestartCounter {
+    fn restart_counter(most: u32, within: Duration) -> RestartCounter {
         let limit = RestartLimit { most, within };
-        let mut home = RegistryLink::default();
-        home.limit = limit;
-        RestartCounter::new(Supervised::Registry, None, home)
+        let mut registry_link = RegistryLink::default();
+        registry_link.limit = limit;
+        RestartCounter::new(Supervised::Registry, None, registry_link)
     }
 
     #[actix_rt::test]
     async fn only_falls_within_the_time_count() {
         tokio::time::pause();
-        let falls = falls(2, Duration::from_secs(10));
-        assert!(falls.fell(Cause::Stopped));
+        let restart_counter = restart_counter(2, Duration::from_secs(10));
+        assert!(restart_counter.fell(Cause::Stopped));
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(falls.fell(Cause::Stopped));
+        assert!(restart_counter.fell(Cause::Stopped));
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(falls.fell(Cause::Stopped), "the first is long ago");
-        assert!(!falls.fell(Cause::Stopped));
+        assert!(
+            restart_counter.fell(Cause::Stopped),
+            "the first is long ago"
+        );
+        assert!(!restart_counter.fell(Cause::Stopped));
     }
 
     #[actix_rt::test]
     async fn without_a_limit_nothing_is_kept_of_the_falls() {
-        let falls = falls(u32::MAX, Duration::ZERO);
+        let restart_counter = restart_counter(u32::MAX, Duration::ZERO);
         for _ in 0..1000 {
-            assert!(falls.fell(Cause::Stopped));
+            assert!(restart_counter.fell(Cause::Stopped));
         }
-        assert_eq!(lock(&falls.counted).times.capacity(), 0);
-        assert_eq!(falls.count(), (1001, false));
+        assert_eq!(lock(&restart_counter.counted).times.capacity(), 0);
+        assert_eq!(restart_counter.count(), (1001, false));
     }
 
     /// Tells what it is told.
@@ -499,11 +505,11 @@ mod tests {
         let (tell, fells) = unbounded_channel();
         let registry = Registry(tell).start();
         let within = Duration::from_secs(3600);
-        let mut home = RegistryLink::default();
-        home.limit = RestartLimit { most, within };
-        home.is_now(&registry);
-        let falls = RestartCounter::new(Supervised::Registry, None, home);
-        let address = supervise(Frail::default(), Arc::new(falls));
+        let mut registry_link = RegistryLink::default();
+        registry_link.limit = RestartLimit { most, within };
+        registry_link.is_now(&registry);
+        let restart_counter = RestartCounter::new(Supervised::Registry, None, registry_link);
+        let address = supervise(Frail::default(), Arc::new(restart_counter));
         (address, fells, registry)
     }
 
