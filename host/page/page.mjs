@@ -105,12 +105,23 @@ function ask(what, then, verb) {
   say($('sure-then'), then);
   say($('sure-yes'), verb);
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === 'yes');
-    dialog.returnValue = '';
+    asked.push(resolve);
     dialog.showModal();
     $('sure-no').focus();
   });
 }
+
+/**
+ * Each opening of the dialog, until the event that says it was closed. That comes later than the close: who is quick has
+ * opened the dialog again by then.
+ */
+const asked = [];
+$('sure').onclose = ({ target }) => {
+  const isYes = target.returnValue === 'yes';
+  // Escape leaves it as it is.
+  target.returnValue = '';
+  asked.shift()(isYes);
+};
 $('sure-no').onclick = () => $('sure').close('no');
 $('sure-yes').onclick = () => $('sure').close('yes');
 

@@ -178,6 +178,23 @@ test('the keyboard is enough', async (t) => {
   await isWell();
 });
 
+test('a dialog that is opened again before its end was told is answered', async (t) => {
+  const host = await startHost(t);
+  const it = await app(t, host, 'shop');
+  const { page, isWell } = await open(t, host);
+  const title = `server 127.0.0.1:${it.localPort} of shop`;
+  await button(page, `Close ${title}`).waitFor();
+  await page.evaluate((name) => {
+    const close = document.querySelector(`[aria-label=${JSON.stringify(name)}]`);
+    close.click();
+    document.getElementById('sure-no').click();
+    close.click();
+  }, `Close ${title}`);
+  await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  assert.equal((await it.errors.next('onAcceptError'))[0], 'onAcceptError');
+  await isWell();
+});
+
 test('an app that needs somebody comes first and says why without being opened', async (t) => {
   const host = await startHost(t);
   for (const name of ['a', 'b', 'c', 'd']) await app(t, host, name);

@@ -372,7 +372,7 @@ impl Crowd {
 
     fn start(at: SocketAddr, many: usize, connects: &str) -> Self {
         let mut program = child(&format!("crowd {at} {many} {connects}"), None);
-        let all = program.stdout.line("are there");
+        let all = program.stdout.line_within(KNOCKS * 2, "are there");
         assert_eq!(all, format!("all {many} are there"));
         let stdin = program.stdin();
         Crowd { program, stdin }

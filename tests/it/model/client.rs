@@ -206,6 +206,20 @@ impl Client {
         told.flatten().into_iter().chain(silent).collect()
     }
 
+    /// What ends with its app ends: some time after that was suspended, or unloaded.
+    fn end_with_app(&self, seen: &Seen) -> Option<Self> {
+        if self.app.ending == Default::default() {
+            return None;
+        }
+        let mut state = self.clone();
+        if self.open && self.app.ends(self.persistent) {
+            state.disconnect(seen)?;
+            state.open = false;
+        }
+        state.app.ended();
+        Some(state)
+    }
+
     fn tell_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
         if self.open && self.app.keeps(Kind::ReceiveError) {
             self.untold = Some(code);

@@ -301,6 +301,20 @@ impl Server {
         all && left.is_empty()
     }
 
+    /// One connection is accepted for a suspended app, which is loaded for it.
+    fn knock(&self) -> Vec<Self> {
+        let may = self.app.suspended && self.persistent && self.held.is_none();
+        if !may || !self.is_accepting() || !self.has_line() {
+            return Vec::new();
+        }
+        let accepted = self.turns().map(|turn| {
+            let mut state = self.clone();
+            state.held = state.accept(turn);
+            state
+        });
+        accepted.collect()
+    }
+
     /// Whose turn it may be in the line: the first, or any where several
     /// arbiters accept.
     fn turns(&self) -> Range<usize> {

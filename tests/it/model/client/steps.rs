@@ -146,18 +146,8 @@ impl Socket for Client {
     }
 
     fn moves(&self, seen: &Seen) -> Vec<Self> {
-        if self.app.ending != Default::default() {
-            let mut state = self.clone();
-            if self.open && self.app.ends(self.persistent) {
-                if state.disconnect(seen).is_none() {
-                    return Vec::new();
-                }
-                state.open = false;
-            }
-            state.app.ended();
-            return vec![state];
-        }
         let all = [
+            self.end_with_app(seen),
             self.tell_again(seen),
             self.read(seen),
             self.let_go(seen),

@@ -146,18 +146,13 @@ impl Socket for Server {
                 state.close();
             }
             state.app.ended();
-            return vec![state];
+            // The app is suspended some time before what is not persistent is closed.
+            let mut states = self.knock();
+            states.push(state);
+            return states;
         }
         if self.app.suspended {
-            if self.persistent && self.held.is_none() && self.is_accepting() && self.has_line() {
-                let accepted = self.turns().map(|turn| {
-                    let mut state = self.clone();
-                    state.held = state.accept(turn);
-                    state
-                });
-                return accepted.collect();
-            }
-            return Vec::new();
+            return self.knock();
         }
         if !self.app.keeps(Kind::AcceptError)
             && let Some((code, attempt)) = state.untold.pop_front()
