@@ -1,10 +1,11 @@
 //! Who owns a socket, and which socket is meant.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use derive_more::{Debug, Display};
+use parking_lot::RwLock;
 
 /// The app that owns a socket: every socket belongs to exactly one, and to
 /// every other app its id does not exist.
@@ -114,10 +115,7 @@ impl IdAllocator {
     /// that were reserved before are released.
     pub(crate) fn reserve(&self, numbers: HashSet<u64>) {
         let has_reserved = !numbers.is_empty();
-        *self
-            .reserved
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = numbers;
+        *self.reserved.write() = numbers;
         self.has_reserved.store(has_reserved, SeqCst);
     }
 
@@ -128,7 +126,6 @@ impl IdAllocator {
     fn is_reserved(&self, number: u64) -> bool {
         self.has_reserved.load(SeqCst) && {
             let reserved = self.reserved.read();
-            let reserved = reserved.unwrap_or_else(PoisonError::into_inner);
             reserved.contains(&number)
         }
     }

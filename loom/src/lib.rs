@@ -35,13 +35,27 @@ mod sync {
     #[path = "../../../src/sync/work_queue.rs"]
     mod work_queue;
 
+    pub(crate) use loom::sync::MutexGuard;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
-    pub(crate) use loom::sync::{Mutex, MutexGuard};
 
     pub(crate) use in_flight::InFlight;
     pub(crate) use ready_flag::ReadyFlag;
     pub(crate) use wait_flag::WaitFlag;
     pub(crate) use work_queue::WorkQueue;
+
+    /// As that of `parking_lot`, which is never poisoned.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().expect("a model that panics has failed")
+        }
+    }
 
     /// As that of `futures`, which registers by reference.
     pub(crate) struct AtomicWaker(loom::future::AtomicWaker);

@@ -5,9 +5,10 @@ mod wait_queue;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::connections::wait_queue::WaitQueue;
@@ -50,7 +51,7 @@ impl ConnectionCounter {
 
     /// How many connections of this peer are counted.
     pub(crate) fn of_peer(&self, peer: IpAddr) -> usize {
-        self.lock_peers().get(&key(peer)).copied().unwrap_or(0)
+        self.peers.lock().get(&key(peer)).copied().unwrap_or(0)
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -68,11 +69,11 @@ impl ConnectionCounter {
 
     /// Which ones were forced while drains have gone on, from the `from`th.
     pub(crate) fn forced(&self, from: usize) -> Vec<ClientSocketId> {
-        self.lock_forced().get(from..).unwrap_or_default().to_vec()
+        self.forced.lock().get(from..).unwrap_or_default().to_vec()
     }
 
     pub(crate) fn count_forced(&self) -> usize {
-        self.lock_forced().len()
+        self.forced.lock().len()
     }
 
     /// Waits until none is open.
@@ -101,21 +102,13 @@ impl ConnectionCounter {
     }
 
     fn forget_peer(&self, peer: u64) {
-        let mut peers = self.lock_peers();
+        let mut peers = self.peers.lock();
         if let Some(count) = peers.get_mut(&peer) {
             *count -= 1;
             if *count == 0 {
                 peers.remove(&peer);
             }
         }
-    }
-
-    fn lock_peers(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_forced(&self) -> MutexGuard<'_, Vec<ClientSocketId>> {
-        self.forced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,7 +134,7 @@ impl ConnectionGuard {
         for (each, counted) in counter.each().zip(counted) {
             each.accepted.fetch_add(1, SeqCst);
             if counted {
-                *each.lock_peers().entry(peer).or_default() += 1;
+                *each.peers.lock().entry(peer).or_default() += 1;
             }
         }
         ConnectionGuard {
@@ -204,7 +197,7 @@ impl ConnectionGuard {
     pub(crate) fn force(&self, id: ClientSocketId) {
         for counter in self.counter.each() {
             if counter.draining.load(SeqCst) > 0 {
-                counter.lock_forced().push(id);
+                counter.forced.lock().push(id);
             }
         }
     }
@@ -253,7 +246,7 @@ impl Draining {
 impl Drop for Draining {
     fn drop(&mut self) {
         if self.0.draining.fetch_sub(1, SeqCst) == 1 {
-            *self.0.lock_forced() = Vec::new();
+            *self.0.forced.lock() = Vec::new();
         }
     }
 }
@@ -326,7 +319,7 @@ mod tests {
         drop(counted);
         assert_eq!((server.accepted(), server.over()), (0, 0));
         for counter in [server, app, registry] {
-            assert!(counter.lock_peers().is_empty());
+            assert!(counter.peers.lock().is_empty());
         }
     }
 

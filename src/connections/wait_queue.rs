@@ -1,9 +1,9 @@
 //! Who waits for a connection to end, in the order in which they came.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
-use crate::sync::{AtomicWaker, Mutex, MutexGuard, WaitFlag};
+use crate::sync::{AtomicWaker, Mutex, WaitFlag};
 
 /// Only the first is called when there is room: with a thousand that wait, one
 /// place wakes one. So whoever is first and does not need it has to
@@ -27,7 +27,7 @@ impl Default for WaitQueue {
 impl WaitQueue {
     /// Behind the others. After joining, look again: [`look`](Self::look).
     pub(crate) fn join(&self, who: &Arc<AtomicWaker>) {
-        self.lock().push_back(who.clone());
+        self.waiting.lock().push_back(who.clone());
     }
 
     /// For the first: the reading that decides whether there is room. If not,
@@ -38,13 +38,17 @@ impl WaitQueue {
 
     /// Whether nobody is before this one.
     pub(crate) fn is_first(&self, who: &Arc<AtomicWaker>) -> bool {
-        let first = self.lock().front().map(|first| Arc::ptr_eq(first, who));
+        let first = self
+            .waiting
+            .lock()
+            .front()
+            .map(|first| Arc::ptr_eq(first, who));
         first.unwrap_or(true)
     }
 
     /// Wherever it stands.
     pub(crate) fn leave(&self, who: &Arc<AtomicWaker>) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.front().is_some_and(|first| Arc::ptr_eq(first, who)) {
             waiting.pop_front();
         } else {
@@ -58,14 +62,10 @@ impl WaitQueue {
     /// Wakes the first; called after a place has become free.
     pub(crate) fn call(&self) {
         if self.any.is_set() {
-            let first = self.lock().front().cloned();
+            let first = self.waiting.lock().front().cloned();
             if let Some(first) = first {
                 first.wake();
             }
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<AtomicWaker>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,13 +10,14 @@ pub(crate) mod redelivery;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Context;
 use std::thread::panicking;
 use std::time::Duration;
 
 use actix::{Message, Recipient, WeakRecipient};
 use actix_rt::time::{Sleep, sleep};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::error::Error;
 use crate::ids::AppId;
@@ -416,12 +417,12 @@ impl<E: Event> Listeners<E> {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Snapshot<E>> {
-        self.list.read().unwrap_or_else(PoisonError::into_inner)
+        self.list.read()
     }
 
     /// The list, to be changed, after the dead are forgotten.
     fn prune_dead(&self) -> RwLockWriteGuard<'_, Snapshot<E>> {
-        let mut list = self.list.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = self.list.write();
         let dead = list.iter().filter(|known| !known.connected()).count();
         if dead > 0 {
             Arc::make_mut(&mut list).retain(Listener::connected);

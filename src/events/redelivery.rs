@@ -2,11 +2,12 @@
 //! reached nobody because they died.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use futures::task::AtomicWaker;
+use parking_lot::Mutex;
 
 use crate::events::{Delivery, Event, FanOut, HoldBack, Listeners, MAX_PANICS, dispatch};
 
@@ -61,7 +62,7 @@ impl<T: Copy> EventQueue<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.suspects.is_empty() && self.way.returned().is_empty()
+        self.waiting.is_empty() && self.suspects.is_empty() && self.way.returned.lock().is_empty()
     }
 
     pub(crate) fn last(&self) -> Option<&T> {
@@ -93,7 +94,7 @@ impl<T: Copy> EventQueue<T> {
             return;
         }
         self.way.actor.register(cx.waker());
-        for told in self.way.returned().drain(..).rev() {
+        for told in self.way.returned.lock().drain(..).rev() {
             match told.panics {
                 0 => self.waiting.push_front(told),
                 _ => self.suspects.push_front(told),
@@ -153,16 +154,12 @@ impl<T> Default for InFlightEvents<T> {
 }
 
 impl<T> InFlightEvents<T> {
-    fn returned(&self) -> MutexGuard<'_, Vec<QueuedEvent<T>>> {
-        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// It has reached nobody, and so many listeners have panicked at it this
     /// time.
     fn take_back<E: Event>(&self, mut told: QueuedEvent<T>, panics: u32) {
         told.panics += panics;
         if told.panics < MAX_PANICS {
-            return self.returned().push(told);
+            return self.returned.lock().push(told);
         }
         self.dropped.fetch_add(1, SeqCst);
         log::error!(

@@ -3,10 +3,11 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::RwLock;
 use rustix::io::Errno;
 
 use super::{Listener, Network, Stream};
@@ -17,21 +18,18 @@ pub(crate) struct DeniedAddresses(Arc<RwLock<Vec<SocketAddr>>>);
 
 impl DeniedAddresses {
     pub(crate) fn add(&self, address: SocketAddr) {
-        let denied = self.0.write();
-        denied.unwrap_or_else(PoisonError::into_inner).push(address);
+        self.0.write().push(address);
     }
 
     /// Whether a connection to this address comes to one of them; `local` is its own end, if it
     /// is connected already.
     fn deny(&self, peer: SocketAddr, local: Option<SocketAddr>) -> bool {
         let denied = self.0.read();
-        let denied = denied.unwrap_or_else(PoisonError::into_inner);
         denied.iter().any(|denied| is_it(*denied, peer, local))
     }
 
     fn is_empty(&self) -> bool {
-        let denied = self.0.read();
-        denied.unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.0.read().is_empty()
     }
 }
 

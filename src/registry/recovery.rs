@@ -2,9 +2,10 @@
 //! own has ended.
 
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
+use parking_lot::{Mutex, RwLock};
 
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
@@ -49,8 +50,7 @@ impl RegistryHandle {
     }
 
     pub(crate) fn registry(&self) -> Addr<Registry> {
-        let registry = self.0.read();
-        registry.unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.read().clone()
     }
 }
 
@@ -91,7 +91,7 @@ impl Registry {
         let address = ctx.address();
         self.fall.doors.retain(|door| match door.upgrade() {
             Some(door) => {
-                *door.0.write().unwrap_or_else(PoisonError::into_inner) = address.clone();
+                *door.0.write() = address.clone();
                 true
             }
             None => false,
@@ -127,7 +127,7 @@ impl Registry {
         let restart_counter = self.fall.restart_counter.clone();
         let fallen = Arc::new(Mutex::new(Some(self)));
         let take = |fallen: &Mutex<Option<Registry>>| {
-            let mut fallen = fallen.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut fallen = fallen.lock();
             fallen.take()
         };
         for arbiter in arbiters {
@@ -180,7 +180,7 @@ impl Handler<Remember> for Registry {
         }
         if let Some(door) = door.upgrade() {
             // It may have been sent to the one before.
-            *door.0.write().unwrap_or_else(PoisonError::into_inner) = ctx.address();
+            *door.0.write() = ctx.address();
         }
         doors.push(door);
     }

@@ -1,10 +1,11 @@
 //! Where the registry is told.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use actix::WeakRecipient;
 use actix::prelude::*;
+use parking_lot::RwLock;
 
 use super::{Cause, RestartLimit, Supervised};
 use crate::ids::{AppId, ServerSocketId};
@@ -81,7 +82,7 @@ impl RegistryLink {
         A: Actor<Context = Context<A>>,
     {
         let address = address.downgrade();
-        *self.ways.write().unwrap_or_else(PoisonError::into_inner) = Some(Ways {
+        *self.ways.write() = Some(Ways {
             wanted: address.clone().recipient(),
             ended: address.clone().recipient(),
             fell: address.clone().recipient(),
@@ -117,9 +118,6 @@ impl RegistryLink {
     }
 
     fn ways(&self) -> Option<Ways> {
-        self.ways
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.ways.read().clone()
     }
 }

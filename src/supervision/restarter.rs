@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context as TaskContext, Poll};
 use std::thread::ThreadId;
 
@@ -15,6 +15,7 @@ use actix::dev::channel::channel;
 use actix::prelude::*;
 use actix_rt::time::Instant;
 use futures::FutureExt;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::{ActorFailed, Cause, RegistryLink, RestartLimit, Supervised};
 use crate::ids::AppId;
@@ -106,10 +107,7 @@ pub(crate) struct StableAddr<A: Actor>(RwLock<Addr<A>>);
 
 impl<A: Actor> StableAddr<A> {
     pub(crate) fn address(&self) -> Addr<A> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.read().clone()
     }
 
     /// Sends it something that may be done twice, now; it is sent again if the
@@ -177,7 +175,7 @@ impl<A: Recoverable> Child<A> {
     /// As [`go_on`](Self::go_on), in the arbiter that `find` finds for it.
     pub(crate) fn go_on_in(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
         if let Some(address) = self.restarter.go_on(find) {
-            *self.place.0.write().unwrap_or_else(PoisonError::into_inner) = address;
+            *self.place.0.write() = address;
         }
     }
 
@@ -368,7 +366,7 @@ fn message(panic: &(dyn Any + Send)) -> Arc<str> {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 #[cfg(test)]

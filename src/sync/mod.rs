@@ -11,9 +11,9 @@ mod wait_flag;
 mod work_queue;
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, fence};
-pub(crate) use std::sync::{Mutex, MutexGuard};
 
 pub(crate) use futures::task::AtomicWaker;
+pub(crate) use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use in_flight::InFlight;
 pub(crate) use ready_flag::ReadyFlag;

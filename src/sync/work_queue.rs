@@ -1,11 +1,10 @@
 //! The queue to an actor: calls, and entries that it is to look at.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::task::Context;
 
-use super::{AtomicBool, AtomicWaker, Mutex, MutexGuard};
+use super::{AtomicBool, AtomicWaker, Mutex};
 
 /// Memory that the queue of calls keeps when it is empty, in calls.
 const KEPT: usize = 1024;
@@ -57,7 +56,7 @@ impl<C> Default for WorkQueue<C> {
 impl<C> WorkQueue<C> {
     /// Takes a call in; after the actor's end it comes back.
     pub(crate) fn call(&self, call: C) -> Option<C> {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Some(call);
         }
@@ -72,7 +71,7 @@ impl<C> WorkQueue<C> {
 
     /// Has the actor look at the entry in this slot.
     pub(crate) fn look_at(&self, slot: u32) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.ended {
             return;
         }
@@ -86,7 +85,7 @@ impl<C> WorkQueue<C> {
 
     /// Whether a call waits that has not been taken.
     pub(crate) fn has_calls(&self) -> bool {
-        !self.lock().calls.is_empty()
+        !self.waiting.lock().calls.is_empty()
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -106,14 +105,14 @@ impl<C> WorkQueue<C> {
         if calls.capacity() > KEPT {
             *calls = VecDeque::new();
         }
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         std::mem::swap(&mut waiting.calls, calls);
         slots.extend(waiting.slots.drain(..));
     }
 
     /// A turn panics that had this in hand: it comes before everything else.
     pub(crate) fn put_back(&self, in_hand: C) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if !waiting.closed {
             waiting.in_hand = Some(in_hand);
         }
@@ -121,24 +120,24 @@ impl<C> WorkQueue<C> {
 
     /// What a turn that has panicked had in hand.
     pub(crate) fn take_in_hand(&self) -> Option<C> {
-        self.lock().in_hand.take()
+        self.waiting.lock().in_hand.take()
     }
 
     /// The calls alone; the entries are taken by the turn that follows, for
     /// which the actor has been woken if there are any.
     pub(crate) fn take_calls(&self) -> VecDeque<C> {
-        std::mem::take(&mut self.lock().calls)
+        std::mem::take(&mut self.waiting.lock().calls)
     }
 
     /// The actor's end: nothing is taken in any more.
     pub(crate) fn close(&self) {
-        self.lock().ended = true;
+        self.waiting.lock().ended = true;
         self.refuse_calls();
     }
 
     /// No calls are taken in any more; entries are, until the actor's end.
     pub(crate) fn refuse_calls(&self) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         waiting.closed = true;
         self.closed.store(true, Release);
         let rest = std::mem::take(&mut waiting.calls);
@@ -146,9 +145,5 @@ impl<C> WorkQueue<C> {
         drop(waiting);
         // What drops here may call: not under the lock.
         drop((rest, in_hand));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting<C>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,5 @@
 //! What waits for the rows actor: calls on its sockets, and rows to look at.
 
-use std::sync::{PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
 use crate::sync::WorkQueue;
@@ -8,6 +7,7 @@ use crate::tcp::actor::Command;
 use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::socket::ClientSocket;
+use parking_lot::RwLock;
 
 /// A call on one socket.
 pub(super) enum QueuedCall {
@@ -39,14 +39,14 @@ pub(crate) struct CommandQueue {
 impl CommandQueue {
     /// The actor is in the current thread.
     pub(super) fn moved_here(&self) {
-        let mut thread = self.thread.write().unwrap_or_else(PoisonError::into_inner);
+        let mut thread = self.thread.write();
         *thread = Some(thread::current().id());
     }
 
     /// Whether the actor is in the current thread, so that its next turn comes
     /// after what this thread is doing.
     pub(super) fn is_here(&self) -> bool {
-        let thread = self.thread.read().unwrap_or_else(PoisonError::into_inner);
+        let thread = self.thread.read();
         *thread == Some(thread::current().id())
     }
 }

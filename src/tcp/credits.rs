@@ -1,7 +1,6 @@
 //! Counts what listeners have not handled, of one socket and of one app, and
 //! wakes the rows that wait for it.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
 use super::{RESUME_BELOW, WINDOW};
@@ -106,7 +105,7 @@ impl<S: Starving> AppWindow<S> {
             return true;
         }
         if socket.mark_starved() {
-            self.lock().push(socket.clone());
+            self.starved.lock().push(socket.clone());
         }
         if self.has_starved.wait_unless(|| self.has_room_again()) {
             self.wake_starved();
@@ -153,7 +152,7 @@ impl<S: Starving> AppWindow<S> {
     #[inline]
     fn wake_starved(&self) {
         if self.has_room_again() && self.has_starved.take() {
-            let starved = std::mem::take(&mut *self.lock());
+            let starved = std::mem::take(&mut *self.starved.lock());
             for socket in starved {
                 // In this order: a socket that is marked no more, and is not in the
                 // list either, is looked at once more.
@@ -161,9 +160,5 @@ impl<S: Starving> AppWindow<S> {
                 socket.make_ready();
             }
         }
-    }
-
-    fn lock(&self) -> crate::sync::MutexGuard<'_, Vec<S>> {
-        self.starved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::AcceptAction;
@@ -10,6 +9,7 @@ use crate::events::redelivery;
 use crate::events::redelivery::InFlightEvent;
 use crate::tcp_server::accept::errors::Failure;
 use actix::Message;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::Error;
 use crate::events::{DeliveryProbe, Event, Fate, Listeners, MAX_PANICS};
@@ -149,20 +149,16 @@ impl AcceptsInFlight {
     }
 
     pub(super) fn set_timeouts(&self, timeouts: Timeouts) -> Result<(), Error> {
-        *self.lock_time_outs() = timeouts.checked()?;
+        *self.timeouts.lock() = timeouts.checked()?;
         Ok(())
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
-        *self.lock_time_outs()
-    }
-
-    fn lock_time_outs(&self) -> MutexGuard<'_, Timeouts> {
-        self.timeouts.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.timeouts.lock()
     }
 
     pub(super) fn take_returned(&self) -> Vec<Arc<PendingAccept>> {
-        let mut returned = self.returned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut returned = self.returned.lock();
         std::mem::take(&mut *returned)
     }
 
@@ -263,9 +259,7 @@ impl PendingAccept {
     }
 
     fn dispatch_lock(&self) -> MutexGuard<'_, ()> {
-        self.dispatch_lock
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.dispatch_lock.lock()
     }
 
     fn reached(&self) {
@@ -289,7 +283,7 @@ impl PendingAccept {
         if lost && self.panics.load(SeqCst) >= MAX_PANICS {
             self.drop_event();
         } else if lost {
-            let mut returned = way.returned.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut returned = way.returned.lock();
             returned.push(self.clone());
             drop(returned);
             if way.closed.load(SeqCst) {

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 /// The places of one kind.
 #[derive(Clone)]
@@ -34,10 +36,6 @@ impl Peers {
         Peers(Arc::new(Inner { most, taken }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Taken> {
-        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// An address may take three of four places: other addresses keep the fourth.
     fn of_address(&self) -> usize {
         (self.0.most - self.0.most / 4).max(1)
@@ -54,7 +52,7 @@ impl Peers {
         address: Option<IpAddr>,
         origin: Option<Arc<str>>,
     ) -> Option<PeerSlot> {
-        let mut taken = self.lock();
+        let mut taken = self.0.taken.lock();
         let of_address = address.and_then(|it| taken.addresses.get(&it));
         let of_origin = origin.as_ref().and_then(|it| taken.origins.get(it));
         if taken.all >= self.0.most
@@ -78,7 +76,7 @@ impl Peers {
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.lock().all
+        self.0.taken.lock().all
     }
 }
 
@@ -93,7 +91,7 @@ impl PeerSlot {
 
 impl Drop for PeerSlot {
     fn drop(&mut self) {
-        let mut taken = self.peers.lock();
+        let mut taken = self.peers.0.taken.lock();
         taken.all -= 1;
         if let Some(address) = self.address {
             leave(&mut taken.addresses, &address);
@@ -135,7 +133,7 @@ mod tests {
         assert!(peers.reserve(address(3), None).is_none(), "all are taken");
         drop((of_page, of_address, others));
         assert_eq!(peers.count(), 0);
-        let taken = peers.lock();
+        let taken = peers.0.taken.lock();
         assert!(taken.addresses.is_empty() && taken.origins.is_empty());
     }
 

@@ -1,9 +1,10 @@
 //! What clients make the host hold: counted for each of them and for all, with bounds for both.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::limits::{
     CLIENTS, FRAME, MAX_APP_SOCKETS, MEMORY, MIN_SEND, SEND_SHARE, SHARE_OF_FRAMES,
@@ -92,13 +93,9 @@ impl Intake {
         Arc::new(Intake(Mutex::new(Coming { charge, unread })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Coming> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether more may be read.
     pub(crate) fn may_read(&self) -> bool {
-        let mut coming = self.lock();
+        let mut coming = self.0.lock();
         let bytes = coming.charge.bytes();
         let unread = if bytes > FRAME + AROUND {
             Some(Unread::TooLarge)
@@ -112,23 +109,23 @@ impl Intake {
     }
 
     pub(crate) fn came(&self, bytes: usize) {
-        let charge = &mut self.lock().charge;
+        let charge = &mut self.0.lock().charge;
         charge.set(charge.bytes() + bytes);
     }
 
     /// So many bytes are a ping or its like, and gone.
     pub(crate) fn passed(&self, bytes: usize) {
-        let charge = &mut self.lock().charge;
+        let charge = &mut self.0.lock().charge;
         charge.set(charge.bytes().saturating_sub(bytes));
     }
 
     /// A frame is whole.
     pub(crate) fn is_whole(&self) {
-        self.lock().charge.set(0);
+        self.0.lock().charge.set(0);
     }
 
     pub(crate) fn unread(&self) -> Option<Unread> {
-        self.lock().unread
+        self.0.lock().unread
     }
 }
 

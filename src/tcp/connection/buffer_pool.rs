@@ -1,8 +1,9 @@
 //! The buffers that sockets are read into.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::tcp::WINDOW;
 
@@ -64,8 +65,8 @@ fn fresh() -> Box<[u8]> {
     vec![0; WINDOW].into_boxed_slice()
 }
 
-fn lock(spare: &Spare) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
-    spare.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(spare: &Spare) -> parking_lot::MutexGuard<'_, Vec<Box<[u8]>>> {
+    spare.lock()
 }
 
 /// A buffer that an event has; it comes back when the last of it is dropped.

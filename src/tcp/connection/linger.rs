@@ -8,11 +8,12 @@
 //! the peer's end, and only then the descriptor is closed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_rt::time::Instant;
+use parking_lot::Mutex;
 
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
@@ -327,7 +328,7 @@ impl LingerList {
 
     /// The oldest, if there is no room for another one.
     fn oldest_of_too_many(&self) -> Option<u32> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.slots.len() < self.most {
             return None;
         }
@@ -335,15 +336,11 @@ impl LingerList {
     }
 
     fn add(&self, slot: u32) -> u64 {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.last += 1;
         let age = state.last;
         state.slots.insert(age, slot);
         age
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ListState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -355,7 +352,12 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.app_shard.lingering.lock().slots.remove(&self.age);
+        self.app_shard
+            .lingering
+            .state
+            .lock()
+            .slots
+            .remove(&self.age);
     }
 }
 

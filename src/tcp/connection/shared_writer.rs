@@ -1,7 +1,6 @@
 //! Keeps a socket's sends in the order of its calls, though some go past the
 //! queue.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use crate::sync::{AtomicUsize, Mutex, MutexGuard};
@@ -40,7 +39,7 @@ impl<W> SharedWriter<W> {
     }
 
     pub(in crate::tcp) fn guard(&self) -> SharedWriterGuard<'_, W> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        self.writer.lock()
     }
 
     /// Where to write, if the path is open and free.

@@ -10,12 +10,13 @@ use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_rt::time::{Instant, Sleep, sleep_until};
+use parking_lot::Mutex;
 
 use crate::error::Error;
 use crate::handover_state::TimeoutsRecord;
@@ -130,19 +131,15 @@ impl TimerQueue {
         now
     }
 
-    fn due(&self) -> MutexGuard<'_, Due> {
-        self.due.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The clock that it slept by is gone with its thread.
     pub(in crate::tcp) fn forget_clock(&self) {
-        self.due().sleep = None;
+        self.due.lock().sleep = None;
     }
 
     /// The next row that is due, and since when; on `Pending` the waker is
     /// called when there is one.
     fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
-        let mut due = self.due();
+        let mut due = self.due.lock();
         let Some(first) = due.rows.first().copied() else {
             due.sleep = None;
             return Poll::Pending;
@@ -182,7 +179,7 @@ impl Alarm {
         if self.armed == when {
             return;
         }
-        let mut due = self.timers.due();
+        let mut due = self.timers.due.lock();
         if let Some(armed) = self.armed {
             due.rows.remove(&(armed, self.slot));
         }
@@ -553,12 +550,12 @@ mod tests {
         let now = timers.now();
         for seconds in [5, 3, 8] {
             one.set(Some(now + Duration::from_secs(seconds)));
-            assert_eq!(timers.due().rows.len(), 1);
+            assert_eq!(timers.due.lock().rows.len(), 1);
         }
         drop(two);
-        assert_eq!(timers.due().rows.len(), 1, "it never stood there");
+        assert_eq!(timers.due.lock().rows.len(), 1, "it never stood there");
         drop(one);
-        assert!(timers.due().rows.is_empty());
+        assert!(timers.due.lock().rows.is_empty());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timers.poll_due(&mut cx).is_pending());
     }

@@ -2,10 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::ids::{AppId, ClientSocketId, IdAllocator};
 use crate::tcp::ClientSocket;
+use parking_lot::Mutex;
 
 /// The ids of one registry's client sockets. Shared with the actors that make
 /// and close them, so that an accepted connection costs no message to the
@@ -33,32 +33,32 @@ impl IdTable {
     }
 
     pub(crate) fn has(&self, id: ClientSocketId) -> bool {
-        self.lock().all.contains_key(&id)
+        self.sockets.lock().all.contains_key(&id)
     }
 
     pub(crate) fn insert(&self, socket: ClientSocket) {
         socket.app_shard().shard.came();
-        self.lock().all.insert(socket.id(), socket);
+        self.sockets.lock().all.insert(socket.id(), socket);
     }
 
     /// One that was not accepted.
     pub(crate) fn insert_made(&self, socket: ClientSocket) {
         socket.app_shard().made.fetch_add(1, SeqCst);
         socket.app_shard().shard.came();
-        let mut sockets = self.lock();
+        let mut sockets = self.sockets.lock();
         sockets.made.insert(socket.id());
         sockets.all.insert(socket.id(), socket);
     }
 
     /// The socket, if it is `app`'s.
     pub(crate) fn get(&self, app: &AppId, id: ClientSocketId) -> Option<ClientSocket> {
-        let sockets = self.lock();
+        let sockets = self.sockets.lock();
         let socket = sockets.all.get(&id)?;
         (socket.app() == app).then(|| socket.clone())
     }
 
     pub(crate) fn remove(&self, id: ClientSocketId) {
-        let mut sockets = self.lock();
+        let mut sockets = self.sockets.lock();
         if let Some(socket) = sockets.all.remove(&id) {
             socket.app_shard().shard.went();
             if sockets.made.remove(&id) {
@@ -68,11 +68,7 @@ impl IdTable {
     }
 
     pub(crate) fn clear(&self) {
-        let sockets = std::mem::take(&mut *self.lock());
+        let sockets = std::mem::take(&mut *self.sockets.lock());
         drop(sockets);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Sockets> {
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,8 +4,9 @@
 //! A thread is taken until the resolver answers, even if nobody waits any more.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::ids::AppId;
@@ -50,7 +51,7 @@ impl Lookups {
     /// Waits until this app may look up another name.
     pub(in crate::tcp) async fn begin(self: &Arc<Self>, app: &AppId) -> Option<Lookup> {
         let (sender, turn) = oneshot::channel();
-        let number = self.lock().wait(app, sender);
+        let number = self.0.lock().wait(app, sender);
         let _waiting = Waiting {
             app,
             number,
@@ -63,7 +64,7 @@ impl Lookups {
     /// Begins what may begin.
     fn go_on(self: &Arc<Self>) {
         loop {
-            let Some((app, sender)) = self.lock().next() else {
+            let Some((app, sender)) = self.0.lock().next() else {
                 return;
             };
             let lookup = Lookup {
@@ -73,10 +74,6 @@ impl Lookups {
             // If the call was given up just now, this drops it, and goes on.
             drop(sender.send(lookup));
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,7 +123,7 @@ impl State {
 
 impl Drop for Lookup {
     fn drop(&mut self) {
-        let mut state = self.lookups.lock();
+        let mut state = self.lookups.0.lock();
         state.going -= 1;
         if let Some(of_app) = state.apps.get_mut(&self.app) {
             of_app.going -= 1;
@@ -139,7 +136,7 @@ impl Drop for Lookup {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let mut state = self.lookups.lock();
+        let mut state = self.lookups.0.lock();
         let waiting = state.apps.get_mut(self.app);
         let given_up = waiting.and_then(|of_app| of_app.waiting.remove(&self.number));
         state.look_at(self.app);
@@ -177,7 +174,7 @@ mod tests {
         assert!(next.is_some());
         drop((next, going));
         assert!(last.now_or_never().flatten().is_some());
-        assert!(lookups.lock().apps.is_empty());
+        assert!(lookups.0.lock().apps.is_empty());
     }
 
     #[actix_rt::test]
@@ -218,10 +215,10 @@ mod tests {
             let mut waits = begin(&lookups, &app);
             assert!((&mut waits).now_or_never().is_none());
         }
-        assert!(lookups.lock().apps[&app].waiting.is_empty());
+        assert!(lookups.0.lock().apps[&app].waiting.is_empty());
         drop(going);
-        assert!(lookups.lock().apps.is_empty());
-        assert_eq!(lookups.lock().going, 0);
+        assert!(lookups.0.lock().apps.is_empty());
+        assert_eq!(lookups.0.lock().going, 0);
         assert!(begin(&lookups, &app).now_or_never().flatten().is_some());
     }
 }

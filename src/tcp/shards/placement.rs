@@ -1,12 +1,13 @@
 //! The lanes of one app, one an arbiter, and where they lead.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::prelude::*;
 use futures::future::join_all;
+use parking_lot::RwLock;
 
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
@@ -52,12 +53,11 @@ impl Shard {
 
     /// Another one if its first has ended.
     pub(crate) fn arbiter(&self) -> ArbiterHandle {
-        let arbiter = self.arbiter.read();
-        arbiter.unwrap_or_else(PoisonError::into_inner).clone()
+        self.arbiter.read().clone()
     }
 
     pub(crate) fn is_now_in(&self, arbiter: ArbiterHandle) {
-        *self.arbiter.write().unwrap_or_else(PoisonError::into_inner) = arbiter;
+        *self.arbiter.write() = arbiter;
     }
 
     pub(in crate::tcp) fn came(&self) {

@@ -1,8 +1,8 @@
 //! What every socket of one app in one rows actor shares: the way to the
 //! actor, the app's listeners, what the app may do, and its bounds.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
@@ -20,6 +20,7 @@ use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
 use crate::tcp::socket::ClientSocket;
+use parking_lot::RwLock;
 
 /// The received bytes of one app that listeners have not handled yet; beyond
 /// it no socket of the app is read. 64 sockets with a full window each: enough
@@ -68,15 +69,11 @@ impl AppContext {
 
     /// What the app may do now.
     pub(crate) fn permissions(&self) -> Arc<Permissions> {
-        let permissions = self.permissions.read();
-        permissions.unwrap_or_else(PoisonError::into_inner).clone()
+        self.permissions.read().clone()
     }
 
     pub(crate) fn set_permissions(&self, permissions: Permissions) {
-        let mut current = self
-            .permissions
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.permissions.write();
         *current = Arc::new(permissions);
     }
 

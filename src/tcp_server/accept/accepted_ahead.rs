@@ -2,10 +2,9 @@
 //! its task and the server socket.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::task::Context;
 
-use crate::sync::{AtomicWaker, Mutex, MutexGuard};
+use crate::sync::{AtomicWaker, Mutex};
 
 /// A bounded queue from a task that accepts to the server socket that takes.
 ///
@@ -42,10 +41,6 @@ impl<T, E> Ahead<T, E> {
             acceptor: AtomicWaker::new(),
         }
     }
-
-    fn lock(&self) -> MutexGuard<'_, State<T, E>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// For the server socket.
@@ -56,7 +51,7 @@ impl<T, E> Ahead<T, E> {
     }
 
     pub(in crate::tcp_server) fn take(&self) -> Option<Result<T, E>> {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         match state.accepted.pop_front() {
             Some(accepted) => Some(Ok(accepted)),
             None => state.error.take().map(Err),
@@ -65,12 +60,12 @@ impl<T, E> Ahead<T, E> {
 
     /// What was accepted alone.
     pub(in crate::tcp_server) fn take_accepted(&self) -> Option<T> {
-        self.lock().accepted.pop_front()
+        self.state.lock().accepted.pop_front()
     }
 
     /// More is wanted. `true`: the caller starts the task, which is not there.
     pub(in crate::tcp_server) fn want(&self) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.error.is_some() {
             // It has come since the caller looked, and wakes it.
             return false;
@@ -88,18 +83,18 @@ impl<T, E> Ahead<T, E> {
 
     /// Nothing is wanted, and no error is told.
     pub(in crate::tcp_server) fn want_nothing(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.is_wanted = false;
         state.error = None;
     }
 
     pub(in crate::tcp_server) fn count(&self) -> usize {
-        self.lock().accepted.len()
+        self.state.lock().accepted.len()
     }
 
     /// Everything that was accepted.
     pub(in crate::tcp_server) fn take_all(&self) -> VecDeque<T> {
-        std::mem::take(&mut self.lock().accepted)
+        std::mem::take(&mut self.state.lock().accepted)
     }
 
     /// Has the task look at its listener.
@@ -118,7 +113,7 @@ impl<T, E> Ahead<T, E> {
     /// Whether to accept one more, if fewer than `most` wait. If not, the task
     /// rests until more is wanted.
     pub(in crate::tcp_server) fn may_accept(&self, most: usize) -> bool {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let may = state.is_wanted && state.accepted.len() < most;
         if !may {
             state.is_backing_off = true;
@@ -128,11 +123,11 @@ impl<T, E> Ahead<T, E> {
     }
 
     pub(in crate::tcp_server) fn accepted(&self, accepted: T) {
-        self.lock().accepted.push_back(accepted);
+        self.state.lock().accepted.push_back(accepted);
     }
 
     pub(in crate::tcp_server) fn failed(&self, error: E) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         // If not, another one has failed meanwhile, which is told.
         if std::mem::take(&mut state.is_wanted) {
             state.error = Some(error);
@@ -146,7 +141,7 @@ impl<T, E> Ahead<T, E> {
 
     /// The task ends.
     pub(in crate::tcp_server) fn ended(&self) {
-        self.lock().runs = false;
+        self.state.lock().runs = false;
         self.taker.wake();
     }
 }

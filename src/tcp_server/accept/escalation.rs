@@ -2,11 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{PoisonError, RwLock};
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::{MailboxError, Message, Recipient};
+use parking_lot::RwLock;
 
 use crate::ids::{AppId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
@@ -51,7 +51,7 @@ pub(crate) struct EscalationTarget(RwLock<Option<Recipient<Escalation>>>);
 impl EscalationTarget {
     pub(crate) fn set(&self, to: Option<Recipient<Escalation>>) {
         let before = {
-            let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.0.write();
             std::mem::replace(&mut *current, to)
         };
         // The last address of an actor may go here: not under the lock.
@@ -60,7 +60,7 @@ impl EscalationTarget {
 
     /// Who is there to decide.
     fn get(&self) -> Option<Recipient<Escalation>> {
-        let escalation_target = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let escalation_target = self.0.read();
         escalation_target.clone().filter(Recipient::connected)
     }
 }

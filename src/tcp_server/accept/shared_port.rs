@@ -9,8 +9,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use crate::error::Error;
@@ -19,6 +19,7 @@ use crate::os::{Listener, Network, Stream};
 use crate::tcp::{AppShards, Shard};
 use crate::tcp_server::accept::accepted_ahead::Ahead;
 use crate::tcp_server::actor::{Bound, ServerSocket};
+use parking_lot::{Mutex, MutexGuard};
 
 /// How many connections one arbiter accepts ahead: enough for a wake to be
 /// worth its price.
@@ -43,7 +44,7 @@ struct Port {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 impl Ports {

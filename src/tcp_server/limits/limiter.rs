@@ -1,10 +1,11 @@
 //! The limits of one scope, kept.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_rt::time::Instant;
+use parking_lot::Mutex;
 
 use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
@@ -58,7 +59,7 @@ impl Limiter {
 
     pub(crate) fn set(&self, limits: Limits) -> Result<(), NetError> {
         limits.check()?;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.limits.rate != limits.rate {
             state.even = None;
         }
@@ -71,7 +72,7 @@ impl Limiter {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        self.lock().limits
+        self.state.lock().limits
     }
 
     pub(crate) fn counter(&self) -> &Arc<ConnectionCounter> {
@@ -80,7 +81,7 @@ impl Limiter {
 
     /// What is reached, whoever the peer is; the first decides.
     pub(in crate::tcp_server) fn reached(&self) -> impl Iterator<Item = Reached> + use<> {
-        let state = self.is_limited.load(SeqCst).then(|| self.lock());
+        let state = self.is_limited.load(SeqCst).then(|| self.state.lock());
         let [mut connections, mut rate] = [None, None];
         if let Some(state) = state {
             let limit = state.limits.connections;
@@ -130,16 +131,12 @@ impl Limiter {
         if !self.is_limited.load(SeqCst) {
             return false;
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if let Some(rate) = state.limits.rate {
             let now = Instant::now();
             let even = state.even.map_or(now, |even| even.max(now));
             state.even = Some(even + rate.per / rate.most);
         }
         state.limits.per_peer.is_some()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{BoxFuture, Shared};
+use parking_lot::{Mutex, MutexGuard};
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
@@ -252,7 +252,7 @@ impl Plan {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // A test that panics elsewhere must not hide its message behind this.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

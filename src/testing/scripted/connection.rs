@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::io::IoSlice;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::testing::scripted::{Stream, Writer, lock, os_error, wake};
+use parking_lot::Mutex;
 
 /// One end of a connection: a [`Stream`], or what a peer works with. Dropping
 /// it closes the connection.

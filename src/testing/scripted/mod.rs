@@ -17,11 +17,12 @@ pub use crate::testing::scripted::peer::Peer;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::os::{Listener, Network, Stream, Writer};
 use crate::testing::scripted::connection::End;
@@ -419,7 +420,7 @@ fn os_error(errno: i32) -> io::Error {
 
 /// A test that panics elsewhere must not hide its message behind this one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    mutex.lock()
 }
 
 /// Wakes; never under a lock, since waking may drop what takes the lock.
