@@ -120,6 +120,7 @@ mod error;
 
 mod answer;
 mod name;
+mod pending_pauses;
 
 pub mod manifest;
 
@@ -165,8 +166,6 @@ pub mod lifecycle {
     };
 }
 
-use std::time::Duration;
-
 pub use answer::Answer;
 pub use app::{App, Local, OnEvent, Tcp, TcpServer};
 pub use error::Error;
@@ -175,13 +174,10 @@ pub use ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 pub use manifest::Permissions;
 pub use name::MAX_NAME;
 pub use net_error::NetError;
+pub use pending_pauses::PAUSE_GRACE;
 pub use registry::{
     AppLimits, DenyConnect, EscalateTo, Registry, SetAppLimits, SetPermissions, SetRegistryLimits,
     Shutdown,
 };
 #[cfg(feature = "tls")]
 pub use tokio_rustls::rustls;
-
-/// How long the answer to `setPaused(true)` waits for listeners to handle the
-/// events that were raised before: 5 seconds.
-pub const PAUSE_GRACE: Duration = Duration::from_secs(5);

@@ -281,7 +281,7 @@ impl SocketTable {
                 if row.waits_for_listeners() {
                     let mut ended = None;
                     if row.socket.unhandled().are_handled() {
-                        row.answer_pausing(|_| true, Ok(()));
+                        row.pausing.answer(Ok(()));
                         ended = row.finish(CallsAhead {
                             takes: self.takes,
                             in_hand: !self.calls.is_empty(),
@@ -380,7 +380,7 @@ impl SocketTable {
         // What they wait for may still come.
         let handled = socket.unhandled_events() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        row.answer_pausing(|_| true, answer);
+        row.pausing.answer(answer);
         let ended = row.disconnect();
         self.entries.remove(socket.slot() as usize);
         self.linger(ended, socket);
@@ -401,7 +401,7 @@ impl SocketTable {
         if paused && socket.unhandled_events() > 0 {
             row.when_handled(reply);
         } else {
-            row.answer_pausing(|_| true, Ok(()));
+            row.pausing.answer(Ok(()));
             reply.send(Ok(()));
             self.look_at(socket.slot(), &mut ListenerCache::default());
         }

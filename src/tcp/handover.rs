@@ -269,7 +269,7 @@ impl SocketState {
         if self.socket.mark_closed() {
             self.socket.app_shard().table.remove(self.socket.id());
         }
-        self.answer_pausing(|_| true, Ok(()));
+        self.pausing.answer(Ok(()));
         if let Link::Held(connection) = &mut self.link {
             connection.queue.leave();
         }

@@ -175,7 +175,8 @@ impl SocketState {
             Link::Connecting(_) | Link::None => {}
         }
         self.settle();
-        self.wait_for_grace_anew();
+        self.pausing.forget_timer();
+        self.time_pauses();
         self.recover_anew();
         self.socket.make_ready();
     }

@@ -7,7 +7,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
-use actix_rt::time::Instant;
 
 #[cfg(feature = "tls")]
 use super::SetTls;
@@ -18,7 +17,6 @@ use super::{
     RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
     SocketProperties, Update,
 };
-use crate::PAUSE_GRACE;
 use crate::answer::{Ask, Reply};
 use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
@@ -28,6 +26,7 @@ use crate::ids::{AppId, ServerSocketId};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
+use crate::pending_pauses::PendingPauses;
 use crate::supervision::{Child, RestartCounter, Restarter, Supervised};
 use crate::tcp::{AppShards, IdTable};
 use crate::tcp_server::accept::accept_loop::AcceptLoop;
@@ -126,10 +125,7 @@ pub(crate) struct ServerSocket {
     pub(super) admission: Admission,
     /// The `setPaused(true)` calls that wait for the events on their way, and
     /// until when.
-    pub(super) pausing: Vec<(Instant, Reply<()>)>,
-    /// Whether a timer runs for them. There is one, however often the app
-    /// pauses and resumes: a context polls all of its timers at each wake-up.
-    waits_for_grace: bool,
+    pub(super) pausing: PendingPauses,
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
     pub(super) restarter: Weak<Restarter<ServerSocket>>,
@@ -213,8 +209,7 @@ impl ServerSocket {
             recovering: false,
             ended: false,
             errors: AcceptErrors::default(),
-            pausing: Vec::new(),
-            waits_for_grace: false,
+            pausing: PendingPauses::default(),
             counts: AcceptCounts::default(),
             app_listeners,
             restarter: Weak::new(),
@@ -287,7 +282,7 @@ impl ServerSocket {
         // What they wait for may still come.
         let handled = self.accepts_in_flight.count() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        self.answer_pausing(|_| true, answer);
+        self.pausing.answer(answer);
         self.handshakes = None;
         for pending_accept in self.undelivered.drain(..) {
             pending_accept.end();
@@ -307,52 +302,32 @@ impl ServerSocket {
             self.when_handled(reply, ctx);
         } else {
             self.errors.resumed();
-            self.answer_pausing(|_| true, Ok(()));
+            self.pausing.answer(Ok(()));
             reply.send(Ok(()));
         }
     }
 
     /// Answers when the events on their way have been handled, or when that
-    /// takes longer than [`PAUSE_GRACE`].
+    /// takes longer than [`PAUSE_GRACE`](crate::PAUSE_GRACE).
     pub(super) fn when_handled(&mut self, reply: Reply<()>, ctx: &mut Context<Self>) {
         if self.accepts_in_flight.count() == 0 {
             return reply.send(Ok(()));
         }
         // Answered by the accept loop, which may have had its turn before
         // the future that calls this.
-        self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
+        self.pausing.add(reply);
         self.accepts_in_flight.nudge();
-        self.wait_for_grace(ctx);
+        self.time_pauses(ctx);
     }
 
-    fn wait_for_grace(&mut self, ctx: &mut Context<Self>) {
-        let Some((first, _)) = self.pausing.first() else {
-            return;
-        };
-        if std::mem::replace(&mut self.waits_for_grace, true) {
-            return;
-        }
-        let delay = first.saturating_duration_since(Instant::now());
-        ctx.run_later(delay, |this, ctx| {
-            let now = Instant::now();
-            this.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
-            this.wait_for_grace_anew(ctx);
-        });
-    }
-
-    /// The timer is over, or was of a context that is gone.
-    pub(super) fn wait_for_grace_anew(&mut self, ctx: &mut Context<Self>) {
-        self.waits_for_grace = false;
-        self.wait_for_grace(ctx);
-    }
-
-    pub(super) fn answer_pausing(
-        &mut self,
-        which: impl Fn(Instant) -> bool,
-        answer: Result<(), Error>,
-    ) {
-        for (_, reply) in self.pausing.extract_if(.., |(until, _)| which(*until)) {
-            reply.send(answer);
+    /// Starts the timer of pauses that wait, if they need one.
+    pub(super) fn time_pauses(&mut self, ctx: &mut Context<Self>) {
+        if let Some(delay) = self.pausing.needs_timer() {
+            ctx.run_later(delay, |this, ctx| {
+                this.pausing.answer_late();
+                this.pausing.forget_timer();
+                this.time_pauses(ctx);
+            });
         }
     }
 }

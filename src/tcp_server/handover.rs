@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use actix::prelude::*;
 use actix_rt::time::timeout;
 
-use crate::PAUSE_GRACE;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::handover_state;
@@ -14,6 +13,7 @@ use crate::handover_state::{HandoverOutcome, NotTransferred, ServerRecord, Socke
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
+use crate::pending_pauses::PAUSE_GRACE;
 use crate::supervision::Child;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
@@ -170,7 +170,7 @@ impl ServerSocket {
         self.undelivered
             .drain(..)
             .for_each(|pending_accept| pending_accept.end());
-        self.answer_pausing(|_| true, Ok(()));
+        self.pausing.answer(Ok(()));
         ctx.address().do_send(Stop);
     }
 }

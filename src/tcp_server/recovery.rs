@@ -38,7 +38,8 @@ impl Recoverable for ServerSocket {
 impl ServerSocket {
     /// Takes up again what it was waiting for.
     pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
-        self.wait_for_grace_anew(ctx);
+        self.pausing.forget_timer();
+        self.time_pauses(ctx);
         if self.recovering {
             self.recover_later(ctx);
         }

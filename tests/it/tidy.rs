@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 /// The layers of `src`, lowest first: a file names nothing of a layer after
 /// its own. `lib.rs` stands above them all.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "sync",
     "ids",
     "net_error",
     "error",
     "answer",
     "name",
+    "pending_pauses",
     "manifest",
     "os",
     "tls",

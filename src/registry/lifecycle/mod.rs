@@ -18,11 +18,11 @@ use futures::future::poll_fn;
 
 use super::Registry;
 use super::apps::AppState;
-use crate::PAUSE_GRACE;
 use crate::answer::{Answer, Reply, messages};
 use crate::app_activity::{AppActivity, SuspendInfo};
 use crate::error::Error;
 use crate::ids::AppId;
+use crate::pending_pauses::PAUSE_GRACE;
 use crate::registry::lifecycle::event_page::EventPage;
 use crate::registry::lifecycle::orphaned::OrphanBackoff;
 use crate::supervision::LoadApp;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use actix_rt::time::Instant;
 use bytes::Bytes;
 
-use crate::PAUSE_GRACE;
-use crate::error::Error;
 use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
+use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::ReceiveInfo;
 use crate::tcp::actor::{Command, SocketTable, later};
 use crate::tcp::connection::linger::Ended;
@@ -106,9 +105,9 @@ impl SocketTable {
 
     pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
         if let Some(row) = self.row(socket) {
-            let now = Instant::now();
-            row.answer_pausing(|until| until <= now, Err(Error::EventsInFlight));
-            row.wait_for_grace_anew();
+            row.pausing.answer_late();
+            row.pausing.forget_timer();
+            row.time_pauses();
         }
     }
 }

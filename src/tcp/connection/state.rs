@@ -7,9 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use actix_rt::time::Instant;
 
-use crate::PAUSE_GRACE;
 use crate::answer::Reply;
 use crate::app_activity::Pending;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
@@ -18,6 +16,7 @@ use crate::events::{Delivery, FanOut, dispatch};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious};
+use crate::pending_pauses::PendingPauses;
 use crate::tcp::actor::{Command, later};
 use crate::tcp::connection::connect::Connected;
 use crate::tcp::connection::ending::{CallsAhead, Ending, Passed};
@@ -45,9 +44,7 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) timing: Option<Box<TimeoutState>>,
     /// The `setPaused(true)` calls that wait for listeners to catch up, and
     /// until when.
-    pub(in crate::tcp) pausing: Vec<(Instant, Reply<()>)>,
-    /// Whether a timer runs for them: one, however often the app pauses.
-    waits_for_grace: bool,
+    pub(in crate::tcp) pausing: PendingPauses,
     pub(in crate::tcp) persistent: bool,
     pub(in crate::tcp) name: Option<Box<str>>,
     pub(in crate::tcp) buffer_size: Option<i32>,
@@ -172,8 +169,7 @@ impl SocketState {
             link: Link::None,
             offer: None,
             timing: None,
-            pausing: Vec::new(),
-            waits_for_grace: false,
+            pausing: PendingPauses::default(),
             persistent: false,
             name: None,
             buffer_size: None,
@@ -415,37 +411,17 @@ impl SocketState {
 
     /// Answers when listeners have handled what they have: it was raised
     /// before, and the answer means that it has been handled. Not later than
-    /// after [`PAUSE_GRACE`].
+    /// after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
     pub(in crate::tcp) fn when_handled(&mut self, reply: Reply<()>) {
-        self.pausing.push((Instant::now() + PAUSE_GRACE, reply));
-        self.wait_for_grace();
+        self.pausing.add(reply);
+        self.time_pauses();
         self.socket.make_ready();
     }
 
-    fn wait_for_grace(&mut self) {
-        let Some((first, _)) = self.pausing.first() else {
-            return;
-        };
-        if !std::mem::replace(&mut self.waits_for_grace, true) {
-            let delay = first.saturating_duration_since(Instant::now());
+    /// Starts the timer of pauses that wait, if they need one.
+    pub(in crate::tcp) fn time_pauses(&mut self) {
+        if let Some(delay) = self.pausing.needs_timer() {
             later(delay, self.socket.clone(), Command::PauseGraceIsOver);
-        }
-    }
-
-    /// The timer is over, or was of a thread that is gone.
-    pub(in crate::tcp) fn wait_for_grace_anew(&mut self) {
-        self.waits_for_grace = false;
-        self.wait_for_grace();
-    }
-
-    /// Answers the `setPaused(true)` calls whose time limit `which` picks.
-    pub(in crate::tcp) fn answer_pausing(
-        &mut self,
-        which: impl Fn(Instant) -> bool,
-        answer: Result<(), Error>,
-    ) {
-        for (_, reply) in self.pausing.extract_if(.., |(until, _)| which(*until)) {
-            reply.send(answer);
         }
     }
 
