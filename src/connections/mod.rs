@@ -165,7 +165,7 @@ impl ConnectionGuard {
     }
 
     /// It has come to a row.
-    pub(crate) fn arrive(&mut self) {
+    pub(crate) fn activate(&mut self) {
         if !std::mem::replace(&mut self.has_arrived, true) {
             self.counter.arrived();
         }
@@ -263,7 +263,7 @@ mod tests {
         let peer = IpAddr::from([127, 0, 0, 1]);
         let mut accepted = ConnectionGuard::accepted(server.clone(), peer, [false; 3]);
         assert_eq!((app.open(), server.open()), (1, 0), "no row has it");
-        accepted.arrive();
+        accepted.activate();
         assert_eq!((app.open(), server.open()), (2, 1));
         assert_eq!((app.accepted(), server.accepted()), (1, 1));
         assert!(accepted.is_of(&app) && accepted.is_of(&server));

@@ -125,7 +125,7 @@ impl<T: Copy> EventQueue<T> {
                 Some(copies) => copies.drop_one(),
             };
             if let Some(panics) = missed {
-                self.way.take_back::<E>(told, panics);
+                self.way.requeue::<E>(told, panics);
                 // Others may listen by now.
                 cx.waker().wake_by_ref();
             }
@@ -156,7 +156,7 @@ impl<T> Default for InFlightEvents<T> {
 impl<T> InFlightEvents<T> {
     /// It has reached nobody, and so many listeners have panicked at it this
     /// time.
-    fn take_back<E: Event>(&self, mut told: QueuedEvent<T>, panics: u32) {
+    fn requeue<E: Event>(&self, mut told: QueuedEvent<T>, panics: u32) {
         told.panics += panics;
         if told.panics < MAX_PANICS {
             return self.returned.lock().push(told);
@@ -198,7 +198,7 @@ impl<E: Event, T: Copy> Drop for InFlightEvent<E, T> {
     fn drop(&mut self) {
         let lost = self.delivery.lost(false);
         if let Some(panics) = lost {
-            self.way.take_back::<E>(self.told, panics);
+            self.way.requeue::<E>(self.told, panics);
         }
         if self.way.count.fetch_sub(1, SeqCst) == UNHANDLED || lost.is_some() {
             self.way.actor.wake();

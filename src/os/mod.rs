@@ -40,7 +40,7 @@ pub trait Network: Send + Sync + 'static {
 
     /// As [`listen`](Self::listen), and others that are made so may listen on the
     /// same address beside it: each connection comes to one of them
-    /// (`SO_REUSEPORT`). Polled first after [`moved`](Listener::moved).
+    /// (`SO_REUSEPORT`). Polled first after [`reregister`](Listener::reregister).
     ///
     /// # Errors
     /// `Unsupported` where there is no such thing; what `socket`, `bind` and
@@ -134,7 +134,7 @@ pub trait Listener: Send {
 
     /// As [`poll_accept`](Self::poll_accept), for a stream that another thread is
     /// going to have: where that matters it belongs to no runtime before it is
-    /// polled first. Its [`moved`](Stream::moved) is called in that thread.
+    /// polled first. Its [`reregister`](Stream::reregister) is called in that thread.
     ///
     /// # Errors
     /// As [`poll_accept`](Self::poll_accept).
@@ -178,7 +178,7 @@ pub trait Listener: Send {
     ///
     /// # Errors
     /// It cannot be; it is of no use any more.
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         Ok(())
     }
 
@@ -291,7 +291,7 @@ pub trait Stream: Send {
     ///
     /// # Errors
     /// It cannot be; it is of no use any more.
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         Ok(())
     }
 

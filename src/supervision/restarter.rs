@@ -34,7 +34,7 @@ pub(crate) trait Recoverable:
 {
     /// It goes on in a thread that is not the one it comes from, whose event
     /// loop is gone.
-    fn moved(&mut self);
+    fn thread_changed(&mut self);
 
     /// Nobody goes on with it: it closes what it has, and says so.
     fn lost(&mut self);
@@ -221,7 +221,7 @@ impl<A: Recoverable> Restarter<A> {
         let here = std::thread::current().id();
         let before = lock(&self.thread).replace(here);
         if before.is_some_and(|before| before != here) {
-            actor.moved();
+            actor.thread_changed();
         }
         run(actor, context, self.restart_counter.clone())
     }

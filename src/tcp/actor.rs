@@ -162,7 +162,7 @@ impl SocketTable {
     fn send(&mut self, outgoing: PendingSend) {
         match self.entries.get_mut(outgoing.socket().slot() as usize) {
             Some(Entry::Socket(row)) if row.socket == *outgoing.socket() => {
-                row.claim();
+                row.acknowledge();
                 row.send(outgoing);
             }
             _ => outgoing.fail(Error::SocketNotFound),
@@ -245,7 +245,7 @@ impl SocketTable {
                 });
                 self.linger(ended, &socket);
             }
-            Command::Undelivered(returned) => self.take_back(&socket, *returned),
+            Command::Undelivered(returned) => self.requeue(&socket, *returned),
             Command::CallsPassed(last) => {
                 if let Some(row) = self.row(&socket) {
                     row.ending.answered(last);
@@ -376,7 +376,7 @@ impl SocketTable {
 
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
         let row = self.row(socket).ok_or(Error::SocketNotFound)?;
-        row.claim();
+        row.acknowledge();
         // What they wait for may still come.
         let handled = socket.unhandled_events() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
@@ -391,7 +391,7 @@ impl SocketTable {
         let Some(row) = self.row(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        row.claim();
+        row.acknowledge();
         let resumed = row.paused && !paused;
         row.paused = paused;
         if resumed {
@@ -415,7 +415,7 @@ impl SocketTable {
     ) {
         let answer = match self.row(socket) {
             Some(row) => {
-                row.claim();
+                row.acknowledge();
                 change(row)
             }
             None => Err(Error::SocketNotFound),
@@ -428,7 +428,7 @@ impl Actor for SocketTable {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.command_queue.moved_here();
+        self.command_queue.now_in_this_thread();
         ctx.spawn(Turn);
         self.wait_for_verdict(ctx);
     }

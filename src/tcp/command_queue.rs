@@ -38,7 +38,7 @@ pub(crate) struct CommandQueue {
 
 impl CommandQueue {
     /// The actor is in the current thread.
-    pub(super) fn moved_here(&self) {
+    pub(super) fn now_in_this_thread(&self) {
         let mut thread = self.thread.write();
         *thread = Some(thread::current().id());
     }

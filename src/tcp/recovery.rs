@@ -144,13 +144,13 @@ impl SocketTable {
 }
 
 impl Recoverable for SocketTable {
-    fn moved(&mut self) {
+    fn thread_changed(&mut self) {
         self.timers.forget_clock();
         for (_, entry) in &mut self.entries {
             match entry {
-                Entry::Socket(row) => row.moved(),
+                Entry::Socket(row) => row.reregister(),
                 Entry::Lingering(lingering) => {
-                    lingering.moved();
+                    lingering.reregister();
                     lingering.socket.make_ready();
                 }
             }
@@ -167,10 +167,10 @@ impl Recoverable for SocketTable {
 
 impl SocketState {
     /// Its thread is another one.
-    fn moved(&mut self) {
+    fn reregister(&mut self) {
         match &mut self.link {
-            Link::Connected(connection) | Link::Held(connection) => connection.moved(),
-            Link::Securing(securing) => securing.moved(&self.socket),
+            Link::Connected(connection) | Link::Held(connection) => connection.reregister(),
+            Link::Securing(securing) => securing.reregister(&self.socket),
             // The task that connected says itself that it is over.
             Link::Connecting(_) | Link::None => {}
         }
@@ -183,9 +183,9 @@ impl SocketState {
 }
 
 impl Connection {
-    pub(super) fn moved(&mut self) {
+    pub(super) fn reregister(&mut self) {
         self.shortcut = None;
-        if let Err(error) = self.stream.moved() {
+        if let Err(error) = self.stream.reregister() {
             log::error!("a connection is lost: {error}");
             // No event loop has it: it cannot linger.
             drop(self.give_up(NetError::FAILED));

@@ -10,15 +10,15 @@ use crate::tcp_server::accept::errors::Unheard;
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
 impl Recoverable for ServerSocket {
-    fn moved(&mut self) {
+    fn thread_changed(&mut self) {
         self.errors.forget_clock();
         self.held_back.forget_clock();
         self.admission.forget_clock();
         if let Some(handshakes) = &mut self.handshakes {
-            handshakes.moved();
+            handshakes.reregister();
         }
-        let moved = self.listener.as_mut().map(|it| it.listener.moved());
-        if let Some(Err(error)) = moved {
+        let reregister = self.listener.as_mut().map(|it| it.listener.reregister());
+        if let Some(Err(error)) = reregister {
             // Nobody can accept on it any more.
             log::error!("server socket {}: its listener is lost: {error}", self.id);
             let result_code = net_error::listen(&error);

@@ -174,8 +174,8 @@ impl Stream for Secured {
         self.wire().set_keepalive(after)
     }
 
-    fn moved(&mut self) -> io::Result<()> {
-        self.tls.get_mut().0.stream.moved()
+    fn reregister(&mut self) -> io::Result<()> {
+        self.tls.get_mut().0.stream.reregister()
     }
 
     fn reset_when_dropped(&mut self) {

@@ -273,7 +273,7 @@ impl Listener for RealListener {
         self.socket.as_fd().try_clone_to_owned()
     }
 
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         let socket = self.socket.as_fd().try_clone_to_owned()?;
         self.socket = TcpListener::from_std(socket.into())?;
         Ok(())
@@ -476,7 +476,7 @@ impl Stream for RealStream {
         self.socket().as_fd().try_clone_to_owned()
     }
 
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         // A descriptor of its own, since the old one is registered with the
         // event loop that has ended.
         let socket = self.socket().as_fd().try_clone_to_owned()?;

@@ -139,9 +139,9 @@ impl Stream for Unregistered {
         Ok(self.socket()?.try_clone()?.into())
     }
 
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         match self {
-            Unregistered::Bound(stream) => stream.moved(),
+            Unregistered::Bound(stream) => stream.reregister(),
             Unregistered::Free(..) | Unregistered::Lost => Ok(()),
         }
     }

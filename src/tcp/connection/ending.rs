@@ -71,7 +71,7 @@ impl Ending {
     }
 
     /// An event was raised: handlers may call again.
-    pub(in crate::tcp) fn begin_anew(&mut self) {
+    pub(in crate::tcp) fn next_epoch(&mut self) {
         *self = Ending::default();
     }
 }

@@ -235,8 +235,8 @@ impl Lingering {
 
     /// Its thread is another one; what it has left to send fails if that
     /// cannot be.
-    pub(in crate::tcp) fn moved(&mut self) {
-        if self.stream.moved().is_err() {
+    pub(in crate::tcp) fn reregister(&mut self) {
+        if self.stream.reregister().is_err() {
             self.queue.fail(NetError::FAILED.into());
         }
     }

@@ -218,7 +218,7 @@ impl SocketState {
     #[cold]
     fn keep(&mut self, bytes: Bytes, panics: u32) {
         let takes = bytes.len().max(MIN_EVENT);
-        self.take_back(Undelivered::Data(Data {
+        self.requeue(Undelivered::Data(Data {
             sequence: self.raised,
             credit: Credit::take(&self.socket, takes),
             bytes,

@@ -91,9 +91,9 @@ impl Drop for Kept {
 }
 
 impl SocketTable {
-    pub(in crate::tcp) fn take_back(&mut self, socket: &ClientSocket, returned: Undelivered) {
+    pub(in crate::tcp) fn requeue(&mut self, socket: &ClientSocket, returned: Undelivered) {
         if let Some(row) = self.row(socket) {
-            row.take_back(returned);
+            row.requeue(returned);
         }
     }
 
@@ -114,7 +114,7 @@ impl SocketTable {
 
 impl SocketState {
     /// Takes back what has reached nobody.
-    pub(in crate::tcp) fn take_back(&mut self, returned: Undelivered) {
+    pub(in crate::tcp) fn requeue(&mut self, returned: Undelivered) {
         match returned {
             Undelivered::Data(data) if data.sequence / CONNECTION != self.raised / CONNECTION => {
                 log::debug!(
@@ -257,7 +257,7 @@ impl SocketState {
 
     /// What was raised before is of another connection: if it comes back, it
     /// is raised no more.
-    pub(in crate::tcp) fn begin_anew(&mut self) {
+    pub(in crate::tcp) fn next_epoch(&mut self) {
         self.raised = (self.raised | (CONNECTION - 1)).wrapping_add(1);
         if let Some(recovery) = &mut self.recovery {
             recovery.data.clear();
@@ -345,7 +345,7 @@ impl SocketState {
         if !in_order {
             return self.abort_on_gap(data.len());
         }
-        self.ending.begin_anew();
+        self.ending.next_epoch();
         let chunk = self.chunk();
         for mut data in data {
             if let Some(panics) = &mut self.panics
@@ -369,7 +369,7 @@ impl SocketState {
             "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
             self.socket.id()
         );
-        self.begin_anew();
+        self.next_epoch();
         self.end_connection(NetError::FAILED)
     }
 

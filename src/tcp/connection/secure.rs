@@ -58,7 +58,7 @@ impl SocketTable {
         let Some(row) = self.row(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        row.claim();
+        row.acknowledge();
         if matches!(row.link, Link::None | Link::Connecting(_)) {
             return reply.send(Err(Error::SocketNotConnected));
         }
@@ -128,7 +128,7 @@ impl SocketState {
 
     fn secure(&mut self, attempt: u64, client: Client, versions: Versions, reply: Reply<()>) {
         // What came unencrypted must not be taken for what comes encrypted.
-        self.begin_anew();
+        self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(mut connection) => {
                 connection.shortcut = None;
@@ -185,10 +185,10 @@ impl Securing {
 
     /// Its thread is another one. A handshake that went on in the old one says
     /// itself that it is over.
-    pub(in crate::tcp) fn moved(&mut self, socket: &ClientSocket) {
+    pub(in crate::tcp) fn reregister(&mut self, socket: &ClientSocket) {
         self.timer = time_out(socket, self.attempt);
         if let Stage::Plain(connection) = &mut self.stage {
-            connection.moved();
+            connection.reregister();
         }
     }
 

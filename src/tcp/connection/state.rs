@@ -190,7 +190,7 @@ impl SocketState {
         offer: Arc<dyn AcceptNotifier>,
     ) -> Self {
         if let Some(connection_guard) = &mut ends.connection_guard {
-            connection_guard.arrive();
+            connection_guard.activate();
         }
         let mut connection = Connection::new(stream, ends);
         connection.is_used = false;
@@ -210,7 +210,7 @@ impl SocketState {
     }
 
     /// The event that offered this socket has reached somebody.
-    pub(in crate::tcp) fn claim(&mut self) {
+    pub(in crate::tcp) fn acknowledge(&mut self) {
         if let Some(offer) = self.offer.take() {
             offer.claimed();
         }
@@ -298,7 +298,7 @@ impl SocketState {
     /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
     pub(in crate::tcp) fn end(&mut self, why: NetError) -> Option<Connection> {
         self.never_resumed = false;
-        self.begin_anew();
+        self.next_epoch();
         let mut link = std::mem::replace(&mut self.link, Link::None);
         if let Link::Connected(connection) = &mut link {
             connection.shortcut = None;
@@ -395,7 +395,7 @@ impl SocketState {
             Some(copies) => copies.drop_one(),
         };
         if let Some(panics) = lost {
-            self.take_back(Undelivered::End(result_code, connects, panics));
+            self.requeue(Undelivered::End(result_code, connects, panics));
         } else if told == 0 {
             log::debug!(
                 "client socket {}: {result_code}, nobody listens",

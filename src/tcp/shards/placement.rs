@@ -77,7 +77,7 @@ impl SocketState {
             && let Link::Connected(connection) = &mut self.link
             && connection.ends.at_home().is_none()
         {
-            connection.moved();
+            connection.reregister();
         }
         self
     }

@@ -221,11 +221,11 @@ impl Port {
 
     /// Its listener is of this thread from now on; `false`: it cannot be.
     fn is_here(&self) -> bool {
-        let moved = match &mut *lock(&self.listener) {
-            Some(listener) => listener.moved(),
+        let reregister = match &mut *lock(&self.listener) {
+            Some(listener) => listener.reregister(),
             None => return false,
         };
-        match moved {
+        match reregister {
             Ok(()) => true,
             Err(error) => {
                 self.ahead.failed(error);

@@ -119,7 +119,7 @@ impl Handshakes {
 
     /// The thread of the handshakes is gone, and they with it. What stands
     /// before or behind its own goes on in this one.
-    pub(in crate::tcp_server) fn moved(&mut self) {
+    pub(in crate::tcp_server) fn reregister(&mut self) {
         self.grace = None;
         self.failures.forget_clock();
         self.tasks = JoinSet::new();
@@ -130,7 +130,7 @@ impl Handshakes {
         let rest = rest.map(|it| (it, true));
         let finished = mem::take(&mut self.finished).into_iter();
         for ((mut stream, ends), is_next) in rest.chain(finished.map(|it| (it, false))) {
-            match stream.moved() {
+            match stream.reregister() {
                 Ok(()) if is_next => self.next = Some((stream, ends)),
                 Ok(()) => self.finished.push_back((stream, ends)),
                 Err(_) => self.failures.add(ends.peer(), NetError::FAILED),

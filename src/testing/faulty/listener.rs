@@ -90,9 +90,9 @@ impl Listener for FaultyListener {
         self.inner.backlog()
     }
 
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         self.turn = Turn::default();
-        self.inner.moved()
+        self.inner.reregister()
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {

@@ -325,12 +325,12 @@ impl Stream for FaultyStream {
         self.inner()?.set_keepalive(after)
     }
 
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         // What stalled, stalled by the clock of the old runtime.
         self.reading.turn = Turn::default();
         self.writing.turn = Turn::default();
         match &mut self.inner {
-            Some(inner) => inner.moved(),
+            Some(inner) => inner.reregister(),
             None => Ok(()),
         }
     }

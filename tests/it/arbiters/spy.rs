@@ -144,12 +144,12 @@ impl Listener for Door {
         self.inner.backlog().or(Some(0))
     }
 
-    fn moved(&mut self) -> io::Result<()> {
+    fn reregister(&mut self) -> io::Result<()> {
         if self.spy.0.holds_listeners.load(SeqCst) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
         self.home = self.home.map(|_| std::thread::current().id());
-        self.inner.moved()
+        self.inner.reregister()
     }
 }
 
@@ -203,8 +203,8 @@ impl Stream for Watched {
         self.inner.set_keepalive(after)
     }
 
-    fn moved(&mut self) -> io::Result<()> {
-        self.inner.moved()
+    fn reregister(&mut self) -> io::Result<()> {
+        self.inner.reregister()
     }
 
     fn duplicate(&self) -> io::Result<OwnedFd> {
