@@ -131,7 +131,7 @@ impl AppShards {
 
     /// The one that leads to where this connection was accepted, or else to
     /// where the fewest sockets are.
-    pub(crate) fn place(&self, ends: &ConnectionMeta) -> Arc<AppShard> {
+    pub(crate) fn pick_shard(&self, ends: &ConnectionMeta) -> Arc<AppShard> {
         let registry_link = ends.at_home().and_then(|at| self.all.get(at));
         registry_link
             .cloned()

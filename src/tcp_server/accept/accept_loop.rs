@@ -298,7 +298,7 @@ impl ServerSocket {
         id: ClientSocketId,
         (stream, ends): AcceptedStream,
     ) -> Arc<PendingAccept> {
-        let client = ClientSocket::new(id, self.app_shards.place(&ends));
+        let client = ClientSocket::new(id, self.app_shards.pick_shard(&ends));
         let pending_accept = PendingAccept::new(client.clone(), self.accepts_in_flight.clone());
         // The row comes first, so that every call for it finds it.
         client.do_send(Command::Adopt(stream, ends, pending_accept.clone()));
