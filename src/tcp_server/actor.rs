@@ -11,7 +11,6 @@ use actix::prelude::*;
 #[cfg(feature = "tls")]
 use super::SetTls;
 use super::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
-use super::info::PauseReasons;
 use super::{
     AcceptCounts, AcceptPolicy, Close, DEFAULT_BACKLOG, Disconnect, GetInfo, LimitScope, Listen,
     RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
@@ -98,7 +97,8 @@ pub(crate) struct ServerSocket {
     pub(super) name: Option<Box<str>>,
     /// Whether it has a listener in each arbiter, when it listens.
     pub(super) reuse_port: bool,
-    pub(super) pauses: PauseReasons,
+    /// By `setPaused(true)`.
+    pub(super) paused_by_app: bool,
     /// Nothing is raised until this handover is over.
     pub(super) held: Option<Held>,
     pub(super) listener: Option<Bound>,
@@ -193,7 +193,7 @@ impl ServerSocket {
             persistent: false,
             name: None,
             reuse_port: false,
-            pauses: PauseReasons::default(),
+            paused_by_app: false,
             held: None,
             in_hand: None,
             listener: None,
@@ -297,7 +297,7 @@ impl ServerSocket {
     }
 
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
-        self.pauses.set(paused);
+        self.paused_by_app = paused;
         if paused {
             self.when_handled(reply, ctx);
         } else {

@@ -17,7 +17,7 @@ use crate::pending_pauses::PAUSE_GRACE;
 use crate::supervision::Child;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
-use crate::tcp_server::accept::errors::Unheard;
+use crate::tcp_server::accept::errors::{AfterError, Unheard};
 use crate::tcp_server::actor::{Bound, ServerDeps, ServerSocket, Stop};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
@@ -78,12 +78,14 @@ impl ServerSocket {
             persistent: Some(true),
             name: record.name,
         })?;
-        socket.pauses.app = record.paused;
+        socket.paused_by_app = record.paused;
         socket.reuse_port = record.reuse_port;
         socket.accepts_in_flight.set_timeouts(settings.timeouts)?;
         socket.set_accept_policy(settings.policy)?;
         socket.admission.set(settings.limits)?;
-        socket.pauses.error = record.accept_error.and_then(NetError::from_code);
+        if let Some(error) = record.accept_error.and_then(NetError::from_code) {
+            socket.errors.set_after(AfterError::Paused(error));
+        }
         if let Some(result_code) = record.unreported_error.and_then(NetError::from_code) {
             let errno = record.unreported_errno;
             socket.errors.inherit(Unheard { result_code, errno });
@@ -113,8 +115,8 @@ impl ServerSocket {
             id: self.id.get(),
             name: self.name.as_deref().map(str::to_owned),
             reuse_port: self.reuse_port,
-            paused: self.pauses.app,
-            accept_error: self.pauses.error.map(NetError::code),
+            paused: self.paused_by_app,
+            accept_error: self.errors.paused_by().map(NetError::code),
             unreported_error: unreported.as_ref().map(|error| error.result_code.code()),
             unreported_errno: unreported.and_then(|error| error.errno),
             encrypts: self.encrypts(),

@@ -4,30 +4,13 @@
 use super::actor::ServerSocket;
 use super::events::UNHANDLED_ACCEPTS;
 use super::{AcceptCounts, BlockReason, SocketInfo};
-use crate::net_error::NetError;
-
-/// Chrome's `paused`, and who has paused.
-#[derive(Default)]
-pub(super) struct PauseReasons {
-    pub(super) app: bool,
-    pub(super) error: Option<NetError>,
-}
-
-impl PauseReasons {
-    pub(super) fn is_paused(&self) -> bool {
-        self.app || self.error.is_some()
-    }
-
-    /// `setPaused`: `false` ends the pause of an accept error, too.
-    pub(super) fn set(&mut self, paused: bool) {
-        self.app = paused;
-        if !paused {
-            self.error = None;
-        }
-    }
-}
 
 impl ServerSocket {
+    /// Chrome's `paused`: by the app, or by an accept error.
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused_by_app || self.errors.paused_by().is_some()
+    }
+
     pub(super) fn info(&self) -> SocketInfo {
         let bound = self.listener.as_ref();
         let address = bound.map(|bound| bound.address);
@@ -36,7 +19,7 @@ impl ServerSocket {
             persistent: self.persistent,
             reuse_port: self.reuse_port,
             name: self.name.as_deref().map(str::to_owned),
-            paused: self.pauses.is_paused(),
+            paused: self.is_paused(),
             local_address: address.map(|address| address.ip()),
             local_port: address.map(|address| address.port()),
             blocked_by: self.blocked_by(),
@@ -54,8 +37,8 @@ impl ServerSocket {
         let nobody = !self.app_listeners.on_accept.has(None);
         let limits = self.admission.full().into_iter().map(BlockReason::Limit);
         [
-            when(self.pauses.app, BlockReason::App),
-            self.pauses.error.map(BlockReason::AcceptError),
+            when(self.paused_by_app, BlockReason::App),
+            self.errors.paused_by().map(BlockReason::AcceptError),
             self.errors.backing_off().map(BlockReason::BackingOff),
         ]
         .into_iter()

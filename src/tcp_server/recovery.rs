@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
-use crate::tcp_server::accept::errors::Unheard;
+use crate::tcp_server::accept::errors::{AfterError, Unheard};
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
 impl Recoverable for ServerSocket {
@@ -23,7 +23,7 @@ impl Recoverable for ServerSocket {
             log::error!("server socket {}: its listener is lost: {error}", self.id);
             let result_code = net_error::listen(&error);
             self.listener = None;
-            self.pauses.error = Some(result_code);
+            self.errors.set_after(AfterError::Paused(result_code));
             self.counts.failed += 1;
             let errno = error.raw_os_error();
             self.errors.inherit(Unheard { result_code, errno });

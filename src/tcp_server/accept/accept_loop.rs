@@ -64,7 +64,7 @@ impl ServerSocket {
     /// why it may not, the actor is woken when they have been handled: the
     /// same reading decides both.
     fn may_raise(&mut self) -> bool {
-        if self.pauses.is_paused() || !self.accepts_in_flight.has_room() {
+        if self.is_paused() || !self.accepts_in_flight.has_room() {
             return false;
         }
         let (anybody, deaths) = self.app_listeners.on_accept.liveness();
@@ -134,13 +134,14 @@ impl ServerSocket {
             return;
         }
         self.tell_accept_errors(cx);
+        let is_paused = self.is_paused();
         if let Some(handshakes) = &mut self.handshakes
-            && !self.pauses.is_paused()
+            && !is_paused
         {
             handshakes.tell(self.id, &self.app_listeners.on_handshake_error, cx);
         }
         for _ in 0..ACCEPTS_A_TURN {
-            if !self.pauses.is_paused() {
+            if !self.is_paused() {
                 self.tell_refusals(cx);
             }
             if !self.may_raise() {
@@ -202,7 +203,7 @@ impl ServerSocket {
         if !self.persistent && self.app_shards.activity.is_suspended() {
             return;
         }
-        if !self.pauses.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
+        if !self.is_paused() && self.undelivered.is_empty() && self.may_knock(cx) {
             match self.poll_accept(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Some(plain)) => {
@@ -214,7 +215,7 @@ impl ServerSocket {
         }
         let handshakes = self.handshakes.as_ref();
         let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
-        if self.errors.has_untold() || (!self.pauses.is_paused() && has_clients) {
+        if self.errors.has_untold() || (!self.is_paused() && has_clients) {
             self.app_shards.activity.request_load();
         }
     }

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::events::redelivery::EventQueue;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::tcp_server::accept::escalation::PendingDecision;
-use crate::tcp_server::accept::policy::rest;
+use crate::tcp_server::accept::policy::back_off;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::events::AcceptErrorInfo;
 use crate::tcp_server::{AcceptAction, AcceptPolicy, LimitKind};
@@ -28,17 +28,37 @@ pub(in crate::tcp_server) struct AcceptErrors {
     policy: AcceptPolicy,
     /// How many there were since a connection was accepted.
     attempt: u32,
-    backing_off: Option<Resting>,
-    /// Who is above decides on the last one.
-    pub(in crate::tcp_server) asked: Option<PendingDecision>,
+    pub(in crate::tcp_server) after: AfterError,
     event_queue: EventQueue<Failure>,
-    /// Whether the socket is to be closed when all is told.
-    closing: bool,
 }
 
-struct Resting {
-    error: NetError,
-    over: Pin<Box<Sleep>>,
+/// What a server socket does since its last accept error.
+#[derive(Default)]
+pub(in crate::tcp_server) enum AfterError {
+    /// It accepts.
+    #[default]
+    None,
+    BackingOff {
+        error: NetError,
+        over: Pin<Box<Sleep>>,
+    },
+    /// Paused until `setPaused(false)`.
+    Paused(NetError),
+    /// Paused until the actor above the app answers, or `setPaused(false)`.
+    AwaitingDecision(PendingDecision),
+    /// It closes when listeners were told of the error. Paused until then, unless the app resumes it.
+    Closing { paused_by: Option<NetError> },
+}
+
+impl AfterError {
+    fn paused_by(&self) -> Option<NetError> {
+        match self {
+            AfterError::None | AfterError::BackingOff { .. } => None,
+            AfterError::Paused(error) => Some(*error),
+            AfterError::AwaitingDecision(asked) => Some(asked.result_code()),
+            AfterError::Closing { paused_by } => *paused_by,
+        }
+    }
 }
 
 /// An accept error, and what was done about it.
@@ -59,16 +79,32 @@ pub(in crate::tcp_server) struct Unheard {
 }
 
 impl AcceptErrors {
-    /// Why it rests, if it does.
+    /// The error that it backs off from.
     pub(in crate::tcp_server) fn backing_off(&self) -> Option<NetError> {
-        self.backing_off
-            .as_ref()
-            .map(|backing_off| backing_off.error)
+        match &self.after {
+            AfterError::BackingOff { error, .. } => Some(*error),
+            _ => None,
+        }
+    }
+
+    /// The error that pauses it.
+    pub(in crate::tcp_server) fn paused_by(&self) -> Option<NetError> {
+        self.after.paused_by()
+    }
+
+    /// A socket that is to close stays so, whatever happens meanwhile.
+    pub(in crate::tcp_server) fn set_after(&mut self, after: AfterError) {
+        match &mut self.after {
+            AfterError::Closing { paused_by } => *paused_by = after.paused_by(),
+            other => *other = after,
+        }
     }
 
     /// Tries again at once.
     pub(in crate::tcp_server) fn end_back_off(&mut self) {
-        self.backing_off = None;
+        if matches!(self.after, AfterError::BackingOff { .. }) {
+            self.after = AfterError::None;
+        }
     }
 
     /// What it waited for was by the clock of another thread.
@@ -84,8 +120,7 @@ impl AcceptErrors {
 
     /// The app has resumed the socket: it has decided.
     pub(in crate::tcp_server) fn resumed(&mut self) {
-        self.end_back_off();
-        self.asked = None;
+        self.set_after(AfterError::None);
     }
 
     pub(in crate::tcp_server) fn policy(&self) -> AcceptPolicy {
@@ -99,13 +134,14 @@ impl AcceptErrors {
 
     /// Whether nothing may be accepted yet; `cx` is woken when it may.
     pub(in crate::tcp_server) fn is_backing_off(&mut self, cx: &mut TaskContext<'_>) -> bool {
-        let backing_off = self.backing_off.as_mut();
-        let is_backing_off =
-            backing_off.is_some_and(|backing_off| backing_off.over.as_mut().poll(cx).is_pending());
-        if !is_backing_off {
-            self.backing_off = None;
+        let AfterError::BackingOff { over, .. } = &mut self.after else {
+            return false;
+        };
+        let is_pending = over.as_mut().poll(cx).is_pending();
+        if !is_pending {
+            self.after = AfterError::None;
         }
-        is_backing_off
+        is_pending
     }
 
     pub(in crate::tcp_server) fn has_untold(&self) -> bool {
@@ -244,26 +280,21 @@ impl ServerSocket {
         cx: &mut TaskContext<'_>,
     ) {
         let result_code = failure.result_code;
-        let next_try = match action {
-            AcceptAction::Pause | AcceptAction::Escalate => {
-                self.pauses.error = Some(result_code);
-                None
-            }
+        let (after, next_try) = match action {
+            AcceptAction::Pause | AcceptAction::Escalate => (AfterError::Paused(result_code), None),
             AcceptAction::BackOff { first, last } => {
-                let rest = rest(first, last, failure.attempt);
-                self.errors.backing_off = Some(Resting {
-                    error: result_code,
-                    over: Box::pin(sleep(rest)),
-                });
-                Some(rest)
+                let delay = back_off(first, last, failure.attempt);
+                let over = Box::pin(sleep(delay));
+                let error = result_code;
+                (AfterError::BackingOff { error, over }, Some(delay))
             }
-            AcceptAction::Shed | AcceptAction::GoOn => Some(Duration::ZERO),
+            AcceptAction::Shed | AcceptAction::GoOn => (AfterError::None, Some(Duration::ZERO)),
             AcceptAction::Close => {
-                self.pauses.error = Some(result_code);
-                self.errors.closing = true;
-                None
+                let paused_by = Some(result_code);
+                (AfterError::Closing { paused_by }, None)
             }
         };
+        self.errors.set_after(after);
         self.errors.event_queue.add(Failure {
             action,
             next_try,
@@ -293,7 +324,8 @@ impl ServerSocket {
             _unhandled,
         };
         self.errors.event_queue.tell(listeners, cx, event);
-        if self.errors.closing && !self.ended && self.errors.event_queue.is_empty() {
+        let is_closing = matches!(self.errors.after, AfterError::Closing { .. });
+        if is_closing && !self.ended && self.errors.event_queue.is_empty() {
             self.end();
         }
     }

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use crate::ids::{AppId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp_server::AcceptAction;
-use crate::tcp_server::accept::errors::Failure;
+use crate::tcp_server::accept::errors::{AfterError, Failure};
 use crate::tcp_server::actor::ServerSocket;
 
 /// An accept error to be decided on (beyond Chrome): it is sent to whom the
@@ -71,6 +71,12 @@ pub(in crate::tcp_server) struct PendingDecision {
     answer: Pin<Box<dyn Future<Output = Result<AcceptAction, MailboxError>> + Send>>,
 }
 
+impl PendingDecision {
+    pub(in crate::tcp_server) fn result_code(&self) -> NetError {
+        self.failure.result_code
+    }
+}
+
 impl ServerSocket {
     /// Whether anybody is there to decide.
     pub(in crate::tcp_server) fn is_overseen(&self) -> bool {
@@ -90,22 +96,23 @@ impl ServerSocket {
             class: failure.class,
             attempt: failure.attempt,
         });
-        self.errors.asked = Some(PendingDecision {
-            failure,
-            answer: Box::pin(answer),
-        });
+        self.errors
+            .set_after(AfterError::AwaitingDecision(PendingDecision {
+                failure,
+                answer: Box::pin(answer),
+            }));
     }
 
     /// Does what was decided above, if that has come.
     pub(in crate::tcp_server) fn poll_decision(&mut self, cx: &mut TaskContext<'_>) {
-        let Some(asked) = &mut self.errors.asked else {
+        let AfterError::AwaitingDecision(asked) = &mut self.errors.after else {
             return;
         };
         let Poll::Ready(answer) = asked.answer.as_mut().poll(cx) else {
             return;
         };
         let failure = asked.failure;
-        self.errors.asked = None;
+        self.errors.after = AfterError::Paused(failure.result_code);
         let action = match answer {
             Ok(action) if action.is_decision() => action,
             other => {
@@ -114,7 +121,7 @@ impl ServerSocket {
             }
         };
         if action != AcceptAction::Pause && !self.ended {
-            self.pauses.error = None;
+            self.errors.after = AfterError::None;
             self.act(failure, action, cx);
         }
     }

@@ -122,7 +122,7 @@ impl AcceptPolicy {
 }
 
 /// How long the rest lasts after this many failures in a row, at least one.
-pub(in crate::tcp_server) fn rest(first: Duration, last: Duration, attempt: u32) -> Duration {
+pub(in crate::tcp_server) fn back_off(first: Duration, last: Duration, attempt: u32) -> Duration {
     let doublings = attempt.saturating_sub(1).min(31);
     first.saturating_mul(1 << doublings).min(last)
 }
@@ -135,10 +135,13 @@ mod tests {
 
     #[test]
     fn rests_double_up_to_the_last_and_never_overflow() {
-        let rest = |attempt| rest(SECOND, 5 * SECOND, attempt).as_secs();
+        let rest = |attempt| back_off(SECOND, 5 * SECOND, attempt).as_secs();
         assert_eq!([1, 2, 3, 4, 5].map(rest), [1, 2, 4, 5, 5]);
         assert_eq!(rest(u32::MAX), 5);
-        assert_eq!(super::rest(Duration::MAX, Duration::MAX, 9), Duration::MAX);
+        assert_eq!(
+            super::back_off(Duration::MAX, Duration::MAX, 9),
+            Duration::MAX
+        );
     }
 
     #[test]
