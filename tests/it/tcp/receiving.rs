@@ -4,12 +4,12 @@ use actix::prelude::*;
 use actix_rt::time::timeout;
 use bytes::Bytes;
 use chrome_sockets::ClientSocketId;
-use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, ReceiveInfo, SocketProperties};
+use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketProperties};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{LARGE, connect, connected, pair, pattern, read, write};
-use crate::support::{Heard, QUIET, World, within};
+use crate::support::{EventSender, Heard, QUIET, World, within};
 
 /// The data of the next events, as they came.
 async fn pieces(world: &mut World, id: ClientSocketId, length: usize) -> Vec<Bytes> {
@@ -198,27 +198,12 @@ async fn without_a_listener_of_on_receive_the_end_waits_behind_the_data() {
     assert_eq!(world.ended(client.id()).await.code(), -100);
 }
 
-/// Lets somebody else keep its events.
-struct Passes(UnboundedSender<ReceiveInfo>);
-
-impl Actor for Passes {
-    type Context = Context<Self>;
-}
-
-impl Handler<ReceiveInfo> for Passes {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
 #[actix_rt::test]
 async fn an_event_that_is_kept_does_not_stop_the_others() {
     let world = World::new().await;
     world.deafen().await;
     let (tell, mut events) = unbounded_channel();
-    let passes = Passes(tell).start();
+    let passes = EventSender(tell).start();
     let added = world.app.tcp.on_receive.add_listener(passes.recipient());
     added.await.expect("the registry runs");
     let (client, mut peer) = connected(&world).await;
