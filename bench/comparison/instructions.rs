@@ -24,6 +24,10 @@ const BUDGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/instructions.txt");
 /// More than this above its budget is too much, in per cent.
 const TOLERANCE: u64 = 3;
 
+/// How often each is counted; the least counts. On a busy machine the same work is
+/// cut into more turns, which only adds.
+const COUNTS: usize = 3;
+
 const MESSAGE: [u8; 64] = [7; 64];
 
 /// A hot path: what one round of clients does, and how many operations it is.
@@ -68,7 +72,8 @@ pub fn check() -> Result<()> {
         let Some((_, allowed)) = allowed else {
             return Err(format!("{BUDGET} has no line for {}", path.name).into());
         };
-        let count = path.count()?;
+        let counts: Vec<u64> = (0..COUNTS).map(|_| path.count()).collect::<Result<_>>()?;
+        let count = counts.into_iter().min().unwrap_or(u64::MAX);
         let change = (count as f64 / *allowed as f64 - 1.0) * 100.0;
         println!(
             "{:<20}{count:>7} instructions, budget {allowed} ({change:+.1} %)",

@@ -91,26 +91,19 @@ async function peer(step, { names, peers, isChromium }) {
   }
 }
 
-/**
- * Connects; to Chromium again, for a while, if it should have been refused: its network service frees a port some time
- * after `disconnect` was answered.
- */
-async function connect(as, port, peers, wanted) {
-  const start = Date.now();
-  for (;;) {
-    const came = { state: await peers.connect(as, port) };
-    const isEarly = wanted?.state === 'ECONNREFUSED' && came.state === 'open';
-    if (!isEarly || Date.now() - start >= PATIENCE) return came;
-    await new Promise((resolve) => setTimeout(resolve, QUIET_STEP));
-  }
-}
+/** Connects. Chromium's network service frees a port some time after `disconnect` was answered, so it is asked again. */
+const connect = (as, port, peers, wanted) =>
+  patiently(async () => ({ state: await peers.connect(as, port) }), (came) => wanted?.state !== 'ECONNREFUSED' || came.state !== 'open');
 
-/** How a peer is; asked again, for a while, if that is not what is expected. */
-async function state(as, peers, wanted) {
+/** How a peer is; asked again if that is not what is expected. */
+const state = (as, peers, wanted) => patiently(() => peers.state(as), (came) => agrees(wanted, came) || came.state !== 'open');
+
+/** Asks again, for a while, until the answer is good. */
+async function patiently(ask, isGood) {
   const start = Date.now();
   for (;;) {
-    const came = await peers.state(as);
-    if (agrees(wanted, came) || came.state !== 'open' || Date.now() - start >= PATIENCE) return came;
+    const came = await ask();
+    if (isGood(came) || Date.now() - start >= PATIENCE) return came;
     await new Promise((resolve) => setTimeout(resolve, QUIET_STEP));
   }
 }

@@ -25,7 +25,7 @@ use futures::future::{LocalBoxFuture, join_all};
 use support::{Heard, World, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
 const MIB: usize = 1024 * 1024;
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{Answer, App, ClientSocketId, NetError, Registry, ServerSocketId};
+use chrome_sockets::{Answer, App, ClientSocketId, Event, NetError, Registry, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// How long anything may take before a test fails: far longer than it takes.
@@ -85,6 +85,22 @@ impl Handler<ReceiveErrorInfo> for Listener {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         self.tell(Heard::ReceiveError(info.socket_id, info.result_code));
+    }
+}
+
+/// Hands its events to the test, which keeps them as long as it likes.
+pub struct EventSender<E>(pub UnboundedSender<E>);
+
+impl<E: Event> Actor for EventSender<E> {
+    type Context = Context<Self>;
+}
+
+impl<E: Event> Handler<E> for EventSender<E> {
+    type Result = ();
+
+    fn handle(&mut self, event: E, _: &mut Self::Context) {
+        // A test that is over hears no more.
+        let _ = self.0.send(event);
     }
 }
 

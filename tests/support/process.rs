@@ -106,15 +106,23 @@ impl Output {
 
     /// Waits no longer than this for a whole line with these words in it.
     pub fn line_within(&mut self, limit: Duration, words: &str) -> String {
+        match self.find_line(limit, words) {
+            Some(line) => line,
+            None => panic!("{} ended without {words:?}: {}", self.name, self.text()),
+        }
+    }
+
+    /// `None`: it ended without one.
+    fn find_line(&mut self, limit: Duration, words: &str) -> Option<String> {
         let until = Instant::now() + limit;
         loop {
             let text = self.text();
             let mut whole = text.split_inclusive('\n').filter(|l| l.ends_with('\n'));
             if let Some(line) = whole.find(|line| line.contains(words)) {
-                return line.trim_end().to_owned();
+                return Some(line.trim_end().to_owned());
             }
             if !self.more(&format!("a line with {words:?}"), until) {
-                panic!("{} ended without {words:?}: {text}", self.name);
+                return None;
             }
         }
     }
@@ -187,6 +195,18 @@ pub struct Ended {
 }
 
 impl Program {
+    /// Waits no longer than this for a whole line on its standard output with these words in
+    /// it; if it ends without one, tells what it had to say about that.
+    pub fn line_within(&mut self, limit: Duration, words: &str) -> String {
+        if let Some(line) = self.stdout.find_line(limit, words) {
+            return line;
+        }
+        let until = Instant::now() + LIMIT;
+        while self.stderr.more("its end", until) {}
+        let (said, why) = (self.stdout.text(), self.stderr.text());
+        panic!("it ended without {words:?}: {said}{why}")
+    }
+
     /// `None`: this machine does not have it.
     pub fn try_start(command: &mut Command) -> Option<Self> {
         let command = command

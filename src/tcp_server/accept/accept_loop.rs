@@ -44,7 +44,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
         }
         socket.accepts_in_flight.begin_turn(cx);
         let recovering = socket.recovering;
-        // Of a closed one the actor goes on for a while, but nothing is told.
+        // The actor of a closed socket still answers calls, but raises no events.
         if !socket.ended {
             socket.turn(cx);
         }

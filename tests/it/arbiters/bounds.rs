@@ -7,22 +7,7 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{AppLimits, Error};
 
 use super::*;
-use support::Heard;
-
-/// Keeps every event that comes.
-pub struct Keeper(pub UnboundedSender<ReceiveInfo>);
-
-impl Actor for Keeper {
-    type Context = Context<Self>;
-}
-
-impl Handler<ReceiveInfo> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
+use support::{EventSender, Heard};
 
 #[actix_rt::test]
 async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
@@ -35,7 +20,7 @@ async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
         .remove_listener(world.listener.clone().recipient());
     deaf.await.expect("it runs");
     let (tell, mut kept) = unbounded_channel();
-    let keeper = Keeper(tell).start();
+    let keeper = EventSender(tell).start();
     tcp.on_receive
         .add_listener(keeper.recipient())
         .await

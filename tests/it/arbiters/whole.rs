@@ -8,9 +8,9 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{PAUSE_GRACE, Shutdown};
 
-use super::bounds::Keeper;
 use super::spy::Spy;
 use super::*;
+use support::EventSender;
 use support::{Heard, QUIET};
 
 async fn ends(peer: &mut TcpStream) {
@@ -52,7 +52,7 @@ async fn a_suspension_waits_for_what_is_heard_of_each() {
         let on_accept = &world.app.tcp_server.on_accept;
         on_accept.add_listener(world.listener.clone().recipient());
         let (tell, mut kept) = unbounded_channel();
-        let keeper = Keeper(tell).start();
+        let keeper = EventSender(tell).start();
         let added = tcp.on_receive.add_listener(keeper.recipient());
         added.await.expect("it runs");
         let mut clients = clients(&mut world, 2).await;

@@ -1,25 +1,11 @@
 //! `onDrain`.
 
 use actix::prelude::*;
-use chrome_sockets::draining::{DrainInfo, PROGRESS};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use chrome_sockets::draining::PROGRESS;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-
-/// Gives all events away.
-struct Ear(UnboundedSender<DrainInfo>);
-
-impl Actor for Ear {
-    type Context = Context<Self>;
-}
-
-impl Handler<DrainInfo> for Ear {
-    type Result = ();
-
-    fn handle(&mut self, info: DrainInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
+use support::EventSender;
 
 #[actix_rt::test]
 async fn progress_is_told_at_both_ends_and_no_event_a_connection() {
@@ -29,7 +15,7 @@ async fn progress_is_told_at_both_ends_and_no_event_a_connection() {
     let listening = world
         .app
         .on_drain
-        .add_listener(Ear(tell).start().recipient());
+        .add_listener(EventSender(tell).start().recipient());
     listening.await.expect("it runs");
     let (server, at) = world.listen().await;
     let mut peers = Vec::new();

@@ -347,8 +347,9 @@ fn speak(clients: &[TcpStream]) {
             client.set_read_timeout(Some(KNOCKS)).expect("a limit");
             (&*client).write_all(b"?").expect("it is connected");
         }
-        let mut fates = some.iter().map(fate);
-        assert!(fates.all(|fate| fate == Fate::Served));
+        for fate in some.iter().map(fate) {
+            assert_eq!(fate, Fate::Served);
+        }
     }
 }
 
@@ -372,7 +373,7 @@ impl Crowd {
 
     fn start(at: SocketAddr, many: usize, connects: &str) -> Self {
         let mut program = child(&format!("crowd {at} {many} {connects}"), None);
-        let all = program.stdout.line_within(KNOCKS * 2, "are there");
+        let all = program.line_within(KNOCKS * 2, "are there");
         assert_eq!(all, format!("all {many} are there"));
         let stdin = program.stdin();
         Crowd { program, stdin }
@@ -381,8 +382,7 @@ impl Crowd {
     /// Each must get an echo.
     pub fn speaks(&mut self) {
         self.stdin.write_all(b"speak\n").expect("it lives");
-        let stdout = &mut self.program.stdout;
-        stdout.line_within(KNOCKS * 2, "all were served");
+        self.program.line_within(KNOCKS * 2, "all were served");
     }
 
     /// All at once.

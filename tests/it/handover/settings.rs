@@ -105,3 +105,17 @@ async fn an_apps_limits_go_along_unless_it_has_others_there() {
         }
     }
 }
+
+#[actix_rt::test]
+async fn a_connection_that_went_along_is_ended_by_a_drain_there() {
+    let mut old = World::new().await;
+    let mut new = World::new().await;
+    let (_, address) = persistent(&old, "").await;
+    let (client, peer) = accept_persistent(&mut old, address).await;
+    succeeds(&old, &new).await;
+    let drained = new.app.drain(Duration::from_millis(50)).await;
+    let drained = drained.expect("the registry runs");
+    assert_eq!((drained.finished, drained.forced), (0, vec![client.id()]));
+    assert_eq!(new.ended(client.id()).await, NetError::ABORTED);
+    drop(peer);
+}

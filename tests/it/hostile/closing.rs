@@ -1,6 +1,7 @@
 //! Closing more than once, and calls after it.
 
 use super::*;
+use support::EventSender;
 
 #[actix_rt::test]
 async fn of_many_closes_at_once_one_closes_and_the_others_find_nothing() {
@@ -68,27 +69,12 @@ async fn of_many_closes_from_many_threads_one_closes() {
     scene.assert_alive().await;
 }
 
-/// Keeps what it receives, as a listener may.
-struct Keeper(UnboundedSender<ReceiveInfo>);
-
-impl Actor for Keeper {
-    type Context = Context<Self>;
-}
-
-impl Handler<ReceiveInfo> for Keeper {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
 #[actix_rt::test]
 async fn calls_on_handles_after_close_say_that_the_socket_is_not_found() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let (sender, mut kept) = unbounded_channel();
-    let keeper = Keeper(sender).start();
+    let keeper = EventSender(sender).start();
     let added = app.tcp.on_receive.add_listener(keeper.clone().recipient());
     added.await.expect("added");
     let mut peer = dial(scene.at).await;

@@ -343,11 +343,10 @@ async fn a_client_whose_sends_are_on_their_way_gets_them_all() {
     assert!(all.len() == LENGTH && all.iter().all(|byte| *byte == 7));
 }
 
-/// A server socket with an accept error that nobody has heard, closed by a
-/// suspension; its app listens again. `fault` meets its actor from then on:
-/// how often it did.
+/// Suspends an app whose server socket has an undelivered accept error, which closes the
+/// socket, and resumes it with a listener. Returns how often the actor then met `fault`.
 async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
-    /// Ends when it is told to.
+    /// Stops at a `Die` message.
     struct Mortal;
     impl Actor for Mortal {
         type Context = Context<Self>;

@@ -1,12 +1,15 @@
 //! `onReceive`: what arrives, when, and in which pieces.
 
+use actix::prelude::*;
+use actix_rt::time::timeout;
 use bytes::Bytes;
 use chrome_sockets::ClientSocketId;
 use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketProperties};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc::unbounded_channel;
 
 use super::{LARGE, connect, connected, pair, pattern, read, write};
-use support::{Heard, World, within};
+use support::{EventSender, Heard, QUIET, World, within};
 
 /// The data of the next events, as they came.
 async fn pieces(world: &mut World, id: ClientSocketId, length: usize) -> Vec<Bytes> {
@@ -193,4 +196,37 @@ async fn without_a_listener_of_on_receive_the_end_waits_behind_the_data() {
     added.await.expect("the registry runs");
     assert_eq!(world.received(client.id(), 7).await, b"unheard");
     assert_eq!(world.ended(client.id()).await.code(), -100);
+}
+
+#[actix_rt::test]
+async fn an_event_that_is_kept_does_not_stop_the_others() {
+    let world = World::new().await;
+    world.deafen().await;
+    let (tell, mut events) = unbounded_channel();
+    let passes = EventSender(tell).start();
+    let added = world.app.tcp.on_receive.add_listener(passes.recipient());
+    added.await.expect("the registry runs");
+    let (client, mut peer) = connected(&world).await;
+    write(&mut peer, b"k").await;
+    let kept = within("the first event", events.recv()).await;
+    let writing = actix_rt::spawn(async move {
+        peer.write_all(&pattern(LARGE)).await.expect("write");
+        peer
+    });
+    // Until the listener has all that it may: then the socket is not read.
+    let mut held = Vec::new();
+    while let Ok(event) = timeout(QUIET, events.recv()).await {
+        held.extend(event);
+    }
+    let mut received: usize = held.iter().map(|event| event.data.len()).sum();
+    assert!(received < LARGE, "the window has not held it up");
+    drop(held);
+    while received < LARGE {
+        let event = within("the rest", events.recv()).await;
+        received += event.expect("the listener lives").data.len();
+    }
+    within("the end of the write", writing)
+        .await
+        .expect("written");
+    assert_eq!(kept.expect("it came").socket_id, client.id());
 }
