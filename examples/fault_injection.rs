@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{rule}");
     }
     println!("of 200 clients {greeted} were greeted and {ended} saw the end");
-    assert_eq!(ended, network.struck(broken));
+    assert_eq!(ended, network.triggered(broken));
     registry.send(Shutdown).await??;
     Ok(())
 }

@@ -11,7 +11,7 @@ use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
 
 use super::codes::translated;
-use crate::os::{Stream, end_now, retry_if_spurious};
+use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
 
 /// How often one read of the encrypted stream reads the one below. What it
 /// reads need not have data in it, so a peer might keep it reading forever.
@@ -122,8 +122,8 @@ impl Stream for Secured {
         Poll::Ready(self.failed.take().map_or(Ok(false), Err))
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.tls.get_mut().0.stream.poll_gone(cx)
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.tls.get_mut().0.stream.poll_error_ready(cx)
     }
 
     /// Says that data is written when all of it, encrypted, has been taken by
@@ -154,8 +154,8 @@ impl Stream for Secured {
     }
 
     /// Of the stream below: the peer may go on there after `close_notify`.
-    fn has_ended(&self) -> bool {
-        self.wire().has_ended()
+    fn reached_eof(&self) -> bool {
+        self.wire().reached_eof()
     }
 
     fn unacknowledged(&self) -> Option<usize> {
@@ -178,12 +178,12 @@ impl Stream for Secured {
         self.tls.get_mut().0.stream.reregister()
     }
 
-    fn reset_when_dropped(&mut self) {
+    fn set_reset_on_drop(&mut self) {
         // `close_notify` would say that the end is meant.
         self.poll_capacity = true;
         let wire = self.wire_mut();
         wire.is_over = true;
-        wire.stream.reset_when_dropped();
+        wire.stream.set_reset_on_drop();
     }
 }
 
@@ -227,7 +227,7 @@ impl Drop for Wire {
     /// unread input.
     fn drop(&mut self) {
         if !self.is_over && !std::thread::panicking() {
-            end_now(&mut *self.stream);
+            try_close_gracefully(&mut *self.stream);
         }
     }
 }

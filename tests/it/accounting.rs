@@ -225,7 +225,7 @@ impl Office {
         }
         println!("{:?}; {balance}", info.counts);
         let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
-        let aborted = aborted.map_or(0, |rule| rule.struck);
+        let aborted = aborted.map_or(0, |rule| rule.triggered);
         let dialled = got.len() as u64;
         assert_eq!(dialled, info.counts.accepted + aborted, "nobody waits");
         assert_eq!(
@@ -261,7 +261,7 @@ impl Office {
             sent += u64::from(known.sent);
             back += u64::from(bytes);
         }
-        let struck: u64 = report.iter().map(|rule| rule.struck).sum();
+        let struck: u64 = report.iter().map(|rule| rule.triggered).sum();
         let struck = struck - aborted;
         println!(
             "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {struck} faults"
@@ -294,7 +294,7 @@ async fn on_scripted_network(shape: Shape, least: u32) {
             peer.send(acts.input(next));
             match acts.of(next) {
                 Act::PeerResets => peer.reset(),
-                Act::Echo | Act::CloseOnUnread => peer.end(),
+                Act::Echo | Act::CloseOnUnread => peer.shutdown(),
             }
             open.push_back((next, peer));
             next += 1;

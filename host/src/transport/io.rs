@@ -60,7 +60,7 @@ impl Drop for Io {
     /// already, it is one.
     fn drop(&mut self) {
         if let Some(stream) = self.stream.take()
-            && !stream.has_ended()
+            && !stream.reached_eof()
             && let Ok(here) = Handle::try_current()
             && let Some(seat) = self.ending.reserve(Some(self.peer), None)
         {

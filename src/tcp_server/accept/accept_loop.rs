@@ -233,7 +233,7 @@ impl ServerSocket {
             return Poll::Pending;
         };
         let accepted = match self.app_shards.is_remote() && bound.accepted_in.is_none() {
-            true => bound.listener.poll_accept_loose(cx),
+            true => bound.listener.poll_accept_unregistered(cx),
             false => bound.listener.poll_accept(cx),
         };
         match ready!(accepted) {

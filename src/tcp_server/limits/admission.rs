@@ -12,7 +12,7 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::events::redelivery::EventQueue;
 use crate::net_error::NetError;
-use crate::os::{Stream, end_now};
+use crate::os::{Stream, try_close_gracefully};
 use crate::sync::AtomicWaker;
 use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
@@ -213,7 +213,7 @@ impl ServerSocket {
                 match then {
                     AtLimit::Reset => stream.reset(),
                     _ => {
-                        end_now(&mut *stream);
+                        try_close_gracefully(&mut *stream);
                     }
                 }
                 self.was_refused(peer, limit);

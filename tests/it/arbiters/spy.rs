@@ -130,8 +130,8 @@ impl Listener for Door {
         Poll::Ready(Ok((self.spy.stream(stream, peer), peer)))
     }
 
-    fn poll_accept_loose(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
-        let (stream, peer) = ready!(self.inner.poll_accept_loose(cx))?;
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+        let (stream, peer) = ready!(self.inner.poll_accept_unregistered(cx))?;
         Poll::Ready(Ok((self.spy.stream(stream, peer), peer)))
     }
 
@@ -177,9 +177,9 @@ impl Stream for Watched {
         self.inner.poll_peek(cx)
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.spy.0.waits.fetch_add(1, SeqCst);
-        self.inner.poll_gone(cx)
+        self.inner.poll_error_ready(cx)
     }
 
     fn poll_write(

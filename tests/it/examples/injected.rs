@@ -25,7 +25,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
     echo_line(&first, "is served still");
     // 1000 were accepted, and one more is waited for.
     let said = server.ended_by_ctrl_c();
-    assert_eq!(said, "accept=EMFILE,every=50: struck 20 of 1021\n");
+    assert_eq!(said, "accept=EMFILE,every=50: triggered 20 of 1021\n");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn listeners_that_panic_stop_and_are_slow_are_not_seen_from_outside() {
 
 /// What a report says.
 fn struck(line: &str) -> u32 {
-    let struck = line.split(": struck ").nth(1);
+    let struck = line.split(": triggered ").nth(1);
     let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
     struck.expect(line)
 }
@@ -104,7 +104,9 @@ fn connections_that_break_while_reading_echo_everything_or_end() {
         .filter(|_| ten_lines(dial(server.address)))
         .count();
     let said = server.ended_by_ctrl_c();
-    let counts = said.trim().strip_prefix("read=ECONNRESET,p=0.01: struck ");
+    let counts = said
+        .trim()
+        .strip_prefix("read=ECONNRESET,p=0.01: triggered ");
     let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
     let struck = struck.unwrap_or_else(|| panic!("{said:?}"));
     let ended = clients - whole;
@@ -128,7 +130,7 @@ fn torn_and_stalled_transfers_echo_every_byte() {
     echo_line(&dial(server.address), "and it goes on");
     let said = server.ended_by_ctrl_c();
     assert_eq!(said.lines().count(), 5, "{said}");
-    assert!(!said.contains("struck 0"), "{said}");
+    assert!(!said.contains("triggered 0"), "{said}");
 }
 
 fn refused(args: &[&str]) -> Ended {
@@ -169,7 +171,7 @@ fn fault_injection_greets_or_ends_everybody_with_any_seed() {
         assert!(ended.status.success(), "seed {seed}: {}", ended.stderr);
         let said = String::from_utf8_lossy(&ended.stdout).into_owned();
         assert!(
-            said.contains("accept=EMFILE,every=10: struck 22 of"),
+            said.contains("accept=EMFILE,every=10: triggered 22 of"),
             "{said}"
         );
         assert!(said.contains("of 200 clients"), "{said}");

@@ -81,7 +81,7 @@ fn a_kernel_without_buffers_for_every_third_client_loses_none() {
     watched.has_grown_at_most(SLACK, amid);
     let said = server.ended_by_ctrl_c();
     assert!(
-        said.starts_with("accept=ENOBUFS,every=3: struck "),
+        said.starts_with("accept=ENOBUFS,every=3: triggered "),
         "{said}"
     );
 }

@@ -25,7 +25,7 @@ async fn each_connect_error_has_its_code_and_the_socket_may_connect_then() {
         let id = scene.world.create().await;
         let before = scene.world.app.tcp.get_info(id).await;
         // One that is on its way while the other fails.
-        let hold = scene.network.hold_connect(other);
+        let hold = scene.network.block_connect(other);
         let slow = scene.world.create().await;
         let slow_peer = scene.network.server(other);
         let slow_answer = connect(&scene.world, slow, "192.0.2.2", 80);
@@ -65,8 +65,8 @@ async fn a_connect_or_resolve_that_hangs_is_given_up_by_disconnect_and_close() {
         for host in ["192.0.2.1", "far.example"] {
             let what = format!("{give_up:?} while {host} hangs");
             let hold = match host {
-                "192.0.2.1" => scene.network.hold_connect(far),
-                name => scene.network.hold_resolve(name),
+                "192.0.2.1" => scene.network.block_connect(far),
+                name => scene.network.block_resolve(name),
             };
             let id = scene.world.create().await;
             let attempt = connect(&scene.world, id, host, 80);
@@ -106,7 +106,7 @@ async fn a_connect_or_resolve_that_hangs_is_given_up_by_disconnect_and_close() {
 async fn a_second_connect_while_connecting_fails_and_the_first_goes_on() {
     let mut scene = Scene::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
-    let hold = scene.network.hold_connect(far);
+    let hold = scene.network.block_connect(far);
     let peer = scene.network.server(far);
     let id = scene.world.create().await;
     let first = connect(&scene.world, id, "192.0.2.1", 80);

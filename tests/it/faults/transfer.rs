@@ -70,7 +70,7 @@ async fn each_write_error_fails_this_send_and_later_ones_and_what_came_before_is
         peer.send("and after");
         let received = scene.world.received(client.id(), 9).await;
         assert_eq!(received, b"and after", "errno {errno}");
-        peer.end();
+        peer.shutdown();
         let end = scene.world.ended(client.id()).await;
         assert_eq!(end, NetError::CONNECTION_CLOSED);
         assert_talks(&mut scene.world, &came, &during).await;

@@ -82,7 +82,7 @@ async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address
     restarts
         .panics(Supervised::ServerSocket(scene.server), 3)
         .await;
-    assert_eq!(scene.network.struck(rule), 3);
+    assert_eq!(scene.network.triggered(rule), 3);
     scene.assert_alive(during).await;
     let server = &scene.world.app.tcp_server;
     let mut after = server.get_info(scene.server).await.expect("it exists");
@@ -171,7 +171,10 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
         let (got, ..) = peer.await.expect("it runs");
         assert!(got == data, "a peer received what was sent, in order");
     }
-    assert!(scene.network.struck(rule) > 20, "it panicked all the time");
+    assert!(
+        scene.network.triggered(rule) > 20,
+        "it panicked all the time"
+    );
     scene.network.clear();
 }
 
@@ -300,7 +303,7 @@ async fn actors_that_are_stopped_go_on_with_all_they_had() {
         let _ = scene.world.app.tcp_server.get_info(scene.server).await;
         let info = restarts.next().await;
         assert_eq!((info.actor, info.cause), (actor, Cause::Stopped), "{text}");
-        assert_eq!(scene.network.struck(rule), 1, "{text}");
+        assert_eq!(scene.network.triggered(rule), 1, "{text}");
         let during = vec![dial(scene.at).await];
         scene.assert_alive(during).await;
         assert_talks(&mut scene.world, &client, &mut peer).await;
@@ -320,12 +323,12 @@ async fn what_the_registry_asks_of_an_actor_that_panics_is_asked_again() {
     let (info, sockets) = (client.get_info(), app.tcp.get_sockets());
     assert_eq!(sockets.await.expect("it is asked again").len(), 1);
     info.await.expect("it is carried out");
-    assert_eq!(scene.network.struck(rule), 1);
+    assert_eq!(scene.network.triggered(rule), 1);
     let rule = scene.inject("panic=clients,times=1");
     client.set_no_delay(true);
     app.suspend().await.expect("it is suspended");
     end(&mut scene.old.1).await.expect("it was not persistent");
-    assert_eq!(scene.network.struck(rule), 1);
+    assert_eq!(scene.network.triggered(rule), 1);
 }
 
 #[actix_rt::test]
@@ -350,7 +353,7 @@ async fn a_suspended_app_is_loaded_though_its_server_socket_panics() {
     let rule = faulty.inject(rule("panic=server,times=2"));
     let peer = network.client(at).expect("it listens");
     let client = world.accepted().await;
-    assert_eq!(faulty.struck(rule), 2);
+    assert_eq!(faulty.triggered(rule), 2);
     peer.send("hello");
     client.set_paused(false).await.expect("resume");
     assert_eq!(world.received(client.id(), 5).await, b"hello");

@@ -1,7 +1,7 @@
 //! What is injected is what the seed says, again and again.
 
 use bytes::Bytes;
-use chrome_sockets::testing::Strike;
+use chrome_sockets::testing::InjectedFault;
 
 use super::*;
 
@@ -12,17 +12,20 @@ async fn ten_thousand_reads_strike_as_the_seed_says() {
     let id = scene.inject("read=EINTR,p=0.01");
     client.set_paused(false).await.expect("resume");
     let mut sent = 0;
-    while scene.network.asked(id) < 10_000 {
+    while scene.network.evaluated(id) < 10_000 {
         write(&mut peer, b"x").await;
         assert_eq!(scene.world.received(client.id(), 1).await, b"x");
         sent += 1;
     }
     // Each read that was interrupted was made again.
     assert!((9_800..10_000).contains(&sent), "{sent}");
-    let strikes = scene.network.strikes();
-    let asked: Vec<u64> = strikes.iter().map(|strike| strike.asked).collect();
-    assert_eq!(asked[..5], [169, 252, 295, 406, 480]);
-    assert_eq!(asked.iter().filter(|asked| **asked <= 10_000).count(), 93);
+    let faults = scene.network.injected_faults();
+    let numbers: Vec<u64> = faults.iter().map(|fault| fault.number).collect();
+    assert_eq!(numbers[..5], [169, 252, 295, 406, 480]);
+    assert_eq!(
+        numbers.iter().filter(|number| **number <= 10_000).count(),
+        93
+    );
     client.set_paused(true).await.expect("pause");
     scene.assert_alive(vec![]).await;
 }
@@ -60,30 +63,30 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
             }
         }
     }
-    let strikes = network.strikes();
-    let what = |strike: &Strike| (strike.asked, format!("{} {strike}", strike.rule));
-    let strikes: Vec<_> = strikes
+    let faults = network.injected_faults();
+    let what = |fault: &InjectedFault| (fault.number, format!("{} {fault}", fault.rule));
+    let faults: Vec<_> = faults
         .iter()
-        .map(|strike| Strike {
+        .map(|fault| InjectedFault {
             peer: None,
             listener: None,
-            ..strike.clone()
+            ..fault.clone()
         })
-        .map(|strike| what(&strike))
+        .map(|fault| what(&fault))
         .collect();
-    (strikes, told)
+    (faults, told)
 }
 
 #[actix_rt::test]
 async fn one_seed_gives_the_same_faults_and_the_app_is_told_the_same() {
-    let (strikes, told) = run(SEED).await;
-    assert!(strikes.len() > 100, "{strikes:?}");
+    let (faults, told) = run(SEED).await;
+    assert!(faults.len() > 100, "{faults:?}");
     for kind in ["EMFILE", "ENOBUFS", "short", "EPIPE"] {
         let of_it = |(_, text): &(u64, String)| text.contains(kind);
-        assert!(strikes.iter().any(of_it), "no {kind}");
+        assert!(faults.iter().any(of_it), "no {kind}");
     }
-    assert_eq!(run(SEED).await, (strikes.clone(), told));
-    assert_ne!(run(SEED + 1).await.0, strikes);
+    assert_eq!(run(SEED).await, (faults.clone(), told));
+    assert_ne!(run(SEED + 1).await.0, faults);
 }
 
 #[actix_rt::test]
@@ -108,18 +111,14 @@ async fn what_was_injected_is_what_the_app_was_told() {
         assert_eq!(read(&mut peer, 1).await, b"x");
     }
     scene.network.clear();
-    let strikes = scene.network.strikes();
-    assert!(
-        strikes
-            .iter()
-            .all(|strike| strike.listener == Some(scene.at))
-    );
+    let faults = scene.network.injected_faults();
+    assert!(faults.iter().all(|fault| fault.listener == Some(scene.at)));
     // The last accept may have failed since, with nobody there.
-    while told < strikes.len() {
+    while told < faults.len() {
         assert_eq!(scene.accept_error().await.code(), -12);
         told += 1;
         scene.resume().await;
     }
     scene.assert_alive(vec![]).await;
-    assert_eq!(scene.network.strikes().len(), told);
+    assert_eq!(scene.network.injected_faults().len(), told);
 }

@@ -198,7 +198,7 @@ impl<'a> Once<'a> {
     fn assert_struck(self) {
         let Once(network, id, text) = self;
         let report = network.remove(id).expect("it was injected");
-        assert_eq!(report.struck, 1, "{text}");
+        assert_eq!(report.triggered, 1, "{text}");
     }
 }
 

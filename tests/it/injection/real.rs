@@ -54,7 +54,7 @@ async fn a_stalled_accept_leaves_its_clients_in_the_backlog() {
     scene.assert_paused(false).await;
     assert!(scene.network.release(id));
     scene.assert_alive(during).await;
-    assert_eq!(scene.network.struck(id), 1);
+    assert_eq!(scene.network.triggered(id), 1);
 }
 
 #[actix_rt::test]
@@ -64,7 +64,7 @@ async fn a_stalled_accept_ends_by_itself_when_its_time_is_over() {
     let during = vec![dial(scene.at).await, dial(scene.at).await];
     scene.assert_alive(during).await;
     // Three clients, and the one after is waited for.
-    assert!(scene.network.struck(id) >= 1);
+    assert!(scene.network.triggered(id) >= 1);
 }
 
 #[actix_rt::test]
@@ -179,7 +179,7 @@ async fn torn_reads_and_writes_lose_and_swap_nothing() {
     assert!(echoed == large, "sent in another order");
     within("the send", sending).await.expect("it has left");
     for rule in rules {
-        assert!(scene.network.struck(rule) > 1000);
+        assert!(scene.network.triggered(rule) > 1000);
         scene.network.remove(rule);
     }
     assert_talks(&mut scene.world, &client, &mut peer).await;

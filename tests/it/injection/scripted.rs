@@ -78,7 +78,7 @@ async fn an_accept_error_or_stall_keeps_the_clients_in_line() {
         Heard::AcceptError(_, code) => assert_eq!(code.code(), -12),
         other => panic!("expected onAcceptError, not {other:?}"),
     }
-    assert_eq!(scene.network.struck(error), 1);
+    assert_eq!(scene.network.triggered(error), 1);
     assert_eq!(scene.script.waiting(scene.at), 2);
     let stall = scene.network.inject(rule("accept=stall,times=1"));
     let resumed = scene.world.app.tcp_server.set_paused(scene.server, false);
@@ -105,7 +105,7 @@ async fn what_ends_a_connection_is_told_and_its_peer_finds_it() {
         let end = scene.world.ended(client.id()).await;
         assert_eq!(end.code(), expected, "{text}");
         until("the end", || peer.is_closed()).await;
-        assert_eq!(scene.network.struck(id), 1);
+        assert_eq!(scene.network.triggered(id), 1);
         let during = scene.dial();
         scene.assert_alive(vec![during]).await;
     }
@@ -140,7 +140,7 @@ async fn stalled_short_and_interrupted_transfers_arrive_whole() {
     }
     assert_eq!(peer.received(), b"0123456789".repeat(100));
     for report in scene.network.clear() {
-        assert!(report.struck > 0, "{report}");
+        assert!(report.triggered > 0, "{report}");
     }
     assert_talks(&mut scene.world, &client, &peer).await;
     scene.assert_alive(vec![]).await;

@@ -68,9 +68,9 @@ impl Behind {
         (client, peer)
     }
 
-    async fn struck(&self, rule: RuleId, times: u64) {
+    async fn triggered(&self, rule: RuleId, times: u64) {
         let network = self.network.clone();
-        until("the fault", move || network.struck(rule) == times).await;
+        until("the fault", move || network.triggered(rule) == times).await;
     }
 }
 
@@ -83,7 +83,7 @@ async fn a_slow_subscriber_holds_its_events_in_order_and_their_credit() {
     let slow = behind.inject("subscriber=stall,times=1");
     let data: Vec<u8> = (0..1_000_000).map(|i| (i % 251) as u8).collect();
     peer.send(&data);
-    behind.struck(slow, 1).await;
+    behind.triggered(slow, 1).await;
     // Whatever is still to be read is read by now.
     for _ in 0..100 {
         other.get_info().await.expect("it exists");
@@ -91,7 +91,7 @@ async fn a_slow_subscriber_holds_its_events_in_order_and_their_credit() {
     assert!(behind.world.heard_already().is_none());
     assert_eq!(behind.network.stalled(slow), 1);
     // A window of 4096 bytes each; the last one may not begin.
-    assert!(behind.network.asked(reads) <= 17);
+    assert!(behind.network.evaluated(reads) <= 17);
     assert!(behind.network.release(slow));
     let received = behind.world.received(client.id(), data.len()).await;
     assert!(received == data, "in order");
@@ -132,7 +132,7 @@ async fn dies(text: &str) {
 
     // onReceive: the third of ten.
     peer.send([7; 100]);
-    behind.struck(fault, 1).await;
+    behind.triggered(fault, 1).await;
     assert_eq!(behind.world.received(client.id(), 20).await, [7; 20]);
     behind.world.nothing().await;
     behind.hear(&app.tcp.on_receive).await;
@@ -142,8 +142,8 @@ async fn dies(text: &str) {
     behind.network.clear();
     let text = text.split(',').next().expect("a rule");
     let fault = behind.inject(&format!("{text},times=1"));
-    peer.end();
-    behind.struck(fault, 1).await;
+    peer.shutdown();
+    behind.triggered(fault, 1).await;
     behind.world.nothing().await;
     behind.hear(&app.tcp.on_receive_error).await;
     let end = behind.world.ended(client.id()).await;
@@ -152,7 +152,7 @@ async fn dies(text: &str) {
     // onAccept.
     let fault = behind.inject(&format!("{text},after=1,times=1"));
     let peers = [0; 4].map(|_| behind.dial());
-    behind.struck(fault, 1).await;
+    behind.triggered(fault, 1).await;
     let mut came = vec![behind.world.accepted().await];
     behind.world.nothing().await;
     behind.hear(&app.tcp_server.on_accept).await;
@@ -190,7 +190,7 @@ async fn an_accept_error_that_a_dying_listener_has_not_heard_comes_to_the_next_o
         let fault = behind.inject(text);
         behind.inject("accept=EMFILE,times=1");
         let _peer = behind.dial();
-        behind.struck(fault, 1).await;
+        behind.triggered(fault, 1).await;
         behind.world.nothing().await;
         behind.hear(&app.tcp_server.on_accept_error).await;
         let told = |heard, server| match heard {
@@ -206,10 +206,12 @@ async fn an_accept_error_that_a_dying_listener_has_not_heard_comes_to_the_next_o
         for times in 1..=2 {
             let resumed = app.tcp_server.set_paused(behind.server, false);
             resumed.await.expect("resume");
-            behind.struck(fault, 1).await;
+            behind.triggered(fault, 1).await;
             until("the error", || {
                 let reports = behind.network.report();
-                reports.iter().any(|it| it.struck == times && it.id > fault)
+                reports
+                    .iter()
+                    .any(|it| it.triggered == times && it.id > fault)
             })
             .await;
         }

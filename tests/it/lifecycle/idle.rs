@@ -101,7 +101,7 @@ async fn a_send_that_waits_and_a_connection_being_made_keep_it_loaded() {
     let (world, network, mut suspensions) = world().await;
     let target = "192.0.2.1:7".parse().expect("an address");
     let peer = network.server(target);
-    let hold = network.hold_connect(target);
+    let hold = network.block_connect(target);
     let client = world.create().await;
     let any = DnsQueryType::Any;
     let connected = world.app.tcp.connect(client, "192.0.2.1", 7, any);

@@ -401,7 +401,7 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
     resume(&world.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;
-    let struck = rule.map(|rule| faulty.struck(rule));
+    let struck = rule.map(|rule| faulty.triggered(rule));
     (world, struck.unwrap_or(0))
 }
 

@@ -365,7 +365,7 @@ impl World {
             }
             Act::End => {
                 conn.shut = true;
-                peer.end();
+                peer.shutdown();
             }
             Act::Reset => {
                 conn.shut = true;

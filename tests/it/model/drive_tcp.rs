@@ -234,7 +234,7 @@ impl World {
         let held = held && matches!(to, To::Literal | To::Localhost | To::Nobody | To::Fault(..));
         if held {
             self.holds
-                .push((place, number, self.network.hold_connect(at)));
+                .push((place, number, self.network.block_connect(at)));
         }
         // Its number is taken, whatever comes of it.
         let peer = end.is_ok().then(|| self.network.server(at));

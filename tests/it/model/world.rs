@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrome_sockets::supervision::RestartLimit;
 use chrome_sockets::tcp::ClientSocket;
-use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, RuleId, ScriptedNetwork};
+use chrome_sockets::testing::{BlockGuard, FaultyNetwork, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
 use super::app::{AppChange, AppState, EARS, Ears};
@@ -42,7 +42,7 @@ pub struct World {
     /// Those that were closed before anybody heard of them.
     dropped: Vec<usize>,
     /// The client socket, the number of the attempt.
-    pub holds: Vec<(usize, usize, Hold)>,
+    pub holds: Vec<(usize, usize, BlockGuard)>,
     calls: CallId,
     /// What calls have to answer that no socket's model looks at.
     expected: BTreeMap<CallId, Answer>,

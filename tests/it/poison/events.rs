@@ -197,7 +197,7 @@ async fn a_failed_handshake_at_which_three_listeners_panicked_is_dropped_and_cou
     let ill = ward.ill(on_error).await;
     assert!(ill.connected(), "nothing is left of the first");
     let next = ward.network.client(ward.at).expect("it listens");
-    next.end();
+    next.shutdown();
     until("the death of the next failure", || !ill.connected()).await;
     let decrypted = app.tcp_server.set_tls(ward.id, None).await;
     decrypted.expect("it exists");
@@ -218,7 +218,7 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     let left = ends.remove_listener(own.clone().recipient()).await;
     left.expect("the registry runs");
     let ill = ward.ill(ends).await;
-    peer.end();
+    peer.shutdown();
     let dropped = async || {
         let info = client.get_info().await;
         info.expect("the id is there").dropped_events
@@ -231,7 +231,7 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     let next = ward.network.client(ward.at).expect("it listens");
     let client = ward.world.accepted().await;
     client.set_paused(false).await.expect("it is open");
-    next.end();
+    next.shutdown();
     let end = ward.world.ended(client.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
 }
@@ -248,7 +248,7 @@ async fn panics_at_the_end_of_the_connection_before_do_not_count() {
     let first = ward.network.server(at);
     let connected = client.connect("192.0.2.1", 7, DnsQueryType::Any);
     connected.await.expect("it answers");
-    first.end();
+    first.shutdown();
     for _ in 1..MAX_PANICS {
         let ill = ward.ill(ends).await;
         until("a death", || !ill.connected()).await;
@@ -264,6 +264,6 @@ async fn panics_at_the_end_of_the_connection_before_do_not_count() {
         let info = client.get_info().await;
         info.expect("the id is there").dropped_events
     };
-    second.end();
+    second.shutdown();
     ward.kills_three(ill, ends, dropped).await;
 }

@@ -95,7 +95,7 @@ async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
     clients.push(scene.world.accepted().await);
     let ending = clients.remove(0);
     ending.set_paused(false).await.expect("it is open");
-    peers.remove(2).end();
+    peers.remove(2).shutdown();
     let end = scene.world.ended(ending.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
     clients.push(scene.world.accepted().await);

@@ -124,7 +124,7 @@ async fn a_suspended_app_is_loaded_for_what_came_back() {
     make_persistent(&scene.client).await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(patient.dies().await, []);
     scene.world.app.suspend().await.expect("all is handled");
     let listener = scene.world.another_listener();
@@ -141,7 +141,7 @@ async fn a_suspended_app_is_loaded_for_an_end_that_reached_nobody() {
     let mut scene = Scene::new().await;
     make_persistent(&scene.client).await;
     let patient = scene.patient(&[Panic]).await;
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(patient.dies().await, []);
     scene.world.app.suspend().await.expect("all is handled");
     let listener = scene.world.another_listener();

@@ -8,7 +8,7 @@ async fn the_end_is_told_after_the_data_that_came_back() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, Panic]).await;
     scene.peer.send("abc");
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(patient.dies().await, data("a"));
     let info = scene.client.get_info().await.expect("it is open");
     assert!(info.connected && !info.paused, "its end was not told");
@@ -36,7 +36,7 @@ async fn an_end_is_told_as_soon_as_somebody_listens_for_ends() {
     tokio::time::pause();
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(patient.dies().await, []);
     let listener = scene.world.listener.clone();
     let ends = &scene.world.app.tcp.on_receive_error;
@@ -64,7 +64,7 @@ async fn an_end_that_one_of_several_listeners_has_handled_is_not_told_again() {
     let mut scene = Scene::new().await;
     let first = scene.patient(&[Panic]).await;
     let mut second = scene.patient(&[]).await;
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(first.dies().await, []);
     let end = within("the end", second.heard.recv()).await;
     assert_eq!(end, Some(Told::End(NetError::CONNECTION_CLOSED)));
@@ -78,7 +78,7 @@ async fn an_end_that_none_of_several_listeners_has_handled_is_told_again_once() 
     let mut scene = Scene::new().await;
     let first = scene.patient(&[Panic]).await;
     let second = scene.patient(&[Panic]).await;
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(first.dies().await, []);
     assert_eq!(second.dies().await, []);
     scene.listen().await;
@@ -90,7 +90,7 @@ async fn an_end_that_none_of_several_listeners_has_handled_is_told_again_once() 
 async fn an_end_is_not_told_of_a_socket_that_is_connected_again() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(patient.dies().await, []);
     scene.peer = reconnect(&scene.client, &scene.network).await;
     scene.client.set_paused(false).await.expect("it is open");
@@ -106,7 +106,7 @@ async fn an_end_that_nobody_ever_listened_for_is_told_to_nobody() {
     let added = tcp.on_receive.add_listener(listener.recipient());
     added.await.expect("it runs");
     scene.peer.send("a");
-    scene.peer.end();
+    scene.peer.shutdown();
     scene.hears("a").await;
     scene.listen().await;
     scene.world.nothing().await;
@@ -117,7 +117,7 @@ async fn an_end_that_nobody_ever_listened_for_is_told_to_nobody() {
 async fn resumed_after_its_end() -> Scene {
     let scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
-    scene.peer.end();
+    scene.peer.shutdown();
     assert_eq!(patient.dies().await, []);
     let ended = scene.client.get_info().await.expect("it is open");
     assert!(!ended.connected && ended.paused);

@@ -227,7 +227,7 @@ async fn the_end_of_a_connection_whose_listeners_have_died_loads_the_app() {
     let mut clinic = Clinic::new().await;
     let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
     clinic.well.store(true, SeqCst);
-    peer.end();
+    peer.shutdown();
     clinic.starts_after(Duration::ZERO).await;
     match clinic.next().await {
         Heard::ReceiveError(id, code) => {

@@ -163,7 +163,7 @@ async fn at_the_limit_a_handshake_that_ends_makes_room_at_once() {
     let mut two = Two::new().await;
     let (first, _second, third) = (two.dial(), two.dial(), two.dial());
     two.settle().await;
-    first.end();
+    first.shutdown();
     assert_eq!(two.failures.next().await.peer_addr(), first.addr());
     two.settle().await;
     third.send("garbage");

@@ -128,6 +128,6 @@ async fn a_write_that_fails_fails_what_waits_and_what_came_is_still_read() {
     assert_eq!(code("send", client.send(&b"more"[..])).await, -101);
     client.set_paused(false).await.expect("resume");
     assert_eq!(world.received(client.id(), 11).await, b"said before");
-    far.peer.end();
+    far.peer.shutdown();
     assert_eq!(world.ended(client.id()).await.code(), -100);
 }
