@@ -52,7 +52,7 @@ pub async fn succeeds(old: &World, new: &World) -> Receipt {
     let (given, taken) = (given.expect("given"), taken.expect("taken"));
     assert_eq!(given.servers, taken.servers);
     assert_eq!(given.clients, taken.clients);
-    assert_eq!(given.unheard, taken.unheard);
+    assert_eq!(given.unreported_clients, taken.unreported_clients);
     given
 }
 
@@ -130,7 +130,10 @@ async fn a_server_socket_goes_with_all_that_it_is() {
 
     let receipt = succeeds(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), id)]);
-    assert_eq!((receipt.unheard, receipt.left), (0, Vec::new()));
+    assert_eq!(
+        (receipt.unreported_clients, receipt.not_transferred),
+        (0, Vec::new())
+    );
 
     assert_eq!(new.app.tcp_server.get_info(id).await, before);
     assert_eq!(
@@ -384,7 +387,7 @@ async fn accepted_clients_that_nobody_has_heard_of_go_along() {
     .await;
 
     let receipt = succeeds(&old, &new).await;
-    assert_eq!(receipt.unheard, 1);
+    assert_eq!(receipt.unreported_clients, 1);
     assert_eq!(receipt.clients, [], "it is nobody's yet");
     for (i, peer) in peers.iter_mut().enumerate() {
         match new.next().await {

@@ -29,7 +29,7 @@ async fn a_successor_that_dies_at_once_leaves_everything() {
     let (here, there) = ends();
     drop(there);
     let given = hand_over(&old.registry, Successor::over(here)).await;
-    assert!(matches!(given, Err(Error::Gone)), "{given:?}");
+    assert!(matches!(given, Err(Error::Closed)), "{given:?}");
     goes_on(&mut old, address).await;
 }
 
@@ -46,7 +46,7 @@ async fn a_program_that_is_no_successor_leaves_everything() {
         let successor = Successor::spawn(command).expect("it starts");
         let given = within("the failure", hand_over(&old.registry, successor)).await;
         assert!(
-            matches!(given, Err(Error::Gone | Error::Malformed(_))),
+            matches!(given, Err(Error::Closed | Error::Malformed(_))),
             "{program:?}: {given:?}"
         );
     }
@@ -123,7 +123,7 @@ async fn a_successor_of_another_version_leaves_everything() {
         (r#"{"news":[1,2,3]}"#, "of version 0"),
     ] {
         let (here_end, there) = UnixStream::pair().expect("a pair");
-        let record = format!(r#"{{"Here":{here}}}"#);
+        let record = format!(r#"{{"Greeting":{here}}}"#);
         (&there)
             .write_all(&super::bytes::frame(0, 0, &record))
             .expect("there is room");
@@ -143,7 +143,7 @@ async fn a_successor_that_is_slow_to_start_holds_nothing_up() {
     old.nothing().await;
     serves(&mut old, address).await;
     drop(there);
-    assert!(matches!(given.await.expect("it ran"), Err(Error::Gone)));
+    assert!(matches!(given.await.expect("it ran"), Err(Error::Closed)));
 }
 
 #[actix_rt::test]
@@ -177,7 +177,7 @@ async fn one_handover_at_a_time() {
     assert!(matches!(second, Err(Error::Busy)), "{second:?}");
     drop(there);
     let first = within("the first", first).await.expect("it ran");
-    assert!(matches!(first, Err(Error::Gone)), "{first:?}");
+    assert!(matches!(first, Err(Error::Closed)), "{first:?}");
     goes_on(&mut old, address).await;
 }
 
@@ -199,7 +199,7 @@ async fn sockets_that_cannot_leave_the_process_are_told_and_stay() {
     let receipt = given.expect("given");
     assert_eq!(taken.expect("taken"), Default::default());
     let left: Vec<_> = receipt
-        .left
+        .not_transferred
         .iter()
         .map(|left| left.socket.clone())
         .collect();
@@ -212,7 +212,7 @@ async fn sockets_that_cannot_leave_the_process_are_told_and_stay() {
         ]
     );
     assert!(
-        receipt.left[0].reason.contains("cannot leave"),
+        receipt.not_transferred[0].reason.contains("cannot leave"),
         "{receipt:?}"
     );
     client.set_paused(false).await.expect("it is here");

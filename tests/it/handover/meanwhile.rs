@@ -19,8 +19,8 @@ use support::{LIMIT, QUIET, World, within};
 
 /// Says that the successor is there.
 pub fn is_here(mut there: &UnixStream) {
-    const HERE: &str = r#"{"Here":{"protocol":"chrome-sockets handover","version":1}}"#;
-    let said = there.write_all(&frame(0, 0, HERE));
+    const GREETING: &str = r#"{"Greeting":{"protocol":"chrome-sockets handover","version":1}}"#;
+    let said = there.write_all(&frame(0, 0, GREETING));
     said.expect("there is room");
 }
 
@@ -60,7 +60,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
 
     drop(there);
     let given = within("the failure", given).await.expect("it ran");
-    assert!(matches!(given, Err(Error::Gone)), "{given:?}");
+    assert!(matches!(given, Err(Error::Closed)), "{given:?}");
     updated.await.expect("carried out");
     sent.await.expect("carried out");
     let info = old.app.tcp_server.get_info(id).await.expect("it is here");

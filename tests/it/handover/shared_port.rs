@@ -44,7 +44,7 @@ async fn one_that_listens_in_several_arbiters_stays_and_the_receipt_says_why() {
 
     let receipt = succeeds(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), goes)]);
-    let [left] = &receipt.left[..] else {
+    let [left] = &receipt.not_transferred[..] else {
         panic!("one is left: {receipt:?}");
     };
     assert_eq!(left.socket, SocketName::Server("test".into(), stays));
@@ -70,7 +70,10 @@ async fn one_that_listens_in_one_arbiter_goes_with_the_setting() {
     let id = sharing(&old).await;
     let at = listen(&old, id).await;
     let receipt = succeeds(&old, &new).await;
-    assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
+    assert_eq!(
+        (receipt.servers.len(), receipt.not_transferred),
+        (1, Vec::new())
+    );
     let info = new.app.tcp_server.get_info(id).await.expect("it is here");
     assert!(info.reuse_port);
     serves(&mut new, at).await;

@@ -187,7 +187,7 @@ async fn a_socket_with_data_that_came_back_stays_when_others_are_handed_over() {
     let receipt = handover::succeeds(&old, &new).await;
     let (goes, _) = &sockets[0];
     assert_eq!(receipt.clients, [("test".into(), goes.id())]);
-    assert_eq!(receipt.left.len(), 1);
+    assert_eq!(receipt.not_transferred.len(), 1);
     new.nothing().await;
     // There it is told, to whoever listens.
     let listener = old.listener.clone();

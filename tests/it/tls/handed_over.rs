@@ -42,7 +42,10 @@ async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls
     let mut new = World::new().await;
     let (id, at) = old.serve_persistent().await;
     let receipt = succeeds(&old.world, &new).await;
-    assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
+    assert_eq!(
+        (receipt.servers.len(), receipt.not_transferred),
+        (1, Vec::new())
+    );
 
     let waiting = dial(at).await;
     new.nothing().await;
@@ -158,7 +161,11 @@ async fn a_connection_that_is_encrypted_stays_and_is_told() {
     client.update(persistent).await.expect("update");
     let receipt = succeeds(&old.world, &new).await;
     assert_eq!(receipt.clients, []);
-    let left: Vec<_> = receipt.left.into_iter().map(|left| left.socket).collect();
+    let left: Vec<_> = receipt
+        .not_transferred
+        .into_iter()
+        .map(|left| left.socket)
+        .collect();
     assert_eq!(left, [SocketName::Client("test".into(), client.id())]);
     assert_talks(&mut old.world, &client, &mut peer).await;
 }
