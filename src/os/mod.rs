@@ -119,6 +119,9 @@ pub enum Checkpoint {
     ClientSockets,
 }
 
+/// A connection that a listener has accepted, and the address of its peer.
+pub type Accepted = (Box<dyn Stream>, SocketAddr);
+
 /// A listening socket. Dropping it frees the port.
 pub trait Listener: Send {
     /// Accepts the next connection of the backlog, and returns it with its peer's
@@ -126,10 +129,7 @@ pub trait Listener: Send {
     ///
     /// # Errors
     /// Those of `accept`; the listener may be polled again.
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
     /// As [`poll_accept`](Self::poll_accept), for a stream that moves to another
     /// thread: it is registered with no event loop before its first poll. The
@@ -137,10 +137,7 @@ pub trait Listener: Send {
     ///
     /// # Errors
     /// As [`poll_accept`](Self::poll_accept), which is the default.
-    fn poll_accept_unregistered(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.poll_accept(cx)
     }
 

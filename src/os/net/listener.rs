@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use crate::os::net::stream::{TokioStream, set_defaults};
 use crate::os::net::unregistered::UnregisteredStream;
-use crate::os::{Listener, Stream};
+use crate::os::{Accepted, Listener};
 
 /// How many accepted connections do not inherit the options of a new listener.
 const WITHOUT_DEFAULTS: u32 = if cfg!(target_os = "linux") {
@@ -56,11 +56,7 @@ impl TokioListener {
         }
     }
 
-    fn unregistered(
-        &mut self,
-        stream: impl Into<Socket>,
-        peer: SocketAddr,
-    ) -> (Box<dyn Stream>, SocketAddr) {
+    fn unregistered(&mut self, stream: impl Into<Socket>, peer: SocketAddr) -> Accepted {
         let socket = stream.into();
         self.init_accepted(SockRef::from(&socket));
         (Box::new(UnregisteredStream::new(socket)), peer)
@@ -68,19 +64,13 @@ impl TokioListener {
 }
 
 impl Listener for TokioListener {
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.socket.poll_accept(cx))?;
         self.init_accepted(SockRef::from(&stream));
         Poll::Ready(Ok((Box::new(TokioStream::new(stream)), peer)))
     }
 
-    fn poll_accept_unregistered(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         match acceptfrom_with(&self.socket, flags) {
             Ok((stream, Some(peer))) => {

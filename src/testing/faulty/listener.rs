@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::os::{Listener, Stream};
+use crate::os::{Accepted, Listener};
 use crate::testing::faulty::errno::Errno;
 use crate::testing::faulty::rule::{CallSite, Operation};
 use crate::testing::faulty::rule_set::{Effect, RuleSet};
@@ -41,7 +41,7 @@ impl FaultyListener {
         &mut self,
         cx: &mut Context<'_>,
         poll: PollAccept,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    ) -> Poll<io::Result<Accepted>> {
         match ready!(self.pending.poll_effect(cx, &self.rules, &self.site)) {
             // As in the kernel, the error comes with a client, so it waits for the next one.
             Some(Effect::Error(Errno::ECONNABORTED)) => self.aborts = true,
@@ -64,21 +64,14 @@ impl FaultyListener {
 }
 
 /// [`Listener::poll_accept`] or [`Listener::poll_accept_unregistered`].
-type PollAccept =
-    fn(&mut dyn Listener, &mut Context<'_>) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
+type PollAccept = fn(&mut dyn Listener, &mut Context<'_>) -> Poll<io::Result<Accepted>>;
 
 impl Listener for FaultyListener {
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.poll_accept_by(cx, |inner, cx| inner.poll_accept(cx))
     }
 
-    fn poll_accept_unregistered(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn poll_accept_unregistered(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         self.poll_accept_by(cx, |inner, cx| inner.poll_accept_unregistered(cx))
     }
 

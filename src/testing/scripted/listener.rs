@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 
-use crate::os::{Listener, Stream};
+use crate::os::{Accepted, Listener, Stream};
 use crate::testing::scripted::connection::os_error;
 use crate::testing::scripted::state::NetworkState;
 
@@ -19,10 +19,7 @@ pub(super) struct ScriptedListener {
 }
 
 impl Listener for ScriptedListener {
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let mut network = self.network.lock();
         let Some(backlog) = network.backlog_mut(self.address, self.id) else {
             return Poll::Ready(Err(os_error(libc::EINVAL)));

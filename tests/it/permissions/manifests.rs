@@ -80,7 +80,8 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
         ("", "EOF while parsing a value at line 1 column 0"),
         (
             "[]",
-            "invalid type: sequence, expected a manifest, which is an object at line 1 column 0",
+            "invalid type: sequence, expected an object with the optional keys sockets at line 1 \
+             column 0",
         ),
         ("{} {}", "trailing characters at line 1 column 4"),
         (

@@ -32,7 +32,7 @@ async fn a_thousand_stalled_handshakes_hold_up_nobody() {
         let client = t.world.accepted().await;
         assert_talks(&mut t.world, &client, &mut peer).await;
         let took = began.elapsed();
-        assert!(took < tls::DEFAULT_TIME_OUT / 2, "at once, not {took:?}");
+        assert!(took < tls::DEFAULT_TIMEOUT / 2, "at once, not {took:?}");
     }
     // They are given up one after the other, and all are told.
     for i in 0..1000 {
@@ -154,7 +154,7 @@ async fn at_the_limit_the_oldest_is_given_up_but_not_within_a_second() {
         assert_eq!(info.peer_addr(), peer.addr());
     }
     let waited = began.elapsed();
-    assert!(waited > tls::DEFAULT_TIME_OUT / 2, "{waited:?}");
+    assert!(waited > tls::DEFAULT_TIMEOUT / 2, "{waited:?}");
     two.world.nothing().await;
 }
 

@@ -161,7 +161,7 @@ async fn one_that_takes_too_long_is_given_up_and_told() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let issued = t.authority.issue("localhost");
-    let server = issued.server().time_out(Duration::from_millis(50));
+    let server = issued.server().timeout(Duration::from_millis(50));
     let (_, at) = t.serve(server).await;
     let mut silent = dial(at).await;
     assert_eq!(failures.next().await.result_code.code(), -7);
