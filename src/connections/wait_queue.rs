@@ -33,7 +33,7 @@ impl WaitQueue {
     /// For the first: the reading that decides whether there is room. If not,
     /// the next place that becomes free [calls](Self::call) it.
     pub(crate) fn look<T>(&self, room: impl FnOnce() -> T) -> T {
-        self.any.wait(room)
+        self.any.set_and_check(room)
     }
 
     /// Whether nobody is before this one.

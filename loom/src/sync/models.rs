@@ -21,7 +21,7 @@ fn a_task_that_waits_for_room_is_woken() {
             thread::spawn(move || in_flight.remove())
         };
         block_on(poll_fn(|cx| {
-            in_flight.begin_turn(cx);
+            in_flight.register(cx);
             match in_flight.is_below(1) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
@@ -37,7 +37,7 @@ fn a_task_that_goes_on_at_the_limit_is_woken_for_each_event() {
         let in_flight = Arc::new(InFlight::default());
         let (mut raised, mut handlers) = (0, Vec::new());
         block_on(poll_fn(|cx| {
-            in_flight.begin_turn(cx);
+            in_flight.register(cx);
             while raised < 2 {
                 if !in_flight.is_below(1) {
                     return Poll::Pending;
@@ -70,13 +70,13 @@ fn a_look_that_takes_an_entry_out_sees_every_change_before() {
                 // Nothing but the flag orders this.
                 cells[which].store(1, Relaxed);
                 if flag.set() {
-                    queue.look_at(0);
+                    queue.push_ready(0);
                 }
             })
         });
         let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
         block_on(poll_fn(|cx| {
-            queue.take(&mut calls, &mut slots, cx);
+            queue.drain_into(&mut calls, &mut slots, cx);
             for _ in slots.drain(..) {
                 flag.clear();
                 if cells.iter().all(|cell| cell.load(Relaxed) == 1) {
@@ -99,14 +99,14 @@ fn calls_are_taken_in_the_order_of_each_thread() {
             let queue = queue.clone();
             thread::spawn(move || {
                 for number in [1, 2] {
-                    assert!(queue.call((who, number)).is_none());
+                    assert!(queue.push_call((who, number)).is_none());
                 }
             })
         });
         let (mut calls, mut slots) = (VecDeque::new(), VecDeque::new());
         let mut seen = Vec::new();
         block_on(poll_fn(|cx| {
-            queue.take(&mut calls, &mut slots, cx);
+            queue.drain_into(&mut calls, &mut slots, cx);
             seen.extend(calls.drain(..));
             match seen.len() {
                 4 => Poll::Ready(()),

@@ -65,7 +65,7 @@ impl Starving for Socket {
 
     fn make_ready(&self) {
         if self.0.queued.set() {
-            self.0.queue.look_at(self.0.slot);
+            self.0.queue.push_ready(self.0.slot);
         }
     }
 }
@@ -84,7 +84,7 @@ fn run(
         socket.make_ready();
     }
     block_on(poll_fn(|cx: &mut Context<'_>| {
-        queue.take(&mut calls, &mut slots, cx);
+        queue.drain_into(&mut calls, &mut slots, cx);
         takes += 1;
         calls.drain(..).for_each(&mut carry_out);
         for slot in slots.drain(..) {
@@ -176,13 +176,13 @@ fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
         None => Call::Send(number),
     };
     path.enter();
-    assert!(queue.call(call).is_none());
+    assert!(queue.push_call(call).is_none());
     drop(guard);
 }
 
 fn call(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, call: Call) {
     path.enter();
-    assert!(queue.call(call).is_none());
+    assert!(queue.push_call(call).is_none());
 }
 
 /// Carries out the calls until each caller is done, and returns the log.
@@ -195,7 +195,7 @@ fn carry_out(
 ) -> Vec<Call> {
     let (mut calls, mut slots, mut done) = (VecDeque::new(), VecDeque::new(), 0);
     block_on(poll_fn(|cx| {
-        queue.take(&mut calls, &mut slots, cx);
+        queue.drain_into(&mut calls, &mut slots, cx);
         for call in calls.drain(..) {
             before(call);
             match call {
@@ -282,14 +282,14 @@ fn the_end_is_told_after_the_calls_that_handlers_made_before() {
         let handler = {
             let (socket, queue) = (socket.clone(), queue.clone());
             thread::spawn(move || {
-                assert!(queue.call(Call::Send(1)).is_none());
+                assert!(queue.push_call(Call::Send(1)).is_none());
                 socket.release();
             })
         };
         // Somebody else's calls must not stand for these.
         let other = {
             let queue = queue.clone();
-            thread::spawn(move || assert!(queue.call(Call::Op).is_none()))
+            thread::spawn(move || assert!(queue.push_call(Call::Op).is_none()))
         };
         let answered = std::cell::Cell::new(false);
         let mut ending = Ending::default();

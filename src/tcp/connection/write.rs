@@ -101,15 +101,17 @@ impl Drop for PendingSend {
         if std::thread::panicking() && !self.data.is_empty() && command_queue.queue.is_open() {
             // What comes after it must not leave before it.
             let command_queue = command_queue.clone();
-            return command_queue.queue.put_back(QueuedCall::Send(PendingSend {
-                ticket: InFlightCall::new(self.socket().clone()),
-                data: std::mem::take(&mut self.data),
-                bytes: self.bytes,
-                charge: std::mem::take(&mut self.charge),
-                reply: std::mem::replace(&mut self.reply, Reply::nobody()),
-                credit: self.credit.take(),
-                error: self.error.take(),
-            }));
+            return command_queue
+                .queue
+                .set_interrupted(QueuedCall::Send(PendingSend {
+                    ticket: InFlightCall::new(self.socket().clone()),
+                    data: std::mem::take(&mut self.data),
+                    bytes: self.bytes,
+                    charge: std::mem::take(&mut self.charge),
+                    reply: std::mem::replace(&mut self.reply, Reply::nobody()),
+                    credit: self.credit.take(),
+                    error: self.error.take(),
+                }));
         }
         if self.charge > 0 {
             let app_shard = self.socket().app_shard();
@@ -400,7 +402,7 @@ mod tests {
             panic!("a turn that is not well");
         });
         assert!(catch_unwind(turn).is_err());
-        let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_in_hand() else {
+        let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_interrupted() else {
             panic!("it is not there any more");
         };
         assert_eq!((again.data.len(), again.bytes), (10, 20));

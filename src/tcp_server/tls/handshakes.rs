@@ -192,7 +192,10 @@ impl Handshakes {
     pub(in crate::tcp_server) fn has_room(&mut self, cx: &mut Context<'_>) -> bool {
         self.start_next(cx);
         // Where all have their end behind them, only listeners make room.
-        let most = self.server.as_ref().map_or(usize::MAX, Server::max_handshakes);
+        let most = self
+            .server
+            .as_ref()
+            .map_or(usize::MAX, Server::max_handshakes);
         self.next.is_none() && self.finished.len() < most
     }
 
