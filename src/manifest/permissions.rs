@@ -182,7 +182,7 @@ impl Permissions {
     /// port.
     pub fn may_listen(&self, address: &str, port: i32) -> bool {
         let host = Host::parse(address);
-        self.tcp_server.listen.cover(host.ok().as_ref(), port)
+        self.tcp_server.listen.any_matches(host.ok().as_ref(), port)
     }
 
     /// Whether [`connect`](crate::Tcp::connect) is permitted to this address and port.
@@ -193,7 +193,7 @@ impl Permissions {
     /// As [`may_connect`](Self::may_connect), for a parsed host; `None` is a host that cannot be
     /// parsed.
     pub(crate) fn may_reach(&self, host: Option<&Host>, port: i32) -> bool {
-        self.tcp.connect.cover(host, port)
+        self.tcp.connect.any_matches(host, port)
     }
 
     /// The patterns of `tcpServer.listen`.
