@@ -7,7 +7,7 @@ fn a_connect_to_a_listener_connects_both_ends() {
     let net = ScriptedNetwork::new();
     let (mut listener, at) = listener(&net);
     let mut near = connect(&net, at);
-    let (mut far, from) = accept(&mut *listener).expect("a waiting client");
+    let (mut far, from) = accept(&mut *listener);
     assert_eq!(near.local_addr().expect("a local address"), from);
 
     let wakes = WakeCounter::new();
@@ -37,10 +37,7 @@ fn connects_have_the_scripted_results_in_order() {
     assert_eq!(connect_errno(&net, to), libc::ETIMEDOUT);
     let mut stream = connect(&net, to);
     assert_eq!(server.addr(), to);
-    assert_eq!(
-        stream.local_addr().expect("a local address"),
-        server.stream_addr()
-    );
+    assert_eq!(stream.local_addr().ok(), Some(server.stream_addr()));
     assert_eq!(read_now(&mut *stream), b"early");
     assert_eq!(errno(stream.set_nodelay(true)), libc::EINVAL);
 

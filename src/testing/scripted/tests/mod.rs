@@ -96,13 +96,19 @@ fn listener(net: &ScriptedNetwork) -> (Box<dyn Listener>, SocketAddr) {
     (listener, address)
 }
 
-fn accept(listener: &mut dyn Listener) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
-    ready(|cx| listener.poll_accept(cx))
+#[track_caller]
+fn push_error(net: &ScriptedNetwork, at: SocketAddr, errno: i32) {
+    net.accept_error(at, errno).expect("a listener");
+}
+
+#[track_caller]
+fn accept(listener: &mut dyn Listener) -> (Box<dyn Stream>, SocketAddr) {
+    ready(|cx| listener.poll_accept(cx)).expect("a waiting client")
 }
 
 #[track_caller]
 fn accept_errno(listener: &mut dyn Listener) -> i32 {
-    errno(accept(listener).map(|(_, from)| from))
+    errno(ready(|cx| listener.poll_accept(cx)).map(|(_, from)| from))
 }
 
 #[track_caller]
