@@ -1,21 +1,19 @@
 //! The new process: finds its inheritance, and adopts it into its registry.
 
-use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
 use actix::prelude::*;
 use actix_rt::time::timeout;
 
+use super::activated::Activated;
 use super::wire::{self, Greeting, Record};
-use super::{Error, LIMIT, PREDECESSOR, Receipt};
+use super::{Error, PREDECESSOR, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
-use crate::ids::{AppId, ServerSocketId};
 use crate::os::fd_passing::{self, Channel};
-use crate::registry::{AdoptListener, CommitImport, PrepareImport, Registry, Token};
-use crate::tcp_server::SocketProperties;
+use crate::registry::{CommitImport, PrepareImport, Registry, Token};
 
 #[cfg(target_os = "linux")]
-use super::systemd::{self, Passed, StoredState};
+use super::systemd::{self, PassedDescriptors, StoredState};
 
 /// The sockets that another process or systemd hands to this process.
 ///
@@ -34,15 +32,6 @@ enum Origin {
     Predecessor(OwnedFd),
     #[cfg(target_os = "linux")]
     Systemd(Box<StoredState>),
-}
-
-/// A listening socket that systemd, or another parent process, has opened: socket
-/// activation.
-#[derive(Debug)]
-pub struct Activated {
-    pub(super) name: Option<String>,
-    pub(super) address: Option<SocketAddr>,
-    pub(super) listener: OwnedFd,
 }
 
 impl Inheritance {
@@ -67,7 +56,7 @@ impl Inheritance {
             return Ok(Some(Self::from_socket(socket)));
         }
         #[cfg(target_os = "linux")]
-        if let Some(Passed { stored, activated }) = systemd::take_passed()? {
+        if let Some(PassedDescriptors { stored, activated }) = systemd::take_passed()? {
             let origin = stored.map_or(Origin::Activation, |stored| {
                 Origin::Systemd(Box::new(stored))
             });
@@ -106,12 +95,12 @@ impl Inheritance {
             Origin::Activation => Ok(Receipt::default()),
             Origin::Predecessor(socket) => {
                 let mut channel = Channel::new(socket).map_err(Error::os("using the socket"))?;
-                let adopted = timeout(LIMIT, adopt_from(&mut channel, registry)).await;
+                let adopted = timeout(TIMEOUT, adopt_from(&mut channel, registry)).await;
                 let adopted = adopted.unwrap_or(Err(Error::TimedOut));
                 if let Err(error) = &adopted {
                     // The predecessor goes on at once, and need not wait for its timeout.
                     let refused = wire::send(&channel, Record::Refused(error.to_string()));
-                    let _ = timeout(LIMIT, refused).await;
+                    let _ = timeout(TIMEOUT, refused).await;
                 }
                 adopted
             }
@@ -184,42 +173,5 @@ impl Drop for ImportGuard {
         if let Some(token) = self.token.take() {
             self.registry.do_send(CommitImport { token, ours: false });
         }
-    }
-}
-
-impl Activated {
-    /// Its name: `FileDescriptorName=` of the socket unit, by default the unit's
-    /// name.
-    pub fn name(&self) -> Option<&str> {
-        self.name.as_deref()
-    }
-
-    /// The address that it is bound to; `None` if it is not an IP socket.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.address
-    }
-
-    /// Makes it a new server socket of `app`, which listens already. The app's
-    /// permissions are not checked, because the parent process has opened the
-    /// socket.
-    ///
-    /// # Errors
-    /// [`Error::Os`] if it is not a listening TCP socket, [`Error::Refused`]
-    /// if the name is too long.
-    pub async fn adopt(
-        self,
-        registry: &Addr<Registry>,
-        app: impl Into<AppId>,
-        properties: SocketProperties,
-    ) -> Result<ServerSocketId, Error> {
-        let adopted = registry.send(AdoptListener {
-            app: app.into(),
-            properties,
-            listener: self.listener,
-        });
-        let adopted = adopted.await.map_err(|_| Error::Stopped)?;
-        adopted
-            .map_err(Error::os("adopting an activated listener"))?
-            .map_err(|error| Error::Refused(error.to_string()))
     }
 }

@@ -21,14 +21,14 @@
 //!
 //! All sockets work until the successor has started. Then persistent sockets raise
 //! no events. For at most [`PAUSE_GRACE`](crate::PAUSE_GRACE) listeners finish the
-//! events in flight, and calls are carried out. After that, for at most [`LIMIT`],
+//! events in flight, and calls are carried out. After that, for at most [`TIMEOUT`],
 //! the sockets are frozen and calls wait: they are carried out if the handover
 //! fails, and fail with [`SocketNotFound`](crate::Error) if it succeeds. The
 //! successor continues the id counters, so no id is used twice. Sockets that are
 //! created during the handover stay.
 //!
 //! Connections that were closed before stay too. The handover returns when their
-//! peers have received everything, or after [`LIMIT`]; then the old process may
+//! peers have received everything, or after [`TIMEOUT`]; then the old process may
 //! end.
 //!
 //! The TLS configuration of a server socket (`set_tls`) stays, because it contains
@@ -46,6 +46,7 @@
 //!
 //! `examples/persistent_server.rs` in the repository shows all of this.
 
+mod activated;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod inheritance;
@@ -54,7 +55,8 @@ mod successor;
 mod systemd;
 mod wire;
 
-pub use inheritance::{Activated, Inheritance};
+pub use activated::Activated;
+pub use inheritance::Inheritance;
 pub use successor::{Successor, hand_over};
 #[cfg(target_os = "linux")]
 pub use systemd::to_systemd;
@@ -71,7 +73,7 @@ use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 
 /// How long a successor may take to start, and how long the exchange with it may
 /// take: 30 seconds each.
-pub const LIMIT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The environment variable that tells a successor that its standard input is
 /// connected to its predecessor. Its value is the predecessor's process id, so
@@ -146,8 +148,8 @@ pub enum Error {
     #[display("the other process has closed the connection")]
     Closed,
 
-    /// The other process took longer than [`LIMIT`].
-    #[display("the other process did not answer within {LIMIT:?}")]
+    /// The other process took longer than [`TIMEOUT`].
+    #[display("the other process did not answer within {TIMEOUT:?}")]
     TimedOut,
 }
 

@@ -7,7 +7,7 @@ use actix::prelude::*;
 use actix_rt::time::timeout;
 
 use super::wire::{self, Record};
-use super::{Error, LIMIT, PREDECESSOR, Receipt};
+use super::{Error, PREDECESSOR, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ServerSocketId};
 use crate::os::fd_passing::{self, Channel};
@@ -66,7 +66,7 @@ impl Drop for Successor {
 /// says what happens to calls meanwhile. Dropping the future cancels the handover.
 ///
 /// It returns when the peers of connections that were closed before have received
-/// everything, and at most [`LIMIT`] after the handover. Then this process may end.
+/// everything, and at most [`TIMEOUT`] after the handover. Then this process may end.
 ///
 /// # Errors
 /// Nothing was handed over, and all sockets go on here. A
@@ -78,11 +78,11 @@ pub async fn hand_over(
     let socket = successor.socket.take().ok_or(Error::Closed)?;
     let mut channel = Channel::new(socket).map_err(Error::os("using the socket"))?;
     // The sockets go on while the successor starts.
-    timeout(LIMIT, wire::receive_greeting(&mut channel))
+    timeout(TIMEOUT, wire::receive_greeting(&mut channel))
         .await
         .map_err(|_| Error::TimedOut)??;
     let (export, state) = ExportGuard::new(registry).await?;
-    timeout(LIMIT, transfer(&mut channel, &state))
+    timeout(TIMEOUT, transfer(&mut channel, &state))
         .await
         .map_err(|_| Error::TimedOut)??;
     let receipt = export.commit(&state);
@@ -95,7 +95,7 @@ pub async fn hand_over(
 /// Waits until the peers of closed connections have received everything.
 pub(super) async fn wait_for_delivery(registry: &Addr<Registry>) {
     // A registry that has stopped has waited for them.
-    let _ = registry.send(Deliver(LIMIT)).await;
+    let _ = registry.send(Deliver(TIMEOUT)).await;
 }
 
 async fn transfer(channel: &mut Channel, state: &HandoverState) -> Result<(), Error> {

@@ -16,9 +16,10 @@ use rustix::fs::{MemfdFlags, OFlags};
 use rustix::net::sockopt;
 use sd_notify::NotifyState;
 
+use super::activated::Activated;
 use super::successor::{ExportGuard, wait_for_delivery};
 use super::wire::{self, descriptor_name};
-use super::{Activated, Error, LIMIT, Receipt};
+use super::{Error, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
 use crate::registry::Registry;
 
@@ -45,18 +46,18 @@ pub(super) struct StoredState {
 }
 
 /// The descriptors that systemd has passed, sorted by their origin.
-pub(super) struct Passed {
+pub(super) struct PassedDescriptors {
     pub(super) stored: Option<StoredState>,
     pub(super) activated: Vec<Activated>,
 }
 
 /// Takes the descriptors that systemd has passed; `None` if there are none.
-pub(super) fn take_passed() -> Result<Option<Passed>, Error> {
+pub(super) fn take_passed() -> Result<Option<PassedDescriptors>, Error> {
     let passed = take_descriptors().map_err(Error::os("taking descriptors from systemd"))?;
     Ok((!passed.is_empty()).then(|| sort(passed)))
 }
 
-fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> Passed {
+fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> PassedDescriptors {
     let mut state = None;
     let mut names = Vec::new();
     let mut sockets = HashMap::new();
@@ -91,7 +92,7 @@ fn sort(passed: Vec<(Option<String>, OwnedFd)>) -> Passed {
         sockets,
         names,
     });
-    Passed { stored, activated }
+    PassedDescriptors { stored, activated }
 }
 
 fn take_descriptors() -> io::Result<Vec<(Option<String>, OwnedFd)>> {
@@ -192,7 +193,7 @@ pub(super) async fn remove(names: Vec<String>) -> Result<(), Error> {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    match timeout(LIMIT, tokio::task::spawn_blocking(work)).await {
+    match timeout(TIMEOUT, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done.unwrap_or(Err(Error::Stopped)),
         Err(_) => Err(Error::TimedOut),
     }
@@ -260,7 +261,7 @@ fn wait_until_received() -> io::Result<()> {
     let (own, passed) = io::pipe()?;
     sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[passed.as_fd()])?;
     drop(passed);
-    let limit = Timespec::try_from(LIMIT).map_err(io::Error::other)?;
+    let limit = Timespec::try_from(TIMEOUT).map_err(io::Error::other)?;
     let mut own = [PollFd::new(&own, PollFlags::empty())];
     match poll(&mut own, Some(&limit))? {
         0 => Err(io::ErrorKind::TimedOut.into()),

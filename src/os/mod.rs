@@ -27,7 +27,7 @@ use futures::future::BoxFuture;
 use tokio::task::unconstrained;
 
 /// The keepalive time and interval of a connection whose app has set none: Chromium's value.
-const KEEP_ALIVE: Duration = Duration::from_secs(45);
+const DEFAULT_KEEPALIVE: Duration = Duration::from_secs(45);
 
 /// Opens sockets, or adopts those of another process. Its methods are called inside a tokio runtime.
 pub trait Network: Send + Sync + 'static {

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
-use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 
 use super::stream::{Transport, encrypted};
-use super::{Error, Versions};
+use super::{Error, Versions, provider};
 use crate::net_error::NetError;
 use crate::os::Stream;
 
@@ -146,8 +146,4 @@ impl Trust {
         new.resumption = Resumption::disabled();
         Ok(config.get_or_init(|| Arc::new(new)).clone())
     }
-}
-
-pub(super) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }

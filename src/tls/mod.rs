@@ -32,10 +32,21 @@ pub(crate) use off::{Client, Server};
 #[cfg(feature = "tls")]
 pub use server::{DEFAULT_HANDSHAKES, DEFAULT_TIMEOUT, Error, Server};
 
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+#[cfg(feature = "tls")]
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+
 /// The versions of TLS that a connection may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Versions {
     Tls1_2,
     Tls1_3,
     Both,
+}
+
+#[cfg(feature = "tls")]
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
 }

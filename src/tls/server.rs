@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 
-use super::client::provider;
+use super::provider;
 use super::stream::{Transport, encrypted};
 use crate::net_error::NetError;
 use crate::os::Stream;

@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::os::{KEEP_ALIVE, Stream, Writer};
+use crate::os::{DEFAULT_KEEPALIVE, Stream, Writer};
 
 pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io::Result<()> {
     socket.set_keepalive(after.is_some())?;
@@ -36,7 +36,7 @@ pub(super) fn set_keepalive(socket: &SockRef<'_>, after: Option<Duration>) -> io
 /// A connection works without an option that cannot be set.
 pub(super) fn set_defaults(socket: &SockRef<'_>) {
     let set = socket.set_tcp_nodelay(true);
-    let set = set.and_then(|()| set_keepalive(socket, Some(KEEP_ALIVE)));
+    let set = set.and_then(|()| set_keepalive(socket, Some(DEFAULT_KEEPALIVE)));
     if let Err(error) = set {
         log::debug!("cannot set the default options of a socket: {error}");
     }

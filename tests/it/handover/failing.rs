@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use chrome_sockets::handover::{Error, LIMIT, SocketName, Successor, hand_over};
+use chrome_sockets::handover::{Error, SocketName, Successor, TIMEOUT, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
@@ -154,7 +154,7 @@ async fn a_successor_that_does_not_answer_in_time_leaves_everything() {
     let given = begin(&old, here);
     let there = standing_still(there).await;
     tokio::time::pause();
-    tokio::time::advance(LIMIT).await;
+    tokio::time::advance(TIMEOUT).await;
     tokio::time::resume();
     let given = within("the failure", given).await.expect("it ran");
     assert!(matches!(given, Err(Error::TimedOut)), "{given:?}");
