@@ -71,6 +71,14 @@ impl Network for DenyingNetwork {
         self.inner.resolve(host)
     }
 
+    fn resolve_with_permit(
+        &self,
+        host: &str,
+        permit: Box<dyn Send>,
+    ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+        self.inner.resolve_with_permit(host, permit)
+    }
+
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
         if self.denied.is_empty() {
             return self.inner.connect(address);
@@ -107,7 +115,48 @@ impl Network for DenyingNetwork {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::pending;
+    use parking_lot::Mutex;
+
     use super::*;
+
+    /// Keeps the permits of its look-ups, which never end.
+    #[derive(Default)]
+    struct SilentResolver(Mutex<Vec<Box<dyn Send>>>);
+
+    impl Network for SilentResolver {
+        fn listen(&self, _: SocketAddr, _: u32) -> io::Result<Box<dyn Listener>> {
+            Err(access_denied())
+        }
+
+        fn resolve(&self, _: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            pending().boxed()
+        }
+
+        fn resolve_with_permit(
+            &self,
+            host: &str,
+            permit: Box<dyn Send>,
+        ) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
+            self.0.lock().push(permit);
+            self.resolve(host)
+        }
+
+        fn connect(&self, _: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
+            pending().boxed()
+        }
+    }
+
+    #[test]
+    fn the_permit_of_a_look_up_outlives_its_future() {
+        let network = DenyingNetwork {
+            inner: Arc::new(SilentResolver::default()),
+            denied: DeniedAddresses::default(),
+        };
+        let permit = Arc::new(());
+        drop(network.resolve_with_permit("host.example", Box::new(permit.clone())));
+        assert_eq!(Arc::strong_count(&permit), 2);
+    }
 
     #[test]
     fn a_denied_address_is_recognized_in_every_notation() {
