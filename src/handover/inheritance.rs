@@ -66,7 +66,7 @@ impl Inheritance {
     }
 
     /// The inheritance from the process at the other end of this Unix stream socket,
-    /// which calls [`Successor::over`](super::Successor::over).
+    /// which calls [`Successor::from_socket`](super::Successor::from_socket).
     pub fn from_socket(socket: OwnedFd) -> Self {
         Inheritance {
             origin: Origin::Predecessor(socket),

@@ -42,7 +42,7 @@ impl Successor {
     /// A successor that was started in another way, and is connected by this Unix
     /// stream socket. It passes the other end of the pair to
     /// [`Inheritance::from_socket`](super::Inheritance::from_socket).
-    pub fn over(socket: OwnedFd) -> Self {
+    pub fn from_socket(socket: OwnedFd) -> Self {
         Successor {
             socket: Some(socket),
             child: None,

@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     /// The normalized form of a host, as text.
-    fn form(text: &str) -> Result<String, HostError> {
+    fn normalized(text: &str) -> Result<String, HostError> {
         Host::parse(text).map(|host| match host {
             Host::Address(address) => address.to_string(),
             Host::Name(name) => name.as_str().to_owned(),
@@ -177,7 +177,7 @@ mod tests {
             ("1.example", "1.example"),
             ("0x7g", "0x7g"),
         ] {
-            assert_eq!(form(written).as_deref(), Ok(expected), "{written:?}");
+            assert_eq!(normalized(written).as_deref(), Ok(expected), "{written:?}");
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
             ("xn--\u{fc}", InvalidName),
             ("\u{fffd}", InvalidName),
         ] {
-            assert_eq!(form(written), Err(error), "{written:?}");
+            assert_eq!(normalized(written), Err(error), "{written:?}");
         }
     }
 
@@ -244,8 +244,8 @@ mod tests {
         .join(".");
         assert_eq!(name.len(), 253);
         let absolute = format!("{name}.");
-        assert_eq!(form(&name), Ok(name.clone()));
-        assert_eq!(form(&absolute), Ok(absolute.clone()));
+        assert_eq!(normalized(&name), Ok(name.clone()));
+        assert_eq!(normalized(&absolute), Ok(absolute.clone()));
         for longer in [
             format!("{name}d"),
             format!("{name}。d"),
@@ -255,7 +255,7 @@ mod tests {
             "\u{ad}".repeat(1 << 20),
             "1".repeat(1 << 20),
         ] {
-            assert!(form(&longer).is_err(), "{} bytes", longer.len());
+            assert!(normalized(&longer).is_err(), "{} bytes", longer.len());
         }
     }
 }

@@ -99,7 +99,7 @@ impl Permissions {
     /// a value of the wrong type, an invalid pattern, or more than
     /// [`MAX_PATTERNS`](super::MAX_PATTERNS) patterns. The error has the path.
     pub fn from_manifest(json: &str) -> Result<Self, ManifestError> {
-        Self::from_manifest_with_warnings(json).map(logged)
+        Self::from_manifest_with_warnings(json).map(log_warnings)
     }
 
     /// As [`from_manifest`](Self::from_manifest), with a warning for each part of
@@ -137,7 +137,7 @@ impl Permissions {
     /// # Errors
     /// As [`from_manifest`](Self::from_manifest).
     pub fn from_sockets(json: &str) -> Result<Self, ManifestError> {
-        Self::from_sockets_with_warnings(json).map(logged)
+        Self::from_sockets_with_warnings(json).map(log_warnings)
     }
 
     /// As [`from_manifest_with_warnings`](Self::from_manifest_with_warnings), from
@@ -224,7 +224,7 @@ impl Permissions {
 }
 
 /// Logs the warnings of a manifest.
-fn logged((permissions, warnings): (Permissions, Vec<ManifestWarning>)) -> Permissions {
+fn log_warnings((permissions, warnings): (Permissions, Vec<ManifestWarning>)) -> Permissions {
     for warning in warnings {
         log::warn!("manifest: {warning}");
     }

@@ -9,7 +9,7 @@ use super::NetError;
 
 /// `bind` and `listen`.
 pub(crate) fn listen(error: &io::Error) -> NetError {
-    system(error)
+    map(error)
 }
 
 /// What an error of `accept` affects.
@@ -28,7 +28,7 @@ pub enum AcceptErrorClass {
 pub(crate) fn accept(error: &io::Error) -> Option<(AcceptErrorClass, NetError)> {
     match error.raw_os_error() {
         Some(libc::ECONNABORTED | libc::EINTR | libc::EAGAIN) => None,
-        _ => Some((accept_class(error), system(error))),
+        _ => Some((accept_class(error), map(error))),
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn connect(error: &io::Error) -> NetError {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => NetError::NETWORK_ACCESS_DENIED,
         Some(libc::ETIMEDOUT) => NetError::CONNECTION_TIMED_OUT,
-        _ => match system(error) {
+        _ => match map(error) {
             NetError::FAILED => NetError::CONNECTION_FAILED,
             known => known,
         },
@@ -82,7 +82,7 @@ pub(crate) fn resolve(_: &io::Error) -> NetError {
 
 /// `read`. A reset is reported like a close.
 pub(crate) fn read(error: &io::Error) -> NetError {
-    match system(error) {
+    match map(error) {
         NetError::CONNECTION_RESET => NetError::CONNECTION_CLOSED,
         other => other,
     }
@@ -90,13 +90,13 @@ pub(crate) fn read(error: &io::Error) -> NetError {
 
 /// `write`.
 pub(crate) fn write(error: &io::Error) -> NetError {
-    system(error)
+    map(error)
 }
 
 /// A read or write of a TLS handshake.
 #[cfg(feature = "tls")]
 pub(crate) fn handshake(error: &io::Error) -> NetError {
-    system(error)
+    map(error)
 }
 
 /// `setsockopt`. Chrome has one code for all its errors.
@@ -104,9 +104,9 @@ pub(crate) fn option(_: &io::Error) -> NetError {
     NetError::FAILED
 }
 
-fn system(error: &io::Error) -> NetError {
+fn map(error: &io::Error) -> NetError {
     let Some(errno) = error.raw_os_error() else {
-        return carried(error).unwrap_or_else(|| from_kind(error.kind()));
+        return attached_code(error).unwrap_or_else(|| from_kind(error.kind()));
     };
     match errno {
         libc::EACCES | libc::EPERM | libc::EROFS | libc::EISDIR | libc::ETXTBSY => {
@@ -143,7 +143,7 @@ fn system(error: &io::Error) -> NetError {
 }
 
 /// The code that a layer above the OS, such as TLS, put into the error.
-fn carried(error: &io::Error) -> Option<NetError> {
+fn attached_code(error: &io::Error) -> Option<NetError> {
     error.get_ref()?.downcast_ref().copied()
 }
 

@@ -41,7 +41,7 @@ impl Client {
     /// Trusts the certificates of the machine, which are read at the first
     /// handshake.
     pub fn new() -> Self {
-        Self::trusting(OnceLock::new())
+        Self::from_cell(OnceLock::new())
     }
 
     /// Trusts only these authorities.
@@ -61,10 +61,10 @@ impl Client {
     /// Trusts the certificates that `verifier` accepts. It is called on the thread of
     /// the arbiter and must not block it.
     pub fn with_verifier(verifier: Arc<dyn ServerCertVerifier>) -> Self {
-        Self::trusting(OnceLock::from(verifier))
+        Self::from_cell(OnceLock::from(verifier))
     }
 
-    fn trusting(verifier: OnceLock<Arc<dyn ServerCertVerifier>>) -> Self {
+    fn from_cell(verifier: OnceLock<Arc<dyn ServerCertVerifier>>) -> Self {
         Client(Arc::new(Trust {
             provider: provider(),
             verifier,

@@ -14,7 +14,7 @@ pub(super) fn handshake_code(error: &io::Error) -> NetError {
 }
 
 /// Puts the code into an error of the encrypted stream, for [`net_error`].
-pub(super) fn translated(error: io::Error) -> io::Error {
+pub(super) fn with_code(error: io::Error) -> io::Error {
     match tls_code(&error) {
         Some(code) => io::Error::new(error.kind(), code),
         None => error,
@@ -146,7 +146,7 @@ mod tests {
             let text = format!("{error:?}");
             let error = io::Error::new(io::ErrorKind::InvalidData, error);
             assert_eq!(handshake_code(&error).code(), number, "{text}");
-            assert_eq!(net_error::read(&translated(error)).code(), number, "{text}");
+            assert_eq!(net_error::read(&with_code(error)).code(), number, "{text}");
         }
     }
 
@@ -154,7 +154,7 @@ mod tests {
     fn errors_of_the_os_keep_their_numbers() {
         let reset = || io::Error::from_raw_os_error(libc::ECONNRESET);
         assert_eq!(handshake_code(&reset()).code(), -101);
-        assert_eq!(net_error::read(&translated(reset())).code(), -100);
+        assert_eq!(net_error::read(&with_code(reset())).code(), -100);
         let end = io::Error::from(io::ErrorKind::UnexpectedEof);
         assert_eq!(handshake_code(&end).code(), -100);
         let full = io::Error::new(io::ErrorKind::InvalidData, "message buffer full");

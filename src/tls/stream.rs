@@ -11,7 +11,7 @@ use tokio::task::unconstrained;
 use tokio_rustls::TlsStream;
 use tokio_rustls::rustls::Reader;
 
-use super::codes::{handshake_code, translated};
+use super::codes::{handshake_code, with_code};
 use crate::net_error::NetError;
 use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
 
@@ -91,7 +91,7 @@ impl Stream for EncryptedStream {
                 Poll::Ready(Ok(())) => break,
                 Poll::Pending if before == 0 => return Poll::Pending,
                 Poll::Pending => break,
-                Poll::Ready(Err(error)) => self.failure = Some(translated(error)),
+                Poll::Ready(Err(error)) => self.failure = Some(with_code(error)),
             }
         }
         if self.failure.is_some() && buffer.remaining() > 0 {
@@ -113,7 +113,7 @@ impl Stream for EncryptedStream {
             self.flush_answers(cx);
             match ready!(peeked) {
                 Ok(has_data) => return Poll::Ready(Ok(has_data)),
-                Err(error) => self.failure = Some(translated(error)),
+                Err(error) => self.failure = Some(with_code(error)),
             }
         }
         // Data that was decrypted before the failure is read before it.
@@ -138,9 +138,9 @@ impl Stream for EncryptedStream {
         let mut tls = Pin::new(&mut self.tls);
         if self.encrypted == 0 {
             let encrypted = ready!(tls.as_mut().poll_write_vectored(cx, data));
-            self.encrypted = encrypted.map_err(translated)?;
+            self.encrypted = encrypted.map_err(with_code)?;
         }
-        ready!(tls.poll_flush(cx)).map_err(translated)?;
+        ready!(tls.poll_flush(cx)).map_err(with_code)?;
         Poll::Ready(Ok(std::mem::take(&mut self.encrypted)))
     }
 
@@ -148,7 +148,7 @@ impl Stream for EncryptedStream {
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = ready!(Pin::new(&mut self.tls).poll_shutdown(cx));
         self.write_closed = true;
-        Poll::Ready(shut.map_err(translated))
+        Poll::Ready(shut.map_err(with_code))
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {

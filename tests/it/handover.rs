@@ -35,7 +35,7 @@ pub fn ends() -> (OwnedFd, OwnedFd) {
 /// Hands all of one world over to another.
 async fn succeed(old: &World, new: &World) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = ends();
-    let given = hand_over(&old.registry, Successor::over(here));
+    let given = hand_over(&old.registry, Successor::from_socket(here));
     let taken = Inheritance::from_socket(there).adopt(&new.registry);
     within("the handover", futures::future::join(given, taken)).await
 }
@@ -43,7 +43,7 @@ async fn succeed(old: &World, new: &World) -> (Result<Receipt, Error>, Result<Re
 /// The old end of a handover, under way.
 pub fn begin(old: &World, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
     let (registry, here) = (old.registry.clone(), here.into());
-    actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
+    actix_rt::spawn(async move { hand_over(&registry, Successor::from_socket(here)).await })
 }
 
 /// As [`succeed`], which must.
@@ -443,7 +443,7 @@ async fn a_suspended_app_is_suspended_in_the_successor_until_it_is_wanted() {
     old.app.suspend().await.expect("suspended");
     let registry = chrome_sockets::Registry::new().start();
     let (here, there) = ends();
-    let given = hand_over(&old.registry, Successor::over(here));
+    let given = hand_over(&old.registry, Successor::from_socket(here));
     let taken = Inheritance::from_socket(there).adopt(&registry);
     let (given, taken) = within("the handover", futures::future::join(given, taken)).await;
     assert_eq!(given.expect("given"), taken.expect("taken"));

@@ -175,7 +175,7 @@ impl FaultyNetwork {
     }
 
     /// Waits out the stalls of a resolve or connect, and fails if a rule says so.
-    async fn begin(rules: &RuleSet, site: CallSite) -> io::Result<()> {
+    async fn apply_rules(rules: &RuleSet, site: CallSite) -> io::Result<()> {
         let mut cursor = RuleCursor::default();
         while let Some(effect) = rules.evaluate(&site, &mut cursor) {
             match effect {
@@ -220,7 +220,7 @@ impl Network for FaultyNetwork {
         let FaultyNetwork { network, rules } = self.clone();
         let host = host.to_owned();
         async move {
-            Self::begin(&rules, Operation::Resolve.into()).await?;
+            Self::apply_rules(&rules, Operation::Resolve.into()).await?;
             network.resolve_with_permit(&host, permit).await
         }
         .boxed()
@@ -233,7 +233,7 @@ impl Network for FaultyNetwork {
         };
         let FaultyNetwork { network, rules } = self.clone();
         async move {
-            Self::begin(&rules, site).await?;
+            Self::apply_rules(&rules, site).await?;
             let stream = network.connect(address).await?;
             let stream = FaultyStream::new(stream, rules, None, Some(address));
             Ok(Box::new(stream) as Box<dyn Stream>)

@@ -28,7 +28,7 @@ async fn a_successor_that_dies_at_once_leaves_everything() {
     let (_, address) = persistent(&old, "").await;
     let (here, there) = ends();
     drop(there);
-    let given = hand_over(&old.registry, Successor::over(here)).await;
+    let given = hand_over(&old.registry, Successor::from_socket(here)).await;
     assert!(matches!(given, Err(Error::Closed)), "{given:?}");
     goes_on(&mut old, address).await;
 }

@@ -97,12 +97,12 @@ fn a_blocked_resolve_is_woken_when_the_guard_is_dropped() {
     let net = ScriptedNetwork::new();
     let block = net.block_resolve("localhost");
     let wakes = WakeCounter::new();
-    let mut held = net.resolve("localhost");
-    assert!(wakes.with(|cx| held.poll_unpin(cx)).is_pending());
+    let mut blocked = net.resolve("localhost");
+    assert!(wakes.with(|cx| blocked.poll_unpin(cx)).is_pending());
     net.next_resolve("other", Ok(vec![]));
     assert!(ready(|cx| net.resolve("other").poll_unpin(cx)).is_ok());
 
     drop(block);
     assert_eq!(wakes.count(), 1);
-    assert!(ready(|cx| held.poll_unpin(cx)).is_ok());
+    assert!(ready(|cx| blocked.poll_unpin(cx)).is_ok());
 }
