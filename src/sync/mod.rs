@@ -19,4 +19,4 @@ pub(crate) use wait_flag::WaitFlag;
 pub(crate) use work_queue::WorkQueue;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

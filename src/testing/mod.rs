@@ -2,6 +2,7 @@
 //! [`FaultyNetwork`] injects faults into any other network, also the real one.
 
 pub(crate) mod faulty;
+mod latch;
 pub(crate) mod scripted;
 
 pub use faulty::{

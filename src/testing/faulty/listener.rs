@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use crate::os::{Accepted, Listener};
 use crate::testing::faulty::errno::Errno;
-use crate::testing::faulty::rule::{CallSite, Operation};
-use crate::testing::faulty::rule_set::{Effect, RuleSet};
+use crate::testing::faulty::rule::{CallSite, Fault, Operation};
+use crate::testing::faulty::rule_set::RuleSet;
 use crate::testing::faulty::stream::{FaultyStream, PendingCall};
 
 pub(super) struct FaultyListener {
@@ -42,10 +42,10 @@ impl FaultyListener {
         cx: &mut Context<'_>,
         poll: PollAccept,
     ) -> Poll<io::Result<Accepted>> {
-        match ready!(self.pending.poll_effect(cx, &self.rules, &self.site)) {
+        match ready!(self.pending.poll_fault(cx, &self.rules, &self.site)) {
             // As in the kernel, the error comes with a client, so it waits for the next one.
-            Some(Effect::Error(Errno::ECONNABORTED)) => self.aborts = true,
-            Some(Effect::Error(errno)) => {
+            Some(Fault::Error(Errno::ECONNABORTED)) => self.aborts = true,
+            Some(Fault::Error(errno)) => {
                 self.pending = PendingCall::default();
                 return Poll::Ready(Err(errno.into()));
             }

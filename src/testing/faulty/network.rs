@@ -13,7 +13,7 @@ use socket2::SockRef;
 
 use crate::os::{Checkpoint, Listener, Network, Stream};
 use crate::testing::faulty::listener::FaultyListener;
-use crate::testing::faulty::rule::{CallSite, Operation, Rule};
+use crate::testing::faulty::rule::{CallSite, Fault, Operation, Rule};
 use crate::testing::faulty::rule_set::{
     Effect, InjectedFault, RuleCursor, RuleId, RuleReport, RuleSet, stop_current_arbiter,
 };
@@ -167,7 +167,9 @@ impl FaultyNetwork {
             listener: Some(address),
             ..Operation::Listen.into()
         };
-        if let Some(Effect::Error(errno)) = self.rules.evaluate(&site, &mut RuleCursor::default()) {
+        if let Some(Effect::Fail(Fault::Error(errno))) =
+            self.rules.evaluate(&site, &mut RuleCursor::default())
+        {
             return Err(errno.into());
         }
         let listener = listen(&*self.network)?;
@@ -179,11 +181,10 @@ impl FaultyNetwork {
         let mut cursor = RuleCursor::default();
         while let Some(effect) = rules.evaluate(&site, &mut cursor) {
             match effect {
-                Effect::Error(errno) => return Err(errno.into()),
                 Effect::Stall(released) => released.await,
-                // `Rule::new` allows none of these for a resolve or a connect.
-                Effect::Short(_) | Effect::Reset | Effect::End => {}
-                Effect::Stop | Effect::EndArbiter => {}
+                Effect::Fail(Fault::Error(errno)) => return Err(errno.into()),
+                // `Rule::new` allows no other fault for a resolve or a connect.
+                Effect::Fail(_) => {}
             }
         }
         Ok(())
@@ -263,9 +264,9 @@ impl Network for FaultyNetwork {
         let effect = self
             .rules
             .evaluate(&operation.into(), &mut RuleCursor::default());
-        if let Some(Effect::EndArbiter) = effect {
+        if let Some(Effect::Fail(Fault::EndArbiter)) = effect {
             stop_current_arbiter();
         }
-        matches!(effect, Some(Effect::Stop))
+        matches!(effect, Some(Effect::Fail(Fault::Stop)))
     }
 }

@@ -8,15 +8,14 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use futures::FutureExt;
-use futures::channel::oneshot;
-use futures::future::{BoxFuture, Shared};
+use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::Rng;
 
-use crate::testing::faulty::errno::Errno;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation, Rule};
 use crate::testing::faulty::text;
+use crate::testing::latch::Latch;
 
 /// How many injected faults a network remembers; older ones are dropped.
 pub const MAX_INJECTED_FAULTS: usize = 10_000;
@@ -73,15 +72,11 @@ impl fmt::Display for InjectedFault {
     }
 }
 
-/// What a call has to do because of a rule.
+/// What a rule does to a call.
 pub(super) enum Effect {
-    Error(Errno),
     Stall(BoxFuture<'static, ()>),
-    Short(usize),
-    Reset,
-    End,
-    Stop,
-    EndArbiter,
+    /// Neither a stall nor a panic.
+    Fail(Fault),
 }
 
 /// Which rules a call has evaluated. A call evaluates each rule once, however often it is polled;
@@ -111,15 +106,8 @@ struct ActiveRule {
     report: RuleReport,
     /// Each rule has its own, so that no rule changes which calls another one fails.
     random: Pcg32,
-    stall: Stall,
-}
-
-/// What stalled calls wait for.
-#[derive(Debug)]
-struct Stall {
-    /// Dropping it releases the calls.
-    _release: oneshot::Sender<()>,
-    released: Shared<oneshot::Receiver<()>>,
+    /// Stalled calls wait until it is dropped.
+    stall: Latch,
 }
 
 impl RuleSet {
@@ -142,7 +130,7 @@ impl RuleSet {
                 triggered: 0,
             },
             random: Pcg32::new(self.seed, id.0),
-            stall: Stall::new(),
+            stall: Latch::new(),
         });
         id
     }
@@ -164,7 +152,7 @@ impl RuleSet {
 
     pub(super) fn release(&self, id: RuleId) -> bool {
         // The old stall is dropped, and wakes tasks, after the lock is released.
-        let stall = self.with_rule(id, |rule| mem::replace(&mut rule.stall, Stall::new()));
+        let stall = self.with_rule(id, |rule| mem::replace(&mut rule.stall, Latch::new()));
         stall.is_some()
     }
 
@@ -227,13 +215,8 @@ impl RuleSet {
                     panic!("injected: {injected}");
                 }
             }
-            Fault::Stop => Effect::Stop,
-            Fault::EndArbiter => Effect::EndArbiter,
-            Fault::Error(errno) => Effect::Error(errno),
-            Fault::Stall(time) => Effect::Stall(triggered.stall.wait(time)),
-            Fault::Short(bytes) => Effect::Short(bytes.get()),
-            Fault::Reset => Effect::Reset,
-            Fault::End => Effect::End,
+            Fault::Stall(time) => Effect::Stall(stall(&triggered.stall, time)),
+            fault => Effect::Fail(fault),
         })
     }
 }
@@ -266,31 +249,15 @@ fn fraction(random: &mut Pcg32) -> f64 {
     (random.next_u64() >> (u64::BITS - BITS)) as f64 / (1_u64 << BITS) as f64
 }
 
-impl Stall {
-    fn new() -> Self {
-        let (release, released) = oneshot::channel();
-        Stall {
-            _release: release,
-            released: released.shared(),
-        }
-    }
-
-    fn wait(&self, time: Option<Duration>) -> BoxFuture<'static, ()> {
-        let released = self.released.clone();
-        match time {
-            Some(time) => tokio::time::timeout(time, released).map(drop).boxed(),
-            None => released.map(drop).boxed(),
-        }
-    }
-
-    fn waiting(&self) -> usize {
-        // One count is this stall's own.
-        let holders = self.released.strong_count();
-        holders.map_or(0, |holders| holders - 1)
+fn stall(latch: &Latch, time: Option<Duration>) -> BoxFuture<'static, ()> {
+    let released = latch.released();
+    match time {
+        Some(time) => tokio::time::timeout(time, released).map(drop).boxed(),
+        None => released.boxed(),
     }
 }
 
-/// Carries out [`Effect::EndArbiter`]; outside an arbiter nothing happens.
+/// Carries out [`Fault::EndArbiter`]; does nothing outside an arbiter.
 pub(super) fn stop_current_arbiter() {
     if let Some(arbiter) = Arbiter::try_current() {
         arbiter.stop();

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use crate::os::Stream;
 use crate::testing::faulty::errno::Errno;
-use crate::testing::faulty::rule::{CallSite, Operation};
+use crate::testing::faulty::rule::{CallSite, Fault, Operation};
 use crate::testing::faulty::rule_set::{Effect, RuleCursor, RuleSet};
 
 /// A call that has not returned yet.
@@ -24,14 +24,14 @@ pub(super) struct PendingCall {
 }
 
 impl PendingCall {
-    /// The effect of a rule on the call, after its stalls. Later polls of the same call find
+    /// The fault that a rule injects into the call, after its stalls. Later polls of the same call find
     /// only rules that were injected since.
-    pub(super) fn poll_effect(
+    pub(super) fn poll_fault(
         &mut self,
         cx: &mut Context<'_>,
         rules: &RuleSet,
         site: &CallSite,
-    ) -> Poll<Option<Effect>> {
+    ) -> Poll<Option<Fault>> {
         loop {
             if let Some(stalled) = &mut self.stalled {
                 ready!(stalled.poll_unpin(cx));
@@ -39,7 +39,8 @@ impl PendingCall {
             }
             match rules.evaluate(site, &mut self.cursor) {
                 Some(Effect::Stall(released)) => self.stalled = Some(released),
-                effect => return Poll::Ready(effect),
+                Some(Effect::Fail(fault)) => return Poll::Ready(Some(fault)),
+                None => return Poll::Ready(None),
             }
         }
     }
@@ -186,17 +187,17 @@ impl FaultyStream {
             Some(Broken::End) => return Poll::Ready(Ok(0)),
             None => {}
         }
-        let result = match half.pending.poll_effect(cx, &self.rules, &half.site) {
+        let result = match half.pending.poll_fault(cx, &self.rules, &half.site) {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Effect::Error(errno))) => return self.fail(errno, operation),
-            Poll::Ready(Some(Effect::Reset)) => return self.reset_now(),
-            Poll::Ready(Some(Effect::End)) => {
+            Poll::Ready(Some(Fault::Error(errno))) => return self.fail(errno, operation),
+            Poll::Ready(Some(Fault::Reset)) => return self.reset_now(),
+            Poll::Ready(Some(Fault::End)) => {
                 half.break_with(Broken::End);
                 return Poll::Ready(Ok(0));
             }
-            Poll::Ready(effect) => {
-                if let Some(Effect::Short(bytes)) = effect {
-                    half.max_bytes = bytes;
+            Poll::Ready(fault) => {
+                if let Some(Fault::Short(bytes)) = fault {
+                    half.max_bytes = bytes.get();
                 }
                 work(&mut **inner, cx, half.max_bytes)
             }

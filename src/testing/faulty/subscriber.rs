@@ -6,7 +6,7 @@ use actix::fut::wrap_future;
 use actix::prelude::*;
 use futures::future::pending;
 
-use crate::testing::faulty::rule::Operation;
+use crate::testing::faulty::rule::{Fault, Operation};
 use crate::testing::faulty::rule_set::{Effect, RuleCursor, RuleSet, stop_current_arbiter};
 
 struct Subscriber<E: Message<Result = ()> + Send + 'static> {
@@ -65,10 +65,10 @@ where
     while let Some(effect) = rules.evaluate(&Operation::Subscriber.into(), &mut cursor) {
         match effect {
             Effect::Stall(released) => released.await,
-            Effect::Stop => return Outcome::Stopped(event),
-            Effect::EndArbiter => stop_current_arbiter(),
-            // `Rule::new` allows none of these for a subscriber.
-            Effect::Error(_) | Effect::Short(_) | Effect::Reset | Effect::End => {}
+            Effect::Fail(Fault::Stop) => return Outcome::Stopped(event),
+            Effect::Fail(Fault::EndArbiter) => stop_current_arbiter(),
+            // `Rule::new` allows no other fault for a subscriber.
+            Effect::Fail(_) => {}
         }
     }
     match recipient.send(event).await {

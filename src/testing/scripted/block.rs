@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use futures::FutureExt;
-use futures::channel::oneshot;
-use futures::future::{Shared, WeakShared};
+use futures::future::{Either, ready};
+
+use crate::testing::latch::{Latch, WeakLatch};
 
 /// Keeps `resolve` or `connect` calls pending: see
 /// [`ScriptedNetwork::block_resolve`](super::ScriptedNetwork::block_resolve) and
@@ -13,24 +13,16 @@ use futures::future::{Shared, WeakShared};
 /// the calls.
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the calls"]
-pub struct BlockGuard {
-    release: oneshot::Sender<()>,
-    released: Shared<oneshot::Receiver<()>>,
-}
+pub struct BlockGuard(Latch);
 
 impl BlockGuard {
     /// How many calls are blocked. A call whose future was dropped does not count.
     pub fn waiting(&self) -> usize {
-        // One count is the guard's own.
-        self.released
-            .strong_count()
-            .map_or(0, |holders| holders - 1)
+        self.0.waiting()
     }
 
     /// Releases the calls, as dropping the guard does.
-    pub fn release(self) {
-        drop(self.release);
-    }
+    pub fn release(self) {}
 }
 
 /// The calls that a [`BlockGuard`] blocks.
@@ -41,29 +33,20 @@ pub(super) enum Blockable {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
-    /// Weak, so that a guard counts nothing but its calls.
-    by_call: HashMap<Blockable, WeakShared<oneshot::Receiver<()>>>,
-}
+pub(super) struct Blocks(HashMap<Blockable, WeakLatch>);
 
 impl Blocks {
     pub(super) fn block(&mut self, call: Blockable) -> BlockGuard {
-        let (release, released) = oneshot::channel();
-        let released = released.shared();
-        if let Some(weak) = released.downgrade() {
-            self.by_call.insert(call, weak);
-        }
-        BlockGuard { release, released }
+        let latch = Latch::new();
+        self.0.insert(call, latch.downgrade());
+        BlockGuard(latch)
     }
 
     /// Waits until the guard that blocks this call now, if there is one, is dropped.
     pub(super) fn released(&self, call: Blockable) -> impl Future<Output = ()> + use<> {
-        let released = self.by_call.get(&call).and_then(WeakShared::upgrade);
-        async move {
-            if let Some(released) = released {
-                // The dropped sender is the signal.
-                let _: Result<(), oneshot::Canceled> = released.await;
-            }
+        match self.0.get(&call) {
+            Some(latch) => Either::Left(latch.released()),
+            None => Either::Right(ready(())),
         }
     }
 }

@@ -1,27 +1,18 @@
 //! Which calls fail, which stall, and what follows on a connection.
 
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
-use crate::os::{Listener, Network, Stream};
+use crate::os::{Accepted, Listener, Network, Stream};
+use crate::sync::tests::WakeCounter;
 use crate::testing::faulty::{FaultyNetwork, MAX_INJECTED_FAULTS, Rule, RuleId};
 use crate::testing::scripted::{Peer, ScriptedNetwork};
 
 fn rule(text: &str) -> Rule {
     text.parse().expect("a rule")
-}
-
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct WakeCounter(AtomicUsize);
-
-impl Wake for WakeCounter {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 /// A faulty network with a listener.
@@ -31,9 +22,9 @@ struct Fixture {
     listener: Box<dyn Listener>,
     at: SocketAddr,
     wakes: Arc<WakeCounter>,
+    /// The wakes that [`take_wakes`](Self::take_wakes) has returned.
+    seen_wakes: Cell<usize>,
 }
-
-type Accepted = Poll<io::Result<(Box<dyn Stream>, SocketAddr)>>;
 
 impl Fixture {
     fn new(seed: u64) -> Self {
@@ -47,7 +38,8 @@ impl Fixture {
             scripted,
             net,
             listener,
-            wakes: Arc::default(),
+            wakes: WakeCounter::new(),
+            seen_wakes: Cell::new(0),
         }
     }
 
@@ -56,17 +48,17 @@ impl Fixture {
     }
 
     fn poll<T>(&self, poll: impl FnOnce(&mut Context<'_>) -> T) -> T {
-        poll(&mut Context::from_waker(&Waker::from(self.wakes.clone())))
+        self.wakes.with(poll)
     }
 
     /// The wakes since the last call.
     fn take_wakes(&self) -> usize {
-        self.wakes.0.swap(0, Ordering::Relaxed)
+        let count = self.wakes.count();
+        count - self.seen_wakes.replace(count)
     }
 
-    fn accept(&mut self) -> Accepted {
-        let waker = Waker::from(self.wakes.clone());
-        self.listener.poll_accept(&mut Context::from_waker(&waker))
+    fn accept(&mut self) -> Poll<io::Result<Accepted>> {
+        self.wakes.with(|cx| self.listener.poll_accept(cx))
     }
 
     fn connection(&mut self) -> (Box<dyn Stream>, Peer) {
@@ -100,7 +92,7 @@ fn errno(error: io::Error) -> i32 {
     error.raw_os_error().expect("an OS error")
 }
 
-fn code(accepted: Accepted) -> i32 {
+fn code(accepted: Poll<io::Result<Accepted>>) -> i32 {
     match accepted {
         Poll::Ready(Err(error)) => errno(error),
         Poll::Ready(Ok(_)) => panic!("a client was accepted"),

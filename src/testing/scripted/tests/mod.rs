@@ -7,39 +7,14 @@ mod peers;
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::FutureExt;
 
 use crate::os::{Listener, Network, Stream};
+use crate::sync::tests::WakeCounter;
 use crate::testing::scripted::*;
-
-/// A waker that counts its wakes.
-#[derive(Default)]
-struct WakeCounter(AtomicUsize);
-
-impl Wake for WakeCounter {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl WakeCounter {
-    fn new() -> Arc<Self> {
-        Arc::default()
-    }
-
-    fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
-    }
-
-    fn with<R>(self: &Arc<Self>, poll: impl FnOnce(&mut Context<'_>) -> R) -> R {
-        poll(&mut Context::from_waker(&Waker::from(self.clone())))
-    }
-}
 
 /// The result of a poll that must not be pending.
 #[track_caller]
