@@ -271,15 +271,13 @@ fn wait_until_received() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
-    use super::*;
     use std::time::Duration;
 
-    use crate::handover_state::{
-        ActionRecord, AppLimitsRecord, AtLimitRecord, Client, ClientRecord, ConnectionRecord,
-        LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeoutsRecord,
-    };
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::handover_state::{Client, Server};
 
     fn descriptor() -> OwnedFd {
         File::open("/dev/null").expect("a device").into()
@@ -287,68 +285,34 @@ mod tests {
 
     /// A server socket, and a client socket with unsent data.
     fn handover_state() -> HandoverState {
-        let server = ServerRecord {
-            app: "a \"b\"".into(),
-            id: 3,
-            name: Some("n\0".into()),
-            paused: true,
-            accept_error: None,
-            unreported_error: None,
-            unreported_errno: None,
-            reuse_port: false,
-            encrypts: false,
-            suspended: false,
-            timeouts: None,
-            policy: Some(Box::new(PolicyRecord {
-                connection: ActionRecord::GoOn,
-                resources: ActionRecord::BackOff {
-                    first: Duration::from_millis(1),
-                    last: Duration::MAX,
-                },
-                listener: ActionRecord::Escalate,
-            })),
-            limits: None,
-            app_limits: Some(Box::new(AppLimitsRecord {
-                accepted: LimitsRecord {
-                    per_peer: Some(LimitRecord {
-                        most: usize::MAX,
-                        then: AtLimitRecord::Reset,
-                    }),
-                    ..LimitsRecord::default()
-                },
-                sockets: Some(0),
-            })),
-        };
-        let client = ClientRecord {
-            app: String::new(),
-            id: 9,
-            name: None,
-            buffer_size: Some(1),
-            paused: false,
-            never_resumed: true,
-            timeouts: Some(TimeoutsRecord {
-                claim: Some(Duration::MAX),
-                idle: None,
-                send: Some(Duration::from_nanos(1)),
-            }),
-            suspended: true,
-            offered_by: None,
-            connection: Some(ConnectionRecord {
-                peer: "[::1]:7".parse().expect("an address"),
-                dialled: None,
-                write_error: None,
-                end: None,
-            }),
-        };
+        let server = json!({
+            "app": "a \"b\"", "id": 3, "name": "n\0",
+            "paused": true, "encrypts": false, "suspended": false,
+            "policy": {
+                "connection": "GoOn",
+                "resources": {"BackOff": {"first": Duration::from_millis(1), "last": Duration::MAX}},
+                "listener": "Escalate",
+            },
+            "app_limits": {
+                "accepted": {"per_peer": {"most": usize::MAX, "then": "Reset"}},
+                "sockets": 0,
+            },
+        });
+        let client = json!({
+            "app": "", "id": 9, "buffer_size": 1,
+            "paused": false, "never_resumed": true, "suspended": true,
+            "timeouts": {"claim": Duration::MAX, "send": Duration::from_nanos(1)},
+            "connection": {"peer": "[::1]:7"},
+        });
         HandoverState {
             last_server: 4,
             last_client: u64::MAX,
             servers: vec![Server {
-                record: server,
+                record: serde_json::from_value(server).expect("a record"),
                 listener: Some(descriptor()),
             }],
             clients: vec![Client {
-                record: client,
+                record: serde_json::from_value(client).expect("a record"),
                 stream: Some(descriptor()),
                 unsent: vec![Bytes::from_static(b"{un"), Bytes::from_static(b"sent")],
             }],

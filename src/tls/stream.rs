@@ -260,8 +260,7 @@ impl AsyncWrite for Transport {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let stream = &mut self.get_mut().stream;
-        retry_if_spurious(stream.poll_write(cx, &[IoSlice::new(data)]), cx)
+        self.poll_write_vectored(cx, &[IoSlice::new(data)])
     }
 
     fn poll_write_vectored(
