@@ -290,7 +290,9 @@ mod tests {
             "paused": true, "encrypts": false, "suspended": false,
             "policy": {
                 "connection": "GoOn",
-                "resources": {"BackOff": {"first": Duration::from_millis(1), "last": Duration::MAX}},
+                "resources": {
+                    "BackOff": {"first": Duration::from_millis(1), "last": Duration::MAX},
+                },
                 "listener": "Escalate",
             },
             "app_limits": {

@@ -1,4 +1,4 @@
-//! A listener of a shared port that accepts ahead, and the server socket that takes its connections.
+//! A listener of a shared port, which accepts ahead, and its server socket.
 
 use std::task::Poll;
 
