@@ -176,7 +176,7 @@ fn nothing_goes_to_a_store_that_is_too_small_for_all() {
     manager.stop();
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
-    assert!(line.contains("2 descriptors are to be kept"), "{line}");
+    assert!(line.contains("2 descriptors must be stored"), "{line}");
     manager.order("taken");
     assert_eq!(manager.program.stdout.line("taken"), "taken");
 
