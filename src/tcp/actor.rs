@@ -28,7 +28,9 @@ use crate::tcp::connection::linger::{LingerCount, Lingering};
 use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::connection::secure::Secure;
-use crate::tcp::connection::state::{Connecting, Connection, ConnectionMeta, Link, SocketState};
+use crate::tcp::connection::state::{
+    Connecting, Connection, ConnectionMeta, Link, SocketState, Transfer,
+};
 use crate::tcp::connection::timeouts::TimerQueue;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::handover::{Inherited, Waiting};
@@ -269,6 +271,7 @@ impl SocketTable {
                 row.socket.unhandled().begin_look();
                 if let Link::Connected(connection) = &mut row.link
                     && !connection.queue.is_empty()
+                    && row.transfer != Transfer::Frozen
                 {
                     connection.flush(&row.socket, row.timing.as_deref_mut());
                 } else if let Link::Securing(securing) = &mut row.link {
@@ -330,7 +333,7 @@ impl SocketTable {
             return reply.send(Err(Error::PermissionDenied));
         }
         match row.link {
-            Link::Connected(_) | Link::Held(_) | Link::Securing(_) => {
+            Link::Connected(_) | Link::Securing(_) => {
                 reply.send(Err(NetError::SOCKET_IS_CONNECTED.into()));
             }
             // Chromium's answer to a second attempt.
@@ -395,7 +398,7 @@ impl SocketTable {
         let resumed = row.paused && !paused;
         row.paused = paused;
         if resumed {
-            row.never_resumed = false;
+            row.claimed();
             row.restart_time_outs();
         }
         if paused && socket.unhandled_events() > 0 {

@@ -27,14 +27,14 @@ impl SocketState {
         let connection_guard = self.ends().and_then(|ends| ends.connection_guard.as_ref());
         let connection_guard =
             connection_guard.filter(|connection_guard| connection_guard.is_of(counter))?;
-        if self.hold == Transfer::Frozen {
+        if self.transfer == Transfer::Frozen {
             return None;
         }
         connection_guard.force(self.socket.id());
         let mut ended = match &mut self.link {
             Link::Connected(connection) => {
                 // An end that is known already is told as it is.
-                let end = connection.end.unwrap_or(NetError::ABORTED);
+                let end = connection.end().unwrap_or(NetError::ABORTED);
                 self.socket.make_ready();
                 connection.give_up(end)
             }

@@ -15,7 +15,7 @@ use crate::supervision::{
 };
 use crate::tcp::actor::{Command, Entry, SocketTable};
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::state::{Connection, Link, SocketState};
+use crate::tcp::connection::state::{Connection, Link, SocketState, Transfer};
 use crate::tcp::socket::ClientSocket;
 use crate::tls;
 
@@ -128,15 +128,15 @@ impl SocketTable {
     fn lose(&mut self, socket: &ClientSocket, is_suspect: bool) {
         let Some(row) = self.row(socket) else { return };
         match &mut row.link {
+            Link::Connected(connection) if row.transfer == Transfer::Frozen => {
+                // Another process may use this connection: only this process's descriptor is
+                // closed.
+                drop(connection.give_up(NetError::FAILED));
+            }
             Link::Connected(connection) => match connection.give_up(NetError::FAILED) {
                 Some(ended) if is_suspect => ended.stream.reset(),
                 ended => self.linger(ended, socket),
             },
-            Link::Held(connection) => {
-                // It may be on its way to another process, which uses the same
-                // connection: this one's descriptor is closed, and no more.
-                drop(connection.give_up(NetError::FAILED));
-            }
             Link::Securing(_) => self.give_up(socket, NetError::FAILED),
             Link::Connecting(_) | Link::None => {}
         }
@@ -169,7 +169,7 @@ impl SocketState {
     /// Its thread is another one.
     fn reregister(&mut self) {
         match &mut self.link {
-            Link::Connected(connection) | Link::Held(connection) => connection.reregister(),
+            Link::Connected(connection) => connection.reregister(),
             Link::Securing(securing) => securing.reregister(&self.socket),
             // The task that connected says itself that it is over.
             Link::Connecting(_) | Link::None => {}
@@ -184,7 +184,7 @@ impl SocketState {
 
 impl Connection {
     pub(super) fn reregister(&mut self) {
-        self.shortcut = None;
+        self.close_fast_path();
         if let Err(error) = self.stream.reregister() {
             log::error!("a connection is lost: {error}");
             // No event loop has it: it cannot linger.

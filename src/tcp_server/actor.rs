@@ -31,7 +31,7 @@ use crate::tcp::{AppShards, IdTable};
 use crate::tcp_server::accept::accept_loop::AcceptLoop;
 use crate::tcp_server::accept::errors::AcceptErrors;
 use crate::tcp_server::accept::escalation::EscalationTarget;
-use crate::tcp_server::handover::Held;
+use crate::tcp_server::handover::Transfer;
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
@@ -100,7 +100,7 @@ pub(crate) struct ServerSocket {
     /// By `setPaused(true)`.
     pub(super) paused_by_app: bool,
     /// Nothing is raised until this handover is over.
-    pub(super) held: Option<Held>,
+    pub(super) transfer: Option<Transfer>,
     pub(super) listener: Option<Bound>,
     pub(super) app_listeners: Arc<AppListeners>,
     pub(super) network: Arc<dyn Network>,
@@ -194,7 +194,7 @@ impl ServerSocket {
             name: None,
             reuse_port: false,
             paused_by_app: false,
-            held: None,
+            transfer: None,
             in_hand: None,
             listener: None,
             network,

@@ -58,10 +58,10 @@ pub(crate) struct Accepted {
 
 /// How far a handover has come.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(super) struct Transfer {
     outcome: HandoverOutcome,
     /// Whether it stands still.
-    taken: bool,
+    is_frozen: bool,
 }
 
 impl ServerSocket {
@@ -143,18 +143,18 @@ impl ServerSocket {
 
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
-        let Some(Held { outcome, taken }) = self.held.clone() else {
+        let Some(Transfer { outcome, is_frozen }) = self.transfer.clone() else {
             return;
         };
         let over = outcome.gone().into_actor(self);
         let over = over.map(move |gone, this, ctx| {
-            this.held = None;
+            this.transfer = None;
             this.accepts_in_flight.nudge();
-            if gone && taken {
+            if gone && is_frozen {
                 this.forget(ctx);
             }
         });
-        match taken {
+        match is_frozen {
             true => ctx.wait(over),
             false => {
                 ctx.spawn(over);
@@ -184,8 +184,8 @@ impl Handler<Quiesce> for ServerSocket {
         if !self.persistent {
             return Box::pin(actix::fut::ready(()));
         }
-        let taken = false;
-        self.held = Some(Held { outcome, taken });
+        let is_frozen = false;
+        self.transfer = Some(Transfer { outcome, is_frozen });
         self.wait_for_verdict(ctx);
         // What was encrypted cannot go along: it is heard of here, if it is so
         // far in time.
@@ -209,22 +209,22 @@ impl Handler<Export> for ServerSocket {
 
     fn handle(&mut self, Export(outcome): Export, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent || self.ended {
-            self.held = None;
+            self.transfer = None;
             return None;
         }
         match self.take() {
-            Ok(taken) => {
+            Ok(exported) => {
                 // Nobody is to wait for its turn.
                 self.admission.leave_lines();
-                self.held = Some(Held {
+                self.transfer = Some(Transfer {
                     outcome,
-                    taken: true,
+                    is_frozen: true,
                 });
                 self.wait_for_verdict(ctx);
-                Some(taken)
+                Some(exported)
             }
             Err(error) => {
-                self.held = None;
+                self.transfer = None;
                 Some(Exported::NotTransferred(NotTransferred {
                     socket: SocketName::Server(self.app().clone(), self.id),
                     reason: error.to_string(),

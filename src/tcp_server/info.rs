@@ -53,7 +53,7 @@ impl ServerSocket {
                     BlockReason::Suspended,
                 ),
                 when(self.counter().is_draining(), BlockReason::Draining),
-                when(self.held.is_some(), BlockReason::Handover),
+                when(self.transfer.is_some(), BlockReason::Handover),
                 when(self.is_undecided(), BlockReason::TlsNotSet),
             ]
             .into_iter()

@@ -292,7 +292,7 @@ impl SocketState {
         let recovery = self.recovery.as_mut()?;
         let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
         recovery.kept.set(if self.paused { 0 } else { bytes });
-        if self.hold != Transfer::None {
+        if self.transfer != Transfer::None {
             return None;
         }
         let panics = self.panics.as_ref();

@@ -131,7 +131,7 @@ impl SocketState {
         self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(mut connection) => {
-                connection.shortcut = None;
+                connection.close_fast_path();
                 let mut securing = Securing {
                     attempt,
                     reply,
@@ -157,7 +157,7 @@ impl Securing {
             return;
         };
         connection.flush(socket, None);
-        if let Some(error) = connection.write_error {
+        if let Some(error) = connection.write_error() {
             return tell(socket, self.attempt, Err(error));
         }
         if !connection.queue.is_empty() {

@@ -34,12 +34,9 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) paused: bool,
     /// Whether bytes of it are between the stream and the listeners.
     pub(in crate::tcp) in_hand: bool,
-    /// Whether it was accepted and has never been resumed.
-    pub(in crate::tcp) never_resumed: bool,
-    pub(in crate::tcp) hold: Transfer,
+    pub(in crate::tcp) claim: Claim,
+    pub(in crate::tcp) transfer: Transfer,
     pub(in crate::tcp) link: Link,
-    /// Who accepted it, until the app does something with it.
-    pub(in crate::tcp) offer: Option<Arc<dyn AcceptNotifier>>,
     /// Only of a socket with time-outs.
     pub(in crate::tcp) timing: Option<Box<TimeoutState>>,
     /// The `setPaused(true)` calls that wait for listeners to catch up, and
@@ -61,13 +58,23 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) panics: Option<Box<Panics>>,
 }
 
+/// What the app has done with a socket that was accepted for it.
+pub(in crate::tcp) enum Claim {
+    /// Nothing yet: `onAccept` waits for a listener, or its handler has not called anything.
+    Offered(Arc<dyn AcceptNotifier>),
+    /// It has called something, but never `setPaused(false)`.
+    Paused,
+    /// The app has resumed it, or made it by `create`.
+    Resumed,
+}
+
 /// How far a handover to another process has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(in crate::tcp) enum Transfer {
     None,
     /// No new events are raised; calls are carried out.
     Quiescing,
-    /// The socket stands still, and its calls wait.
+    /// The connection is not touched, and calls wait: another process may have both already.
     Frozen,
 }
 
@@ -76,8 +83,6 @@ pub(in crate::tcp) enum Link {
     Connecting(Box<Connecting>),
     Connected(Connection),
     Securing(Box<Securing>),
-    /// Left alone until a handover is over.
-    Held(Connection),
 }
 
 pub(in crate::tcp) struct Connecting {
@@ -88,27 +93,50 @@ pub(in crate::tcp) struct Connecting {
 }
 
 pub(in crate::tcp) struct Connection {
-    /// While sends may go past the queue; it is shut before the stream is
-    /// closed.
-    pub(in crate::tcp) shortcut: Option<FastPath>,
+    /// It comes before the stream, as the fast path must be closed before that is.
+    pub(in crate::tcp) write_side: WriteSide,
+    pub(in crate::tcp) read_side: ReadSide,
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
     /// Only `getInfo` asks for them, so they stand apart from what every
     /// event touches.
     pub(in crate::tcp) ends: Box<ConnectionMeta>,
-    /// Why nothing more can be written, though something may still be read.
-    pub(in crate::tcp) write_error: Option<NetError>,
-    /// Whether reading tells nothing of that error.
-    is_lasting: bool,
-    /// Whether a send has failed of which its app hears only by the end.
-    pub(in crate::tcp) has_unreported_failure: bool,
     /// Whether anything may have been written.
     pub(in crate::tcp) is_used: bool,
-    /// Why nothing more can be read; told when the app may hear it.
-    pub(in crate::tcp) end: Option<NetError>,
-    /// Whether only its end is left of it: there is no descriptor any more. That
-    /// it counts nowhere does not say so: what is unread keeps the descriptor.
-    pub(in crate::tcp) is_let_go: bool,
+}
+
+/// How sends leave.
+pub(in crate::tcp) enum WriteSide {
+    /// By the write queue, which the actor flushes.
+    Queued,
+    /// In the caller's thread, while the write queue is empty and no call is in flight.
+    Fast {
+        /// Closes the fast path when it is dropped.
+        _guard: FastPath,
+    },
+    /// Not any more: each send fails with this error. The write queue is empty. Something may still be read.
+    Failed(NetError, FailureReport),
+}
+
+/// How the app learns that the write side has failed, besides the answers of its sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum FailureReport {
+    /// Reading meets the same end of the connection, and `onReceiveError` reports that.
+    ByReading,
+    /// Reading reports nothing, but each failed send has been answered.
+    ByAnswers,
+    /// A fire-and-forget send failed: the app learns of it only from `onReceiveError`.
+    ByEnd,
+}
+
+/// Whether something may still be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum ReadSide {
+    Open,
+    /// Nothing more comes, for this reason, which `onReceiveError` has not reported yet.
+    Ended(NetError),
+    /// As `Ended`, and the descriptor is closed.
+    Released(NetError),
 }
 
 /// What is to be read next.
@@ -164,10 +192,9 @@ impl SocketState {
             socket,
             paused: false,
             in_hand: false,
-            never_resumed: false,
-            hold: Transfer::None,
+            claim: Claim::Resumed,
+            transfer: Transfer::None,
             link: Link::None,
-            offer: None,
             timing: None,
             pausing: PendingPauses::default(),
             persistent: false,
@@ -196,23 +223,32 @@ impl SocketState {
         connection.is_used = false;
         SocketState {
             paused: true,
-            never_resumed: true,
+            claim: Claim::Offered(offer),
             link: Link::Connected(connection),
-            offer: Some(offer),
             ..SocketState::new(socket)
         }
         .arrived()
     }
 
-    /// Whether its app has it, and may lose it: nobody else waits to hear of it.
+    /// Whether a suspension closes it. A client whose `onAccept` is not handled waits for the app's next start instead.
     pub(in crate::tcp) fn ends_by_suspension(&self) -> bool {
-        !self.persistent && !self.offer.as_ref().is_some_and(|offer| offer.is_open())
+        !self.persistent && !matches!(&self.claim, Claim::Offered(offer) if offer.is_open())
     }
 
-    /// The event that offered this socket has reached somebody.
+    /// The app has called something: `onAccept` has reached it.
+    #[inline]
     pub(in crate::tcp) fn acknowledge(&mut self) {
-        if let Some(offer) = self.offer.take() {
+        if matches!(self.claim, Claim::Offered(_))
+            && let Claim::Offered(offer) = std::mem::replace(&mut self.claim, Claim::Paused)
+        {
             offer.claimed();
+        }
+    }
+
+    /// The app has decided on the socket: the timeout for unclaimed clients no longer applies.
+    pub(in crate::tcp) fn claimed(&mut self) {
+        if matches!(self.claim, Claim::Paused) {
+            self.claim = Claim::Resumed;
         }
     }
 
@@ -261,14 +297,14 @@ impl SocketState {
 
     pub(in crate::tcp) fn connection(&self) -> Option<&Connection> {
         match &self.link {
-            Link::Connected(connection) | Link::Held(connection) => Some(connection),
+            Link::Connected(connection) => Some(connection),
             _ => None,
         }
     }
 
     pub(in crate::tcp) fn ends(&self) -> Option<&ConnectionMeta> {
         match &self.link {
-            Link::Connected(connection) | Link::Held(connection) => Some(&connection.ends),
+            Link::Connected(connection) => Some(&connection.ends),
             Link::Securing(securing) => securing.ends(),
             _ => None,
         }
@@ -297,11 +333,17 @@ impl SocketState {
 
     /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
     pub(in crate::tcp) fn end(&mut self, why: NetError) -> Option<Connection> {
-        self.never_resumed = false;
+        self.claimed();
         self.next_epoch();
         let mut link = std::mem::replace(&mut self.link, Link::None);
         if let Link::Connected(connection) = &mut link {
-            connection.shortcut = None;
+            connection.close_fast_path();
+            if self.transfer == Transfer::Frozen {
+                // The app is unloaded, and another process may use this connection: only this
+                // process's descriptor is closed.
+                connection.queue.fail(NetError::ABORTED.into());
+                return None;
+            }
         }
         if matches!(link, Link::Connected(_) | Link::Securing(_)) && !self.paused {
             self.tell_end(NetError::CONNECTION_CLOSED);
@@ -314,12 +356,6 @@ impl SocketState {
                 None
             }
             Link::Securing(securing) => securing.fail(why),
-            Link::Held(mut connection) => {
-                // The app is unloaded, and the connection may be on its way to
-                // another process: this one's descriptor is closed, and no more.
-                connection.queue.fail(NetError::ABORTED.into());
-                None
-            }
             Link::Connected(connection) => Some(connection),
         }
     }
@@ -328,10 +364,10 @@ impl SocketState {
     /// listeners have handled all that came before, and what they called then
     /// was carried out.
     pub(in crate::tcp) fn finish(&mut self, ahead: CallsAhead) -> Option<Connection> {
-        let end = self.connection()?.end?;
+        let end = self.connection()?.end()?;
         if self.recovery.is_some()
             || self.paused
-            || self.hold != Transfer::None
+            || self.transfer != Transfer::None
             || self.socket.unhandled_events() > 0
         {
             return None;
@@ -359,8 +395,8 @@ impl SocketState {
             return None;
         }
         if let Link::Connected(connection) = &mut self.link {
-            // Who hears it finds the socket not connected.
-            connection.shortcut = None;
+            // The handler of the event finds the socket not connected.
+            connection.close_fast_path();
         }
         self.tell_end(end);
         match std::mem::replace(&mut self.link, Link::None) {
@@ -406,7 +442,7 @@ impl SocketState {
 
     /// Whether something waits for listeners to handle what they have.
     pub(in crate::tcp) fn waits_for_listeners(&self) -> bool {
-        !self.pausing.is_empty() || self.connection().is_some_and(|c| c.end.is_some())
+        !self.pausing.is_empty() || self.connection().is_some_and(|it| it.end().is_some())
     }
 
     /// Answers when listeners have handled what they have: it was raised
@@ -452,33 +488,55 @@ impl Connection {
         queue: WriteQueue,
     ) -> Self {
         Connection {
-            shortcut: None,
+            write_side: WriteSide::Queued,
+            read_side: ReadSide::Open,
             stream,
             queue,
             ends,
-            write_error: None,
-            is_lasting: false,
-            has_unreported_failure: false,
             is_used: true,
-            end: None,
-            is_let_go: false,
+        }
+    }
+
+    /// Why nothing more comes.
+    pub(in crate::tcp) fn end(&self) -> Option<NetError> {
+        match self.read_side {
+            ReadSide::Open => None,
+            ReadSide::Ended(end) | ReadSide::Released(end) => Some(end),
+        }
+    }
+
+    /// Why nothing more can be sent.
+    pub(in crate::tcp) fn write_error(&self) -> Option<NetError> {
+        match self.write_side {
+            WriteSide::Failed(error, _) => Some(error),
+            WriteSide::Queued | WriteSide::Fast { .. } => None,
+        }
+    }
+
+    /// Later sends go through the command queue. A failed side stays failed.
+    pub(in crate::tcp) fn close_fast_path(&mut self) {
+        if let WriteSide::Fast { .. } = self.write_side {
+            self.write_side = WriteSide::Queued;
         }
     }
 
     fn send(&mut self, outgoing: PendingSend, socket: &ClientSocket) {
-        if let Some(error) = self.write_error {
-            if self.is_lasting && outgoing.is_unasked() {
-                self.has_unreported_failure = true;
+        if let WriteSide::Failed(error, report) = &mut self.write_side {
+            if *report == FailureReport::ByAnswers && outgoing.is_unasked() {
+                *report = FailureReport::ByEnd;
                 socket.make_ready();
             }
-            return outgoing.fail(error.into());
+            return outgoing.fail((*error).into());
         }
         self.is_used = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
-            if self.has_unreported_failure || self.has_lost_peer() {
+            if !matches!(
+                self.write_side,
+                WriteSide::Failed(_, FailureReport::ByAnswers)
+            ) {
                 socket.make_ready();
             }
         }
@@ -516,21 +574,28 @@ impl Connection {
         }
     }
 
-    /// Whether a write has told that nobody is at the other end.
+    /// Whether a write has met the end of the connection.
     pub(in crate::tcp) fn has_lost_peer(&self) -> bool {
-        self.write_error.is_some() && !self.is_lasting
+        matches!(
+            self.write_side,
+            WriteSide::Failed(_, FailureReport::ByReading)
+        )
     }
 
     /// Fails everything that waits, and what comes; what is still to be read
     /// can be read.
     fn write_failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
-        let ends = [BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut];
-        self.is_lasting = !ends.contains(&error.kind());
-        self.has_unreported_failure = self.is_lasting && self.queue.has_unasked();
-        let error = net_error::write(error);
-        self.write_error = Some(error);
-        self.shortcut = None;
+        let report = match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => FailureReport::ByReading,
+            _ if self.queue.has_unasked() => FailureReport::ByEnd,
+            _ => FailureReport::ByAnswers,
+        };
+        self.fail_writes(net_error::write(error), report);
+    }
+
+    pub(in crate::tcp) fn fail_writes(&mut self, error: NetError, report: FailureReport) {
+        self.write_side = WriteSide::Failed(error, report);
         self.queue.fail(error.into());
     }
 }

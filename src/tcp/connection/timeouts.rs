@@ -24,7 +24,9 @@ use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::actor::{Entry, ROWS_A_TURN, SocketTable};
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::state::{Connection, Link, Peeked, SocketState, Transfer};
+use crate::tcp::connection::state::{
+    Claim, Connection, FailureReport, Link, Peeked, ReadSide, SocketState, Transfer,
+};
 use crate::tcp::connection::write::WriteQueue;
 
 /// How long nothing may happen on a connection (beyond Chrome): what is `None`,
@@ -292,6 +294,10 @@ impl SocketState {
         }
     }
 
+    fn is_unclaimed(&self) -> bool {
+        !matches!(self.claim, Claim::Resumed)
+    }
+
     /// Has the row looked at when the next of its time-outs may be over.
     fn arm(&mut self) {
         let next = self.next_time_out();
@@ -317,7 +323,7 @@ impl SocketState {
                 .and_then(|limit| since.checked_add(limit))
         };
         let connection = match &self.link {
-            Link::Connected(connection) if connection.end.is_none() => Some(connection),
+            Link::Connected(connection) if connection.end().is_none() => Some(connection),
             _ => None,
         };
         let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
@@ -326,7 +332,7 @@ impl SocketState {
             Some(_) => send,
         };
         let times = [
-            after(timing.offered, claim, self.never_resumed),
+            after(timing.offered, claim, self.is_unclaimed()),
             after(timing.active, idle, connection.is_some() && !self.paused),
             after(timing.sent, send, waits),
         ];
@@ -335,24 +341,31 @@ impl SocketState {
 
     /// The row's time may be over: says what is, or has it looked at again.
     fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
-        let timing = self.timing.as_mut()?;
-        timing.alarm.is_over();
-        let stands_still = self.hold != Transfer::None;
+        let is_moving = self.transfer != Transfer::None;
+        let is_unclaimed = self.is_unclaimed();
+        let Some(timing) = &mut self.timing else {
+            return None;
+        };
         let over = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
         let Timeouts { claim, idle, send } = timing.settings;
-        if stands_still || self.socket.app_shard().activity.is_suspended() {
+        timing.alarm.is_over();
+        if is_moving {
+            // Else a time that is over would have it looked at without end.
+            timing.sent = now;
+        }
+        if is_moving || self.socket.app_shard().activity.is_suspended() {
             timing.offered = now;
             timing.active = now;
         }
-        if self.never_resumed && over(timing.offered, claim) {
+        if is_unclaimed && over(timing.offered, claim) {
             // Else the app's own `close` is on its way.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
         if let Link::Connected(connection) = &mut self.link
-            && connection.end.is_none()
-            && !stands_still
+            && connection.end().is_none()
+            && !is_moving
         {
             let waits = !connection.queue.is_empty();
             let is_idle = !self.paused && over(timing.active, idle);
@@ -384,7 +397,7 @@ impl SocketState {
                     match connection.peek(&self.socket) {
                         Peeked::Nothing => return Some(Expired::Connection),
                         Peeked::Data => {}
-                        Peeked::End(why) => connection.end = Some(why),
+                        Peeked::End(why) => connection.read_side = ReadSide::Ended(why),
                     }
                     self.socket.make_ready();
                 }
@@ -403,13 +416,12 @@ impl Connection {
     /// What was read before is still handled before the end is told.
     #[must_use = "what was sent is delivered only if it lingers"]
     pub(in crate::tcp) fn give_up(&mut self, why: NetError) -> Option<Ended> {
-        self.end = Some(why);
-        self.write_error = Some(why);
-        self.shortcut = None;
-        self.is_let_go = true;
+        self.read_side = ReadSide::Released(why);
+        let is_flushed = self.queue.is_empty();
+        self.fail_writes(why, FailureReport::ByReading);
         let stream = std::mem::replace(&mut self.stream, nowhere());
         let connection_guard = self.ends.connection_guard.take();
-        if self.queue.is_empty() {
+        if is_flushed {
             return Some(Ended {
                 stream,
                 queue: WriteQueue::default(),
@@ -417,7 +429,6 @@ impl Connection {
                 is_unused: !self.is_used,
             });
         }
-        self.queue.fail(why.into());
         stream.reset();
         None
     }
@@ -425,12 +436,9 @@ impl Connection {
     /// The peer is gone: lets go of the stream. `end` is told when all that came
     /// before was handled; sends fail with a code of their own.
     pub(in crate::tcp) fn let_go(&mut self, end: NetError, sends: NetError) {
-        self.end = Some(end);
-        self.write_error = Some(sends);
-        self.queue.fail(sends.into());
-        self.shortcut = None;
+        self.read_side = ReadSide::Released(end);
+        self.fail_writes(sends, FailureReport::ByReading);
         self.stream = nowhere();
-        self.is_let_go = true;
         self.ends.connection_guard = None;
     }
 }

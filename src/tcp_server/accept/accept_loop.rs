@@ -128,7 +128,7 @@ impl ServerSocket {
             handshakes.settle(cx);
         }
         if self.app_shards.activity.is_suspended() {
-            if self.held.is_none() {
+            if self.transfer.is_none() {
                 self.accept_one_for_suspended_app(cx);
             }
             return;
@@ -145,12 +145,12 @@ impl ServerSocket {
                 self.tell_refusals(cx);
             }
             if !self.may_raise() {
-                if self.is_missed() && self.held.is_none() {
+                if self.is_missed() && self.transfer.is_none() {
                     self.accept_one_for_suspended_app(cx);
                 }
                 return;
             }
-            if (self.held.is_none() || self.encrypts())
+            if (self.transfer.is_none() || self.encrypts())
                 && let Some(pending_accept) = self.next_undelivered(cx)
             {
                 if pending_accept.is_open() {
@@ -168,7 +168,7 @@ impl ServerSocket {
                     return;
                 }
             }
-            if self.held.is_some() || self.is_undecided() {
+            if self.transfer.is_some() || self.is_undecided() {
                 return;
             }
             match self.poll_accept(cx) {
