@@ -7,7 +7,6 @@ mod actor;
 mod bulk;
 mod command_queue;
 mod connection;
-mod credits;
 mod draining;
 mod events;
 mod handover;

@@ -9,20 +9,19 @@ use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
 use super::actor::Command;
-use super::credits::{EVENT, SocketWindow, Starving};
 use super::events::ReceiveInfo;
 use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
-use crate::sync::ReadyFlag;
+use crate::sync::{ReadyFlag, SharedWriter};
 use crate::tcp::command_queue::QueuedCall;
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
 use crate::tcp::connection::secure::Secure;
-use crate::tcp::connection::shared_writer::SharedWriter;
 use crate::tcp::connection::write::PendingSend;
+use crate::tcp::shards::credits::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).

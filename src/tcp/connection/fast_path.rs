@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::os::Writer;
+use crate::sync::SharedWriterGuard;
 use crate::tcp::actor::SocketTable;
-use crate::tcp::connection::shared_writer::SharedWriterGuard;
 use crate::tcp::connection::state::{Claim, Connection, Link, SocketState, Transfer, WriteSide};
 use crate::tcp::socket::ClientSocket;
 

@@ -8,7 +8,6 @@ pub(super) mod linger;
 pub(super) mod read;
 pub(super) mod redelivery;
 pub(super) mod secure;
-pub(super) mod shared_writer;
 pub(super) mod state;
 pub(super) mod timeouts;
 pub(super) mod write;
