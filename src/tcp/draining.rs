@@ -7,8 +7,9 @@ use actix::prelude::*;
 use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::state::{Link, SocketState, Transfer};
+use crate::tcp::connection::state::{SocketState, Transfer};
 
 /// Ends every connection that is one of those, sends on their way included.
 /// One that stands still for a handover is left: its verdict comes.

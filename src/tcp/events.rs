@@ -3,11 +3,11 @@
 use actix::Message;
 use bytes::Bytes;
 
-use super::actor::Command;
 use super::socket::{ClientSocket, Credit};
 use crate::events::{Delivery, Event};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
+use crate::tcp::command::Command;
 use crate::tcp::connection::redelivery::{Data, Undelivered};
 
 /// `tcp.onReceive`: data came in on an un-paused socket.

@@ -18,10 +18,10 @@ use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::actor::{Entry, SocketTable};
-use crate::tcp::command_queue::QueuedCall;
-use crate::tcp::connection::state::{
-    Claim, Connection, ConnectionMeta, FailureReport, Link, Outbound, ReadSide, SocketState,
-    Transfer, WriteSide,
+use crate::tcp::command::QueuedCall;
+use crate::tcp::connection::state::{Claim, SocketState, Transfer};
+use crate::tcp::connection::{
+    Connection, ConnectionMeta, FailureReport, Link, Outbound, ReadSide, WriteSide,
 };
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{SocketProperties, Timeouts};

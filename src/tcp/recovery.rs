@@ -13,9 +13,11 @@ use crate::os::Network;
 use crate::supervision::{
     self, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
 };
-use crate::tcp::actor::{Command, Entry, SocketTable};
+use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::command::Command;
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::state::{Connection, Link, SocketState, Transfer};
+use crate::tcp::connection::state::{SocketState, Transfer};
+use crate::tcp::connection::{Connection, Link};
 use crate::tcp::socket::ClientSocket;
 use crate::tls;
 

@@ -8,7 +8,6 @@ use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
-use super::actor::Command;
 use super::events::ReceiveInfo;
 use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::{Answer, Reply};
@@ -16,7 +15,8 @@ use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
 use crate::sync::{ReadyFlag, SharedWriter};
-use crate::tcp::command_queue::QueuedCall;
+use crate::tcp::command::Command;
+use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
 use crate::tcp::connection::secure::Secure;

@@ -15,7 +15,8 @@ use bytes::{Buf, Bytes};
 use crate::os::Writer;
 use crate::sync::SharedWriterGuard;
 use crate::tcp::actor::SocketTable;
-use crate::tcp::connection::state::{Claim, Connection, Link, SocketState, Transfer, WriteSide};
+use crate::tcp::connection::state::{Claim, SocketState, Transfer};
+use crate::tcp::connection::{Connection, Link, WriteSide};
 use crate::tcp::socket::ClientSocket;
 
 /// A call on its way: while one is, later sends go behind it.

@@ -19,7 +19,7 @@ use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, end_now, retry_if_spurious};
 use crate::tcp::actor::{Entry, SocketTable};
-use crate::tcp::connection::state::Connection;
+use crate::tcp::connection::Connection;
 use crate::tcp::connection::timeouts::Alarm;
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::shards::shard::AppShard;

@@ -10,9 +10,8 @@ use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::connection::buffer_pool::Pool;
 use crate::tcp::connection::redelivery::{Data, Undelivered};
-use crate::tcp::connection::state::{
-    Connection, FailureReport, Link, Peeked, ReadSide, SocketState, Transfer, WriteSide,
-};
+use crate::tcp::connection::state::{SocketState, Transfer};
+use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide, WriteSide};
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;

@@ -10,10 +10,12 @@ use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::ReceiveInfo;
-use crate::tcp::actor::{Command, SocketTable, later};
+use crate::tcp::actor::{SocketTable, later};
+use crate::tcp::command::Command;
+use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
 use crate::tcp::connection::read::ListenerCache;
-use crate::tcp::connection::state::{Link, SocketState, Transfer};
+use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::{ClientSocket, Credit};
 

@@ -15,7 +15,8 @@ use crate::supervision::StableAddr;
 use crate::tcp::actor::SocketTable;
 use crate::tcp::bulk::CloseSockets;
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::state::{ConnectionMeta, Link, SocketState};
+use crate::tcp::connection::state::SocketState;
+use crate::tcp::connection::{ConnectionMeta, Link};
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::shard::{AppContext, AppShard};
 
