@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use super::App;
 use crate::answer::Answer;
+use crate::app::handle::App;
 use crate::error::Error;
 use crate::registry::{EventPage, IsSuspended, Resume, SetEventPage, Suspend, Unload};
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use actix::{Handler, Recipient};
 
-use super::App;
 use crate::answer::Answer;
+use crate::app::handle::App;
 use crate::events::Event;
 use crate::registry::{AddLocalListener, OnEachArbiter, Registry};
 

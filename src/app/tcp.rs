@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Caller, OnEvent};
 use crate::answer::Answer;
+use crate::app::caller::Caller;
+use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,

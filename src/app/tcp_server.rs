@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Caller, OnEvent};
 use crate::answer::Answer;
+use crate::app::caller::Caller;
+use crate::app::event::OnEvent;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
 use crate::tcp::Timeouts;

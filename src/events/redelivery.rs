@@ -9,7 +9,10 @@ use std::task::Context;
 use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::events::{Delivery, Event, FanOut, HoldBack, Listeners, MAX_PANICS, dispatch};
+use crate::events::delivery::{Delivery, FanOut};
+use crate::events::hold_back::HoldBack;
+use crate::events::listeners::{Listeners, dispatch};
+use crate::events::types::{Event, MAX_PANICS};
 
 /// The most events of one kind and one server socket that listeners have not
 /// handled, and as many that wait; beyond it they are only counted.

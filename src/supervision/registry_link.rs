@@ -7,8 +7,8 @@ use actix::WeakRecipient;
 use actix::prelude::*;
 use parking_lot::RwLock;
 
-use super::{Cause, RestartLimit, Supervised};
 use crate::ids::{AppId, ServerSocketId};
+use crate::supervision::types::{Cause, RestartLimit, Supervised};
 
 /// Something waits for an app that is suspended. Told once, until the app is
 /// loaded.

@@ -17,8 +17,9 @@ use actix_rt::time::Instant;
 use futures::FutureExt;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use super::{ActorFailed, Cause, RegistryLink, RestartLimit, Supervised};
 use crate::ids::AppId;
+use crate::supervision::registry_link::{ActorFailed, RegistryLink};
+use crate::supervision::types::{Cause, RestartLimit, Supervised};
 
 /// The longest message of a panic that is told, in bytes.
 const MAX_MESSAGE: usize = 1024;
