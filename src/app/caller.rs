@@ -7,18 +7,20 @@ use actix::{Addr, Handler, Message};
 use crate::answer::{Answer, Ask};
 use crate::error::Error;
 use crate::ids::AppId;
-use crate::registry::{Registry, RegistryHandle};
+use crate::registry::{Registry, Remember};
+use crate::supervision::StableAddr;
 
 /// Who calls, and whom.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     app: AppId,
-    door: Arc<RegistryHandle>,
+    door: Arc<StableAddr<Registry>>,
 }
 
 impl Caller {
     pub(super) fn new(app: AppId, registry: &Addr<Registry>) -> Self {
-        let door = RegistryHandle::new(registry);
+        let door = Arc::new(StableAddr::new(registry.clone()));
+        registry.do_send(Remember(Arc::downgrade(&door)));
         Caller { app, door }
     }
 
@@ -27,7 +29,7 @@ impl Caller {
     }
 
     pub(super) fn registry(&self) -> Addr<Registry> {
-        self.door.registry()
+        self.door.address()
     }
 
     pub(super) fn call<M, T>(&self, message: impl FnOnce(AppId) -> M) -> Answer<T>

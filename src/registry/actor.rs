@@ -7,8 +7,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 use futures::future::join_all;
 
-use super::apps::{AppState, Apps};
-use super::arbiters::ShardSlot;
+use super::arbiters::shard_slot::ShardSlot;
+use super::state::{AppState, Apps, RecoveryState, Registry};
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
 use crate::error::Error;
@@ -16,63 +16,15 @@ use crate::ids::{AppId, IdAllocator};
 use crate::manifest::Permissions;
 use crate::os::{DeniedAddresses, DenyingNetwork};
 use crate::os::{Network, TokioNetwork};
-use crate::registry::handover::incoming::Prepared;
-use crate::registry::handover::outgoing::Leaving;
-use crate::registry::recovery::RecoveryState;
 use crate::supervision::{
     CallsPassed, Child, RegistryLink, RestartLimit, ServerClosed, StableAddr,
 };
-use crate::tcp::{self, AppShards, IdTable, SocketTable};
-use crate::tcp_server::{self, EscalationTarget, LimitScope, Limiter, ServerDeps, ServerSocket};
+use crate::tcp::{self, AppShards, SocketTable};
+use crate::tcp_server::{self, LimitScope, Limiter, ServerDeps, ServerSocket};
 use crate::tls;
 
-/// Owns every socket of its apps.
-///
-/// It is a plain actor: start it with [`start`](Self::start), send it the
-/// messages of [`tcp_server`](crate::tcp_server) and [`tcp`](crate::tcp), or
-/// hold an [`App`](crate::App), which does that. Calls are carried out in the
-/// order in which they are sent. Its mailbox takes every message, so that
-/// none overtakes another; what bounds the work are the answers that the
-/// callers wait for, and the write quota. It ends, and closes every socket,
-/// when its last address is dropped or by [`Shutdown`].
-#[derive(derive_more::Debug)]
-pub struct Registry {
-    #[debug(skip)]
-    pub(super) network: Arc<dyn Network>,
-    /// Where in it no app may connect to.
-    #[debug(skip)]
-    pub(super) denied: DeniedAddresses,
-    write_quota: usize,
-    /// Of apps that have none of their own.
-    permissions: Arc<Permissions>,
-    #[debug(skip)]
-    pub(super) limits: Arc<Limiter>,
-    #[debug(skip)]
-    pub(super) escalation_target: Arc<EscalationTarget>,
-    #[debug(skip)]
-    lookups: Arc<tcp::Lookups>,
-    #[debug(skip)]
-    pub(super) tls: tls::Client,
-    #[debug(skip)]
-    pub(super) server_ids: IdAllocator,
-    #[debug(skip)]
-    pub(super) apps: Apps,
-    /// The client sockets of every app.
-    #[debug(skip)]
-    pub(super) table: Arc<IdTable>,
-    pub(super) arbiters: usize,
-    #[debug(skip)]
-    pub(super) seats: Vec<ShardSlot>,
-    /// The way back, for what its apps have.
-    #[debug(skip)]
-    pub(super) registry_link: RegistryLink,
-    #[debug(skip)]
-    pub(super) fall: RecoveryState,
-    #[debug(skip)]
-    pub(super) leaving: Option<Leaving>,
-    #[debug(skip)]
-    pub(super) prepared: Option<Prepared>,
-}
+/// The most arbiters of one registry.
+const MAX_ARBITERS: usize = 1024;
 
 /// Closes every socket and ends the [`Registry`]; the answer means that every
 /// port is free. Calls that come after it answer [`Error::Stopped`].
@@ -151,6 +103,28 @@ impl Registry {
         self
     }
 
+    /// Beyond Chrome: how many arbiters client sockets live in, at most 1024.
+    ///
+    /// The first is the one that the registry and its server sockets live in,
+    /// so 1, as by default and for 0, makes no thread. Each other one has a
+    /// thread of its own, which starts with the registry and ends with it, and a
+    /// socket stays in the one that has the fewest when it is made or accepted.
+    /// Calls, events, their order and every bound are the same;
+    /// [`ReceiveInfo`](tcp::ReceiveInfo)s wait for the app's listeners wherever
+    /// those are. An actor that takes long in the registry's arbiter holds up
+    /// what lives there.
+    /// The 4 MiB of an app that its listeners may hold are divided among the
+    /// arbiters, so one that has its part holds up none of the others; the part
+    /// is 256 KiB at least.
+    ///
+    /// If the OS refuses a thread, which is logged, those sockets live in the
+    /// registry's arbiter. An arbiter that ends is replaced, and its sockets go on
+    /// in the new one ([`supervision`](crate::supervision)).
+    pub fn arbiters(mut self, arbiters: usize) -> Self {
+        self.arbiters = arbiters.clamp(1, MAX_ARBITERS);
+        self
+    }
+
     /// Whom `tcp.secure` trusts, if not the certificates of the machine.
     #[cfg(feature = "tls")]
     pub fn tls_client(mut self, client: tls::Client) -> Self {
@@ -169,6 +143,16 @@ impl Registry {
             self.seats();
         }
         self.run()
+    }
+
+    /// The actors of client sockets, made now if that has not been.
+    pub(super) fn seats(&mut self) -> &[ShardSlot] {
+        if self.seats.is_empty() {
+            let start =
+                |index| ShardSlot::start(index, &self.network, &self.tls, &self.registry_link);
+            self.seats = (0..self.arbiters).map(start).collect();
+        }
+        &self.seats
     }
 
     /// What is kept of `app`; made now if it has not been heard of.

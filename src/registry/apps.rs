@@ -1,42 +1,19 @@
 //! The apps of a registry, and their server sockets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{join, join_all};
 
-use super::lifecycle::Lifecycle;
-use crate::app_activity::SuspendInfo;
+use super::state::{AppState, Apps, Lifecycle};
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
-use crate::registry::arbiters::local_listeners::ArbiterInit;
-use crate::supervision::{Child, RestartInfo};
+use crate::supervision::Child;
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
-
-/// What is kept of one app.
-pub(super) struct AppState {
-    pub(super) lifecycle: Lifecycle,
-    pub(super) on_suspend: Listeners<SuspendInfo>,
-    pub(super) on_restart: Listeners<RestartInfo>,
-    /// Of the restarts that listeners have not handled, and how many were not
-    /// told since.
-    pub(super) untold_restarts: (Arc<()>, u64),
-    pub(super) on_accept: Arc<tcp_server::AppListeners>,
-    /// Its ways to the rows actors, its listeners and its bounds.
-    pub(super) app_shards: Arc<AppShards>,
-    /// What starts its listeners in the arbiters of client sockets.
-    pub(super) setups: Vec<ArbiterInit>,
-    servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
-    /// How many sockets it may make.
-    pub(super) sockets: Option<usize>,
-}
-
-#[derive(Default)]
-pub(super) struct Apps(HashMap<AppId, AppState>);
 
 impl Apps {
     pub(super) fn get(&self, app: &AppId) -> Option<&AppState> {

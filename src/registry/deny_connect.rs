@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use actix::prelude::*;
 
-use super::Registry;
+use super::state::Registry;
 
 /// No app of this registry may connect to this address from now on, whatever its permissions are:
 /// `connect` fails with [`NetError::NETWORK_ACCESS_DENIED`](crate::NetError::NETWORK_ACCESS_DENIED). For

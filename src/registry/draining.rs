@@ -9,8 +9,7 @@ use actix::prelude::*;
 use actix_rt::time::{sleep, timeout};
 use futures::future::{Either, join_all, select};
 
-use super::Registry;
-use super::apps::AppState;
+use super::state::{AppState, Registry};
 use crate::connections::{ConnectionCounter, Draining};
 use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
 use crate::error::Error;

@@ -2,7 +2,7 @@
 
 use actix::prelude::*;
 
-use super::Registry;
+use super::state::Registry;
 use crate::error::Error;
 use crate::tcp_server::Escalation;
 

@@ -2,8 +2,7 @@
 
 use actix::prelude::*;
 
-use super::Registry;
-use super::apps::AppState;
+use super::state::{AppState, Registry};
 use crate::answer::messages;
 use crate::error::Error;
 use crate::handover_state::AppLimitsRecord;

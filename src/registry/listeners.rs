@@ -4,8 +4,7 @@ use std::iter::once;
 
 use actix::prelude::*;
 
-use super::Registry;
-use super::apps::AppState;
+use super::state::{AppState, Registry};
 use crate::app_activity::SuspendInfo;
 use crate::draining::DrainInfo;
 use crate::error::Error;

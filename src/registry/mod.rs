@@ -13,19 +13,20 @@ mod listeners;
 mod permissions;
 mod recovery;
 mod routes;
+mod state;
 
-pub use crate::registry::lifecycle::event_page::{EventPage, LOAD_LIMIT};
-pub use actor::{Registry, Shutdown};
+pub use crate::registry::lifecycle::calls::{IsSuspended, Resume, SetEventPage, Suspend, Unload};
+pub use crate::registry::lifecycle::event_page::LOAD_LIMIT;
+pub use actor::Shutdown;
 pub use escalation::EscalateTo;
-pub use lifecycle::{IsSuspended, Resume, SetEventPage, Suspend, Unload};
 pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
 pub use permissions::SetPermissions;
 
 pub use crate::registry::arbiters::local_listeners::AddLocalListener;
 pub(crate) use crate::registry::arbiters::local_listeners::OnEachArbiter;
 pub(crate) use crate::registry::handover::incoming::{AdoptListener, CommitImport, PrepareImport};
-pub(crate) use crate::registry::handover::outgoing::{
-    Deliver, Export, FinishExport, Quiesce, Token,
-};
-pub(crate) use crate::registry::recovery::RegistryHandle;
+pub(crate) use crate::registry::handover::outgoing::{Deliver, Export, FinishExport, Quiesce};
+pub(crate) use crate::registry::handover::types::Token;
+pub(crate) use crate::registry::recovery::Remember;
 pub use deny_connect::DenyConnect;
+pub use state::{EventPage, Registry};

@@ -5,54 +5,22 @@ use std::mem;
 use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
-use crate::registry::Registry;
-use crate::registry::arbiters::ShardSlot;
+use crate::registry::arbiters::shard_slot::ShardSlot;
+use crate::registry::state::Registry;
 use crate::supervision::{
-    self, ActorFailed, Cause, RestartCounter, RestartInfo, Terminate, UNHANDLED_RESTARTS,
-    log_restart, supervise,
+    self, ActorFailed, Cause, RestartCounter, RestartInfo, StableAddr, Terminate,
+    UNHANDLED_RESTARTS, log_restart, supervise,
 };
 use crate::tcp_server;
-
-/// What the registry needs to go on after a fall.
-#[derive(Default)]
-pub(super) struct RecoveryState {
-    restart_counter: Option<Arc<RestartCounter>>,
-    /// Where it goes on: the arbiter that it lives in, or else the system's.
-    arbiters: Vec<ArbiterHandle>,
-    /// Who has to know its new address.
-    doors: Vec<Weak<RegistryHandle>>,
-    /// Whether it has begun anew and what it waited for has not.
-    is_new: bool,
-    /// Whether it is to stop: a fault.
-    stops: bool,
-    /// Whether its end is meant.
-    pub(super) ended: bool,
-}
-
-/// The registry's address, for as long as somebody may call it.
-#[derive(Debug)]
-pub(crate) struct RegistryHandle(RwLock<Addr<Registry>>);
 
 /// This door is to have the registry's address.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Remember(Weak<RegistryHandle>);
-
-impl RegistryHandle {
-    pub(crate) fn new(registry: &Addr<Registry>) -> Arc<Self> {
-        let door = Arc::new(RegistryHandle(RwLock::new(registry.clone())));
-        registry.do_send(Remember(Arc::downgrade(&door)));
-        door
-    }
-
-    pub(crate) fn registry(&self) -> Addr<Registry> {
-        self.0.read().clone()
-    }
-}
+pub(crate) struct Remember(pub(crate) Weak<StableAddr<Registry>>);
 
 impl Registry {
     pub(super) fn run(mut self) -> Addr<Self> {
@@ -91,7 +59,7 @@ impl Registry {
         let address = ctx.address();
         self.fall.doors.retain(|door| match door.upgrade() {
             Some(door) => {
-                *door.0.write() = address.clone();
+                door.set(address.clone());
                 true
             }
             None => false,
@@ -180,7 +148,7 @@ impl Handler<Remember> for Registry {
         }
         if let Some(door) = door.upgrade() {
             // It may have been sent to the one before.
-            *door.0.write() = ctx.address();
+            door.set(ctx.address());
         }
         doors.push(door);
     }

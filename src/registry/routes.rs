@@ -8,7 +8,7 @@ use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use futures::future::join_all;
 
-use super::Registry;
+use super::state::Registry;
 use crate::answer::{Answer, Ask, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};

@@ -104,9 +104,18 @@ impl RestartCounter {
 }
 
 /// Where an actor is to be found now.
+#[derive(Debug)]
 pub(crate) struct StableAddr<A: Actor>(RwLock<Addr<A>>);
 
 impl<A: Actor> StableAddr<A> {
+    pub(crate) fn new(address: Addr<A>) -> Self {
+        StableAddr(RwLock::new(address))
+    }
+
+    pub(crate) fn set(&self, address: Addr<A>) {
+        *self.0.write() = address;
+    }
+
     pub(crate) fn address(&self) -> Addr<A> {
         self.0.read().clone()
     }
@@ -163,7 +172,7 @@ impl<A: Recoverable> Child<A> {
         let restarter = Restarter::new(restart_counter);
         let actor = make(Arc::downgrade(&restarter));
         Child {
-            place: Arc::new(StableAddr(RwLock::new(restarter.start(actor, arbiter)))),
+            place: Arc::new(StableAddr::new(restarter.start(actor, arbiter))),
             restarter,
         }
     }
@@ -176,7 +185,7 @@ impl<A: Recoverable> Child<A> {
     /// As [`go_on`](Self::go_on), in the arbiter that `find` finds for it.
     pub(crate) fn go_on_in(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
         if let Some(address) = self.restarter.go_on(find) {
-            *self.place.0.write() = address;
+            self.place.set(address);
         }
     }
 

@@ -9,14 +9,10 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::events::Event;
 use crate::ids::AppId;
-use crate::registry::Registry;
-use crate::registry::apps::AppState;
-use crate::registry::lifecycle::IsSuspended;
+use crate::registry::lifecycle::calls::IsSuspended;
 use crate::registry::listeners::Heard;
+use crate::registry::state::{AppState, ArbiterInit, Registry};
 use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, Shard};
-
-/// Starts an app's listeners in an arbiter: the one with this number.
-pub(crate) type ArbiterInit = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;
 
 /// Runs this in every arbiter that client sockets live in, now, and in each
 /// that takes the place of one.

@@ -13,10 +13,9 @@ use crate::handover_state::{Client, ConnectionRecord, HandoverState, Server};
 use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
-use crate::registry::Registry;
-use crate::registry::apps::AppState;
-use crate::registry::handover::outgoing::Token;
+use crate::registry::handover::types::{Prepared, Token};
 use crate::registry::limits::AppLimits;
+use crate::registry::state::{AppState, Registry};
 use crate::tcp::{self, ClientSocket, Command, InheritedConnection};
 use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, Settings, SocketProperties};
 use crate::tls;
@@ -67,16 +66,6 @@ pub(crate) struct AdoptListener {
     pub(crate) app: AppId,
     pub(crate) properties: SocketProperties,
     pub(crate) listener: OwnedFd,
-}
-
-/// What is ours if the other process lets go.
-pub(in crate::registry) struct Prepared {
-    token: Token,
-    last_server: u64,
-    last_client: u64,
-    servers: Vec<(AppId, Inherited)>,
-    clients: Vec<(AppId, tcp::Inherited)>,
-    app_limits: Vec<(AppId, AppLimits)>,
 }
 
 impl Registry {
@@ -155,9 +144,9 @@ impl Registry {
             let settings = Settings::read(&record).map_err(|_| senseless())?;
             let app = AppId::from(record.app.clone());
             if let Some(limits) = &record.app_limits {
-                let limits = AppLimits::from(**limits);
-                limits.accepted.check().map_err(|_| senseless())?;
-                prepared.app_limits.push((app.clone(), limits));
+                let accepted = AppLimits::from(**limits).accepted;
+                accepted.check().map_err(|_| senseless())?;
+                prepared.app_limits.push((app.clone(), **limits));
             }
             let bind = |fd| -> io::Result<Bound> {
                 let mut bound = Bound::new(self.network.adopt_listener(fd)?)?;
@@ -233,7 +222,7 @@ impl Registry {
             let app = self.app(&app);
             // What was set here holds.
             if app.limits() == AppLimits::default() {
-                app.set_limits(limits)?;
+                app.set_limits(limits.into())?;
             }
         }
         for (app, mut inherited) in prepared.clients {

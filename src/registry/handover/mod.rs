@@ -2,3 +2,4 @@
 
 pub(super) mod incoming;
 pub(super) mod outgoing;
+pub(super) mod types;

@@ -6,24 +6,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures::future::join_all;
-use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::handover_state::{AppLimitsRecord, HandoverOutcome, HandoverState};
 use crate::ids::{AppId, ServerSocketId};
-use crate::registry::Registry;
+use crate::registry::handover::types::{Leaving, Token};
+use crate::registry::state::Registry;
 use crate::tcp;
 use crate::tcp_server::{self, Exported, unless_default};
-
-/// Which handover a message belongs to.
-#[derive(Clone, Default)]
-pub(crate) struct Token(Arc<()>);
-
-impl PartialEq for Token {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
 
 /// Persistent sockets raise nothing any more until [`FinishExport`]; answered when
 /// what was raised before is handled. `false`: another handover is going on.
@@ -51,12 +41,6 @@ pub(crate) struct FinishExport {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Deliver(pub(crate) Duration);
-
-pub(in crate::registry) struct Leaving {
-    token: Token,
-    outcome: HandoverOutcome,
-    end: oneshot::Sender<()>,
-}
 
 impl Registry {
     fn leaving(&self, token: &Token) -> Option<&Leaving> {

@@ -11,37 +11,24 @@ use futures::future::LocalBoxFuture;
 
 use crate::error::Error;
 use crate::ids::AppId;
-use crate::registry::Registry;
-use crate::registry::lifecycle::{CheckIdle, LOOKS, Timer};
+use crate::registry::lifecycle::timer::Timer;
+use crate::registry::state::{EventPage, Lifecycle, Registry};
 
 /// How long an event page may take to start: 30 seconds.
 pub const LOAD_LIMIT: Duration = Duration::from_secs(30);
 
-/// How an app is started when something waits for it: Chrome's event page.
-///
-/// It is called in the registry's arbiter, and has started when its future is
-/// done: by then it has added its listeners. An error, a panic, or taking
-/// longer than [`LOAD_LIMIT`] means that it did not start: the app stays
-/// suspended, what waits for it goes on waiting, and it is tried again after a
-/// rest of 100 ms, doubled each time up to 30 s.
-///
-/// It is called too when something is to be told (`onAccept`, `onAcceptError`,
-/// `onReceive` or `onReceiveError`) and nobody hears it because the last of
-/// its listeners has died, without a suspension: its actor panicked, for
-/// instance. The app's other listeners are forgotten then, as it adds all of
-/// them; its sockets, persistent or not, stay, and raise nothing until it has
-/// started. Listeners that die soon after each start (within ten rests) have
-/// it rest too, 100 ms and twice as long each time up to 30 s. An app that has
-/// removed its listeners itself is not loaded.
-#[derive(Clone, derive_more::Debug)]
-pub struct EventPage {
-    #[debug(skip)]
-    start: Arc<Start>,
-    idle_time_out: Option<Duration>,
-}
+/// How often an idle time-out is looked at while it runs.
+pub(super) const LOOKS: u32 = 4;
 
-type Start =
-    dyn Fn(AppId, Addr<Registry>) -> LocalBoxFuture<'static, Result<(), Error>> + Send + Sync;
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(in crate::registry) struct CheckIdle(pub(super) AppId);
+
+impl Lifecycle {
+    pub(in crate::registry) fn has_page(&self) -> bool {
+        self.page.is_some()
+    }
+}
 
 impl EventPage {
     /// As `EventPage::new`, for whom an app's id and its registry will do.

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use actix_rt::time::Instant;
 
-use crate::registry::apps::AppState;
-use crate::registry::lifecycle::{FIRST_REST, LAST_REST};
+use crate::registry::lifecycle::timer::{FIRST_REST, LAST_REST};
 
 /// Listeners that have lived for this many rests have not died at once.
 const RESTS_LIVED: u32 = 10;
@@ -21,23 +20,9 @@ pub(in crate::registry) struct OrphanBackoff {
     rest: Duration,
 }
 
-impl AppState {
-    /// Its listeners have died: it hears nothing until it has been loaded
-    /// again. How long to wait before that.
-    pub(in crate::registry) fn desert(&mut self) -> Duration {
-        // The page adds all of them.
-        self.clear_listeners();
-        self.app_shards.activity.suspend_for_reload();
-        let rest = self.lifecycle.desertion.begin();
-        let app = &self.app_shards.app_context.app;
-        log::warn!("app {app}: its listeners have died; loaded again in {rest:?}");
-        rest
-    }
-}
-
 impl OrphanBackoff {
     /// How long to wait before it is loaded.
-    fn begin(&mut self) -> Duration {
+    pub(in crate::registry) fn begin(&mut self) -> Duration {
         let long = self.rest.max(FIRST_REST) * RESTS_LIVED;
         let at_once = self.started.is_some_and(|it| it.elapsed() < long);
         self.rest = match at_once {
