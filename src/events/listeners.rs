@@ -1,29 +1,28 @@
-//! The listeners of an event: Chrome's `addListener`, with [`Recipient`]s.
+//! The listeners of an event, and how events are sent to them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
 use actix::Recipient;
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use crate::events::delivery::DeliveryProbe;
 use crate::events::types::Event;
 
-/// The listeners of one moment.
+/// The listeners at one moment.
 pub(crate) type Snapshot<E> = Arc<Vec<Listener<E>>>;
 
 /// One listener of an event.
 pub(crate) struct Listener<E: Event> {
     recipient: Arc<Recipient<E>>,
-    ear: Arc<DeliveryProbe<E>>,
+    probe: Arc<DeliveryProbe<E>>,
 }
 
 impl<E: Event> Listener<E> {
     fn new(recipient: Recipient<E>) -> Self {
-        let actor = Arc::new(recipient.downgrade());
         let recipient = Arc::new(recipient);
-        let ear = Arc::new(DeliveryProbe::new(&recipient, actor));
-        Listener { recipient, ear }
+        let probe = Arc::new(DeliveryProbe::new(&recipient));
+        Listener { recipient, probe }
     }
 
     pub(crate) fn connected(&self) -> bool {
@@ -35,7 +34,7 @@ impl<E: Event> Clone for Listener<E> {
     fn clone(&self) -> Self {
         Listener {
             recipient: self.recipient.clone(),
-            ear: self.ear.clone(),
+            probe: self.probe.clone(),
         }
     }
 }
@@ -48,8 +47,8 @@ pub(crate) fn dispatch<E: Event>(
     let mut sent = 0;
     for listener in list {
         if listener.connected() {
-            listener.ear.begin_anew();
-            listener.recipient.do_send(copy(&listener.ear));
+            listener.probe.clear_panic();
+            listener.recipient.do_send(copy(&listener.probe));
             sent += 1;
         }
     }
@@ -59,14 +58,14 @@ pub(crate) fn dispatch<E: Event>(
 /// The listeners of one event of one app, shared by everything that raises it.
 pub(crate) struct Listeners<E: Event> {
     list: RwLock<Snapshot<E>>,
-    /// How many have been found dead.
+    /// How many listeners were found dead.
     deaths: AtomicU64,
     /// Whether there are no listeners because the last one has died.
     orphaned: AtomicBool,
 }
 
-/// The listeners of an event, and what happens to it if it reaches none. One
-/// reading decides both: a listener may come between two.
+/// The listeners of an event, and whether it waits if it reaches none. Both are
+/// read at once, because a listener may be added between two reads.
 pub(crate) struct Recipients<E: Event> {
     pub(crate) listeners: Snapshot<E>,
     /// Whether there are no listeners because the last one has died.
@@ -74,9 +73,10 @@ pub(crate) struct Recipients<E: Event> {
 }
 
 impl<E: Event> Recipients<E> {
-    /// Whether an event that was sent to so many of them waits for the next
-    /// listener: no listener got it, because all of them have died.
-    pub(crate) fn is_missed(&self, sent: usize) -> bool {
+    /// Whether an event that was sent to `sent` of these listeners waits for the
+    /// next listener: no listener got it, because all of them have died. An app
+    /// that never had a listener, or removed its own, misses the event instead.
+    pub(crate) fn is_undelivered(&self, sent: usize) -> bool {
         sent == 0 && (self.is_orphaned || !self.listeners.is_empty())
     }
 }
@@ -94,7 +94,7 @@ impl<E: Event> Default for Listeners<E> {
 impl<E: Event> Listeners<E> {
     pub(crate) fn add(&self, recipient: Recipient<E>) {
         let mut list = self.prune_dead();
-        if !list.iter().any(|known| *known.recipient == recipient) {
+        if !list.iter().any(|it| *it.recipient == recipient) {
             Arc::make_mut(&mut list).push(Listener::new(recipient));
         }
         self.orphaned.store(false, SeqCst);
@@ -102,60 +102,64 @@ impl<E: Event> Listeners<E> {
 
     pub(crate) fn remove(&self, recipient: &Recipient<E>) {
         let mut list = self.prune_dead();
-        Arc::make_mut(&mut list).retain(|known| *known.recipient != *recipient);
+        Arc::make_mut(&mut list).retain(|it| *it.recipient != *recipient);
         if list.is_empty() {
-            // The app sees to its listeners itself.
+            // The app manages its listeners itself, so it is not loaded again.
             self.orphaned.store(false, SeqCst);
         }
     }
 
-    /// Forgets everybody.
+    /// Removes all listeners.
     pub(crate) fn clear(&self) {
-        let mut prune_dead = self.prune_dead();
-        let list = std::mem::take(&mut *prune_dead);
+        let mut guard = self.prune_dead();
+        let list = std::mem::take(&mut *guard);
         self.orphaned.store(false, SeqCst);
-        drop(prune_dead);
-        // The last address of an actor may go here: not under the lock.
+        drop(guard);
+        // This may drop an actor's last address and run its `Drop`, which must
+        // not happen under the lock.
         drop(list);
     }
 
-    pub(crate) fn has(&self, recipient: Option<&Recipient<E>>) -> bool {
-        self.read().iter().any(|known| {
-            known.connected() && recipient.is_none_or(|wanted| *known.recipient == *wanted)
-        })
+    /// Whether this recipient, or any if `None`, is a live listener.
+    pub(crate) fn contains(&self, recipient: Option<&Recipient<E>>) -> bool {
+        self.list
+            .read()
+            .iter()
+            .any(|it| it.connected() && recipient.is_none_or(|wanted| *it.recipient == *wanted))
     }
 
-    /// Whether anybody listens, and how many listeners have died so far.
+    /// Whether there is a live listener, and how many have died so far.
     pub(crate) fn liveness(&self) -> (bool, u64) {
         let (list, deaths) = self.snapshot();
         (!list.is_empty(), deaths)
     }
 
-    /// Whether nobody listens though somebody did, and did not leave but died.
+    /// Whether there is no listener because the last one died, and was not
+    /// removed.
     pub(crate) fn is_orphaned(&self) -> bool {
-        let (anybody, _) = self.liveness();
-        !anybody && self.orphaned.load(SeqCst)
+        let (has_listener, _) = self.liveness();
+        !has_listener && self.orphaned.load(SeqCst)
     }
 
-    /// Sends each live listener the copy that `copy` makes for it, in the
-    /// order in which they were added, and says how many there were.
+    /// Sends each live listener the copy that `copy` makes for it, in the order
+    /// in which they were added. Returns how many copies were sent.
     pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E) -> usize {
         dispatch(&self.snapshot().0, copy)
     }
 
-    /// The living listeners of this moment, for many events at once, and how
-    /// many have died before.
+    /// The live listeners of this moment, for many events at once, and how many
+    /// have died before.
     pub(crate) fn snapshot(&self) -> (Snapshot<E>, u64) {
-        let mut list = self.read().clone();
+        let mut list = self.list.read().clone();
         if !list.iter().all(Listener::connected) {
             list = self.prune_dead().clone();
         }
         (list, self.deaths.load(SeqCst))
     }
 
-    /// The living listeners of this moment, for one event.
+    /// The live listeners of this moment, for one event.
     pub(crate) fn recipients(&self) -> Recipients<E> {
-        let list = self.read();
+        let list = self.list.read();
         if list.iter().all(Listener::connected) {
             return self.recipients_of(&list);
         }
@@ -164,7 +168,8 @@ impl<E: Event> Listeners<E> {
         self.recipients_of(&list)
     }
 
-    /// Under the lock of the list, so that both are of one moment.
+    /// Called under the lock of the list, so that both values are of one
+    /// moment.
     fn recipients_of(&self, list: &Snapshot<E>) -> Recipients<E> {
         Recipients {
             listeners: list.clone(),
@@ -172,14 +177,10 @@ impl<E: Event> Listeners<E> {
         }
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, Snapshot<E>> {
-        self.list.read()
-    }
-
-    /// The list, to be changed, after the dead are forgotten.
+    /// Removes dead listeners, and returns the list for a change.
     fn prune_dead(&self) -> RwLockWriteGuard<'_, Snapshot<E>> {
         let mut list = self.list.write();
-        let dead = list.iter().filter(|known| !known.connected()).count();
+        let dead = list.iter().filter(|it| !it.connected()).count();
         if dead > 0 {
             Arc::make_mut(&mut list).retain(Listener::connected);
             self.deaths.fetch_add(dead as u64, SeqCst);
@@ -197,41 +198,45 @@ mod tests {
 
     #[derive(Clone, Message)]
     #[rtype(result = "()")]
-    struct News;
+    struct TestEvent;
 
-    impl Event for News {}
+    impl Event for TestEvent {}
 
-    struct Listens;
+    /// Stops at its first event.
+    struct StoppingListener;
 
-    impl Actor for Listens {
+    impl Actor for StoppingListener {
         type Context = Context<Self>;
     }
 
-    impl Handler<News> for Listens {
+    impl Handler<TestEvent> for StoppingListener {
         type Result = ();
 
-        fn handle(&mut self, _: News, ctx: &mut Self::Context) {
+        fn handle(&mut self, _: TestEvent, ctx: &mut Self::Context) {
             ctx.stop();
         }
     }
 
     #[actix_rt::test]
-    async fn what_reaches_nobody_waits_even_if_the_next_listener_comes_meanwhile() {
-        let listeners = Listeners::<News>::default();
-        let nobody = listeners.recipients();
-        assert!(!nobody.is_missed(0), "nobody has died");
-        let first = Listens.start();
+    async fn an_event_that_reached_no_listener_waits_even_if_one_is_added_meanwhile() {
+        let listeners = Listeners::<TestEvent>::default();
+        let none = listeners.recipients();
+        assert!(!none.is_undelivered(0), "no listener has died");
+        let first = StoppingListener.start();
         listeners.add(first.clone().recipient());
         let before = listeners.recipients();
-        first.send(News).await.expect("it runs");
+        first.send(TestEvent).await.expect("it runs");
         while first.connected() {
             actix_rt::task::yield_now().await;
         }
         let after = listeners.recipients();
-        listeners.add(Listens.start().recipient());
+        listeners.add(StoppingListener.start().recipient());
         for recipients in [before, after] {
-            let sent = dispatch(&recipients.listeners, |_| News);
-            assert!(recipients.is_missed(sent), "the next listener hears it");
+            let sent = dispatch(&recipients.listeners, |_| TestEvent);
+            assert!(
+                recipients.is_undelivered(sent),
+                "it is for the next listener"
+            );
         }
     }
 }

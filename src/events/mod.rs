@@ -1,9 +1,9 @@
-//! Who hears of an event: Chrome's `addListener`, with [`Recipient`]s.
+//! Events and their listeners: Chrome's `addListener`, with actix recipients.
 //!
-//! A listener is forgotten when its actor is dead. Dispatching never waits:
-//! what bounds the events that are on their way is the credit that each one
-//! carries (see [`tcp::ReceiveInfo`](crate::tcp::ReceiveInfo) and
-//! [`tcp_server::AcceptInfo`](crate::tcp_server::AcceptInfo)).
+//! `listeners.rs` sends events, `delivery.rs` follows their copies, and `redelivery.rs` raises events
+//! again if their listeners died. Sending an event never waits. What bounds the events in flight is the
+//! credit of each one: see [`tcp::ReceiveInfo`](crate::tcp::ReceiveInfo) and
+//! [`tcp_server::AcceptInfo`](crate::tcp_server::AcceptInfo).
 
 pub(crate) mod redelivery;
 
@@ -12,7 +12,7 @@ mod hold_back;
 mod listeners;
 mod types;
 
-pub(crate) use delivery::{Delivery, DeliveryProbe, FanOut, Fate};
+pub(crate) use delivery::{DeliveryProbe, EventCopy, FanOut, Fate};
 pub(crate) use hold_back::{HOLD_BACK, HoldBack};
 pub(crate) use listeners::{Listeners, Snapshot, dispatch};
 pub use types::{AddListener, Event, HasListener, MAX_PANICS, RemoveListener};

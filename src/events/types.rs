@@ -5,45 +5,45 @@ use actix::{Message, Recipient};
 use crate::error::Error;
 use crate::ids::AppId;
 
-/// An event of Chrome's API: `onAccept`, `onAcceptError`, `onReceive` or
-/// `onReceiveError`; or `onHandshakeError`, `onRefused`, `onDrain` and
-/// `onSuspend`, beyond it.
+/// An event of Chrome's API (`onAccept`, `onAcceptError`, `onReceive` or
+/// `onReceiveError`), or one beyond it (`onHandshakeError`, `onRefused`,
+/// `onDrain`, `onRestart` or `onSuspend`).
 pub trait Event: Message<Result = ()> + Send + Sized + 'static {}
 
-/// The most listeners that may panic at one event: 3. Data that was being
-/// handled at the third panic in a row ends its socket; any other event is
-/// dropped.
+/// How many listeners may panic at one event: 3. At the third panic in a row,
+/// received data ends its socket, and any other event is dropped.
 pub const MAX_PANICS: u32 = 3;
 
-/// `onAccept.addListener` and the like: events of `app` go to `recipient`
-/// from now on. Adding a recipient twice is adding it once.
+/// `onAccept.addListener` and the like: events of `app` are sent to
+/// `recipient` from now on. Adding a recipient twice is adding it once.
 #[derive(Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct AddListener<E: Event> {
-    /// Whose events.
+    /// The app whose events are sent.
     pub app: AppId,
-    /// Where they go.
+    /// The listener.
     pub recipient: Recipient<E>,
 }
 
-/// `removeListener`: no event goes to `recipient` any more. Those already in
-/// its mailbox stay there. Removing one that was never added does nothing.
+/// `removeListener`: no further event is sent to `recipient`. Events that are
+/// in its mailbox already stay there. Removing a recipient that was never
+/// added does nothing.
 #[derive(Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct RemoveListener<E: Event> {
-    /// Whose events.
+    /// The app whose events were sent.
     pub app: AppId,
-    /// Who leaves.
+    /// The listener.
     pub recipient: Recipient<E>,
 }
 
-/// `hasListeners`, and `hasListener` when a recipient is given. Dead ones do
-/// not count.
+/// `hasListeners`, or `hasListener` if a recipient is given. Listeners whose
+/// actors have stopped do not count.
 #[derive(Message)]
 #[rtype(result = "Result<bool, Error>")]
 pub struct HasListener<E: Event> {
-    /// Whose events.
+    /// The app whose listeners are searched.
     pub app: AppId,
-    /// Who is asked for; anyone, if `None`.
+    /// The listener to look for; `None` for any.
     pub recipient: Option<Recipient<E>>,
 }

@@ -159,7 +159,7 @@ impl Registry {
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
         self.seats();
         let make = || {
-            let counter = Arc::new(ConnectionCounter::of(self.limits.counter()));
+            let counter = Arc::new(ConnectionCounter::with_parent(self.limits.counter()));
             let app_shards = AppShards::new(
                 Arc::new(tcp::AppContext::new(
                     app.clone(),

@@ -141,10 +141,10 @@ impl AppState {
 
     /// Whether anybody hears of anything.
     pub(super) fn has_listeners(&self) -> bool {
-        self.on_accept.on_accept.has(None)
-            || self.on_accept.on_accept_error.has(None)
+        self.on_accept.on_accept.contains(None)
+            || self.on_accept.on_accept_error.contains(None)
             || self.app_shards.each().any(|app_shard| {
-                app_shard.on_receive.has(None) || app_shard.on_receive_error.has(None)
+                app_shard.on_receive.contains(None) || app_shard.on_receive_error.contains(None)
             })
     }
 

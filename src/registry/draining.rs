@@ -10,7 +10,7 @@ use actix_rt::time::{sleep, timeout};
 use futures::future::{Either, join_all, select};
 
 use super::state::{AppState, Registry};
-use crate::connections::{ConnectionCounter, Draining};
+use crate::connections::{ConnectionCounter, DrainGuard};
 use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
 use crate::error::Error;
 use crate::ids::ServerSocketId;
@@ -45,9 +45,9 @@ impl DrainTarget {
         let stopped = join_all(stopping.collect::<Vec<_>>()).await;
         let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
         let draining = match self.socket_id {
-            None => Draining::new(self.app_shards.counter.clone()),
+            None => DrainGuard::new(self.app_shards.counter.clone()),
             Some(_) => match stopped.first() {
-                Some(stopped) => Draining::new(stopped.draining.counter().clone()),
+                Some(stopped) => DrainGuard::new(stopped.draining.counter().clone()),
                 None => return Err(Error::SocketNotFound),
             },
         };
@@ -63,7 +63,7 @@ impl DrainTarget {
         let gone = pin!(async {
             settled.await;
             self.app_shards.ask(&tcp::CatchUp).await;
-            counter.gone().await;
+            counter.wait_until_none().await;
         });
         let mut gone = gone;
         loop {
@@ -96,7 +96,7 @@ impl DrainTarget {
             .ask(&tcp::Force(counter.clone()))
             .await
             .is_empty()
-            && timeout(PROGRESS, counter.gone()).await.is_err()
+            && timeout(PROGRESS, counter.wait_until_none()).await.is_err()
         {}
         let mut all = EndedHandshakes::default();
         for one in ended.into_iter().flatten() {
@@ -130,8 +130,8 @@ impl DrainProgress {
     ) -> Self {
         DrainProgress {
             app_shards,
-            over_before: counter.over(),
-            forced_before: counter.count_forced(),
+            over_before: counter.closed_total(),
+            forced_before: counter.forced_total(),
             counter,
             socket_id,
             never_accepted: 0,
@@ -143,8 +143,8 @@ impl DrainProgress {
 
     /// How many are open, have finished and were forced.
     fn now(&self) -> (usize, usize, usize) {
-        let forced = self.counter.count_forced() - self.forced_before;
-        let over = self.counter.over() - self.over_before;
+        let forced = self.counter.forced_total() - self.forced_before;
+        let over = self.counter.closed_total() - self.over_before;
         (self.counter.open(), over.saturating_sub(forced), forced)
     }
 
@@ -174,7 +174,7 @@ impl DrainProgress {
 
     fn receipt(&self) -> Drained {
         let (_, finished, _) = self.now();
-        let mut forced = self.counter.forced(self.forced_before);
+        let mut forced = self.counter.forced_since(self.forced_before);
         forced.sort_unstable();
         Drained {
             finished,

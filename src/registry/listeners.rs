@@ -146,7 +146,7 @@ impl<E: Heard> Handler<HasListener<E>> for Registry {
         let app = self.apps.get(&call.app);
         Ok(app.is_some_and(|app| {
             let recipient = call.recipient.as_ref();
-            E::listeners(app).any(|them| them.has(recipient))
+            E::listeners(app).any(|them| them.contains(recipient))
         }))
     }
 }

@@ -78,7 +78,7 @@ impl Inherited {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
             connection.connection_guard =
-                Some(ConnectionGuard::arrived(counter.clone(), was_accepted));
+                Some(ConnectionGuard::opened(counter.clone(), was_accepted));
         }
     }
 

@@ -7,7 +7,7 @@ use actix::prelude::*;
 
 use super::actor::ServerSocket;
 use crate::answer::Answer;
-use crate::connections::{ConnectionCounter, Draining};
+use crate::connections::{ConnectionCounter, DrainGuard};
 use crate::draining::NEVER_ACCEPTED;
 
 /// Stops listening, and lets nobody listen while this drain goes on.
@@ -17,7 +17,7 @@ pub(crate) struct StopListening;
 
 pub(crate) struct Stopped {
     pub(crate) never_accepted: usize,
-    pub(crate) draining: Draining,
+    pub(crate) draining: DrainGuard,
     /// When no handshake goes on any more.
     pub(crate) settled: Answer<()>,
 }
@@ -78,7 +78,7 @@ impl Handler<StopListening> for ServerSocket {
         }
         MessageResult(Some(Stopped {
             never_accepted: self.close_backlog(),
-            draining: Draining::new(self.counter().clone()),
+            draining: DrainGuard::new(self.counter().clone()),
             settled,
         }))
     }

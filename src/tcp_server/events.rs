@@ -88,7 +88,7 @@ impl Event for AcceptErrorInfo {}
 
 /// The most `onAcceptError` events of one server socket that listeners have
 /// not handled, and as many that wait; beyond it errors are only counted.
-pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::UNHANDLED;
+pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::MAX_UNHANDLED;
 
 /// The most `onAccept` events of one server socket that listeners have not
 /// handled; beyond it connections wait in the kernel's backlog.

@@ -12,7 +12,7 @@ use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
         self.errors.forget_clock();
-        self.held_back.forget_clock();
+        self.held_back.reset();
         self.admission.forget_clock();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.reregister();

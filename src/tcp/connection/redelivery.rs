@@ -397,7 +397,7 @@ impl SocketState {
     fn tell_end_again(&mut self, end: NetError) -> bool {
         let app_shard = self.socket.app_shard().clone();
         let on_receive_error = &app_shard.on_receive_error;
-        if app_shard.activity.is_suspended() || !on_receive_error.has(None) {
+        if app_shard.activity.is_suspended() || !on_receive_error.contains(None) {
             self.want_listeners(on_receive_error);
             return false;
         }

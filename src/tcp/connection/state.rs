@@ -12,7 +12,7 @@ use crate::answer::Reply;
 use crate::app_activity::Pending;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::error::Error;
-use crate::events::{Delivery, FanOut, dispatch};
+use crate::events::{EventCopy, FanOut, dispatch};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious};
@@ -382,17 +382,17 @@ impl SocketState {
         let connects = self.connects;
         let socket = &self.socket;
         let recipients = socket.app_shard().on_receive_error.recipients();
-        let copies = FanOut::among(recipients.listeners.len());
+        let copies = FanOut::for_listeners(recipients.listeners.len());
         let told = dispatch(&recipients.listeners, |ear| ReceiveErrorInfo {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
             connects,
-            delivery: Delivery::new(ear, copies.as_ref()),
+            delivery: EventCopy::new(ear, copies.as_ref()),
         });
         let lost = match copies {
-            None => recipients.is_missed(told).then_some(0),
-            Some(copies) => copies.drop_one(),
+            None => recipients.is_undelivered(told).then_some(0),
+            Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
             self.requeue(Undelivered::End(result_code, connects, panics));
@@ -545,7 +545,7 @@ impl Connection {
         let ends = ConnectionMeta {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
-            connection_guard: Some(ConnectionGuard::arrived(counter.clone(), false)),
+            connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
             pinned_shard: None,
         };
         let mut connection = Connection::new(made.stream, Box::new(ends));
