@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use actix::{Addr, Handler, Message};
 
-use crate::answer::{Answer, Ask};
+use crate::answer::{Answer, Request};
 use crate::error::Error;
 use crate::ids::AppId;
-use crate::registry::{Registry, Remember};
+use crate::registry::{Registry, TrackAddress};
 use crate::supervision::StableAddr;
 
-/// Who calls, and whom.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     app: AppId,
-    door: Arc<StableAddr<Registry>>,
+    registry: Arc<StableAddr<Registry>>,
 }
 
 impl Caller {
     pub(super) fn new(app: AppId, registry: &Addr<Registry>) -> Self {
-        let door = Arc::new(StableAddr::new(registry.clone()));
-        registry.do_send(Remember(Arc::downgrade(&door)));
-        Caller { app, door }
+        let stable_addr = Arc::new(StableAddr::new(registry.clone()));
+        registry.do_send(TrackAddress(Arc::downgrade(&stable_addr)));
+        Caller {
+            app,
+            registry: stable_addr,
+        }
     }
 
     pub(super) fn app(&self) -> &AppId {
@@ -29,9 +31,10 @@ impl Caller {
     }
 
     pub(super) fn registry(&self) -> Addr<Registry> {
-        self.door.address()
+        self.registry.address()
     }
 
+    /// Sends the call that `message` makes for the app.
     pub(super) fn call<M, T>(&self, message: impl FnOnce(AppId) -> M) -> Answer<T>
     where
         Registry: Handler<M>,
@@ -39,10 +42,9 @@ impl Caller {
         T: Send + 'static,
     {
         let (answer, reply) = Answer::pair();
-        self.registry().do_send::<Ask<M, T>>(Ask {
-            message: message(self.app.clone()),
-            reply,
-        });
+        let message = message(self.app.clone());
+        self.registry()
+            .do_send::<Request<M, T>>(Request { message, reply });
         answer
     }
 }

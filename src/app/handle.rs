@@ -93,7 +93,8 @@ impl App {
     /// # }).expect("every call succeeds");
     /// ```
     pub fn set_permissions(&self, permissions: Permissions) -> Answer<()> {
-        self.caller.call(|app| SetPermissions { app, permissions })
+        self.caller
+            .call(|app| SetPermissions::new(app, permissions))
     }
 
     /// Beyond Chrome: sets the app's limits, in place of those before; it has
@@ -126,7 +127,7 @@ impl App {
     /// documentation of [`Limits`](crate::tcp_server::Limits) excludes; the
     /// limits are as before then. [`Stopped`](crate::Error::Stopped).
     pub fn set_limits(&self, limits: AppLimits) -> Answer<()> {
-        self.caller.call(|app| SetAppLimits { app, limits })
+        self.caller.call(|app| SetAppLimits::new(app, limits))
     }
 
     /// Drains all that the app has: no server socket listens any more, and
@@ -141,7 +142,7 @@ impl App {
     /// by [`Shutdown`](crate::Shutdown) or with its last address (a waiting answer
     /// is none), and closed all its sockets.
     pub fn drain(&self, deadline: Duration) -> Answer<Drained> {
-        self.caller.call(|app| Drain { app, deadline })
+        self.caller.call(|app| Drain::new(app, deadline))
     }
 
     /// The registry that owns its sockets: its address of now. Another one when

@@ -99,7 +99,7 @@ impl App {
     pub fn on_each_arbiter(&self, setup: impl Fn(Local) + Send + Sync + 'static) -> Answer<()> {
         self.caller.call(|app| OnEachArbiter {
             app,
-            setup: Arc::new(move |app, registry, index| {
+            init: Arc::new(move |app, registry, index| {
                 let app = App::new(app.clone(), registry);
                 setup(Local { app, index });
             }),

@@ -1,7 +1,8 @@
 //! The state of a registry and of its apps: only data.
 //!
-//! These types refer to each other, since an app's callbacks are given the registry's address. What the
-//! registry does with them is in the other files of this folder.
+//! These types refer to each other, because the callbacks of an app are given
+//! the registry's address. What the registry does with them is in the other
+//! files of this folder.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -18,7 +19,7 @@ use crate::ids::{AppId, IdAllocator, ServerSocketId};
 use crate::manifest::Permissions;
 use crate::os::{DeniedAddresses, Network};
 use crate::registry::arbiters::shard_slot::ShardSlot;
-use crate::registry::handover::types::{Leaving, Prepared};
+use crate::registry::handover::types::{OutgoingHandover, PreparedImport};
 use crate::registry::lifecycle::orphaned::OrphanBackoff;
 use crate::registry::lifecycle::timer::Timer;
 use crate::supervision::{Child, RegistryLink, RestartCounter, RestartInfo, StableAddr};
@@ -28,25 +29,25 @@ use crate::tls;
 
 /// Owns every socket of its apps.
 ///
-/// It is a plain actor: start it with [`start`](Self::start), send it the
+/// It is a plain actor: start it with [`start`](Self::start), and send it the
 /// messages of [`tcp_server`](crate::tcp_server) and [`tcp`](crate::tcp), or
-/// hold an [`App`](crate::App), which does that. Calls are carried out in the
-/// order in which they are sent. Its mailbox takes every message, so that
-/// none overtakes another; what bounds the work are the answers that the
-/// callers wait for, and the write quota. It ends, and closes every socket,
-/// when its last address is dropped or by [`Shutdown`].
+/// use an [`App`](crate::App), which sends them. Calls are carried out in the
+/// order in which they are sent. Its mailbox is unbounded, so that no call
+/// overtakes another; the bounds are the answers that callers await, and the
+/// write quota. The registry ends, and closes every socket, when its last
+/// address is dropped or by [`Shutdown`](crate::Shutdown).
 #[derive(derive_more::Debug)]
 pub struct Registry {
     #[debug(skip)]
     pub(super) network: Arc<dyn Network>,
-    /// Where in it no app may connect to.
+    /// Addresses that no app may connect to.
     #[debug(skip)]
-    pub(super) denied: DeniedAddresses,
+    pub(super) denied_addresses: DeniedAddresses,
     pub(super) write_quota: usize,
-    /// Of apps that have none of their own.
+    /// For apps that have no permissions of their own.
     pub(super) permissions: Arc<Permissions>,
     #[debug(skip)]
-    pub(super) limits: Arc<Limiter>,
+    pub(super) limiter: Arc<Limiter>,
     #[debug(skip)]
     pub(super) escalation_target: Arc<EscalationTarget>,
     #[debug(skip)]
@@ -59,106 +60,109 @@ pub struct Registry {
     pub(super) apps: Apps,
     /// The client sockets of every app.
     #[debug(skip)]
-    pub(super) table: Arc<IdTable>,
-    pub(super) arbiters: usize,
+    pub(super) id_table: Arc<IdTable>,
+    pub(super) arbiter_count: usize,
+    /// Empty until they are needed.
     #[debug(skip)]
-    pub(super) seats: Vec<ShardSlot>,
-    /// The way back, for what its apps have.
+    pub(super) shard_slots: Vec<ShardSlot>,
     #[debug(skip)]
     pub(super) registry_link: RegistryLink,
     #[debug(skip)]
-    pub(super) fall: RecoveryState,
+    pub(super) recovery: RecoveryState,
     #[debug(skip)]
-    pub(super) leaving: Option<Leaving>,
+    pub(super) outgoing: Option<OutgoingHandover>,
     #[debug(skip)]
-    pub(super) prepared: Option<Prepared>,
+    pub(super) incoming: Option<PreparedImport>,
 }
 
-/// What the registry needs to go on after a fall.
+/// What the registry needs to continue after a failure of its actor.
 #[derive(Default)]
 pub(super) struct RecoveryState {
     pub(super) restart_counter: Option<Arc<RestartCounter>>,
-    /// Where it goes on: the arbiter that it lives in, or else the system's.
+    /// Where it may be restarted: in its own arbiter, or else in the system's.
     pub(super) arbiters: Vec<ArbiterHandle>,
-    /// Who has to know its new address.
-    pub(super) doors: Vec<Weak<StableAddr<Registry>>>,
-    /// Whether it has begun anew and what it waited for has not.
-    pub(super) is_new: bool,
-    /// Whether it is to stop: a fault.
-    pub(super) stops: bool,
-    /// Whether its end is meant.
-    pub(super) ended: bool,
-}
-
-/// What is kept of one app.
-pub(super) struct AppState {
-    pub(super) lifecycle: Lifecycle,
-    pub(super) on_suspend: Listeners<SuspendInfo>,
-    pub(super) on_restart: Listeners<RestartInfo>,
-    /// Of the restarts that listeners have not handled, and how many were not
-    /// told since.
-    pub(super) untold_restarts: (Arc<()>, u64),
-    pub(super) on_accept: Arc<tcp_server::AppListeners>,
-    /// Its ways to the rows actors, its listeners and its bounds.
-    pub(super) app_shards: Arc<AppShards>,
-    /// What starts its listeners in the arbiters of client sockets.
-    pub(super) setups: Vec<ArbiterInit>,
-    pub(super) servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
-    /// How many sockets it may make.
-    pub(super) sockets: Option<usize>,
+    /// Holders of its address, to be updated when it moves.
+    pub(super) addresses: Vec<Weak<StableAddr<Registry>>>,
+    /// Whether it was restarted, and has to restart what its failure ended.
+    pub(super) was_restarted: bool,
+    /// Whether an injected fault stops it after this message.
+    pub(super) stop_requested: bool,
+    /// Whether its end is intended.
+    pub(super) has_ended: bool,
 }
 
 #[derive(Default)]
 pub(super) struct Apps(pub(super) HashMap<AppId, AppState>);
 
-/// What the registry does with one app's life.
+/// The state of one app.
+pub(super) struct AppState {
+    pub(super) lifecycle: Lifecycle,
+    pub(super) on_suspend: Listeners<SuspendInfo>,
+    pub(super) on_restart: Listeners<RestartInfo>,
+    /// Shared with the `onRestart` events in flight, whose number it tells.
+    pub(super) unhandled_restarts: Arc<()>,
+    /// How many restarts were not reported since the last event.
+    pub(super) missed_restarts: u64,
+    /// The listeners of server sockets, and their shared limits.
+    pub(super) app_listeners: Arc<tcp_server::AppListeners>,
+    /// The app's client sockets, their listeners and their shared bounds.
+    pub(super) app_shards: Arc<AppShards>,
+    /// Start the app's listeners in each arbiter of client sockets.
+    pub(super) arbiter_inits: Vec<ArbiterInit>,
+    pub(super) servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
+    /// How many sockets the app may create; `None` for no limit.
+    pub(super) socket_limit: Option<usize>,
+}
+
+/// Starts an app's listeners in the arbiter with this index.
+pub(crate) type ArbiterInit = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;
+
+/// The suspensions and loads of one app.
 #[derive(Default)]
 pub(super) struct Lifecycle {
-    pub(super) page: Option<EventPage>,
-    /// The calls that wait for the one that is being carried out.
-    pub(super) calls: VecDeque<(Call, Reply<()>)>,
-    /// What is being carried out.
-    pub(super) busy: Option<Call>,
-    /// How long the next rest is, while the page does not start.
-    pub(super) rest: Option<Duration>,
-    pub(super) desertion: OrphanBackoff,
-    pub(super) retry: Option<Timer>,
-    pub(super) idle_watch: Option<Timer>,
-    /// How often it was found idle, one time after the other.
-    pub(super) idle: u32,
+    pub(super) event_page: Option<EventPage>,
+    /// Transitions that wait for the running one.
+    pub(super) queue: VecDeque<(Transition, Reply<()>)>,
+    pub(super) running: Option<Transition>,
+    /// The next delay, while the event page fails to start.
+    pub(super) load_backoff: Option<Duration>,
+    pub(super) orphan_backoff: OrphanBackoff,
+    /// Loads the app again when it fires.
+    pub(super) retry_timer: Option<Timer>,
+    pub(super) idle_timer: Option<Timer>,
+    /// How many checks in a row have found the app idle.
+    pub(super) idle_checks: u32,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Call {
+pub(super) enum Transition {
     Suspend,
     Resume,
 }
 
-/// How an app is started when something waits for it: Chrome's event page.
+/// Starts an app when its sockets have something to report: Chrome's event page.
 ///
-/// It is called in the registry's arbiter, and has started when its future is
-/// done: by then it has added its listeners. An error, a panic, or taking
-/// longer than [`LOAD_LIMIT`](crate::lifecycle::LOAD_LIMIT) means that it did not start: the app stays
-/// suspended, what waits for it goes on waiting, and it is tried again after a
-/// rest of 100 ms, doubled each time up to 30 s.
+/// The function is called in the registry's arbiter. The event page has started
+/// when the function's future is complete; by then it has added the app's
+/// listeners. If the future fails, panics, or takes longer than
+/// [`LOAD_LIMIT`](crate::lifecycle::LOAD_LIMIT), the app stays suspended and its
+/// sockets keep what they have to report. The page is started again after 100
+/// ms; the delay doubles with each failure, up to 30 s.
 ///
-/// It is called too when something is to be told (`onAccept`, `onAcceptError`,
-/// `onReceive` or `onReceiveError`) and nobody hears it because the last of
-/// its listeners has died, without a suspension: its actor panicked, for
-/// instance. The app's other listeners are forgotten then, as it adds all of
-/// them; its sockets, persistent or not, stay, and raise nothing until it has
-/// started. Listeners that die soon after each start (within ten rests) have
-/// it rest too, 100 ms and twice as long each time up to 30 s. An app that has
-/// removed its listeners itself is not loaded.
+/// The page is also started when a socket has something to report (`onAccept`,
+/// `onAcceptError`, `onReceive` or `onReceiveError`) and the last listener of
+/// that event has died without a suspension, for instance by a panic. Then the
+/// app's other listeners are removed, since the page adds all of them. Its
+/// sockets stay, persistent or not, and raise nothing until the page has
+/// started. If listeners die soon after each start (within ten delays), the next
+/// start is delayed too: by 100 ms, doubled each time up to 30 s. An app that
+/// has removed its listeners itself is not loaded.
 #[derive(Clone, derive_more::Debug)]
 pub struct EventPage {
     #[debug(skip)]
     pub(super) start: Arc<Start>,
-    pub(super) idle_time_out: Option<Duration>,
+    pub(super) idle_timeout: Option<Duration>,
 }
 
 type Start =
     dyn Fn(AppId, Addr<Registry>) -> LocalBoxFuture<'static, Result<(), Error>> + Send + Sync;
-
-/// Starts an app's listeners in an arbiter: the one with this number.
-pub(crate) type ArbiterInit = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;

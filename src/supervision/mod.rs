@@ -1,19 +1,19 @@
-//! Actors that outlive their panics and their thread.
+//! Actors that survive their panics and the loss of their thread.
 //!
-//! A panic in one of the crate's own actors ends what the actor was just
-//! doing, and nothing else: its address, the calls that wait and all that it
-//! keeps go on. An actor that is stopped, or whose arbiter ends, leaves what it
-//! keeps, and another one goes on with that. Each is told
-//! ([`RestartInfo`]), and too many in too short a time are the end of it
-//! ([`RestartLimit`]).
+//! A panic in one of the crate's own actors ends only what the actor was doing:
+//! its address, the calls that wait and its state are kept. If an actor is
+//! stopped, or its arbiter ends, another actor is started with its state. Each
+//! such failure is reported ([`RestartInfo`]). An actor that fails too often in
+//! too short a time ends ([`RestartLimit`]).
 
 mod registry_link;
 mod restarter;
 mod types;
 
-pub(crate) use registry_link::{ActorFailed, CallsPassed, LoadApp, RegistryLink, ServerClosed};
+pub(crate) use registry_link::{ActorFailed, MailboxBarrier, RegistryLink, RegistryMessage};
 pub(crate) use restarter::{
-    Child, Recoverable, RestartCounter, Restarter, StableAddr, Terminate, guard, supervise,
+    Child, Recoverable, RestartCounter, Restarter, StableAddr, Terminate, ask_all,
+    catch_task_panic, supervise,
 };
 pub(crate) use types::log_restart;
-pub use types::{Cause, RestartInfo, RestartLimit, Supervised, UNHANDLED_RESTARTS};
+pub use types::{ActorKind, Cause, RestartInfo, RestartLimit, UNHANDLED_RESTARTS};

@@ -1,4 +1,4 @@
-//! What an app sees of restarts: their causes, their limit, and `onRestart`.
+//! Restarts as an app sees them: their causes, their limit, and `onRestart`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use actix::Message;
 use crate::events::Event;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 
-/// One of the crate's own actors or tasks.
+/// An actor or task of this crate.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, derive_more::Display)]
 #[non_exhaustive]
-pub enum Supervised {
+pub enum ActorKind {
     /// The [`Registry`](crate::Registry).
     #[display("the registry")]
     Registry,
     /// The actor of a server socket.
     #[display("server socket {_0}")]
     ServerSocket(ServerSocketId),
-    /// The actor of all client sockets.
+    /// The actor of all client sockets of an arbiter.
     #[display("the client sockets")]
     ClientSockets,
     /// The task that carries out `tcp.connect` or `tcp.secure` of a client
-    /// socket, which answers [`FAILED`](crate::NetError::FAILED) then.
+    /// socket. If it panics, the call answers [`FAILED`](crate::NetError::FAILED).
     #[display("connecting client socket {_0}")]
     Connecting(ClientSocketId),
 }
 
-/// Why an actor has to start again.
+/// Why an actor failed.
 #[derive(Clone, PartialEq, Eq, Debug, derive_more::Display)]
 #[non_exhaustive]
 pub enum Cause {
@@ -37,75 +37,76 @@ pub enum Cause {
     /// It was stopped.
     #[display("it was stopped")]
     Stopped,
-    /// The arbiter that it lived in has ended.
+    /// Its arbiter has ended.
     #[display("its arbiter has ended")]
     ArbiterEnded,
 }
 
-/// Logs that an actor was started again after a stop or the end of its arbiter.
-/// An actix system that stops ends its arbiters too: then this task never gets
-/// its turn, and an ordinary end logs no error.
-pub(crate) fn log_restart(actor: Supervised, cause: Cause) {
+/// Logs that an actor was restarted after a stop or the end of its arbiter. An
+/// actix system that stops ends its arbiters too; then this task is never
+/// polled, so an ordinary end logs no error.
+pub(crate) fn log_restart(actor: ActorKind, cause: Cause) {
     actix_rt::spawn(async move {
-        // The first turn may be in the system's last round.
+        // A stopping system may still poll a new task once.
         for _ in 0..2 {
             tokio::task::yield_now().await;
         }
-        log::error!("{actor}: {cause}; it goes on");
+        log::error!("{actor}: {cause}; it was restarted");
     });
 }
 
-/// `onRestart` (beyond Chrome): one of the crate's own actors has fallen, and
-/// goes on.
+/// `onRestart` (beyond Chrome): one of the crate's own actors has failed and was
+/// restarted.
 ///
-/// What the app owns is as it was: sockets with their ids, names and
-/// properties, connections with what waits to be read and sent, listeners. What
-/// could not be kept is told where it would have come: a call that the actor
-/// was just carrying out, and those that waited for one whose thread has ended,
-/// fail with [`Panicked`](crate::Error::Panicked) or
-/// [`Stopped`](crate::Error::Stopped); a connection with
-/// [`FAILED`](crate::NetError::FAILED), by `onReceiveError`, or by
-/// `onAcceptError` if nobody had heard of it.
+/// What the app owns is unchanged: sockets with their ids, names and properties,
+/// connections with the data that waits to be read or sent, and listeners. What
+/// was lost is reported in its usual place. A call that the actor was carrying
+/// out fails with [`Panicked`](crate::Error::Panicked); calls that waited for an
+/// actor whose thread has ended fail with [`Stopped`](crate::Error::Stopped). A
+/// lost connection is reported as [`FAILED`](crate::NetError::FAILED) by
+/// `onReceiveError`, or by `onAcceptError` if no listener had heard of it.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct RestartInfo {
-    /// The app that is told.
+    /// The app that gets this event.
     pub app: AppId,
-    /// What has fallen.
-    pub actor: Supervised,
-    /// Why.
+    /// The actor that failed.
+    pub actor: ActorKind,
+    /// Why it failed.
     pub cause: Cause,
-    /// How often it has fallen since the registry started, with this time.
+    /// How often it has failed since the registry started, this time included.
     pub restarts: u64,
-    /// Whether this was once too often: it does not go on. A server socket is
-    /// closed; of the client sockets, every connection ends with
-    /// [`FAILED`](crate::NetError::FAILED); the registry ends, and all with it.
+    /// Whether it failed too often ([`RestartLimit`]) and was not restarted. Then
+    /// a server socket is closed; if it was the actor of client sockets, every
+    /// connection ends with [`FAILED`](crate::NetError::FAILED); if it was the
+    /// registry, everything ends.
     pub gave_up: bool,
-    /// How many events before this one were not told, because listeners had
-    /// [`UNHANDLED_RESTARTS`] to handle.
+    /// How many `onRestart` events before this one were not raised, because
+    /// [`UNHANDLED_RESTARTS`] were in flight.
     pub missed: u64,
+    /// Shared with the registry, which counts the copies that are not handled.
     pub(crate) _unhandled: Arc<()>,
 }
 
 impl Event for RestartInfo {}
 
-/// The most `onRestart` events of an app that listeners have not handled;
-/// beyond it they are only counted.
+/// How many `onRestart` events of an app may be in flight: 64. Further ones are
+/// only counted.
 pub const UNHANDLED_RESTARTS: usize = 64;
 
-/// How often one actor may fall within a time before it is given up: 100 times
-/// in 10 seconds, by default.
+/// How often one actor may fail before it ends: 100 times in 10 seconds, by
+/// default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RestartLimit {
-    /// This often, it goes on; once more, and it does not.
+    /// The most failures after which the actor is restarted.
     pub most: u32,
-    /// Within this time.
+    /// The period in which failures are counted.
     pub within: Duration,
 }
 
 impl RestartLimit {
-    /// It always goes on.
+    /// The actor is always restarted.
     pub const UNLIMITED: RestartLimit = RestartLimit {
         most: u32::MAX,
         within: Duration::ZERO,

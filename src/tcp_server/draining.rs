@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::actor::ServerSocket;
 use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, DrainGuard};
-use crate::draining::NEVER_ACCEPTED;
+use crate::draining::MAX_NEVER_ACCEPTED;
 
 /// Stops listening, and lets nobody listen while this drain goes on.
 #[derive(Clone, Message)]
@@ -51,7 +51,7 @@ impl ServerSocket {
         let mut count = 0;
         // An error of a single connection is one that has gone by itself; any
         // other leaves the rest to the OS.
-        while count < NEVER_ACCEPTED
+        while count < MAX_NEVER_ACCEPTED
             && let Poll::Ready(Ok(_)) = match bound.accepted_in {
                 None => bound.listener.poll_accept(&mut cx),
                 // Those of other threads too, whatever those know of.

@@ -10,80 +10,82 @@ use crate::supervision::{Child, RegistryLink};
 use crate::tcp::{self, CommandQueue, Shard, SocketTable};
 use crate::tls;
 
-/// A rows actor, and where it lives.
+/// The actor of the client sockets of one arbiter, and the arbiter's thread.
 pub(in crate::registry) struct ShardSlot {
     pub(in crate::registry) shard: Arc<Shard>,
-    pub(in crate::registry) rows: Child<SocketTable>,
-    /// `None`: in the registry's own arbiter.
-    thread: Option<Thread>,
+    pub(in crate::registry) table: Child<SocketTable>,
+    /// `None` for the registry's own arbiter.
+    thread: Option<ArbiterThread>,
 }
 
 impl ShardSlot {
-    /// Starts the actor; all but the first have a thread of their own.
+    /// Starts the actor. Each shard but the first has a thread of its own.
     pub(in crate::registry) fn start(
         index: usize,
         network: &Arc<dyn Network>,
         tls: &tls::Client,
         registry_link: &RegistryLink,
     ) -> Self {
-        let thread = (index > 0).then(Thread::start).flatten();
+        let thread = (index > 0).then(ArbiterThread::start).flatten();
         let arbiter = thread.as_ref().map(|thread| &thread.0);
-        let inbox = Arc::new(CommandQueue::default());
-        let rows = SocketTable::start(
+        let command_queue = Arc::new(CommandQueue::default());
+        let table = SocketTable::start(
             network.clone(),
             tls.clone(),
-            inbox.clone(),
+            command_queue.clone(),
             registry_link.clone(),
             arbiter,
         );
         let arbiter = arbiter.cloned().unwrap_or_else(Arbiter::current);
-        let shard = Shard::new(index, index > 0, rows.place.clone(), inbox, arbiter);
+        let stable_addr = table.stable_addr.clone();
+        let shard = Shard::new(index, index > 0, stable_addr, command_queue, arbiter);
         ShardSlot {
             shard: Arc::new(shard),
-            rows,
+            table,
             thread,
         }
     }
 
-    /// Has it go on if it has fallen: where it was, if that is still there, or
-    /// else somewhere new, which is returned.
-    pub(in crate::registry) fn go_on(&mut self) -> Option<Arc<Shard>> {
+    /// Restarts the actor if it was dropped: in the same arbiter, or in a new one
+    /// if that has ended. Returns the shard if it has a new arbiter.
+    pub(in crate::registry) fn restart_if_dropped(&mut self) -> Option<Arc<Shard>> {
         let ShardSlot {
             shard,
-            rows,
+            table,
             thread,
         } = self;
-        let mut is_new = false;
-        rows.go_on_in(|| {
+        let mut has_moved = false;
+        table.restart_if_dropped_in(|| {
             if !shard.arbiter().alive() {
-                is_new = true;
-                *thread = shard.is_remote.then(Thread::start).flatten();
+                has_moved = true;
+                *thread = shard.is_remote.then(ArbiterThread::start).flatten();
                 let arbiter = thread.as_ref().map(|thread| thread.0.clone());
                 shard.is_now_in(arbiter.unwrap_or_else(Arbiter::current));
             }
             thread.as_ref().map(|thread| thread.0.clone())
         });
-        is_new.then(|| shard.clone())
+        has_moved.then(|| shard.clone())
     }
 
-    /// Closes every socket, ends the actor and then its thread.
-    pub(in crate::registry) fn end(self) -> impl Future<Output = ()> {
-        let ended = self.rows.place.ask(tcp::Stop);
+    /// Closes every socket, and then ends the actor and its thread.
+    pub(in crate::registry) fn stop(self) -> impl Future<Output = ()> {
+        let stopped = self.table.stable_addr.ask(tcp::Stop);
         async move {
-            ended.await;
+            stopped.await;
             drop(self);
         }
     }
 
-    /// As [`end`](Self::end), and waits for nothing.
-    pub(in crate::registry) fn end_later(self) {
+    /// As [`stop`](Self::stop), without waiting.
+    pub(in crate::registry) fn stop_detached(self) {
         let arbiter = self.shard.arbiter();
-        let address = self.rows.address();
+        let address = self.table.address();
         match self.thread {
             None => address.do_send(tcp::Stop),
             Some(thread) => {
+                // The thread has to live until the actor has ended.
                 arbiter.spawn(async move {
-                    // One that is gone has closed them.
+                    // Fails if the actor has ended, which has closed its sockets.
                     let _ = address.send(tcp::Stop).await;
                     drop(thread);
                 });
@@ -92,13 +94,13 @@ impl ShardSlot {
     }
 }
 
-/// A thread with an arbiter, which ends when this is dropped.
-struct Thread(ArbiterHandle);
+/// A thread with an arbiter. It ends when this is dropped.
+struct ArbiterThread(ArbiterHandle);
 
-impl Thread {
+impl ArbiterThread {
     fn start() -> Option<Self> {
         match Arbiter::try_new() {
-            Ok(arbiter) => Some(Thread(arbiter.handle())),
+            Ok(arbiter) => Some(ArbiterThread(arbiter.handle())),
             Err(error) => {
                 log::error!("no thread for client sockets: {error}");
                 None
@@ -107,7 +109,7 @@ impl Thread {
     }
 }
 
-impl Drop for Thread {
+impl Drop for ArbiterThread {
     fn drop(&mut self) {
         self.0.stop();
     }

@@ -1,4 +1,4 @@
-//! What a registry keeps of a handover that goes on.
+//! What a registry keeps while a handover is running.
 
 use std::sync::Arc;
 
@@ -9,25 +9,28 @@ use crate::ids::AppId;
 use crate::tcp;
 use crate::tcp_server::Inherited;
 
-/// Which handover a message belongs to.
+/// Identifies a handover: the messages of one have the same token.
 #[derive(Clone, Default)]
-pub(crate) struct Token(Arc<()>);
+pub(crate) struct HandoverToken(Arc<()>);
 
-impl PartialEq for Token {
+impl PartialEq for HandoverToken {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
-pub(in crate::registry) struct Leaving {
-    pub(super) token: Token,
+/// A handover to another process.
+pub(in crate::registry) struct OutgoingHandover {
+    pub(super) token: HandoverToken,
     pub(super) outcome: HandoverOutcome,
+    /// Decides the outcome.
     pub(super) end: oneshot::Sender<()>,
 }
 
-/// What is ours if the other process lets go.
-pub(in crate::registry) struct Prepared {
-    pub(super) token: Token,
+/// The sockets of another process, checked and opened. They are used only if the
+/// import is committed.
+pub(in crate::registry) struct PreparedImport {
+    pub(super) token: HandoverToken,
     pub(super) last_server: u64,
     pub(super) last_client: u64,
     pub(super) servers: Vec<(AppId, Inherited)>,

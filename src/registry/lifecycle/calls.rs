@@ -1,7 +1,7 @@
-//! Apps that are suspended, and loaded again when something waits for them.
+//! Suspends, loads and unloads apps.
 //!
-//! Each app's calls are carried out one after the other: a suspension waits
-//! for listeners, and a load for the app's own code.
+//! The transitions of an app are carried out one after the other, because a
+//! suspension waits for listeners, and a load for the app's own code.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::app_activity::{AppActivity, SuspendInfo};
 use crate::error::Error;
 use crate::ids::AppId;
 use crate::pending_pauses::PAUSE_GRACE;
-use crate::registry::lifecycle::event_page::{CheckIdle, LOOKS};
-use crate::registry::lifecycle::timer::{FIRST_REST, LAST_REST, Timer};
-use crate::registry::state::{AppState, Call, EventPage, Registry};
-use crate::supervision::LoadApp;
+use crate::registry::lifecycle::event_page::{CheckIdle, IDLE_CHECKS};
+use crate::registry::lifecycle::timer::{MAX_BACKOFF, MIN_BACKOFF, Timer};
+use crate::registry::state::{AppState, EventPage, Lifecycle, Registry, Transition};
+use crate::supervision::RegistryMessage;
 
 messages! {
     /// Suspends the app: see [`App::suspend`](crate::App::suspend).
@@ -28,59 +28,75 @@ messages! {
     /// Loads the app: see [`App::resume`](crate::App::resume).
     Resume {} -> ();
 
-    /// Closes everything that the app has, and forgets it: see
+    /// Closes all sockets of the app and forgets it: see
     /// [`App::unload`](crate::App::unload).
     Unload {} -> ();
 
     /// Whether the app is suspended.
     IsSuspended {} -> bool;
 
-    /// How the app is loaded from now on: see
+    /// Sets how the app is loaded: see
     /// [`App::set_event_page`](crate::App::set_event_page).
     SetEventPage {
-        /// What starts it; `None`: nothing, it waits for [`Resume`].
+        /// The event page; `None` if only [`Resume`] loads the app.
         page: Option<EventPage>,
     } -> ();
 }
 
 impl Registry {
-    fn enqueue(&mut self, app: &AppId, call: Call, reply: Reply<()>, ctx: &mut Context<Self>) {
+    fn enqueue(
+        &mut self,
+        app: &AppId,
+        transition: Transition,
+        reply: Reply<()>,
+        ctx: &mut Context<Self>,
+    ) {
         let lifecycle = &mut self.app(app).lifecycle;
-        lifecycle.calls.push_back((call, reply));
-        self.next_call(app, ctx);
+        lifecycle.queue.push_back((transition, reply));
+        self.start_next(app, ctx);
     }
 
-    /// Carries out the app's next call, if none is being carried out.
-    fn next_call(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+    /// Starts the app's next transition, if none is running.
+    fn start_next(&mut self, app: &AppId, ctx: &mut Context<Self>) {
         while let Some(state) = self.apps.get_mut(app)
-            && state.lifecycle.busy.is_none()
-            && let Some((call, reply)) = state.lifecycle.calls.pop_front()
+            && state.lifecycle.running.is_none()
+            && let Some((transition, reply)) = state.lifecycle.queue.pop_front()
         {
             let is_suspended = state.app_shards.activity.is_suspended();
-            match call {
-                Call::Suspend if !is_suspended || state.lifecycle.desertion.is_on() => {
-                    state.lifecycle.busy = Some(call);
+            match transition {
+                // An app that waits for its event page because its listeners have
+                // died is marked as suspended, but its sockets are still open.
+                Transition::Suspend
+                    if !is_suspended || state.lifecycle.orphan_backoff.is_active() =>
+                {
+                    state.lifecycle.running = Some(transition);
                     self.suspend(app.clone(), reply, ctx);
                 }
-                Call::Resume if is_suspended => {
-                    state.lifecycle.busy = Some(call);
+                Transition::Resume if is_suspended => {
+                    state.lifecycle.running = Some(transition);
                     self.load(app.clone(), reply, ctx);
                 }
-                Call::Suspend | Call::Resume => reply.send(Ok(())),
+                // It is in that state already.
+                Transition::Suspend | Transition::Resume => reply.send(Ok(())),
             }
         }
     }
 
-    /// The app, if it is still the one whose life this is.
-    fn living(&mut self, app: &AppId, activity: &Arc<AppActivity>) -> Result<&mut AppState, Error> {
+    /// The app, unless it was unloaded since it had this activity. An app with
+    /// the same id may have been created meanwhile.
+    fn unless_unloaded(
+        &mut self,
+        app: &AppId,
+        activity: &Arc<AppActivity>,
+    ) -> Result<&mut AppState, Error> {
         self.apps
             .get_mut(app)
             .filter(|state| Arc::ptr_eq(&state.app_shards.activity, activity))
             .ok_or(Error::Unloaded)
     }
 
-    /// The app's call is carried out: goes on with the next one.
-    fn done(
+    /// Ends the running transition, and starts the next one.
+    fn finish(
         &mut self,
         app: &AppId,
         activity: &Arc<AppActivity>,
@@ -88,56 +104,60 @@ impl Registry {
         reply: Reply<()>,
         ctx: &mut Context<Self>,
     ) {
-        let answer = self.living(app, activity).and_then(|state| {
-            state.lifecycle.busy = None;
+        let answer = self.unless_unloaded(app, activity).and_then(|state| {
+            state.lifecycle.running = None;
             answer
         });
         reply.send(answer);
-        self.next_call(app, ctx);
+        self.start_next(app, ctx);
     }
 
-    /// Loads an app that something waits for, if it has a way to be loaded.
-    fn load_wanted(&mut self, app: &AppId, ctx: &mut Context<Self>) {
+    /// Loads an app if a socket has requested that and it has an event page.
+    pub(in crate::registry) fn load_if_requested(&mut self, app: &AppId, ctx: &mut Context<Self>) {
         let Some(state) = self.apps.get_mut(app) else {
             return;
         };
-        if !state.app_shards.activity.is_wanted() || state.lifecycle.page.is_none() {
+        let activity = state.app_shards.activity.clone();
+        if !activity.is_load_requested() || state.lifecycle.event_page.is_none() {
             return;
         }
-        if !state.app_shards.activity.is_suspended() {
-            // First that, then the look: what wants the app from here on says
-            // so again.
-            state.app_shards.activity.cancel_load_request();
+        // The app is loaded, so the request is for listeners that have died.
+        if !activity.is_suspended() {
+            // Cancelled before the listeners are read: a socket that finds them
+            // dead afterwards sends another request.
+            activity.cancel_load_request();
             if !state.is_orphaned() {
                 return;
             }
-            state.app_shards.activity.is_wanted_again();
-            let rest = state.desert();
-            if !rest.is_zero() {
-                let wanted = LoadApp(app.clone());
-                let retry = Timer::start(rest, ctx, move || wanted.clone());
-                state.lifecycle.retry = Some(retry);
+            activity.mark_load_requested();
+            // The event page will add all listeners.
+            state.clear_listeners();
+            activity.suspend_for_reload();
+            let delay = state.lifecycle.orphan_backoff.begin();
+            log::warn!("app {app}: its listeners have died; loaded again in {delay:?}");
+            if !delay.is_zero() {
+                state.lifecycle.retry_after(delay, app, ctx);
                 return;
             }
         }
-        self.enqueue(app, Call::Resume, Reply::nobody(), ctx);
+        self.enqueue(app, Transition::Resume, Reply::discard(), ctx);
     }
 
-    /// Nothing is raised from here on. What is on its way is handled, then
-    /// what is not persistent is closed.
+    /// From now on the app's sockets raise no event. When events in flight are
+    /// handled, the sockets that are not persistent are closed.
     fn suspend(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
         let state = self.app(&app);
         let app_shards = state.app_shards.clone();
         let activity = app_shards.activity.clone();
-        state.lifecycle.desertion.end();
-        state.lifecycle.retry = None;
+        state.lifecycle.orphan_backoff.cancel();
+        state.lifecycle.retry_timer = None;
         activity.suspend();
         state
             .on_suspend
             .dispatch(|_| SuspendInfo::new(app.clone(), &activity));
-        let turns = state.look_again();
+        let turns = state.recheck_events();
         let handled = async move {
-            // A turn that has begun may raise events yet.
+            // A turn that is running may still raise events.
             turns.await;
             let handled = poll_fn(|cx| app_shards.poll_quiet(cx));
             let in_time = timeout(PAUSE_GRACE, handled).await;
@@ -145,43 +165,45 @@ impl Registry {
         };
         let task = wrap_future::<_, Self>(handled)
             .then(move |handled, registry, _| {
-                let ended = registry.living(&app, &activity).map(|state| {
+                let closed = registry.unless_unloaded(&app, &activity).map(|state| {
                     state.clear_listeners();
-                    state.end_transient()
+                    state.close_transient()
                 });
                 wrap_future(async move {
-                    let ended = match ended {
-                        Ok(ended) => ended.await,
-                        // It was unloaded meanwhile.
+                    let closed = match closed {
+                        Ok(closed) => closed.await,
                         Err(_) => Vec::new(),
                     };
-                    (app, activity, handled, ended)
+                    (app, activity, handled, closed)
                 })
             })
-            .map(|(app, activity, handled, ended), registry, ctx| {
-                if let Ok(state) = registry.living(&app, &activity) {
-                    ended.into_iter().for_each(|id| state.forget_closed(id));
+            .map(|(app, activity, handled, closed), registry, ctx| {
+                if let Ok(state) = registry.unless_unloaded(&app, &activity) {
+                    closed
+                        .into_iter()
+                        .for_each(|id| state.remove_closed_server(id));
                 }
-                registry.done(&app, &activity, handled, reply, ctx);
+                registry.finish(&app, &activity, handled, reply, ctx);
             });
         ctx.spawn(task);
     }
 
-    /// Starts the app's event page, if it has one, and lets events go on when
-    /// it has started.
+    /// Starts the app's event page, if it has one. Events are raised again when it
+    /// has started.
     fn load(&mut self, app: AppId, reply: Reply<()>, ctx: &mut Context<Self>) {
         let state = self.app(&app);
         let activity = state.app_shards.activity.clone();
-        let page = state.lifecycle.page.clone();
-        state.lifecycle.retry = None;
+        let event_page = state.lifecycle.event_page.clone();
+        state.lifecycle.retry_timer = None;
         let registry = ctx.address();
         actix_rt::spawn(async move {
-            let result = match page {
-                Some(page) => page.start(&app, &registry).await,
+            let result = match event_page {
+                Some(event_page) => event_page.start(&app, &registry).await,
                 None => Ok(()),
             };
-            // Behind the listeners that it has added.
-            registry.do_send(Started {
+            // The page has added its listeners by messages, which this one
+            // follows.
+            registry.do_send(PageStarted {
                 app,
                 activity,
                 result,
@@ -189,86 +211,79 @@ impl Registry {
             });
         });
     }
-}
 
-impl Registry {
-    /// Its thread, or what it has spawned, is gone: takes up each app's call
-    /// that was being carried out, and its timers. Who has called has been
-    /// answered.
-    pub(in crate::registry) fn resume_lives(&mut self, ctx: &mut Context<Self>) {
-        let apps = self.apps.ids();
-        for app in apps {
+    /// After a restart of the registry: starts the running transition of each app
+    /// again, and its timers. The callers were answered when the first attempt was
+    /// dropped.
+    pub(in crate::registry) fn resume_transitions(&mut self, ctx: &mut Context<Self>) {
+        for app in self.apps.ids() {
             let Some(state) = self.apps.get_mut(&app) else {
                 continue;
             };
             let lifecycle = &mut state.lifecycle;
-            lifecycle.idle_watch = lifecycle.page.as_ref().and_then(|it| it.watch(&app, ctx));
-            let is_resting = lifecycle.retry.take().is_some();
-            match lifecycle.busy {
-                Some(Call::Suspend) => self.suspend(app, Reply::nobody(), ctx),
-                Some(Call::Resume) => self.load(app, Reply::nobody(), ctx),
-                None if is_resting => self.load_wanted(&app, ctx),
+            let event_page = lifecycle.event_page.as_ref();
+            lifecycle.idle_timer = event_page.and_then(|it| it.idle_timer(&app, ctx));
+            let had_retry = lifecycle.retry_timer.take().is_some();
+            match lifecycle.running {
+                Some(Transition::Suspend) => self.suspend(app, Reply::discard(), ctx),
+                Some(Transition::Resume) => self.load(app, Reply::discard(), ctx),
+                None if had_retry => self.load_if_requested(&app, ctx),
                 None => {}
             }
         }
     }
 }
 
-impl AppState {
-    /// Its listeners have died: it hears nothing until it has been loaded
-    /// again. How long to wait before that.
-    fn desert(&mut self) -> Duration {
-        // The page adds all of them.
-        self.clear_listeners();
-        self.app_shards.activity.suspend_for_reload();
-        let rest = self.lifecycle.desertion.begin();
-        let app = &self.app_shards.app_context.app;
-        log::warn!("app {app}: its listeners have died; loaded again in {rest:?}");
-        rest
+impl Lifecycle {
+    /// Checks after this delay, and then periodically, whether the app is to be
+    /// loaded.
+    fn retry_after(&mut self, delay: Duration, app: &AppId, ctx: &Context<Registry>) {
+        let app = app.clone();
+        let message = move || RegistryMessage::LoadApp(app.clone());
+        self.retry_timer = Some(Timer::start(delay, ctx, message));
     }
 }
 
-/// An event page has started, or failed to.
+/// An event page has started, or has failed to start.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Started {
+struct PageStarted {
     app: AppId,
     activity: Arc<AppActivity>,
     result: Result<(), Error>,
     reply: Reply<()>,
 }
 
-impl Handler<Started> for Registry {
+impl Handler<PageStarted> for Registry {
     type Result = ();
 
-    fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
-        let Started {
+    fn handle(&mut self, started: PageStarted, ctx: &mut Self::Context) {
+        let PageStarted {
             app,
             activity,
             result,
             reply,
         } = started;
-        if let Ok(state) = self.living(&app, &activity) {
-            let rest = state.lifecycle.rest.take();
+        if let Ok(state) = self.unless_unloaded(&app, &activity) {
+            let delay = state.lifecycle.load_backoff.take();
             match result {
                 Ok(()) => {
-                    state.lifecycle.desertion.page_has_started();
+                    state.lifecycle.orphan_backoff.page_started();
                     activity.resume();
-                    ctx.spawn(wrap_future(state.look_again()));
+                    ctx.spawn(wrap_future(state.recheck_events()));
                 }
                 Err(error) => {
-                    // Those that it has added: it will add them again.
+                    // The page may have added some listeners. It adds all of them
+                    // again at the next start.
                     state.clear_listeners();
-                    let rest = rest.unwrap_or(FIRST_REST);
-                    state.lifecycle.rest = Some((rest * 2).min(LAST_REST));
-                    log::error!("app {app}: not loaded, {error}; trying again in {rest:?}");
-                    let wanted = LoadApp(app.clone());
-                    let retry = Timer::start(rest, ctx, move || wanted.clone());
-                    state.lifecycle.retry = Some(retry);
+                    let delay = delay.unwrap_or(MIN_BACKOFF);
+                    state.lifecycle.load_backoff = Some((delay * 2).min(MAX_BACKOFF));
+                    log::error!("app {app}: not loaded, {error}; trying again in {delay:?}");
+                    state.lifecycle.retry_after(delay, &app, ctx);
                 }
             }
         }
-        self.done(&app, &activity, result, reply, ctx);
+        self.finish(&app, &activity, result, reply, ctx);
     }
 }
 
@@ -280,27 +295,23 @@ impl Handler<CheckIdle> for Registry {
             return;
         };
         let app_shards = &state.app_shards;
-        let idle = app_shards.activity.was_idle()
+        let is_idle = app_shards.activity.was_idle()
             && app_shards.is_quiet()
             && !app_shards.app_context.is_sending();
         let lifecycle = &mut state.lifecycle;
-        lifecycle.idle = if idle { lifecycle.idle + 1 } else { 0 };
-        if lifecycle.idle >= LOOKS
-            && lifecycle.busy.is_none()
+        lifecycle.idle_checks = if is_idle {
+            lifecycle.idle_checks + 1
+        } else {
+            0
+        };
+        if lifecycle.idle_checks >= IDLE_CHECKS
+            && lifecycle.running.is_none()
             && !app_shards.activity.is_suspended()
         {
-            lifecycle.idle = 0;
+            lifecycle.idle_checks = 0;
             log::info!("app {app}: suspended, because it is idle");
-            self.enqueue(&app, Call::Suspend, Reply::nobody(), ctx);
+            self.enqueue(&app, Transition::Suspend, Reply::discard(), ctx);
         }
-    }
-}
-
-impl Handler<LoadApp> for Registry {
-    type Result = ();
-
-    fn handle(&mut self, LoadApp(app): LoadApp, ctx: &mut Self::Context) {
-        self.load_wanted(&app, ctx);
     }
 }
 
@@ -309,7 +320,7 @@ impl Handler<Suspend> for Registry {
 
     fn handle(&mut self, call: Suspend, ctx: &mut Self::Context) -> Self::Result {
         let (answer, reply) = Answer::pair();
-        self.enqueue(&call.app, Call::Suspend, reply, ctx);
+        self.enqueue(&call.app, Transition::Suspend, reply, ctx);
         Box::pin(answer)
     }
 }
@@ -319,7 +330,7 @@ impl Handler<Resume> for Registry {
 
     fn handle(&mut self, call: Resume, ctx: &mut Self::Context) -> Self::Result {
         let (answer, reply) = Answer::pair();
-        self.enqueue(&call.app, Call::Resume, reply, ctx);
+        self.enqueue(&call.app, Transition::Resume, reply, ctx);
         Box::pin(answer)
     }
 }
@@ -328,17 +339,17 @@ impl Handler<Unload> for Registry {
     type Result = ResponseFuture<Result<(), Error>>;
 
     fn handle(&mut self, call: Unload, _: &mut Self::Context) -> Self::Result {
-        let ended = self.apps.remove(&call.app).map(|mut state| {
+        let closed = self.apps.remove(&call.app).map(|mut state| {
             state.app_shards.activity.suspend();
             state.clear_listeners();
-            for (_, reply) in state.lifecycle.calls.drain(..) {
+            for (_, reply) in state.lifecycle.queue.drain(..) {
                 reply.send(Err(Error::Unloaded));
             }
-            state.end_all()
+            state.close_all()
         });
         Box::pin(async move {
-            if let Some(ended) = ended {
-                ended.await;
+            if let Some(closed) = closed {
+                closed.await;
             }
             Ok(())
         })
@@ -351,7 +362,7 @@ impl Handler<IsSuspended> for Registry {
     fn handle(&mut self, call: IsSuspended, _: &mut Self::Context) -> Self::Result {
         let state = self.apps.get(&call.app);
         Ok(state.is_some_and(|state| {
-            state.app_shards.activity.is_suspended() && !state.lifecycle.desertion.is_on()
+            state.app_shards.activity.is_suspended() && !state.lifecycle.orphan_backoff.is_active()
         }))
     }
 }
@@ -361,23 +372,25 @@ impl Handler<SetEventPage> for Registry {
 
     fn handle(&mut self, call: SetEventPage, ctx: &mut Self::Context) -> Self::Result {
         let app = call.app;
-        let watch = call.page.as_ref().and_then(|page| page.watch(&app, ctx));
+        let event_page = call.page;
+        let idle_timer = event_page.as_ref().and_then(|it| it.idle_timer(&app, ctx));
         let state = self.app(&app);
-        state.app_shards.activity.set_loadable(call.page.is_some());
+        let activity = &state.app_shards.activity;
+        activity.set_has_event_page(event_page.is_some());
         let lifecycle = &mut state.lifecycle;
-        lifecycle.page = call.page;
-        lifecycle.idle = 0;
-        lifecycle.idle_watch = watch;
-        if lifecycle.page.is_none() && lifecycle.desertion.end() {
-            // Nothing loads it: what waits, waits for the app's own listeners.
-            lifecycle.retry = None;
-            state.app_shards.activity.resume();
+        lifecycle.event_page = event_page;
+        lifecycle.idle_checks = 0;
+        lifecycle.idle_timer = idle_timer;
+        if lifecycle.event_page.is_none() && lifecycle.orphan_backoff.cancel() {
+            // No page adds listeners, so events wait for those that the app adds.
+            lifecycle.retry_timer = None;
+            activity.resume();
         }
-        if !state.app_shards.activity.is_suspended() {
-            // What waits for listeners that have died may have it loaded now.
-            ctx.spawn(wrap_future(state.look_again()));
+        if !activity.is_suspended() {
+            // Events that wait because listeners have died may load the app now.
+            ctx.spawn(wrap_future(state.recheck_events()));
         }
-        self.load_wanted(&app, ctx);
+        self.load_if_requested(&app, ctx);
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Apps that are suspended, and loaded again when something waits for them.
+//! Suspends apps, and loads them again when their sockets have something to report.
 
 pub(super) mod calls;
 pub(super) mod event_page;

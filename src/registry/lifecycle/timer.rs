@@ -1,4 +1,4 @@
-//! Timers of the registry.
+//! The registry's timers, and the delays between attempts to load an app.
 
 use std::time::Duration;
 
@@ -6,19 +6,18 @@ use actix::prelude::*;
 use actix_rt::task::JoinHandle;
 use actix_rt::time::sleep;
 
-/// How long is waited before an event page that did not start is tried again:
-/// doubled from the first to the last while it fails.
-pub(super) const FIRST_REST: Duration = Duration::from_millis(100);
-pub(super) const LAST_REST: Duration = Duration::from_secs(30);
+/// The delay before an event page that did not start is started again. It
+/// doubles with each failure, from the first value to the second.
+pub(in crate::registry) const MIN_BACKOFF: Duration = Duration::from_millis(100);
+pub(in crate::registry) const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Sends the registry a message again and again, until it is dropped. Unlike
-/// the context's own timers it does not keep the registry from ending with its
-/// last address.
+/// Sends an actor a message periodically, until this is dropped. Unlike the
+/// timers of an actor's context it does not keep the actor alive.
 pub(in crate::registry) struct Timer(JoinHandle<()>);
 
 impl Timer {
     pub(in crate::registry) fn start<A, M>(
-        every: Duration,
+        period: Duration,
         ctx: &Context<A>,
         message: impl Fn() -> M + 'static,
     ) -> Self
@@ -26,12 +25,12 @@ impl Timer {
         A: Actor<Context = Context<A>> + Handler<M>,
         M: Message<Result = ()> + Send + 'static,
     {
-        let registry = ctx.address().downgrade();
+        let actor = ctx.address().downgrade();
         Timer(actix_rt::spawn(async move {
             loop {
-                sleep(every).await;
-                match registry.upgrade() {
-                    Some(registry) => registry.do_send(message()),
+                sleep(period).await;
+                match actor.upgrade() {
+                    Some(actor) => actor.do_send(message()),
                     None => return,
                 }
             }

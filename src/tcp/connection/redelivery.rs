@@ -105,8 +105,8 @@ impl SocketTable {
 
     pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
         if let Some(row) = self.row(socket) {
-            row.pausing.answer_late();
-            row.pausing.forget_timer();
+            row.pausing.answer_overdue();
+            row.pausing.timer_ended();
             row.time_pauses();
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_rt::task::JoinHandle;
 
 use crate::answer::Reply;
-use crate::app_activity::Pending;
+use crate::app_activity::PendingCall;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::error::Error;
 use crate::events::{EventCopy, FanOut, dispatch};
@@ -84,7 +84,7 @@ pub(in crate::tcp) struct Connecting {
     pub(in crate::tcp) attempt: u64,
     pub(in crate::tcp) task: JoinHandle<()>,
     pub(in crate::tcp) reply: Reply<()>,
-    pub(in crate::tcp) _pending: Pending,
+    pub(in crate::tcp) _pending: PendingCall,
 }
 
 pub(in crate::tcp) struct Connection {
@@ -350,7 +350,10 @@ impl SocketState {
                     self.ending.ask(self.raised);
                     let (socket, last) = (self.socket.clone(), self.raised);
                     let passed = move || socket.do_send(Command::CallsPassed(last));
-                    app_shard.activity.registry_link().when_passed(passed);
+                    app_shard
+                        .activity
+                        .registry_link()
+                        .after_pending_calls(passed);
                     return None;
                 }
             }

@@ -53,7 +53,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             socket.recover_later(ctx);
         }
         if !socket.pausing.is_empty() && socket.accepts_in_flight.are_handled() {
-            socket.pausing.answer(Ok(()));
+            socket.pausing.answer_all(Ok(()));
         }
         Poll::Pending
     }
