@@ -48,6 +48,7 @@ impl<T: Unpin> Future for Answer<T> {
 
 /// Resolves an [`Answer`]. If it is dropped without an answer, the caller gets
 /// [`Error::Panicked`] during a panic, and [`Error::Stopped`] otherwise.
+#[derive(derive_more::From)]
 pub(crate) struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
 
 impl<T> Reply<T> {
@@ -66,12 +67,6 @@ impl<T> Reply<T> {
             // Fails if the caller has dropped its `Answer`, which is allowed.
             let _ = sender.send(answer);
         }
-    }
-}
-
-impl<T> From<Option<oneshot::Sender<Result<T, Error>>>> for Reply<T> {
-    fn from(sender: Option<oneshot::Sender<Result<T, Error>>>) -> Self {
-        Reply(sender)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The registry's actor: its configuration, its start, and its end.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::ids::{AppId, IdAllocator};
 use crate::manifest::Permissions;
 use crate::os::{DeniedAddresses, DenyingNetwork, Network, TokioNetwork};
 use crate::registry::arbiters::shard_slot::ShardSlot;
-use crate::registry::state::{AppState, Apps, RecoveryState, Registry};
+use crate::registry::state::{AppState, RecoveryState, Registry};
 use crate::supervision::{Child, RegistryLink, RegistryMessage, RestartLimit, StableAddr, ask_all};
 use crate::tcp::{self, AppShards, SocketTable};
 use crate::tcp_server::{self, LimitScope, Limiter, ServerDeps, ServerSocket};
@@ -63,7 +64,7 @@ impl Registry {
             lookups: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
-            apps: Apps::default(),
+            apps: HashMap::new(),
             id_table: Arc::default(),
             arbiter_count: 1,
             shard_slots: Vec::new(),
@@ -180,7 +181,7 @@ impl Registry {
             );
             AppState::new(app_shards, app_listeners)
         };
-        self.apps.0.entry(app.clone()).or_insert_with(create)
+        self.apps.entry(app.clone()).or_insert_with(create)
     }
 
     /// The actors of all client sockets.
@@ -193,11 +194,11 @@ impl Registry {
     pub(super) fn restart_dropped(&mut self, here: &Addr<Self>) {
         let slots = self.shard_slots.iter_mut();
         let moved: Vec<_> = slots.filter_map(ShardSlot::restart_if_dropped).collect();
-        for app in self.apps.states() {
+        for app in self.apps.values() {
             app.start_local_listeners(&moved, here);
         }
-        for server in self.apps.servers() {
-            server.restart_if_dropped();
+        for server in self.servers() {
+            server.restart_if_dropped(|| None);
         }
     }
 
@@ -221,7 +222,9 @@ impl Registry {
         self.outgoing = None;
         self.discard_import();
         self.id_table.clear();
-        (self.apps.take_servers(), mem::take(&mut self.shard_slots))
+        let states = self.apps.drain().map(|(_, state)| state);
+        let servers = states.flat_map(|state| state.servers.into_values());
+        (servers.collect(), mem::take(&mut self.shard_slots))
     }
 
     /// Closes every socket, without waiting.

@@ -10,27 +10,19 @@ use futures::future::join;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
-use crate::registry::state::{AppState, Apps, Lifecycle};
+use crate::registry::state::{AppState, Lifecycle, Registry};
 use crate::supervision::{Child, StableAddr, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
 
-impl Apps {
-    pub(super) fn get(&self, app: &AppId) -> Option<&AppState> {
-        self.0.get(app)
-    }
-
-    pub(super) fn get_mut(&mut self, app: &AppId) -> Option<&mut AppState> {
-        self.0.get_mut(app)
-    }
-
+impl Registry {
     /// The server socket, if it is `app`'s.
     pub(super) fn server(
         &self,
         app: &AppId,
         id: ServerSocketId,
     ) -> Result<&Child<ServerSocket>, Error> {
-        let state = self.get(app).ok_or(Error::SocketNotFound)?;
+        let state = self.apps.get(app).ok_or(Error::SocketNotFound)?;
         state.app_shards.activity.mark_active();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
     }
@@ -41,39 +33,13 @@ impl Apps {
         app: &AppId,
         id: ServerSocketId,
     ) -> Result<Child<ServerSocket>, Error> {
-        let state = self.get_mut(app).ok_or(Error::SocketNotFound)?;
+        let state = self.apps.get_mut(app).ok_or(Error::SocketNotFound)?;
         state.servers.remove(&id).ok_or(Error::SocketNotFound)
-    }
-
-    /// Removes an app with all its sockets.
-    pub(super) fn remove(&mut self, app: &AppId) -> Option<AppState> {
-        self.0.remove(app)
     }
 
     /// The server sockets of all apps.
     pub(super) fn servers(&self) -> impl Iterator<Item = &Child<ServerSocket>> {
-        self.states().flat_map(|state| state.servers.values())
-    }
-
-    pub(super) fn ids(&self) -> Vec<AppId> {
-        self.0.keys().cloned().collect()
-    }
-
-    pub(super) fn states(&self) -> impl Iterator<Item = &AppState> {
-        self.0.values()
-    }
-
-    /// Whether any app has this server socket.
-    pub(super) fn has_server(&self, id: ServerSocketId) -> bool {
-        self.states().any(|state| state.servers.contains_key(&id))
-    }
-
-    /// Removes all apps, and returns their server sockets.
-    pub(super) fn take_servers(&mut self) -> Vec<Child<ServerSocket>> {
-        let states = self.0.drain();
-        states
-            .flat_map(|(_, state)| state.servers.into_values())
-            .collect()
+        self.apps.values().flat_map(|state| state.servers.values())
     }
 }
 

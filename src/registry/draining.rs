@@ -190,7 +190,7 @@ impl Handler<tcp_server::Drain> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: tcp_server::Drain, _: &mut Self::Context) -> Self::Result {
-        let server = self.apps.server(&call.app, call.socket_id);
+        let server = self.server(&call.app, call.socket_id);
         let server = server.map(|server| server.stable_addr.clone());
         let target = server.and_then(|server| {
             let state = self.apps.get(&call.app).ok_or(Error::SocketNotFound)?;
@@ -223,7 +223,7 @@ impl Handler<DrainAll> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: DrainAll, _: &mut Self::Context) -> Self::Result {
-        let targets = self.apps.states().map(DrainTarget::app);
+        let targets = self.apps.values().map(DrainTarget::app);
         let drains: Vec<_> = targets.map(|it| it.drain(call.deadline)).collect();
         Box::pin(async move {
             let mut all = Drained::default();

@@ -31,7 +31,7 @@ impl Registry {
             Arc::new(restart_counter)
         });
         let restart_counter = restart_counter.clone();
-        let address = supervise(self, restart_counter);
+        let address = supervise(self, Context::new(), restart_counter);
         registry_link.set_registry(&address);
         address
     }
@@ -110,20 +110,13 @@ impl Registry {
 
     /// Raises `onRestart`.
     pub(super) fn report_failure(&mut self, failed: ActorFailed) {
-        let ActorFailed {
-            actor,
-            app,
-            cause,
-            restarts,
-            gave_up,
-        } = failed;
         // The counter has logged the others.
-        if !gave_up && !matches!(cause, Cause::Panicked(_)) {
-            log_restart(actor, cause.clone());
+        if !failed.gave_up && !matches!(failed.cause, Cause::Panicked(_)) {
+            log_restart(failed.actor, failed.cause.clone());
         }
-        let apps = match app {
+        let apps = match failed.app {
             Some(app) => vec![app],
-            None => self.apps.ids(),
+            None => self.apps.keys().cloned().collect(),
         };
         for app in apps {
             let Some(state) = self.apps.get_mut(&app) else {
@@ -137,10 +130,10 @@ impl Registry {
             let missed = mem::take(&mut state.missed_restarts);
             state.on_restart.dispatch(|_| RestartInfo {
                 app: app.clone(),
-                actor,
-                cause: cause.clone(),
-                restarts,
-                gave_up,
+                actor: failed.actor,
+                cause: failed.cause.clone(),
+                restarts: failed.restarts,
+                gave_up: failed.gave_up,
                 missed,
                 _unhandled: state.unhandled_restarts.clone(),
             });

@@ -96,7 +96,7 @@ macro_rules! server_calls {
             type Answer = $answer;
 
             fn route(self, registry: &mut Registry) -> Routed<$answer> {
-                pass_to_server(registry.apps.server(&self.app, self.socket_id), self)
+                pass_to_server(registry.server(&self.app, self.socket_id), self)
             }
         }
     )*};
@@ -131,7 +131,7 @@ impl SocketCall for tcp_server::Close {
     type Answer = ();
 
     fn route(self, registry: &mut Registry) -> Routed<()> {
-        let removed = registry.apps.remove_server(&self.app, self.socket_id);
+        let removed = registry.remove_server(&self.app, self.socket_id);
         pass_to_server(removed.as_ref().map_err(|error| *error), self)
     }
 }

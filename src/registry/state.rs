@@ -57,7 +57,7 @@ pub struct Registry {
     #[debug(skip)]
     pub(super) server_ids: IdAllocator,
     #[debug(skip)]
-    pub(super) apps: Apps,
+    pub(super) apps: HashMap<AppId, AppState>,
     /// The client sockets of every app.
     #[debug(skip)]
     pub(super) id_table: Arc<IdTable>,
@@ -90,9 +90,6 @@ pub(super) struct RecoveryState {
     /// Whether its end is intended.
     pub(super) has_ended: bool,
 }
-
-#[derive(Default)]
-pub(super) struct Apps(pub(super) HashMap<AppId, AppState>);
 
 /// The state of one app.
 pub(super) struct AppState {

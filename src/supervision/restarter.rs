@@ -177,16 +177,9 @@ pub(crate) struct Child<A: Actor> {
 }
 
 impl<A: Recoverable> Child<A> {
-    /// Starts the actor that `make` makes, in the current arbiter.
+    /// Starts the actor that `make` makes in this arbiter; `None` for the current
+    /// one.
     pub(crate) fn start(
-        restart_counter: RestartCounter,
-        make: impl FnOnce(Weak<Restarter<A>>) -> A,
-    ) -> Self {
-        Self::start_in(restart_counter, None, make)
-    }
-
-    /// Starts the actor in this arbiter; `None` for the current one.
-    pub(crate) fn start_in(
         restart_counter: RestartCounter,
         arbiter: Option<&ArbiterHandle>,
         make: impl FnOnce(Weak<Restarter<A>>) -> A,
@@ -200,14 +193,9 @@ impl<A: Recoverable> Child<A> {
         }
     }
 
-    /// Restarts the actor in the current arbiter, if it was dropped.
-    pub(crate) fn restart_if_dropped(&self) {
-        self.restart_if_dropped_in(|| None);
-    }
-
-    /// As [`restart_if_dropped`](Self::restart_if_dropped), in the arbiter that
-    /// `find` returns.
-    pub(crate) fn restart_if_dropped_in(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
+    /// Restarts the actor, if it was dropped, in the arbiter that `find` returns;
+    /// `None` for the current one.
+    pub(crate) fn restart_if_dropped(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
         // Taken in a statement of its own, so that the lock is released before
         // the actor starts.
         let salvaged = self.restarter.salvaged.lock().take();
@@ -263,7 +251,7 @@ impl<A: Recoverable> Restarter<A> {
         if before.is_some_and(|before| before != here) {
             actor.thread_changed();
         }
-        run(actor, context, self.restart_counter.clone())
+        supervise(actor, context, self.restart_counter.clone())
     }
 
     /// Called by the `Drop` of the actor: keeps its state for a restart.
@@ -287,14 +275,11 @@ impl<A: Recoverable> Restarter<A> {
 
 /// Starts an actor in the current arbiter that survives its panics. A panic drops
 /// what the actor was doing; its mailbox and the futures that it has spawned stay.
-pub(crate) fn supervise<A>(actor: A, restart_counter: Arc<RestartCounter>) -> Addr<A>
-where
-    A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
-{
-    run(actor, Context::new(), restart_counter)
-}
-
-fn run<A>(actor: A, mut context: Context<A>, restart_counter: Arc<RestartCounter>) -> Addr<A>
+pub(crate) fn supervise<A>(
+    actor: A,
+    mut context: Context<A>,
+    restart_counter: Arc<RestartCounter>,
+) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
@@ -530,7 +515,11 @@ mod tests {
         registry_link.limit = RestartLimit { most, within };
         registry_link.set_registry(&registry);
         let restart_counter = RestartCounter::new(ActorKind::Registry, None, registry_link);
-        let address = supervise(Panicking::default(), Arc::new(restart_counter));
+        let address = supervise(
+            Panicking::default(),
+            Context::new(),
+            Arc::new(restart_counter),
+        );
         (address, failures, registry)
     }
 

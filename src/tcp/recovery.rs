@@ -50,7 +50,7 @@ impl SocketTable {
     ) -> Child<Self> {
         let restart_counter =
             RestartCounter::new(supervision::ActorKind::ClientSockets, None, registry_link);
-        Child::start_in(restart_counter, arbiter, |restarter| {
+        Child::start(restart_counter, arbiter, |restarter| {
             let mut rows = SocketTable::new(network, tls, command_queue);
             rows.fall.restarter = restarter;
             rows

@@ -220,7 +220,7 @@ impl ServerSocket {
         let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
-        Child::start(restart_counter, |restarter| {
+        Child::start(restart_counter, None, |restarter| {
             self.restarter = restarter;
             self
         })

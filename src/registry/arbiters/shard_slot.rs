@@ -49,13 +49,9 @@ impl ShardSlot {
     /// Restarts the actor if it was dropped: in the same arbiter, or in a new one
     /// if that has ended. Returns the shard if it has a new arbiter.
     pub(in crate::registry) fn restart_if_dropped(&mut self) -> Option<Arc<Shard>> {
-        let ShardSlot {
-            shard,
-            table,
-            thread,
-        } = self;
+        let (shard, thread) = (&self.shard, &mut self.thread);
         let mut has_moved = false;
-        table.restart_if_dropped_in(|| {
+        self.table.restart_if_dropped(|| {
             if !shard.arbiter().alive() {
                 has_moved = true;
                 *thread = shard.is_remote.then(ArbiterThread::start).flatten();

@@ -134,13 +134,9 @@ impl Registry {
     }
 
     fn prepare_client(&self, client: Client) -> Result<tcp::Inherited, ImportError> {
-        let Client {
-            record,
-            stream,
-            unsent,
-        } = client;
+        let (record, unsent) = (client.record, client.unsent);
         check_name(record.name.as_ref())?;
-        let connection = match (stream, record.connection.clone()) {
+        let connection = match (client.stream, record.connection.clone()) {
             (None, None) => None,
             (Some(stream), Some(record)) => {
                 let stream = self.network.adopt_stream(stream)?;
@@ -169,7 +165,7 @@ impl Registry {
         let mut seen = HashSet::new();
         for Server { record, listener } in servers {
             let id = ServerSocketId::new(record.id);
-            if self.apps.has_server(id) {
+            if self.apps.values().any(|it| it.servers.contains_key(&id)) {
                 return Err(ImportError::ServerInUse(id));
             }
             if !seen.insert(id) {
@@ -355,12 +351,8 @@ impl Handler<AdoptListener> for Registry {
     type Result = MessageResult<AdoptListener>;
 
     fn handle(&mut self, call: AdoptListener, _: &mut Self::Context) -> Self::Result {
-        let AdoptListener {
-            app,
-            properties,
-            listener,
-        } = call;
-        let bound = self.network.adopt_listener(listener).and_then(Bound::new);
-        MessageResult(bound.map(|bound| self.insert_server(app, properties, Some(bound))))
+        let listener = self.network.adopt_listener(call.listener);
+        let bound = listener.and_then(Bound::new);
+        MessageResult(bound.map(|bound| self.insert_server(call.app, call.properties, Some(bound))))
     }
 }

@@ -58,7 +58,7 @@ impl Handler<Quiesce> for Registry {
             return Box::pin(std::future::ready(Ok(false)));
         }
         let (end, outcome) = HandoverOutcome::pair();
-        let servers = self.apps.servers();
+        let servers = self.servers();
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Quiesce(outcome.clone())))
             .collect();
@@ -92,13 +92,13 @@ impl Handler<Export> for Registry {
             return Box::pin(std::future::ready(Err(Error::Stopped)));
         };
         let outcome = outgoing.outcome.clone();
-        let servers = self.apps.servers();
+        let servers = self.servers();
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Export(outcome.clone())))
             .collect();
         let tables = self.socket_tables().into_iter();
         let tables: Vec<_> = tables.map(|table| table.address()).collect();
-        let limits = self.apps.states().filter_map(|state| {
+        let limits = self.apps.values().filter_map(|state| {
             let app = state.app_shards.app_context.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))
         });
@@ -171,7 +171,7 @@ impl Handler<FinishExport> for Registry {
         };
         for (app, id) in servers {
             // Fails for a server socket that was closed meanwhile.
-            let _ = self.apps.remove_server(&app, id);
+            let _ = self.remove_server(&app, id);
         }
         // Fails if all sockets that wait for the outcome have ended.
         let _ = outgoing.end.send(());

@@ -216,7 +216,7 @@ impl Registry {
     /// again, and its timers. The callers were answered when the first attempt was
     /// dropped.
     pub(in crate::registry) fn resume_transitions(&mut self, ctx: &mut Context<Self>) {
-        for app in self.apps.ids() {
+        for app in self.apps.keys().cloned().collect::<Vec<_>>() {
             let Some(state) = self.apps.get_mut(&app) else {
                 continue;
             };
@@ -258,12 +258,7 @@ impl Handler<PageStarted> for Registry {
     type Result = ();
 
     fn handle(&mut self, started: PageStarted, ctx: &mut Self::Context) {
-        let PageStarted {
-            app,
-            activity,
-            result,
-            reply,
-        } = started;
+        let (app, activity, result) = (started.app, started.activity, started.result);
         if let Ok(state) = self.unless_unloaded(&app, &activity) {
             let delay = state.lifecycle.load_backoff.take();
             match result {
@@ -283,7 +278,7 @@ impl Handler<PageStarted> for Registry {
                 }
             }
         }
-        self.finish(&app, &activity, result, reply, ctx);
+        self.finish(&app, &activity, result, started.reply, ctx);
     }
 }
 
