@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 
 use actix::{Handler, Recipient};
 
-use super::Caller;
 use crate::answer::Answer;
+use crate::app::caller::Caller;
 use crate::events::{AddListener, Event, HasListener, RemoveListener};
 use crate::registry::Registry;
 

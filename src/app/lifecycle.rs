@@ -2,8 +2,8 @@
 
 use std::future::Future;
 
-use super::App;
 use crate::answer::Answer;
+use crate::app::handle::App;
 use crate::error::Error;
 use crate::registry::{EventPage, IsSuspended, Resume, SetEventPage, Suspend, Unload};
 
@@ -28,7 +28,7 @@ impl App {
     /// event within [`PAUSE_GRACE`](crate::PAUSE_GRACE); the app is suspended
     /// all the same. [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
     pub fn suspend(&self) -> Answer<()> {
-        self.caller.call(|app| Suspend { app })
+        self.caller.call(|app| Suspend::new(app))
     }
 
     /// Loads the app: starts its [event page](Self::set_event_page), if it has
@@ -40,7 +40,7 @@ impl App {
     /// took too long: the app is still suspended.
     /// [`Unloaded`](Error::Unloaded), [`Stopped`](Error::Stopped).
     pub fn resume(&self) -> Answer<()> {
-        self.caller.call(|app| Resume { app })
+        self.caller.call(|app| Resume::new(app))
     }
 
     /// Closes everything that the app has, persistent or not, and forgets it:
@@ -51,7 +51,7 @@ impl App {
     /// # Errors
     /// [`Stopped`](Error::Stopped).
     pub fn unload(&self) -> Answer<()> {
-        self.caller.call(|app| Unload { app })
+        self.caller.call(|app| Unload::new(app))
     }
 
     /// Whether the app is suspended, or being suspended or loaded.
@@ -59,7 +59,7 @@ impl App {
     /// # Errors
     /// [`Stopped`](Error::Stopped).
     pub fn is_suspended(&self) -> Answer<bool> {
-        self.caller.call(|app| IsSuspended { app })
+        self.caller.call(|app| IsSuspended::new(app))
     }
 
     /// How the app is loaded from now on when it is suspended and something
@@ -104,7 +104,7 @@ impl App {
     /// # Errors
     /// [`Stopped`](Error::Stopped).
     pub fn set_event_page(&self, page: Option<EventPage>) -> Answer<()> {
-        self.caller.call(|app| SetEventPage { app, page })
+        self.caller.call(|app| SetEventPage::new(app, page))
     }
 }
 

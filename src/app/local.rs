@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use actix::{Handler, Recipient};
 
-use super::App;
 use crate::answer::Answer;
+use crate::app::handle::App;
 use crate::events::Event;
 use crate::registry::{AddLocalListener, OnEachArbiter, Registry};
 
@@ -99,7 +99,7 @@ impl App {
     pub fn on_each_arbiter(&self, setup: impl Fn(Local) + Send + Sync + 'static) -> Answer<()> {
         self.caller.call(|app| OnEachArbiter {
             app,
-            setup: Arc::new(move |app, registry, index| {
+            init: Arc::new(move |app, registry, index| {
                 let app = App::new(app.clone(), registry);
                 setup(Local { app, index });
             }),

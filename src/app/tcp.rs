@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Caller, OnEvent};
 use crate::answer::Answer;
+use crate::app::caller::Caller;
+use crate::app::event::OnEvent;
 use crate::ids::ClientSocketId;
 use crate::tcp::{
     ClientSocket, Close, Connect, Create, CreateInfo, Disconnect, DnsQueryType, GetInfo, GetSocket,
@@ -48,7 +49,7 @@ impl Tcp {
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// as its limits allow. No socket is made then.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
-        self.caller.call(|app| Create { app, properties })
+        self.caller.call(|app| Create::new(app, properties))
     }
 
     /// `tcp.update`: sets what is given and keeps the rest.
@@ -57,11 +58,8 @@ impl Tcp {
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ClientSocketId, properties: SocketProperties) -> Answer<()> {
-        self.caller.call(|app| Update {
-            app,
-            socket_id,
-            properties,
-        })
+        self.caller
+            .call(|app| Update::new(app, socket_id, properties))
     }
 
     /// `tcp.setPaused`: paused, neither data nor the end of the connection is
@@ -76,11 +74,8 @@ impl Tcp {
     /// one that holds it while it waits for this answer; the socket is paused
     /// all the same.
     pub fn set_paused(&self, socket_id: ClientSocketId, paused: bool) -> Answer<()> {
-        self.caller.call(|app| SetPaused {
-            app,
-            socket_id,
-            paused,
-        })
+        self.caller
+            .call(|app| SetPaused::new(app, socket_id, paused))
     }
 
     /// `tcp.setKeepAlive`: has the OS probe an idle connection after `delay`
@@ -96,12 +91,8 @@ impl Tcp {
         enable: bool,
         delay: Option<i32>,
     ) -> Answer<()> {
-        self.caller.call(|app| SetKeepAlive {
-            app,
-            socket_id,
-            enable,
-            delay,
-        })
+        self.caller
+            .call(|app| SetKeepAlive::new(app, socket_id, enable, delay))
     }
 
     /// `tcp.setNoDelay`: small packets leave at once (`true`), or are gathered
@@ -110,27 +101,21 @@ impl Tcp {
     /// # Errors
     /// [`FAILED`](crate::NetError::FAILED) if the socket is not connected.
     pub fn set_no_delay(&self, socket_id: ClientSocketId, no_delay: bool) -> Answer<()> {
-        self.caller.call(|app| SetNoDelay {
-            app,
-            socket_id,
-            no_delay,
-        })
+        self.caller
+            .call(|app| SetNoDelay::new(app, socket_id, no_delay))
     }
 
     /// Beyond Chrome: ends the connection when nothing happens on it for so
     /// long, each way as [`Timeouts`] tells, in place of what was set before.
-    /// All time-outs begin now. They stay with the socket, from one connection
+    /// All timeouts begin now. They stay with the socket, from one connection
     /// to the next, and go to another process with it. Legal in every state.
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
     /// is zero; nothing changes then.
     pub fn set_timeouts(&self, socket_id: ClientSocketId, timeouts: Timeouts) -> Answer<()> {
-        self.caller.call(|app| SetTimeouts {
-            app,
-            socket_id,
-            timeouts,
-        })
+        self.caller
+            .call(|app| SetTimeouts::new(app, socket_id, timeouts))
     }
 
     /// `tcp.connect`: to a host name or an IP address. A name is resolved off
@@ -162,12 +147,14 @@ impl Tcp {
         peer_port: i32,
         dns_query_type: DnsQueryType,
     ) -> Answer<()> {
-        self.caller.call(|app| Connect {
-            app,
-            socket_id,
-            peer_address: peer_address.into(),
-            peer_port,
-            dns_query_type,
+        self.caller.call(|app| {
+            Connect::new(
+                app,
+                socket_id,
+                peer_address.into(),
+                peer_port,
+                dns_query_type,
+            )
         })
     }
 
@@ -197,7 +184,7 @@ impl Tcp {
     /// all of it. Drains, [`Shutdown`](crate::Shutdown) and a handover wait until
     /// the peer has acknowledged all of it, each within its own deadline.
     pub fn disconnect(&self, socket_id: ClientSocketId) -> Answer<()> {
-        self.caller.call(|app| Disconnect { app, socket_id })
+        self.caller.call(|app| Disconnect::new(app, socket_id))
     }
 
     /// `tcp.secure`: encrypts the connection of a paused socket by TLS, as its
@@ -246,11 +233,7 @@ impl Tcp {
     /// - [`TIMED_OUT`](crate::NetError::TIMED_OUT): not done within
     ///   [`HANDSHAKE_TIMEOUT`](crate::tcp::HANDSHAKE_TIMEOUT).
     pub fn secure(&self, socket_id: ClientSocketId, options: SecureOptions) -> Answer<()> {
-        self.caller.call(|app| Secure {
-            app,
-            socket_id,
-            options,
-        })
+        self.caller.call(|app| Secure::new(app, socket_id, options))
     }
 
     /// `tcp.send`: all of `data`, in the order of the calls, also when none is
@@ -266,31 +249,28 @@ impl Tcp {
     /// - [`WriteQuotaExceeded`](crate::Error::WriteQuotaExceeded): nothing was
     ///   sent; a later call works.
     pub fn send(&self, socket_id: ClientSocketId, data: impl Into<Bytes>) -> Answer<SendInfo> {
-        self.caller.call(|app| Send {
-            app,
-            socket_id,
-            data: data.into(),
-        })
+        self.caller
+            .call(|app| Send::new(app, socket_id, data.into()))
     }
 
     /// `tcp.close`: as [`disconnect`](Self::disconnect), and the id is gone at
     /// once.
     pub fn close(&self, socket_id: ClientSocketId) -> Answer<()> {
-        self.caller.call(|app| Close { app, socket_id })
+        self.caller.call(|app| Close::new(app, socket_id))
     }
 
     /// `tcp.getInfo`.
     pub fn get_info(&self, socket_id: ClientSocketId) -> Answer<SocketInfo> {
-        self.caller.call(|app| GetInfo { app, socket_id })
+        self.caller.call(|app| GetInfo::new(app, socket_id))
     }
 
     /// `tcp.getSockets`: the app's own, in the order of their ids.
     pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
-        self.caller.call(|app| GetSockets { app })
+        self.caller.call(|app| GetSockets::new(app))
     }
 
     /// The handle of a socket, for calls that do not pass the registry.
     pub fn socket(&self, socket_id: ClientSocketId) -> Answer<ClientSocket> {
-        self.caller.call(|app| GetSocket { app, socket_id })
+        self.caller.call(|app| GetSocket::new(app, socket_id))
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Caller, OnEvent};
 use crate::answer::Answer;
+use crate::app::caller::Caller;
+use crate::app::event::OnEvent;
 use crate::draining::Drained;
 use crate::ids::ServerSocketId;
 use crate::tcp::Timeouts;
@@ -57,7 +58,7 @@ impl TcpServer {
     /// [`TooManySockets`](crate::Error::TooManySockets) if the app has as many
     /// as its limits allow. No socket is made then.
     pub fn create(&self, properties: SocketProperties) -> Answer<CreateInfo> {
-        self.caller.call(|app| Create { app, properties })
+        self.caller.call(|app| Create::new(app, properties))
     }
 
     /// `tcpServer.update`: sets what is given and keeps the rest.
@@ -66,11 +67,8 @@ impl TcpServer {
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for a name
     /// above [`MAX_NAME`](crate::MAX_NAME) bytes; nothing changes then.
     pub fn update(&self, socket_id: ServerSocketId, properties: SocketProperties) -> Answer<()> {
-        self.caller.call(|app| Update {
-            app,
-            socket_id,
-            properties,
-        })
+        self.caller
+            .call(|app| Update::new(app, socket_id, properties))
     }
 
     /// `tcpServer.setPaused`: paused, the socket raises no `onAccept` and
@@ -89,11 +87,8 @@ impl TcpServer {
     /// one that waits for this answer with `ctx.wait` while an event is in its
     /// mailbox cannot; the socket is paused all the same.
     pub fn set_paused(&self, socket_id: ServerSocketId, paused: bool) -> Answer<()> {
-        self.caller.call(|app| SetPaused {
-            app,
-            socket_id,
-            paused,
-        })
+        self.caller
+            .call(|app| SetPaused::new(app, socket_id, paused))
     }
 
     /// Beyond Chrome: what the socket does from now on when accepting fails;
@@ -112,11 +107,8 @@ impl TcpServer {
     ///   [`Shed`](crate::tcp_server::AcceptAction::Shed); `listen` answers it
     ///   likewise if the socket does not listen yet.
     pub fn set_accept_policy(&self, socket_id: ServerSocketId, policy: AcceptPolicy) -> Answer<()> {
-        self.caller.call(|app| SetAcceptPolicy {
-            app,
-            socket_id,
-            policy,
-        })
+        self.caller
+            .call(|app| SetAcceptPolicy::new(app, socket_id, policy))
     }
 
     /// Beyond Chrome: what the socket takes on from now on; without limits
@@ -132,11 +124,8 @@ impl TcpServer {
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) for what the
     /// documentation of [`Limits`] excludes; the limits are as before then.
     pub fn set_limits(&self, socket_id: ServerSocketId, limits: Limits) -> Answer<()> {
-        self.caller.call(|app| SetLimits {
-            app,
-            socket_id,
-            limits,
-        })
+        self.caller
+            .call(|app| SetLimits::new(app, socket_id, limits))
     }
 
     /// Beyond Chrome: whether the socket, when it listens next, does so with
@@ -166,11 +155,8 @@ impl TcpServer {
     /// [`NOT_IMPLEMENTED`](crate::NetError::NOT_IMPLEMENTED) on a network
     /// without such listeners, as the scripted one.
     pub fn set_reuse_port(&self, socket_id: ServerSocketId, reuse_port: bool) -> Answer<()> {
-        self.caller.call(|app| SetReusePort {
-            app,
-            socket_id,
-            reuse_port,
-        })
+        self.caller
+            .call(|app| SetReusePort::new(app, socket_id, reuse_port))
     }
 
     /// Beyond Chrome: the [`Timeouts`] of every client that is accepted from now
@@ -181,11 +167,8 @@ impl TcpServer {
     /// [`INVALID_ARGUMENT`](crate::NetError::INVALID_ARGUMENT) if one of them
     /// is zero; nothing changes then.
     pub fn set_timeouts(&self, socket_id: ServerSocketId, timeouts: Timeouts) -> Answer<()> {
-        self.caller.call(|app| SetTimeouts {
-            app,
-            socket_id,
-            timeouts,
-        })
+        self.caller
+            .call(|app| SetTimeouts::new(app, socket_id, timeouts))
     }
 
     /// `tcpServer.listen`: binds to an address of this machine and listens.
@@ -221,13 +204,8 @@ impl TcpServer {
         port: i32,
         backlog: Option<i32>,
     ) -> Answer<()> {
-        self.caller.call(|app| Listen {
-            app,
-            socket_id,
-            address: address.into(),
-            port,
-            backlog,
-        })
+        self.caller
+            .call(|app| Listen::new(app, socket_id, address.into(), port, backlog))
     }
 
     /// Beyond Chrome, with the feature `tls`: encrypts the connections that are
@@ -247,11 +225,7 @@ impl TcpServer {
     /// it leaves accepted clients; `close` ends them untold.
     #[cfg(feature = "tls")]
     pub fn set_tls(&self, socket_id: ServerSocketId, tls: Option<tls::Server>) -> Answer<()> {
-        self.caller.call(|app| SetTls {
-            app,
-            socket_id,
-            tls,
-        })
+        self.caller.call(|app| SetTls::new(app, socket_id, tls))
     }
 
     /// `tcpServer.disconnect`: stops listening; the answer means that the
@@ -259,7 +233,7 @@ impl TcpServer {
     /// live on, and the socket may listen again. Nothing happens if it does
     /// not listen. What waits in the backlog is reset by the OS.
     pub fn disconnect(&self, socket_id: ServerSocketId) -> Answer<()> {
-        self.caller.call(|app| Disconnect { app, socket_id })
+        self.caller.call(|app| Disconnect::new(app, socket_id))
     }
 
     /// Beyond Chrome: stops listening, as [`disconnect`](Self::disconnect) does,
@@ -284,28 +258,24 @@ impl TcpServer {
     /// is just being handed over at the deadline is waited for.
     /// [`on_drain`](crate::App::on_drain) tells how far it has come.
     pub fn drain(&self, socket_id: ServerSocketId, deadline: Duration) -> Answer<Drained> {
-        self.caller.call(|app| Drain {
-            app,
-            socket_id,
-            deadline,
-        })
+        self.caller.call(|app| Drain::new(app, socket_id, deadline))
     }
 
     /// `tcpServer.close`: as [`disconnect`](Self::disconnect), and the id is
     /// gone at once. The answer means that the port is free.
     pub fn close(&self, socket_id: ServerSocketId) -> Answer<()> {
-        self.caller.call(|app| Close { app, socket_id })
+        self.caller.call(|app| Close::new(app, socket_id))
     }
 
     /// `tcpServer.getInfo`: address and port only while listening. Beyond
     /// Chrome it tells why it accepts nothing, counts its connections and those
-    /// in the backlog, and shows the policy, limits and time-outs that were set.
+    /// in the backlog, and shows the policy, limits and timeouts that were set.
     pub fn get_info(&self, socket_id: ServerSocketId) -> Answer<SocketInfo> {
-        self.caller.call(|app| GetInfo { app, socket_id })
+        self.caller.call(|app| GetInfo::new(app, socket_id))
     }
 
     /// `tcpServer.getSockets`: the app's own, in the order of their ids.
     pub fn get_sockets(&self) -> Answer<Vec<SocketInfo>> {
-        self.caller.call(|app| GetSockets { app })
+        self.caller.call(|app| GetSockets::new(app))
     }
 }

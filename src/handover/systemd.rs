@@ -408,7 +408,7 @@ mod tests {
                 stream: Some(descriptor()),
                 unsent: vec![Bytes::from_static(b"{un"), Bytes::from_static(b"sent")],
             }],
-            left: Vec::new(),
+            not_transferred: Vec::new(),
         }
     }
 

@@ -1,18 +1,18 @@
-//! What an app may do, set while it runs.
+//! Sets the permissions of an app.
 
 use actix::prelude::*;
 
-use super::Registry;
 use crate::answer::messages;
 use crate::error::Error;
 use crate::manifest::Permissions;
+use crate::registry::state::Registry;
 
 messages! {
-    /// Sets what an app may do: see
-    /// [`App::set_permissions`](crate::App::set_permissions). Its `app` is
-    /// the one whose permissions they are.
+    /// Sets the permissions of an app: see
+    /// [`App::set_permissions`](crate::App::set_permissions). `app` is the app
+    /// whose permissions are set.
     SetPermissions {
-        /// They replace all that it had.
+        /// They replace the app's previous permissions.
         permissions: Permissions,
     } -> ();
 }

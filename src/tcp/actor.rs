@@ -17,7 +17,7 @@ use tokio::task::unconstrained;
 use super::socket::ClientSocket;
 use super::{CreateInfo, Timeouts};
 use crate::answer::Reply;
-use crate::app_activity::Pending;
+use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::Network;
@@ -236,7 +236,7 @@ impl SocketTable {
                 if row.waits_for_listeners() {
                     let mut ended = None;
                     if row.socket.unhandled().are_handled() {
-                        row.pausing.answer(Ok(()));
+                        row.pausing.answer_all(Ok(()));
                         ended = row.finish(CallsAhead {
                             takes: self.takes,
                             in_hand: !self.calls.is_empty(),
@@ -300,7 +300,7 @@ impl SocketTable {
                     attempt,
                     task,
                     reply,
-                    _pending: Pending::new(&row.socket.app_shard().activity),
+                    _pending: PendingCall::new(&row.socket.app_shard().activity),
                 }));
             }
         }
@@ -335,7 +335,7 @@ impl SocketTable {
         // What they wait for may still come.
         let handled = socket.unhandled_events() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        row.pausing.answer(answer);
+        row.pausing.answer_all(answer);
         let ended = row.disconnect();
         self.entries.remove(socket.slot() as usize);
         self.linger(ended, socket);
@@ -356,7 +356,7 @@ impl SocketTable {
         if paused && socket.unhandled_events() > 0 {
             row.when_handled(reply);
         } else {
-            row.pausing.answer(Ok(()));
+            row.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
             self.look_at(socket.slot(), &mut ListenerCache::default());
         }

@@ -27,11 +27,11 @@ impl SocketState {
     fn force(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
         let connection_guard = self.ends().and_then(|ends| ends.connection_guard.as_ref());
         let connection_guard =
-            connection_guard.filter(|connection_guard| connection_guard.is_of(counter))?;
+            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))?;
         if self.transfer == Transfer::Frozen {
             return None;
         }
-        connection_guard.force(self.socket.id());
+        connection_guard.record_forced(self.socket.id());
         let mut ended = match &mut self.link {
             Link::Connected(connection) => {
                 // An end that is known already is told as it is.

@@ -12,7 +12,7 @@ use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
     Client, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
-    OutboundRecord, SocketName, check_app,
+    OutboundRecord, SocketName, check_app_id,
 };
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
@@ -80,7 +80,7 @@ impl Inherited {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
             connection.connection_guard =
-                Some(ConnectionGuard::arrived(counter.clone(), was_accepted));
+                Some(ConnectionGuard::opened(counter.clone(), was_accepted));
         }
     }
 
@@ -154,7 +154,7 @@ impl SocketState {
                 "its listener died, and it has data to tell again",
             ));
         }
-        check_app(self.socket.app())?;
+        check_app_id(self.socket.app())?;
         if let Link::Connected(connection) = &mut self.link {
             connection.close_fast_path();
         }
@@ -241,7 +241,7 @@ impl SocketTable {
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
         if let Some(Waiting { outcome, .. }) = &self.waiting {
-            let over = outcome.clone().gone().into_actor(self);
+            let over = outcome.clone().is_transferred().into_actor(self);
             ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
         }
     }
@@ -275,7 +275,7 @@ impl SocketState {
         if self.socket.mark_closed() {
             self.socket.app_shard().table.remove(self.socket.id());
         }
-        self.pausing.answer(Ok(()));
+        self.pausing.answer_all(Ok(()));
         if let Link::Connected(connection) = &mut self.link {
             connection.queue.leave();
         }

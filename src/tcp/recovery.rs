@@ -51,8 +51,8 @@ impl SocketTable {
         arbiter: Option<&ArbiterHandle>,
     ) -> Child<Self> {
         let restart_counter =
-            RestartCounter::new(supervision::Supervised::ClientSockets, None, registry_link);
-        Child::start_in(restart_counter, arbiter, |restarter| {
+            RestartCounter::new(supervision::ActorKind::ClientSockets, None, registry_link);
+        Child::start(restart_counter, arbiter, |restarter| {
             let mut rows = SocketTable::new(network, tls, command_queue);
             rows.fall.restarter = restarter;
             rows
@@ -159,7 +159,7 @@ impl Recoverable for SocketTable {
         }
     }
 
-    fn lost(&mut self) {
+    fn abandon(&mut self) {
         self.fall.ended = true;
         for row in self.rows() {
             row.end(NetError::FAILED);
@@ -177,7 +177,7 @@ impl SocketState {
             Link::Connecting(_) | Link::None => {}
         }
         self.settle();
-        self.pausing.forget_timer();
+        self.pausing.timer_ended();
         self.time_pauses();
         self.recover_anew();
         self.socket.make_ready();
@@ -222,7 +222,7 @@ impl Drop for SocketTable {
             let mut husk = SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
             husk.fall.ended = true;
             self.fall.stops = false;
-            return restarter.leave(mem::replace(self, husk));
+            return restarter.salvage(mem::replace(self, husk));
         }
         self.command_queue.queue.close();
     }
@@ -247,9 +247,10 @@ impl<T, F: FnOnce(Result<T, NetError>) -> Command> CompletionGuard<T, F> {
 
     /// Does the work, and tells what came of it.
     pub(super) async fn with(mut self, work: impl Future<Output = Result<T, NetError>>) {
-        let actor = supervision::Supervised::Connecting(self.socket.id());
+        let actor = supervision::ActorKind::Connecting(self.socket.id());
         let registry_link = self.socket.app_shard().activity.registry_link();
-        let made = supervision::guard(work, actor, self.socket.app(), registry_link).await;
+        let made =
+            supervision::catch_task_panic(work, actor, self.socket.app(), registry_link).await;
         self.tell(made.unwrap_or(Err(NetError::FAILED)));
     }
 

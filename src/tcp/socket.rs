@@ -129,10 +129,10 @@ impl ClientSocket {
         let data = data.into();
         let charge = match self.charge(data.len()) {
             Ok(charge) => charge,
-            Err(error) => return Answer::known(Err(error)),
+            Err(error) => return Answer::ready(Err(error)),
         };
         let bytes_sent = data.len();
-        let mut answer = Answer::known(Ok(SendInfo { bytes_sent }));
+        let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
         self.write(
             data,
             charge,
@@ -156,7 +156,7 @@ impl ClientSocket {
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let charge = self.charge(data.len())?;
-        self.write(data, charge, || None, Reply::nobody);
+        self.write(data, charge, || None, Reply::discard);
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl ClientSocket {
         let data = std::mem::take(&mut info.data);
         self.check()?;
         self.0.app_shard.app_context.may_send()?;
-        self.write(data, 0, || Some(info.credit.pass_on()), Reply::nobody);
+        self.write(data, 0, || Some(info.credit.pass_on()), Reply::discard);
         Ok(())
     }
 
@@ -193,7 +193,7 @@ impl ClientSocket {
 
     fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
-            return Answer::known(Err(Error::SocketNotFound));
+            return Answer::ready(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
         self.0.app_shard.activity.mark_active();
@@ -219,7 +219,7 @@ impl ClientSocket {
                     data,
                     charge,
                     || None,
-                    || reply.take().unwrap_or_else(Reply::nobody),
+                    || reply.take().unwrap_or_else(Reply::discard),
                 );
                 if let Some(reply) = reply {
                     reply.send(Ok(SendInfo { bytes_sent }));

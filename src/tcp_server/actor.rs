@@ -16,7 +16,7 @@ use super::{
     RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
     SocketProperties, Update,
 };
-use crate::answer::{Ask, Reply};
+use crate::answer::{Reply, Request};
 use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
 use crate::error::Error;
@@ -26,7 +26,7 @@ use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
-use crate::supervision::{Child, RestartCounter, Restarter, Supervised};
+use crate::supervision::{ActorKind, Child, RestartCounter, Restarter};
 use crate::tcp::{AppShards, IdTable};
 use crate::tcp_server::accept::accept_loop::AcceptLoop;
 use crate::tcp_server::accept::errors::AcceptErrors;
@@ -217,10 +217,10 @@ impl ServerSocket {
     }
 
     pub(super) fn run(mut self) -> Child<Self> {
-        let actor = Supervised::ServerSocket(self.id);
+        let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
-        Child::start(restart_counter, |restarter| {
+        Child::start(restart_counter, None, |restarter| {
             self.restarter = restarter;
             self
         })
@@ -282,7 +282,7 @@ impl ServerSocket {
         // What they wait for may still come.
         let handled = self.accepts_in_flight.count() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        self.pausing.answer(answer);
+        self.pausing.answer_all(answer);
         self.handshakes = None;
         for pending_accept in self.undelivered.drain(..) {
             pending_accept.end();
@@ -293,7 +293,7 @@ impl ServerSocket {
     /// Closes it without a call of the app: the registry forgets it.
     pub(super) fn end(&mut self) {
         self.close();
-        self.app_shards.activity.server_ended(self.id);
+        self.app_shards.activity.report_server_closed(self.id);
     }
 
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
@@ -302,7 +302,7 @@ impl ServerSocket {
             self.when_handled(reply, ctx);
         } else {
             self.errors.resumed();
-            self.pausing.answer(Ok(()));
+            self.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
         }
     }
@@ -324,8 +324,8 @@ impl ServerSocket {
     pub(super) fn time_pauses(&mut self, ctx: &mut Context<Self>) {
         if let Some(delay) = self.pausing.needs_timer() {
             ctx.run_later(delay, |this, ctx| {
-                this.pausing.answer_late();
-                this.pausing.forget_timer();
+                this.pausing.answer_overdue();
+                this.pausing.timer_ended();
                 this.time_pauses(ctx);
             });
         }
@@ -350,10 +350,10 @@ impl Actor for ServerSocket {
 
 macro_rules! answers {
     ($($message:ident -> $answer:ty: |$this:ident, $call:ident| $body:expr;)*) => {$(
-        impl Handler<Ask<$message, $answer>> for ServerSocket {
+        impl Handler<Request<$message, $answer>> for ServerSocket {
             type Result = ();
 
-            fn handle(&mut self, ask: Ask<$message, $answer>, _: &mut Self::Context) {
+            fn handle(&mut self, ask: Request<$message, $answer>, _: &mut Self::Context) {
                 let ($this, $call) = (self, ask.message);
                 ask.reply.send(match $this.ended {
                     true => Err(Error::SocketNotFound),
@@ -383,10 +383,10 @@ answers! {
     };
 }
 
-impl Handler<Ask<SetPaused, ()>> for ServerSocket {
+impl Handler<Request<SetPaused, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask<SetPaused, ()>, ctx: &mut Self::Context) {
+    fn handle(&mut self, ask: Request<SetPaused, ()>, ctx: &mut Self::Context) {
         if self.ended {
             return ask.reply.send(Err(Error::SocketNotFound));
         }
@@ -394,10 +394,10 @@ impl Handler<Ask<SetPaused, ()>> for ServerSocket {
     }
 }
 
-impl Handler<Ask<Close, ()>> for ServerSocket {
+impl Handler<Request<Close, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask<Close, ()>, ctx: &mut Self::Context) {
+    fn handle(&mut self, ask: Request<Close, ()>, ctx: &mut Self::Context) {
         if self.ended {
             // The registry has forgotten it, or is about to.
             return ask.reply.send(Err(Error::SocketNotFound));

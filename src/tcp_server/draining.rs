@@ -7,8 +7,8 @@ use actix::prelude::*;
 
 use super::actor::ServerSocket;
 use crate::answer::Answer;
-use crate::connections::{ConnectionCounter, Draining};
-use crate::draining::NEVER_ACCEPTED;
+use crate::connections::{ConnectionCounter, DrainGuard};
+use crate::draining::MAX_NEVER_ACCEPTED;
 
 /// Stops listening, and lets nobody listen while this drain goes on.
 #[derive(Clone, Message)]
@@ -17,7 +17,7 @@ pub(crate) struct StopListening;
 
 pub(crate) struct Stopped {
     pub(crate) never_accepted: usize,
-    pub(crate) draining: Draining,
+    pub(crate) draining: DrainGuard,
     /// When no handshake goes on any more.
     pub(crate) settled: Answer<()>,
 }
@@ -51,7 +51,7 @@ impl ServerSocket {
         let mut count = 0;
         // An error of a single connection is one that has gone by itself; any
         // other leaves the rest to the OS.
-        while count < NEVER_ACCEPTED
+        while count < MAX_NEVER_ACCEPTED
             && let Poll::Ready(Ok(_)) = match bound.accepted_in {
                 None => bound.listener.poll_accept(&mut cx),
                 // Those of other threads too, whatever those know of.
@@ -78,7 +78,7 @@ impl Handler<StopListening> for ServerSocket {
         }
         MessageResult(Some(Stopped {
             never_accepted: self.close_backlog(),
-            draining: Draining::new(self.counter().clone()),
+            draining: DrainGuard::new(self.counter().clone()),
             settled,
         }))
     }

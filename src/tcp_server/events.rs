@@ -88,7 +88,7 @@ impl Event for AcceptErrorInfo {}
 
 /// The most `onAcceptError` events of one server socket that listeners have
 /// not handled, and as many that wait; beyond it errors are only counted.
-pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::UNHANDLED;
+pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::MAX_UNHANDLED;
 
 /// The most `onAccept` events of one server socket that listeners have not
 /// handled; beyond it connections wait in the kernel's backlog.
@@ -211,7 +211,7 @@ impl PendingAccept {
     ) {
         self.settled.store(false, SeqCst);
         self.accepts_in_flight.in_flight.add();
-        self.client.app_shard().activity.raised();
+        self.client.app_shard().activity.event_raised();
         self.copies.fetch_add(1, SeqCst);
         let is_remote = self.client.app_shard().shard.is_remote;
         let dispatch_lock = is_remote.then(|| self.dispatch_lock());
@@ -291,7 +291,7 @@ impl PendingAccept {
             }
         }
         way.in_flight.remove();
-        self.client.app_shard().activity.handled();
+        self.client.app_shard().activity.event_handled();
         if lost {
             way.nudge();
         }

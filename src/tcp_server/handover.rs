@@ -9,7 +9,9 @@ use actix_rt::time::timeout;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::handover_state;
-use crate::handover_state::{HandoverOutcome, NotTransferred, ServerRecord, SocketName, check_app};
+use crate::handover_state::{
+    HandoverOutcome, NotTransferred, ServerRecord, SocketName, check_app_id,
+};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -106,7 +108,7 @@ impl ServerSocket {
     }
 
     fn take(&mut self) -> io::Result<Exported> {
-        check_app(self.app())?;
+        check_app_id(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
         let unreported = self.errors.unheard();
@@ -146,7 +148,7 @@ impl ServerSocket {
         let Some(Transfer { outcome, is_frozen }) = self.transfer.clone() else {
             return;
         };
-        let over = outcome.gone().into_actor(self);
+        let over = outcome.is_transferred().into_actor(self);
         let over = over.map(move |gone, this, ctx| {
             this.transfer = None;
             this.accepts_in_flight.nudge();
@@ -172,7 +174,7 @@ impl ServerSocket {
         self.undelivered
             .drain(..)
             .for_each(|pending_accept| pending_accept.end());
-        self.pausing.answer(Ok(()));
+        self.pausing.answer_all(Ok(()));
         ctx.address().do_send(Stop);
     }
 }

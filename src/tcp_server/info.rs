@@ -34,7 +34,7 @@ impl ServerSocket {
     fn blocked_by(&self) -> Vec<BlockReason> {
         let when = |holds: bool, reason| holds.then_some(reason);
         let unhandled = self.recovering || self.accepts_in_flight.count() >= UNHANDLED_ACCEPTS;
-        let nobody = !self.app_listeners.on_accept.has(None);
+        let nobody = !self.app_listeners.on_accept.contains(None);
         let limits = self.admission.full().into_iter().map(BlockReason::Limit);
         [
             when(self.paused_by_app, BlockReason::App),

@@ -12,7 +12,7 @@ use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
         self.errors.forget_clock();
-        self.held_back.forget_clock();
+        self.held_back.reset();
         self.admission.forget_clock();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.reregister();
@@ -30,7 +30,7 @@ impl Recoverable for ServerSocket {
         }
     }
 
-    fn lost(&mut self) {
+    fn abandon(&mut self) {
         self.end();
     }
 }
@@ -38,7 +38,7 @@ impl Recoverable for ServerSocket {
 impl ServerSocket {
     /// Takes up again what it was waiting for.
     pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
-        self.pausing.forget_timer();
+        self.pausing.timer_ended();
         self.time_pauses(ctx);
         if self.recovering {
             self.recover_later(ctx);
@@ -74,7 +74,7 @@ impl Drop for ServerSocket {
                 },
             );
             husk.ended = true;
-            restarter.leave(mem::replace(self, husk));
+            restarter.salvage(mem::replace(self, husk));
         }
     }
 }

@@ -20,7 +20,7 @@ use std::task::{Context, Poll};
 use actix_rt::task::JoinHandle;
 
 use crate::answer::Reply;
-use crate::app_activity::Pending;
+use crate::app_activity::PendingCall;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, retry_if_spurious};
@@ -42,7 +42,7 @@ pub(in crate::tcp) struct Connecting {
     pub(in crate::tcp) attempt: u64,
     pub(in crate::tcp) task: JoinHandle<()>,
     pub(in crate::tcp) reply: Reply<()>,
-    pub(in crate::tcp) _pending: Pending,
+    pub(in crate::tcp) _pending: PendingCall,
 }
 
 pub(in crate::tcp) struct Connection {
@@ -273,7 +273,7 @@ impl Connection {
         let ends = ConnectionMeta {
             peer: made.peer,
             dialled: Some(Box::new(dialled)),
-            connection_guard: Some(ConnectionGuard::arrived(counter.clone(), false)),
+            connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
             pinned_shard: None,
         };
         let mut connection = Connection::new(made.stream, Box::new(ends));

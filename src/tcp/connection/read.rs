@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{Delivery, FanOut, Snapshot, dispatch};
+use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::connection::buffer_pool::Pool;
@@ -197,7 +197,7 @@ impl SocketState {
         let takes = data.len().max(MIN_EVENT);
         self.raised += 1;
         let sequence = self.raised;
-        let copies = FanOut::among(listeners.len());
+        let copies = FanOut::for_listeners(listeners.len());
         let sent = dispatch(listeners, |ear| ReceiveInfo {
             socket_id: socket.id(),
             data: match copies {
@@ -206,11 +206,11 @@ impl SocketState {
             },
             credit: Credit::take(socket, takes),
             sequence,
-            delivery: Delivery::new(ear, copies.as_ref()),
+            delivery: EventCopy::new(ear, copies.as_ref()),
         });
         let lost = match copies {
             None => (sent == 0).then_some(0),
-            Some(copies) => copies.drop_one(),
+            Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
             self.keep(data, panics);

@@ -107,8 +107,8 @@ impl SocketTable {
 
     pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
         if let Some(row) = self.row(socket) {
-            row.pausing.answer_late();
-            row.pausing.forget_timer();
+            row.pausing.answer_overdue();
+            row.pausing.timer_ended();
             row.time_pauses();
         }
     }
@@ -399,7 +399,7 @@ impl SocketState {
     fn tell_end_again(&mut self, end: NetError) -> bool {
         let app_shard = self.socket.app_shard().clone();
         let on_receive_error = &app_shard.on_receive_error;
-        if app_shard.activity.is_suspended() || !on_receive_error.has(None) {
+        if app_shard.activity.is_suspended() || !on_receive_error.contains(None) {
             self.want_listeners(on_receive_error);
             return false;
         }

@@ -3,7 +3,7 @@
 use actix_rt::task::JoinHandle;
 
 use crate::answer::Reply;
-use crate::app_activity::Pending;
+use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::Stream;
@@ -33,7 +33,7 @@ pub(in crate::tcp) struct Securing {
     /// What the app sends meanwhile: it must not leave unencrypted.
     waiting: WriteQueue,
     timer: JoinHandle<()>,
-    _pending: Pending,
+    _pending: PendingCall,
 }
 
 enum Stage {
@@ -142,7 +142,7 @@ impl SocketState {
                     stage: Stage::Plain(connection),
                     waiting: WriteQueue::default(),
                     timer: time_out(&self.socket, attempt),
-                    _pending: Pending::new(&self.socket.app_shard().activity),
+                    _pending: PendingCall::new(&self.socket.app_shard().activity),
                 };
                 securing.go_on(&self.socket);
                 self.link = Link::Securing(Box::new(securing));
@@ -238,7 +238,7 @@ impl Securing {
     }
 
     fn answer(&mut self, answer: Result<(), Error>) {
-        std::mem::replace(&mut self.reply, Reply::nobody()).send(answer);
+        std::mem::replace(&mut self.reply, Reply::discard()).send(answer);
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::answer::Reply;
 use crate::error::Error;
-use crate::events::{Delivery, FanOut, dispatch};
+use crate::events::{EventCopy, FanOut, dispatch};
 use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::Stream;
@@ -286,7 +286,10 @@ impl SocketState {
                     self.ending.ask(self.raised);
                     let (socket, last) = (self.socket.clone(), self.raised);
                     let passed = move || socket.do_send(Command::CallsPassed(last));
-                    app_shard.activity.registry_link().when_passed(passed);
+                    app_shard
+                        .activity
+                        .registry_link()
+                        .after_pending_calls(passed);
                     return None;
                 }
             }
@@ -318,17 +321,17 @@ impl SocketState {
         let connects = self.connects;
         let socket = &self.socket;
         let recipients = socket.app_shard().on_receive_error.recipients();
-        let copies = FanOut::among(recipients.listeners.len());
+        let copies = FanOut::for_listeners(recipients.listeners.len());
         let told = dispatch(&recipients.listeners, |ear| ReceiveErrorInfo {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
             connects,
-            delivery: Delivery::new(ear, copies.as_ref()),
+            delivery: EventCopy::new(ear, copies.as_ref()),
         });
         let lost = match copies {
-            None => recipients.is_missed(told).then_some(0),
-            Some(copies) => copies.drop_one(),
+            None => recipients.is_undelivered(told).then_some(0),
+            Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
             self.requeue(Undelivered::End(result_code, connects, panics));

@@ -163,7 +163,7 @@ impl World {
             writes: 0,
         }));
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let guard = ConnectionGuard::arrived(Arc::default(), true);
+        let guard = ConnectionGuard::opened(Arc::default(), true);
         let stream = Box::new(Scripted(script.clone()));
         let mut state = SocketState::new(socket.clone());
         let meta = ConnectionMeta::accepted(peer, guard);
@@ -193,7 +193,7 @@ impl World {
             }
             Step::TrySend(network) => {
                 self.script.lock().network = network;
-                send(state, Reply::nobody());
+                send(state, Reply::discard());
             }
             Step::Flush(network) => {
                 self.script.lock().network = network;

@@ -66,16 +66,16 @@ impl PendingSend {
 
     /// Whether its end is told to nobody.
     pub(in crate::tcp) fn is_unasked(&self) -> bool {
-        !self.reply.is_asked_for()
+        !self.reply.has_caller()
     }
 
     pub(in crate::tcp) fn fail(mut self, error: Error) {
-        std::mem::replace(&mut self.reply, Reply::nobody()).send(Err(error));
+        std::mem::replace(&mut self.reply, Reply::discard()).send(Err(error));
     }
 
     fn succeed(mut self) {
         let bytes_sent = self.bytes;
-        std::mem::replace(&mut self.reply, Reply::nobody()).send(Ok(SendInfo { bytes_sent }));
+        std::mem::replace(&mut self.reply, Reply::discard()).send(Ok(SendInfo { bytes_sent }));
     }
 
     /// Writes what the OS takes of it.
@@ -106,7 +106,7 @@ impl Drop for PendingSend {
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
                 charge: std::mem::take(&mut self.charge),
-                reply: std::mem::replace(&mut self.reply, Reply::nobody()),
+                reply: std::mem::replace(&mut self.reply, Reply::discard()),
                 credit: self.credit.take(),
                 error: self.error.take(),
             }));
@@ -156,7 +156,7 @@ impl WriteQueue {
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
             let charge = socket.app_shard().app_context.charge_late(data.len());
-            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::nobody());
+            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
             self.0.push_back(outgoing);
         }
     }

@@ -156,12 +156,12 @@ impl AppShards {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiet()
+        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiescent()
     }
 
     /// Ready when the app has handled every event.
     pub(crate) fn poll_quiet(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.activity.wake_when_quiet(cx);
+        self.activity.register_quiescence(cx);
         match self.is_quiet() {
             true => Poll::Ready(()),
             false => Poll::Pending,

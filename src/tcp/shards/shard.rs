@@ -204,7 +204,7 @@ impl AppShard {
     pub(in crate::tcp) fn give_back(&self, bytes: usize) {
         if self.window.give_back(bytes) {
             self.activity.mark_active();
-            self.activity.wake_quiet();
+            self.activity.wake_quiescence();
         }
     }
 

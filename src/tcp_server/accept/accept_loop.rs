@@ -53,7 +53,7 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             socket.recover_later(ctx);
         }
         if !socket.pausing.is_empty() && socket.accepts_in_flight.are_handled() {
-            socket.pausing.answer(Ok(()));
+            socket.pausing.answer_all(Ok(()));
         }
         Poll::Pending
     }
@@ -112,7 +112,7 @@ impl ServerSocket {
         let next = self.undelivered.front()?;
         if next.is_suspect() && next.is_open() {
             let (_, deaths) = self.app_listeners.on_accept.liveness();
-            if !self.held_back.is_over(deaths, cx) {
+            if !self.held_back.is_elapsed(deaths, cx) {
                 return None;
             }
         }

@@ -110,7 +110,7 @@ impl AcceptErrors {
     /// What it waited for was by the clock of another thread.
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
         self.end_back_off();
-        self.event_queue.forget_clock();
+        self.event_queue.reset_hold_back();
     }
 
     /// How many events were dropped, as too many listeners had panicked.
@@ -163,7 +163,7 @@ impl AcceptErrors {
         let known = error.as_ref().and_then(net_error::accept);
         let class = known.map_or(AcceptErrorClass::Listener, |(class, _)| class);
         self.attempt = 1;
-        self.event_queue.add(Failure {
+        self.event_queue.push(Failure {
             result_code,
             errno,
             class,
@@ -177,7 +177,7 @@ impl AcceptErrors {
 impl AcceptErrors {
     /// A connection was accepted, and could not be kept.
     fn lost(&mut self) {
-        self.event_queue.add(Failure {
+        self.event_queue.push(Failure {
             result_code: NetError::FAILED,
             errno: None,
             class: AcceptErrorClass::Connection,
@@ -295,7 +295,7 @@ impl ServerSocket {
             }
         };
         self.errors.set_after(after);
-        self.errors.event_queue.add(Failure {
+        self.errors.event_queue.push(Failure {
             action,
             next_try,
             ..failure
@@ -323,7 +323,7 @@ impl ServerSocket {
             missed,
             _unhandled,
         };
-        self.errors.event_queue.tell(listeners, cx, event);
+        self.errors.event_queue.raise(listeners, cx, event);
         let is_closing = matches!(self.errors.after, AfterError::Closing { .. });
         if is_closing && !self.ended && self.errors.event_queue.is_empty() {
             self.end();

@@ -34,7 +34,7 @@ pub(in crate::tcp_server) struct Admission {
 
 impl Admission {
     pub(in crate::tcp_server) fn new([app, registry]: [Arc<Limiter>; 2]) -> Self {
-        let counter = Arc::new(ConnectionCounter::of(app.counter()));
+        let counter = Arc::new(ConnectionCounter::with_parent(app.counter()));
         let own = Arc::new(Limiter::new(LimitScope::Socket, counter));
         Admission {
             turnstiles: [own, app, registry],
@@ -87,7 +87,7 @@ impl Admission {
             let limiter = &self.turnstiles[at];
             match limiter.reached().next() {
                 Some(Reached { then, .. }) if then != AtLimit::Queue => return false,
-                None if !limiter.queues() || limiter.counter.line.is_first(&self.waker) => {}
+                None if !limiter.queues() || limiter.counter.wait_queue.is_first(&self.waker) => {}
                 _ => {
                     self.enqueue(at, cx);
                     return true;
@@ -103,15 +103,15 @@ impl Admission {
         self.held_up_at = Some(at);
         self.waker.register(cx.waker());
         let limiter = &self.turnstiles[at];
-        let line = &limiter.counter.line;
+        let line = &limiter.counter.wait_queue;
         if !std::mem::replace(&mut self.stands[at], true) {
-            line.join(&self.waker);
+            line.enqueue(&self.waker);
         }
         if !line.is_first(&self.waker) {
             return;
         }
         // There may be room since just before: another turn.
-        let opens = match line.look(|| limiter.reached().next()) {
+        let opens = match line.recheck(|| limiter.reached().next()) {
             None => Some(Instant::now()),
             Some(reached) => reached.opens,
         };
@@ -127,7 +127,7 @@ impl Admission {
     /// The clock that it slept by is gone with its thread.
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
         self.opens = None;
-        self.event_queue.forget_clock();
+        self.event_queue.reset_hold_back();
     }
 
     /// How many events were dropped, as too many listeners had panicked.
@@ -148,7 +148,7 @@ impl Admission {
 
     fn yield_turn(&mut self, but_for: Option<usize>) {
         for at in 0..self.turnstiles.len() {
-            let line = &self.turnstiles[at].counter.line;
+            let line = &self.turnstiles[at].counter.wait_queue;
             if self.stands[at] && but_for != Some(at) && line.is_first(&self.waker) {
                 self.leave_line(at);
             }
@@ -158,11 +158,11 @@ impl Admission {
     fn leave_line(&mut self, at: usize) {
         self.stands[at] = false;
         let limiter = &self.turnstiles[at];
-        limiter.counter.line.leave(&self.waker);
+        limiter.counter.wait_queue.remove(&self.waker);
         let is_full = |it: Reached| it.then == AtLimit::Queue && it.opens.is_none();
         // At a rate the next one waits for the time.
         if !limiter.reached().next().is_some_and(is_full) {
-            limiter.counter.line.call();
+            limiter.counter.wait_queue.wake_first();
         }
     }
 
@@ -225,7 +225,7 @@ impl ServerSocket {
     pub(in crate::tcp_server) fn was_refused(&mut self, peer: SocketAddr, limit: LimitKind) {
         log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
         self.counts.refused += 1;
-        self.admission.event_queue.add((peer, limit));
+        self.admission.event_queue.push((peer, limit));
     }
 
     /// Tells of the refusals that may be told now.
@@ -240,7 +240,7 @@ impl ServerSocket {
             _unhandled,
         };
         let to = &self.app_listeners.on_refused;
-        self.admission.event_queue.tell(to, cx, event);
+        self.admission.event_queue.raise(to, cx, event);
     }
 }
 
@@ -303,7 +303,7 @@ mod tests {
     fn comers(limits: Limits, count: usize) -> (Arc<Limiter>, Vec<Comer>) {
         let registry = Arc::new(Limiter::new(LimitScope::Registry, Arc::default()));
         registry.set(limits).expect("limits that mean something");
-        let of_app = Arc::new(ConnectionCounter::of(registry.counter()));
+        let of_app = Arc::new(ConnectionCounter::with_parent(registry.counter()));
         let app = Arc::new(Limiter::new(LimitScope::App, of_app));
         let comer = || Comer {
             admission: Admission::new([app.clone(), registry.clone()]),

@@ -1,7 +1,7 @@
 //! Actors of client sockets that fall, in one arbiter of several.
 
 use chrome_sockets::os::TokioNetwork;
-use chrome_sockets::supervision::{Cause, RestartInfo, Supervised};
+use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo};
 use chrome_sockets::testing::FaultyNetwork;
 
 use super::*;
@@ -82,7 +82,7 @@ async fn an_arbiter_that_ends_is_replaced_with_its_listeners() {
     let info = within("onRestart", restarts.recv())
         .await
         .expect("it hears");
-    assert_eq!(info.actor, Supervised::ClientSockets);
+    assert_eq!(info.actor, ActorKind::ClientSockets);
     assert_eq!((info.cause, info.gave_up), (Cause::ArbiterEnded, false));
     for (_, peer) in &mut peers {
         assert_eq!(read(peer, 9).await, b"meanwhile");
@@ -151,7 +151,7 @@ async fn one_that_panics_or_stops_goes_on_where_it_was() {
         let info = within("onRestart", restarts.recv())
             .await
             .expect("it hears");
-        assert_eq!(info.actor, Supervised::ClientSockets);
+        assert_eq!(info.actor, ActorKind::ClientSockets);
         echoes(&mut peers, b"after").await;
     }
     while let Ok(heard) = heard.try_recv() {

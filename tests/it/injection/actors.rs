@@ -4,7 +4,7 @@ use std::io;
 
 use actix::prelude::*;
 use chrome_sockets::App;
-use chrome_sockets::supervision::{Cause, RestartInfo, RestartLimit, Supervised};
+use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo, RestartLimit};
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::testing::ScriptedNetwork;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -42,7 +42,7 @@ impl Restarts {
     }
 
     /// The next ones are this actor's panics.
-    pub(super) async fn panics(&mut self, actor: Supervised, count: u64) {
+    pub(super) async fn panics(&mut self, actor: ActorKind, count: u64) {
         for nth in 1..=count {
             let info = self.next().await;
             assert_eq!((info.actor, info.restarts), (actor, nth));
@@ -80,7 +80,7 @@ async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address
     let rule = scene.inject("panic=server,times=3");
     let during = vec![dial(scene.at).await, dial(scene.at).await];
     restarts
-        .panics(Supervised::ServerSocket(scene.server), 3)
+        .panics(ActorKind::ServerSocket(scene.server), 3)
         .await;
     assert_eq!(scene.network.struck(rule), 3);
     scene.assert_alive(during).await;
@@ -105,7 +105,7 @@ async fn a_paused_server_socket_that_panics_stays_paused() {
         server.get_info(scene.server).await.expect("it exists");
     }
     restarts
-        .panics(Supervised::ServerSocket(scene.server), 2)
+        .panics(ActorKind::ServerSocket(scene.server), 2)
         .await;
     scene.world.nothing().await;
     scene.assert_paused(true).await;
@@ -185,7 +185,7 @@ async fn a_call_in_hand_when_the_registry_or_a_server_socket_panics_is_answered_
     let [first, second] = answers;
     assert_eq!(first.await.err(), Some(Error::Panicked));
     second.await.expect("it is carried out");
-    restarts.panics(Supervised::Registry, 1).await;
+    restarts.panics(ActorKind::Registry, 1).await;
     scene.inject("listen=panic,times=1");
     let server = scene.world.app.tcp_server.clone();
     let id = server.create(Default::default()).await.expect("create");
@@ -194,7 +194,7 @@ async fn a_call_in_hand_when_the_registry_or_a_server_socket_panics_is_answered_
     assert_eq!(first.await, Err(Error::Panicked));
     assert_eq!(second.await, Ok(()));
     restarts
-        .panics(Supervised::ServerSocket(id.socket_id), 1)
+        .panics(ActorKind::ServerSocket(id.socket_id), 1)
         .await;
     scene.assert_alive(vec![]).await;
 }
@@ -218,7 +218,7 @@ async fn a_registry_that_panics_goes_on_with_the_same_address() {
     })
     .await;
     assert_eq!(made, 10, "every other one");
-    restarts.panics(Supervised::Registry, 10).await;
+    restarts.panics(ActorKind::Registry, 10).await;
     let registry = scene.world.registry.clone();
     assert!(registry.connected());
     assert_eq!(registry, scene.world.app.registry());
@@ -242,7 +242,7 @@ async fn a_resolver_and_a_connect_that_panic_fail_and_the_next_ones_work() {
         let failed = tcp.connect(id, host, port, DnsQueryType::Ipv4);
         assert_eq!(code(text, failed).await, NetError::FAILED.code());
         let info = restarts.next().await;
-        assert_eq!(info.actor, Supervised::Connecting(id), "{text}");
+        assert_eq!(info.actor, ActorKind::Connecting(id), "{text}");
         let again = tcp.connect(id, host, port, DnsQueryType::Ipv4);
         within("the connect", again).await.expect("it connects");
         scene.world.accepted().await;
@@ -262,7 +262,7 @@ async fn a_connection_that_makes_the_actor_panic_each_time_ends_and_is_told() {
     client.set_paused(false);
     write(&mut peer, b"x").await;
     assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
-    restarts.panics(Supervised::ClientSockets, 3).await;
+    restarts.panics(ActorKind::ClientSockets, 3).await;
     end(&mut peer).await.expect_err("what it sent was not read");
     scene.assert_alive(vec![]).await;
     restarts.none();
@@ -279,7 +279,7 @@ async fn a_send_that_makes_the_actor_panic_each_time_fails_and_is_told() {
     let sent = client.send(&b"never"[..]);
     assert_eq!(code("send", sent).await, NetError::FAILED.code());
     assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
-    restarts.panics(Supervised::ClientSockets, 3).await;
+    restarts.panics(ActorKind::ClientSockets, 3).await;
     scene.assert_alive(vec![]).await;
 }
 
@@ -287,11 +287,11 @@ async fn a_send_that_makes_the_actor_panic_each_time_fails_and_is_told() {
 async fn actors_that_are_stopped_go_on_with_all_they_had() {
     for (text, actor) in [
         ("stop=server,times=1", None),
-        ("stop=clients,times=1", Some(Supervised::ClientSockets)),
-        ("stop=registry,times=1", Some(Supervised::Registry)),
+        ("stop=clients,times=1", Some(ActorKind::ClientSockets)),
+        ("stop=registry,times=1", Some(ActorKind::Registry)),
     ] {
         let mut scene = Scene::new().await;
-        let actor = actor.unwrap_or(Supervised::ServerSocket(scene.server));
+        let actor = actor.unwrap_or(ActorKind::ServerSocket(scene.server));
         let mut restarts = Restarts::of(&scene.world.app).await;
         let (client, mut peer) = scene.accepted().await;
         client.set_paused(false).await.expect("resume");
@@ -304,7 +304,7 @@ async fn actors_that_are_stopped_go_on_with_all_they_had() {
         let during = vec![dial(scene.at).await];
         scene.assert_alive(during).await;
         assert_talks(&mut scene.world, &client, &mut peer).await;
-        if actor == Supervised::Registry {
+        if actor == ActorKind::Registry {
             assert_ne!(scene.world.registry, scene.world.app.registry());
         }
     }

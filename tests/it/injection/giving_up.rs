@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::supervision::{RestartInfo, RestartLimit, Supervised, UNHANDLED_RESTARTS};
+use chrome_sockets::supervision::{ActorKind, RestartInfo, RestartLimit, UNHANDLED_RESTARTS};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::actors::Restarts;
@@ -22,10 +22,10 @@ async fn one_that_falls_too_often_is_given_up_and_the_others_go_on() {
     scene.inject("panic=server,times=4");
     // A turn of this one, which panics again at once.
     let _ = server.get_info(other).await;
-    restarts.panics(Supervised::ServerSocket(other), 3).await;
+    restarts.panics(ActorKind::ServerSocket(other), 3).await;
     let last = restarts.next().await;
     assert!(last.gave_up && last.restarts == 4, "{last:?}");
-    assert_eq!(last.actor, Supervised::ServerSocket(other));
+    assert_eq!(last.actor, ActorKind::ServerSocket(other));
     until_gone(&server, other).await;
     TcpStream::connect(other_at)
         .await
@@ -55,7 +55,7 @@ async fn client_sockets_that_fall_too_often_lose_their_connections_and_say_so() 
     for _ in 0..4 {
         let _ = client.get_info().await;
     }
-    restarts.panics(Supervised::ClientSockets, 3).await;
+    restarts.panics(ActorKind::ClientSockets, 3).await;
     assert!(restarts.next().await.gave_up);
     assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
     // An actor that is given up sends no more: its peers see that it is no end.

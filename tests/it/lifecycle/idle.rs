@@ -42,7 +42,7 @@ async fn world() -> (World, ScriptedNetwork, mpsc::UnboundedReceiver<Instant>) {
     let network = ScriptedNetwork::new();
     let world = World::with_network(network.clone()).await;
     let (page, _) = page(&world);
-    let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    let set = world.app.set_event_page(Some(page.idle_timeout(IDLE)));
     set.await.expect("it runs");
     let (tell, told) = mpsc::unbounded_channel();
     let ear = Ear(tell).start();
@@ -132,10 +132,10 @@ async fn another_page_has_another_time_out_or_none() {
 }
 
 #[actix_rt::test]
-async fn an_idle_time_out_does_not_keep_a_registry_that_nobody_has_an_address_of() {
+async fn an_idle_timeout_does_not_keep_a_registry_that_nobody_has_an_address_of() {
     let world = World::new().await;
     let (page, _) = page(&world);
-    let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    let set = world.app.set_event_page(Some(page.idle_timeout(IDLE)));
     set.await.expect("it runs");
     let (_, at) = persistent_server(&world).await;
     drop(world);

@@ -71,7 +71,13 @@ pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, 
         None,
     );
     let here = Arbiter::current();
-    let shard = Shard::new(0, false, rows.place.clone(), command_queue.clone(), here);
+    let shard = Shard::new(
+        0,
+        false,
+        rows.stable_addr.clone(),
+        command_queue.clone(),
+        here,
+    );
     let permissions = Arc::new(Permissions::all());
     let app_context = AppContext::new(app.clone(), QUOTA, permissions, Arc::default());
     let app_shard = AppShard::new(
@@ -87,7 +93,7 @@ pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, 
 
 fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
     let data = Bytes::from(vec![7; length]);
-    PendingSend::new(socket.clone(), data, 0, credit, Reply::nobody())
+    PendingSend::new(socket.clone(), data, 0, credit, Reply::discard())
 }
 
 #[actix_rt::test]
