@@ -7,8 +7,8 @@
 //! `ACCOUNT_CONNECTIONS=1000000 cargo test --workspace --release --test it accounting:: --
 //! --test-threads 1 --nocapture` makes more, `ACCOUNT_SEED` begins elsewhere.
 
-mod acts;
-mod books;
+mod behaviour;
+mod recording_server;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,8 +21,8 @@ use chrome_sockets::{AddListener, App, Error, Event, OnEvent, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use acts::{Act, Acts, pattern};
-use books::{Balance, Books, TakeBalance};
+use behaviour::{Act, Acts, pattern};
+use recording_server::{Balance, Books, TakeBalance};
 use support::within;
 
 /// How many connections `cargo test` makes on the scripted network, and on

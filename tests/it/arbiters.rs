@@ -1,18 +1,18 @@
 //! Client sockets that live in several arbiters: where each goes, that its data
 //! stays there, and that everything else is as with one.
 
-mod again;
-mod ahead;
+mod accepted_ahead;
+mod all_arbiters;
 mod bounds;
-mod ends;
-mod falls;
+mod connection_storm;
 mod half_close;
-mod local;
-mod placing;
+mod local_listeners;
+mod placement;
+pub mod recording_network;
+mod recovery;
 mod shared_port;
-pub mod spy;
-mod storm;
-mod whole;
+mod suite_rerun;
+mod thread_shutdown;
 
 use std::net::SocketAddr;
 

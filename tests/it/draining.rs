@@ -1,7 +1,7 @@
 //! Draining: connections finish, or are ended at the deadline, and the receipt
 //! says which.
 
-mod meanwhile;
+mod concurrent_calls;
 mod progress;
 
 use std::net::SocketAddr;

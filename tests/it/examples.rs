@@ -2,14 +2,14 @@
 //! through real sockets, ended by Ctrl-C or SIGTERM.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
-mod crowds;
 mod draining;
 mod echo_server;
-mod foreign;
-mod injected;
+mod fault_injection;
+mod foreign_clients;
+mod many_clients;
 mod pause_resume;
 mod persistent_server;
-mod small;
+mod small_examples;
 mod systemd;
 
 use std::io::{Read, Write};

@@ -7,12 +7,12 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod backlog;
-mod children;
-mod half_open;
+mod child_processes;
 mod memory;
 mod policies;
 mod resets;
-mod slow;
+mod silent_clients;
+mod slow_clients;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,7 +28,7 @@ use crate::examples::{dial, echo_line};
 use support::LIMIT;
 use support::process::{Example, Program, binary};
 
-use children::Host;
+use child_processes::Host;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;

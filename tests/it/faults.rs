@@ -4,9 +4,9 @@
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
-mod listeners;
+mod dying_listeners;
 mod listening;
-mod transfer;
+mod read_write;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;

@@ -1,8 +1,8 @@
 //! Persistent sockets go from one registry to the next, whole or not at all.
 
-mod bytes;
-mod failing;
-mod meanwhile;
+mod concurrent_calls;
+mod failures;
+mod hostile_records;
 mod settings;
 mod shared_port;
 mod timeouts;

@@ -4,10 +4,10 @@
 
 mod arguments;
 mod closing;
-mod deaf;
 mod ids;
-mod panicking;
-mod stopping;
+mod non_reading_peers;
+mod panicking_listeners;
+mod stopped_registry;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -3,20 +3,20 @@
 //! connection works, the one that came during the fault works, and a new one
 //! works.
 
-mod actors;
-mod changing;
-mod counting;
-mod giving_up;
-mod in_hand;
+mod actor_recovery;
+mod arbiter_loss;
+mod changing_rules;
+mod determinism;
+#[cfg(target_os = "linux")]
+mod faults_page;
+mod lost_operations;
 #[cfg(target_os = "linux")]
 mod matrix;
-#[cfg(target_os = "linux")]
-mod page;
-mod real;
-mod scripted;
+mod real_network;
+mod restart_limit;
+mod rule_text;
+mod scripted_network;
 mod subscribers;
-mod text;
-mod threads;
 
 use std::fmt::Debug;
 use std::io;

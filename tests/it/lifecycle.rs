@@ -1,10 +1,10 @@
 //! Apps that are suspended, loaded again, and unloaded.
 
-mod idle;
+mod connection_storm;
+mod idle_timeout;
 mod loading;
-mod meanwhile;
-mod slow;
-mod storm;
+mod pending_suspension;
+mod slow_listener;
 mod suspending;
 mod unloading;
 

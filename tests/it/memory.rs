@@ -8,8 +8,8 @@
 
 mod connections;
 mod handshakes;
-mod listener;
 mod pauses;
+mod slow_listener;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,8 +1,8 @@
 //! What is called first happens first, and what happens first is told first:
 //! with nothing awaited, with mailboxes full, and across threads.
 
-mod across;
-mod here;
+mod one_thread;
+mod several_threads;
 
 use actix::prelude::*;
 use bytes::Bytes;

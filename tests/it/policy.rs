@@ -2,13 +2,13 @@
 //! and its limits.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod app_limits;
 mod backlog;
+mod block_reasons;
 mod errors;
 mod escalation;
 mod limits;
-mod made;
-mod reasons;
-mod shared;
+mod shared_limits;
 
 use std::net::SocketAddr;
 

@@ -5,6 +5,7 @@ mod connecting;
 mod defaults;
 mod ending;
 mod events;
+mod fast_path;
 mod handles;
 mod lookups;
 mod messages;
@@ -15,7 +16,6 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
-mod short_way;
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;

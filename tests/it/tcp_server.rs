@@ -3,7 +3,6 @@
 
 mod accepting;
 mod backlog;
-pub mod ear;
 mod ending;
 mod events;
 mod listening;
@@ -11,6 +10,7 @@ mod messages;
 mod ownership;
 mod pausing;
 mod properties;
+pub mod recording_listener;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;

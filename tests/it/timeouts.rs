@@ -1,7 +1,7 @@
 //! Time-outs of connections, on a clock that runs when nothing else does.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
-mod holding;
+mod unhandled_events;
 
 use std::time::Duration;
 

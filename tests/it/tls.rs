@@ -7,14 +7,14 @@ mod draining;
 mod failing;
 mod foreign_clients;
 mod foreign_servers;
-mod handed_over;
+mod handover;
 mod limits;
-mod script;
+mod scripted_network;
 mod secure;
 mod serving;
 mod states;
 mod suspended;
-mod unheard_ends;
+mod unread_connections;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use chrome_sockets::tcp_server::{AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
 
-use super::spy::Spy;
+use super::recording_network::Spy;
 use super::*;
 use crate::tcp::networks::Silent;
 use support::Heard;

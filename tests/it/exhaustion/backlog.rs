@@ -1,6 +1,6 @@
 //! A backlog that is full.
 
-use super::children::begin_to_connect;
+use super::child_processes::begin_to_connect;
 use super::*;
 
 /// A client that comes again if it has no answer soon.

@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Rlimit, prlimit};
 
-use super::children::Crowd;
+use super::child_processes::Crowd;
 use super::resets::storm;
 use super::*;
 use crate::examples::block;

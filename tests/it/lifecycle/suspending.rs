@@ -13,7 +13,7 @@ use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::slow::Slow;
+use super::slow_listener::Slow;
 use super::{
     client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
     suspend,

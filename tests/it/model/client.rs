@@ -9,8 +9,8 @@ use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
 
 use super::app::{AppState, Kind};
 use super::connection::{Act, Connection, Readable, incoming_byte};
-use super::ears::{Answer, CallId, Heard};
-use super::possible::{Progress, Seen, raise};
+use super::event_log::{Answer, CallId, Heard};
+use super::possible_states::{Progress, Seen, raise};
 use super::server::{MAX_NAME, net};
 
 /// One of a client socket's possible states.

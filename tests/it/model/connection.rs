@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use chrome_sockets::Error;
 
-use super::ears::{Answer, CallId};
+use super::event_log::{Answer, CallId};
 use super::faults::{READ, WRITE, code};
-use super::possible::{PeerSeen, Seen};
+use super::possible_states::{PeerSeen, Seen};
 use super::server::net;
 
 /// Both directions.

@@ -9,11 +9,11 @@ use chrome_sockets::{Error, ServerSocketId};
 
 use super::client;
 use super::connection::{Act, Connection, incoming_byte};
-use super::ears::Answer;
+use super::event_log::Answer;
+use super::harness::{Conn, Known, World};
 use super::ops::{How, Properties, ServerOp, Who};
-use super::possible::{Possible, Socket, Step};
+use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Action, MAX_NAME, Policy, Server};
-use super::world::{Conn, Known, World};
 
 /// No more sockets than this are created: they are to meet each other.
 const MOST_SERVERS: usize = 4;

@@ -11,10 +11,10 @@ use super::app::{AppChange, AppState, EARS, Ears, KINDS, Kind};
 use super::client::{Call, Client, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
-use super::ears::{Answer, CallId, Die, Ear, listen, listens};
+use super::event_log::{Answer, CallId, Die, Ear, listen, listens};
+use super::harness::{Conn, World};
 use super::ops::{AppOp, ClientOp, Properties, To, Who};
-use super::possible::Step;
-use super::world::{Conn, World};
+use super::possible_states::Step;
 
 /// No more sockets than this are created: they are to meet each other.
 const MOST_CLIENTS: usize = 10;

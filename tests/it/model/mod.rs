@@ -20,13 +20,13 @@ mod client;
 mod connection;
 mod drive;
 mod drive_tcp;
-mod ears;
+mod event_log;
 mod faults;
+mod harness;
 mod ops;
-mod possible;
+mod possible_states;
 mod server;
 mod threads;
-mod world;
 
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
@@ -79,7 +79,7 @@ fn case(seed: u64) -> Case {
 /// On a system of its own, so that nothing is left of it. What panics, on
 /// either side, is a failure like another.
 fn run(case: &Case) -> Result<(), String> {
-    let run = || actix_rt::System::new().block_on(world::run(case));
+    let run = || actix_rt::System::new().block_on(harness::run(case));
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(text.unwrap_or_else(|| "a panic".into()))

@@ -12,10 +12,10 @@ use chrome_sockets::NetError;
 use chrome_sockets::tcp_server::{BlockReason, DEFAULT_BACKLOG, SocketInfo};
 
 use super::app::{AppState, Ending, Kind};
-use super::ears::Heard;
+use super::event_log::Heard;
 use super::faults::{Class, accept_error};
 use super::ops::Shape;
-use super::possible::{Progress, Seen, raise};
+use super::possible_states::{Progress, Seen, raise};
 
 /// One of a server socket's possible states.
 #[derive(Clone, PartialEq, Debug)]

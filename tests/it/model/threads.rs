@@ -13,7 +13,7 @@ use actix::prelude::*;
 use chrome_sockets::App;
 use tokio::sync::oneshot;
 
-use super::ears::SharedLog;
+use super::event_log::SharedLog;
 
 /// How often nothing new has come while each thread had its turns. What is on
 /// its way between two threads takes one round.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
 use crate::tcp_server::code;
-use crate::tcp_server::ear::Ear;
+use crate::tcp_server::recording_listener::Ear;
 use support::{Heard, World, within};
 
 /// Asserts that one onReceiveError(-100) of this socket is all that was heard.

@@ -4,7 +4,7 @@ use chrome_sockets::App;
 use chrome_sockets::tcp::ReceiveInfo;
 
 use super::{connect, connected, write};
-use crate::tcp_server::ear::Ear;
+use crate::tcp_server::recording_listener::Ear;
 use support::{Heard, World};
 
 fn is_data(heard: &Heard, expected: &[u8]) -> bool {

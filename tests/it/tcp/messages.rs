@@ -8,7 +8,7 @@ use chrome_sockets::tcp::{
 use chrome_sockets::{AddListener, AppId, Error};
 
 use super::{read, remote, write};
-use crate::tcp_server::ear::Ear;
+use crate::tcp_server::recording_listener::Ear;
 use support::{Heard, World};
 
 const RUNS: &str = "the registry runs";

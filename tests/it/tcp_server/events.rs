@@ -3,7 +3,7 @@
 use chrome_sockets::App;
 use chrome_sockets::tcp_server::AcceptInfo;
 
-use super::ear::Ear;
+use super::recording_listener::Ear;
 use super::{accepts, dial, listen_at};
 use support::{Heard, World};
 

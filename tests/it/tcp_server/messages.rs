@@ -6,7 +6,7 @@ use chrome_sockets::tcp_server::{
 };
 use chrome_sockets::{AddListener, AppId, Error, HasListener, NetError, RemoveListener};
 
-use super::ear::Ear;
+use super::recording_listener::Ear;
 use super::{create, dial};
 use support::World;
 

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use chrome_sockets::ServerSocketId;
 use tokio::io::AsyncWriteExt;
 
-use super::ear::Ear;
+use super::recording_listener::Ear;
 use super::{accepts, address, create, dial};
 use support::{Heard, World, within};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrome_sockets::Error;
 
 use super::super::app::AppState;
-use super::super::ears::{Answer, CallId};
-use super::super::possible::{Progress, Seen, Socket};
+use super::super::event_log::{Answer, CallId};
+use super::super::possible_states::{Progress, Seen, Socket};
 use super::super::server::net;
 use super::{Call, Client, Event, Link, is_data};
 

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use chrome_sockets::Error;
 
 use super::super::app::{AppState, Kind};
-use super::super::ears::{Answer, CallId, Heard};
-use super::super::possible::{Progress, Seen, Socket, raise};
+use super::super::event_log::{Answer, CallId, Heard};
+use super::super::possible_states::{Progress, Seen, Socket, raise};
 use super::{Call, Event, Listening, Server, Waiting, net};
 
 impl Socket for Server {

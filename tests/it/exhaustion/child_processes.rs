@@ -18,7 +18,7 @@ use super::*;
 /// Names the part that a child plays.
 const PART: &str = "CHROME_SOCKETS_EXHAUSTION_PART";
 
-const ENTRY: &str = "exhaustion::children::a_child_of_these_tests_plays_its_part";
+const ENTRY: &str = "exhaustion::child_processes::a_child_of_these_tests_plays_its_part";
 
 /// Starts this binary again, with a part.
 fn child(part: &str, descriptors: Option<u64>) -> Program {

@@ -9,7 +9,7 @@ use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendInfo}
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, NetError};
 
-use super::acts::{Act, Acts};
+use super::behaviour::{Act, Acts};
 use super::insist;
 
 /// One connection, until its end is told and every call is answered.

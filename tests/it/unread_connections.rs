@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::arbiters::spy::Spy;
+use crate::arbiters::recording_network::Spy;
 use crate::tcp_server::{code, dial};
 use support::{Heard, LIMIT, Listener, World, descriptors, within};
 

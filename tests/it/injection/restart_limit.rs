@@ -6,7 +6,7 @@ use actix::prelude::*;
 use chrome_sockets::supervision::{RestartInfo, RestartLimit, Supervised, UNHANDLED_RESTARTS};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::actors::Restarts;
+use super::actor_recovery::Restarts;
 use super::*;
 
 #[actix_rt::test]

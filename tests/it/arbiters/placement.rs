@@ -1,6 +1,6 @@
 //! A socket goes where the fewest are.
 
-use super::spy::Spy;
+use super::recording_network::Spy;
 use super::*;
 
 /// So many clients that receive, and were heard of by the echo.

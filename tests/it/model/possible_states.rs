@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::app::{AppChange, AppState, EARS, Ears, Kind};
-use super::ears::{Answer, CallId, Heard};
+use super::event_log::{Answer, CallId, Heard};
 
 /// More than ever come of the batches that are made.
 const MOST: usize = 20_000;

@@ -8,7 +8,7 @@ use chrome_sockets::handover::{Error, LIMIT, SocketName, Successor, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
-use super::meanwhile::{is_here, standing_still};
+use super::concurrent_calls::{is_here, standing_still};
 use super::{accept_persistent, begin, ends, persistent, serves, succeed};
 use support::{World, within};
 
@@ -125,7 +125,7 @@ async fn a_successor_of_another_version_leaves_everything() {
         let (here_end, there) = UnixStream::pair().expect("a pair");
         let record = format!(r#"{{"Here":{here}}}"#);
         (&there)
-            .write_all(&super::bytes::frame(0, 0, &record))
+            .write_all(&super::hostile_records::frame(0, 0, &record))
             .expect("there is room");
         let given = within("the failure", begin(&old, here_end)).await;
         let error = given.expect("it ran").expect_err("refused").to_string();

@@ -1,6 +1,6 @@
 //! Handlers that live where their connections do.
 
-use super::spy::Spy;
+use super::recording_network::Spy;
 use super::*;
 
 #[actix_rt::test]

@@ -7,7 +7,7 @@ use chrome_sockets::supervision::{Cause, Supervised};
 use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::SocketProperties;
 
-use super::actors::Restarts;
+use super::actor_recovery::Restarts;
 use super::*;
 
 /// A scene whose registry lives in an arbiter of its own.

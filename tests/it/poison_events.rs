@@ -2,8 +2,8 @@
 //! app's supervisor starts another listener, and at the third panic that
 //! client is ended.
 
-mod counting;
-mod events;
+mod other_events;
+mod panic_count;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

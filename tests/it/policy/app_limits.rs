@@ -5,7 +5,7 @@ use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{AppLimits, Error, NetError, Registry, tcp};
 
 use super::limits::connections;
-use super::shared::Stage;
+use super::shared_limits::Stage;
 
 #[actix_rt::test]
 async fn an_app_makes_no_more_sockets_than_it_may() {

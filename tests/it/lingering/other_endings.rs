@@ -8,7 +8,7 @@ use actix::{Actor, Context, Handler};
 use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, Timeouts};
 use chrome_sockets::{Registry, Shutdown};
 
-use super::outside::content;
+use super::foreign_peers::content;
 use support::{World, within};
 
 const LENGTH: usize = 1_000_000;

@@ -10,7 +10,7 @@ use chrome_sockets::tcp_server::{
 
 use super::Scene;
 use super::limits::connections;
-use crate::tcp_server::ear::Ear;
+use crate::tcp_server::recording_listener::Ear;
 use support::{Heard, World, within};
 
 const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);

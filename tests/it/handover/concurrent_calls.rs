@@ -13,7 +13,7 @@ use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, Error as CallError, Registry, Shutdown};
 
-use super::bytes::frame;
+use super::hostile_records::frame;
 use super::{accept_persistent, begin, dial, ends, persistent, port_is_free, serves};
 use support::{LIMIT, QUIET, World, within};
 

@@ -3,10 +3,10 @@
 #![expect(clippy::panic, reason = "this is what listeners do here")]
 
 mod data;
-mod elsewhere;
-mod ends;
-mod pages;
-mod random;
+mod event_pages;
+mod other_threads;
+mod random_panics;
+mod receive_errors;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

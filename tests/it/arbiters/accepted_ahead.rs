@@ -6,8 +6,8 @@ use chrome_sockets::tcp_server::{AcceptAction, AcceptPolicy};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
 
+use super::recording_network::Spy;
 use super::shared_port::{dial_many, echo_all, listen};
-use super::spy::Spy;
 use super::*;
 use support::{Heard, QUIET};
 

@@ -1,6 +1,6 @@
 //! The real side and the model of all that it has, side by side.
 
-mod rest;
+mod quiescence;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use chrome_sockets::{App, Error, Registry, Shutdown};
 use super::app::{AppChange, AppState, EARS, Ears};
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::ears::{Answer, CallId, Ear, SharedLog};
+use super::event_log::{Answer, CallId, Ear, SharedLog};
 use super::ops::{Case, Op, Shape};
-use super::possible::{Possible, Socket, Step};
+use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Server};
 use super::threads::Threads;
 
@@ -67,7 +67,7 @@ pub struct Side {
     /// It was set in this batch.
     pub page_is_new: bool,
     /// A listener has died: with a page, the app would be loaded again for what
-    /// it misses, some time. That has tests of its own (`returned::pages`).
+    /// it misses, some time. That has tests of its own (`redelivery::event_pages`).
     pub bereft: bool,
     /// One of the test's.
     pub permissions: u8,

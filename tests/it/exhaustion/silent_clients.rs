@@ -1,6 +1,6 @@
 //! Ten thousand clients that connect and say nothing.
 
-use super::children::Crowd;
+use super::child_processes::Crowd;
 use super::*;
 
 const MANY: usize = 10_000;

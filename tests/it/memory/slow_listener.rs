@@ -83,8 +83,7 @@ async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, wa
 
 #[test]
 fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process() {
-    const NAME: &str =
-        "listener::fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process";
+    const NAME: &str = "slow_listener::fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process";
     if let Some(part) = part() {
         return play(async {
             match part.as_str() {

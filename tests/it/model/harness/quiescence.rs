@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::super::app::{AppChange, AppState, Ending};
 use super::super::client::Client;
 use super::super::connection::Connection;
-use super::super::ears::{Id, Log};
-use super::super::possible::{PeerSeen, Seen, Socket, Step};
+use super::super::event_log::{Id, Log};
+use super::super::possible_states::{PeerSeen, Seen, Socket, Step};
 use super::super::server::Server;
 use super::{Known, LOOKS, World};
 

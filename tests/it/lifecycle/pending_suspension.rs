@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::slow::Slow;
+use super::slow_listener::Slow;
 use super::{client_sockets, connect, page, resume, with_page};
 use crate::tcp_server::dial;
 use support::{World, within};

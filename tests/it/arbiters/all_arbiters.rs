@@ -8,7 +8,7 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{PAUSE_GRACE, Shutdown};
 
-use super::spy::Spy;
+use super::recording_network::Spy;
 use super::*;
 use support::EventSender;
 use support::{Heard, QUIET};
