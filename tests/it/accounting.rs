@@ -385,32 +385,32 @@ async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
 }
 
 #[actix_rt::test]
-async fn every_connection_is_delivered_or_told_lost_and_every_byte_comes_back() {
+async fn every_connection_is_delivered_or_reported_lost_and_every_byte_comes_back() {
     on_scripted_network(ONE, SCRIPTED).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_three_arbiters_is_delivered_or_told_lost() {
+async fn every_connection_on_three_arbiters_is_delivered_or_reported_lost() {
     on_scripted_network(THREE, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_a_scripted_shared_port_is_delivered_or_told_lost() {
+async fn every_connection_of_a_scripted_shared_port_is_delivered_or_reported_lost() {
     on_scripted_network(SHARED, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_real_sockets_is_delivered_or_told_lost() {
+async fn every_real_connection_is_delivered_or_reported_lost() {
     on_real_sockets(ONE, REAL).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_real_sockets_and_three_arbiters_is_delivered_or_told_lost() {
+async fn every_real_connection_on_three_arbiters_is_delivered_or_reported_lost() {
     on_real_sockets(THREE, REAL).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_a_shared_port_is_delivered_or_told_lost() {
+async fn every_real_connection_of_a_shared_port_is_delivered_or_reported_lost() {
     on_real_sockets(SHARED, REAL).await;
 }
 

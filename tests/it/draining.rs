@@ -58,7 +58,7 @@ async fn serves_again(world: &mut World, server: ServerSocketId) {
 }
 
 #[actix_rt::test]
-async fn clients_that_end_by_themselves_have_finished_and_nobody_new_comes() {
+async fn clients_that_end_by_themselves_are_counted_as_finished_and_no_new_client_is_accepted() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     let (by_peer, mut first) = open(&mut world, at).await;
@@ -80,7 +80,7 @@ async fn clients_that_end_by_themselves_have_finished_and_nobody_new_comes() {
 }
 
 #[actix_rt::test]
-async fn at_the_deadline_the_rest_is_ended_and_named() {
+async fn the_deadline_ends_the_other_clients_and_the_receipt_names_them() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     let (open_one, mut first) = open(&mut world, at).await;
@@ -105,7 +105,7 @@ async fn at_the_deadline_the_rest_is_ended_and_named() {
 }
 
 #[actix_rt::test]
-async fn what_a_closed_socket_has_left_to_send_may_leave_until_the_deadline() {
+async fn last_sends_of_a_closed_socket_may_take_until_the_deadline() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     for reads in [true, false] {
@@ -158,7 +158,7 @@ async fn the_backlog_is_closed_and_counted() {
 }
 
 #[actix_rt::test]
-async fn a_server_sockets_drain_concerns_its_own_clients_alone() {
+async fn a_server_sockets_drain_ends_only_its_own_clients() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     let (_, elsewhere) = world.listen().await;
@@ -186,7 +186,7 @@ async fn connect(app: &App, id: chrome_sockets::ClientSocketId, remote: &TcpList
 }
 
 #[actix_rt::test]
-async fn an_apps_drain_is_of_all_that_it_has_and_of_no_other_app() {
+async fn an_apps_drain_ends_all_its_connections_and_none_of_other_apps() {
     let mut world = World::new().await;
     let (_, first) = world.listen().await;
     let (_, second) = world.listen().await;

@@ -118,7 +118,7 @@ async fn serves(world: &mut World, address: SocketAddr) {
 }
 
 #[actix_rt::test]
-async fn a_server_socket_goes_with_all_that_it_is() {
+async fn a_server_socket_is_transferred_with_all_its_properties() {
     let old = World::new().await;
     let mut new = World::new().await;
     // One that is closed, so that the ids are not the first ones.
@@ -149,7 +149,7 @@ async fn a_server_socket_goes_with_all_that_it_is() {
 }
 
 #[actix_rt::test]
-async fn what_waits_in_the_backlog_is_accepted_once_by_the_successor() {
+async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (id, address) = persistent(&old, "").await;
@@ -184,7 +184,7 @@ async fn what_waits_in_the_backlog_is_accepted_once_by_the_successor() {
 }
 
 #[actix_rt::test]
-async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
+async fn a_persistent_client_loses_no_byte_in_either_direction() {
     const MANY: usize = 8 * 1024 * 1024;
     let mut old = World::new().await;
     let mut new = World::new().await;
@@ -241,7 +241,7 @@ async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_waits_behind_data_is_told_by_the_successor() {
+async fn an_end_behind_unread_data_is_reported_by_the_successor() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (_, address) = persistent(&old, "").await;
@@ -258,7 +258,7 @@ async fn an_end_that_waits_behind_data_is_told_by_the_successor() {
 }
 
 #[actix_rt::test]
-async fn what_was_reset_while_it_was_paused_goes_to_the_successor_as_its_end() {
+async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (server, address) = persistent(&old, "").await;
@@ -294,7 +294,7 @@ async fn what_was_reset_while_it_was_paused_goes_to_the_successor_as_its_end() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
+async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     // It is read while a listener still has data, and told after that only.
     struct Slow(Sender<()>, Receiver<()>);
     impl Actor for Slow {
@@ -349,7 +349,7 @@ async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_is_not_persistent_is_served_on_by_the_old_process() {
+async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (_, address) = persistent(&old, "").await;
@@ -368,7 +368,7 @@ async fn a_client_that_is_not_persistent_is_served_on_by_the_old_process() {
 }
 
 #[actix_rt::test]
-async fn accepted_clients_that_nobody_has_heard_of_go_along() {
+async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (id, address) = persistent(&old, "").await;
@@ -402,7 +402,7 @@ async fn accepted_clients_that_nobody_has_heard_of_go_along() {
 }
 
 #[actix_rt::test]
-async fn a_socket_without_listener_or_connection_goes_too() {
+async fn an_unconnected_socket_is_transferred_too() {
     let old = World::new().await;
     let new = World::new().await;
     let properties = SocketProperties {
@@ -434,7 +434,7 @@ async fn a_socket_without_listener_or_connection_goes_too() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_suspended_in_the_successor_until_it_is_wanted() {
+async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
     let old = World::new().await;
     let (id, address) = persistent(&old, "").await;
     old.app.suspend().await.expect("suspended");
@@ -452,7 +452,7 @@ async fn a_suspended_app_is_suspended_in_the_successor_until_it_is_wanted() {
 }
 
 #[actix_rt::test]
-async fn many_generations_hand_over_one_after_the_other() {
+async fn many_processes_hand_over_one_after_the_other() {
     let mut world = World::new().await;
     let (id, address) = persistent(&world, "dynasty").await;
     let (client, mut peer) = accept_persistent(&mut world, address).await;
@@ -477,7 +477,7 @@ async fn many_generations_hand_over_one_after_the_other() {
 }
 
 #[actix_rt::test]
-async fn an_event_page_of_the_successor_is_loaded_by_who_has_waited() {
+async fn a_waiting_client_loads_the_event_page_of_the_successor() {
     let old = World::new().await;
     let mut new = World::new().await;
     // The listener of this world is what the page starts.

@@ -69,7 +69,7 @@ async fn counter(arbiter: &Arbiter, slow: Duration) -> (Addr<Counter>, Arc<Atomi
 }
 
 #[actix_rt::test]
-async fn a_thousand_pauses_in_a_connect_storm_let_nothing_through_and_lose_nothing() {
+async fn a_thousand_pauses_in_a_connect_storm_let_no_event_through_and_lose_no_client() {
     const CYCLES: usize = 1000;
     const CLIENTS: usize = 4000;
     let world = World::new().await;
@@ -142,7 +142,7 @@ async fn a_thousand_pauses_in_a_connect_storm_let_nothing_through_and_lose_nothi
 }
 
 #[actix_rt::test]
-async fn a_paused_client_socket_hears_nothing_after_the_answer() {
+async fn a_paused_client_socket_raises_no_event_after_the_answer() {
     let mut world = World::new().await;
     let (_, address) = world.listen().await;
     let arbiter = Arbiter::new();
@@ -203,7 +203,7 @@ impl Handler<AcceptInfo> for Blocked {
 }
 
 #[actix_rt::test]
-async fn waiting_for_a_pause_inside_the_handler_of_its_event_is_told_and_hangs_nobody() {
+async fn awaiting_a_pause_in_the_handler_of_its_event_is_an_error_and_blocks_nothing() {
     let network = ScriptedNetwork::new();
     let world = World::with_network(network.clone()).await;
     let (server, address) = world.listen().await;
@@ -234,7 +234,7 @@ async fn waiting_for_a_pause_inside_the_handler_of_its_event_is_told_and_hangs_n
 }
 
 #[actix_rt::test]
-async fn a_stalled_read_of_a_paused_socket_goes_on_where_it_was() {
+async fn a_stalled_read_of_a_paused_socket_continues_where_it_was() {
     let mut world = World::new().await;
     let (_, address) = world.listen().await;
     let mut peer = TcpStream::connect(address).await.expect("connect");
@@ -299,7 +299,7 @@ where
 }
 
 #[actix_rt::test]
-async fn closing_a_client_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
+async fn closing_a_client_socket_answers_a_waiting_pause_with_events_in_flight() {
     let mut world = World::new().await;
     let (_, address) = world.listen().await;
     let mut hears = hold(&world, &world.app.tcp.on_receive).await;
@@ -322,7 +322,7 @@ async fn closing_a_client_socket_tells_a_pause_that_waits_that_events_are_in_fli
 }
 
 #[actix_rt::test]
-async fn closing_a_server_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
+async fn closing_a_server_socket_answers_a_waiting_pause_with_events_in_flight() {
     let world = World::new().await;
     let (server, address) = world.listen().await;
     let mut hears = hold(&world, &world.app.tcp_server.on_accept).await;

@@ -264,7 +264,7 @@ async fn one_poisonous_client_delays_no_other_by_more_than_one_restart() {
 }
 
 #[actix_rt::test]
-async fn nor_with_the_listener_in_another_arbiter() {
+async fn one_poisonous_client_delays_no_other_with_the_listener_in_another_arbiter() {
     let scene = Scene::new(World::new().await).await;
     let arbiter = Arbiter::new();
     scene.supervise(Some(&arbiter));
@@ -273,7 +273,7 @@ async fn nor_with_the_listener_in_another_arbiter() {
 }
 
 #[actix_rt::test]
-async fn nor_where_client_sockets_live_in_three_arbiters() {
+async fn one_poisonous_client_delays_no_other_with_client_sockets_in_three_arbiters() {
     let scene = Scene::new(World::on(Registry::new().arbiters(3)).await).await;
     let arbiter = Arbiter::new();
     scene.supervise(Some(&arbiter));
@@ -282,7 +282,7 @@ async fn nor_where_client_sockets_live_in_three_arbiters() {
 }
 
 #[actix_rt::test]
-async fn nor_in_an_app_whose_event_page_is_its_supervisor() {
+async fn one_poisonous_client_delays_no_other_with_an_event_page_as_supervisor() {
     let scene = Scene::new(World::new().await).await;
     let books = scene.books.clone();
     let page = EventPage::new(move |app: App| {

@@ -10,10 +10,10 @@ use support::World;
 /// Names the number of arbiters of a child.
 const ARBITERS: &str = "CHROME_SOCKETS_SYSTEM_STOP_ARBITERS";
 
-const ENTRY: &str = "system_stop::a_child_stops_its_system";
+const ENTRY: &str = "system_stop::child_process_that_stops_its_system";
 
 #[test]
-fn a_child_stops_its_system() {
+fn child_process_that_stops_its_system() {
     let Ok(arbiters) = std::env::var(ARBITERS) else {
         return;
     };

@@ -119,7 +119,7 @@ async fn nothing_times_out_by_default() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_nobody_claims_is_closed_and_told() {
+async fn an_unclaimed_client_is_closed_and_reported() {
     let mut scene = Scene::new(CLAIM).await;
     let (client, peer) = scene.client().await;
     assert_eq!(client.get_info().await.map(|info| info.timeouts), Ok(CLAIM));
@@ -132,7 +132,7 @@ async fn a_client_that_nobody_claims_is_closed_and_told() {
 }
 
 #[actix_rt::test]
-async fn a_claimed_client_is_never_closed_for_that() {
+async fn a_claimed_client_has_no_claim_timeout() {
     let mut scene = Scene::new(CLAIM).await;
     let (client, peer) = scene.client().await;
     sleep(LIMIT - SLACK).await;
@@ -152,7 +152,7 @@ async fn a_claimed_client_is_never_closed_for_that() {
 }
 
 #[actix_rt::test]
-async fn calls_that_do_not_resume_a_client_do_not_claim_it() {
+async fn only_a_resume_claims_a_client() {
     let mut scene = Scene::new(CLAIM).await;
     let (client, _peer) = scene.client().await;
     sleep(LIMIT / 2).await;
@@ -200,7 +200,7 @@ async fn idle_time_does_not_run_while_the_socket_is_paused() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_takes_nothing_ends_its_connection_and_fails_the_sends() {
+async fn a_peer_that_reads_nothing_ends_its_connection_and_fails_the_sends() {
     let mut scene = Scene::new(SEND).await;
     for paused in [false, true] {
         let (client, peer) = scene.open().await;
@@ -228,7 +228,7 @@ async fn a_peer_that_takes_nothing_ends_its_connection_and_fails_the_sends() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_takes_a_byte_now_and_then_is_waited_for() {
+async fn a_peer_that_reads_a_byte_now_and_then_does_not_time_out() {
     let mut scene = Scene::new(SEND).await;
     let (client, peer) = scene.open().await;
     peer.limit_writes(0);
@@ -247,7 +247,7 @@ async fn a_peer_that_takes_a_byte_now_and_then_is_waited_for() {
 }
 
 #[actix_rt::test]
-async fn what_was_not_sent_is_given_back_to_the_quota() {
+async fn unsent_data_is_returned_to_the_quota() {
     let mut scene = Scene::new(SEND).await;
     let (client, peer) = scene.open().await;
     peer.limit_writes(0);
@@ -279,7 +279,7 @@ async fn zero_is_refused_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn the_longest_time_never_comes() {
+async fn the_longest_timeout_never_expires() {
     let longest = Timeouts {
         claim: Some(Duration::MAX),
         idle: Some(Duration::MAX),
@@ -293,7 +293,7 @@ async fn the_longest_time_never_comes() {
 }
 
 #[actix_rt::test]
-async fn other_time_outs_count_from_when_they_are_set() {
+async fn new_timeouts_count_from_when_they_are_set() {
     let mut scene = Scene::new(IDLE).await;
     let (client, _peer) = scene.open().await;
     sleep(LIMIT / 2).await;
@@ -345,7 +345,7 @@ async fn the_clients_of_a_suspended_app_are_not_timed_out() {
 }
 
 #[actix_rt::test]
-async fn another_app_cannot_set_them() {
+async fn another_app_cannot_set_timeouts() {
     let scene = Scene::new(CLAIM).await;
     let other = App::new("other", &scene.world.registry);
     let client = scene.world.create().await;
@@ -370,7 +370,7 @@ async fn another_app_cannot_set_them() {
 }
 
 #[actix_rt::test]
-async fn a_crowd_ends_each_at_its_time_and_none_is_forgotten() {
+async fn of_many_connections_each_times_out_at_its_time() {
     const CROWD: usize = 1000;
     let mut scene = Scene::new(IDLE).await;
     let mut peers = Vec::new();

@@ -87,7 +87,7 @@ async fn proof_of_life(world: &mut World) {
 }
 
 #[actix_rt::test]
-async fn an_end_is_told_without_a_receive_listener() {
+async fn an_end_is_reported_without_an_on_receive_listener() {
     let (mut world, _) = without_receive().await;
     for end in [End::Fin, End::Reset, End::FinThenReset] {
         let (client, peer) = connected(&mut world).await;
@@ -112,7 +112,7 @@ async fn an_end_is_told_without_a_receive_listener() {
 }
 
 #[actix_rt::test]
-async fn data_without_a_receive_listener_is_kept_and_the_end_comes_after_it() {
+async fn data_without_an_on_receive_listener_is_kept_and_the_end_follows_it() {
     let (mut world, receiver) = without_receive().await;
     for end in [End::Fin, End::Reset, End::FinThenReset] {
         let (client, mut peer) = connected(&mut world).await;
@@ -167,7 +167,7 @@ async fn is_closed(socket: u64) {
 }
 
 #[actix_rt::test]
-async fn a_paused_socket_whose_peer_has_reset_gives_its_place_and_descriptor_back() {
+async fn a_paused_socket_whose_peer_reset_frees_its_place_and_descriptor() {
     let mut world = World::new().await;
     for end in [End::Reset, End::FinThenReset] {
         let (_, client, peer, waits) = one_at_a_time(&mut world).await;
@@ -186,7 +186,7 @@ async fn a_paused_socket_whose_peer_has_reset_gives_its_place_and_descriptor_bac
 }
 
 #[actix_rt::test]
-async fn a_paused_socket_whose_peer_has_only_ended_its_side_keeps_its_place() {
+async fn a_paused_socket_whose_peer_ended_only_its_side_keeps_its_place() {
     let mut world = World::new().await;
     let (_, client, peer, mut waits) = one_at_a_time(&mut world).await;
     let peer = End::Fin.of(peer).await;
@@ -200,7 +200,7 @@ async fn a_paused_socket_whose_peer_has_only_ended_its_side_keeps_its_place() {
 }
 
 #[actix_rt::test]
-async fn what_came_before_the_reset_of_a_paused_socket_is_received_when_it_is_resumed() {
+async fn data_before_the_reset_of_a_paused_socket_is_received_after_a_resume() {
     let mut world = World::new().await;
     for end in [End::Reset, End::FinThenReset] {
         let (_, client, mut peer, waits) = one_at_a_time(&mut world).await;
@@ -221,7 +221,7 @@ async fn what_came_before_the_reset_of_a_paused_socket_is_received_when_it_is_re
 }
 
 #[actix_rt::test]
-async fn data_that_nobody_listens_for_keeps_no_place_after_a_reset() {
+async fn data_without_a_listener_keeps_no_place_after_a_reset() {
     let (mut world, receiver) = without_receive().await;
     let on_receive = world.app.tcp.on_receive.clone();
     for end in [End::Reset, End::FinThenReset] {
@@ -243,7 +243,7 @@ async fn data_that_nobody_listens_for_keeps_no_place_after_a_reset() {
 }
 
 #[actix_rt::test]
-async fn a_send_after_the_reset_of_a_paused_socket_says_that_it_was_reset() {
+async fn a_send_after_the_reset_of_a_paused_socket_answers_connection_reset() {
     let mut world = World::new().await;
     for end in [End::Reset, End::FinThenReset] {
         let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
@@ -260,7 +260,7 @@ async fn a_send_after_the_reset_of_a_paused_socket_says_that_it_was_reset() {
 }
 
 #[actix_rt::test]
-async fn a_send_to_a_peer_that_has_reset_gives_the_place_of_a_paused_socket_back() {
+async fn a_send_to_a_peer_that_reset_frees_the_place_of_a_paused_socket() {
     let mut world = World::new().await;
     let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
     End::FinThenReset.of(peer).await;
@@ -273,7 +273,7 @@ async fn a_send_to_a_peer_that_has_reset_gives_the_place_of_a_paused_socket_back
 }
 
 #[actix_rt::test]
-async fn a_drain_does_not_wait_for_a_paused_socket_whose_peer_has_reset() {
+async fn a_drain_does_not_wait_for_a_paused_socket_whose_peer_reset() {
     let mut world = World::new().await;
     let (client, mut peer) = accepted(&mut world).await;
     peer.write_all(b"unread").await.expect("write");
@@ -290,7 +290,7 @@ async fn a_drain_does_not_wait_for_a_paused_socket_whose_peer_has_reset() {
 }
 
 #[actix_rt::test]
-async fn a_paused_socket_that_has_received_before_gives_its_place_back_too() {
+async fn a_paused_socket_that_received_before_frees_its_place_too() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let (client, mut peer) = {
@@ -374,7 +374,7 @@ async fn take(received: &mut UnboundedReceiver<Vec<u8>>, data: &mut Vec<u8>, len
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_and_keeps_what_came() {
+async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
     for end in [End::Reset, End::FinThenReset] {
         let (mut world, holder, mut received) = with_holder().await;
         let (_, client, mut peer, _waits) = one_at_a_time(&mut world).await;
@@ -405,7 +405,7 @@ async fn a_socket_whose_listener_holds_a_window_gives_its_place_back_and_keeps_w
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_listener_holds_a_window_gives_its_descriptor_back_if_nothing_is_left() {
+async fn a_socket_with_a_full_window_frees_its_descriptor_if_nothing_is_unread() {
     let (mut world, holder, mut received) = with_holder().await;
     let (_, client, mut peer, waits) = one_at_a_time(&mut world).await;
     let at = waits.peer_addr().expect("it is connected");
@@ -428,7 +428,7 @@ async fn a_socket_whose_listener_holds_a_window_gives_its_descriptor_back_if_not
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_last_words_are_held_gives_its_descriptor_back_though_its_end_is_not_told() {
+async fn a_socket_with_unhandled_events_frees_its_descriptor_before_its_end_is_reported() {
     for end in [End::Reset, End::FinThenReset] {
         let (mut world, holder, mut received) = with_holder().await;
         let (_, client, mut peer, waits) = one_at_a_time(&mut world).await;
@@ -452,7 +452,7 @@ async fn a_socket_whose_last_words_are_held_gives_its_descriptor_back_though_its
 }
 
 #[actix_rt::test]
-async fn data_and_an_end_wake_no_paused_socket_and_its_reset_does() {
+async fn a_paused_socket_is_woken_by_a_reset_but_not_by_data_or_an_end() {
     let spy = Spy::default();
     let mut world = World::with_network(spy.clone()).await;
     let (_, client, mut peer, _waits) = one_at_a_time(&mut world).await;
@@ -473,7 +473,7 @@ async fn data_and_an_end_wake_no_paused_socket_and_its_reset_does() {
 }
 
 #[actix_rt::test]
-async fn a_socket_of_a_suspended_app_whose_peer_has_reset_gives_its_place_back() {
+async fn a_socket_of_a_suspended_app_whose_peer_reset_frees_its_place() {
     let mut world = World::new().await;
     let (_, client, peer, _waits) = one_at_a_time(&mut world).await;
     let persistent = chrome_sockets::tcp::SocketProperties {

@@ -390,7 +390,7 @@ fn panics_only_as_injected(stderr: &str) -> bool {
 }
 
 #[test]
-fn what_a_program_has_started_does_not_outlive_it() {
+fn child_processes_of_a_program_do_not_outlive_it() {
     for ends_by_itself in [true, false] {
         let wait = if ends_by_itself { "" } else { "; wait" };
         // Its child has no pipe, and would stay for an hour.

@@ -66,7 +66,7 @@ async fn each_arbiter_accepts_sixteen_ahead_and_no_more() {
 }
 
 #[actix_rt::test]
-async fn the_arbiters_take_turns() {
+async fn arbiters_accept_in_turn() {
     let spy = Spy::default();
     let registry = Registry::with_network(spy.clone()).arbiters(2);
     let mut world = World::on(registry).await;
@@ -85,7 +85,7 @@ async fn the_arbiters_take_turns() {
 }
 
 #[actix_rt::test]
-async fn the_backlog_counts_those_accepted_ahead() {
+async fn the_reported_backlog_includes_connections_accepted_ahead() {
     let spy = Spy::default();
     let registry = Registry::with_network(spy.clone()).arbiters(2);
     let world = World::on(registry).await;
@@ -95,7 +95,7 @@ async fn the_backlog_counts_those_accepted_ahead() {
 }
 
 #[actix_rt::test]
-async fn an_error_that_all_listeners_have_is_told_once_and_holds_up_no_connection() {
+async fn an_accept_error_of_all_listeners_is_reported_once_and_delays_no_connection() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
     let (mut world, _heard) = echoing(registry).await;
@@ -117,7 +117,7 @@ async fn an_error_that_all_listeners_have_is_told_once_and_holds_up_no_connectio
 }
 
 #[actix_rt::test]
-async fn an_error_while_it_is_paused_waits_and_holds_up_no_connection() {
+async fn an_accept_error_while_paused_is_reported_after_resume_and_delays_no_connection() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
     let (mut world, _heard) = echoing(registry).await;
@@ -142,7 +142,7 @@ async fn an_error_while_it_is_paused_waits_and_holds_up_no_connection() {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_cannot_come_to_its_arbiter_is_told_of() {
+async fn a_listener_that_cannot_register_in_its_arbiter_is_reported() {
     let spy = Spy::default();
     let registry = Registry::with_network(spy.clone()).arbiters(2);
     let (mut world, _heard) = echoing(registry).await;
@@ -156,7 +156,7 @@ async fn a_listener_that_cannot_come_to_its_arbiter_is_told_of() {
 }
 
 #[actix_rt::test]
-async fn the_end_of_arbiters_leaves_no_listener_behind() {
+async fn arbiters_that_end_leave_no_listener_open() {
     let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = world.app.on_each_arbiter(move |local| {

@@ -32,7 +32,7 @@ async fn clients(world: &mut World, count: usize) -> Vec<(ClientSocket, TcpStrea
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_has_no_connection_in_any() {
+async fn a_suspension_closes_connections_in_every_arbiter() {
     let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
     let mut clients = clients(&mut world, 6).await;
     world.app.suspend().await.expect("suspend");
@@ -42,7 +42,7 @@ async fn a_suspended_app_has_no_connection_in_any() {
 }
 
 #[actix_rt::test]
-async fn a_suspension_waits_for_what_is_heard_of_each() {
+async fn a_suspension_waits_for_events_in_every_arbiter() {
     let mut world = World::on(Registry::new().arbiters(2)).await;
     let tcp = world.app.tcp.clone();
     for late in 0..2 {
@@ -72,7 +72,7 @@ async fn a_suspension_waits_for_what_is_heard_of_each() {
 }
 
 #[actix_rt::test]
-async fn a_drain_ends_those_of_each_and_counts_them() {
+async fn a_drain_ends_and_counts_connections_of_every_arbiter() {
     let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
     let mut clients = clients(&mut world, 6).await;
     let drained = world.app.drain(QUIET);
@@ -84,7 +84,7 @@ async fn a_drain_ends_those_of_each_and_counts_them() {
 }
 
 #[actix_rt::test]
-async fn a_listener_in_any_of_them_is_one() {
+async fn a_local_listener_in_any_arbiter_counts_as_a_listener() {
     for only in 0..3 {
         let world = World::on(Registry::new().arbiters(3)).await;
         let tcp = &world.app.tcp;
@@ -104,7 +104,7 @@ async fn a_listener_in_any_of_them_is_one() {
 }
 
 #[actix_rt::test]
-async fn what_came_before_there_was_a_local_listener_waits_for_it() {
+async fn data_that_came_before_the_first_local_listener_waits_for_it() {
     let mut world = World::on(Registry::new().arbiters(2)).await;
     let tcp = &world.app.tcp;
     let deaf = world.listener.clone().recipient();
@@ -124,7 +124,7 @@ async fn what_came_before_there_was_a_local_listener_waits_for_it() {
 }
 
 #[actix_rt::test]
-async fn an_event_page_is_started_again_and_hears_everything_once() {
+async fn an_event_page_is_restarted_and_receives_every_event_once() {
     let world = World::on(Registry::new().arbiters(2)).await;
     let (echo, _heard) = Echo::pair();
     let echo = std::sync::Arc::new(echo);
@@ -173,7 +173,7 @@ async fn an_event_page_is_started_again_and_hears_everything_once() {
 }
 
 #[actix_rt::test]
-async fn a_shutdown_is_answered_when_the_slowest_has_ended() {
+async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
     let world = World::on(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = world.app.on_each_arbiter(move |local| {
@@ -197,7 +197,7 @@ async fn a_shutdown_is_answered_when_the_slowest_has_ended() {
 }
 
 #[actix_rt::test]
-async fn the_last_address_ends_the_connections_of_each() {
+async fn dropping_the_last_registry_address_ends_connections_in_every_arbiter() {
     let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
     let clients = clients(&mut world, 6).await;
     let peers: Vec<_> = clients.into_iter().map(|(_, peer)| peer).collect();
@@ -208,7 +208,7 @@ async fn the_last_address_ends_the_connections_of_each() {
 }
 
 #[actix_rt::test]
-async fn a_client_over_the_limit_is_reset_where_that_is_asked_for() {
+async fn a_client_over_the_limit_is_reset_if_the_policy_asks_for_it() {
     let mut world = World::on(Registry::new().arbiters(2)).await;
     let (id, at) = world.listen().await;
     let limits = Limits {
@@ -228,7 +228,7 @@ async fn a_client_over_the_limit_is_reset_where_that_is_asked_for() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_nothing_comes_on_is_not_looked_at() {
+async fn an_idle_connection_is_not_polled() {
     let spy = Spy::default();
     let registry = Registry::with_network(spy.clone()).arbiters(2);
     let mut world = World::on(registry).await;
@@ -241,7 +241,7 @@ async fn a_connection_that_nothing_comes_on_is_not_looked_at() {
 }
 
 #[actix_rt::test]
-async fn none_are_one() {
+async fn zero_arbiters_count_as_one() {
     let mut world = World::on(Registry::new().arbiters(0)).await;
     let mut clients = clients(&mut world, 1).await;
     let (client, peer) = &mut clients[0];

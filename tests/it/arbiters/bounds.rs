@@ -10,7 +10,7 @@ use super::*;
 use support::{EventSender, Heard};
 
 #[actix_rt::test]
-async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
+async fn an_app_has_at_most_four_megabytes_unhandled_over_all_arbiters() {
     const PEERS: usize = 150;
     const EACH: usize = WINDOW;
     let mut world = World::on(Registry::new().arbiters(3)).await;
@@ -51,7 +51,7 @@ async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
 }
 
 #[actix_rt::test]
-async fn the_write_quota_is_one_for_all_arbiters() {
+async fn all_arbiters_share_the_write_quota() {
     let mut world = World::on(Registry::new().arbiters(2).write_quota(48 << 20)).await;
     let (_, at) = world.listen().await;
     let (one, _one_peer) = accept(&mut world, at).await;

@@ -134,19 +134,19 @@ async fn half_close(arbiters: usize, how: How, clients: usize) {
 }
 
 #[actix_rt::test]
-async fn an_answer_that_is_sent_as_the_data_is_taken_out_arrives() {
+async fn a_reply_sent_while_taking_the_data_out_arrives() {
     half_close(1, How::IntoData, 4_000).await;
     half_close(3, How::IntoData, 4_000).await;
 }
 
 #[actix_rt::test]
-async fn an_answer_that_is_sent_before_the_event_is_dropped_arrives() {
+async fn a_reply_sent_before_dropping_the_event_arrives() {
     half_close(1, How::Holding, 10_000).await;
     half_close(3, How::Holding, 10_000).await;
 }
 
 #[actix_rt::test]
-async fn an_answer_by_id_arrives() {
+async fn a_reply_sent_by_socket_id_arrives() {
     half_close(1, How::ById, 4_000).await;
     half_close(3, How::ById, 4_000).await;
 }

@@ -40,7 +40,7 @@ async fn data_never_leaves_the_thread_of_its_connection() {
 }
 
 #[actix_rt::test]
-async fn a_listener_of_all_hears_every_arbiter_besides() {
+async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
     let (mut world, mut local) = echoing(Registry::new().arbiters(2)).await;
     let tcp = &world.app.tcp;
     let all = world.listener.clone().recipient();
@@ -70,7 +70,7 @@ async fn a_listener_of_all_hears_every_arbiter_besides() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_has_no_local_listeners_any_more() {
+async fn a_suspension_removes_local_listeners() {
     let (world, mut local) = echoing(Registry::new().arbiters(2)).await;
     world.app.suspend().await.expect("suspend");
     world.app.resume().await.expect("resume");

@@ -26,7 +26,7 @@ fn addresses(clients: &[(ClientSocket, TcpStream)]) -> Vec<SocketAddr> {
 }
 
 #[actix_rt::test]
-async fn accepted_sockets_go_where_the_fewest_are() {
+async fn accepted_sockets_go_to_the_arbiter_with_the_fewest_connections() {
     let spy = Spy::default();
     let registry = Registry::with_network(spy.clone()).arbiters(3);
     let (mut world, _heard) = echoing(registry).await;
@@ -50,7 +50,7 @@ async fn accepted_sockets_go_where_the_fewest_are() {
 }
 
 #[actix_rt::test]
-async fn made_sockets_count_and_are_placed_like_accepted_ones() {
+async fn created_sockets_are_placed_and_counted_like_accepted_ones() {
     let spy = Spy::default();
     let registry = Registry::with_network(spy.clone()).arbiters(2);
     let (mut world, _heard) = echoing(registry).await;
@@ -69,7 +69,7 @@ async fn made_sockets_count_and_are_placed_like_accepted_ones() {
 }
 
 #[actix_rt::test]
-async fn one_arbiter_is_the_registrys_own() {
+async fn a_single_arbiter_is_the_registrys_own() {
     let spy = Spy::default();
     let (mut world, mut heard) = echoing(Registry::with_network(spy.clone())).await;
     let (_, at) = world.listen().await;

@@ -47,7 +47,7 @@ async fn four(world: &mut World) -> Vec<(ClientSocket, TcpStream)> {
 }
 
 #[actix_rt::test]
-async fn an_arbiter_that_ends_is_replaced_with_its_listeners() {
+async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
     let (mut world, mut heard) = echoing(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = world.app.on_each_arbiter(move |local| {
@@ -101,7 +101,7 @@ async fn an_arbiter_that_ends_is_replaced_with_its_listeners() {
 }
 
 #[actix_rt::test]
-async fn the_first_ends_with_the_registrys_and_everything_goes_on_in_another() {
+async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
     let elsewhere = Arbiter::new();
     let (tell, mut registry) = unbounded_channel();
     elsewhere.spawn_fn(move || {
@@ -129,7 +129,7 @@ async fn the_first_ends_with_the_registrys_and_everything_goes_on_in_another() {
 }
 
 #[actix_rt::test]
-async fn one_that_panics_or_stops_goes_on_where_it_was() {
+async fn an_actor_that_panics_or_stops_continues_where_it_was() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
     let (mut world, mut heard) = echoing(registry).await;

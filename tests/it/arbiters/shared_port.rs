@@ -66,7 +66,7 @@ async fn a_connection_stays_in_the_thread_that_accepts_it() {
 }
 
 #[actix_rt::test]
-async fn a_pause_holds_all_listeners_and_nobody_is_lost() {
+async fn a_pause_stops_all_listeners_and_loses_no_client() {
     const PEERS: usize = 150;
     let mut world = World::on(Registry::new().arbiters(3)).await;
     let (id, at) = listen(&world).await;
@@ -106,7 +106,7 @@ async fn a_pause_holds_all_listeners_and_nobody_is_lost() {
 }
 
 #[actix_rt::test]
-async fn an_accept_error_of_one_pauses_all_of_it_once() {
+async fn an_accept_error_of_one_listener_pauses_all_listeners_once() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
     let (mut world, _heard) = echoing(registry).await;
@@ -143,7 +143,7 @@ async fn an_accept_error_of_one_pauses_all_of_it_once() {
 }
 
 #[actix_rt::test]
-async fn its_limits_are_exact() {
+async fn limits_of_a_shared_port_are_exact() {
     let mut world = World::on(Registry::new().arbiters(3)).await;
     let (id, at) = listen(&world).await;
     let connections = Some(Limit {
@@ -175,7 +175,7 @@ async fn its_limits_are_exact() {
 }
 
 #[actix_rt::test]
-async fn a_listener_whose_arbiter_ends_goes_on_in_the_next() {
+async fn a_listener_whose_arbiter_ends_moves_to_another_arbiter() {
     let (mut world, _heard) = echoing(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = world.app.on_each_arbiter(move |local| {
@@ -198,7 +198,7 @@ async fn a_listener_whose_arbiter_ends_goes_on_in_the_next() {
 }
 
 #[actix_rt::test]
-async fn closing_it_frees_the_port_and_resets_who_waits() {
+async fn close_frees_the_port_and_resets_waiting_clients() {
     let world = World::on(Registry::new().arbiters(2)).await;
     let (id, at) = listen(&world).await;
     let server = &world.app.tcp_server;
@@ -214,7 +214,7 @@ async fn closing_it_frees_the_port_and_resets_who_waits() {
 }
 
 #[actix_rt::test]
-async fn a_drain_turns_away_who_waits() {
+async fn a_drain_closes_waiting_clients() {
     let world = World::on(Registry::new().arbiters(2)).await;
     let (id, at) = listen(&world).await;
     let server = &world.app.tcp_server;
@@ -225,7 +225,7 @@ async fn a_drain_turns_away_who_waits() {
 }
 
 #[actix_rt::test]
-async fn what_cannot_be_is_said() {
+async fn a_port_that_cannot_be_shared_is_an_error() {
     let world = World::on(Registry::new().arbiters(2)).await;
     let (id, _) = listen(&world).await;
     let server = &world.app.tcp_server;

@@ -54,11 +54,11 @@ const SKIPPED: [&str; 6] = [
 ];
 
 #[test]
-fn all_holds_on_two_arbiters() {
+fn the_suite_passes_on_two_arbiters() {
     again_on(2);
 }
 
 #[test]
-fn all_holds_on_three_arbiters() {
+fn the_suite_passes_on_three_arbiters() {
     again_on(3);
 }

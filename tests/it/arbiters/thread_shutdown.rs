@@ -37,7 +37,7 @@ async fn all_end(threads: Vec<oneshot::Receiver<()>>) {
 }
 
 #[actix_rt::test]
-async fn a_shutdown_ends_them_when_every_port_is_free() {
+async fn a_shutdown_ends_the_threads_after_every_port_is_free() {
     let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
     let threads = tied_to_threads(&world).await;
     assert_eq!(threads.len(), 2);
@@ -58,7 +58,7 @@ async fn a_shutdown_ends_them_when_every_port_is_free() {
 }
 
 #[actix_rt::test]
-async fn so_does_the_last_address() {
+async fn dropping_the_last_registry_address_ends_the_threads() {
     let (world, _heard) = echoing(Registry::new().arbiters(2)).await;
     let threads = tied_to_threads(&world).await;
     drop(world);
@@ -66,7 +66,7 @@ async fn so_does_the_last_address() {
 }
 
 #[test]
-fn so_does_the_end_of_the_system() {
+fn the_end_of_the_system_ends_the_threads() {
     let threads = actix_rt::System::new().block_on(async {
         let (world, _heard) = echoing(Registry::new().arbiters(2)).await;
         tied_to_threads(&world).await

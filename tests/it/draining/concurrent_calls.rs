@@ -9,7 +9,7 @@ use crate::handover::succeeds;
 use support::Listener;
 
 #[actix_rt::test]
-async fn nobody_listens_until_it_is_over() {
+async fn listen_is_refused_until_the_drain_ends() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     let (client, peer) = open(&mut world, at).await;
@@ -52,7 +52,7 @@ async fn the_earlier_of_two_deadlines_ends_the_clients_for_both() {
 }
 
 #[actix_rt::test]
-async fn pausing_and_closing_the_server_socket_change_nothing_for_its_clients() {
+async fn pausing_or_closing_the_server_socket_does_not_affect_its_clients() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     let (finishing, peer) = open(&mut world, at).await;
@@ -77,7 +77,7 @@ async fn pausing_and_closing_the_server_socket_change_nothing_for_its_clients() 
 }
 
 #[actix_rt::test]
-async fn a_suspension_finishes_what_it_closes() {
+async fn connections_that_a_suspension_closes_count_as_finished() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (_closed, _first) = open(&mut world, at).await;
@@ -99,7 +99,7 @@ async fn a_suspension_finishes_what_it_closes() {
 }
 
 #[actix_rt::test]
-async fn what_is_handed_over_has_finished_here_and_lives_on_there() {
+async fn a_connection_that_is_handed_over_counts_as_finished_and_continues_in_the_successor() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (_, at) = old.listen().await;

@@ -8,7 +8,7 @@ use super::*;
 use support::EventSender;
 
 #[actix_rt::test]
-async fn progress_is_told_at_both_ends_and_no_event_a_connection() {
+async fn progress_is_reported_first_and_last_but_not_for_every_connection() {
     const CLIENTS: usize = 100;
     let mut world = World::new().await;
     let (tell, mut told) = unbounded_channel();

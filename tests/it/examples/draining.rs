@@ -36,7 +36,7 @@ fn draining(server: &Example) -> TcpStream {
 }
 
 #[test]
-fn clients_are_served_to_their_end_after_sigterm() {
+fn clients_are_served_until_they_end_after_sigterm() {
     for server in servers() {
         let began = Instant::now();
         drop(draining(&server));
@@ -46,7 +46,7 @@ fn clients_are_served_to_their_end_after_sigterm() {
 }
 
 #[test]
-fn a_second_signal_ends_them_at_once() {
+fn a_second_signal_ends_clients_at_once() {
     for server in servers() {
         let began = Instant::now();
         let _client = draining(&server);
@@ -62,7 +62,7 @@ fn a_second_signal_ends_them_at_once() {
 }
 
 #[test]
-fn at_the_deadline_those_that_stay_are_ended() {
+fn the_deadline_ends_the_remaining_clients() {
     let server = Example::echo();
     let client = dial(server.address);
     echo_line(&client, "before");
@@ -74,7 +74,7 @@ fn at_the_deadline_those_that_stay_are_ended() {
 }
 
 #[test]
-fn the_others_end_by_sigterm_too() {
+fn the_other_examples_end_on_sigterm_too() {
     for (example, args) in [
         ("event_page", ["127.0.0.1:0", "2"]),
         ("pause_resume", ["127.0.0.1:0", "1"]),

@@ -19,7 +19,7 @@ fn refused(args: &[&str]) -> Ended {
 }
 
 #[test]
-fn it_says_where_it_listens_and_echoes() {
+fn it_prints_its_address_and_echoes() {
     let server = Example::echo();
     assert_eq!(server.address.ip().to_string(), "127.0.0.1");
     assert_ne!(server.address.port(), 0, "the OS chose a port");
@@ -47,7 +47,7 @@ fn the_default_address_is_the_documented_one() {
 }
 
 #[test]
-fn an_address_that_is_none_is_an_error_that_names_it() {
+fn an_invalid_address_is_an_error_that_names_it() {
     for address in [
         "nonsense",
         "127.0.0.1",
@@ -78,7 +78,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
 }
 
 #[test]
-fn ctrl_c_as_soon_as_it_listens_ends_it_well() {
+fn ctrl_c_directly_after_listen_ends_it_cleanly() {
     // Often, because what goes wrong here does so one time in some.
     for _ in 0..20 {
         Example::echo().ends_well();
@@ -136,7 +136,7 @@ fn all_of_64_mib_comes_back_and_then_the_end() {
 }
 
 #[test]
-fn many_small_lines_come_back_one_by_one_and_in_a_row() {
+fn many_small_lines_come_back_singly_and_pipelined() {
     let server = Example::echo();
     let client = dial(server.address);
     client.set_nodelay(true).expect("an option");

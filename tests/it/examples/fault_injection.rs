@@ -29,7 +29,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
 }
 
 #[test]
-fn panics_of_every_actor_are_not_seen_from_outside() {
+fn clients_do_not_notice_panics_of_any_actor() {
     let server = echo(&[
         "panic=server,every=200",
         "panic=clients,every=1000",
@@ -50,7 +50,7 @@ fn panics_of_every_actor_are_not_seen_from_outside() {
 }
 
 #[test]
-fn listeners_that_panic_stop_and_are_slow_are_not_seen_from_outside() {
+fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     let server = echo(&[
         "panic=subscriber,every=100",
         "stop=subscriber,every=130",
@@ -97,7 +97,7 @@ fn ten_lines(mut client: TcpStream) -> bool {
 }
 
 #[test]
-fn connections_that_break_while_reading_echo_everything_or_end() {
+fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let server = echo(&["read=ECONNRESET,p=0.01"]);
     let clients = 300;
     let whole = (0..clients)
@@ -116,7 +116,7 @@ fn connections_that_break_while_reading_echo_everything_or_end() {
 }
 
 #[test]
-fn torn_and_stalled_transfers_echo_every_byte() {
+fn short_and_stalled_transfers_echo_every_byte() {
     let server = echo(&[
         "write=short,every=7",
         "read=short,bytes=100,every=3",
@@ -139,7 +139,7 @@ fn refused(args: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_rule_or_seed_that_is_none_is_an_error_that_says_what_to_write() {
+fn an_invalid_rule_or_seed_is_an_error_with_the_expected_syntax() {
     for (args, words) in [
         (["--inject", "panic"], "write OPERATION=FAULT"),
         (
@@ -162,7 +162,7 @@ fn a_rule_or_seed_that_is_none_is_an_error_that_says_what_to_write() {
 }
 
 #[test]
-fn fault_injection_greets_or_ends_everybody_with_any_seed() {
+fn fault_injection_greets_or_ends_every_client_with_any_seed() {
     for seed in ["7", "8", "9"] {
         let program = Program::start(Command::new(binary("fault_injection")).arg(seed));
         let ended = program.ended();

@@ -58,7 +58,7 @@ fn a_python_client_gets_all_of_64_mib_back() {
 }
 
 #[test]
-fn nc_gets_back_the_8_mib_piped_into_it() {
+fn nc_gets_back_8_mib() {
     if !has("nc", "-h", "-N") {
         return;
     }

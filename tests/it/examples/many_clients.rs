@@ -53,7 +53,7 @@ fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
 }
 
 #[actix_rt::test]
-async fn two_hundred_resets_amid_garbage_do_not_keep_an_honest_client_waiting() {
+async fn two_hundred_resets_and_garbage_do_not_delay_an_honest_client() {
     const RESETS: usize = 200;
     let server = Example::echo();
     let mut honest = TcpStream::connect(server.address)
@@ -100,7 +100,7 @@ async fn two_hundred_resets_amid_garbage_do_not_keep_an_honest_client_waiting() 
 }
 
 #[test]
-fn clients_that_reset_while_they_send_without_end_do_no_harm() {
+fn clients_that_reset_while_sending_endlessly_do_no_harm() {
     let server = Example::echo();
     let honest = dial(server.address);
     for i in 0..10 {
@@ -118,7 +118,7 @@ fn clients_that_reset_while_they_send_without_end_do_no_harm() {
 }
 
 #[test]
-fn five_hundred_clients_that_never_send_do_not_keep_an_honest_one_waiting() {
+fn five_hundred_silent_clients_do_not_delay_an_honest_one() {
     raise_descriptor_limit();
     let server = Example::echo();
     let honest = dial(server.address);

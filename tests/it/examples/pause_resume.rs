@@ -55,7 +55,7 @@ fn the_third_client_waits_until_one_of_two_leaves() {
 }
 
 #[test]
-fn however_many_come_at_once_two_are_inside_and_all_get_their_turn() {
+fn many_clients_at_once_are_served_two_at_a_time() {
     const CLIENTS: usize = 20;
     let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
     let waiting: Vec<TcpStream> = door
@@ -79,7 +79,7 @@ fn however_many_come_at_once_two_are_inside_and_all_get_their_turn() {
 }
 
 #[test]
-fn ctrl_c_ends_it_well_with_clients_inside_and_outside() {
+fn ctrl_c_ends_it_cleanly_with_served_and_waiting_clients() {
     let door = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
     let inside = dial(door.address);
     welcome(&inside, 1);
@@ -90,14 +90,14 @@ fn ctrl_c_ends_it_well_with_clients_inside_and_outside() {
 }
 
 #[test]
-fn ctrl_c_as_soon_as_it_listens_ends_it_well() {
+fn ctrl_c_directly_after_listen_ends_it_cleanly() {
     for _ in 0..20 {
         Example::start("pause_resume", &["127.0.0.1:0"]).ends_well();
     }
 }
 
 #[test]
-fn arguments_that_are_wrong_are_errors_that_say_what_is_right() {
+fn invalid_arguments_are_errors_that_name_the_valid_ones() {
     for (args, words) in [
         (["nonsense", "2"], "ADDR is"),
         (["127.0.0.1:0", "many"], "LIMIT is"),

@@ -189,7 +189,7 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
 }
 
 #[test]
-fn it_says_where_and_who_and_its_successor_says_the_same() {
+fn the_successor_prints_the_same_address_and_another_process_id() {
     let mut family = Family::start();
     let first = family.last();
     let client = dial(family.address);
@@ -241,7 +241,7 @@ fn a_successor_that_cannot_start_changes_nothing() {
 }
 
 #[test]
-fn a_variable_of_another_process_is_not_taken_for_its_own() {
+fn an_environment_variable_of_another_process_is_ignored() {
     for (variable, value) in [
         ("CHROME_SOCKETS_PREDECESSOR", "1"),
         ("CHROME_SOCKETS_PREDECESSOR", ""),
@@ -256,7 +256,7 @@ fn a_variable_of_another_process_is_not_taken_for_its_own() {
 }
 
 #[test]
-fn a_predecessor_that_is_none_is_an_error() {
+fn an_invalid_predecessor_is_an_error() {
     let pid = std::process::id().to_string();
     let mut command = Command::new(binary("persistent_server"));
     let command = command.env("CHROME_SOCKETS_PREDECESSOR", pid);

@@ -28,7 +28,7 @@ fn tcp_client_prints_the_line_that_comes_back() {
 }
 
 #[test]
-fn tcp_client_says_that_nobody_listens() {
+fn tcp_client_reports_a_refused_connection() {
     // A port that was free a moment ago, at an address that no other test has.
     let listener = TcpListener::bind("127.0.0.7:0").expect("an address of this machine");
     let address = listener.local_addr().expect("it is bound");
@@ -49,7 +49,7 @@ fn tcp_client_says_that_nobody_listens() {
 }
 
 #[test]
-fn multicore_echo_echoes_clients_of_all_its_arbiters() {
+fn multicore_echo_echoes_on_all_its_arbiters() {
     let echo = Example::start("multicore_echo", &["127.0.0.1:0", "3"]);
     let mut clients: Vec<_> = (0..9).map(|_| dial(echo.address)).collect();
     for client in &mut clients {
@@ -93,7 +93,7 @@ fn event_page_is_suspended_when_idle_and_loaded_by_the_next_client() {
 }
 
 #[test]
-fn event_page_says_which_argument_is_wrong() {
+fn event_page_names_the_invalid_argument() {
     for (args, words) in [
         (&["nowhere"][..], "\"nowhere\" is not an address"),
         (

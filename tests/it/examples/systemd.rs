@@ -103,7 +103,7 @@ impl Manager {
 }
 
 #[test]
-fn the_descriptor_store_keeps_who_comes_between_two_processes() {
+fn the_descriptor_store_keeps_clients_that_connect_between_two_processes() {
     let Some(mut manager) = Manager::new("--no-listen") else {
         return;
     };
@@ -127,7 +127,7 @@ fn the_descriptor_store_keeps_who_comes_between_two_processes() {
 }
 
 #[test]
-fn what_was_stored_by_half_is_forgotten_before_the_next_start() {
+fn partly_stored_sockets_are_removed_before_the_next_start() {
     let Some(mut manager) = Manager::new("--no-listen") else {
         return;
     };
@@ -149,7 +149,7 @@ fn what_was_stored_by_half_is_forgotten_before_the_next_start() {
 }
 
 #[test]
-fn what_is_stored_takes_the_place_of_what_was_and_is_waited_for() {
+fn storing_replaces_what_was_stored_and_waits_for_confirmation() {
     let Some(mut manager) = Manager::new("--no-listen") else {
         return;
     };
@@ -168,7 +168,7 @@ fn what_is_stored_takes_the_place_of_what_was_and_is_waited_for() {
 }
 
 #[test]
-fn nothing_goes_to_a_store_that_is_too_small_for_all() {
+fn nothing_is_stored_if_the_store_is_too_small_for_all() {
     let Some(mut manager) = Manager::with_room("--no-listen", Some("1")) else {
         return;
     };
@@ -187,7 +187,7 @@ fn nothing_goes_to_a_store_that_is_too_small_for_all() {
 }
 
 #[test]
-fn what_was_passed_to_another_process_is_not_taken() {
+fn descriptors_passed_to_another_process_are_ignored() {
     let mut command = Command::new(binary("persistent_server"));
     command.arg("127.0.0.1:0");
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
@@ -197,7 +197,7 @@ fn what_was_passed_to_another_process_is_not_taken() {
 }
 
 #[test]
-fn a_socket_units_listener_is_taken_once_and_kept() {
+fn a_listener_of_a_socket_unit_is_adopted_once_and_kept() {
     let Some(mut manager) = Manager::new("--listen") else {
         return;
     };
@@ -239,7 +239,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
 }
 
 #[test]
-fn descriptors_that_were_not_passed_are_not_taken() {
+fn descriptors_that_were_not_passed_are_ignored() {
     for (count, words) in [
         ("2", "descriptor 3 was not passed"),
         ("65536", "descriptor 3 was not passed"),
@@ -259,7 +259,7 @@ fn descriptors_that_were_not_passed_are_not_taken() {
 }
 
 #[test]
-fn a_descriptor_that_is_no_listener_is_an_error() {
+fn a_descriptor_that_is_not_a_listener_is_an_error() {
     let mut command = Command::new("sh");
     let script = r#"LISTEN_PID=$$ exec "$0" 127.0.0.1:0 3</dev/null"#;
     command

@@ -18,7 +18,7 @@ use super::*;
 /// Names the part that a child plays.
 const PART: &str = "CHROME_SOCKETS_EXHAUSTION_PART";
 
-const ENTRY: &str = "exhaustion::child_processes::a_child_of_these_tests_plays_its_part";
+const ENTRY: &str = "exhaustion::child_processes::child_process_entry_point";
 
 /// Starts this binary again, with a part.
 fn child(part: &str, descriptors: Option<u64>) -> Program {
@@ -31,7 +31,7 @@ fn child(part: &str, descriptors: Option<u64>) -> Program {
 }
 
 #[test]
-fn a_child_of_these_tests_plays_its_part() {
+fn child_process_entry_point() {
     let Ok(part) = std::env::var(PART) else {
         return;
     };

@@ -25,7 +25,7 @@ fn cap(program: &Program, more: usize) {
 }
 
 #[test]
-fn a_cap_on_memory_is_never_met_whatever_the_clients_do() {
+fn hostile_clients_do_not_exhaust_limited_memory() {
     const DEAF: usize = 100;
     const IDLE: usize = 1_000;
     let _alone = alone();
@@ -57,7 +57,7 @@ fn a_cap_on_memory_is_never_met_whatever_the_clients_do() {
 }
 
 #[test]
-fn a_kernel_without_buffers_for_every_third_client_loses_none() {
+fn enobufs_for_every_third_accept_loses_no_client() {
     let _alone = alone();
     // Injected: Linux says this of a TCP socket only under a memory pressure
     // that would be the whole machine's.

@@ -125,7 +125,7 @@ fn all_are_served_by_resuming(mut scene: Scene, lasting: &str) {
 }
 
 #[test]
-fn by_default_those_that_40_descriptors_cannot_serve_wait_and_none_is_lost_after_a_resume() {
+fn by_default_clients_without_a_descriptor_wait_and_are_all_served_after_a_resume() {
     let mut scene = Scene::new("default");
     let told = scene.host.program.stdout.line("error ");
     assert_eq!(told, format!("error {} attempt 1 Pause", libc::EMFILE));
@@ -133,7 +133,7 @@ fn by_default_those_that_40_descriptors_cannot_serve_wait_and_none_is_lost_after
 }
 
 #[test]
-fn to_go_on_without_descriptors_is_refused_and_the_default_holds() {
+fn go_on_is_refused_for_resources_and_the_default_stays() {
     let mut scene = Scene::new("go-on");
     let set = scene.host.program.stdout.line("policy ");
     assert!(set.contains("Err(") && set.contains("INVALID"), "{set}");
@@ -142,7 +142,7 @@ fn to_go_on_without_descriptors_is_refused_and_the_default_holds() {
 }
 
 #[test]
-fn an_escalation_is_decided_above_and_those_that_wait_for_it_are_served_after_a_resume() {
+fn escalate_waits_for_a_decision_and_serves_waiting_clients_after_a_resume() {
     let mut scene = Scene::new("escalate");
     scene.host.program.stdout.line("attempt 1 Escalate");
     for attempt in 1..=3 {
@@ -154,7 +154,7 @@ fn an_escalation_is_decided_above_and_those_that_wait_for_it_are_served_after_a_
 }
 
 #[test]
-fn backing_off_leaves_them_waiting_and_serves_them_by_itself_as_soon_as_it_can() {
+fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
     let mut scene = Scene::new("back-off");
     for attempt in 1..=5 {
         let said = format!("error {} attempt {attempt} BackOff", libc::EMFILE);
@@ -174,7 +174,7 @@ fn backing_off_leaves_them_waiting_and_serves_them_by_itself_as_soon_as_it_can()
 }
 
 #[test]
-fn shedding_closes_those_that_40_descriptors_cannot_serve_and_none_waits() {
+fn shed_closes_clients_without_a_descriptor_and_none_waits() {
     let mut scene = Scene::new("shed");
     let fates: Vec<Fate> = scene.clients.iter().map(fate).collect();
     let served = fates.iter().take_while(|it| **it == Fate::Served).count();
@@ -201,7 +201,7 @@ fn shedding_closes_those_that_40_descriptors_cannot_serve_and_none_waits() {
 }
 
 #[test]
-fn shedding_on_a_shared_port_leaves_nobody_waiting_at_either_listener() {
+fn shed_on_a_shared_port_leaves_no_client_waiting_at_either_listener() {
     let mut scene = Scene::new("shed-shared");
     let fates: Vec<Fate> = scene.clients.iter().map(fate).collect();
     let count = |wanted| fates.iter().filter(|it| **it == wanted).count();
@@ -223,7 +223,7 @@ fn shedding_on_a_shared_port_leaves_nobody_waiting_at_either_listener() {
 }
 
 #[test]
-fn closing_ends_those_that_wait_and_those_that_are_served_are_served_on() {
+fn close_resets_waiting_clients_and_continues_to_serve_open_ones() {
     let mut scene = Scene::new("close");
     let told = scene.host.program.stdout.line("error ");
     assert_eq!(told, format!("error {} attempt 1 Close", libc::EMFILE));

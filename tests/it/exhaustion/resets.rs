@@ -32,7 +32,7 @@ pub fn storm(at: SocketAddr, threads: usize, each: usize) {
 }
 
 #[test]
-fn ten_thousand_resets_do_not_keep_an_honest_client_waiting() {
+fn ten_thousand_resets_do_not_delay_an_honest_client() {
     let _alone = alone();
     let server = echo_server(&[]);
     let watched = Watched::after_the_first(&server.program, server.address);
@@ -47,7 +47,7 @@ fn ten_thousand_resets_do_not_keep_an_honest_client_waiting() {
 }
 
 #[test]
-fn clients_that_have_reset_before_they_are_accepted_are_told_and_leave_nothing() {
+fn clients_that_reset_in_the_backlog_are_reported_and_leave_nothing_behind() {
     const MANY: u64 = 2_000;
     let _alone = alone();
     let mut host = Host::start("default", 0, None);

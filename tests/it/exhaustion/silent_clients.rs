@@ -9,7 +9,7 @@ const MANY: usize = 10_000;
 const IDLE: usize = 4 * KIB;
 
 #[test]
-fn ten_thousand_silent_clients_do_not_keep_an_honest_one_waiting() {
+fn ten_thousand_silent_clients_do_not_delay_an_honest_one() {
     let _alone = alone();
     let server = echo_server(&[]);
     let watched = Watched::after_the_first(&server.program, server.address);
@@ -28,7 +28,7 @@ fn ten_thousand_silent_clients_do_not_keep_an_honest_one_waiting() {
 }
 
 #[test]
-fn ten_thousand_silent_clients_of_a_paused_server_cost_it_nothing_and_none_is_lost() {
+fn ten_thousand_silent_clients_of_a_paused_server_cost_no_memory_and_none_is_lost() {
     let _alone = alone();
     let mut host = Host::start("default", 0, None);
     let watched = Watched::after_the_first(&host.program, host.at);

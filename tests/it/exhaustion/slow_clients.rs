@@ -30,7 +30,7 @@ impl Reader {
 }
 
 #[test]
-fn clients_that_read_or_send_a_byte_a_second_do_not_keep_an_honest_one_waiting() {
+fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
     let _alone = alone();
     let server = echo_server(&[]);
     let watched = Watched::after_the_first(&server.program, server.address);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[actix_rt::test]
-async fn each_connect_error_has_its_code_and_the_socket_may_connect_then() {
+async fn each_connect_error_has_its_code_and_the_socket_can_connect_again() {
     let mut scene = Scene::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     let other = SocketAddr::from(([192, 0, 2, 2], 80));
@@ -58,7 +58,7 @@ enum GiveUp {
 }
 
 #[actix_rt::test]
-async fn a_connect_or_resolve_that_hangs_is_given_up_by_disconnect_and_close() {
+async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
     let mut scene = Scene::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     for give_up in [GiveUp::Disconnect, GiveUp::Close] {
@@ -103,7 +103,7 @@ async fn a_connect_or_resolve_that_hangs_is_given_up_by_disconnect_and_close() {
 }
 
 #[actix_rt::test]
-async fn a_second_connect_while_connecting_fails_and_the_first_goes_on() {
+async fn a_second_connect_while_connecting_fails_and_the_first_continues() {
     let mut scene = Scene::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     let hold = scene.network.hold_connect(far);

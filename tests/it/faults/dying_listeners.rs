@@ -53,7 +53,7 @@ async fn with_a_full_mailbox(
 }
 
 #[actix_rt::test]
-async fn what_a_dead_listener_left_unhandled_is_raised_again_exactly_once_and_in_order() {
+async fn unhandled_events_of_a_dead_listener_are_raised_again_once_and_in_order() {
     let mut scene = Scene::new().await;
     let arbiter = Arbiter::new();
     let (mut peers, first, die, _) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
@@ -79,7 +79,7 @@ async fn what_a_dead_listener_left_unhandled_is_raised_again_exactly_once_and_in
 }
 
 #[actix_rt::test]
-async fn what_a_dead_listener_left_unhandled_comes_before_the_clients_that_came_later() {
+async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
     // Its mailbox is emptied on its own thread while the next listener's is
     // filled on this one: many rounds, so that each has been faster.
     for _ in 0..50 {
@@ -108,7 +108,8 @@ async fn what_a_dead_listener_left_unhandled_comes_before_the_clients_that_came_
 }
 
 #[actix_rt::test]
-async fn what_a_dead_listener_left_unhandled_is_not_raised_again_if_another_had_it() {
+async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_listener_handled_them()
+{
     let mut scene = Scene::new().await;
     let arbiter = Arbiter::new();
     let clients = UNHANDLED_ACCEPTS;
@@ -152,7 +153,7 @@ impl Handler<AcceptInfo> for Keeping {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_keeps_its_events_does_not_stop_the_others_when_one_dies() {
+async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_dies() {
     let mut scene = Scene::new().await;
     let arbiter = Arbiter::new();
     let on_accept = scene.world.app.tcp_server.on_accept.clone();

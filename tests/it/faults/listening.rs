@@ -3,7 +3,7 @@
 use super::*;
 
 #[actix_rt::test]
-async fn each_listen_error_has_its_code_and_the_socket_may_listen_then() {
+async fn each_listen_error_has_its_code_and_the_socket_can_listen_again() {
     let mut scene = Scene::new().await;
     for (errno, expected) in [
         (libc::EADDRINUSE, -147),
@@ -42,7 +42,7 @@ async fn each_listen_error_has_its_code_and_the_socket_may_listen_then() {
 }
 
 #[actix_rt::test]
-async fn each_accept_error_is_told_pauses_and_keeps_the_clients_in_line() {
+async fn each_accept_error_is_reported_pauses_and_keeps_waiting_clients() {
     let mut scene = Scene::new().await;
     let server = scene.world.app.tcp_server.clone();
     for (errno, expected) in [
@@ -76,7 +76,7 @@ async fn each_accept_error_is_told_pauses_and_keeps_the_clients_in_line() {
 }
 
 #[actix_rt::test]
-async fn an_accept_error_in_the_middle_of_the_line_and_again_after_resuming_loses_nobody() {
+async fn accept_errors_between_waiting_clients_and_after_resume_lose_no_client() {
     let mut scene = Scene::new().await;
     let server = scene.world.app.tcp_server.clone();
     let pause = async |paused| server.set_paused(scene.server, paused).await;
@@ -103,7 +103,7 @@ async fn an_accept_error_in_the_middle_of_the_line_and_again_after_resuming_lose
 }
 
 #[actix_rt::test]
-async fn clients_that_gave_up_and_interrupted_accepts_are_no_errors() {
+async fn aborted_connections_and_interrupted_accepts_are_not_reported() {
     let mut scene = Scene::new().await;
     for round in 0..1000 {
         let errno = [libc::ECONNABORTED, libc::EINTR][usize::from(round % 10 == 0)];
@@ -118,7 +118,7 @@ async fn clients_that_gave_up_and_interrupted_accepts_are_no_errors() {
 }
 
 #[actix_rt::test]
-async fn errors_of_single_connections_do_not_pause_unless_there_is_nothing_else() {
+async fn errors_of_single_connections_do_not_pause_while_other_connections_wait() {
     let mut scene = Scene::new().await;
     let server = scene.world.app.tcp_server.clone();
     let (network, at) = (scene.network.clone(), scene.at);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[actix_rt::test]
-async fn each_read_error_is_told_after_the_data_before_it() {
+async fn each_read_error_is_reported_after_the_data_before_it() {
     let mut scene = Scene::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     for (errno, expected) in [
@@ -42,7 +42,7 @@ async fn each_read_error_is_told_after_the_data_before_it() {
 }
 
 #[actix_rt::test]
-async fn each_write_error_fails_this_send_and_later_ones_and_what_came_before_is_still_read() {
+async fn each_write_error_fails_this_and_later_sends_and_earlier_input_is_still_read() {
     let mut scene = Scene::new().await;
     for (errno, expected) in [
         (libc::EPIPE, -101),
@@ -97,7 +97,7 @@ async fn a_write_error_answers_every_send_that_waits() {
 }
 
 #[actix_rt::test]
-async fn one_byte_a_call_keeps_order_in_both_directions() {
+async fn one_byte_per_call_keeps_order_in_both_directions() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.accepted().await;
     let large = pattern(50_000);
@@ -120,7 +120,7 @@ async fn one_byte_a_call_keeps_order_in_both_directions() {
 }
 
 #[actix_rt::test]
-async fn sends_to_a_stalled_peer_still_leave_after_close() {
+async fn sends_to_a_stalled_peer_are_delivered_after_close() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.accepted().await;
     let data = pattern(100_000);
@@ -155,7 +155,8 @@ async fn sends_to_a_stalled_peer_still_leave_after_close() {
 }
 
 #[actix_rt::test]
-async fn sends_to_a_stalled_peer_leave_after_disconnect_while_the_socket_has_another_connection() {
+async fn sends_to_a_stalled_peer_are_delivered_after_disconnect_while_the_socket_has_another_connection()
+ {
     let mut scene = Scene::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     let (id, stalled) = scene.connected(far).await;
@@ -183,7 +184,7 @@ async fn sends_to_a_stalled_peer_leave_after_disconnect_while_the_socket_has_ano
 }
 
 #[actix_rt::test]
-async fn each_option_error_is_failed_and_the_connection_goes_on() {
+async fn each_option_error_is_failed_and_the_connection_continues() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.accepted().await;
     for errno in [
@@ -208,7 +209,7 @@ async fn each_option_error_is_failed_and_the_connection_goes_on() {
 }
 
 #[actix_rt::test]
-async fn interrupted_reads_and_writes_are_made_again() {
+async fn interrupted_reads_and_writes_are_retried() {
     let mut scene = Scene::new().await;
     for errno in [libc::EINTR, libc::EAGAIN] {
         let (client, peer) = scene.accepted().await;

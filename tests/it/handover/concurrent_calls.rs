@@ -80,7 +80,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
 }
 
 #[actix_rt::test]
-async fn calls_that_waited_find_no_socket_when_it_has_gone() {
+async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer() {
     let mut old = World::new().await;
     let (id, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
@@ -136,7 +136,7 @@ async fn calls_that_waited_find_no_socket_when_it_has_gone() {
 }
 
 #[actix_rt::test]
-async fn what_listeners_answer_to_events_of_before_goes_along() {
+async fn calls_of_handlers_of_earlier_events_are_transferred() {
     // The listener echoes, and is busy when the handover begins: its answers
     // come while the sockets are already quiet.
     struct Echo;
@@ -204,7 +204,7 @@ async fn a_shutdown_does_not_wait_for_a_handover() {
 }
 
 #[actix_rt::test]
-async fn giving_up_lets_everything_go_on() {
+async fn cancelling_a_handover_lets_everything_continue() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");

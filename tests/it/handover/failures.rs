@@ -23,7 +23,7 @@ async fn goes_on(old: &mut World, address: std::net::SocketAddr) {
 }
 
 #[actix_rt::test]
-async fn a_successor_that_dies_at_once_leaves_everything() {
+async fn a_successor_that_dies_at_once_changes_nothing() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = ends();
@@ -34,7 +34,7 @@ async fn a_successor_that_dies_at_once_leaves_everything() {
 }
 
 #[actix_rt::test]
-async fn a_program_that_is_no_successor_leaves_everything() {
+async fn a_program_that_is_not_a_successor_changes_nothing() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
@@ -56,7 +56,7 @@ async fn a_program_that_is_no_successor_leaves_everything() {
 }
 
 #[actix_rt::test]
-async fn a_program_that_does_not_exist_is_an_error_that_says_so() {
+async fn a_missing_program_is_an_error_that_names_the_cause() {
     let spawned = Successor::spawn(Command::new("/does/not/exist"));
     let error = spawned.expect_err("there is none").to_string();
     assert!(error.starts_with("starting the successor: "), "{error}");
@@ -80,7 +80,7 @@ async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_client_id_in_use_in_the_successor_is_refused_too() {
+async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let mut old = World::new().await;
     let new = World::new().await;
     let (_, address) = persistent(&old, "").await;
@@ -108,7 +108,7 @@ async fn a_successor_that_has_stopped_is_refused() {
 }
 
 #[actix_rt::test]
-async fn a_successor_of_another_version_leaves_everything() {
+async fn a_successor_of_another_version_changes_nothing() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     for (here, reason) in [
@@ -135,7 +135,7 @@ async fn a_successor_of_another_version_leaves_everything() {
 }
 
 #[actix_rt::test]
-async fn a_successor_that_is_slow_to_start_holds_nothing_up() {
+async fn a_successor_that_starts_slowly_delays_nothing() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = ends();
@@ -147,7 +147,7 @@ async fn a_successor_that_is_slow_to_start_holds_nothing_up() {
 }
 
 #[actix_rt::test]
-async fn a_successor_that_does_not_answer_in_time_leaves_everything() {
+async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
@@ -163,7 +163,7 @@ async fn a_successor_that_does_not_answer_in_time_leaves_everything() {
 }
 
 #[actix_rt::test]
-async fn one_handover_at_a_time() {
+async fn a_second_handover_at_the_same_time_is_refused() {
     let mut old = World::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
@@ -182,7 +182,7 @@ async fn one_handover_at_a_time() {
 }
 
 #[actix_rt::test]
-async fn sockets_that_cannot_leave_the_process_are_told_and_stay() {
+async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     let net = ScriptedNetwork::new();
     let mut old = World::with_network(net.clone()).await;
     let new = World::new().await;

@@ -68,7 +68,7 @@ async fn refused(world: &World, say: impl FnOnce(&UnixStream)) -> String {
 }
 
 #[actix_rt::test]
-async fn bytes_that_are_no_handover_are_refused() {
+async fn bytes_that_are_not_a_handover_are_refused() {
     let mut world = World::new().await;
     let huge = r#""x""#.repeat(100_000);
     let second = [hello(1, 0), frame(0, 0, CLIENT)].concat();
@@ -159,7 +159,7 @@ fn with_id(record: &str) -> String {
 }
 
 #[actix_rt::test]
-async fn descriptors_that_are_not_what_they_should_be_are_closed() {
+async fn unexpected_descriptors_are_closed() {
     let world = World::new().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("bound");
@@ -210,7 +210,7 @@ async fn descriptors_that_are_not_what_they_should_be_are_closed() {
 }
 
 #[actix_rt::test]
-async fn a_predecessor_that_never_lets_go_gives_nothing() {
+async fn a_predecessor_that_never_commits_transfers_nothing() {
     let mut world = World::new().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let (mut old, new) = UnixStream::pair().expect("a pair");

@@ -20,7 +20,7 @@ fn connections(most: usize) -> Limits {
 }
 
 #[actix_rt::test]
-async fn policy_and_limits_go_with_their_socket_and_hold_there() {
+async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
     let old = World::new().await;
     let mut new = World::new().await;
     let (id, address) = persistent(&old, "web").await;
@@ -71,7 +71,7 @@ async fn policy_and_limits_go_with_their_socket_and_hold_there() {
 }
 
 #[actix_rt::test]
-async fn an_apps_limits_go_along_unless_it_has_others_there() {
+async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
     for has_others in [false, true] {
         let old = World::new().await;
         let mut new = World::new().await;
@@ -107,7 +107,7 @@ async fn an_apps_limits_go_along_unless_it_has_others_there() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_went_along_is_ended_by_a_drain_there() {
+async fn a_transferred_connection_is_ended_by_a_drain_of_the_successor() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (_, address) = persistent(&old, "").await;

@@ -31,7 +31,7 @@ async fn on(arbiters: usize) -> World {
 }
 
 #[actix_rt::test]
-async fn one_that_listens_in_several_arbiters_stays_and_the_receipt_says_why() {
+async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_why() {
     let mut old = on(2).await;
     let new = on(2).await;
     let stays = sharing(&old).await;
@@ -64,7 +64,7 @@ async fn one_that_listens_in_several_arbiters_stays_and_the_receipt_says_why() {
 }
 
 #[actix_rt::test]
-async fn one_that_listens_in_one_arbiter_goes_with_the_setting() {
+async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting() {
     let old = on(1).await;
     let mut new = on(2).await;
     let id = sharing(&old).await;

@@ -5,7 +5,7 @@ use chrome_sockets::tcp::Timeouts;
 use super::*;
 
 #[actix_rt::test]
-async fn time_outs_go_with_their_sockets() {
+async fn timeouts_are_transferred_with_their_sockets() {
     let mut old = World::new().await;
     let mut new = World::new().await;
     let (id, address) = persistent(&old, "web").await;

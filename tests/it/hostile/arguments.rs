@@ -94,7 +94,7 @@ async fn listening_at_an_address_that_is_not_this_machines_is_answered_by_the_os
 }
 
 #[actix_rt::test]
-async fn connecting_to_a_hostile_address_is_a_name_that_is_not_resolved() {
+async fn connecting_to_a_hostile_address_is_name_not_resolved() {
     let network = ScriptedNetwork::new();
     let mut world = World::with_network(network.clone()).await;
     let (_, at) = world.listen().await;
@@ -128,7 +128,7 @@ async fn connecting_to_a_hostile_address_is_a_name_that_is_not_resolved() {
 }
 
 #[actix_rt::test]
-async fn names_are_kept_as_they_are_or_refused_for_their_length() {
+async fn names_are_kept_unchanged_or_refused_for_their_length() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let fits = ["web", "\0", "a\0b", "\u{202e}", "💥", " ", "'; --", "%s%n"];
@@ -191,7 +191,7 @@ async fn names_are_kept_as_they_are_or_refused_for_their_length() {
 }
 
 #[actix_rt::test]
-async fn the_ends_of_buffer_size_lose_no_byte() {
+async fn extreme_buffer_sizes_lose_no_byte() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let data: Vec<u8> = (0..200_000u32).map(|i| (i ^ (i >> 8)) as u8).collect();
@@ -240,7 +240,7 @@ async fn the_ends_of_buffer_size_lose_no_byte() {
 }
 
 #[actix_rt::test]
-async fn the_ends_of_ports_and_backlogs_are_invalid_or_taken() {
+async fn extreme_ports_and_backlogs_are_invalid_or_accepted() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let created = app.tcp_server.create(Default::default()).await;
@@ -269,7 +269,7 @@ async fn the_ends_of_ports_and_backlogs_are_invalid_or_taken() {
 }
 
 #[actix_rt::test]
-async fn the_ends_of_keep_alive_delays_are_set_or_fail_and_the_connection_goes_on() {
+async fn extreme_keep_alive_delays_are_set_or_fail_and_the_connection_continues() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let client = scene.client.clone();
@@ -293,7 +293,7 @@ async fn the_ends_of_keep_alive_delays_are_set_or_fail_and_the_connection_goes_o
 }
 
 #[actix_rt::test]
-async fn a_send_above_the_quota_sends_nothing_and_one_of_the_quota_works() {
+async fn a_send_above_the_quota_sends_nothing_and_one_of_exactly_the_quota_works() {
     let mut scene = Scene::on(Registry::new().write_quota(MIB)).await;
     let tcp = scene.world.app.tcp.clone();
     let client = scene.client.clone();

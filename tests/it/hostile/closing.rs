@@ -4,7 +4,7 @@ use super::*;
 use support::EventSender;
 
 #[actix_rt::test]
-async fn of_many_closes_at_once_one_closes_and_the_others_find_nothing() {
+async fn of_many_closes_at_once_one_succeeds_and_the_others_find_no_socket() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     for round in 0..20 {
@@ -38,7 +38,7 @@ async fn of_many_closes_at_once_one_closes_and_the_others_find_nothing() {
 }
 
 #[actix_rt::test]
-async fn of_many_closes_from_many_threads_one_closes() {
+async fn of_many_closes_from_many_threads_one_succeeds() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     for _ in 0..50 {
@@ -70,7 +70,7 @@ async fn of_many_closes_from_many_threads_one_closes() {
 }
 
 #[actix_rt::test]
-async fn calls_on_handles_after_close_say_that_the_socket_is_not_found() {
+async fn calls_on_handles_after_close_answer_socket_not_found() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let (sender, mut kept) = unbounded_channel();

@@ -61,7 +61,7 @@ async fn closed_ids_are_not_found_by_any_function() {
 }
 
 #[actix_rt::test]
-async fn another_apps_ids_are_not_found_by_any_function_whatever_the_app_is_called() {
+async fn another_apps_ids_are_not_found_whatever_the_name_of_the_app() {
     let mut scene = Scene::new().await;
     let large = "x".repeat(MIB);
     for name in ["", "TEST", "test ", "test\0", "tést", "*", &large] {

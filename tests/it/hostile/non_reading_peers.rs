@@ -27,7 +27,7 @@ impl Handler<ReceiveInfo> for Echo {
 }
 
 #[actix_rt::test]
-async fn peers_that_never_read_do_not_keep_an_honest_one_from_its_echo() {
+async fn peers_that_never_read_do_not_delay_an_honest_one() {
     let network = ScriptedNetwork::new();
     let world = World::with_network(network.clone()).await;
     let (_, at) = world.listen().await;

@@ -48,7 +48,7 @@ fn panicking(arbiter: &Arbiter) -> (Addr<Panicking>, std::sync::mpsc::Sender<()>
 }
 
 #[actix_rt::test]
-async fn clients_of_a_listener_that_panics_are_raised_again_to_the_next_one() {
+async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     let mut scene = Scene::new().await;
     let arbiter = Arbiter::new();
     let (listener, fail) = panicking(&arbiter);

@@ -176,7 +176,7 @@ async fn the_answer_to_shutdown_means_that_every_port_is_free() {
 }
 
 #[actix_rt::test]
-async fn calls_that_come_after_shutdown_are_told_that_it_has_stopped_even_if_it_is_not_awaited() {
+async fn calls_after_shutdown_answer_stopped_even_if_shutdown_is_not_awaited() {
     let scene = Scene::new().await;
     let (server, tcp) = (&scene.world.app.tcp_server, &scene.world.app.tcp);
     // A second and a third server, so that ending them takes some turns.
@@ -207,7 +207,7 @@ async fn calls_that_come_after_shutdown_are_told_that_it_has_stopped_even_if_it_
 }
 
 #[actix_rt::test]
-async fn a_registry_without_an_address_ends_and_its_handles_say_so() {
+async fn a_registry_without_an_address_ends_and_its_handles_answer_stopped() {
     let mut scene = Scene::new().await;
     let client = scene.client.clone();
     let mut peer = std::mem::replace(&mut scene.peer, dial(scene.at).await);

@@ -176,7 +176,7 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
 }
 
 #[actix_rt::test]
-async fn a_call_in_hand_when_the_registry_or_a_server_socket_panics_is_answered_so() {
+async fn a_call_in_progress_when_the_registry_or_a_server_socket_panics_answers_panicked() {
     let mut scene = Scene::new().await;
     let mut restarts = Restarts::of(&scene.world.app).await;
     scene.inject("panic=registry,times=1");
@@ -200,7 +200,7 @@ async fn a_call_in_hand_when_the_registry_or_a_server_socket_panics_is_answered_
 }
 
 #[actix_rt::test]
-async fn a_registry_that_panics_goes_on_with_the_same_address() {
+async fn a_registry_that_panics_continues_with_the_same_address() {
     let mut scene = Scene::new().await;
     let mut restarts = Restarts::of(&scene.world.app).await;
     scene.inject("panic=registry,every=2,times=10");
@@ -228,7 +228,7 @@ async fn a_registry_that_panics_goes_on_with_the_same_address() {
 }
 
 #[actix_rt::test]
-async fn a_resolver_and_a_connect_that_panic_fail_and_the_next_ones_work() {
+async fn a_resolve_or_connect_that_panics_fails_and_the_next_one_works() {
     let mut scene = Scene::naming().await;
     let mut restarts = Restarts::of(&scene.world.app).await;
     for (text, host) in [
@@ -253,7 +253,7 @@ async fn a_resolver_and_a_connect_that_panic_fail_and_the_next_ones_work() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_makes_the_actor_panic_each_time_ends_and_is_told() {
+async fn a_connection_at_which_the_actor_always_panics_ends_and_is_reported() {
     let mut scene = Scene::new().await;
     let mut restarts = Restarts::of(&scene.world.app).await;
     let (client, mut peer) = scene.accepted().await;
@@ -269,7 +269,7 @@ async fn a_connection_that_makes_the_actor_panic_each_time_ends_and_is_told() {
 }
 
 #[actix_rt::test]
-async fn a_send_that_makes_the_actor_panic_each_time_fails_and_is_told() {
+async fn a_send_at_which_the_actor_always_panics_fails_and_is_reported() {
     let mut scene = Scene::new().await;
     let mut restarts = Restarts::of(&scene.world.app).await;
     let (client, peer) = scene.accepted().await;
@@ -284,7 +284,7 @@ async fn a_send_that_makes_the_actor_panic_each_time_fails_and_is_told() {
 }
 
 #[actix_rt::test]
-async fn actors_that_are_stopped_go_on_with_all_they_had() {
+async fn stopped_actors_are_replaced_with_all_their_state() {
     for (text, actor) in [
         ("stop=server,times=1", None),
         ("stop=clients,times=1", Some(Supervised::ClientSockets)),
@@ -311,7 +311,7 @@ async fn actors_that_are_stopped_go_on_with_all_they_had() {
 }
 
 #[actix_rt::test]
-async fn what_the_registry_asks_of_an_actor_that_panics_is_asked_again() {
+async fn requests_of_the_registry_to_an_actor_that_panics_are_repeated() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let client = scene.old.0.clone();
@@ -329,7 +329,7 @@ async fn what_the_registry_asks_of_an_actor_that_panics_is_asked_again() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_loaded_though_its_server_socket_panics() {
+async fn a_suspended_app_is_loaded_even_if_its_server_socket_panics() {
     let network = ScriptedNetwork::new();
     let faulty = FaultyNetwork::new(network.clone(), SEED);
     let mut world = World::with_network(faulty.clone()).await;

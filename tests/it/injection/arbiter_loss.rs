@@ -49,7 +49,7 @@ async fn goes_on(scene: &Scene) {
 }
 
 #[actix_rt::test]
-async fn all_that_an_app_has_survives_the_end_of_its_arbiter() {
+async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     let (mut scene, arbiter) = elsewhere().await;
     let tcp_server = scene.world.app.tcp_server.clone();
     let properties = SocketProperties {
@@ -99,7 +99,7 @@ async fn all_that_an_app_has_survives_the_end_of_its_arbiter() {
 }
 
 #[actix_rt::test]
-async fn calls_that_wait_when_the_arbiter_ends_are_answered() {
+async fn pending_calls_are_answered_when_the_arbiter_ends() {
     let (scene, arbiter) = elsewhere().await;
     // It stands still in the middle of this.
     let (tell, blocked) = std::sync::mpsc::channel::<()>();
@@ -120,7 +120,7 @@ async fn calls_that_wait_when_the_arbiter_ends_are_answered() {
 }
 
 #[actix_rt::test]
-async fn a_connect_that_goes_on_when_the_arbiter_ends_fails_and_may_be_tried_again() {
+async fn a_pending_connect_fails_when_the_arbiter_ends_and_can_be_retried() {
     let (mut scene, arbiter) = elsewhere().await;
     let id = scene.world.create().await;
     let rule = scene.inject("connect=stall");
@@ -136,7 +136,7 @@ async fn a_connect_that_goes_on_when_the_arbiter_ends_fails_and_may_be_tried_aga
 }
 
 #[actix_rt::test]
-async fn a_pause_and_time_outs_go_on_after_the_end_of_the_arbiter() {
+async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
     let (mut scene, arbiter) = elsewhere().await;
     let (client, mut peer) = scene.accepted().await;
     let timeouts = Timeouts {
@@ -153,7 +153,7 @@ async fn a_pause_and_time_outs_go_on_after_the_end_of_the_arbiter() {
 }
 
 #[actix_rt::test]
-async fn an_app_that_is_suspended_is_loaded_after_the_end_of_the_arbiter() {
+async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
     let (mut scene, arbiter) = elsewhere().await;
     let app = scene.world.app.clone();
     let persistent = SocketProperties {
@@ -179,7 +179,7 @@ async fn an_app_that_is_suspended_is_loaded_after_the_end_of_the_arbiter() {
 }
 
 #[actix_rt::test]
-async fn an_arbiter_that_a_rule_ends_is_survived_and_so_is_the_next_one() {
+async fn injected_ends_of_two_arbiters_in_a_row_are_survived() {
     let (mut scene, arbiter) = elsewhere().await;
     scene.inject("arbiter=server,times=1");
     let during = vec![dial(scene.at).await];
@@ -189,7 +189,7 @@ async fn an_arbiter_that_a_rule_ends_is_survived_and_so_is_the_next_one() {
 }
 
 #[actix_rt::test]
-async fn a_registry_whose_last_address_goes_ends_in_the_other_arbiter_too() {
+async fn a_moved_registry_ends_when_its_last_address_is_dropped() {
     let (scene, arbiter) = elsewhere().await;
     end_of(arbiter);
     goes_on(&scene).await;
@@ -204,7 +204,7 @@ async fn a_registry_whose_last_address_goes_ends_in_the_other_arbiter_too() {
 }
 
 #[test]
-fn the_end_of_the_system_is_the_end_of_all() {
+fn the_end_of_the_system_ends_everything() {
     let system = actix_rt::System::new();
     let at = system.block_on(async {
         let (scene, arbiter) = elsewhere().await;

@@ -6,7 +6,7 @@ use chrome_sockets::testing::{Clear, Inject, Release, Remove};
 use super::*;
 
 #[actix_rt::test]
-async fn rules_are_added_and_taken_back_while_it_runs() {
+async fn rules_are_added_and_removed_while_the_network_runs() {
     let mut scene = Scene::new().await;
     for round in 1..=3 {
         let id = scene.inject("accept=EMFILE");
@@ -26,7 +26,7 @@ async fn rules_are_added_and_taken_back_while_it_runs() {
 }
 
 #[actix_rt::test]
-async fn rules_are_sent_from_another_arbiter() {
+async fn rules_can_be_sent_from_another_arbiter() {
     let mut scene = Scene::new().await;
     let arbiter = Arbiter::new();
     let network = scene.network.clone();

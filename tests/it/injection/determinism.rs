@@ -6,7 +6,7 @@ use chrome_sockets::testing::Strike;
 use super::*;
 
 #[actix_rt::test]
-async fn ten_thousand_reads_strike_as_the_seed_says() {
+async fn ten_thousand_reads_fail_as_the_seed_determines() {
     let mut scene = Scene::new().await;
     let (client, mut peer) = scene.accepted().await;
     let id = scene.inject("read=EINTR,p=0.01");
@@ -75,7 +75,7 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
 }
 
 #[actix_rt::test]
-async fn one_seed_gives_the_same_faults_and_the_app_is_told_the_same() {
+async fn one_seed_gives_the_same_faults_and_the_same_events() {
     let (strikes, told) = run(SEED).await;
     assert!(strikes.len() > 100, "{strikes:?}");
     for kind in ["EMFILE", "ENOBUFS", "short", "EPIPE"] {
@@ -87,7 +87,7 @@ async fn one_seed_gives_the_same_faults_and_the_app_is_told_the_same() {
 }
 
 #[actix_rt::test]
-async fn what_was_injected_is_what_the_app_was_told() {
+async fn the_injected_faults_are_those_reported_to_the_app() {
     let mut scene = Scene::new().await;
     scene.inject("accept=EMFILE,p=0.3");
     let mut told = 0;

@@ -83,7 +83,7 @@ fn section(page: &Page) -> String {
 }
 
 #[test]
-fn the_page_and_the_matrix_agree_row_by_row() {
+fn faults_md_and_the_matrix_agree_row_by_row() {
     let page = include_str!("../../../docs/faults.md");
     for expected in PAGES.iter().map(section) {
         let title = expected.lines().next().unwrap_or_default();
@@ -97,7 +97,7 @@ fn the_page_and_the_matrix_agree_row_by_row() {
 }
 
 #[test]
-fn each_row_has_a_test_and_stands_once() {
+fn each_row_has_a_test_and_is_unique() {
     let tests = include_str!("matrix.rs");
     for page in &PAGES {
         let test = format!("#[actix_rt::test]\nasync fn {}()", page.test);

@@ -121,7 +121,7 @@ impl Drop for LyingStream {
 }
 
 #[actix_rt::test]
-async fn a_call_that_panics_says_so_and_the_next_one_is_carried_out() {
+async fn a_call_that_panics_answers_panicked_and_the_next_one_is_carried_out() {
     let network = ScriptedNetwork::new();
     let how = Lie::Options;
     let mut world = World::with_network(Lying {
@@ -142,7 +142,7 @@ async fn a_call_that_panics_says_so_and_the_next_one_is_carried_out() {
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_closing_panics_is_closed() {
+async fn a_socket_whose_close_panics_is_closed() {
     let network = ScriptedNetwork::new();
     let how = Lie::Close;
     let mut world = World::with_network(Lying {
@@ -167,7 +167,7 @@ async fn a_socket_whose_closing_panics_is_closed() {
 }
 
 #[actix_rt::test]
-async fn bytes_that_were_read_and_not_told_end_their_connection() {
+async fn bytes_that_were_read_but_not_delivered_end_their_connection() {
     let network = ScriptedNetwork::new();
     let how = Lie::TooMuch;
     let mut world = World::with_network(Lying {
@@ -185,7 +185,7 @@ async fn bytes_that_were_read_and_not_told_end_their_connection() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_was_accepted_and_could_not_be_kept_is_told() {
+async fn an_accepted_connection_that_is_lost_is_reported() {
     let network = ScriptedNetwork::new();
     let how = Lie::Reset;
     let mut world = World::with_network(Lying {

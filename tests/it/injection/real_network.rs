@@ -12,7 +12,7 @@ fn with(peer: &TcpStream, text: &str) -> String {
 }
 
 #[actix_rt::test]
-async fn a_reset_is_found_by_both_ends() {
+async fn a_reset_is_reported_at_both_ends() {
     let mut scene = Scene::new().await;
     for text in ["read=reset", "write=reset"] {
         let (client, mut peer) = scene.accepted().await;
@@ -32,7 +32,7 @@ async fn a_reset_is_found_by_both_ends() {
 }
 
 #[actix_rt::test]
-async fn an_end_is_told_though_the_peer_has_not_ended() {
+async fn an_injected_end_is_reported_although_the_peer_has_not_ended() {
     let mut scene = Scene::new().await;
     let (client, mut peer) = scene.accepted().await;
     client.set_paused(false).await.expect("resume");
@@ -58,7 +58,7 @@ async fn a_stalled_accept_leaves_its_clients_in_the_backlog() {
 }
 
 #[actix_rt::test]
-async fn a_stalled_accept_ends_by_itself_when_its_time_is_over() {
+async fn a_stalled_accept_continues_after_its_time() {
     let mut scene = Scene::new().await;
     let id = scene.inject("accept=stall,for=20ms,every=2");
     let during = vec![dial(scene.at).await, dial(scene.at).await];
@@ -68,7 +68,7 @@ async fn a_stalled_accept_ends_by_itself_when_its_time_is_over() {
 }
 
 #[actix_rt::test]
-async fn a_stalled_read_and_write_go_on_when_they_are_released() {
+async fn a_stalled_read_and_write_continue_when_released() {
     let mut scene = Scene::new().await;
     let (client, mut peer) = scene.accepted().await;
     client.set_paused(false).await.expect("resume");
@@ -98,7 +98,7 @@ async fn a_stalled_read_and_write_go_on_when_they_are_released() {
 }
 
 #[actix_rt::test]
-async fn a_stalled_connect_or_resolve_is_given_up_or_goes_on() {
+async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
     let mut scene = Scene::naming().await;
     let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = far.local_addr().expect("it is bound").port();
@@ -131,7 +131,7 @@ async fn a_stalled_connect_or_resolve_is_given_up_or_goes_on() {
 }
 
 #[actix_rt::test]
-async fn a_name_that_cannot_be_asked_for_is_not_resolved() {
+async fn a_name_whose_lookup_fails_is_not_resolved() {
     let mut scene = Scene::naming().await;
     let id = scene.world.create().await;
     scene.inject("resolve=EIO,times=1");
@@ -153,7 +153,7 @@ async fn a_name_that_cannot_be_asked_for_is_not_resolved() {
 }
 
 #[actix_rt::test]
-async fn torn_reads_and_writes_lose_and_swap_nothing() {
+async fn short_reads_and_writes_lose_and_reorder_nothing() {
     let mut scene = Scene::new().await;
     let bytes = (0..30_000_usize).map(|i| (i ^ (i >> 8)) as u8);
     let large: Vec<u8> = bytes.collect();
@@ -187,7 +187,7 @@ async fn torn_reads_and_writes_lose_and_swap_nothing() {
 }
 
 #[actix_rt::test]
-async fn errors_of_a_listener_that_is_gone_are_nobodys() {
+async fn errors_of_a_closed_listener_are_not_reported() {
     let scene = Scene::new().await;
     let rule = scene.inject("accept=stall");
     let during = dial(scene.at).await;
@@ -207,7 +207,7 @@ async fn errors_of_a_listener_that_is_gone_are_nobodys() {
 }
 
 #[actix_rt::test]
-async fn a_forward_that_fails_ends_its_connection_and_is_told() {
+async fn a_forward_that_fails_ends_its_connection_and_is_reported() {
     let mut scene = Scene::new().await;
     for errno in ["ENOBUFS", "ENOMEM", "EPERM"] {
         let (client, mut peer) = scene.accepted().await;

@@ -10,7 +10,7 @@ use super::actor_recovery::Restarts;
 use super::*;
 
 #[actix_rt::test]
-async fn one_that_falls_too_often_is_given_up_and_the_others_go_on() {
+async fn an_actor_that_fails_too_often_is_terminated_and_the_others_continue() {
     let limit = RestartLimit {
         most: 3,
         within: Duration::from_secs(60),
@@ -42,7 +42,7 @@ async fn until_gone(server: &chrome_sockets::TcpServer, id: ServerSocketId) {
 }
 
 #[actix_rt::test]
-async fn client_sockets_that_fall_too_often_lose_their_connections_and_say_so() {
+async fn client_sockets_that_fail_too_often_lose_their_connections_and_report_it() {
     let limit = RestartLimit {
         most: 3,
         within: Duration::from_secs(60),
@@ -68,7 +68,7 @@ async fn client_sockets_that_fall_too_often_lose_their_connections_and_say_so() 
 }
 
 #[actix_rt::test]
-async fn a_registry_that_falls_too_often_closes_everything() {
+async fn a_registry_that_fails_too_often_closes_everything() {
     let limit = RestartLimit {
         most: 2,
         within: Duration::from_secs(60),
@@ -93,7 +93,7 @@ async fn a_registry_that_falls_too_often_closes_everything() {
 }
 
 #[actix_rt::test]
-async fn restarts_that_nobody_handles_are_counted_and_not_kept() {
+async fn unhandled_restart_events_are_counted_and_not_kept() {
     struct Keeping(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
     impl Actor for Keeping {
         type Context = actix::Context<Self>;

@@ -14,7 +14,7 @@ fn rule(text: &str) -> Rule {
 }
 
 #[test]
-fn a_rule_is_what_its_text_says() {
+fn a_rule_is_parsed_from_its_text() {
     let accept = Rule::new(Operation::Accept, Fault::Error(Errno::EMFILE)).expect("a rule");
     let peer: SocketAddr = "[::1]:80".parse().expect("an address");
     let every: IpAddr = "10.0.0.1".parse().expect("an address");
@@ -75,7 +75,7 @@ fn a_rule_is_what_its_text_says() {
 }
 
 #[test]
-fn a_text_that_is_no_rule_is_told_what_to_write() {
+fn an_invalid_rule_is_an_error_with_the_expected_syntax() {
     for (text, words) in [
         ("", "like accept=EMFILE"),
         ("accept", "write OPERATION=FAULT"),
@@ -180,7 +180,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn a_rule_is_read_as_it_was_written(rule in rules()) {
+    fn a_formatted_rule_parses_to_the_same_rule(rule in rules()) {
         if let Some(rule) = rule {
             let text = rule.to_string();
             prop_assert_eq!(text.parse(), Ok(rule), "{}", text);
@@ -188,7 +188,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_is_too_bad_to_be_answered(
+    fn any_text_is_a_rule_or_an_error(
         text in "\\PC*",
         keys in vec("(times|every|p|after|for|bytes|peer|listener)=[0-9a-z.:-]{0,30}", 0..4),
         first in "(accept|read|write)=(EMFILE|stall|short|[0-9]{1,6})",

@@ -70,7 +70,7 @@ async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &Peer) {
 }
 
 #[actix_rt::test]
-async fn an_accept_error_or_stall_keeps_the_clients_in_line() {
+async fn an_accept_error_or_stall_keeps_waiting_clients() {
     let mut scene = Script::new().await;
     let error = scene.network.inject(rule("accept=EMFILE,times=1"));
     let during = vec![scene.dial(), scene.dial()];
@@ -90,7 +90,7 @@ async fn an_accept_error_or_stall_keeps_the_clients_in_line() {
 }
 
 #[actix_rt::test]
-async fn what_ends_a_connection_is_told_and_its_peer_finds_it() {
+async fn an_injected_end_of_a_connection_is_reported_and_visible_to_its_peer() {
     let mut scene = Script::new().await;
     for (text, expected) in [
         ("read=reset", -100),

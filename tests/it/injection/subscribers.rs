@@ -75,7 +75,7 @@ impl Behind {
 }
 
 #[actix_rt::test]
-async fn a_slow_subscriber_holds_its_events_in_order_and_their_credit() {
+async fn a_slow_subscriber_keeps_its_events_in_order_and_their_credit() {
     let mut behind = Behind::new().await;
     let (client, peer) = behind.connection().await;
     let (other, _peer) = behind.connection().await;
@@ -98,7 +98,7 @@ async fn a_slow_subscriber_holds_its_events_in_order_and_their_credit() {
 }
 
 #[actix_rt::test]
-async fn a_stall_with_a_time_delays_every_event_so_long() {
+async fn a_stall_with_a_duration_delays_every_event_by_it() {
     let mut behind = Behind::new().await;
     let (client, peer) = behind.connection().await;
     tokio::time::pause();
@@ -173,17 +173,17 @@ async fn dies(text: &str) {
 }
 
 #[actix_rt::test]
-async fn what_a_subscriber_panics_at_comes_to_the_next_one_and_what_waited_behind_it() {
+async fn the_next_subscriber_receives_the_event_at_which_one_panicked_and_those_behind_it() {
     dies("panic=subscriber,after=2,times=1").await;
 }
 
 #[actix_rt::test]
-async fn what_a_subscriber_has_that_stops_comes_to_the_next_one() {
+async fn the_next_subscriber_receives_the_events_of_one_that_stopped() {
     dies("stop=subscriber,after=2,times=1").await;
 }
 
 #[actix_rt::test]
-async fn an_accept_error_that_a_dying_listener_has_not_heard_comes_to_the_next_one() {
+async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_handled() {
     for text in ["panic=subscriber,times=1", "stop=subscriber,times=1"] {
         let mut behind = Behind::new().await;
         let app = behind.world.app.clone();

@@ -43,7 +43,7 @@ async fn client(at: SocketAddr) -> std::io::Result<usize> {
 }
 
 #[actix_rt::test]
-async fn of_10_000_connections_over_100_suspensions_each_is_accepted_exactly_once() {
+async fn each_of_10_000_connections_over_100_suspensions_is_accepted_exactly_once() {
     let world = World::new().await;
     let (_, at) = persistent_server(&world).await;
     let (greeted, starts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

@@ -65,7 +65,7 @@ async fn an_idle_app_is_suspended_and_a_connection_loads_it_again() {
 }
 
 #[actix_rt::test]
-async fn calls_and_events_keep_it_loaded() {
+async fn calls_and_events_keep_an_app_loaded() {
     tokio::time::pause();
     let (mut world, network, mut suspensions) = world().await;
     let (_, at) = persistent_server(&world).await;
@@ -96,7 +96,7 @@ async fn calls_and_events_keep_it_loaded() {
 }
 
 #[actix_rt::test]
-async fn a_send_that_waits_and_a_connection_being_made_keep_it_loaded() {
+async fn a_pending_send_or_connect_keeps_an_app_loaded() {
     tokio::time::pause();
     let (world, network, mut suspensions) = world().await;
     let target = "192.0.2.1:7".parse().expect("an address");
@@ -119,7 +119,7 @@ async fn a_send_that_waits_and_a_connection_being_made_keep_it_loaded() {
 }
 
 #[actix_rt::test]
-async fn another_page_has_another_time_out_or_none() {
+async fn a_new_event_page_has_its_own_idle_timeout_or_none() {
     tokio::time::pause();
     let (world, _, mut suspensions) = world().await;
     let (page, starts) = page(&world);
@@ -132,7 +132,7 @@ async fn another_page_has_another_time_out_or_none() {
 }
 
 #[actix_rt::test]
-async fn an_idle_time_out_does_not_keep_a_registry_that_nobody_has_an_address_of() {
+async fn an_idle_timeout_does_not_keep_a_registry_without_addresses_alive() {
     let world = World::new().await;
     let (page, _) = page(&world);
     let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));

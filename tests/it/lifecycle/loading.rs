@@ -22,7 +22,7 @@ use support::{Heard, World, subscribe, within};
 const EMFILE: i32 = 24;
 
 #[actix_rt::test]
-async fn a_connection_loads_the_app_and_is_heard_of_once() {
+async fn a_connection_loads_the_app_and_is_reported_once() {
     let mut world = World::new().await;
     let (server, at) = persistent_server(&world).await;
     let starts = with_page(&world).await;
@@ -38,7 +38,7 @@ async fn a_connection_loads_the_app_and_is_heard_of_once() {
 }
 
 #[actix_rt::test]
-async fn those_that_wait_are_heard_of_in_order_and_one_at_most_is_accepted_before() {
+async fn waiting_connections_are_reported_in_order_and_at_most_one_is_accepted_before_loading() {
     let mut world = World::new().await;
     let (_, at) = persistent_server(&world).await;
     suspend(&world.app).await;
@@ -64,7 +64,7 @@ async fn those_that_wait_are_heard_of_in_order_and_one_at_most_is_accepted_befor
 }
 
 #[actix_rt::test]
-async fn without_an_event_page_listeners_added_while_suspended_hear_all_after_resume() {
+async fn without_an_event_page_listeners_added_while_suspended_receive_everything_after_resume() {
     let mut world = World::new().await;
     let (_, at) = persistent_server(&world).await;
     suspend(&world.app).await;
@@ -80,7 +80,7 @@ async fn without_an_event_page_listeners_added_while_suspended_hear_all_after_re
 }
 
 #[actix_rt::test]
-async fn data_for_a_persistent_client_loads_the_app_and_none_is_lost() {
+async fn data_of_a_persistent_client_loads_the_app_and_none_is_lost() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (client, mut peer) = persistent_client(&world).await;
@@ -125,7 +125,7 @@ async fn the_end_of_a_persistent_clients_connection_loads_the_app() {
 }
 
 #[actix_rt::test]
-async fn an_accept_error_pauses_the_socket_loads_the_app_and_is_told() {
+async fn an_accept_error_pauses_the_socket_loads_the_app_and_is_reported() {
     let network = ScriptedNetwork::new();
     let mut world = World::with_network(network.clone()).await;
     let starts = with_page(&world).await;
@@ -197,7 +197,7 @@ async fn paused_sockets_load_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_nobody_has_heard_of_loads_nothing_while_its_server_socket_is_paused() {
+async fn an_unreported_client_loads_nothing_while_its_server_socket_is_paused() {
     let mut world = World::new().await;
     let (server, at) = persistent_server(&world).await;
     let paused = |paused| world.app.tcp_server.set_paused(server, paused);
@@ -217,7 +217,7 @@ async fn a_client_that_nobody_has_heard_of_loads_nothing_while_its_server_socket
 }
 
 #[actix_rt::test]
-async fn nothing_is_told_before_the_page_has_started() {
+async fn no_event_is_raised_before_the_page_has_started() {
     let mut world = World::new().await;
     let (_, at) = persistent_server(&world).await;
     let gate = Arc::new(Semaphore::new(0));
@@ -275,7 +275,7 @@ where
 }
 
 #[actix_rt::test]
-async fn a_page_that_does_not_start_is_tried_again_after_longer_and_longer_rests() {
+async fn a_page_that_does_not_start_is_retried_with_growing_back_off() {
     tokio::time::pause();
     const TIMES: usize = 4;
     for how in ["an error", "a panic", "an early panic", "taking for ever"] {
@@ -315,7 +315,7 @@ async fn a_page_that_does_not_start_is_tried_again_after_longer_and_longer_rests
 }
 
 #[actix_rt::test]
-async fn resume_tells_why_the_page_did_not_start_and_the_app_stays_suspended() {
+async fn resume_answers_why_the_page_did_not_start_and_the_app_stays_suspended() {
     let world = World::new().await;
     for (page, expected) in [
         (
@@ -343,7 +343,7 @@ async fn resume_tells_why_the_page_did_not_start_and_the_app_stays_suspended() {
 }
 
 #[actix_rt::test]
-async fn an_app_suspended_while_it_is_loaded_is_suspended_then() {
+async fn a_suspension_during_loading_is_carried_out_after_it() {
     let world = World::new().await;
     let (page, starts) = page(&world);
     world.app.set_event_page(Some(page)).await.expect("it runs");
@@ -360,7 +360,7 @@ async fn an_app_suspended_while_it_is_loaded_is_suspended_then() {
 }
 
 #[actix_rt::test]
-async fn a_client_whose_listener_died_unread_is_kept_and_told_after_loading() {
+async fn a_client_whose_listener_died_before_reading_it_is_kept_and_reported_after_loading() {
     let network = ScriptedNetwork::new();
     let mut world = World::with_network(network.clone()).await;
     let (_, at) = persistent_server(&world).await;

@@ -47,7 +47,7 @@ async fn make_persistent(app: &App, id: ClientSocketId) {
 }
 
 #[actix_rt::test]
-async fn an_end_that_was_read_before_is_told_after_loading() {
+async fn an_end_that_was_read_before_a_suspension_is_reported_after_loading() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (client, peer, _began, release) = held(&world).await;
@@ -63,7 +63,7 @@ async fn an_end_that_was_read_before_is_told_after_loading() {
 }
 
 #[actix_rt::test]
-async fn a_client_made_persistent_in_time_is_kept_with_its_data() {
+async fn a_client_made_persistent_during_a_suspension_is_kept_with_its_data() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (_, _peer, _began, release) = held(&world).await;
@@ -82,7 +82,7 @@ async fn a_client_made_persistent_in_time_is_kept_with_its_data() {
 }
 
 #[actix_rt::test]
-async fn what_comes_to_sockets_that_the_suspension_ends_loads_nothing() {
+async fn data_on_sockets_that_a_suspension_closes_loads_nothing() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (_, mut peer, _began, release) = held(&world).await;
@@ -99,7 +99,7 @@ async fn what_comes_to_sockets_that_the_suspension_ends_loads_nothing() {
 }
 
 #[actix_rt::test]
-async fn the_suspension_of_an_app_that_was_unloaded_ends_nothing_of_the_next_one() {
+async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_its_successor() {
     tokio::time::pause();
     let world = World::with_network(ScriptedNetwork::new()).await;
     let app = &world.app;

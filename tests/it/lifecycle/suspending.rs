@@ -51,7 +51,7 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
 }
 
 #[actix_rt::test]
-async fn calls_that_meet_the_end_of_their_socket_do_not_find_it() {
+async fn calls_on_sockets_that_a_suspension_closes_answer_socket_not_found() {
     let world = World::new().await;
     let (server, _) = world.listen().await;
     let client = world.create().await;
@@ -72,7 +72,7 @@ async fn calls_that_meet_the_end_of_their_socket_do_not_find_it() {
 }
 
 #[actix_rt::test]
-async fn persistent_sockets_keep_what_they_are() {
+async fn persistent_sockets_keep_their_properties() {
     let mut world = World::new().await;
     let (server, at) = persistent_server(&world).await;
     let properties = SocketProperties {
@@ -120,7 +120,7 @@ async fn persistent_sockets_keep_what_they_are() {
 }
 
 #[actix_rt::test]
-async fn a_client_socket_that_was_created_meanwhile_receives_and_sends_afterwards() {
+async fn a_client_socket_created_while_suspended_receives_and_sends_after_loading() {
     use tokio::io::AsyncReadExt;
     let mut world = World::new().await;
     suspend(&world.app).await;
@@ -140,7 +140,7 @@ async fn a_client_socket_that_was_created_meanwhile_receives_and_sends_afterward
 }
 
 #[actix_rt::test]
-async fn suspending_twice_resuming_twice_and_an_app_that_was_never_heard_of_are_all_right() {
+async fn suspending_twice_resuming_twice_and_unknown_apps_are_allowed() {
     let world = World::new().await;
     let app = App::new("never heard of", &world.registry);
     assert_eq!(app.is_suspended().await, Ok(false));
@@ -153,7 +153,7 @@ async fn suspending_twice_resuming_twice_and_an_app_that_was_never_heard_of_are_
 }
 
 #[actix_rt::test]
-async fn calls_one_after_the_other_are_carried_out_in_their_order() {
+async fn suspend_and_resume_calls_are_carried_out_in_order() {
     let world = World::new().await;
     let app = &world.app;
     let calls = [
@@ -172,7 +172,7 @@ async fn calls_one_after_the_other_are_carried_out_in_their_order() {
 }
 
 #[actix_rt::test]
-async fn another_apps_sockets_and_listeners_are_left_alone() {
+async fn a_suspension_does_not_affect_other_apps() {
     let mut world = World::new().await;
     let (server, at) = world.listen().await;
     let other = App::new("other", &world.registry);
@@ -199,7 +199,7 @@ async fn waits_for(
 }
 
 #[actix_rt::test]
-async fn it_waits_until_an_on_accept_on_its_way_is_handled() {
+async fn a_suspension_waits_for_an_on_accept_in_flight() {
     let world = World::new().await;
     let app = App::new("slow", &world.registry);
     let (slow, mut began, release, done) = Slow::start();
@@ -221,7 +221,7 @@ async fn it_waits_until_an_on_accept_on_its_way_is_handled() {
 }
 
 #[actix_rt::test]
-async fn it_waits_until_an_on_receive_on_its_way_is_handled() {
+async fn a_suspension_waits_for_an_on_receive_in_flight() {
     let world = World::new().await;
     let app = App::new("slow", &world.registry);
     let (slow, mut began, release, done) = Slow::start();
@@ -239,7 +239,7 @@ async fn it_waits_until_an_on_receive_on_its_way_is_handled() {
 }
 
 #[actix_rt::test]
-async fn on_suspend_is_raised_first_and_waited_for() {
+async fn a_suspension_raises_on_suspend_first_and_waits_for_its_handlers() {
     let world = World::new().await;
     let app = App::new("slow", &world.registry);
     let (slow, mut began, release, done) = Slow::start();
@@ -267,7 +267,7 @@ async fn on_suspend_is_raised_first_and_waited_for() {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_holds_an_event_for_ever_is_told_and_the_app_is_suspended() {
+async fn a_listener_that_keeps_an_event_forever_is_reported_and_the_app_is_suspended() {
     tokio::time::pause();
     let world = World::with_network(chrome_sockets::testing::ScriptedNetwork::new()).await;
     let app = App::new("slow", &world.registry);
@@ -291,7 +291,7 @@ async fn a_listener_that_holds_an_event_for_ever_is_told_and_the_app_is_suspende
 }
 
 #[actix_rt::test]
-async fn listeners_are_forgotten_and_an_actor_of_the_apps_own_ends() {
+async fn a_suspension_removes_listeners_so_actors_of_the_app_end() {
     struct Page(Option<oneshot::Sender<()>>);
     impl Actor for Page {
         type Context = Context<Self>;
@@ -329,7 +329,7 @@ async fn listeners_are_forgotten_and_an_actor_of_the_apps_own_ends() {
 }
 
 #[actix_rt::test]
-async fn a_client_whose_sends_are_on_their_way_gets_them_all() {
+async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
     use tokio::io::AsyncReadExt;
     const LENGTH: usize = 4 << 20;
     let world = World::new().await;
@@ -406,7 +406,7 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
 }
 
 #[actix_rt::test]
-async fn a_closed_server_socket_tells_nothing_more_and_its_actor_ends() {
+async fn a_server_socket_that_a_suspension_closes_raises_no_event_and_its_actor_ends() {
     tokio::time::pause();
     let (mut world, _) = closed_with_an_error_untold(None).await;
     assert!(world.heard_already().is_none(), "it is closed");

@@ -14,7 +14,7 @@ use crate::tcp_server::{accepts, dial};
 use support::{World, subscribe, within};
 
 #[actix_rt::test]
-async fn everything_is_closed_persistent_or_not_and_the_ports_are_free() {
+async fn unload_closes_all_sockets_and_frees_their_ports() {
     let mut world = World::new().await;
     let (server, at) = persistent_server(&world).await;
     let (other_server, other_at) = world.listen().await;
@@ -39,7 +39,7 @@ async fn everything_is_closed_persistent_or_not_and_the_ports_are_free() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_unloaded_with_what_waits_for_it() {
+async fn unload_of_a_suspended_app_closes_waiting_clients() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (_, at) = persistent_server(&world).await;
@@ -54,7 +54,7 @@ async fn a_suspended_app_is_unloaded_with_what_waits_for_it() {
 }
 
 #[actix_rt::test]
-async fn what_comes_after_is_a_new_app() {
+async fn after_unload_the_same_id_is_a_new_app() {
     let mut world = World::new().await;
     let starts = with_page(&world).await;
     let (before, _) = persistent_server(&world).await;
@@ -75,7 +75,7 @@ async fn what_comes_after_is_a_new_app() {
 }
 
 #[actix_rt::test]
-async fn another_app_is_left_alone_and_unloading_nothing_is_all_right() {
+async fn unload_does_not_affect_other_apps_and_accepts_unknown_ones() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let other = App::new("other", &world.registry);
@@ -101,7 +101,7 @@ impl Handler<SuspendInfo> for Keeper {
 }
 
 #[actix_rt::test]
-async fn calls_that_wait_when_an_app_is_unloaded_are_answered() {
+async fn pending_calls_are_answered_by_an_unload() {
     let world = World::new().await;
     let app = &world.app;
     // One that is being suspended, with two calls behind.

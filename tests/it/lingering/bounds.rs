@@ -61,7 +61,7 @@ impl Scene {
 }
 
 #[actix_rt::test]
-async fn a_closed_connection_is_shut_at_once_and_released_at_the_peers_end() {
+async fn close_shuts_the_writing_side_at_once_and_releases_the_connection_at_the_peers_end() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.client().await;
     peer.send("unread");
@@ -103,7 +103,7 @@ async fn a_connection_on_which_nothing_was_sent_is_released_at_once_unless_much_
 }
 
 #[actix_rt::test]
-async fn a_peer_that_has_everything_and_does_not_end_is_left_after_thirty_seconds() {
+async fn a_peer_that_has_everything_but_does_not_end_is_closed_after_thirty_seconds() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.client().await;
     client.send(&b"all"[..]).await.expect("it is sent");
@@ -162,7 +162,7 @@ async fn a_peer_that_acknowledges_a_byte_every_twenty_seconds_is_waited_for() {
 }
 
 #[actix_rt::test]
-async fn input_is_no_progress() {
+async fn input_does_not_count_as_progress() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.client().await;
     peer.leave_unacknowledged(1);
@@ -175,7 +175,7 @@ async fn input_is_no_progress() {
 }
 
 #[actix_rt::test]
-async fn a_mebibyte_is_discarded_and_more_resets() {
+async fn one_mebibyte_of_input_is_discarded_and_more_resets_the_connection() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.client().await;
     client.close().await.expect("it is open");
@@ -189,7 +189,7 @@ async fn a_mebibyte_is_discarded_and_more_resets() {
 }
 
 #[actix_rt::test]
-async fn input_is_discarded_while_the_peer_takes_nothing() {
+async fn input_is_discarded_while_the_peer_does_not_read() {
     let mut scene = Scene::new().await;
     let (client, peer) = scene.client().await;
     peer.limit_writes(0);
@@ -201,7 +201,7 @@ async fn input_is_discarded_while_the_peer_takes_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_lingering_connection_has_no_place_in_limits_and_a_drain_waits_for_it() {
+async fn a_lingering_connection_does_not_count_in_limits_and_a_drain_waits_for_it() {
     let mut scene = Scene::new().await;
     let limits = Limits {
         connections: Some(Limit {
@@ -223,7 +223,7 @@ async fn a_lingering_connection_has_no_place_in_limits_and_a_drain_waits_for_it(
 }
 
 #[actix_rt::test]
-async fn of_too_many_the_oldest_goes_first() {
+async fn of_too_many_lingering_connections_the_oldest_is_closed_first() {
     let mut scene = Scene::new().await;
     let mut peers = Vec::new();
     for _ in 0..LINGERING + 2 {
@@ -245,7 +245,7 @@ async fn of_too_many_the_oldest_goes_first() {
 }
 
 #[actix_rt::test]
-async fn of_too_many_the_oldest_is_reset_if_something_of_it_waits() {
+async fn of_too_many_lingering_connections_the_oldest_is_reset_if_sends_of_it_wait() {
     let mut scene = Scene::new().await;
     let (client, stuck) = scene.client().await;
     stuck.limit_writes(0);

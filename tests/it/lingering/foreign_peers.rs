@@ -169,7 +169,7 @@ async fn delivers_to(
 }
 
 #[actix_rt::test]
-async fn three_megabytes_and_a_close_with_the_request_unread_arrive_ten_times_of_ten() {
+async fn three_megabytes_sent_before_a_close_with_unread_input_always_arrive() {
     if !python() {
         return;
     }
@@ -187,7 +187,7 @@ async fn three_megabytes_and_a_close_with_the_request_unread_arrive_ten_times_of
 }
 
 #[actix_rt::test]
-async fn what_was_sent_before_the_close_is_there_for_a_peer_that_reads_only_afterwards() {
+async fn a_peer_that_reads_only_after_the_close_gets_everything() {
     if !python() {
         return;
     }
@@ -204,14 +204,14 @@ async fn what_was_sent_before_the_close_is_there_for_a_peer_that_reads_only_afte
 }
 
 #[actix_rt::test]
-async fn a_peer_that_reads_five_kilobytes_a_second_gets_all() {
+async fn a_peer_that_reads_five_kilobytes_a_second_gets_everything() {
     if python() {
         delivers(false, End::Close, "slow", 400_000).await;
     }
 }
 
 #[actix_rt::test]
-async fn a_peer_that_goes_on_writing_gets_all() {
+async fn a_peer_that_continues_to_write_gets_everything() {
     if !python() {
         return;
     }
@@ -222,7 +222,7 @@ async fn a_peer_that_goes_on_writing_gets_all() {
 }
 
 #[actix_rt::test]
-async fn a_peer_whose_body_nobody_reads_gets_all() {
+async fn a_peer_whose_body_is_not_read_gets_everything() {
     if !python() {
         return;
     }
@@ -232,7 +232,7 @@ async fn a_peer_whose_body_nobody_reads_gets_all() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_has_shut_its_writing_side_gets_all() {
+async fn a_peer_that_has_shut_its_writing_side_gets_everything() {
     if python() {
         delivers(false, End::Close, "half", MANY).await;
         delivers(false, End::Disconnect, "half", MANY).await;
@@ -240,7 +240,7 @@ async fn a_peer_that_has_shut_its_writing_side_gets_all() {
 }
 
 #[actix_rt::test]
-async fn curl_gets_a_whole_answer_to_an_upload_that_nobody_reads() {
+async fn curl_gets_the_whole_response_to_an_upload_that_is_not_read() {
     if !has("curl", "--version", "http") {
         return;
     }
@@ -276,7 +276,7 @@ async fn curl_gets_a_whole_answer_to_an_upload_that_nobody_reads() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_a_full_server_turns_away_with_a_word_gets_it() {
+async fn a_client_that_a_full_server_refuses_with_a_message_gets_the_message() {
     if !python() {
         return;
     }
@@ -289,7 +289,7 @@ async fn a_client_that_a_full_server_turns_away_with_a_word_gets_it() {
 }
 
 #[actix_rt::test]
-async fn a_client_refused_at_a_limit_that_closes_finds_a_clean_end() {
+async fn a_client_closed_at_a_limit_sees_a_clean_end() {
     if !python() {
         return;
     }

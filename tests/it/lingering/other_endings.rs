@@ -45,7 +45,7 @@ async fn proof_of_life(world: &mut World, at: SocketAddr) {
 }
 
 #[actix_rt::test]
-async fn a_shutdown_of_the_registry_delivers() {
+async fn a_shutdown_of_the_registry_delivers_what_was_sent() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (client, peer) = asked(&mut world, at).await;
@@ -65,7 +65,7 @@ async fn a_shutdown_of_the_registry_delivers() {
 }
 
 #[actix_rt::test]
-async fn a_shutdown_of_several_arbiters_delivers() {
+async fn a_shutdown_of_several_arbiters_delivers_what_was_sent() {
     let mut world = World::on(Registry::new().arbiters(3)).await;
     let (_, at) = world.listen().await;
     let mut peers = Vec::new();
@@ -82,7 +82,7 @@ async fn a_shutdown_of_several_arbiters_delivers() {
 }
 
 #[actix_rt::test]
-async fn a_shutdown_waits_for_a_peer_that_does_not_read_no_longer_than_it_says() {
+async fn a_shutdown_does_not_wait_longer_than_its_timeout_for_a_peer_that_does_not_read() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (client, mut peer) = asked(&mut world, at).await;
@@ -100,7 +100,7 @@ async fn a_shutdown_waits_for_a_peer_that_does_not_read_no_longer_than_it_says()
 }
 
 #[actix_rt::test]
-async fn a_suspension_delivers() {
+async fn a_suspension_delivers_what_was_sent() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (client, peer) = asked(&mut world, at).await;
@@ -127,7 +127,7 @@ async fn a_drain_waits_until_the_peer_has_what_was_sent() {
 }
 
 #[actix_rt::test]
-async fn what_a_drain_ends_at_its_deadline_is_delivered_first() {
+async fn connections_that_a_drain_ends_at_its_deadline_deliver_what_was_sent() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (client, peer) = asked(&mut world, at).await;
@@ -138,7 +138,7 @@ async fn what_a_drain_ends_at_its_deadline_is_delivered_first() {
 }
 
 #[actix_rt::test]
-async fn what_a_drain_cuts_off_at_its_deadline_is_reset() {
+async fn connections_that_have_not_delivered_at_the_deadline_of_a_drain_are_reset() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (client, mut peer) = asked(&mut world, at).await;
@@ -151,7 +151,7 @@ async fn what_a_drain_cuts_off_at_its_deadline_is_reset() {
 }
 
 #[actix_rt::test]
-async fn a_time_out_of_an_idle_or_unclaimed_connection_delivers() {
+async fn a_timeout_of_an_idle_or_unclaimed_connection_delivers_what_was_sent() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let soon = Some(Duration::from_millis(200));
@@ -185,7 +185,7 @@ async fn a_time_out_of_an_idle_or_unclaimed_connection_delivers() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_nobody_has_heard_of_finds_a_clean_end() {
+async fn an_unreported_client_sees_a_clean_end() {
     let world = World::new().await;
     let (id, at) = world.listen().await;
     let server = &world.app.tcp_server;
@@ -262,7 +262,7 @@ async fn panics_three_times(world: &World) {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_ends_because_its_listeners_panicked_delivers() {
+async fn a_connection_that_ends_because_its_listeners_panicked_delivers_what_was_sent() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let (client, mut peer) = asked(&mut world, at).await;

@@ -36,7 +36,7 @@ const SECOND: Timeouts = Timeouts {
 };
 
 #[actix_rt::test]
-async fn a_slow_but_steady_reader_is_not_cut_off_by_a_send_time_out() {
+async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
     for timeouts in [
         SECOND,
         Timeouts {
@@ -84,7 +84,7 @@ async fn a_slow_but_steady_reader_is_not_cut_off_by_a_send_time_out() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_reads_nothing_is_reset_by_a_send_time_out() {
+async fn a_send_timeout_resets_a_peer_that_reads_nothing() {
     let (mut world, client, mut peer) = scene(SECOND).await;
     let sent = client.send(content(LENGTH));
     assert_eq!(world.ended(client.id()).await, NetError::TIMED_OUT);

@@ -63,8 +63,8 @@ async fn stalls(most: usize) {
 }
 
 #[test]
-fn stalled_handshakes_cost_no_more_than_they_may_say() {
-    const NAME: &str = "handshakes::stalled_handshakes_cost_no_more_than_they_may_say";
+fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
+    const NAME: &str = "handshakes::stalled_handshakes_cost_no_more_memory_than_their_bound";
     if let Some(part) = part() {
         return play(async move {
             match part.as_str() {

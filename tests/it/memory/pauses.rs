@@ -55,7 +55,7 @@ async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
 }
 
 #[test]
-fn a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process() {
+fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
     if part().is_some() {
         return play(async {
             let stage = Stage::set(Registry::new()).await;
@@ -85,7 +85,7 @@ fn a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process() {
         });
     }
     let measured = Measured::start(
-        "pauses::a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process",
+        "pauses::a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process",
         "the pauses",
     );
     let mut peer = connect(measured.at);

@@ -119,7 +119,7 @@ fn seeds() -> Vec<u64> {
 }
 
 #[test]
-fn random_operations_do_what_the_model_says() {
+fn random_operations_match_the_model() {
     let operations = setting("MODEL_OPERATIONS", OPERATIONS);
     for seed in seeds() {
         runs_from(seed, operations);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[actix_rt::test]
-async fn ten_thousand_sends_by_id_arrive_in_order_and_whole() {
+async fn ten_thousand_sends_by_id_arrive_in_order_and_complete() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let tcp = world.app.tcp.clone();
@@ -14,7 +14,7 @@ async fn ten_thousand_sends_by_id_arrive_in_order_and_whole() {
 }
 
 #[actix_rt::test]
-async fn ten_thousand_sends_by_handle_arrive_in_order_and_whole() {
+async fn ten_thousand_sends_by_handle_arrive_in_order_and_complete() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let answers = (0..SENDS).map(|number| client.send(message(number)));
@@ -24,7 +24,7 @@ async fn ten_thousand_sends_by_handle_arrive_in_order_and_whole() {
 }
 
 #[actix_rt::test]
-async fn ten_thousand_sends_that_nobody_awaits_arrive_in_order_and_whole() {
+async fn ten_thousand_sends_without_awaiting_arrive_in_order_and_complete() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     for number in 0..SENDS {
@@ -43,7 +43,7 @@ async fn ten_thousand_sends_that_nobody_awaits_arrive_in_order_and_whole() {
 }
 
 #[actix_rt::test]
-async fn ten_thousand_plain_messages_arrive_in_order_and_whole() {
+async fn ten_thousand_messages_to_the_registry_arrive_in_order_and_complete() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let (registry, app) = (&world.registry, &world.app);
@@ -54,7 +54,7 @@ async fn ten_thousand_plain_messages_arrive_in_order_and_whole() {
 }
 
 #[actix_rt::test]
-async fn the_way_may_change_when_what_went_the_other_way_is_answered() {
+async fn calls_by_id_and_by_handle_keep_order_if_each_is_awaited() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let sending = async {
@@ -76,7 +76,7 @@ async fn the_way_may_change_when_what_went_the_other_way_is_answered() {
 }
 
 #[actix_rt::test]
-async fn calls_that_end_a_connection_come_behind_the_sends_before_them() {
+async fn calls_that_end_a_connection_are_carried_out_after_earlier_sends() {
     let mut world = World::new().await;
     let (by_id, mut peer) = pair(&mut world).await;
     let tcp = world.app.tcp.clone();

@@ -142,7 +142,7 @@ async fn elsewhere(arbiter: &Arbiter) -> (App, SocketAddr) {
 }
 
 #[actix_rt::test]
-async fn ten_thousand_sends_across_arbiters_with_mailboxes_full_arrive_in_order_and_whole() {
+async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order_and_complete() {
     let arbiter = Arbiter::new();
     let (app, at) = elsewhere(&arbiter).await;
     let mut ear = Ear::of(&app, true, true).await;
@@ -250,7 +250,7 @@ async fn each_of_several_callers_on_several_arbiters_keeps_its_own_order() {
 }
 
 #[actix_rt::test]
-async fn the_events_of_a_socket_come_in_order_to_every_listener_on_whatever_arbiter() {
+async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
     const LENGTH: usize = 3_000_000;
     let arbiter = Arbiter::new();
     let (app, at) = elsewhere(&arbiter).await;
@@ -287,7 +287,7 @@ async fn the_events_of_a_socket_come_in_order_to_every_listener_on_whatever_arbi
 }
 
 #[actix_rt::test]
-async fn no_listener_hears_of_a_clients_data_before_it_hears_of_the_client() {
+async fn on_accept_of_a_client_precedes_its_on_receive_at_every_listener() {
     const CLIENTS: usize = 500;
     let arbiter = Arbiter::new();
     let (app, at) = elsewhere(&arbiter).await;
@@ -326,7 +326,7 @@ async fn no_listener_hears_of_a_clients_data_before_it_hears_of_the_client() {
 }
 
 #[actix_rt::test]
-async fn answers_and_events_of_one_socket_agree_on_what_was_first() {
+async fn answers_and_events_of_one_socket_come_in_a_consistent_order() {
     let mut world = World::new().await;
     for _ in 0..100 {
         let (client, mut peer) = pair(&mut world).await;

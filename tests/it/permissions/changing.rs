@@ -36,7 +36,7 @@ async fn connect(app: &App) -> Result<(), Error> {
 }
 
 #[actix_rt::test]
-async fn without_a_word_about_it_everything_is_permitted() {
+async fn by_default_everything_is_permitted() {
     let registry = Registry::with_network(ScriptedNetwork::new()).start();
     let app = App::new("any", &registry);
     assert_eq!(listen(&app).await, Ok(()));
@@ -51,7 +51,7 @@ async fn without_a_word_about_it_everything_is_permitted() {
 }
 
 #[actix_rt::test]
-async fn the_registrys_permissions_are_those_of_each_app_without_its_own() {
+async fn the_registrys_permissions_apply_to_apps_without_their_own() {
     let registry = Registry::with_network(ScriptedNetwork::new()).permissions(Permissions::none());
     let registry = registry.start();
     let (with, without) = (App::new("with", &registry), App::new("without", &registry));
@@ -63,7 +63,7 @@ async fn the_registrys_permissions_are_those_of_each_app_without_its_own() {
 }
 
 #[actix_rt::test]
-async fn the_permissions_of_one_app_are_no_other_apps() {
+async fn the_permissions_of_one_app_do_not_apply_to_another() {
     let network = ScriptedNetwork::new();
     let registry = Registry::with_network(network).start();
     let (one, other) = (App::new("one", &registry), App::new("other", &registry));
@@ -84,7 +84,7 @@ async fn the_permissions_of_one_app_are_no_other_apps() {
 }
 
 #[actix_rt::test]
-async fn new_permissions_replace_the_old_for_sockets_that_are_there() {
+async fn new_permissions_apply_to_existing_sockets() {
     let network = ScriptedNetwork::new();
     let world = World::with_network(network.clone()).await;
     let (app, server) = (&world.app, &world.app.tcp_server);
@@ -132,7 +132,7 @@ async fn new_permissions_replace_the_old_for_sockets_that_are_there() {
 }
 
 #[actix_rt::test]
-async fn a_call_that_follows_is_checked_by_the_new_without_waiting() {
+async fn a_later_call_is_checked_by_new_permissions_without_awaiting_them() {
     let registry = Registry::with_network(ScriptedNetwork::new()).start();
     let app = App::new("hasty", &registry);
     let id = app
@@ -150,7 +150,7 @@ async fn a_call_that_follows_is_checked_by_the_new_without_waiting() {
 }
 
 #[actix_rt::test]
-async fn what_is_open_stays_open_when_its_permission_is_gone() {
+async fn open_sockets_stay_open_when_their_permission_is_revoked() {
     let network = ScriptedNetwork::new();
     let mut world = World::with_network(network.clone()).await;
     let (server, at) = world.listen().await;
@@ -186,7 +186,7 @@ async fn what_is_open_stays_open_when_its_permission_is_gone() {
 }
 
 #[actix_rt::test]
-async fn after_the_registrys_end_nothing_is_set() {
+async fn setting_permissions_after_the_registrys_end_is_an_error() {
     let registry = Registry::with_network(ScriptedNetwork::new()).start();
     let app = App::new("late", &registry);
     registry

@@ -149,7 +149,7 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_socket_that_is_not_there_is_not_found_whatever_is_permitted() {
+async fn an_unknown_socket_is_not_found_whatever_the_permissions() {
     let world = world(ScriptedNetwork::new(), "{}").await;
     let app = &world.app;
     let not_found = Err(Error::SocketNotFound);

@@ -132,7 +132,7 @@ fn assert_only(calls: &[Call], names: &[&str], addresses: &[&str]) {
 }
 
 #[actix_rt::test]
-async fn nothing_but_an_address_reaches_it_by_its_permission() {
+async fn a_permission_for_an_address_permits_only_that_address() {
     assert_only(&asked("127.0.0.1:80").await, &[], &["127.0.0.1"]);
     assert_only(&asked("[::1]:80").await, &[], &["::1"]);
     assert_only(
@@ -144,7 +144,7 @@ async fn nothing_but_an_address_reaches_it_by_its_permission() {
 }
 
 #[actix_rt::test]
-async fn nothing_but_a_name_is_resolved_by_its_permission() {
+async fn a_permission_for_a_name_permits_only_that_name() {
     // RFC 6761: no resolver is asked for it.
     let loopback = ["127.0.0.1", "::1"];
     assert_only(&asked("localhost:80").await, &[], &loopback);
@@ -160,7 +160,7 @@ async fn nothing_but_a_name_is_resolved_by_its_permission() {
 }
 
 #[actix_rt::test]
-async fn a_name_is_resolved_in_the_form_in_which_it_was_compared() {
+async fn a_name_is_resolved_in_the_form_that_was_compared() {
     for permissions in [
         Permissions::all(),
         Permissions::from_sockets(r#"{"tcp": {"connect": "*.example:80"}}"#).expect("right"),
@@ -186,7 +186,7 @@ async fn a_name_is_resolved_in_the_form_in_which_it_was_compared() {
 }
 
 #[actix_rt::test]
-async fn what_has_no_form_goes_to_the_resolver_for_those_who_may_reach_any_host() {
+async fn a_name_without_ascii_form_is_resolved_only_if_any_host_is_permitted() {
     let network = ScriptedNetwork::new();
     network.next_resolve("127.1", Ok(vec![IpAddr::from([127, 0, 0, 1])]));
     let world = World::with_network(network.clone()).await;

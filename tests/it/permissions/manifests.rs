@@ -12,7 +12,7 @@ fn shown(patterns: &[Pattern]) -> Vec<String> {
 }
 
 #[test]
-fn each_operation_has_the_patterns_of_its_key_one_or_many() {
+fn each_operation_takes_one_pattern_or_a_list() {
     let manifest = r#"{
         "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "permissions": [[], 1.5e3],
         "sockets": {
@@ -35,7 +35,7 @@ fn each_operation_has_the_patterns_of_its_key_one_or_many() {
 }
 
 #[test]
-fn what_is_absent_is_not_permitted() {
+fn an_absent_key_permits_nothing() {
     for manifest in [
         "{}",
         r#"{"name": "no sockets"}"#,
@@ -51,7 +51,7 @@ fn what_is_absent_is_not_permitted() {
 }
 
 #[test]
-fn permissions_are_written_as_the_value_of_the_key() {
+fn permissions_are_formatted_as_the_value_of_the_key() {
     let sockets = r#"{"tcp": {"connect": [".Example.com", ":80"]}, "udp": {"bind": [""]}}"#;
     let permissions = Permissions::from_sockets(sockets).expect("right");
     let written = serde_json::to_value(&permissions).expect("it is written");
@@ -74,7 +74,7 @@ fn permissions_are_written_as_the_value_of_the_key() {
 }
 
 #[test]
-fn an_error_in_a_manifest_tells_where_and_what_to_write() {
+fn an_error_in_a_manifest_names_the_place_and_the_expected_value() {
     for (manifest, expected) in [
         // The whole.
         ("", "EOF while parsing a value at line 1 column 0"),
@@ -141,7 +141,7 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
 }
 
 #[test]
-fn an_error_in_the_key_alone_tells_the_path_in_the_key() {
+fn an_error_in_the_key_alone_names_the_path_in_the_key() {
     let sockets = r#"{"udp": {"send": ["*", "*:0"]}}"#;
     let error = Permissions::from_sockets(sockets).expect_err("port 0");
     assert_eq!(error.path(), "udp.send[1]");
@@ -156,7 +156,7 @@ fn warnings(manifest: &str) -> Vec<String> {
 }
 
 #[test]
-fn unknown_keys_are_ignored_with_a_warning_that_tells_where() {
+fn unknown_keys_are_ignored_with_a_warning_that_names_the_place() {
     let manifest = r#"{
         "unknown": {"of": "Chrome's"},
         "sockets": {
@@ -267,7 +267,7 @@ fn multicast_membership_permits_every_group_or_none() {
 }
 
 #[test]
-fn a_bad_pattern_is_told_with_its_path_and_what_to_write() {
+fn an_invalid_pattern_is_an_error_with_its_path_and_the_expected_form() {
     const WHITE: &str =
         "it begins or ends with white space, or its host or port does; take that out";
     const COLONS: &str = "it has more than one colon; write `host:port`, and an IPv6 address in \
@@ -377,7 +377,7 @@ fn a_bad_pattern_is_told_with_its_path_and_what_to_write() {
 }
 
 #[test]
-fn no_list_text_or_pattern_is_longer_than_its_bound() {
+fn lists_texts_and_patterns_are_bounded() {
     let list = |length| {
         let patterns = vec!["*"; length];
         json!({"udp": {"bind": patterns}}).to_string()
@@ -408,7 +408,7 @@ fn no_list_text_or_pattern_is_longer_than_its_bound() {
 }
 
 #[test]
-fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
+fn deep_or_long_values_give_a_short_error_or_are_skipped() {
     let deep = "[".repeat(MAX_MANIFEST / 4) + &"]".repeat(MAX_MANIFEST / 4);
     let ignored = format!(r#"{{"icons": {deep}, "sockets": {{"tcp": {{"connect": "*"}}}}}}"#);
     let permissions = Permissions::from_manifest(&ignored).expect("it is Chrome's");
@@ -438,7 +438,7 @@ fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
 }
 
 #[test]
-fn a_manifest_with_as_much_as_there_may_be_is_read_soon() {
+fn a_manifest_of_the_largest_allowed_size_is_parsed_quickly() {
     let mut list = String::new();
     for number in 0..MAX_PATTERNS {
         let _ = write!(

@@ -171,7 +171,7 @@ fn is_permitted(permissions: &Permissions, call: Call, host: &str, port: i32) ->
 }
 
 #[test]
-fn a_pattern_covers_the_calls_that_its_row_says() {
+fn a_pattern_permits_the_calls_of_its_row() {
     assert!(CASES.len() >= 60);
     for &(pattern, call, host, port, expected) in CASES {
         let row = format!("{pattern:?} {call:?} {host:?} {port}");
@@ -183,7 +183,7 @@ fn a_pattern_covers_the_calls_that_its_row_says() {
 }
 
 #[test]
-fn a_pattern_is_for_its_own_operation_alone() {
+fn a_pattern_permits_only_its_own_operation() {
     let listen = Permissions::from_sockets(r#"{"tcpServer": {"listen": "*"}}"#).expect("right");
     let connect = Permissions::from_sockets(r#"{"tcp": {"connect": "*"}}"#).expect("right");
     let udp = r#"{"udp": {"bind": "*", "send": "*", "multicastMembership": ""}}"#;
@@ -204,7 +204,7 @@ fn a_pattern_is_for_its_own_operation_alone() {
 }
 
 #[test]
-fn any_pattern_of_a_list_is_enough() {
+fn one_matching_pattern_of_a_list_suffices() {
     let sockets = r#"{"tcp": {"connect": ["a.example:1", "*.b.example", "[::1]:3"]}}"#;
     let permissions = Permissions::from_sockets(sockets).expect("right");
     for (host, port, expected) in [
@@ -220,7 +220,7 @@ fn any_pattern_of_a_list_is_enough() {
 }
 
 #[test]
-fn a_pattern_is_written_as_it_is_compared() {
+fn a_pattern_is_formatted_as_it_is_compared() {
     for (pattern, written) in [
         ("", "*:*"),
         ("*", "*:*"),

@@ -128,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_text_is_permissions_or_an_error_that_says_something(text in any::<String>()) {
+    fn any_text_parses_to_permissions_or_an_error_with_a_message(text in any::<String>()) {
         for read in [Permissions::from_manifest, Permissions::from_sockets] {
             if let Err(error) = read(&text) {
                 prop_assert!(!error.to_string().is_empty());
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_read_is_written_and_read_again_as_the_same(sockets in sockets()) {
+    fn formatted_permissions_parse_to_the_same(sockets in sockets()) {
         let text = sockets.to_string();
         let manifest = json!({"name": "any", "sockets": sockets}).to_string();
         match (Permissions::from_sockets(&text), Permissions::from_manifest(&manifest)) {
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pattern_is_written_and_read_again_as_the_same(text in pattern()) {
+    fn a_formatted_pattern_parses_to_the_same(text in pattern()) {
         if let Ok(pattern) = text.parse::<Pattern>() {
             let written = pattern.to_string();
             prop_assert_eq!(written.parse::<Pattern>(), Ok(pattern), "{}", written);
@@ -184,7 +184,7 @@ proptest! {
 
     /// A host has one form, or none and then no pattern for it alone.
     #[test]
-    fn an_exact_pattern_matches_what_has_the_same_form_and_nothing_else(
+    fn an_exact_pattern_matches_only_hosts_of_the_same_form(
         (host, other) in prop_oneof![(host(), host()).boxed(), host().prop_flat_map(near).boxed()],
     ) {
         for (pattern, written) in [(&host, &other), (&other, &host), (&host, &host)] {
@@ -198,7 +198,7 @@ proptest! {
     /// What names an address is that address; what names none is never taken
     /// for one.
     #[test]
-    fn only_what_is_written_as_an_address_matches_it(
+    fn only_an_address_matches_an_address_pattern(
         (address, host) in any::<IpAddr>().prop_flat_map(|address| {
             let near = near(address.to_string()).prop_map(|(_, near)| near);
             (Just(address), prop_oneof![host().boxed(), near.boxed()])
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_in_any_writing_matches_itself_and_its_domain(
+    fn a_name_in_any_spelling_matches_itself_and_its_domain(
         labels in prop::collection::vec("[a-zäöü例][a-z0-9]{1,8}", 1..5),
         below in LABEL,
     ) {

@@ -118,7 +118,7 @@ async fn an_accept_at_which_three_listeners_panicked_is_dropped_with_its_client(
 }
 
 #[actix_rt::test]
-async fn clients_that_waited_behind_a_poisonous_accept_are_raised_before_it() {
+async fn clients_that_waited_behind_a_poisonous_accept_are_raised_before_it_is_retried() {
     let mut ward = Ward::new().await;
     ward.world.deafen().await;
     let _peers: Vec<_> = (0..3)
@@ -237,7 +237,7 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
 }
 
 #[actix_rt::test]
-async fn panics_at_the_end_of_the_connection_before_do_not_count() {
+async fn panics_at_the_end_of_the_previous_connection_do_not_count() {
     let ward = Ward::new().await;
     ward.world.deafen().await;
     let app = ward.world.app.clone();

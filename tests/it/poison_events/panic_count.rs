@@ -159,7 +159,7 @@ impl Clinic {
 }
 
 #[actix_rt::test]
-async fn the_third_panic_in_a_row_ends_the_socket_and_its_data_is_raised_no_more() {
+async fn the_third_panic_in_a_row_ends_the_connection_and_its_data_is_dropped() {
     let clinic = Clinic::new().await;
     let (client, peer) = clinic.connected().await;
     peer.send("a");
@@ -206,7 +206,7 @@ impl Handler<Stop> for Frail {
 }
 
 #[actix_rt::test]
-async fn events_that_wait_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
+async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
     let clinic = Clinic::new().await;
     let (_bad, bad) = clinic.connected().await;
     let (_good, good) = clinic.connected().await;
@@ -229,7 +229,7 @@ async fn events_that_wait_in_the_mailbox_of_a_listener_that_panics_do_not_count(
 }
 
 #[actix_rt::test]
-async fn an_event_that_the_listener_has_kept_does_not_count_when_another_kills_it() {
+async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
     let clinic = Clinic::new().await;
     let (_kept, kept) = clinic.connected().await;
     let (_bad, bad) = clinic.connected().await;
@@ -257,7 +257,7 @@ fn bad_waits(clinic: &Clinic) -> bool {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_panics_after_it_took_the_data_counts_too() {
+async fn a_panic_after_taking_the_data_counts_too() {
     let clinic = Clinic::new().await;
     let (_client, peer) = clinic.connected().await;
     for text in ["a", "b", "c"] {
@@ -280,7 +280,7 @@ async fn a_panic_in_a_future_of_the_handler_counts_too() {
 }
 
 #[actix_rt::test]
-async fn with_two_listeners_data_that_one_of_them_handles_is_no_poison() {
+async fn data_that_one_of_two_listeners_handles_does_not_count() {
     let clinic = Clinic::new().await;
     let (_client, peer) = clinic.connected().await;
     let calm = Clinic::new().await;

@@ -8,7 +8,7 @@ use super::limits::connections;
 use super::shared_limits::Stage;
 
 #[actix_rt::test]
-async fn an_app_makes_no_more_sockets_than_it_may() {
+async fn an_app_creates_no_more_sockets_than_its_limit() {
     let mut stage = Stage::new(Limits::default()).await;
     let app = stage.world.app.clone();
     let (_, at) = stage.listen(&app).await;
@@ -62,7 +62,7 @@ async fn an_app_makes_no_more_sockets_than_it_may() {
 }
 
 #[actix_rt::test]
-async fn limits_of_an_app_that_mean_nothing_change_nothing() {
+async fn invalid_limits_of_an_app_are_refused_and_change_nothing() {
     let stage = Stage::new(Limits::default()).await;
     let app = &stage.world.app;
     let limits = AppLimits {

@@ -55,7 +55,7 @@ async fn the_backlog_of_a_real_listener_is_counted_whatever_its_address() {
 }
 
 #[actix_rt::test]
-async fn a_thousand_server_sockets_tell_their_backlogs_within_a_second() {
+async fn get_sockets_reports_the_backlogs_of_a_thousand_server_sockets_within_a_second() {
     let world = World::new().await;
     let mut taken = Vec::new();
     for _ in 0..1000 {

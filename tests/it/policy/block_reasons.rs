@@ -16,7 +16,7 @@ use support::{Heard, World, within};
 const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
 #[actix_rt::test]
-async fn a_socket_tells_every_reason_at_once_and_each_ends_by_itself() {
+async fn get_info_names_every_reason_at_once_and_each_ends_by_itself() {
     let mut scene = Scene::new().await;
     let app = scene.world.app.clone();
     let server = &app.tcp_server;
@@ -65,7 +65,7 @@ async fn a_socket_tells_every_reason_at_once_and_each_ends_by_itself() {
 }
 
 #[actix_rt::test]
-async fn it_counts_what_was_accepted_heard_of_failed_and_waits() {
+async fn get_info_counts_accepted_delivered_failed_and_waiting_connections() {
     let mut scene = Scene::new().await;
     let dial = || scene.network.client(scene.at).expect("it listens");
     let mut peers = vec![dial(), dial(), dial()];
@@ -98,7 +98,7 @@ async fn it_counts_what_was_accepted_heard_of_failed_and_waits() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_two_listeners_hear_of_is_delivered_once() {
+async fn a_client_with_two_listeners_counts_as_delivered_once() {
     let mut scene = Scene::new().await;
     let mut ear = Ear::new();
     let on_accept = &scene.world.app.tcp_server.on_accept;
@@ -127,7 +127,7 @@ impl actix::Handler<chrome_sockets::tcp_server::AcceptInfo> for Keeper {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_are_not_delivered() {
+async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_do_not_count_as_delivered() {
     use actix::Actor;
     let scene = Scene::new().await;
     let on_accept = &scene.world.app.tcp_server.on_accept;
@@ -152,7 +152,7 @@ async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_are_not_del
 }
 
 #[actix_rt::test]
-async fn a_pause_of_the_app_is_known_in_the_next_process() {
+async fn a_pause_by_the_app_is_a_reason_in_the_successor_too() {
     let old = World::new().await;
     let (id, _) = old.listen().await;
     let persistent = SocketProperties {
@@ -169,7 +169,7 @@ async fn a_pause_of_the_app_is_known_in_the_next_process() {
 }
 
 #[actix_rt::test]
-async fn a_socket_tells_what_was_set() {
+async fn get_info_reports_policy_limits_and_timeouts() {
     let scene = Scene::new().await;
     let info = scene.info().await;
     assert_eq!(info.accept_policy, AcceptPolicy::default());
@@ -198,7 +198,7 @@ async fn a_socket_tells_what_was_set() {
 }
 
 #[actix_rt::test]
-async fn a_drain_is_a_reason_while_it_goes_on() {
+async fn a_drain_is_a_reason_while_it_lasts() {
     for of_app in [false, true] {
         let mut scene = Scene::new().await;
         let peer = scene.network.client(scene.at).expect("it listens");

@@ -85,7 +85,7 @@ pub async fn told(errors: &mut UnboundedReceiver<AcceptErrorInfo>) -> AcceptErro
 }
 
 #[actix_rt::test]
-async fn unless_it_is_told_otherwise_a_socket_pauses_as_chrome_does() {
+async fn by_default_a_socket_pauses_as_in_chrome() {
     let (mut scene, mut errors) = Scene::with(AcceptPolicy::default()).await;
     for (errno, class) in [
         (libc::EMFILE, AcceptErrorClass::Resources),
@@ -108,7 +108,7 @@ async fn unless_it_is_told_otherwise_a_socket_pauses_as_chrome_does() {
 }
 
 #[actix_rt::test]
-async fn a_socket_that_backs_off_tries_again_by_itself_and_is_not_paused() {
+async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
     let (mut scene, mut errors) = Scene::with(resources(BACK_OFF)).await;
     tokio::time::pause();
     let started = Instant::now();
@@ -140,7 +140,7 @@ async fn a_socket_that_backs_off_tries_again_by_itself_and_is_not_paused() {
 }
 
 #[actix_rt::test]
-async fn a_rest_ends_by_set_paused_and_by_another_policy() {
+async fn set_paused_or_another_policy_ends_a_back_off() {
     let hour = Duration::from_secs(3600);
     let for_an_hour = resources(AcceptAction::BackOff {
         first: hour,
@@ -166,7 +166,7 @@ async fn a_rest_ends_by_set_paused_and_by_another_policy() {
 }
 
 #[actix_rt::test]
-async fn a_pause_during_a_rest_holds_and_both_are_told() {
+async fn a_pause_during_a_back_off_holds_and_both_are_reported() {
     let (mut scene, mut errors) = Scene::with(resources(BACK_OFF)).await;
     tokio::time::pause();
     scene.fail(libc::EMFILE);
@@ -201,7 +201,7 @@ async fn a_shed_client_is_closed_and_counted_and_the_next_is_served() {
 }
 
 #[actix_rt::test]
-async fn where_nothing_can_be_shed_it_backs_off() {
+async fn without_a_connection_to_shed_the_socket_backs_off() {
     let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
     tokio::time::pause();
     scene.set_paused(true).await;
@@ -217,7 +217,7 @@ async fn where_nothing_can_be_shed_it_backs_off() {
 }
 
 #[actix_rt::test]
-async fn an_error_of_one_connection_is_counted_and_not_told() {
+async fn an_error_of_one_connection_is_counted_but_not_reported() {
     let (mut scene, mut errors) = Scene::with(AcceptPolicy::default()).await;
     for _ in 0..UNLUCKY_ACCEPTS {
         scene.fail(libc::EPROTO);
@@ -231,7 +231,7 @@ async fn an_error_of_one_connection_is_counted_and_not_told() {
 }
 
 #[actix_rt::test]
-async fn an_error_of_one_connection_may_pause_too() {
+async fn a_policy_can_pause_at_an_error_of_one_connection() {
     let policy = AcceptPolicy {
         connection: AcceptAction::Pause,
         ..Default::default()
@@ -247,7 +247,7 @@ async fn an_error_of_one_connection_may_pause_too() {
 }
 
 #[actix_rt::test]
-async fn a_flood_of_errors_is_told_no_faster_than_it_is_heard() {
+async fn a_flood_of_errors_is_reported_no_faster_than_listeners_handle_it() {
     const FLOOD: usize = 10 * UNHANDLED_ACCEPT_ERRORS;
     let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
     let mut shed = Vec::new();
@@ -280,7 +280,7 @@ async fn a_flood_of_errors_is_told_no_faster_than_it_is_heard() {
 }
 
 #[actix_rt::test]
-async fn a_socket_that_is_to_close_tells_it_and_is_gone() {
+async fn a_socket_that_closes_by_policy_reports_it_and_is_not_found() {
     let policy = AcceptPolicy {
         listener: AcceptAction::Close,
         ..Default::default()
@@ -314,7 +314,7 @@ async fn a_socket_that_is_to_close_tells_it_and_is_gone() {
 }
 
 #[actix_rt::test]
-async fn a_socket_of_a_suspended_app_is_closed_when_the_app_hears_of_it() {
+async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
     let policy = AcceptPolicy {
         listener: AcceptAction::Close,
         ..Default::default()
@@ -343,7 +343,7 @@ async fn a_socket_of_a_suspended_app_is_closed_when_the_app_hears_of_it() {
 }
 
 #[actix_rt::test]
-async fn a_policy_that_could_not_end_is_refused_and_the_old_one_stays() {
+async fn a_policy_without_end_is_refused_and_the_old_one_stays() {
     let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
     let refused = scene.set_policy(resources(AcceptAction::GoOn)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));

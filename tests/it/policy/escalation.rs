@@ -74,7 +74,7 @@ async fn asked(questions: &mut UnboundedReceiver<Question>) -> Question {
 }
 
 #[actix_rt::test]
-async fn a_socket_waits_paused_for_the_decision_and_does_it() {
+async fn a_socket_waits_paused_for_the_decision_and_carries_it_out() {
     let (mut scene, mut errors) = Scene::with(ESCALATE).await;
     let (_warden, mut questions) = scene.oversee().await;
     let rest = Duration::from_millis(50);
@@ -111,7 +111,7 @@ async fn a_socket_waits_paused_for_the_decision_and_does_it() {
 }
 
 #[actix_rt::test]
-async fn a_socket_can_be_closed_from_above_also_when_its_app_sleeps() {
+async fn an_escalation_target_can_close_a_socket_of_a_suspended_app() {
     for asleep in [false, true] {
         let (scene, mut errors) = Scene::with(ESCALATE).await;
         let (_warden, mut questions) = scene.oversee().await;
@@ -145,7 +145,7 @@ async fn a_socket_can_be_closed_from_above_also_when_its_app_sleeps() {
 }
 
 #[actix_rt::test]
-async fn where_nobody_decides_it_is_a_pause() {
+async fn without_a_decision_the_socket_stays_paused() {
     let (scene, mut errors) = Scene::with(ESCALATE).await;
     scene.fail(libc::EMFILE);
     assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
@@ -174,7 +174,7 @@ async fn where_nobody_decides_it_is_a_pause() {
 }
 
 #[actix_rt::test]
-async fn what_is_no_decision_is_a_pause() {
+async fn an_invalid_decision_is_a_pause() {
     let (scene, mut errors) = Scene::with(ESCALATE).await;
     let (_warden, mut questions) = scene.oversee().await;
     let no_rest = AcceptAction::BackOff {
@@ -196,7 +196,7 @@ async fn what_is_no_decision_is_a_pause() {
 }
 
 #[actix_rt::test]
-async fn an_app_that_resumes_its_socket_has_decided() {
+async fn an_app_that_resumes_its_socket_decides() {
     let (mut scene, mut errors) = Scene::with(ESCALATE).await;
     let (_warden, mut questions) = scene.oversee().await;
     scene.fail(libc::EMFILE);

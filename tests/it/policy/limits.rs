@@ -71,7 +71,7 @@ impl Scene {
 }
 
 #[actix_rt::test]
-async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
+async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     let mut scene = Scene::new().await;
     scene.limit(connections(2, AtLimit::Queue)).await;
     let mut peers: Vec<_> = (0..6).map(|_| scene.peer()).collect();
@@ -114,7 +114,7 @@ async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
 }
 
 #[actix_rt::test]
-async fn above_the_limit_connections_are_closed_counted_and_told() {
+async fn above_the_limit_connections_are_closed_counted_and_reported() {
     let mut scene = Scene::new().await;
     let mut refusals = hear_refusals(&scene.world).await;
     scene.limit(connections(1, AtLimit::Close)).await;
@@ -175,7 +175,7 @@ async fn a_flood_of_refusals_is_counted_and_an_open_client_is_served() {
 }
 
 #[actix_rt::test]
-async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time() {
+async fn a_rate_limit_admits_a_burst_and_then_one_connection_per_interval() {
     let mut scene = Scene::new().await;
     tokio::time::pause();
     let rate = RateLimit {
@@ -212,7 +212,7 @@ async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time()
 }
 
 #[actix_rt::test]
-async fn above_a_rate_connections_can_be_closed() {
+async fn above_a_rate_limit_connections_can_be_closed() {
     let mut scene = Scene::new().await;
     let mut refusals = hear_refusals(&scene.world).await;
     tokio::time::pause();
@@ -253,7 +253,7 @@ fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_has_its_share_is_reset_and_another_is_served() {
+async fn a_peer_above_its_limit_is_reset_and_another_is_served() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let mut refusals = hear_refusals(&world).await;
@@ -287,7 +287,7 @@ async fn a_peer_that_has_its_share_is_reset_and_another_is_served() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_nobody_hears_of_has_its_place_and_gives_it_back() {
+async fn an_unreported_client_counts_in_limits_until_it_ends() {
     let mut scene = Scene::new().await;
     scene.limit(connections(1, AtLimit::Queue)).await;
     let client = {
@@ -309,7 +309,7 @@ async fn a_client_that_nobody_hears_of_has_its_place_and_gives_it_back() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_was_given_up_has_no_place_before_its_end_is_told() {
+async fn a_reset_connection_frees_its_place_before_its_end_is_reported() {
     let mut scene = Scene::new().await;
     tokio::time::pause();
     scene.limit(connections(1, AtLimit::Queue)).await;
@@ -332,7 +332,7 @@ async fn a_connection_that_was_given_up_has_no_place_before_its_end_is_told() {
 }
 
 #[actix_rt::test]
-async fn limits_that_mean_nothing_are_refused_and_the_old_ones_stay() {
+async fn invalid_limits_are_refused_and_the_old_ones_stay() {
     let mut scene = Scene::new().await;
     scene.limit(connections(1, AtLimit::Queue)).await;
     let limit = |most, then| Some(Limit { most, then });

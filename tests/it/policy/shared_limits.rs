@@ -82,7 +82,7 @@ fn full(scope: LimitScope) -> BlockReason {
 }
 
 #[actix_rt::test]
-async fn the_server_sockets_of_an_app_share_its_limit_and_those_of_another_do_not() {
+async fn server_sockets_of_an_app_share_its_limit_and_those_of_other_apps_do_not() {
     let mut stage = Stage::new(Limits::default()).await;
     let app = stage.world.app.clone();
     let (one, at_one) = stage.listen(&app).await;
@@ -116,7 +116,7 @@ async fn the_server_sockets_of_an_app_share_its_limit_and_those_of_another_do_no
 }
 
 #[actix_rt::test]
-async fn all_apps_share_the_registrys_limit_which_changes_while_it_runs() {
+async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     let mut stage = Stage::new(connections(2, AtLimit::Queue)).await;
     let app = stage.world.app.clone();
     let (one, at_one) = stage.listen(&app).await;
@@ -147,7 +147,7 @@ async fn all_apps_share_the_registrys_limit_which_changes_while_it_runs() {
 }
 
 #[actix_rt::test]
-async fn server_sockets_that_wait_take_turns() {
+async fn waiting_server_sockets_take_turns() {
     let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
     let app = stage.world.app.clone();
     let (_, at) = stage.listen(&app).await;
@@ -184,7 +184,7 @@ async fn server_sockets_that_wait_take_turns() {
 }
 
 #[actix_rt::test]
-async fn a_place_goes_to_who_has_a_use_for_it() {
+async fn a_free_place_goes_to_a_socket_with_a_waiting_connection() {
     let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
     let app = stage.world.app.clone();
     let (_, at) = stage.listen(&app).await;
@@ -215,7 +215,7 @@ async fn a_place_goes_to_who_has_a_use_for_it() {
 }
 
 #[actix_rt::test]
-async fn a_rate_is_shared_and_its_sockets_take_turns() {
+async fn sockets_that_share_a_rate_limit_take_turns() {
     tokio::time::pause();
     let mut stage = Stage::new(Limits::default()).await;
     let app = stage.world.app.clone();
@@ -261,7 +261,7 @@ async fn a_rate_is_shared_and_its_sockets_take_turns() {
 }
 
 #[actix_rt::test]
-async fn the_narrowest_limit_decides_and_is_named() {
+async fn the_narrowest_limit_applies_and_is_named() {
     let mut stage = Stage::new(connections(3, AtLimit::Reset)).await;
     let mut refusals = hear_refusals(&stage.world).await;
     let app = stage.world.app.clone();
@@ -307,7 +307,7 @@ async fn the_narrowest_limit_decides_and_is_named() {
 }
 
 #[actix_rt::test]
-async fn several_limits_at_once_are_all_told() {
+async fn several_full_limits_are_all_named() {
     let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
     let app = stage.world.app.clone();
     let (id, at) = stage.listen(&app).await;
@@ -335,7 +335,7 @@ async fn several_limits_at_once_are_all_told() {
 }
 
 #[actix_rt::test]
-async fn a_peer_has_its_share_of_all_server_sockets_together() {
+async fn a_peer_limit_counts_over_all_server_sockets() {
     let mut world = World::new().await;
     let (_, one) = world.listen().await;
     let (_, two) = world.listen().await;
@@ -394,7 +394,7 @@ async fn a_thousand_server_sockets_under_one_limit_are_all_served() {
 }
 
 #[actix_rt::test]
-async fn what_another_process_has_accepted_counts_for_the_app() {
+async fn connections_accepted_by_the_predecessor_count_for_the_app() {
     let mut old = World::new().await;
     let (id, at) = old.listen().await;
     let properties = chrome_sockets::tcp_server::SocketProperties {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[actix_rt::test]
-async fn what_a_listener_that_panics_has_not_handled_comes_to_the_next_one_in_order() {
+async fn unhandled_data_of_a_listener_that_panics_goes_to_the_next_one_in_order() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, Handle, Panic]).await;
     scene.peer.send("abcdef");
@@ -16,7 +16,7 @@ async fn what_a_listener_that_panics_has_not_handled_comes_to_the_next_one_in_or
 }
 
 #[actix_rt::test]
-async fn what_is_in_the_mailbox_of_a_listener_that_stops_comes_to_the_next_one() {
+async fn data_in_the_mailbox_of_a_stopped_listener_goes_to_the_next_one() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, Stop]).await;
     scene.peer.send("abcdef");
@@ -27,7 +27,7 @@ async fn what_is_in_the_mailbox_of_a_listener_that_stops_comes_to_the_next_one()
 }
 
 #[actix_rt::test]
-async fn listeners_that_die_one_after_the_other_lose_nothing_between_them() {
+async fn listeners_that_die_one_after_the_other_lose_no_data() {
     let mut scene = Scene::new().await;
     scene.peer.send("abcdefgh");
     for handled in ["a", "b", "c", "d"] {
@@ -40,7 +40,7 @@ async fn listeners_that_die_one_after_the_other_lose_nothing_between_them() {
 }
 
 #[actix_rt::test]
-async fn data_that_a_listener_took_out_before_it_panicked_is_its_own() {
+async fn data_taken_out_before_a_panic_is_not_raised_again() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, TakeAndPanic]).await;
     scene.peer.send("abc");
@@ -51,7 +51,7 @@ async fn data_that_a_listener_took_out_before_it_panicked_is_its_own() {
 }
 
 #[actix_rt::test]
-async fn data_that_was_forwarded_before_a_panic_is_not_raised_again() {
+async fn data_forwarded_before_a_panic_is_not_raised_again() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, ForwardAndPanic]).await;
     scene.peer.send("abc");
@@ -63,7 +63,7 @@ async fn data_that_was_forwarded_before_a_panic_is_not_raised_again() {
 }
 
 #[actix_rt::test]
-async fn a_clone_neither_brings_data_back_nor_keeps_it_from_coming_back() {
+async fn a_clone_neither_causes_nor_prevents_redelivery() {
     let mut scene = Scene::new().await;
     // The clone of what was handled dies with its listener.
     let patient = scene.patient(&[KeepClone, Panic]).await;
@@ -77,7 +77,7 @@ async fn a_clone_neither_brings_data_back_nor_keeps_it_from_coming_back() {
 }
 
 #[actix_rt::test]
-async fn of_several_listeners_one_that_handles_it_is_enough() {
+async fn data_that_one_of_several_listeners_handles_is_not_raised_again() {
     let mut scene = Scene::new().await;
     let first = scene.patient(&[Handle, Panic]).await;
     let mut second = scene.patient(&[]).await;
@@ -94,7 +94,7 @@ async fn of_several_listeners_one_that_handles_it_is_enough() {
 }
 
 #[actix_rt::test]
-async fn what_none_of_several_listeners_has_handled_is_raised_again_once() {
+async fn data_that_none_of_several_listeners_handled_is_raised_again_once() {
     let mut scene = Scene::new().await;
     let first = scene.patient(&[Handle, Panic]).await;
     let second = scene.patient(&[Handle, Handle, Panic]).await;
@@ -107,7 +107,7 @@ async fn what_none_of_several_listeners_has_handled_is_raised_again_once() {
 }
 
 #[actix_rt::test]
-async fn what_one_of_several_listeners_has_taken_out_is_not_raised_again() {
+async fn data_that_one_of_several_listeners_took_out_is_not_raised_again() {
     let mut scene = Scene::new().await;
     let first = scene.patient(&[TakeAndPanic]).await;
     let second = scene.patient(&[Panic]).await;
@@ -120,7 +120,7 @@ async fn what_one_of_several_listeners_has_taken_out_is_not_raised_again() {
 }
 
 #[actix_rt::test]
-async fn events_that_a_listener_kept_come_again_in_order_when_it_panics() {
+async fn events_that_a_listener_kept_are_raised_again_in_order_when_it_panics() {
     let mut scene = Scene::new().await;
     // What it has kept is dropped after what it was just handed.
     let patient = scene.patient(&[Handle, Keep, Keep, Panic]).await;
@@ -132,7 +132,7 @@ async fn events_that_a_listener_kept_come_again_in_order_when_it_panics() {
 }
 
 #[actix_rt::test]
-async fn where_order_cannot_be_kept_the_connection_ends_and_that_is_told() {
+async fn a_connection_whose_order_cannot_be_kept_ends_and_is_reported() {
     let mut scene = Scene::new().await;
     // It keeps one, handles a later one, and loses the first when it panics.
     let patient = scene.patient(&[Keep, Handle, Panic]).await;
@@ -151,7 +151,7 @@ async fn where_order_cannot_be_kept_the_connection_ends_and_that_is_told() {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_keeps_an_event_is_not_kept_alive_by_it() {
+async fn a_kept_event_does_not_keep_its_listener_alive() {
     let scene = Scene::new().await;
     let mut patient = scene.patient(&[Keep]).await;
     scene.peer.send("a");
@@ -168,7 +168,7 @@ async fn a_listener_that_keeps_an_event_is_not_kept_alive_by_it() {
 }
 
 #[actix_rt::test]
-async fn returned_data_waits_while_the_socket_is_paused() {
+async fn data_for_redelivery_waits_while_the_socket_is_paused() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");
@@ -185,7 +185,7 @@ async fn returned_data_waits_while_the_socket_is_paused() {
 }
 
 #[actix_rt::test]
-async fn returned_data_comes_in_pieces_of_the_buffer_size_of_then() {
+async fn data_is_redelivered_in_events_of_the_current_buffer_size() {
     let mut scene = Scene::new().await;
     let (client, peer) = connected(&scene.world, &scene.network, 100).await;
     let patient = scene.patient(&[Panic]).await;
@@ -207,7 +207,7 @@ async fn returned_data_comes_in_pieces_of_the_buffer_size_of_then() {
 }
 
 #[actix_rt::test]
-async fn data_of_a_connection_that_the_app_has_ended_does_not_come_on_the_next_one() {
+async fn data_of_a_connection_that_the_app_ended_is_not_redelivered_on_the_next_one() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");
@@ -220,7 +220,7 @@ async fn data_of_a_connection_that_the_app_has_ended_does_not_come_on_the_next_o
 }
 
 #[actix_rt::test]
-async fn a_socket_with_returned_data_closes_as_any_other() {
+async fn a_socket_with_data_for_redelivery_closes_like_any_other() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");
@@ -232,7 +232,7 @@ async fn a_socket_with_returned_data_closes_as_any_other() {
 }
 
 #[actix_rt::test]
-async fn a_connection_is_not_secured_over_data_that_nobody_has_heard() {
+async fn secure_is_refused_while_data_waits_for_redelivery() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");

@@ -161,7 +161,7 @@ async fn deafen_all(world: &World) {
 }
 
 #[actix_rt::test]
-async fn data_whose_listeners_have_died_loads_the_app_which_hears_it() {
+async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
     let mut clinic = Clinic::new().await;
     let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
     clinic.well.store(true, SeqCst);
@@ -179,7 +179,7 @@ async fn data_whose_listeners_have_died_loads_the_app_which_hears_it() {
 }
 
 #[actix_rt::test]
-async fn data_that_comes_when_the_listeners_are_dead_loads_the_app() {
+async fn data_after_the_death_of_all_listeners_loads_the_app() {
     let mut clinic = Clinic::new().await;
     clinic.ill.do_send(Die);
     let (_client, peer) = connected(&clinic.world, &clinic.network, 100).await;
@@ -191,7 +191,7 @@ async fn data_that_comes_when_the_listeners_are_dead_loads_the_app() {
 }
 
 #[actix_rt::test]
-async fn a_client_whose_listeners_have_died_loads_the_app_which_hears_of_it() {
+async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() {
     let mut clinic = Clinic::new().await;
     let (server, at) = clinic.server().await;
     clinic.well.store(true, SeqCst);
@@ -211,7 +211,7 @@ async fn a_client_whose_listeners_have_died_loads_the_app_which_hears_of_it() {
 }
 
 #[actix_rt::test]
-async fn a_client_that_comes_when_the_listeners_are_dead_loads_the_app() {
+async fn a_client_after_the_death_of_all_listeners_loads_the_app() {
     let mut clinic = Clinic::new().await;
     let (_, at) = clinic.server().await;
     clinic.ill.do_send(Die);
@@ -223,7 +223,7 @@ async fn a_client_that_comes_when_the_listeners_are_dead_loads_the_app() {
 }
 
 #[actix_rt::test]
-async fn the_end_of_a_connection_whose_listeners_have_died_loads_the_app() {
+async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
     let mut clinic = Clinic::new().await;
     let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
     clinic.well.store(true, SeqCst);
@@ -238,7 +238,7 @@ async fn the_end_of_a_connection_whose_listeners_have_died_loads_the_app() {
 }
 
 #[actix_rt::test]
-async fn an_accept_error_that_comes_when_the_listeners_are_dead_loads_the_app() {
+async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
     let mut clinic = Clinic::new().await;
     let (server, at) = clinic.server().await;
     clinic.ill.do_send(Die);
@@ -252,7 +252,7 @@ async fn an_accept_error_that_comes_when_the_listeners_are_dead_loads_the_app() 
 }
 
 #[actix_rt::test]
-async fn an_app_whose_listeners_die_at_once_rests_longer_each_time() {
+async fn an_app_whose_listeners_die_at_once_is_reloaded_with_growing_back_off() {
     let mut clinic = Clinic::new().await;
     // The data is not at fault, however often.
     clinic.stops.store(true, SeqCst);
@@ -272,7 +272,7 @@ async fn an_app_whose_listeners_die_at_once_rests_longer_each_time() {
 }
 
 #[actix_rt::test]
-async fn an_app_whose_listeners_have_lived_for_long_is_loaded_at_once() {
+async fn an_app_whose_listeners_lived_long_is_reloaded_at_once() {
     let mut clinic = Clinic::new().await;
     for _ in 0..3 {
         clinic.well.store(false, SeqCst);
@@ -291,12 +291,12 @@ async fn an_app_whose_listeners_have_lived_for_long_is_loaded_at_once() {
 }
 
 #[actix_rt::test]
-async fn an_app_that_has_removed_its_listeners_is_not_loaded() {
+async fn an_app_that_removed_its_listeners_is_not_loaded() {
     is_not_loaded_without_listeners(false).await;
 }
 
 #[actix_rt::test]
-async fn an_app_that_has_removed_its_dead_listeners_is_not_loaded() {
+async fn an_app_that_removed_its_dead_listeners_is_not_loaded() {
     is_not_loaded_without_listeners(true).await;
 }
 
@@ -327,7 +327,7 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
 }
 
 #[actix_rt::test]
-async fn an_app_that_rests_is_suspended_and_given_up_as_any_other() {
+async fn an_app_in_back_off_is_suspended_and_unloaded_like_any_other() {
     let mut clinic = Clinic::new().await;
     let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
     peer.send("data");
@@ -349,7 +349,7 @@ async fn an_app_that_rests_is_suspended_and_given_up_as_any_other() {
 }
 
 #[actix_rt::test]
-async fn without_its_page_an_app_that_rests_waits_for_its_own_listeners() {
+async fn an_app_in_back_off_without_event_page_waits_for_new_listeners() {
     let mut clinic = Clinic::new().await;
     let (_client, peer) = connected(&clinic.world, &clinic.network, 100).await;
     peer.send("data");

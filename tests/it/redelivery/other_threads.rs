@@ -93,7 +93,7 @@ impl Dying {
 }
 
 #[actix_rt::test]
-async fn nothing_later_is_raised_while_a_dead_mailbox_is_being_emptied() {
+async fn no_later_event_is_raised_while_a_dead_mailbox_is_drained() {
     let mut scene = Scene::new().await;
     let dying = Dying::with("abc", &scene).await;
     dying.dies().await;
@@ -106,7 +106,7 @@ async fn nothing_later_is_raised_while_a_dead_mailbox_is_being_emptied() {
 }
 
 #[actix_rt::test]
-async fn what_comes_back_after_the_end_of_its_connection_is_not_the_next_ones() {
+async fn data_that_returns_after_the_end_of_its_connection_is_not_raised_on_the_next_one() {
     let mut scene = Scene::new().await;
     let dying = Dying::with("abc", &scene).await;
     scene.client.disconnect().await.expect("it is open");
@@ -119,7 +119,7 @@ async fn what_comes_back_after_the_end_of_its_connection_is_not_the_next_ones() 
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_loaded_for_what_came_back() {
+async fn data_for_redelivery_loads_a_suspended_app() {
     let mut scene = Scene::new().await;
     make_persistent(&scene.client).await;
     let patient = scene.patient(&[Panic]).await;
@@ -137,7 +137,7 @@ async fn a_suspended_app_is_loaded_for_what_came_back() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_loaded_for_an_end_that_reached_nobody() {
+async fn an_unreported_end_loads_a_suspended_app() {
     let mut scene = Scene::new().await;
     make_persistent(&scene.client).await;
     let patient = scene.patient(&[Panic]).await;
@@ -153,7 +153,7 @@ async fn a_suspended_app_is_loaded_for_an_end_that_reached_nobody() {
 }
 
 #[actix_rt::test]
-async fn a_suspension_closes_what_is_not_persistent_with_what_came_back() {
+async fn a_suspension_closes_sockets_that_are_not_persistent_with_their_data_for_redelivery() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");
@@ -166,7 +166,7 @@ async fn a_suspension_closes_what_is_not_persistent_with_what_came_back() {
 }
 
 #[actix_rt::test]
-async fn a_socket_with_data_that_came_back_stays_when_others_are_handed_over() {
+async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
     use std::io::Write;
     let mut old = World::new().await;
     let mut new = World::new().await;
@@ -220,7 +220,7 @@ async fn full(scene: &Scene, count: usize) -> Vec<(ClientSocket, Peer)> {
 }
 
 #[actix_rt::test]
-async fn what_comes_back_takes_its_room_among_what_the_app_has_unhandled() {
+async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
     let mut scene = Scene::new().await;
     let others = full(&scene, WINDOWS).await;
     let first = full(&scene, WINDOWS).await;
@@ -247,7 +247,7 @@ async fn what_comes_back_takes_its_room_among_what_the_app_has_unhandled() {
 }
 
 #[actix_rt::test]
-async fn what_came_back_of_paused_sockets_holds_no_other_socket_up() {
+async fn data_for_redelivery_of_paused_sockets_blocks_no_other_socket() {
     let mut scene = Scene::new().await;
     let sockets = full(&scene, WINDOWS).await;
     let dying = Dying::with("x", &scene).await;

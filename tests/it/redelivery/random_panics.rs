@@ -167,7 +167,7 @@ async fn server(app: &App) -> (ServerSocketId, std::net::SocketAddr) {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_panics_at_random_hears_every_byte_in_order() {
+async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     // Here the registry runs, on another thread the listeners.
     let registry = chrome_sockets::Registry::new().start();
     let app = App::new("mortal", &registry);

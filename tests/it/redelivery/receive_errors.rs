@@ -4,7 +4,7 @@ use super::*;
 use std::time::Duration;
 
 #[actix_rt::test]
-async fn the_end_is_told_after_the_data_that_came_back() {
+async fn the_end_is_reported_after_redelivered_data() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, Panic]).await;
     scene.peer.send("abc");
@@ -19,7 +19,7 @@ async fn the_end_is_told_after_the_data_that_came_back() {
 }
 
 #[actix_rt::test]
-async fn an_end_whose_listener_panics_is_told_to_the_next_one() {
+async fn an_end_whose_listener_panics_is_reported_to_the_next_one() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Handle, Panic]).await;
     scene.peer.send("a");
@@ -32,7 +32,7 @@ async fn an_end_whose_listener_panics_is_told_to_the_next_one() {
 }
 
 #[actix_rt::test]
-async fn an_end_is_told_as_soon_as_somebody_listens_for_ends() {
+async fn an_end_is_reported_as_soon_as_a_listener_is_added() {
     tokio::time::pause();
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
@@ -47,7 +47,7 @@ async fn an_end_is_told_as_soon_as_somebody_listens_for_ends() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_comes_when_its_listener_is_dead_is_told_to_the_next_one() {
+async fn an_end_after_the_death_of_the_listener_is_reported_to_the_next_one() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Stop]).await;
     scene.peer.send("a");
@@ -60,7 +60,7 @@ async fn an_end_that_comes_when_its_listener_is_dead_is_told_to_the_next_one() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_one_of_several_listeners_has_handled_is_not_told_again() {
+async fn an_end_that_one_of_several_listeners_handled_is_not_reported_again() {
     let mut scene = Scene::new().await;
     let first = scene.patient(&[Panic]).await;
     let mut second = scene.patient(&[]).await;
@@ -74,7 +74,7 @@ async fn an_end_that_one_of_several_listeners_has_handled_is_not_told_again() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_none_of_several_listeners_has_handled_is_told_again_once() {
+async fn an_end_that_none_of_several_listeners_handled_is_reported_again_once() {
     let mut scene = Scene::new().await;
     let first = scene.patient(&[Panic]).await;
     let second = scene.patient(&[Panic]).await;
@@ -87,7 +87,7 @@ async fn an_end_that_none_of_several_listeners_has_handled_is_told_again_once() 
 }
 
 #[actix_rt::test]
-async fn an_end_is_not_told_of_a_socket_that_is_connected_again() {
+async fn an_end_is_not_reported_after_the_socket_has_reconnected() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.end();
@@ -99,7 +99,7 @@ async fn an_end_is_not_told_of_a_socket_that_is_connected_again() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_nobody_ever_listened_for_is_told_to_nobody() {
+async fn an_end_without_any_listener_is_not_reported_later() {
     let mut scene = Scene::new().await;
     let tcp = &scene.world.app.tcp;
     let listener = scene.world.listener.clone();
@@ -126,7 +126,7 @@ async fn resumed_after_its_end() -> Scene {
 }
 
 #[actix_rt::test]
-async fn an_end_that_is_told_late_does_not_pause_a_socket_that_was_resumed_since() {
+async fn an_end_that_is_reported_late_does_not_pause_a_socket_that_was_resumed_since() {
     let mut scene = resumed_after_its_end().await;
     scene.listen().await;
     scene.ends(NetError::CONNECTION_CLOSED).await;
@@ -138,7 +138,7 @@ async fn an_end_that_is_told_late_does_not_pause_a_socket_that_was_resumed_since
 }
 
 #[actix_rt::test]
-async fn an_end_is_not_told_of_a_socket_whose_next_connection_has_ended_too() {
+async fn the_end_of_an_earlier_connection_is_not_reported_after_the_next_one_ended() {
     let mut scene = resumed_after_its_end().await;
     scene.peer = reconnect(&scene.client, &scene.network).await;
     scene.client.set_paused(true).await.expect("it is open");

@@ -40,7 +40,7 @@ async fn assert_connects(world: &mut World, id: ClientSocketId) {
 }
 
 #[actix_rt::test]
-async fn a_connected_socket_shows_both_addresses_and_receives_at_once() {
+async fn a_connected_socket_reports_both_addresses_and_receives_at_once() {
     let mut world = World::new().await;
     let id = world.create().await;
     let (listener, at) = remote().await;
@@ -70,7 +70,7 @@ async fn a_socket_that_was_paused_before_connect_receives_when_resumed() {
 }
 
 #[actix_rt::test]
-async fn a_refused_connection_tells_so_and_the_socket_may_connect_again() {
+async fn a_refused_connection_is_an_error_and_the_socket_can_connect_again() {
     let mut world = World::new().await;
     let id = world.create().await;
     let before = world.app.tcp.get_info(id).await;
@@ -140,7 +140,7 @@ async fn the_addresses_of_a_name_are_tried_until_one_answers() {
 }
 
 #[actix_rt::test]
-async fn only_addresses_of_the_kind_asked_for_are_tried() {
+async fn only_addresses_of_the_requested_family_are_tried() {
     let (_listener, at) = remote().await;
     let port = at.port().into();
     let v4_alone = vec!["127.0.0.1".parse().expect("an address")];
@@ -169,7 +169,7 @@ async fn a_name_without_an_address_is_not_resolved() {
 }
 
 #[actix_rt::test]
-async fn a_literal_of_the_other_kind_is_not_resolved() {
+async fn an_address_of_the_other_family_is_not_resolved() {
     let world = World::new().await;
     let id = world.create().await;
     let (_listener, at) = remote().await;
@@ -200,7 +200,7 @@ async fn an_ipv6_literal_is_connected_to() {
 }
 
 #[actix_rt::test]
-async fn a_port_that_cannot_be_right_is_refused_and_the_socket_may_connect_then() {
+async fn an_invalid_port_is_refused_and_the_socket_can_connect_afterwards() {
     let mut world = World::new().await;
     let id = world.create().await;
     let before = world.app.tcp.get_info(id).await;
@@ -219,7 +219,7 @@ async fn a_port_that_cannot_be_right_is_refused_and_the_socket_may_connect_then(
 }
 
 #[actix_rt::test]
-async fn a_second_attempt_fails_while_the_first_goes_on() {
+async fn a_second_connect_fails_while_the_first_is_pending() {
     let (world, mut attempts) = silent().await;
     let id = world.create().await;
     let tcp = &world.app.tcp;
@@ -236,7 +236,7 @@ async fn a_second_attempt_fails_while_the_first_goes_on() {
 }
 
 #[actix_rt::test]
-async fn close_during_connect_ends_the_attempt_and_the_id() {
+async fn close_during_connect_aborts_it_and_removes_the_socket() {
     let (mut world, mut attempts) = silent().await;
     let id = world.create().await;
     let tcp = world.app.tcp.clone();
@@ -251,7 +251,7 @@ async fn close_during_connect_ends_the_attempt_and_the_id() {
 }
 
 #[actix_rt::test]
-async fn disconnect_during_connect_ends_the_attempt_and_the_socket_may_connect_again() {
+async fn disconnect_during_connect_aborts_it_and_the_socket_can_connect_again() {
     let (mut world, mut attempts) = silent().await;
     let id = world.create().await;
     let tcp = world.app.tcp.clone();
@@ -268,7 +268,7 @@ async fn disconnect_during_connect_ends_the_attempt_and_the_socket_may_connect_a
 }
 
 #[actix_rt::test]
-async fn an_attempt_that_nobody_waits_for_connects() {
+async fn a_connect_that_is_not_awaited_connects() {
     let mut world = World::new().await;
     let id = world.create().await;
     let (listener, at) = remote().await;
@@ -282,7 +282,7 @@ async fn an_attempt_that_nobody_waits_for_connects() {
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_connection_ended_may_connect_again() {
+async fn a_socket_whose_connection_ended_can_connect_again() {
     let mut world = World::new().await;
     let id = world.create().await;
     for _ in 0..2 {
@@ -297,7 +297,7 @@ async fn a_socket_whose_connection_ended_may_connect_again() {
 }
 
 #[actix_rt::test]
-async fn an_accepted_socket_that_connects_later_shows_its_local_address() {
+async fn an_accepted_socket_that_connects_later_reports_its_local_address() {
     let mut world = World::new().await;
     let (client, _peer) = pair(&mut world).await;
     client.disconnect().await.expect("disconnect");

@@ -112,7 +112,7 @@ async fn accept(listener: &mut dyn Listener, is_loose: bool) -> Options {
 }
 
 #[actix_rt::test]
-async fn what_waited_at_a_listener_that_another_process_opened_has_them_too() {
+async fn connections_that_waited_at_an_inherited_listener_have_chromiums_options() {
     for (is_loose, has_set) in [
         (false, ""),
         (true, ""),
@@ -138,7 +138,7 @@ async fn what_waited_at_a_listener_that_another_process_opened_has_them_too() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_is_taken_over_keeps_what_was_set() {
+async fn a_transferred_connection_keeps_its_options() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("its address");
     let peer = std::net::TcpStream::connect(at).expect("it listens");
@@ -151,7 +151,7 @@ async fn a_connection_that_is_taken_over_keeps_what_was_set() {
 }
 
 #[actix_rt::test]
-async fn what_another_process_opened_goes_to_no_child_of_this_one() {
+async fn inherited_descriptors_are_not_inherited_by_child_processes() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("its address");
     let stream = std::net::TcpStream::connect(at).expect("it listens");

@@ -22,7 +22,7 @@ async fn assert_one_end(ear: &mut Ear, id: ClientSocketId) {
 }
 
 #[actix_rt::test]
-async fn the_peers_close_is_told_after_all_data_before_it() {
+async fn the_peers_close_is_reported_after_all_data_before_it() {
     let mut world = World::new().await;
     let (client, mut peer) = connected(&world).await;
     let data = pattern(1024 * 1024);
@@ -35,7 +35,7 @@ async fn the_peers_close_is_told_after_all_data_before_it() {
 }
 
 #[actix_rt::test]
-async fn the_peers_reset_is_told_as_closed_after_all_data_before_it() {
+async fn the_peers_reset_is_reported_as_closed_after_all_data_before_it() {
     let mut world = World::new().await;
     for paused in [true, false] {
         let (client, mut peer) = pair(&mut world).await;
@@ -74,7 +74,7 @@ impl Handler<ReceiveInfo> for Holds {
 }
 
 #[actix_rt::test]
-async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_un_paused() {
+async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_resumed() {
     let mut world = World::new().await;
     let (tell, mut held) = unbounded_channel();
     let holds = Holds(tell).start().recipient();
@@ -99,7 +99,7 @@ async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_un_paused() {
 }
 
 #[actix_rt::test]
-async fn the_end_is_told_once_and_resuming_does_not_repeat_it() {
+async fn the_end_is_reported_once_and_resuming_does_not_repeat_it() {
     let mut world = World::new().await;
     let (client, peer) = connected(&world).await;
     drop(peer);
@@ -175,7 +175,7 @@ async fn disconnect_keeps_id_and_properties() {
 }
 
 #[actix_rt::test]
-async fn disconnect_is_fine_on_a_socket_that_is_not_connected_and_raises_nothing() {
+async fn disconnect_of_an_unconnected_socket_succeeds_and_raises_nothing() {
     let mut world = World::new().await;
     let tcp = world.app.tcp.clone();
     let id = world.create().await;
@@ -189,7 +189,7 @@ async fn disconnect_is_fine_on_a_socket_that_is_not_connected_and_raises_nothing
 }
 
 #[actix_rt::test]
-async fn the_id_is_gone_at_once_when_close_is_called() {
+async fn the_socket_is_not_found_as_soon_as_close_is_called() {
     let mut world = World::new().await;
     let (client, _peer) = pair(&mut world).await;
     let tcp = &world.app.tcp;
@@ -214,7 +214,7 @@ async fn data_that_was_not_received_is_not_reported_after_disconnect() {
 }
 
 #[actix_rt::test]
-async fn the_end_of_one_connection_leaves_the_others() {
+async fn the_end_of_one_connection_does_not_affect_others() {
     let mut world = World::new().await;
     let (first, first_peer) = connected(&world).await;
     let (second, _second_peer) = connected(&world).await;
@@ -228,7 +228,7 @@ async fn the_end_of_one_connection_leaves_the_others() {
 }
 
 #[actix_rt::test]
-async fn a_send_after_the_end_says_that_the_socket_is_not_connected() {
+async fn a_send_after_the_end_answers_socket_not_connected() {
     let mut world = World::new().await;
     let (client, peer) = connected(&world).await;
     drop(peer);

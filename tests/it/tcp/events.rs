@@ -60,7 +60,7 @@ async fn each_of_several_listeners_gets_every_event() {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_is_added_twice_hears_once() {
+async fn a_listener_that_is_added_twice_receives_each_event_once() {
     let mut world = World::new().await;
     let mut ear = Ear::of(&world.app).await;
     let tcp = world.app.tcp.clone();
@@ -80,7 +80,7 @@ async fn a_listener_that_is_added_twice_hears_once() {
 }
 
 #[actix_rt::test]
-async fn a_removed_listener_hears_no_more_and_the_others_do() {
+async fn a_removed_listener_receives_no_events_and_the_others_do() {
     let mut world = World::new().await;
     let mut ear = Ear::of(&world.app).await;
     let (client, mut peer) = connected(&world).await;
@@ -105,7 +105,7 @@ async fn a_removed_listener_hears_no_more_and_the_others_do() {
 }
 
 #[actix_rt::test]
-async fn a_listener_is_forgotten_when_its_actor_stops() {
+async fn a_listener_is_removed_when_its_actor_stops() {
     let mut world = World::new().await;
     let on_receive = world.app.tcp.on_receive.clone();
     let ours = world.listener.clone().recipient();
@@ -127,7 +127,7 @@ async fn a_listener_is_forgotten_when_its_actor_stops() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_nobody_listens_for_still_ends_the_connection() {
+async fn an_end_without_listeners_still_ends_the_connection() {
     let mut world = World::new().await;
     let on_end = world.app.tcp.on_receive_error.clone();
     let ours = world.listener.clone().recipient();

@@ -37,7 +37,7 @@ fn known(answer: impl Future<Output = Result<SendInfo, Error>>) -> Option<Result
 }
 
 #[actix_rt::test]
-async fn it_has_left_when_the_call_returns() {
+async fn a_fast_send_has_been_written_when_the_call_returns() {
     let (_world, client, peer) = scripted().await;
     assert_eq!(known(client.send(&b"a send"[..])), Some(Ok(6)));
     assert_eq!(peer.received(), b"a send");
@@ -46,7 +46,7 @@ async fn it_has_left_when_the_call_returns() {
 }
 
 #[actix_rt::test]
-async fn what_the_os_does_not_take_at_once_follows_in_order() {
+async fn the_rest_of_a_short_write_follows_in_order() {
     let (_world, client, peer) = scripted().await;
     peer.limit_writes(3);
     let first = client.send(&b"first "[..]);
@@ -73,7 +73,7 @@ async fn what_the_os_does_not_take_at_once_follows_in_order() {
 }
 
 #[actix_rt::test]
-async fn it_passes_no_call_that_was_made_before() {
+async fn a_fast_send_overtakes_no_earlier_call() {
     let (_world, client, peer) = scripted().await;
     let disconnected = client.disconnect();
     let late = client.send(&b"too late"[..]);
@@ -90,7 +90,7 @@ async fn it_passes_no_call_that_was_made_before() {
 }
 
 #[actix_rt::test]
-async fn what_the_os_says_to_it_is_the_answer_and_to_all_later_ones() {
+async fn a_write_error_answers_the_fast_send_and_all_later_ones() {
     let (_world, client, peer) = scripted().await;
     peer.write_error(libc::ECONNRESET);
     for _ in 0..3 {
@@ -101,7 +101,7 @@ async fn what_the_os_says_to_it_is_the_answer_and_to_all_later_ones() {
 }
 
 #[actix_rt::test]
-async fn it_takes_the_write_quota_only_for_what_waits() {
+async fn a_fast_send_counts_in_the_write_quota_only_for_what_waits() {
     let network = ScriptedNetwork::new();
     let peer = network.server(([192, 0, 2, 1], 9).into());
     let registry = chrome_sockets::Registry::with_network(network).write_quota(100);
@@ -124,7 +124,7 @@ async fn it_takes_the_write_quota_only_for_what_waits() {
 }
 
 #[actix_rt::test]
-async fn a_send_time_out_counts_for_what_waits_as_ever() {
+async fn a_send_timeout_applies_to_what_a_fast_send_leaves_waiting() {
     tokio::time::pause();
     let (_world, client, peer) = scripted().await;
     let timeouts = Timeouts {
@@ -139,7 +139,7 @@ async fn a_send_time_out_counts_for_what_waits_as_ever() {
 }
 
 #[actix_rt::test]
-async fn of_another_connection_nothing_is_left_open() {
+async fn the_fast_path_of_an_earlier_connection_is_closed() {
     let network = ScriptedNetwork::new();
     let first = network.server(([192, 0, 2, 1], 9).into());
     let second = network.server(([192, 0, 2, 1], 9).into());
@@ -160,7 +160,7 @@ async fn of_another_connection_nothing_is_left_open() {
 /// Four threads send on one connection whose peer takes little at a time: each
 /// send is in one piece, and those of a thread are in their order.
 #[actix_rt::test]
-async fn sends_of_several_threads_are_whole_and_in_order() {
+async fn fast_sends_of_several_threads_are_complete_and_in_order() {
     const THREADS: usize = 4;
     const SENDS: usize = 300;
     let world = World::new().await;

@@ -32,7 +32,7 @@ async fn the_handle_of_an_id_has_its_id_and_app() {
 }
 
 #[actix_rt::test]
-async fn the_functions_of_a_handle_do_what_those_of_the_id_do() {
+async fn functions_of_a_handle_do_the_same_as_functions_by_id() {
     let mut world = World::new().await;
     let tcp = world.app.tcp.clone();
     let id = world.create().await;
@@ -81,7 +81,7 @@ async fn the_functions_of_a_handle_do_what_those_of_the_id_do() {
 }
 
 #[actix_rt::test]
-async fn a_handle_outlives_its_socket_and_every_call_says_so() {
+async fn a_handle_outlives_its_socket_and_every_call_answers_socket_not_found() {
     let mut world = World::new().await;
     for by_handle in [true, false] {
         let (client, _peer) = pair(&mut world).await;
@@ -112,7 +112,7 @@ async fn a_handle_outlives_its_socket_and_every_call_says_so() {
 }
 
 #[actix_rt::test]
-async fn a_handle_does_not_keep_its_socket_open_nor_does_losing_it_close_the_socket() {
+async fn a_handle_does_not_keep_its_socket_open_and_dropping_it_does_not_close_the_socket() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let id = client.id();
@@ -152,7 +152,7 @@ impl Handler<ReceiveErrorInfo> for Answers {
 }
 
 #[actix_rt::test]
-async fn the_handles_of_on_receive_and_on_receive_error_are_the_sockets() {
+async fn on_receive_and_on_receive_error_carry_the_sockets_handle() {
     let world = World::new().await;
     let app = App::new("answers", &world.registry);
     let (ended, mut ends) = unbounded_channel();
@@ -178,7 +178,7 @@ async fn the_handles_of_on_receive_and_on_receive_error_are_the_sockets() {
 }
 
 #[actix_rt::test]
-async fn the_handle_of_on_accept_is_the_socket() {
+async fn on_accept_carries_the_sockets_handle() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     assert_eq!(client, handle(&world, client.id()).await);
@@ -187,7 +187,7 @@ async fn the_handle_of_on_accept_is_the_socket() {
 }
 
 #[actix_rt::test]
-async fn what_one_socket_receives_may_be_forwarded_to_another() {
+async fn data_of_one_socket_can_be_forwarded_to_another() {
     let mut world = World::new().await;
     let (to, mut to_peer) = connected(&world).await;
     let forwards = Forwards(to).start();

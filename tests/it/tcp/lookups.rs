@@ -118,7 +118,7 @@ async fn two_apps() -> (Resolver, App, App, Opens) {
 }
 
 #[actix_rt::test]
-async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app() {
+async fn a_thousand_pending_lookups_of_one_app_delay_no_other_app() {
     let (network, greedy, modest, _opens) = two_apps().await;
     let mut answers = Vec::new();
     for number in 0..1000 {
@@ -149,7 +149,7 @@ async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app()
 }
 
 #[actix_rt::test]
-async fn a_look_up_that_goes_on_after_its_socket_was_closed_keeps_its_place() {
+async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
     let (network, app, _, _opens) = two_apps().await;
     for number in 0..3 * LOOKUPS_OF_APP {
         let (id, answer) = dial_name(&app, &format!("{number}.silent"), 9).await;
@@ -170,7 +170,7 @@ async fn a_look_up_that_goes_on_after_its_socket_was_closed_keeps_its_place() {
 }
 
 #[actix_rt::test]
-async fn scripted_look_ups_are_bounded_too_and_go_on_in_their_order() {
+async fn scripted_lookups_are_bounded_too_and_run_in_order() {
     let network = ScriptedNetwork::new();
     // In one arbiter: sockets of several ask in no order that one could tell.
     let world = World::at(Registry::with_network(network.clone()).start()).await;
@@ -202,7 +202,7 @@ async fn scripted_look_ups_are_bounded_too_and_go_on_in_their_order() {
 }
 
 #[actix_rt::test]
-async fn localhost_and_every_name_below_it_is_loopback_and_asks_no_resolver() {
+async fn localhost_and_every_name_below_it_are_loopback_without_a_resolver() {
     let network = ScriptedNetwork::new();
     let world = World::with_network(network.clone()).await;
     for host in ["localhost", "LocalHost.", "a.localhost", "a.b.LOCALHOST."] {
@@ -242,7 +242,7 @@ impl Drop for Place {
 }
 
 #[test]
-fn the_place_of_a_look_up_is_given_back_when_the_resolver_has_answered() {
+fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(1);
     let runtime = runtime.build().expect("a runtime");

@@ -40,7 +40,7 @@ async fn options_are_set_on_accepted_and_on_connected_sockets() {
 }
 
 #[actix_rt::test]
-async fn options_reach_the_connection_as_they_were_given() {
+async fn options_reach_the_connection_unchanged() {
     let (tell, mut set) = unbounded_channel();
     let world = World::with_network(Options(tell)).await;
     let (client, _peer) = connected(&world).await;

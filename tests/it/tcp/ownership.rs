@@ -40,7 +40,7 @@ async fn assert_not_found(app: &App, id: ClientSocketId) {
 }
 
 #[actix_rt::test]
-async fn an_id_that_was_never_given_out_is_not_found_by_any_function() {
+async fn an_id_that_was_never_allocated_is_not_found_by_any_function() {
     let world = World::new().await;
     assert_not_found(&world.app, 1.into()).await;
     world.create().await;

@@ -36,7 +36,7 @@ async fn a_new_socket_is_not_persistent_not_paused_nameless_and_not_connected() 
 }
 
 #[actix_rt::test]
-async fn create_takes_persistent_name_and_buffer_size() {
+async fn create_sets_persistent_name_and_buffer_size() {
     let world = World::new().await;
     let created = world.app.tcp.create(SocketProperties {
         persistent: Some(true),
@@ -51,7 +51,7 @@ async fn create_takes_persistent_name_and_buffer_size() {
 }
 
 #[actix_rt::test]
-async fn an_empty_name_is_no_name() {
+async fn an_empty_name_counts_as_unset() {
     let world = World::new().await;
     let tcp = &world.app.tcp;
     let created = tcp.create(named("")).await.expect("create");
@@ -85,7 +85,7 @@ async fn a_buffer_size_below_one_counts_as_unset() {
 }
 
 #[actix_rt::test]
-async fn update_sets_what_is_given_and_keeps_the_rest() {
+async fn update_sets_given_properties_and_keeps_the_others() {
     let world = World::new().await;
     let tcp = &world.app.tcp;
     let id = world.create().await;
@@ -112,7 +112,7 @@ async fn update_sets_what_is_given_and_keeps_the_rest() {
 }
 
 #[actix_rt::test]
-async fn update_leaves_a_connection_as_it_is() {
+async fn update_does_not_affect_the_connection() {
     let mut world = World::new().await;
     let (client, _peer) = pair(&mut world).await;
     let mut expected = client.get_info().await.expect("it exists");
@@ -145,7 +145,7 @@ async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn set_paused_is_legal_and_idempotent_in_every_state() {
+async fn set_paused_is_allowed_and_idempotent_in_every_state() {
     let mut world = World::new().await;
     let tcp = world.app.tcp.clone();
     let new = world.create().await;
@@ -164,7 +164,7 @@ async fn set_paused_is_legal_and_idempotent_in_every_state() {
 }
 
 #[actix_rt::test]
-async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
+async fn get_sockets_reports_what_get_info_reports_in_the_order_of_ids() {
     let mut world = World::new().await;
     let tcp = world.app.tcp.clone();
     assert_eq!(tcp.get_sockets().await, Ok(Vec::new()));

@@ -10,7 +10,7 @@ use support::{World, within};
 const MIB: usize = 1024 * 1024;
 
 #[actix_rt::test]
-async fn more_than_200_mib_of_one_apps_sends_in_flight_is_refused() {
+async fn more_than_200_mib_of_pending_sends_of_one_app_is_refused() {
     assert_eq!(DEFAULT_WRITE_QUOTA, 200 * MIB);
     let mut world = World::new().await;
     let (client, _peer) = pair(&mut world).await;
@@ -31,7 +31,7 @@ async fn more_than_200_mib_of_one_apps_sends_in_flight_is_refused() {
 }
 
 #[actix_rt::test]
-async fn the_quota_is_one_apps_over_all_its_sockets_and_comes_back() {
+async fn all_sockets_of_an_app_share_the_quota_and_it_is_released() {
     let mut world = World::on(Registry::new().write_quota(16 * MIB)).await;
     let (first, mut peer) = pair(&mut world).await;
     let (second, mut second_peer) = pair(&mut world).await;

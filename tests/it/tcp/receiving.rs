@@ -109,7 +109,7 @@ async fn all_of_a_large_transfer_arrives_in_order() {
 }
 
 #[actix_rt::test]
-async fn a_paused_socket_receives_nothing_and_what_waited_comes_when_resumed() {
+async fn a_paused_socket_receives_nothing_and_waiting_data_comes_when_resumed() {
     let mut world = World::new().await;
     let (client, mut peer) = connected(&world).await;
     write(&mut peer, b"before").await;
@@ -126,7 +126,7 @@ async fn a_paused_socket_receives_nothing_and_what_waited_comes_when_resumed() {
 }
 
 #[actix_rt::test]
-async fn a_paused_socket_does_not_stop_the_others() {
+async fn a_paused_socket_does_not_block_the_others() {
     let mut world = World::new().await;
     let (paused, mut paused_peer) = pair(&mut world).await;
     let (client, mut peer) = connected(&world).await;
@@ -153,7 +153,8 @@ async fn while_it_is_paused_neither_data_nor_end_is_reported() {
 }
 
 #[actix_rt::test]
-async fn without_a_listener_of_on_receive_nothing_is_read_and_all_comes_to_the_next() {
+async fn without_an_on_receive_listener_nothing_is_read_and_the_next_listener_receives_everything()
+{
     let mut world = World::new().await;
     let on_receive = world.app.tcp.on_receive.clone();
     let removed = on_receive.remove_listener(world.listener.clone().recipient());
@@ -183,7 +184,7 @@ async fn without_a_listener_of_on_receive_nothing_is_read_and_all_comes_to_the_n
 }
 
 #[actix_rt::test]
-async fn without_a_listener_of_on_receive_the_end_waits_behind_the_data() {
+async fn without_an_on_receive_listener_the_end_waits_behind_the_data() {
     let mut world = World::new().await;
     let on_receive = world.app.tcp.on_receive.clone();
     let removed = on_receive.remove_listener(world.listener.clone().recipient());
@@ -199,7 +200,7 @@ async fn without_a_listener_of_on_receive_the_end_waits_behind_the_data() {
 }
 
 #[actix_rt::test]
-async fn an_event_that_is_kept_does_not_stop_the_others() {
+async fn a_kept_event_does_not_block_other_sockets() {
     let world = World::new().await;
     world.deafen().await;
     let (tell, mut events) = unbounded_channel();

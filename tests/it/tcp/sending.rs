@@ -18,7 +18,7 @@ fn sent(bytes_sent: usize) -> Result<SendInfo, Error> {
 }
 
 #[actix_rt::test]
-async fn send_tells_how_many_bytes_were_sent() {
+async fn send_answers_how_many_bytes_were_sent() {
     let mut world = World::new().await;
     let (accepted, mut accepted_peer) = pair(&mut world).await;
     let (connected, mut connected_peer) = connected(&world).await;
@@ -44,7 +44,7 @@ async fn an_empty_send_succeeds_with_no_bytes() {
 }
 
 #[actix_rt::test]
-async fn an_empty_send_between_others_is_answered_in_its_turn() {
+async fn an_empty_send_between_others_is_answered_in_order() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let first = client.send(pattern(LARGE));
@@ -103,7 +103,7 @@ async fn sends_by_id_are_delivered_in_the_order_of_the_calls() {
 }
 
 #[actix_rt::test]
-async fn a_send_by_handle_comes_after_one_by_id_that_was_answered() {
+async fn a_send_by_handle_follows_one_by_id_that_was_answered() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let mut expected = Vec::new();
@@ -127,7 +127,7 @@ async fn a_send_by_handle_comes_after_one_by_id_that_was_answered() {
 }
 
 #[actix_rt::test]
-async fn large_sends_are_delivered_whole_one_after_the_other() {
+async fn large_sends_are_delivered_complete_and_in_order() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let data = pattern(LARGE);
@@ -170,7 +170,7 @@ async fn a_peer_that_has_only_shut_its_writing_side_still_receives() {
 }
 
 #[actix_rt::test]
-async fn sends_called_before_the_end_is_reported_are_delivered_whole() {
+async fn sends_called_before_the_end_is_reported_are_delivered_completely() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     peer.shutdown().await.expect("shutdown");
@@ -189,7 +189,7 @@ async fn sends_called_before_the_end_is_reported_are_delivered_whole() {
 }
 
 #[actix_rt::test]
-async fn sends_called_before_disconnect_and_close_still_leave() {
+async fn sends_called_before_disconnect_and_close_are_delivered() {
     let mut world = World::new().await;
     for close in [false, true] {
         let (client, mut peer) = pair(&mut world).await;
@@ -206,7 +206,7 @@ async fn sends_called_before_disconnect_and_close_still_leave() {
 }
 
 #[actix_rt::test]
-async fn a_send_on_its_way_does_not_keep_the_socket_from_connecting_again() {
+async fn a_pending_send_does_not_prevent_the_socket_from_connecting_again() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let large = client.send(pattern(LARGE));
@@ -219,7 +219,7 @@ async fn a_send_on_its_way_does_not_keep_the_socket_from_connecting_again() {
 }
 
 #[actix_rt::test]
-async fn sends_to_a_peer_that_reset_fail_and_all_that_wait_with_them() {
+async fn sends_to_a_peer_that_reset_fail_with_all_waiting_ones() {
     let mut world = World::new().await;
     let (client, peer) = pair(&mut world).await;
     // The peer does not read, so the second is still waiting.

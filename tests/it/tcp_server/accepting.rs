@@ -85,7 +85,7 @@ async fn an_accepted_client_is_connected_paused_nameless_and_not_persistent() {
 }
 
 #[actix_rt::test]
-async fn an_accepted_client_shows_its_peer_and_no_local_address() {
+async fn an_accepted_client_reports_its_peer_and_no_local_address() {
     let mut world = World::new().await;
     let (_, at) = world.listen().await;
     let peer = dial(at).await;

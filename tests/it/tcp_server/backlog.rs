@@ -50,7 +50,7 @@ async fn the_default_backlog_lets_many_wait() {
 }
 
 #[actix_rt::test]
-async fn the_largest_backlog_is_taken() {
+async fn the_largest_backlog_is_accepted() {
     let mut world = World::new().await;
     let id = create(&world.app).await;
     let server = world.app.tcp_server.clone();
@@ -62,7 +62,7 @@ async fn the_largest_backlog_is_taken() {
 }
 
 #[actix_rt::test]
-async fn the_backlog_may_be_as_small_as_one() {
+async fn a_backlog_of_one_is_accepted() {
     let mut world = World::new().await;
     let id = create(&world.app).await;
     let server = world.app.tcp_server.clone();

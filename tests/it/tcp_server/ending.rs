@@ -86,7 +86,7 @@ async fn disconnect_keeps_id_name_persistent_and_paused() {
 }
 
 #[actix_rt::test]
-async fn disconnect_of_an_un_paused_socket_leaves_it_un_paused() {
+async fn disconnect_does_not_pause_the_socket() {
     let world = World::new().await;
     let (id, _) = world.listen().await;
     let server = &world.app.tcp_server;
@@ -95,7 +95,7 @@ async fn disconnect_of_an_un_paused_socket_leaves_it_un_paused() {
 }
 
 #[actix_rt::test]
-async fn disconnect_is_fine_on_a_socket_that_never_listened_and_twice() {
+async fn disconnect_succeeds_on_a_socket_that_never_listened_and_twice() {
     let mut world = World::new().await;
     let server = world.app.tcp_server.clone();
     let id = create(&world.app).await;
@@ -113,7 +113,7 @@ async fn disconnect_is_fine_on_a_socket_that_never_listened_and_twice() {
 }
 
 #[actix_rt::test]
-async fn accepted_clients_live_on_after_disconnect() {
+async fn accepted_clients_stay_open_after_disconnect() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let mut peer = dial(at).await;
@@ -124,7 +124,7 @@ async fn accepted_clients_live_on_after_disconnect() {
 }
 
 #[actix_rt::test]
-async fn what_waits_in_the_backlog_is_reset_by_disconnect_and_by_close() {
+async fn disconnect_and_close_reset_connections_in_the_backlog() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     for close in [false, true] {
@@ -157,7 +157,7 @@ async fn close_stops_listening_and_its_answer_means_that_the_port_is_free() {
 }
 
 #[actix_rt::test]
-async fn the_id_is_gone_at_once_when_close_is_called() {
+async fn the_socket_is_not_found_as_soon_as_close_is_called() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let (id, _) = world.listen().await;
@@ -172,7 +172,7 @@ async fn the_id_is_gone_at_once_when_close_is_called() {
 }
 
 #[actix_rt::test]
-async fn close_is_fine_on_a_socket_that_does_not_listen() {
+async fn close_succeeds_on_a_socket_that_does_not_listen() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let never = create(&world.app).await;
@@ -183,7 +183,7 @@ async fn close_is_fine_on_a_socket_that_does_not_listen() {
 }
 
 #[actix_rt::test]
-async fn accepted_clients_live_on_after_close() {
+async fn accepted_clients_stay_open_after_close() {
     let mut world = World::new().await;
     let (id, at) = world.listen().await;
     let mut peer = dial(at).await;
@@ -193,7 +193,7 @@ async fn accepted_clients_live_on_after_close() {
 }
 
 #[actix_rt::test]
-async fn one_socket_that_ends_leaves_the_others_listening() {
+async fn closing_one_socket_leaves_the_others_listening() {
     let mut world = World::new().await;
     let (closed, _) = world.listen().await;
     let (disconnected, _) = world.listen().await;

@@ -52,7 +52,7 @@ async fn each_of_several_listeners_gets_every_event() {
 }
 
 #[actix_rt::test]
-async fn one_listener_hears_of_all_the_apps_sockets() {
+async fn one_listener_receives_events_of_all_sockets_of_the_app() {
     let mut world = World::new().await;
     let (first, first_at) = world.listen().await;
     let (second, second_at) = world.listen().await;
@@ -66,7 +66,7 @@ async fn one_listener_hears_of_all_the_apps_sockets() {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_is_added_twice_hears_once_and_is_removed_by_one_removal() {
+async fn a_listener_that_is_added_twice_receives_each_event_once_and_is_removed_by_one_removal() {
     let mut world = World::new().await;
     let on_accept = world.app.tcp_server.on_accept.clone();
     let mut ear = Ear::of(&world.app).await;
@@ -88,7 +88,7 @@ async fn a_listener_that_is_added_twice_hears_once_and_is_removed_by_one_removal
 }
 
 #[actix_rt::test]
-async fn a_removed_listener_hears_no_more_and_the_others_do() {
+async fn a_removed_listener_receives_no_events_and_the_others_do() {
     let mut world = World::new().await;
     let on_accept = world.app.tcp_server.on_accept.clone();
     let mut ear = Ear::of(&world.app).await;
@@ -128,7 +128,7 @@ async fn removing_a_listener_that_never_listened_does_nothing() {
 }
 
 #[actix_rt::test]
-async fn has_listener_tells_who_listens() {
+async fn has_listener_answers_whether_the_listener_was_added() {
     let world = World::new().await;
     let app = App::new("other", &world.registry);
     let on_accept = &app.tcp_server.on_accept;
@@ -152,7 +152,7 @@ async fn has_listener_tells_who_listens() {
 }
 
 #[actix_rt::test]
-async fn a_listener_is_forgotten_when_its_actor_stops() {
+async fn a_listener_is_removed_when_its_actor_stops() {
     let mut world = World::new().await;
     without_listener(&world).await;
     let on_accept = world.app.tcp_server.on_accept.clone();
@@ -174,7 +174,7 @@ async fn a_listener_is_forgotten_when_its_actor_stops() {
 }
 
 #[actix_rt::test]
-async fn without_a_listener_connections_wait_in_the_backlog_until_one_comes() {
+async fn without_a_listener_connections_wait_in_the_backlog_until_one_is_added() {
     let mut world = World::new().await;
     without_listener(&world).await;
     let (id, at) = world.listen().await;

@@ -6,7 +6,7 @@ use super::{accepts, address, code, create, dial, listen_at, listens};
 use support::{Heard, World};
 
 #[actix_rt::test]
-async fn port_zero_picks_one_and_get_info_tells_it() {
+async fn port_zero_picks_a_port_and_get_info_reports_it() {
     let mut world = World::new().await;
     let (first, at) = listen_at(&world.app, "127.0.0.1").await;
     assert_eq!(at.ip(), Ipv4Addr::LOCALHOST);
@@ -24,7 +24,7 @@ async fn port_zero_picks_one_and_get_info_tells_it() {
 }
 
 #[actix_rt::test]
-async fn a_port_that_is_named_is_the_one_listened_on() {
+async fn listen_uses_the_given_port() {
     let mut world = World::new().await;
     // A free port: one that a socket which is gone has had.
     let (id, at) = listen_at(&world.app, "127.0.71.1").await;
@@ -42,7 +42,7 @@ async fn a_port_that_is_named_is_the_one_listened_on() {
 }
 
 #[actix_rt::test]
-async fn an_ipv6_address_is_listened_on() {
+async fn listen_accepts_an_ipv6_address() {
     let mut world = World::new().await;
     let (_, at) = listen_at(&world.app, "::1").await;
     assert_eq!(at.ip(), Ipv6Addr::LOCALHOST);
@@ -53,7 +53,7 @@ async fn an_ipv6_address_is_listened_on() {
 }
 
 #[actix_rt::test]
-async fn a_v4_client_of_a_dual_stack_socket_shows_mapped() {
+async fn a_v4_client_of_a_dual_stack_socket_has_a_mapped_address() {
     let mut world = World::new().await;
     let (_, at) = listen_at(&world.app, "::").await;
     assert_eq!(at.ip(), Ipv6Addr::UNSPECIFIED);
@@ -71,7 +71,7 @@ async fn a_v4_client_of_a_dual_stack_socket_shows_mapped() {
 }
 
 #[actix_rt::test]
-async fn the_v4_wildcard_takes_v4_clients() {
+async fn the_v4_wildcard_accepts_v4_clients() {
     let mut world = World::new().await;
     let (_, at) = listen_at(&world.app, "0.0.0.0").await;
     assert_eq!(at.ip(), Ipv4Addr::UNSPECIFIED);
@@ -82,7 +82,7 @@ async fn the_v4_wildcard_takes_v4_clients() {
 }
 
 #[actix_rt::test]
-async fn what_cannot_be_right_is_refused_and_the_socket_may_listen_then() {
+async fn invalid_arguments_are_refused_and_the_socket_can_listen_afterwards() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let id = create(&world.app).await;
@@ -123,7 +123,7 @@ async fn what_cannot_be_right_is_refused_and_the_socket_may_listen_then() {
 }
 
 #[actix_rt::test]
-async fn an_address_in_use_is_refused_and_the_socket_may_listen_elsewhere() {
+async fn an_address_in_use_is_refused_and_the_socket_can_listen_elsewhere() {
     let mut world = World::new().await;
     let (_, taken) = world.listen().await;
     let server = world.app.tcp_server.clone();
@@ -143,7 +143,7 @@ async fn an_address_in_use_is_refused_and_the_socket_may_listen_elsewhere() {
 }
 
 #[actix_rt::test]
-async fn an_address_that_another_program_uses_is_in_use() {
+async fn an_address_of_another_program_is_in_use() {
     let world = World::new().await;
     let theirs = TcpListener::bind("127.0.71.2:0").expect("bind");
     let port = theirs.local_addr().expect("its address").port();
@@ -157,7 +157,7 @@ async fn an_address_that_another_program_uses_is_in_use() {
 }
 
 #[actix_rt::test]
-async fn an_address_that_is_not_ours_is_invalid_and_the_socket_may_listen_on_one_that_is() {
+async fn a_foreign_address_is_invalid_and_the_socket_can_listen_elsewhere() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let id = create(&world.app).await;

@@ -13,7 +13,7 @@ use support::World;
 const RUNS: &str = "the registry runs";
 
 #[actix_rt::test]
-async fn messages_to_the_registry_do_what_the_app_does() {
+async fn messages_to_the_registry_do_the_same_as_functions_of_the_app() {
     let world = World::new().await;
     let registry = &world.registry;
     let app = AppId::from("by message");
@@ -100,7 +100,7 @@ async fn messages_to_the_registry_do_what_the_app_does() {
 }
 
 #[actix_rt::test]
-async fn a_message_means_the_sockets_of_the_app_that_it_names() {
+async fn a_message_applies_to_sockets_of_the_app_that_it_names() {
     let world = World::new().await;
     let socket_id = create(&world.app).await;
     let ours = world.registry.send(GetInfo {

@@ -32,7 +32,7 @@ async fn assert_not_found(app: &App, id: ServerSocketId) {
 }
 
 #[actix_rt::test]
-async fn an_id_that_was_never_given_out_is_not_found_by_any_function() {
+async fn an_id_that_was_never_allocated_is_not_found_by_any_function() {
     let world = World::new().await;
     assert_not_found(&world.app, 1.into()).await;
     create(&world.app).await;
@@ -94,7 +94,7 @@ async fn ids_count_from_one_and_are_never_reused_across_apps() {
 }
 
 #[actix_rt::test]
-async fn a_refused_create_takes_no_id_of_a_socket_in_use() {
+async fn a_refused_create_affects_no_id_in_use() {
     let world = World::new().await;
     let first = create(&world.app).await;
     let refused = world.app.tcp_server.create(SocketProperties {

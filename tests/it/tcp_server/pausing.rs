@@ -75,7 +75,7 @@ async fn pausing_and_resuming_may_alternate() {
 }
 
 #[actix_rt::test]
-async fn pausing_is_legal_before_listen_and_holds_then() {
+async fn pausing_is_allowed_before_listen_and_stays_in_force() {
     let mut world = World::new().await;
     let id = create(&world.app).await;
     pause(&world, id, true).await;

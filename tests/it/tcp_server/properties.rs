@@ -28,7 +28,7 @@ async fn a_new_socket_is_not_persistent_not_paused_nameless_and_without_address(
 }
 
 #[actix_rt::test]
-async fn create_takes_persistent_and_name() {
+async fn create_sets_persistent_and_name() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let created = server.create(SocketProperties {
@@ -43,7 +43,7 @@ async fn create_takes_persistent_and_name() {
 }
 
 #[actix_rt::test]
-async fn an_empty_name_is_no_name() {
+async fn an_empty_name_counts_as_unset() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let created = server.create(named("")).await.expect("create");
@@ -58,7 +58,7 @@ async fn an_empty_name_is_no_name() {
 }
 
 #[actix_rt::test]
-async fn update_sets_what_is_given_and_keeps_the_rest() {
+async fn update_sets_given_properties_and_keeps_the_others() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let id = create(&world.app).await;
@@ -94,7 +94,7 @@ async fn update_sets_what_is_given_and_keeps_the_rest() {
 }
 
 #[actix_rt::test]
-async fn update_leaves_a_listening_socket_listening_and_paused() {
+async fn update_does_not_affect_listening_and_paused() {
     let mut world = World::new().await;
     let (id, address) = world.listen().await;
     let server = &world.app.tcp_server;
@@ -136,7 +136,7 @@ async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn get_info_shows_address_and_port_only_while_listening() {
+async fn get_info_reports_address_and_port_only_while_listening() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let id = create(&world.app).await;
@@ -154,7 +154,7 @@ async fn get_info_shows_address_and_port_only_while_listening() {
 }
 
 #[actix_rt::test]
-async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
+async fn get_sockets_reports_what_get_info_reports_in_the_order_of_ids() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     assert_eq!(server.get_sockets().await, Ok(Vec::new()));
@@ -179,7 +179,7 @@ async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
 }
 
 #[actix_rt::test]
-async fn get_sockets_tells_the_moment_of_the_call() {
+async fn get_sockets_reports_the_state_at_the_call() {
     let world = World::new().await;
     let server = &world.app.tcp_server;
     let id = create(&world.app).await;

@@ -83,7 +83,7 @@ impl Held {
 }
 
 #[actix_rt::test]
-async fn the_end_of_an_idle_connection_comes_after_what_was_not_handled_yet() {
+async fn the_end_of_an_idle_connection_follows_unhandled_events() {
     let mut held = Held::new(IDLE).await;
     held.peer.send("last words");
     let words = soon("onReceive", held.received.recv()).await;
@@ -97,7 +97,7 @@ async fn the_end_of_an_idle_connection_comes_after_what_was_not_handled_yet() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_has_sent_more_than_the_app_takes_is_not_idle() {
+async fn a_peer_that_sends_faster_than_the_app_reads_is_not_idle() {
     let mut held = Held::new(IDLE).await;
     held.peer.send(vec![0; 2 * WINDOW]);
     let mut events = Vec::new();

@@ -11,7 +11,7 @@ use crate::tcp_server::dial;
 use support::within;
 
 #[actix_rt::test]
-async fn unfinished_handshakes_are_counted_apart_and_reported() {
+async fn unfinished_handshakes_are_counted_separately_and_reported() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
@@ -42,7 +42,7 @@ async fn unfinished_handshakes_are_counted_apart_and_reported() {
 }
 
 #[actix_rt::test]
-async fn encrypted_clients_that_no_listener_heard_of_are_counted_apart() {
+async fn unreported_encrypted_clients_are_counted_separately() {
     let t = Trusting::new().await;
     let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
     let tcp_server = &t.world.app.tcp_server;

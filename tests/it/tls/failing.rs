@@ -43,7 +43,7 @@ async fn proof_of_life(mut t: Trusting) {
 }
 
 #[actix_rt::test]
-async fn what_is_wrong_with_a_certificate_has_chromes_number() {
+async fn certificate_errors_have_chromiums_codes() {
     let mut t = Trusting::new().await;
     let good = t.authority.issue("localhost");
     let other_name = t.authority.issue("localhost.example");
@@ -99,7 +99,7 @@ async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_gives_up_has_closed_or_reset_the_connection() {
+async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
     let t = Trusting::new().await;
     for (reset, number) in [(false, -100), (true, -101)] {
         let (client, mut peer) = t.dial("localhost").await;
@@ -137,7 +137,7 @@ async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
 }
 
 #[actix_rt::test]
-async fn an_end_while_unpaused_is_told_as_a_close_is() {
+async fn an_end_during_a_handshake_while_resumed_is_reported_like_a_close() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
@@ -151,7 +151,7 @@ async fn an_end_while_unpaused_is_told_as_a_close_is() {
 }
 
 #[actix_rt::test]
-async fn a_host_that_can_have_no_certificate_is_no_name() {
+async fn a_host_without_a_valid_name_is_name_not_resolved() {
     let authority = Authority::new();
     let network = ScriptedNetwork::new();
     network.next_resolve(
@@ -182,7 +182,7 @@ async fn scripted() -> (
 }
 
 #[actix_rt::test]
-async fn a_peer_that_stalls_is_given_up_in_time() {
+async fn a_handshake_with_a_stalled_peer_times_out() {
     let (world, client, peer) = scripted().await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
@@ -202,7 +202,7 @@ async fn a_peer_that_stalls_is_given_up_in_time() {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
+async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
     let (world, client, peer) = scripted().await;
     peer.limit_writes(3);
     client.try_send(&b"plain"[..]).expect("it is open");
@@ -222,7 +222,7 @@ async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
 }
 
 #[actix_rt::test]
-async fn unless_it_is_told_otherwise_it_trusts_the_machine_which_does_not_know_this_one() {
+async fn by_default_only_the_systems_authorities_are_trusted() {
     let mut t = Trusting {
         world: World::new().await,
         authority: Authority::new(),

@@ -36,7 +36,7 @@ fn assert_clean(ended: &Ended) {
 }
 
 #[actix_rt::test]
-async fn s_client_talks_and_is_told_the_end() {
+async fn s_client_exchanges_data_and_sees_a_clean_end() {
     if !openssl() {
         return;
     }
@@ -66,7 +66,7 @@ fn example(folder: &Folder, authority: &Authority) -> Example {
 }
 
 #[test]
-fn s_client_gets_back_the_8_mib_piped_into_it() {
+fn s_client_gets_back_8_mib() {
     if !openssl() {
         return;
     }
@@ -86,7 +86,7 @@ fn s_client_gets_back_the_8_mib_piped_into_it() {
 }
 
 #[test]
-fn curl_trusts_it_by_its_authority_and_not_without() {
+fn curl_trusts_the_server_only_with_its_authority() {
     if !has("curl", "--version", "https") {
         return;
     }
@@ -107,7 +107,7 @@ fn curl_trusts_it_by_its_authority_and_not_without() {
 }
 
 #[actix_rt::test]
-async fn s_client_is_told_at_once_that_there_is_no_renegotiation() {
+async fn s_client_is_refused_renegotiation_at_once() {
     if !openssl() {
         return;
     }

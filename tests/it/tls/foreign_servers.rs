@@ -62,7 +62,7 @@ async fn assert_reverses(t: &mut Trusting, client: &ClientSocket) {
 }
 
 #[actix_rt::test]
-async fn versions_are_spoken_as_asked_for() {
+async fn the_requested_tls_versions_are_used() {
     if !openssl() {
         return;
     }
@@ -133,7 +133,7 @@ async fn certificates_are_verified() {
 }
 
 #[actix_rt::test]
-async fn a_server_that_wants_a_certificate_says_so() {
+async fn a_server_that_requires_a_client_certificate_is_reported() {
     if !openssl() {
         return;
     }
@@ -149,7 +149,7 @@ async fn a_server_that_wants_a_certificate_says_so() {
 }
 
 #[actix_rt::test]
-async fn a_file_of_megabytes_comes_byte_for_byte_and_its_end_is_told() {
+async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
     if !openssl() {
         return;
     }

@@ -57,7 +57,7 @@ async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls
 }
 
 #[actix_rt::test]
-async fn an_app_may_decide_that_the_successor_does_not_encrypt() {
+async fn an_app_can_switch_encryption_off_in_the_successor() {
     let old = Trusting::new().await;
     let mut new = World::new().await;
     let (id, at) = old.serve_persistent().await;
@@ -74,7 +74,7 @@ async fn an_app_may_decide_that_the_successor_does_not_encrypt() {
 }
 
 #[actix_rt::test]
-async fn a_handshake_under_way_comes_to_its_end_in_the_old_process() {
+async fn a_pending_handshake_finishes_in_the_old_process() {
     let mut old = Trusting::new().await;
     let mut new = World::new().await;
     let (id, at) = old.serve_persistent().await;
@@ -111,7 +111,7 @@ async fn a_handshake_under_way_comes_to_its_end_in_the_old_process() {
 }
 
 #[actix_rt::test]
-async fn a_handshake_that_stalls_is_given_up_and_does_not_keep_the_rest() {
+async fn a_stalled_handshake_times_out_and_does_not_block_the_handover() {
     let mut old = Trusting::new().await;
     let mut new = World::new().await;
     let (id, at) = old.serve_persistent().await;
@@ -128,7 +128,7 @@ async fn a_handshake_that_stalls_is_given_up_and_does_not_keep_the_rest() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_loaded_to_say_how_to_encrypt() {
+async fn a_suspended_app_is_loaded_to_set_tls_again() {
     let old = Trusting::new().await;
     let mut new = World::new().await;
     let (id, at) = old.serve_persistent().await;
@@ -147,7 +147,7 @@ async fn a_suspended_app_is_loaded_to_say_how_to_encrypt() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_is_encrypted_stays_and_is_told() {
+async fn an_encrypted_connection_stays_and_is_reported() {
     let mut old = Trusting::new().await;
     let new = World::new().await;
     let (client, mut peer) = old.secured().await;

@@ -12,7 +12,7 @@ use crate::tcp_server::dial;
 use support::{World, within};
 
 #[actix_rt::test]
-async fn a_thousand_stalled_handshakes_hold_up_nobody() {
+async fn a_thousand_stalled_handshakes_delay_no_other_client() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
@@ -120,7 +120,7 @@ impl Two {
 }
 
 #[actix_rt::test]
-async fn at_the_limit_the_oldest_is_given_up_but_not_within_a_second() {
+async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     let mut two = Two::new().await;
     let first = two.dial();
     two.settle().await;

@@ -87,7 +87,7 @@ async fn secured(bytes: usize) -> (World, ClientSocket, Far) {
 }
 
 #[actix_rt::test]
-async fn a_connection_of_single_bytes_is_whole() {
+async fn a_connection_with_single_byte_transfers_loses_nothing() {
     let (mut world, client, mut far) = secured(1).await;
     client.set_paused(false).await.expect("resume");
     far.say(b"byte by byte");
@@ -98,7 +98,7 @@ async fn a_connection_of_single_bytes_is_whole() {
 }
 
 #[actix_rt::test]
-async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_taken() {
+async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_written() {
     let (_world, client, mut far) = secured(usize::MAX).await;
     far.turn();
     far.peer.limit_writes(30);
@@ -115,7 +115,7 @@ async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_taken() {
 }
 
 #[actix_rt::test]
-async fn a_write_that_fails_fails_what_waits_and_what_came_is_still_read() {
+async fn a_write_error_fails_waiting_sends_and_received_data_is_still_read() {
     let (mut world, client, mut far) = secured(usize::MAX).await;
     far.turn();
     far.peer.limit_writes(30);

@@ -18,7 +18,7 @@ async fn data_goes_both_ways() {
 }
 
 #[actix_rt::test]
-async fn megabytes_go_there_and_back_byte_for_byte() {
+async fn megabytes_are_echoed_byte_for_byte() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.secured().await;
     let properties = tcp::SocketProperties {
@@ -55,7 +55,7 @@ async fn megabytes_go_there_and_back_byte_for_byte() {
 }
 
 #[actix_rt::test]
-async fn what_was_sent_before_leaves_plain_and_what_comes_after_never() {
+async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
     let mut t = Trusting::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let issued = t.authority.issue("localhost");
@@ -76,7 +76,7 @@ async fn what_was_sent_before_leaves_plain_and_what_comes_after_never() {
 }
 
 #[actix_rt::test]
-async fn a_send_is_answered_when_the_os_has_it_all_and_not_before() {
+async fn a_send_is_answered_when_the_os_has_all_of_it() {
     let t = Trusting::new().await;
     let (client, mut peer) = t.secured().await;
     let data = pattern(LARGE);
@@ -89,7 +89,7 @@ async fn a_send_is_answered_when_the_os_has_it_all_and_not_before() {
 }
 
 #[actix_rt::test]
-async fn close_and_disconnect_tell_the_peer_that_the_end_is_meant() {
+async fn close_and_disconnect_send_close_notify() {
     let t = Trusting::new().await;
     for close in [true, false] {
         let (client, mut peer) = t.secured().await;
@@ -106,7 +106,7 @@ async fn close_and_disconnect_tell_the_peer_that_the_end_is_meant() {
 }
 
 #[actix_rt::test]
-async fn an_end_is_told_after_all_data_whether_or_not_it_was_meant() {
+async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
     let mut t = Trusting::new().await;
     for meant in [true, false] {
         let (client, mut peer) = t.secured().await;
@@ -125,7 +125,7 @@ async fn an_end_is_told_after_all_data_whether_or_not_it_was_meant() {
 }
 
 #[actix_rt::test]
-async fn a_record_that_is_none_ends_the_connection_with_its_code() {
+async fn an_invalid_record_ends_the_connection_with_its_code() {
     let mut t = Trusting::new().await;
     let (client, mut peer) = t.secured().await;
     write(&mut peer, b"good").await;
@@ -154,7 +154,7 @@ async fn a_paused_secured_socket_is_not_read() {
 }
 
 #[actix_rt::test]
-async fn it_shows_the_same_addresses_before_and_after() {
+async fn get_info_reports_the_same_addresses_before_and_after_secure() {
     let t = Trusting::new().await;
     let (client, peer) = t.dial("localhost").await;
     let before = client.get_info().await.expect("it exists");
@@ -172,7 +172,7 @@ async fn it_shows_the_same_addresses_before_and_after() {
 }
 
 #[actix_rt::test]
-async fn an_ip_address_is_a_name_of_its_own() {
+async fn a_certificate_for_an_ip_address_is_verified_by_the_address() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.dial("127.0.0.1").await;
     let answer = client.secure(SecureOptions::default());

@@ -89,7 +89,7 @@ async fn an_accepted_client_cannot_be_secured_again() {
 }
 
 #[actix_rt::test]
-async fn one_that_stalls_holds_up_nobody() {
+async fn a_stalled_handshake_delays_no_other_client() {
     let mut t = Trusting::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let silent = dial(at).await;
@@ -108,7 +108,7 @@ async fn one_that_stalls_holds_up_nobody() {
 }
 
 #[actix_rt::test]
-async fn each_failure_is_told_with_its_code_and_the_socket_goes_on() {
+async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continues() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let issued = t.authority.issue("localhost");
@@ -157,7 +157,7 @@ async fn each_failure_is_told_with_its_code_and_the_socket_goes_on() {
 }
 
 #[actix_rt::test]
-async fn one_that_takes_too_long_is_given_up_and_told() {
+async fn a_handshake_that_takes_too_long_is_dropped_and_reported() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let issued = t.authority.issue("localhost");
@@ -170,7 +170,7 @@ async fn one_that_takes_too_long_is_given_up_and_told() {
 }
 
 #[actix_rt::test]
-async fn a_paused_server_socket_raises_nothing_and_loses_nothing() {
+async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
@@ -194,7 +194,7 @@ async fn a_paused_server_socket_raises_nothing_and_loses_nothing() {
 }
 
 #[actix_rt::test]
-async fn disconnect_leaves_handshakes_and_close_ends_them() {
+async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
     let mut t = Trusting::new().await;
     let mut failures = Failures::of(&t.world).await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
@@ -215,7 +215,7 @@ async fn disconnect_leaves_handshakes_and_close_ends_them() {
 }
 
 #[actix_rt::test]
-async fn it_may_be_switched_on_and_off_and_survives_disconnect() {
+async fn tls_can_be_switched_on_and_off_and_survives_disconnect() {
     let mut t = Trusting::new().await;
     let (id, at) = t.world.listen().await;
     let server = t.world.app.tcp_server.clone();
@@ -243,7 +243,7 @@ async fn it_may_be_switched_on_and_off_and_survives_disconnect() {
 }
 
 #[actix_rt::test]
-async fn what_is_encrypted_waits_for_a_listener() {
+async fn encrypted_clients_wait_for_a_listener() {
     let mut t = Trusting::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let silent = dial(at).await;
@@ -263,7 +263,7 @@ async fn what_is_encrypted_waits_for_a_listener() {
 }
 
 #[actix_rt::test]
-async fn one_that_ends_only_its_own_side_still_receives() {
+async fn a_client_that_ends_only_its_own_side_still_receives() {
     let mut t = Trusting::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
@@ -278,7 +278,7 @@ async fn one_that_ends_only_its_own_side_still_receives() {
 }
 
 #[test]
-fn what_is_wrong_with_certificate_or_key_is_told_with_what_to_do() {
+fn an_invalid_certificate_or_key_is_an_error_with_advice() {
     let authority = Authority::new();
     let Issued { certificate, key } = authority.issue("localhost");
     let other = authority.issue("localhost").key;

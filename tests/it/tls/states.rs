@@ -27,7 +27,7 @@ async fn a_socket_that_is_not_connected_cannot_be_secured_and_stays() {
 }
 
 #[actix_rt::test]
-async fn a_socket_that_is_connecting_cannot_be_secured_and_goes_on() {
+async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
     let (tell, mut attempts) = unbounded_channel();
     let world = World::with_network(Silent(tell)).await;
     let id = world.create().await;
@@ -43,7 +43,7 @@ async fn a_socket_that_is_connecting_cannot_be_secured_and_goes_on() {
 }
 
 #[actix_rt::test]
-async fn an_unpaused_socket_is_closed_by_it() {
+async fn secure_closes_a_socket_that_is_not_paused() {
     let mut t = Trusting::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     client.set_paused(false).await.expect("resume");
@@ -58,7 +58,7 @@ async fn an_unpaused_socket_is_closed_by_it() {
 }
 
 #[actix_rt::test]
-async fn an_accepted_socket_is_closed_by_it() {
+async fn secure_closes_an_accepted_socket() {
     let mut t = Trusting::new().await;
     let (_, at) = t.world.listen().await;
     let mut peer = dial(at).await;
@@ -69,7 +69,7 @@ async fn an_accepted_socket_is_closed_by_it() {
 }
 
 #[actix_rt::test]
-async fn a_lowest_version_above_the_highest_is_refused_and_nothing_changes() {
+async fn a_minimum_version_above_the_maximum_is_refused_and_changes_nothing() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.dial("localhost").await;
     for (min, max) in [
@@ -91,7 +91,7 @@ async fn a_lowest_version_above_the_highest_is_refused_and_nothing_changes() {
 }
 
 #[actix_rt::test]
-async fn a_second_secure_is_refused_and_the_first_goes_on() {
+async fn a_second_secure_is_refused_and_the_first_continues() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.dial("localhost").await;
     let first = client.secure(default());
@@ -108,7 +108,7 @@ async fn a_second_secure_is_refused_and_the_first_goes_on() {
 }
 
 #[actix_rt::test]
-async fn disconnect_ends_a_handshake_and_the_socket_may_connect_again() {
+async fn disconnect_ends_a_handshake_and_the_socket_can_connect_again() {
     let mut t = Trusting::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let securing = client.secure(default());
@@ -153,7 +153,7 @@ async fn close_ends_a_handshake() {
 }
 
 #[actix_rt::test]
-async fn resuming_meanwhile_receives_when_it_is_done() {
+async fn a_socket_resumed_during_a_handshake_receives_after_it() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(default());
@@ -166,7 +166,7 @@ async fn resuming_meanwhile_receives_when_it_is_done() {
 }
 
 #[actix_rt::test]
-async fn other_calls_meanwhile_do_as_documented() {
+async fn other_calls_during_a_handshake_do_as_documented() {
     let mut t = Trusting::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(default());
@@ -183,7 +183,7 @@ async fn other_calls_meanwhile_do_as_documented() {
 }
 
 #[actix_rt::test]
-async fn the_registrys_end_answers_a_handshake() {
+async fn the_end_of_the_registry_answers_a_pending_secure() {
     let t = Trusting::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let securing = client.secure(default());

@@ -29,7 +29,7 @@ impl Trusting {
 }
 
 #[actix_rt::test]
-async fn a_handshake_that_is_done_loads_the_app_and_none_that_stalls_or_fails() {
+async fn a_completed_handshake_loads_the_app_and_a_stalled_or_failed_one_does_not() {
     let mut t = Trusting::new().await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
     let persistent = tcp_server::SocketProperties {
@@ -55,7 +55,7 @@ async fn a_handshake_that_is_done_loads_the_app_and_none_that_stalls_or_fails() 
 }
 
 #[actix_rt::test]
-async fn data_of_a_secured_client_loads_the_app_and_a_change_of_keys_does_not() {
+async fn data_of_a_secured_client_loads_the_app_and_a_key_update_does_not() {
     let mut t = Trusting::new().await;
     let (client, mut peer) = t.secured().await;
     let persistent = tcp::SocketProperties {

@@ -8,7 +8,7 @@ use super::{Trusting, connect, write};
 use crate::tcp_server::dial;
 
 #[actix_rt::test]
-async fn an_end_is_told_without_a_receive_listener_and_data_before_it_is_kept() {
+async fn an_end_is_reported_without_an_on_receive_listener_and_data_before_it_is_kept() {
     let mut t = Trusting::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let on_receive = t.world.app.tcp.on_receive.clone();
@@ -39,7 +39,7 @@ async fn an_end_is_told_without_a_receive_listener_and_data_before_it_is_kept() 
 }
 
 #[actix_rt::test]
-async fn a_paused_socket_whose_peer_has_reset_gives_its_place_back_and_keeps_what_came() {
+async fn a_paused_socket_whose_peer_reset_frees_its_place_and_keeps_received_data() {
     let mut t = Trusting::new().await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
     let limits = Limits {
