@@ -225,7 +225,7 @@ async fn a_drain_closes_waiting_clients() {
 }
 
 #[actix_rt::test]
-async fn a_port_that_cannot_be_shared_is_an_error() {
+async fn reuse_port_is_refused_while_listening_and_by_networks_without_it() {
     let world = World::on(Registry::new().arbiters(2)).await;
     let (id, _) = listen(&world).await;
     let server = &world.app.tcp_server;

@@ -99,7 +99,7 @@ async fn data_on_sockets_that_a_suspension_closes_loads_nothing() {
 }
 
 #[actix_rt::test]
-async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_its_successor() {
+async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_a_new_app_of_that_name() {
     tokio::time::pause();
     let world = World::with_network(ScriptedNetwork::new()).await;
     let app = &world.app;

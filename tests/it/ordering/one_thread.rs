@@ -54,7 +54,7 @@ async fn ten_thousand_messages_to_the_registry_arrive_in_order_and_complete() {
 }
 
 #[actix_rt::test]
-async fn calls_by_id_and_by_handle_keep_order_if_each_is_awaited() {
+async fn calls_by_id_and_by_handle_keep_order_if_answers_are_awaited_between_them() {
     let mut world = World::new().await;
     let (client, mut peer) = pair(&mut world).await;
     let sending = async {

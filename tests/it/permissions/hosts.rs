@@ -186,7 +186,7 @@ async fn a_name_is_resolved_in_the_form_that_was_compared() {
 }
 
 #[actix_rt::test]
-async fn a_name_without_ascii_form_is_resolved_only_if_any_host_is_permitted() {
+async fn a_host_without_canonical_form_is_resolved_only_if_any_host_is_permitted() {
     let network = ScriptedNetwork::new();
     network.next_resolve("127.1", Ok(vec![IpAddr::from([127, 0, 0, 1])]));
     let world = World::with_network(network.clone()).await;

@@ -232,7 +232,7 @@ async fn a_socket_with_data_for_redelivery_closes_like_any_other() {
 }
 
 #[actix_rt::test]
-async fn secure_is_refused_while_data_waits_for_redelivery() {
+async fn secure_closes_a_socket_with_data_for_redelivery() {
     let mut scene = Scene::new().await;
     let patient = scene.patient(&[Panic]).await;
     scene.peer.send("abc");

@@ -151,7 +151,7 @@ async fn an_end_during_a_handshake_while_resumed_is_reported_like_a_close() {
 }
 
 #[actix_rt::test]
-async fn a_host_without_a_valid_name_is_name_not_resolved() {
+async fn a_host_without_a_valid_certificate_name_is_common_name_invalid() {
     let authority = Authority::new();
     let network = ScriptedNetwork::new();
     network.next_resolve(
