@@ -21,8 +21,8 @@ use chrome_sockets::{AddListener, App, Error, Event, OnEvent, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use behaviour::{Act, Acts, pattern};
-use recording_server::{Balance, Books, TakeBalance};
+use behaviour::{Behaviour, Behaviours, pattern};
+use recording_server::{GetTotals, Recorder, Totals};
 use support::within;
 
 /// How many connections `cargo test` makes on the scripted network, and on
@@ -68,7 +68,7 @@ fn seed() -> u32 {
 }
 
 /// Makes a call until nothing panics at it.
-async fn insist<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
+async fn retry_panics<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
     loop {
         match within("an answer", call()).await {
             Ok(answer) => return answer,
@@ -78,20 +78,23 @@ async fn insist<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T 
 }
 
 /// Hears an event, through listeners that die if there are faults.
-async fn hear<E: Event>(network: &Option<FaultyNetwork>, event: &OnEvent<E>, books: &Addr<Books>)
-where
-    Books: Handler<E>,
+async fn subscribe<E: Event>(
+    network: &Option<FaultyNetwork>,
+    event: &OnEvent<E>,
+    recorder: &Addr<Recorder>,
+) where
+    Recorder: Handler<E>,
     Registry: Handler<AddListener<E>>,
 {
-    let books: Recipient<E> = books.clone().recipient();
+    let recorder: Recipient<E> = recorder.clone().recipient();
     let Some(network) = network.clone() else {
-        return event.add_listener(books).await.expect("it runs");
+        return event.add_listener(recorder).await.expect("it runs");
     };
     let event = event.clone();
     actix_rt::spawn(async move {
         loop {
-            let subscriber = network.subscriber(books.clone());
-            insist(async || event.add_listener(subscriber.clone()).await).await;
+            let subscriber = network.subscriber(recorder.clone());
+            retry_panics(async || event.add_listener(subscriber.clone()).await).await;
             while subscriber.connected() {
                 actix_rt::time::sleep(std::time::Duration::from_millis(1)).await;
             }
@@ -139,26 +142,31 @@ impl Shape {
 
 /// What the peer of a connection has got.
 #[derive(Clone, Copy, Default)]
-struct Got {
+struct PeerResult {
     bytes: u32,
     /// It found that the connection was reset, which it did not do itself.
     reset: bool,
 }
 
 /// An app whose every connection is written down.
-struct Office {
+struct Fixture {
     app: App,
     /// If there are faults.
     network: Option<FaultyNetwork>,
     aborted: Option<RuleId>,
-    books: Addr<Books>,
+    recorder: Addr<Recorder>,
     server: ServerSocketId,
     at: SocketAddr,
-    acts: Acts,
+    behaviours: Behaviours,
 }
 
-impl Office {
-    async fn open(network: impl Network, shape: Shape, acts: Acts, connections: u32) -> Self {
+impl Fixture {
+    async fn open(
+        network: impl Network,
+        shape: Shape,
+        behaviours: Behaviours,
+        connections: u32,
+    ) -> Self {
         let seed = seed();
         let name = shape.name;
         println!("ACCOUNT_SEED={seed} ACCOUNT_CONNECTIONS={connections} {name}");
@@ -173,11 +181,12 @@ impl Office {
         let registry = registry.arbiters(shape.arbiters);
         let registry = registry.restart_limit(RestartLimit::UNLIMITED).start();
         let app = App::new("account", &registry);
-        let books = Books::new(app.clone(), acts, connections, network.is_none()).start();
-        hear(&network, &app.tcp_server.on_accept, &books).await;
-        hear(&network, &app.tcp_server.on_accept_error, &books).await;
-        hear(&network, &app.tcp.on_receive, &books).await;
-        hear(&network, &app.tcp.on_receive_error, &books).await;
+        let recorder =
+            Recorder::new(app.clone(), behaviours, connections, network.is_none()).start();
+        subscribe(&network, &app.tcp_server.on_accept, &recorder).await;
+        subscribe(&network, &app.tcp_server.on_accept_error, &recorder).await;
+        subscribe(&network, &app.tcp.on_receive, &recorder).await;
+        subscribe(&network, &app.tcp.on_receive_error, &recorder).await;
         let server = app.tcp_server.create(Default::default()).await;
         let server = server.expect("create").socket_id;
         let sharing = app.tcp_server.set_reuse_port(server, shape.shares_port);
@@ -192,73 +201,76 @@ impl Office {
         for text in shape.faults {
             inject(text);
         }
-        Office {
+        Fixture {
             aborted: inject(ABORTED),
             at: info.local_addr().expect("it listens"),
             app,
             network,
-            books,
+            recorder,
             server,
-            acts,
+            behaviours,
         }
     }
 
     /// All is over: nothing may be missing. `got` is what the peer of each
     /// connection has.
-    async fn audit(self, got: &[Got]) {
-        let balance = within("the last end", async {
+    async fn check(self, got: &[PeerResult]) {
+        let totals = within("the last end", async {
             loop {
-                let balance = self.books.send(TakeBalance).await.expect("it runs");
-                match balance.open {
-                    0 => return balance,
+                let totals = self.recorder.send(GetTotals).await.expect("it runs");
+                match totals.open {
+                    0 => return totals,
                     _ => actix_rt::task::yield_now().await,
                 }
             }
         });
-        let balance: Balance = balance.await;
+        let totals: Totals = totals.await;
         let tcp_server = self.app.tcp_server.clone();
-        let info = insist(async || tcp_server.get_info(self.server).await).await;
+        let info = retry_panics(async || tcp_server.get_info(self.server).await).await;
         let report = self.network.iter().flat_map(FaultyNetwork::report);
         let report: Vec<_> = report.collect();
         for rule in &report {
             println!("{rule}");
         }
-        println!("{:?}; {balance}", info.counts);
+        println!("{:?}; {totals}", info.counts);
         let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
         let aborted = aborted.map_or(0, |rule| rule.struck);
         let dialled = got.len() as u64;
         assert_eq!(dialled, info.counts.accepted + aborted, "nobody waits");
         assert_eq!(
             info.counts.accepted,
-            info.counts.delivered + balance.lost_before,
+            info.counts.delivered + totals.lost_before,
             "delivered, or told lost"
         );
-        assert_eq!(info.counts.delivered, balance.whole + balance.lost);
+        assert_eq!(info.counts.delivered, totals.whole + totals.lost);
 
         let (mut sent, mut back, mut resets, mut resetters) = (0, 0, 0, 0);
-        for (number, (got, known)) in (0..).zip(got.iter().zip(&balance.known)) {
-            if self.acts.of(number) == Act::PeerResets {
+        for (number, (got, outcome)) in (0..).zip(got.iter().zip(&totals.outcome)) {
+            if self.behaviours.of(number) == Behaviour::PeerResets {
                 resetters += 1;
                 continue;
             }
             resets += u64::from(got.reset);
-            let Some(known) = known.filter(|_| !got.reset) else {
+            let Some(outcome) = outcome.filter(|_| !got.reset) else {
                 continue;
             };
-            let (bytes, acts) = (got.bytes, self.acts.of(number));
-            match known.failed {
+            let (bytes, behaviours) = (got.bytes, self.behaviours.of(number));
+            match outcome.failed {
                 true => assert!(
-                    bytes >= known.sent,
-                    "{number}, {acts:?}: sent {} {bytes}",
-                    known.sent
+                    bytes >= outcome.sent,
+                    "{number}, {behaviours:?}: sent {} {bytes}",
+                    outcome.sent
                 ),
-                false => assert_eq!(bytes, known.sent, "{number}, {acts:?}: got, and sent"),
+                false => assert_eq!(
+                    bytes, outcome.sent,
+                    "{number}, {behaviours:?}: got, and sent"
+                ),
             }
-            if known.whole {
-                let all = self.acts.output(number).len();
-                assert_eq!(bytes as usize, all, "{number}, {acts:?}: all of it");
+            if outcome.whole {
+                let all = self.behaviours.output(number).len();
+                assert_eq!(bytes as usize, all, "{number}, {behaviours:?}: all of it");
             }
-            sent += u64::from(known.sent);
+            sent += u64::from(outcome.sent);
             back += u64::from(bytes);
         }
         let struck: u64 = report.iter().map(|rule| rule.struck).sum();
@@ -268,12 +280,12 @@ impl Office {
         );
         assert!(resets <= struck + aborted, "no reset without a fault");
         assert!(
-            balance.lost + balance.lost_before <= struck + resetters,
+            totals.lost + totals.lost_before <= struck + resetters,
             "each loss has its fault, or its peer that has reset"
         );
         let few = report.len().saturating_sub(1) as u64;
         assert!(
-            balance.lost >= few && balance.whole > dialled / 2 && resetters > few,
+            totals.lost >= few && totals.whole > dialled / 2 && resetters > few,
             "it proves little"
         );
     }
@@ -281,20 +293,20 @@ impl Office {
 
 async fn on_scripted_network(shape: Shape, least: u32) {
     let connections = setting("ACCOUNT_CONNECTIONS", least);
-    let acts = Acts::scripted(seed());
+    let behaviours = Behaviours::scripted(seed());
     let scripted = ScriptedNetwork::new();
-    let office = Office::open(scripted.clone(), shape, acts, connections).await;
-    let mut got = vec![Got::default(); connections as usize];
+    let office = Fixture::open(scripted.clone(), shape, behaviours, connections).await;
+    let mut got = vec![PeerResult::default(); connections as usize];
     let mut open: VecDeque<(u32, Peer)> = VecDeque::new();
     let mut next = 0;
     while next < connections || !open.is_empty() {
         while next < connections && open.len() < AT_ONCE {
             let at = (Ipv4Addr::LOCALHOST, office.at.port());
             let peer = scripted.client(at.into()).expect("it listens");
-            peer.send(acts.input(next));
-            match acts.of(next) {
-                Act::PeerResets => peer.reset(),
-                Act::Echo | Act::CloseOnUnread => peer.end(),
+            peer.send(behaviours.input(next));
+            match behaviours.of(next) {
+                Behaviour::PeerResets => peer.reset(),
+                Behaviour::Echo | Behaviour::CloseOnUnread => peer.end(),
             }
             open.push_back((next, peer));
             next += 1;
@@ -307,7 +319,8 @@ async fn on_scripted_network(shape: Shape, least: u32) {
                 open.retain(|(number, peer)| {
                     let closed = peer.is_closed();
                     if closed {
-                        got[*number as usize].bytes = checked(acts, *number, &peer.received());
+                        got[*number as usize].bytes =
+                            checked(behaviours, *number, &peer.received());
                     }
                     !closed
                 });
@@ -315,21 +328,24 @@ async fn on_scripted_network(shape: Shape, least: u32) {
         })
         .await;
     }
-    office.audit(&got).await;
+    office.check(&got).await;
 }
 
 /// How much of what is sent to it this connection's peer has got.
-fn checked(acts: Acts, number: u32, got: &[u8]) -> u32 {
-    assert!(acts.output(number).starts_with(got), "{number} got {got:?}");
+fn checked(behaviours: Behaviours, number: u32, got: &[u8]) -> u32 {
+    assert!(
+        behaviours.output(number).starts_with(got),
+        "{number} got {got:?}"
+    );
     got.len() as u32
 }
 
 async fn on_real_sockets(shape: Shape, least: u32) {
     let connections = setting("ACCOUNT_CONNECTIONS", least);
-    let acts = Acts::real(seed());
-    let office = Office::open(TokioNetwork, shape, acts, connections).await;
+    let behaviours = Behaviours::real(seed());
+    let office = Fixture::open(TokioNetwork, shape, behaviours, connections).await;
     let port = office.at.port();
-    let mut got = vec![Got::default(); connections as usize];
+    let mut got = vec![PeerResult::default(); connections as usize];
     let mut running = tokio::task::JoinSet::new();
     for number in 0..connections {
         if running.len() == AT_ONCE {
@@ -338,30 +354,30 @@ async fn on_real_sockets(shape: Shape, least: u32) {
         }
         // A port of this end's is free again for another address at once.
         let at = Ipv4Addr::new(127, 0, 0, 1 + (number % 128) as u8);
-        running.spawn_local(async move { (number, peer(acts, number, (at, port)).await) });
+        running.spawn_local(async move { (number, peer(behaviours, number, (at, port)).await) });
     }
     while let Some(done) = running.join_next().await {
         let (number, it) = done.expect("it runs");
         got[number as usize] = it;
     }
-    office.audit(&got).await;
+    office.check(&got).await;
 }
 
 /// Does what this connection's peer does.
-async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
+async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerResult {
     // What fails here fails for the app, which is told.
     let Ok(mut peer) = within("a connection", TcpStream::connect(at)).await else {
-        return Got::default();
+        return PeerResult::default();
     };
     let mut back = Vec::new();
-    let input = acts.input(number);
-    match acts.of(number) {
-        Act::PeerResets => {
+    let input = behaviours.input(number);
+    match behaviours.of(number) {
+        Behaviour::PeerResets => {
             let _ = peer.write_all(&input).await;
             peer.set_zero_linger().expect("an option");
-            return Got::default();
+            return PeerResult::default();
         }
-        Act::Echo => {
+        Behaviour::Echo => {
             let (first, rest) = input.split_at(input.len() / 2);
             let _ = peer.write_all(first).await;
             if number.is_multiple_of(3) {
@@ -370,7 +386,7 @@ async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
             let _ = peer.write_all(rest).await;
             let _ = peer.shutdown().await;
         }
-        Act::CloseOnUnread => {
+        Behaviour::CloseOnUnread => {
             let _ = peer.write_all(&pattern(number)).await;
             // The answer has begun, so the app reads no more.
             let _ = within("the answer", peer.read_buf(&mut back)).await;
@@ -378,8 +394,8 @@ async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
         }
     }
     let end = within("the end", peer.read_to_end(&mut back)).await;
-    Got {
-        bytes: checked(acts, number, &back),
+    PeerResult {
+        bytes: checked(behaviours, number, &back),
         reset: end.is_err(),
     }
 }

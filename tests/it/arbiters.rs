@@ -23,7 +23,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use support::{self, World, within};
+use support::{self, TestApp, within};
 
 async fn dial(address: SocketAddr) -> TcpStream {
     let dialled = TcpStream::connect(address);
@@ -44,24 +44,24 @@ async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
 }
 
 /// A client that was accepted, paused, and its peer.
-async fn accept(world: &mut World, address: SocketAddr) -> (ClientSocket, TcpStream) {
+async fn accept(test: &mut TestApp, address: SocketAddr) -> (ClientSocket, TcpStream) {
     let peer = dial(address).await;
     loop {
-        match world.next().await {
-            support::Heard::Accept(_, client) => return (client, peer),
+        match test.next().await {
+            support::ListenerEvent::Accept(_, client) => return (client, peer),
             // Of others, which the test is done with.
-            support::Heard::ReceiveError(..) => {}
+            support::ListenerEvent::ReceiveError(..) => {}
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
 }
 
 /// Echoes what the sockets of its arbiter receive, and tells in which thread.
-struct Echo(UnboundedSender<Heard>);
+struct Echo(UnboundedSender<HandlerRun>);
 
 /// Where a handler was, and what it heard.
 #[derive(Debug)]
-struct Heard {
+struct HandlerRun {
     arbiter: usize,
     thread: std::thread::ThreadId,
     from: ClientSocket,
@@ -69,7 +69,7 @@ struct Heard {
 
 struct LocalEcho {
     arbiter: usize,
-    tell: UnboundedSender<Heard>,
+    tell: UnboundedSender<HandlerRun>,
 }
 
 impl Actor for LocalEcho {
@@ -82,7 +82,7 @@ impl Handler<ReceiveInfo> for LocalEcho {
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let client = info.client().clone();
         // A test that is over hears no more.
-        let _ = self.tell.send(Heard {
+        let _ = self.tell.send(HandlerRun {
             arbiter: self.arbiter,
             thread: std::thread::current().id(),
             from: client.clone(),
@@ -92,7 +92,7 @@ impl Handler<ReceiveInfo> for LocalEcho {
 }
 
 impl Echo {
-    fn pair() -> (Self, UnboundedReceiver<Heard>) {
+    fn pair() -> (Self, UnboundedReceiver<HandlerRun>) {
         let (tell, heard) = unbounded_channel();
         (Echo(tell), heard)
     }
@@ -106,18 +106,18 @@ impl Echo {
 
 /// A world on so many arbiters whose own listener hears no data: those in the
 /// arbiters echo it.
-async fn echoing(registry: Registry) -> (World, UnboundedReceiver<Heard>) {
-    echoing_in(World::on(registry).await).await
+async fn echoing(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+    echoing_in(TestApp::on(registry).await).await
 }
 
-async fn echoing_in(world: World) -> (World, UnboundedReceiver<Heard>) {
-    let tcp = &world.app.tcp;
+async fn echoing_in(test: TestApp) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+    let tcp = &test.app.tcp;
     let deaf = tcp
         .on_receive
-        .remove_listener(world.listener.clone().recipient());
+        .remove_listener(test.listener.clone().recipient());
     deaf.await.expect("it runs");
     let (echo, heard) = Echo::pair();
-    let set_up = world.app.on_each_arbiter(move |local| echo.start(&local));
+    let set_up = test.app.on_each_arbiter(move |local| echo.start(&local));
     within("the listeners", set_up).await.expect("it runs");
-    (world, heard)
+    (test, heard)
 }

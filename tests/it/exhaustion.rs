@@ -28,7 +28,7 @@ use crate::examples::{dial, echo_line};
 use support::LIMIT;
 use support::process::{Example, Program, binary};
 
-use child_processes::Host;
+use child_processes::ServerProcess;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -73,7 +73,7 @@ fn echo_server(args: &[&str]) -> Example {
 /// This thread, and those that it starts, come after all others: on a busy
 /// machine, too, the server is to be kept from its work by what the clients
 /// do, and not by the work that they have with it.
-fn comes_last() {
+fn lower_priority() {
     setpriority_process(None, 19).expect("that is always allowed");
 }
 
@@ -88,20 +88,20 @@ fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// What a process had before anything happened to it.
-struct Watched {
+struct Baseline {
     process: u32,
     descriptors: usize,
     resident: usize,
 }
 
-impl Watched {
+impl Baseline {
     /// A server that has served somebody, and nobody is left.
-    fn after_the_first(program: &Program, at: SocketAddr) -> Self {
+    fn after_first_client(program: &Program, at: SocketAddr) -> Self {
         let process = program.id();
         let before = descriptors(process);
         echo_line(&dial(at), "the first");
         eventually("the end of the first", || descriptors(process) == before);
-        Watched {
+        Baseline {
             process,
             descriptors: before,
             resident: status(process, "VmRSS:"),
@@ -109,19 +109,19 @@ impl Watched {
     }
 
     /// How many descriptors it has beyond those of the beginning.
-    fn more_descriptors(&self) -> usize {
+    fn extra_descriptors(&self) -> usize {
         descriptors(self.process).saturating_sub(self.descriptors)
     }
 
     /// The most that was ever resident must be below this growth.
-    fn has_grown_at_most(&self, most: usize, what: &str) {
+    fn assert_growth(&self, most: usize, what: &str) {
         let grown = status(self.process, "VmHWM:").saturating_sub(self.resident);
         println!("{what}: grown by {} KiB", grown / KIB);
         assert!(grown <= most, "{what}: grown by {} KiB", grown / KIB);
     }
 
     /// Nobody is left, and nothing of them.
-    fn has_the_descriptors_of_the_beginning(&self) {
+    fn assert_descriptors_released(&self) {
         eventually("the last of the descriptors", || {
             descriptors(self.process) == self.descriptors
         });
@@ -146,12 +146,12 @@ fn status(process: u32, field: &str) -> usize {
 
 /// A client that comes every few milliseconds, on a thread of its own, for an
 /// echo on the connection that it has, and one on a new one.
-struct Honest {
+struct HonestClient {
     stop: Sender<()>,
-    thread: JoinHandle<Rounds>,
+    thread: JoinHandle<RoundTrips>,
 }
 
-struct Rounds {
+struct RoundTrips {
     count: usize,
     longest: Duration,
     /// The longest that a bare thread took for its echo meanwhile: so long the
@@ -173,13 +173,13 @@ fn bare_echo() -> TcpStream {
     dial(at)
 }
 
-impl Honest {
+impl HonestClient {
     fn new(at: SocketAddr) -> Self {
         Self::start(at, true)
     }
 
     /// One that has no new connections: there is no descriptor for them.
-    fn with_an_old_connection(at: SocketAddr) -> Self {
+    fn on_one_connection(at: SocketAddr) -> Self {
         Self::start(at, false)
     }
 
@@ -204,7 +204,7 @@ impl Honest {
                     longest = longest.max(began.elapsed());
                 }
                 if stopped.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
-                    return Rounds {
+                    return RoundTrips {
                         count: round + 1,
                         longest,
                         longest_bare,
@@ -213,12 +213,12 @@ impl Honest {
             }
             unreachable!("there always is another round")
         });
-        Honest { stop, thread }
+        HonestClient { stop, thread }
     }
 
-    fn was_served_within_a_second_each_time(self, amid: &str) {
+    fn assert_prompt(self, amid: &str) {
         drop(self.stop);
-        let Rounds {
+        let RoundTrips {
             count,
             longest,
             longest_bare,
@@ -234,7 +234,7 @@ impl Honest {
 
 /// A client with the smallest buffers that its machine gives it: it is slow from
 /// the first bytes on, and costs the kernel little.
-fn slow(at: SocketAddr) -> TcpStream {
+fn small_buffer_client(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a descriptor");
     socket.set_recv_buffer_size(1).expect("an option");
@@ -246,35 +246,35 @@ fn slow(at: SocketAddr) -> TcpStream {
 
 /// What has come of a client that has said one byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+enum ClientOutcome {
     Served,
     Closed,
-    Waits,
+    Waiting,
 }
 
 /// What comes of it before its time-out; at once, if it is non-blocking.
-fn fate(mut client: &TcpStream) -> Fate {
+fn outcome(mut client: &TcpStream) -> ClientOutcome {
     match client.read(&mut [0]) {
-        Ok(1) => Fate::Served,
-        Ok(_) => Fate::Closed,
+        Ok(1) => ClientOutcome::Served,
+        Ok(_) => ClientOutcome::Closed,
         Err(error) => match error.kind() {
-            ErrorKind::ConnectionReset => Fate::Closed,
-            ErrorKind::WouldBlock => Fate::Waits,
+            ErrorKind::ConnectionReset => ClientOutcome::Closed,
+            ErrorKind::WouldBlock => ClientOutcome::Waiting,
             _ => panic!("neither served nor closed: {error}"),
         },
     }
 }
 
 /// What has come of it by now.
-fn fate_by_now(client: &TcpStream) -> Fate {
+fn outcome_now(client: &TcpStream) -> ClientOutcome {
     client.set_nonblocking(true).expect("a mode");
-    let fate = fate(client);
+    let outcome = outcome(client);
     client.set_nonblocking(false).expect("a mode");
-    fate
+    outcome
 }
 
 /// One that has said its byte.
-fn knock(at: SocketAddr) -> TcpStream {
+fn send_probe(at: SocketAddr) -> TcpStream {
     let mut client = dial(at);
     client.write_all(b"?").expect("it is connected");
     client

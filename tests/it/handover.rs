@@ -24,7 +24,7 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketProperties};
 use chrome_sockets::{ClientSocketId, NetError, ServerSocketId, tcp};
 use socket2::SockRef;
 
-use support::{Heard, LIMIT, World, within};
+use support::{LIMIT, ListenerEvent, TestApp, within};
 
 /// The two ends between the processes.
 pub fn ends() -> (OwnedFd, OwnedFd) {
@@ -33,7 +33,7 @@ pub fn ends() -> (OwnedFd, OwnedFd) {
 }
 
 /// Hands all of one world over to another.
-async fn succeed(old: &World, new: &World) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
+async fn succeed(old: &TestApp, new: &TestApp) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = ends();
     let given = hand_over(&old.registry, Successor::over(here));
     let taken = Inheritance::from_socket(there).adopt(&new.registry);
@@ -41,13 +41,13 @@ async fn succeed(old: &World, new: &World) -> (Result<Receipt, Error>, Result<Re
 }
 
 /// The old end of a handover, under way.
-pub fn begin(old: &World, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
+pub fn begin(old: &TestApp, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
     let (registry, here) = (old.registry.clone(), here.into());
     actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
 }
 
 /// As [`succeed`], which must.
-pub async fn succeeds(old: &World, new: &World) -> Receipt {
+pub async fn succeeds(old: &TestApp, new: &TestApp) -> Receipt {
     let (given, taken) = succeed(old, new).await;
     let (given, taken) = (given.expect("given"), taken.expect("taken"));
     assert_eq!(given.servers, taken.servers);
@@ -57,13 +57,13 @@ pub async fn succeeds(old: &World, new: &World) -> Receipt {
 }
 
 /// A persistent server socket that listens.
-async fn persistent(world: &World, name: &str) -> (ServerSocketId, SocketAddr) {
-    let (id, address) = world.listen().await;
+async fn persistent(test: &TestApp, name: &str) -> (ServerSocketId, SocketAddr) {
+    let (id, address) = test.listen().await;
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some(name.into()),
     };
-    let updated = world.app.tcp_server.update(id, properties).await;
+    let updated = test.app.tcp_server.update(id, properties).await;
     updated.expect("update");
     (id, address)
 }
@@ -71,11 +71,11 @@ async fn persistent(world: &World, name: &str) -> (ServerSocketId, SocketAddr) {
 /// A client socket that was accepted on it, is persistent and receives, and
 /// its peer.
 async fn accept_persistent(
-    world: &mut World,
+    test: &mut TestApp,
     address: SocketAddr,
 ) -> (tcp::ClientSocket, TcpStream) {
     let peer = dial(address);
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let properties = tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()
@@ -103,24 +103,24 @@ async fn port_is_free(address: SocketAddr) {
 }
 
 /// A new client is accepted and heard here.
-async fn serves(world: &mut World, address: SocketAddr) {
+async fn serves(test: &mut TestApp, address: SocketAddr) {
     let mut peer = dial(address);
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     client.set_paused(false);
     peer.write_all(b"alive").expect("it reads");
-    assert_eq!(world.received(client.id(), 5).await, b"alive");
+    assert_eq!(test.received(client.id(), 5).await, b"alive");
     client.send("yes").await.expect("sent");
     let mut reply = [0; 3];
     peer.read_exact(&mut reply).expect("a reply");
     assert_eq!(&reply, b"yes");
     client.close().await.expect("closed");
-    assert_eq!(world.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
 }
 
 #[actix_rt::test]
 async fn a_server_socket_is_transferred_with_all_its_properties() {
-    let old = World::new().await;
-    let mut new = World::new().await;
+    let old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     // One that is closed, so that the ids are not the first ones.
     let (gone, _) = old.listen().await;
     old.app.tcp_server.close(gone).await.expect("closed");
@@ -150,8 +150,8 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
 
 #[actix_rt::test]
 async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     serves(&mut old, address).await;
     old.app
@@ -164,7 +164,7 @@ async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
     succeeds(&old, &new).await;
     let info = new.app.tcp_server.get_info(id).await.expect("it is here");
     assert!(info.paused, "a paused one stays paused");
-    new.nothing().await;
+    new.expect_no_event().await;
     new.app
         .tcp_server
         .set_paused(id, false)
@@ -179,15 +179,15 @@ async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
         peer.read_exact(&mut reply).expect("a reply");
         assert_eq!(reply, format!("{i:02}").as_bytes());
     }
-    new.nothing().await;
-    old.nothing().await;
+    new.expect_no_event().await;
+    old.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn a_persistent_client_loses_no_byte_in_either_direction() {
     const MANY: usize = 8 * 1024 * 1024;
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let properties = tcp::SocketProperties {
@@ -231,19 +231,19 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
     let (mut peer, got) = reader.join().expect("it reads");
     assert!(got[..MANY] == data, "other bytes came than were sent");
     assert_eq!(&got[MANY..], b"the end");
-    new.nothing().await;
+    new.expect_no_event().await;
     here.set_paused(false).await.expect("resumed");
     peer.write_all(b"third").expect("it reads");
     assert_eq!(new.received(client.id(), 12).await, b"second third");
     drop(peer);
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
-    old.nothing().await;
+    old.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn an_end_behind_unread_data_is_reported_by_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
@@ -259,8 +259,8 @@ async fn an_end_behind_unread_data_is_reported_by_the_successor() {
 
 #[actix_rt::test]
 async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (server, address) = persistent(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
@@ -284,7 +284,7 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
 
     succeeds(&old, &new).await;
     let here = new.app.tcp.socket(client.id()).await.expect("it is here");
-    new.nothing().await;
+    new.expect_no_event().await;
     // Nor does it take a place there.
     let third = dial(address);
     new.accepted().await;
@@ -307,8 +307,8 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
             self.1.recv_timeout(LIMIT).expect("the test goes on");
         }
     }
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let receive = &old.app.tcp.on_receive;
@@ -326,7 +326,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
         .set_linger(Some(Duration::ZERO))
         .expect("an option");
     drop(peer);
-    old.nothing().await;
+    old.expect_no_event().await;
 
     let (here, there) = ends();
     let given = begin(&old, here);
@@ -336,7 +336,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
         inheritance.adopt(&registry).await
     });
     // By now the sockets raise nothing any more.
-    old.nothing().await;
+    old.expect_no_event().await;
     go.send(()).expect("it waits");
     within("the handover", taken)
         .await
@@ -344,14 +344,14 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
         .expect("taken");
     given.await.expect("it ran").expect("given");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
-    old.nothing().await;
+    old.expect_no_event().await;
     elsewhere.stop();
 }
 
 #[actix_rt::test]
 async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let mut peer = dial(address);
     let client = old.accepted().await;
@@ -369,8 +369,8 @@ async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
 
 #[actix_rt::test]
 async fn accepted_clients_without_delivered_on_accept_are_transferred() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     // The app is suspended, so the first one is accepted and not told.
     old.app.suspend().await.expect("suspended");
@@ -388,7 +388,7 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     assert_eq!(receipt.clients, [], "it is nobody's yet");
     for (i, peer) in peers.iter_mut().enumerate() {
         match new.next().await {
-            Heard::Accept(server, client) => {
+            ListenerEvent::Accept(server, client) => {
                 assert_eq!(server, id);
                 assert_eq!(client.id(), ClientSocketId::new(i as u64 + 1));
                 client.send("hello").await.expect("sent");
@@ -398,13 +398,13 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
         let mut reply = [0; 5];
         peer.read_exact(&mut reply).expect("a reply");
     }
-    old.nothing().await;
+    old.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn an_unconnected_socket_is_transferred_too() {
-    let old = World::new().await;
-    let new = World::new().await;
+    let old = TestApp::new().await;
+    let new = TestApp::new().await;
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some("later".into()),
@@ -435,7 +435,7 @@ async fn an_unconnected_socket_is_transferred_too() {
 
 #[actix_rt::test]
 async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
-    let old = World::new().await;
+    let old = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     old.app.suspend().await.expect("suspended");
     let registry = chrome_sockets::Registry::new().start();
@@ -453,33 +453,33 @@ async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
 
 #[actix_rt::test]
 async fn many_processes_hand_over_one_after_the_other() {
-    let mut world = World::new().await;
-    let (id, address) = persistent(&world, "dynasty").await;
-    let (client, mut peer) = accept_persistent(&mut world, address).await;
+    let mut test = TestApp::new().await;
+    let (id, address) = persistent(&test, "dynasty").await;
+    let (client, mut peer) = accept_persistent(&mut test, address).await;
     let client = client.id();
     for round in 0..20 {
-        let next = World::new().await;
+        let next = TestApp::new().await;
         // It comes at any time.
         peer.write_all(&[round; 3000]).expect("there is room");
-        succeeds(&world, &next).await;
+        succeeds(&test, &next).await;
         let mut had = Vec::new();
-        let old = std::mem::replace(&mut world, next);
+        let old = std::mem::replace(&mut test, next);
         let mut old = old;
         // What the old one had read by then, and what it had not.
-        while let Some(Heard::Receive(_, data)) = old.heard_already() {
+        while let Some(ListenerEvent::Receive(_, data)) = old.try_next() {
             had.extend_from_slice(&data);
         }
-        had.extend(world.received(client, 3000 - had.len()).await);
+        had.extend(test.received(client, 3000 - had.len()).await);
         assert_eq!(had, [round; 3000]);
     }
-    let info = world.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = test.app.tcp_server.get_info(id).await.expect("it is here");
     assert_eq!(info.name.as_deref(), Some("dynasty"));
 }
 
 #[actix_rt::test]
 async fn a_waiting_client_loads_the_event_page_of_the_successor() {
-    let old = World::new().await;
-    let mut new = World::new().await;
+    let old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     // The listener of this world is what the page starts.
     new.app.suspend().await.expect("suspended");
     let listener = new.listener.clone();

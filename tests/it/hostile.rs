@@ -22,7 +22,7 @@ use chrome_sockets::{
     RemoveListener, ServerSocketId, Shutdown,
 };
 use futures::future::{LocalBoxFuture, join_all};
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
@@ -37,26 +37,26 @@ const NOT_FOUND: Result<(), Error> = Err(Error::SocketNotFound);
 type Answers = Vec<(&'static str, Result<(), Error>)>;
 
 /// A listening app with a connection, which every test finds alive at its end.
-struct Scene {
-    world: World,
+struct Fixture {
+    test: TestApp,
     server: ServerSocketId,
     at: SocketAddr,
     client: ClientSocket,
     peer: TcpStream,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         Self::on(Registry::new()).await
     }
 
     async fn on(registry: Registry) -> Self {
-        let mut world = World::on(registry).await;
-        let (server, at) = world.listen().await;
+        let mut test = TestApp::on(registry).await;
+        let (server, at) = test.listen().await;
         let peer = dial(at).await;
-        let client = world.accepted().await;
-        Scene {
-            world,
+        let client = test.accepted().await;
+        Fixture {
+            test,
             server,
             at,
             client,
@@ -67,14 +67,14 @@ impl Scene {
     /// The server socket is as it was, the old connection works, and so does a
     /// new one.
     async fn assert_alive(&mut self) {
-        let info = self.world.app.tcp_server.get_info(self.server).await;
+        let info = self.test.app.tcp_server.get_info(self.server).await;
         let info = info.expect("it exists");
         assert_eq!(info.local_addr(), Some(self.at));
         assert!(!info.paused && info.name.is_none() && !info.persistent);
-        assert_talks(&mut self.world, &self.client, &mut self.peer).await;
+        assert_talks(&mut self.test, &self.client, &mut self.peer).await;
         let mut peer = dial(self.at).await;
-        let client = self.world.accepted().await;
-        assert_talks(&mut self.world, &client, &mut peer).await;
+        let client = self.test.accepted().await;
+        assert_talks(&mut self.test, &client, &mut peer).await;
     }
 }
 
@@ -85,7 +85,7 @@ async fn dial(at: SocketAddr) -> TcpStream {
 }
 
 /// Both directions of a connection work.
-async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &mut TcpStream) {
+async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
     let mut heard = [0; 11];
@@ -94,7 +94,7 @@ async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &mut TcpSt
         .expect("read");
     assert_eq!(&heard, b"to the peer");
     peer.write_all(b"to the app").await.expect("write");
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 
@@ -225,12 +225,12 @@ fn messages(
 }
 
 /// Both directions of a connection on the scripted network work.
-async fn assert_scripted_talks(world: &mut World, client: &ClientSocket, peer: &Peer) {
+async fn assert_scripted_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
     assert!(peer.received().ends_with(b"to the peer"));
     peer.send("to the app");
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 

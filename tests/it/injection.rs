@@ -29,8 +29,8 @@ use chrome_sockets::{Answer, ClientSocketId, Error, NetError, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::tcp::networks::Names;
-use support::{Heard, World, within};
+use crate::tcp::networks::FixedNames;
+use support::{ListenerEvent, TestApp, within};
 
 /// What its tests' rules are drawn by.
 const SEED: u64 = 7;
@@ -42,15 +42,15 @@ fn rule(text: &str) -> Rule {
 
 /// A listening app on real sockets that fail, with a connection that was there
 /// before any fault.
-struct Scene {
-    world: World,
+struct Fixture {
+    test: TestApp,
     network: FaultyNetwork,
     server: ServerSocketId,
     at: SocketAddr,
     old: (ClientSocket, TcpStream),
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         Self::on(|registry| registry).await
     }
@@ -61,19 +61,19 @@ impl Scene {
 
     /// Where every name is this machine's, and is looked up.
     async fn naming() -> Self {
-        let names = Names(vec![Ipv4Addr::LOCALHOST.into()]);
+        let names = FixedNames(vec![Ipv4Addr::LOCALHOST.into()]);
         Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
     }
 
     async fn over(network: FaultyNetwork, configured: impl FnOnce(Registry) -> Registry) -> Self {
         let registry = configured(Registry::with_network(network.clone()));
-        let mut world = World::on(registry).await;
-        let (server, at) = world.listen().await;
+        let mut test = TestApp::on(registry).await;
+        let (server, at) = test.listen().await;
         let peer = dial(at).await;
-        let client = accepts(&mut world, &peer).await;
-        Scene {
+        let client = accepts(&mut test, &peer).await;
+        Fixture {
             old: (client, peer),
-            world,
+            test,
             network,
             server,
             at,
@@ -87,24 +87,24 @@ impl Scene {
     /// A new connection.
     async fn accepted(&mut self) -> (ClientSocket, TcpStream) {
         let peer = dial(self.at).await;
-        let client = accepts(&mut self.world, &peer).await;
+        let client = accepts(&mut self.test, &peer).await;
         (client, peer)
     }
 
     async fn accept_error(&mut self) -> NetError {
-        match self.world.next().await {
-            Heard::AcceptError(from, code) if from == self.server => code,
+        match self.test.next().await {
+            ListenerEvent::AcceptError(from, code) if from == self.server => code,
             other => panic!("expected onAcceptError, not {other:?}"),
         }
     }
 
     async fn resume(&self) {
-        let resumed = self.world.app.tcp_server.set_paused(self.server, false);
+        let resumed = self.test.app.tcp_server.set_paused(self.server, false);
         resumed.await.expect("resume");
     }
 
     async fn assert_paused(&self, paused: bool) {
-        let info = self.world.app.tcp_server.get_info(self.server).await;
+        let info = self.test.app.tcp_server.get_info(self.server).await;
         let info = info.expect("it exists");
         assert_eq!(info.paused, paused);
         assert_eq!(info.local_addr(), Some(self.at), "it goes on listening");
@@ -115,15 +115,15 @@ impl Scene {
     async fn assert_alive(&mut self, during: Vec<TcpStream>) {
         let mut came = Vec::new();
         for peer in during {
-            came.push((accepts(&mut self.world, &peer).await, peer));
+            came.push((accepts(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &mut self.old;
-        assert_talks(&mut self.world, client, peer).await;
+        assert_talks(&mut self.test, client, peer).await;
         for (client, peer) in &mut came {
-            assert_talks(&mut self.world, client, peer).await;
+            assert_talks(&mut self.test, client, peer).await;
         }
         let (client, mut peer) = self.accepted().await;
-        assert_talks(&mut self.world, &client, &mut peer).await;
+        assert_talks(&mut self.test, &client, &mut peer).await;
     }
 }
 
@@ -133,8 +133,8 @@ async fn dial(at: SocketAddr) -> TcpStream {
 }
 
 /// The next event, which must be `onAccept` for the connection of `peer`.
-async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocket {
-    let client = world.accepted().await;
+async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
+    let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
     client
@@ -142,13 +142,13 @@ async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocket {
 
 /// Both directions of a connection work. It is paused then, so that its end,
 /// which the end of the test's interest in it is, makes no event.
-async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &mut TcpStream) {
+async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     let sent = within("the send", client.send(&b"to the peer"[..])).await;
     assert_eq!(sent, Ok(SendInfo { bytes_sent: 11 }));
     assert_eq!(read(peer, 11).await, b"to the peer");
     write(peer, b"to the app").await;
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 
@@ -171,9 +171,9 @@ async fn end(peer: &mut TcpStream) -> Result<(), io::ErrorKind> {
     end.map(drop).map_err(|error| error.kind())
 }
 
-fn connect(world: &World, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
+fn connect(test: &TestApp, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
     let (host, port) = (to.ip().to_string(), to.port().into());
-    world.app.tcp.connect(id, host, port, DnsQueryType::Any)
+    test.app.tcp.connect(id, host, port, DnsQueryType::Any)
 }
 
 /// The number that Chrome's API shows for a call that the network refused.

@@ -19,12 +19,12 @@ use chrome_sockets::{App, ClientSocketId, ServerSocketId, tcp_server};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use support::{World, subscribe, within};
+use support::{TestApp, subscribe, within};
 
 /// An event page whose events the world hears, and how often it was started.
-fn page(world: &World) -> (EventPage, Arc<AtomicUsize>) {
+fn page(test: &TestApp) -> (EventPage, Arc<AtomicUsize>) {
     let starts = Arc::new(AtomicUsize::new(0));
-    let (listener, count) = (world.another_listener(), starts.clone());
+    let (listener, count) = (test.another_listener(), starts.clone());
     let page = EventPage::new(move |app| {
         count.fetch_add(1, SeqCst);
         subscribe(&app, &listener().start())
@@ -33,9 +33,9 @@ fn page(world: &World) -> (EventPage, Arc<AtomicUsize>) {
 }
 
 /// Gives the app an event page that the world hears.
-async fn with_page(world: &World) -> Arc<AtomicUsize> {
-    let (page, starts) = page(world);
-    let set = world.app.set_event_page(Some(page));
+async fn with_page(test: &TestApp) -> Arc<AtomicUsize> {
+    let (page, starts) = page(test);
+    let set = test.app.set_event_page(Some(page));
     set.await.expect("the registry runs");
     starts
 }
@@ -55,25 +55,25 @@ async fn resume(app: &App) {
 }
 
 /// A server socket that listens and outlives a suspension.
-async fn persistent_server(world: &World) -> (ServerSocketId, SocketAddr) {
-    let (id, at) = world.listen().await;
+async fn persistent_server(test: &TestApp) -> (ServerSocketId, SocketAddr) {
+    let (id, at) = test.listen().await;
     let properties = tcp_server::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
-    let updated = world.app.tcp_server.update(id, properties);
+    let updated = test.app.tcp_server.update(id, properties);
     updated.await.expect("it exists");
     (id, at)
 }
 
 /// A client socket that outlives a suspension, and its peer.
-async fn persistent_client(world: &World) -> (ClientSocketId, TcpStream) {
-    let created = world.app.tcp.create(tcp::SocketProperties {
+async fn persistent_client(test: &TestApp) -> (ClientSocketId, TcpStream) {
+    let created = test.app.tcp.create(tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     });
     let id = created.await.expect("create").socket_id;
-    (id, connect(&world.app, id).await)
+    (id, connect(&test.app, id).await)
 }
 
 async fn connect(app: &App, id: ClientSocketId) -> TcpStream {

@@ -49,7 +49,7 @@ fn pattern(start: usize, length: usize) -> Vec<u8> {
 // The parent: starts a child, plays its peers, and ends with its verdict.
 
 /// The process whose memory is measured.
-struct Measured {
+struct MeasuredProcess {
     part: String,
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -57,7 +57,7 @@ struct Measured {
     at: SocketAddr,
 }
 
-impl Measured {
+impl MeasuredProcess {
     /// Starts a child that plays `part` of the test `name` (its path below
     /// this module), and waits until it
     /// listens.
@@ -84,19 +84,19 @@ impl Measured {
                 }
             });
         }
-        let mut measured = Measured {
+        let mut process = MeasuredProcess {
             part: part.to_owned(),
             child,
             lines,
             heard: Vec::new(),
             at: SocketAddr::from(([0; 4], 0)),
         };
-        let address = measured.hear("listening on ");
-        measured.at = address.parse().expect("an address");
-        measured
+        let address = process.wait_for("listening on ");
+        process.at = address.parse().expect("an address");
+        process
     }
 
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         if writeln!(stdin, "{MARK}{line}").is_err() {
             panic!("the child is gone:\n{}", self.all_heard());
@@ -104,7 +104,7 @@ impl Measured {
     }
 
     /// Waits for a line that begins so, and returns the rest of it.
-    fn hear(&mut self, start: &str) -> String {
+    fn wait_for(&mut self, start: &str) -> String {
         // The child has limits of its own, and says what did not come.
         let until = Instant::now() + LIMIT + SLEEP;
         loop {
@@ -125,9 +125,9 @@ impl Measured {
 
     /// The child's own verdict.
     fn finish(mut self) {
-        self.say("finish");
+        self.send_line("finish");
         drop(self.child.stdin.take());
-        let grown = self.hear("done");
+        let grown = self.wait_for("done");
         let status = self.child.wait().expect("it is a child");
         assert!(status.success(), "{status}:\n{}", self.all_heard());
         println!("{}: grown by{grown}", self.part);
@@ -139,7 +139,7 @@ impl Measured {
     }
 }
 
-impl Drop for Measured {
+impl Drop for MeasuredProcess {
     fn drop(&mut self) {
         // It is over already, unless this test fails.
         let _ = self.child.kill();
@@ -182,13 +182,13 @@ fn resident() -> usize {
 }
 
 /// The app of a child, and the lines of its parent.
-struct Stage {
+struct ChildApp {
     app: App,
     server: ServerSocketId,
     lines: UnboundedReceiver<String>,
 }
 
-impl Stage {
+impl ChildApp {
     async fn set(registry: Registry) -> Self {
         let app = App::new("measured", &registry.start());
         let server = &app.tcp_server;
@@ -202,7 +202,7 @@ impl Stage {
                 }
             }
         });
-        Stage {
+        ChildApp {
             server: id,
             app,
             lines,
@@ -215,24 +215,24 @@ impl Stage {
         listening.await.expect("listen");
         let info = server.get_info(self.server).await.expect("it exists");
         let address = info.local_addr().expect("it listens");
-        self.say(&format!("listening on {address}"));
+        self.send_line(&format!("listening on {address}"));
     }
 
-    fn say(&self, line: &str) {
+    fn send_line(&self, line: &str) {
         println!("{MARK}{line}");
     }
 
-    async fn hear(&mut self, line: &str) {
+    async fn wait_for(&mut self, line: &str) {
         let heard = within("a line of the parent", self.lines.recv()).await;
         assert_eq!(heard.as_deref(), Some(line));
     }
 
-    async fn hears_accept(&self, listener: impl Into<Recipient<AcceptInfo>>) {
+    async fn add_accept_listener(&self, listener: impl Into<Recipient<AcceptInfo>>) {
         let adding = &self.app.tcp_server.on_accept;
         adding.add_listener(listener.into()).await.expect("added");
     }
 
-    async fn hears_receive(&self, listener: impl Into<Recipient<ReceiveInfo>>) {
+    async fn add_receive_listener(&self, listener: impl Into<Recipient<ReceiveInfo>>) {
         let adding = &self.app.tcp.on_receive;
         adding.add_listener(listener.into()).await.expect("added");
     }
@@ -251,8 +251,8 @@ impl Stage {
 
     /// The end of a part that was played well.
     async fn done(mut self, grown: &str) {
-        self.hear("finish").await;
-        self.say(&format!("done {grown}"));
+        self.wait_for("finish").await;
+        self.send_line(&format!("done {grown}"));
     }
 }
 
@@ -271,7 +271,7 @@ async fn growth_until(what: &str, before: usize, mut over: impl FnMut() -> bool)
     peak - before
 }
 
-fn play(part: impl Future<Output = ()>) {
+fn run_child(part: impl Future<Output = ()>) {
     actix_rt::System::new().block_on(part);
 }
 

@@ -13,7 +13,7 @@ use futures::future::join_all;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -64,16 +64,16 @@ async fn dial(at: SocketAddr) -> TcpStream {
 }
 
 /// An accepted client and its peer.
-async fn pair(world: &mut World) -> (ClientSocket, TcpStream) {
-    let (_, at) = world.listen().await;
+async fn pair(test: &mut TestApp) -> (ClientSocket, TcpStream) {
+    let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    (world.accepted().await, peer)
+    (test.accepted().await, peer)
 }
 
 /// A connection that carried all of it carries more.
-async fn assert_alive(world: &mut World, client: &ClientSocket) {
+async fn assert_alive(test: &mut TestApp, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
-    assert_eq!(world.received(client.id(), 5).await, b"alive");
+    assert_eq!(test.received(client.id(), 5).await, b"alive");
 }
 
 /// A plain message, as another actor may send it.

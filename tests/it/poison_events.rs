@@ -18,7 +18,7 @@ use chrome_sockets::{App, MAX_PANICS, NetError, Registry, tcp_server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use support::{World, within};
+use support::{TestApp, within};
 
 const HONEST: usize = 20;
 
@@ -26,13 +26,13 @@ const POISON: &[u8] = b"poison";
 
 /// What the listeners of an app have in common.
 #[derive(Default)]
-struct Books {
+struct Shared {
     panics: AtomicUsize,
     third: Mutex<Option<Instant>>,
     ends: Mutex<Vec<NetError>>,
 }
 
-impl Books {
+impl Shared {
     fn panic(&self) -> ! {
         if self.panics.fetch_add(1, SeqCst) + 1 == MAX_PANICS as usize {
             *self.third.lock().expect("nobody panics with it") = Some(Instant::now());
@@ -52,7 +52,7 @@ impl Books {
 /// Starts another service when one dies.
 struct Supervisor {
     app: App,
-    books: Arc<Books>,
+    shared: Arc<Shared>,
 }
 
 impl Actor for Supervisor {
@@ -71,15 +71,15 @@ impl Handler<Died> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, _: Died, ctx: &mut Self::Context) {
-        let service = Service {
-            books: self.books.clone(),
+        let service = EchoService {
+            shared: self.shared.clone(),
             supervisor: Some(ctx.address().recipient()),
         };
         listen(&self.app, &service.start());
     }
 }
 
-fn listen(app: &App, service: &Addr<Service>) {
+fn listen(app: &App, service: &Addr<EchoService>) {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     tcp.on_receive.add_listener(service.clone().recipient());
     let ends = &tcp.on_receive_error;
@@ -88,16 +88,16 @@ fn listen(app: &App, service: &Addr<Service>) {
 }
 
 /// Echoes what is no poison.
-struct Service {
-    books: Arc<Books>,
+struct EchoService {
+    shared: Arc<Shared>,
     supervisor: Option<Recipient<Died>>,
 }
 
-impl Actor for Service {
+impl Actor for EchoService {
     type Context = Context<Self>;
 }
 
-impl Drop for Service {
+impl Drop for EchoService {
     fn drop(&mut self) {
         if let Some(supervisor) = &self.supervisor {
             supervisor.do_send(Died);
@@ -105,7 +105,7 @@ impl Drop for Service {
     }
 }
 
-impl Handler<AcceptInfo> for Service {
+impl Handler<AcceptInfo> for EchoService {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -113,23 +113,23 @@ impl Handler<AcceptInfo> for Service {
     }
 }
 
-impl Handler<ReceiveInfo> for Service {
+impl Handler<ReceiveInfo> for EchoService {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         if &*info.data == POISON {
-            self.books.panic();
+            self.shared.panic();
         }
         // It may be gone.
         let _ = info.client().clone().forward(info);
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Service {
+impl Handler<ReceiveErrorInfo> for EchoService {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        let mut ends = self.books.ends.lock().expect("nobody panics with it");
+        let mut ends = self.shared.ends.lock().expect("nobody panics with it");
         ends.push(info.result_code);
     }
 }
@@ -152,15 +152,15 @@ async fn echo(peer: &mut TcpStream, text: &[u8]) {
 
 /// Sends and is answered until it is told to stop. Says after how many panics
 /// of listeners an answer came at most.
-async fn honest(mut peer: TcpStream, books: Arc<Books>, stop: Arc<AtomicBool>) -> usize {
+async fn honest(mut peer: TcpStream, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> usize {
     let mut most = 0;
     let mut last = false;
     while !last {
         // Once more after it was told.
         last = stop.load(SeqCst);
-        let before = books.panics();
+        let before = shared.panics();
         echo(&mut peer, b"honest").await;
-        most = most.max(books.panics() - before);
+        most = most.max(shared.panics() - before);
     }
     most
 }
@@ -173,40 +173,40 @@ async fn ends_of(mut peer: TcpStream) {
 }
 
 /// The app's server socket, and what its listeners have met.
-struct Scene {
+struct Fixture {
     app: App,
     at: SocketAddr,
-    books: Arc<Books>,
-    _world: World,
+    shared: Arc<Shared>,
+    _test_app: TestApp,
 }
 
-impl Scene {
-    async fn new(world: World) -> Self {
-        let app = world.app.clone();
-        world.deafen().await;
-        let (id, at) = world.listen().await;
+impl Fixture {
+    async fn new(test: TestApp) -> Self {
+        let app = test.app.clone();
+        test.remove_listener().await;
+        let (id, at) = test.listen().await;
         let persistent = tcp_server::SocketProperties {
             persistent: Some(true),
             ..Default::default()
         };
         let updated = app.tcp_server.update(id, persistent).await;
         updated.expect("it exists");
-        Scene {
+        Fixture {
             app,
             at,
-            books: Arc::default(),
-            _world: world,
+            shared: Arc::default(),
+            _test_app: test,
         }
     }
 
     fn supervise(&self, arbiter: Option<&Arbiter>) {
-        let (app, books) = (self.app.clone(), self.books.clone());
+        let (app, shared) = (self.app.clone(), self.shared.clone());
         match arbiter {
             None => {
-                Supervisor { app, books }.start();
+                Supervisor { app, shared }.start();
             }
             Some(arbiter) => {
-                Supervisor::start_in_arbiter(&arbiter.handle(), |_| Supervisor { app, books });
+                Supervisor::start_in_arbiter(&arbiter.handle(), |_| Supervisor { app, shared });
             }
         }
     }
@@ -220,7 +220,7 @@ impl Scene {
         for _ in 0..HONEST {
             let mut peer = dial(self.at).await;
             echo(&mut peer, b"hello").await;
-            let talk = honest(peer, self.books.clone(), stop.clone());
+            let talk = honest(peer, self.shared.clone(), stop.clone());
             others.push(actix_rt::spawn(talk));
         }
         bad.write_all(POISON).await.expect("it is open");
@@ -231,17 +231,17 @@ impl Scene {
             let delayed = delayed.expect("it was answered");
             assert!(delayed <= 1, "an answer took {delayed} restarts");
         }
-        let third = *self.books.third.lock().expect("nobody panics with it");
+        let third = *self.shared.third.lock().expect("nobody panics with it");
         let since = third.expect("it has panicked three times").elapsed();
         println!("all are served {since:?} after the third panic");
         assert!(since < support::LIMIT);
-        assert_eq!(self.books.panics(), MAX_PANICS as usize);
-        let failed = |books: &Books| {
-            let ends = books.ends();
+        assert_eq!(self.shared.panics(), MAX_PANICS as usize);
+        let failed = |shared: &Shared| {
+            let ends = shared.ends();
             ends.iter().filter(|end| **end == NetError::FAILED).count()
         };
-        until("the end", || failed(&self.books) > 0).await;
-        assert_eq!(failed(&self.books), 1);
+        until("the end", || failed(&self.shared) > 0).await;
+        assert_eq!(failed(&self.shared), 1);
         // The server socket lives, and so does the listener.
         echo(&mut dial(self.at).await, b"are you there?").await;
     }
@@ -258,44 +258,44 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 
 #[actix_rt::test]
 async fn one_poisonous_client_delays_no_other_by_more_than_one_restart() {
-    let scene = Scene::new(World::new().await).await;
-    scene.supervise(None);
-    scene.holds().await;
+    let fixture = Fixture::new(TestApp::new().await).await;
+    fixture.supervise(None);
+    fixture.holds().await;
 }
 
 #[actix_rt::test]
 async fn one_poisonous_client_delays_no_other_with_the_listener_in_another_arbiter() {
-    let scene = Scene::new(World::new().await).await;
+    let fixture = Fixture::new(TestApp::new().await).await;
     let arbiter = Arbiter::new();
-    scene.supervise(Some(&arbiter));
-    scene.holds().await;
+    fixture.supervise(Some(&arbiter));
+    fixture.holds().await;
     arbiter.stop();
 }
 
 #[actix_rt::test]
 async fn one_poisonous_client_delays_no_other_with_client_sockets_in_three_arbiters() {
-    let scene = Scene::new(World::on(Registry::new().arbiters(3)).await).await;
+    let fixture = Fixture::new(TestApp::on(Registry::new().arbiters(3)).await).await;
     let arbiter = Arbiter::new();
-    scene.supervise(Some(&arbiter));
-    scene.holds().await;
+    fixture.supervise(Some(&arbiter));
+    fixture.holds().await;
     arbiter.stop();
 }
 
 #[actix_rt::test]
 async fn one_poisonous_client_delays_no_other_with_an_event_page_as_supervisor() {
-    let scene = Scene::new(World::new().await).await;
-    let books = scene.books.clone();
+    let fixture = Fixture::new(TestApp::new().await).await;
+    let shared = fixture.shared.clone();
     let page = EventPage::new(move |app: App| {
-        let books = books.clone();
+        let shared = shared.clone();
         async move {
             let supervisor = None;
-            listen(&app, &Service { books, supervisor }.start());
+            listen(&app, &EchoService { shared, supervisor }.start());
             app.tcp.on_receive.has_listeners().await.map(drop)
         }
     });
-    let set = scene.app.set_event_page(Some(page)).await;
+    let set = fixture.app.set_event_page(Some(page)).await;
     set.expect("the registry runs");
-    scene.app.suspend().await.expect("nothing is on its way");
-    scene.app.resume().await.expect("the page starts");
-    scene.holds().await;
+    fixture.app.suspend().await.expect("nothing is on its way");
+    fixture.app.resume().await.expect("the page starts");
+    fixture.holds().await;
 }

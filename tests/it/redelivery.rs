@@ -18,11 +18,11 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{App, NetError, tcp};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 
 /// What a listener does with an event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Deed {
+enum Reaction {
     Handle,
     /// Before it has looked at it.
     Panic,
@@ -39,39 +39,39 @@ enum Deed {
     /// It handles it, and is the last one.
     Stop,
 }
-use Deed::*;
+use Reaction::*;
 
 /// Does what it is told with one event after the other, and then only handles.
-struct Frail {
-    deeds: Arc<Mutex<VecDeque<Deed>>>,
-    heard: UnboundedSender<Told>,
+struct ScriptedListener {
+    reactions: Arc<Mutex<VecDeque<Reaction>>>,
+    handled: UnboundedSender<HandledEvent>,
     kept: Vec<ReceiveInfo>,
 }
 
 /// What a frail listener has handled.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Told {
+enum HandledEvent {
     Data(Bytes),
     End(NetError),
 }
 
-impl Actor for Frail {
+impl Actor for ScriptedListener {
     type Context = Context<Self>;
 }
 
-impl Frail {
-    fn next(&self) -> Deed {
-        let mut deeds = self.deeds.lock().expect("nobody panics with it");
-        deeds.pop_front().unwrap_or(Handle)
+impl ScriptedListener {
+    fn next(&self) -> Reaction {
+        let mut reactions = self.reactions.lock().expect("nobody panics with it");
+        reactions.pop_front().unwrap_or(Handle)
     }
 
-    fn tell(&self, told: Told) {
+    fn tell(&self, told: HandledEvent) {
         // A test that is over hears no more.
-        let _ = self.heard.send(told);
+        let _ = self.handled.send(told);
     }
 }
 
-impl Handler<ReceiveInfo> for Frail {
+impl Handler<ReceiveInfo> for ScriptedListener {
     type Result = ();
 
     fn handle(&mut self, mut info: ReceiveInfo, ctx: &mut Self::Context) {
@@ -79,7 +79,7 @@ impl Handler<ReceiveInfo> for Frail {
             Panic => panic!("a listener that is not well"),
             TakeAndPanic => {
                 let data = std::mem::take(&mut info.data);
-                self.tell(Told::Data(data));
+                self.tell(HandledEvent::Data(data));
                 panic!("after the data was taken");
             }
             ForwardAndPanic => {
@@ -93,22 +93,22 @@ impl Handler<ReceiveInfo> for Frail {
             }
             KeepClone => {
                 self.kept.push(info.clone());
-                self.tell(Told::Data(info.into_data()));
+                self.tell(HandledEvent::Data(info.into_data()));
             }
             Keep => {
-                self.tell(Told::Data(info.data.clone()));
+                self.tell(HandledEvent::Data(info.data.clone()));
                 self.kept.push(info);
             }
-            Handle => self.tell(Told::Data(info.data.clone())),
+            Handle => self.tell(HandledEvent::Data(info.data.clone())),
             Stop => {
-                self.tell(Told::Data(info.data.clone()));
+                self.tell(HandledEvent::Data(info.data.clone()));
                 ctx.stop();
             }
         }
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Frail {
+impl Handler<ReceiveErrorInfo> for ScriptedListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, ctx: &mut Self::Context) {
@@ -117,22 +117,22 @@ impl Handler<ReceiveErrorInfo> for Frail {
             Stop => ctx.stop(),
             _ => panic!("a listener that is not well"),
         }
-        self.tell(Told::End(info.result_code));
+        self.tell(HandledEvent::End(info.result_code));
     }
 }
 
 /// A frail listener of an app, and what it says.
-struct Patient {
-    actor: Addr<Frail>,
-    heard: UnboundedReceiver<Told>,
+struct ScriptedListenerHandle {
+    actor: Addr<ScriptedListener>,
+    handled: UnboundedReceiver<HandledEvent>,
 }
 
-impl Patient {
-    async fn new(app: &App, deeds: &[Deed]) -> Self {
-        let (heard, told) = unbounded_channel();
-        let actor = Frail {
-            deeds: Arc::new(Mutex::new(deeds.iter().copied().collect())),
-            heard,
+impl ScriptedListenerHandle {
+    async fn new(app: &App, reactions: &[Reaction]) -> Self {
+        let (handled, told) = unbounded_channel();
+        let actor = ScriptedListener {
+            reactions: Arc::new(Mutex::new(reactions.iter().copied().collect())),
+            handled,
             kept: Vec::new(),
         }
         .start();
@@ -140,11 +140,14 @@ impl Patient {
         app.tcp.on_receive_error.add_listener(ends);
         let added = app.tcp.on_receive.add_listener(data).await;
         added.expect("the registry runs");
-        Patient { actor, heard: told }
+        ScriptedListenerHandle {
+            actor,
+            handled: told,
+        }
     }
 
     /// Waits for its death, and says what it has handled.
-    async fn dies(mut self) -> Vec<Told> {
+    async fn dies(mut self) -> Vec<HandledEvent> {
         within("its death", async {
             while self.actor.connected() {
                 actix_rt::task::yield_now().await;
@@ -152,49 +155,49 @@ impl Patient {
         })
         .await;
         drop(self.actor);
-        std::iter::from_fn(|| self.heard.try_recv().ok()).collect()
+        std::iter::from_fn(|| self.handled.try_recv().ok()).collect()
     }
 }
 
 /// One event a byte.
-fn data(bytes: &str) -> Vec<Told> {
+fn data(bytes: &str) -> Vec<HandledEvent> {
     let bytes = bytes.as_bytes().chunks(1);
     bytes
-        .map(|byte| Told::Data(Bytes::copy_from_slice(byte)))
+        .map(|byte| HandledEvent::Data(Bytes::copy_from_slice(byte)))
         .collect()
 }
 
 /// A connection on a scripted network whose every byte is an event, and that
 /// nobody hears yet.
-struct Scene {
-    world: World,
+struct Fixture {
+    test: TestApp,
     network: ScriptedNetwork,
     client: ClientSocket,
     peer: Peer,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
-        deafen(&world).await;
-        let (client, peer) = connected(&world, &network, 1).await;
-        Scene {
-            world,
+        let test = TestApp::with_network(network.clone()).await;
+        remove_listener(&test).await;
+        let (client, peer) = connected(&test, &network, 1).await;
+        Fixture {
+            test,
             network,
             client,
             peer,
         }
     }
 
-    async fn patient(&self, deeds: &[Deed]) -> Patient {
-        Patient::new(&self.world.app, deeds).await
+    async fn start_listener(&self, reactions: &[Reaction]) -> ScriptedListenerHandle {
+        ScriptedListenerHandle::new(&self.test.app, reactions).await
     }
 
     /// The next listener comes.
     async fn listen(&self) {
-        let tcp = &self.world.app.tcp;
-        let listener = &self.world.listener;
+        let tcp = &self.test.app.tcp;
+        let listener = &self.test.listener;
         tcp.on_receive_error
             .add_listener(listener.clone().recipient());
         let added = tcp.on_receive.add_listener(listener.clone().recipient());
@@ -203,12 +206,12 @@ impl Scene {
 
     /// The next events of the connection are of this data, and no more.
     async fn hears(&mut self, bytes: &str) {
-        let data = self.world.received(self.client.id(), bytes.len()).await;
+        let data = self.test.received(self.client.id(), bytes.len()).await;
         assert_eq!(String::from_utf8_lossy(&data), bytes);
     }
 
     async fn ends(&mut self, code: NetError) {
-        assert_eq!(self.world.ended(self.client.id()).await, code);
+        assert_eq!(self.test.ended(self.client.id()).await, code);
     }
 
     /// Both directions work, and nothing else is heard.
@@ -217,13 +220,13 @@ impl Scene {
         self.hears("!").await;
         self.client.send("yes").await.expect("it is open");
         assert!(self.peer.received().ends_with(b"yes"));
-        self.world.nothing().await;
+        self.test.expect_no_event().await;
     }
 }
 
 /// The world's own listener hears nothing of client sockets.
-async fn deafen(world: &World) {
-    let (tcp, listener) = (&world.app.tcp, &world.listener);
+async fn remove_listener(test: &TestApp) {
+    let (tcp, listener) = (&test.app.tcp, &test.listener);
     let ends = &tcp.on_receive_error;
     ends.remove_listener(listener.clone().recipient());
     let removed = tcp.on_receive.remove_listener(listener.clone().recipient());
@@ -232,11 +235,11 @@ async fn deafen(world: &World) {
 
 /// A connected client socket with events of at most so many bytes.
 async fn connected(
-    world: &World,
+    test: &TestApp,
     network: &ScriptedNetwork,
     buffer_size: i32,
 ) -> (ClientSocket, Peer) {
-    let tcp = &world.app.tcp;
+    let tcp = &test.app.tcp;
     let properties = tcp::SocketProperties {
         buffer_size: Some(buffer_size),
         ..Default::default()

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use chrome_sockets::Registry;
 
 use crate::tcp_server::dial;
-use support::World;
+use support::TestApp;
 
 /// Names the number of arbiters of a child.
 const ARBITERS: &str = "CHROME_SOCKETS_SYSTEM_STOP_ARBITERS";
@@ -28,18 +28,18 @@ fn child_process_that_stops_its_system() {
 
 /// Has connections in each arbiter, one with unsent data, and stops.
 async fn serve(arbiters: usize) {
-    let mut world = World::at(Registry::new().arbiters(arbiters).start()).await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::at(Registry::new().arbiters(arbiters).start()).await;
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..6 {
         peers.push(dial(at).await);
-        let client = world.accepted().await;
+        let client = test.accepted().await;
         client.set_paused(false).await.expect("it is open");
         drop(client.send(vec![0; 8 << 20]));
     }
     // They outlive this function, as those of a running server do.
     actix_rt::spawn(async move {
-        let _keep = (world, peers);
+        let _keep = (test, peers);
         std::future::pending::<()>().await;
     });
     actix_rt::System::current().stop();

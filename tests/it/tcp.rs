@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tcp_server::dial;
-use support::{World, within};
+use support::{TestApp, within};
 
 /// More than the kernel takes of a connection whose peer does not read.
 const LARGE: usize = 8 * 1024 * 1024;
@@ -44,17 +44,17 @@ fn pattern(length: usize) -> Bytes {
 }
 
 /// An accepted client, which is paused, and its peer.
-async fn pair(world: &mut World) -> (ClientSocket, TcpStream) {
-    let (_, at) = world.listen().await;
+async fn pair(test: &mut TestApp) -> (ClientSocket, TcpStream) {
+    let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    (world.accepted().await, peer)
+    (test.accepted().await, peer)
 }
 
 /// A client that `connect` connected, which is not paused, and its peer.
-async fn connected(world: &World) -> (ClientSocket, TcpStream) {
-    let id = world.create().await;
-    let peer = connect(&world.app, id).await;
-    let client = world.app.tcp.socket(id).await.expect("it exists");
+async fn connected(test: &TestApp) -> (ClientSocket, TcpStream) {
+    let id = test.create().await;
+    let peer = connect(&test.app, id).await;
+    let client = test.app.tcp.socket(id).await.expect("it exists");
     (client, peer)
 }
 

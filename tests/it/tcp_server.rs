@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use chrome_sockets::{Answer, App, ClientSocketId, NetError, ServerSocketId};
 use tokio::net::TcpStream;
 
-use support::{World, within};
+use support::{TestApp, within};
 
 /// The number that Chrome's API shows for a call that the network refused.
 pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
@@ -68,15 +68,15 @@ pub async fn dial(address: SocketAddr) -> TcpStream {
 }
 
 /// The port that a client socket shows for its peer, which tells whose it is.
-async fn peer_port(world: &World, client: ClientSocketId) -> u16 {
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+async fn peer_port(test: &TestApp, client: ClientSocketId) -> u16 {
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     info.peer_port.expect("it is connected")
 }
 
 /// The next event, which must be `onAccept` for the connection of `peer`.
-pub async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocketId {
-    let client = world.accepted().await.id();
+pub async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocketId {
+    let client = test.accepted().await.id();
     let port = peer.local_addr().expect("its address").port();
-    assert_eq!(peer_port(world, client).await, port, "another connection");
+    assert_eq!(peer_port(test, client).await, port, "another connection");
     client
 }

@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use self::certificates::{Authority, Issued};
-use support::{World, within};
+use support::{TestApp, within};
 
 /// Bytes of which none is like the one beside it, nor a whole record like
 /// another.
@@ -38,25 +38,25 @@ fn pattern(length: usize) -> Bytes {
 }
 
 /// A world that trusts an authority of its own, and nobody else.
-struct Trusting {
-    world: World,
+struct TlsFixture {
+    test: TestApp,
     authority: Authority,
 }
 
-impl Trusting {
+impl TlsFixture {
     async fn new() -> Self {
         let authority = Authority::new();
         let registry = Registry::new().tls_client(authority.client());
-        Trusting {
-            world: World::on(registry).await,
+        TlsFixture {
+            test: TestApp::on(registry).await,
             authority,
         }
     }
 
     /// A server socket that encrypts.
     async fn serve(&self, server: tls::Server) -> (ServerSocketId, SocketAddr) {
-        let (id, at) = self.world.listen().await;
-        let set = self.world.app.tcp_server.set_tls(id, Some(server));
+        let (id, at) = self.test.listen().await;
+        let set = self.test.app.tcp_server.set_tls(id, Some(server));
         set.await.expect("it exists");
         (id, at)
     }
@@ -66,7 +66,7 @@ impl Trusting {
     async fn dial(&self, host: &str) -> (ClientSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let at = listener.local_addr().expect("its address");
-        let client = dialled(&self.world, host, at.port()).await;
+        let client = dialled(&self.test, host, at.port()).await;
         let (peer, _) = within("the connection", listener.accept())
             .await
             .expect("accept");
@@ -85,9 +85,9 @@ impl Trusting {
 }
 
 /// A paused socket that is connected.
-async fn dialled(world: &World, host: &str, port: u16) -> ClientSocket {
-    let id = world.create().await;
-    let tcp = &world.app.tcp;
+async fn dialled(test: &TestApp, host: &str, port: u16) -> ClientSocket {
+    let id = test.create().await;
+    let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");
     tcp.connect(id, host, port.into(), DnsQueryType::Ipv4)
         .await
@@ -152,13 +152,13 @@ async fn reads_some_end(peer: &mut TcpStream) {
 /// Asserts that data goes both ways between a socket and its peer, and leaves
 /// the socket paused.
 async fn assert_talks(
-    world: &mut World,
+    test: &mut TestApp,
     client: &ClientSocket,
     peer: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
 ) {
     client.set_paused(false).await.expect("resume");
     write(peer, b"there").await;
-    assert_eq!(world.received(client.id(), 5).await, b"there");
+    assert_eq!(test.received(client.id(), 5).await, b"there");
     let sent = client.send(&b"back"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 4);
     assert_eq!(read(peer, 4).await, b"back");

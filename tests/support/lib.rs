@@ -30,7 +30,7 @@ pub const ARBITERS: &str = "CHROME_SOCKETS_TEST_ARBITERS";
 
 /// What a listener heard.
 #[derive(Debug)]
-pub enum Heard {
+pub enum ListenerEvent {
     Accept(ServerSocketId, ClientSocket),
     AcceptError(ServerSocketId, NetError),
     Receive(ClientSocketId, Bytes),
@@ -38,20 +38,20 @@ pub enum Heard {
 }
 
 /// Tells all that it hears.
-pub struct Listener(UnboundedSender<Heard>);
+pub struct Listener(UnboundedSender<ListenerEvent>);
 
 impl Actor for Listener {
     type Context = Context<Self>;
 }
 
 impl Listener {
-    pub fn new(tell: UnboundedSender<Heard>) -> Self {
-        Listener(tell)
+    pub fn new(sender: UnboundedSender<ListenerEvent>) -> Self {
+        Listener(sender)
     }
 
-    fn tell(&self, heard: Heard) {
+    fn notify(&self, events: ListenerEvent) {
         // A test that is over hears no more.
-        let _ = self.0.send(heard);
+        let _ = self.0.send(events);
     }
 }
 
@@ -60,7 +60,7 @@ impl Handler<AcceptInfo> for Listener {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         assert_eq!(info.client().id(), info.client_socket_id);
-        self.tell(Heard::Accept(info.socket_id, info.client().clone()));
+        self.notify(ListenerEvent::Accept(info.socket_id, info.client().clone()));
     }
 }
 
@@ -68,7 +68,7 @@ impl Handler<AcceptErrorInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        self.tell(Heard::AcceptError(info.socket_id, info.result_code));
+        self.notify(ListenerEvent::AcceptError(info.socket_id, info.result_code));
     }
 }
 
@@ -76,7 +76,7 @@ impl Handler<ReceiveInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(Heard::Receive(info.socket_id, info.into_data()));
+        self.notify(ListenerEvent::Receive(info.socket_id, info.into_data()));
     }
 }
 
@@ -84,7 +84,10 @@ impl Handler<ReceiveErrorInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(Heard::ReceiveError(info.socket_id, info.result_code));
+        self.notify(ListenerEvent::ReceiveError(
+            info.socket_id,
+            info.result_code,
+        ));
     }
 }
 
@@ -116,15 +119,15 @@ pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
 }
 
 /// An app on a registry of its own, and what its listener hears.
-pub struct World {
+pub struct TestApp {
     pub app: App,
     pub registry: Addr<Registry>,
     pub listener: Addr<Listener>,
-    tell: UnboundedSender<Heard>,
-    heard: UnboundedReceiver<Heard>,
+    sender: UnboundedSender<ListenerEvent>,
+    events: UnboundedReceiver<ListenerEvent>,
 }
 
-impl World {
+impl TestApp {
     pub async fn new() -> Self {
         Self::on(Registry::new()).await
     }
@@ -147,20 +150,20 @@ impl World {
     /// An app on a registry that runs already, wherever it does.
     pub async fn at(registry: Addr<Registry>) -> Self {
         let app = App::new("test", &registry);
-        let (tell, heard) = unbounded_channel();
-        let listener = Listener(tell.clone()).start();
+        let (sender, events) = unbounded_channel();
+        let listener = Listener(sender.clone()).start();
         subscribe(&app, &listener).await.expect("the registry runs");
-        World {
+        TestApp {
             app,
             registry,
             listener,
-            tell,
-            heard,
+            sender,
+            events,
         }
     }
 
     /// Has the world's own listener hear nothing more.
-    pub async fn deafen(&self) {
+    pub async fn remove_listener(&self) {
         let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
         let own = &self.listener;
         server.on_accept.remove_listener(own.clone().recipient());
@@ -174,8 +177,8 @@ impl World {
 
     /// Another listener, which the world hears too.
     pub fn another_listener(&self) -> impl Fn() -> Listener + use<> {
-        let tell = self.tell.clone();
-        move || Listener(tell.clone())
+        let sender = self.sender.clone();
+        move || Listener(sender.clone())
     }
 
     /// A server socket that listens on a port of the OS's choice.
@@ -201,29 +204,29 @@ impl World {
     }
 
     /// The next event, whatever it is.
-    pub async fn next(&mut self) -> Heard {
-        within("an event", self.heard.recv())
+    pub async fn next(&mut self) -> ListenerEvent {
+        within("an event", self.events.recv())
             .await
             .expect("the listener runs")
     }
 
     /// The next event, by a clock that the test may have paused.
-    pub async fn next_before(&mut self, limit: Duration) -> Heard {
-        match actix_rt::time::timeout(limit, self.heard.recv()).await {
-            Ok(heard) => heard.expect("the listener runs"),
+    pub async fn next_before(&mut self, limit: Duration) -> ListenerEvent {
+        match actix_rt::time::timeout(limit, self.events.recv()).await {
+            Ok(events) => events.expect("the listener runs"),
             Err(_) => panic!("no event came within {limit:?}"),
         }
     }
 
     /// An event that has come by now.
-    pub fn heard_already(&mut self) -> Option<Heard> {
-        self.heard.try_recv().ok()
+    pub fn try_next(&mut self) -> Option<ListenerEvent> {
+        self.events.try_recv().ok()
     }
 
     /// The next event, which must be an accepted client.
     pub async fn accepted(&mut self) -> ClientSocket {
         match self.next().await {
-            Heard::Accept(_, client) => client,
+            ListenerEvent::Accept(_, client) => client,
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
@@ -233,7 +236,7 @@ impl World {
         let mut data = Vec::new();
         while data.len() < length {
             match self.next().await {
-                Heard::Receive(from, bytes) if from == id => data.extend_from_slice(&bytes),
+                ListenerEvent::Receive(from, bytes) if from == id => data.extend_from_slice(&bytes),
                 other => panic!(
                     "expected onReceive of {id} after {} of {length} bytes, not {other:?}",
                     data.len()
@@ -247,15 +250,15 @@ impl World {
     /// The next event, which must be the end of this socket's connection.
     pub async fn ended(&mut self, id: ClientSocketId) -> NetError {
         match self.next().await {
-            Heard::ReceiveError(from, code) if from == id => code,
+            ListenerEvent::ReceiveError(from, code) if from == id => code,
             other => panic!("expected onReceiveError of {id}, not {other:?}"),
         }
     }
 
     /// Fails if any event comes for a while.
-    pub async fn nothing(&mut self) {
-        if let Ok(heard) = actix_rt::time::timeout(QUIET, self.heard.recv()).await {
-            panic!("expected no event, not {heard:?}");
+    pub async fn expect_no_event(&mut self) {
+        if let Ok(events) = actix_rt::time::timeout(QUIET, self.events.recv()).await {
+            panic!("expected no event, not {events:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ const EXTRA: &[u8] = b"the body of a request that nobody reads";
 
 /// What one connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum Behaviour {
     /// All that the peer sends is sent back, and the peer shuts its writing
     /// side first.
     Echo,
@@ -22,15 +22,15 @@ pub enum Act {
 
 /// Picks each connection's act, and what it sends.
 #[derive(Clone, Copy)]
-pub struct Acts {
+pub struct Behaviours {
     seed: u32,
     long_answer: usize,
 }
 
-impl Acts {
+impl Behaviours {
     /// On sockets whose peers play a real system's part.
     pub fn real(seed: u32) -> Self {
-        Acts {
+        Behaviours {
             seed,
             long_answer: LONG_ANSWER,
         }
@@ -38,25 +38,25 @@ impl Acts {
 
     /// Where an answer is memory until the test looks at it.
     pub fn scripted(seed: u32) -> Self {
-        Acts {
+        Behaviours {
             seed,
             long_answer: 2_000,
         }
     }
 
-    pub fn of(self, number: u32) -> Act {
+    pub fn of(self, number: u32) -> Behaviour {
         match random(number ^ self.seed.rotate_left(16)) >> 32 & 63 {
-            0 => Act::CloseOnUnread,
-            1 => Act::PeerResets,
-            _ => Act::Echo,
+            0 => Behaviour::CloseOnUnread,
+            1 => Behaviour::PeerResets,
+            _ => Behaviour::Echo,
         }
     }
 
     /// All that the peer of this connection sends.
     pub fn input(self, number: u32) -> Vec<u8> {
         match self.of(number) {
-            Act::CloseOnUnread => [&pattern(number), EXTRA].concat(),
-            Act::Echo | Act::PeerResets => pattern(number),
+            Behaviour::CloseOnUnread => [&pattern(number), EXTRA].concat(),
+            Behaviour::Echo | Behaviour::PeerResets => pattern(number),
         }
     }
 
@@ -64,8 +64,8 @@ impl Acts {
     pub fn output(self, number: u32) -> Vec<u8> {
         let pattern = pattern(number);
         match self.of(number) {
-            Act::Echo | Act::PeerResets => pattern,
-            Act::CloseOnUnread => {
+            Behaviour::Echo | Behaviour::PeerResets => pattern,
+            Behaviour::CloseOnUnread => {
                 let endless = pattern.iter().copied().cycle();
                 endless.take(self.long_answer).collect()
             }

@@ -9,12 +9,12 @@ use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo, ReceiveInfo, SendInfo}
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, NetError};
 
-use super::behaviour::{Act, Acts};
-use super::insist;
+use super::behaviour::{Behaviour, Behaviours};
+use super::retry_panics;
 
 /// One connection, until its end is told and every call is answered.
 #[derive(Default)]
-struct Account {
+struct OpenConnection {
     data: Vec<u8>,
     /// How much of it was sent back.
     echoed: usize,
@@ -31,7 +31,7 @@ struct Account {
 
 /// What the app knows of a connection that is over.
 #[derive(Clone, Copy, Default)]
-pub struct Known {
+pub struct Outcome {
     /// How many bytes were answered as sent.
     pub sent: u32,
     /// A send was told to have failed: it may have left in part.
@@ -42,7 +42,7 @@ pub struct Known {
 
 /// What was told so far.
 #[derive(Clone, Default)]
-pub struct Balance {
+pub struct Totals {
     /// Connections that have not ended.
     pub open: usize,
     /// Those that brought all and were answered in full.
@@ -52,12 +52,12 @@ pub struct Balance {
     /// Those of which it was told that they were lost before it heard of them.
     pub lost_before: u64,
     /// Each connection that brought its number.
-    pub known: Vec<Option<Known>>,
+    pub outcome: Vec<Option<Outcome>>,
 }
 
-impl fmt::Display for Balance {
+impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Balance {
+        let Totals {
             whole,
             lost,
             lost_before,
@@ -70,35 +70,35 @@ impl fmt::Display for Balance {
     }
 }
 
-pub struct Books {
+pub struct Recorder {
     app: App,
-    acts: Acts,
+    behaviours: Behaviours,
     /// Every other connection's events, with their credits, are kept until what
     /// they brought is answered. Not behind listeners that die: what they have
     /// handed on would come again.
     keeps_events: bool,
-    open: HashMap<ClientSocketId, (ClientSocket, Account)>,
+    open: HashMap<ClientSocketId, (ClientSocket, OpenConnection)>,
     /// Those that the app has ended, whose end may be told as well.
     closed: HashSet<ClientSocketId>,
-    balance: Balance,
+    totals: Totals,
 }
 
-impl Books {
-    pub fn new(app: App, acts: Acts, connections: u32, keeps_events: bool) -> Self {
-        Books {
+impl Recorder {
+    pub fn new(app: App, behaviours: Behaviours, connections: u32, keeps_events: bool) -> Self {
+        Recorder {
             app,
-            acts,
+            behaviours,
             keeps_events,
             open: HashMap::new(),
             closed: HashSet::new(),
-            balance: Balance {
-                known: vec![None; connections as usize],
-                ..Balance::default()
+            totals: Totals {
+                outcome: vec![None; connections as usize],
+                ..Totals::default()
             },
         }
     }
 
-    fn account(&mut self, id: ClientSocketId) -> &mut Account {
+    fn open_connection(&mut self, id: ClientSocketId) -> &mut OpenConnection {
         let open = self.open.get_mut(&id);
         &mut open
             .expect("nothing comes of a connection that was not delivered, or has ended")
@@ -106,38 +106,38 @@ impl Books {
     }
 
     /// Closes the account if nothing more is to come.
-    fn settle(&mut self, id: ClientSocketId) {
-        let account = self.account(id);
-        let is_over = account.closes || account.end.is_some();
-        if account.waiting > 0 || !is_over {
+    fn finish_if_complete(&mut self, id: ClientSocketId) {
+        let connection = self.open_connection(id);
+        let is_over = connection.closes || connection.end.is_some();
+        if connection.waiting > 0 || !is_over {
             return;
         }
-        let Some((client, account)) = self.open.remove(&id) else {
+        let Some((client, connection)) = self.open.remove(&id) else {
             return;
         };
-        match account.closes {
+        match connection.closes {
             true => drop(self.closed.insert(id)),
             false => drop(actix_rt::spawn(close(client))),
         }
-        let Some(number) = number(&account.data) else {
-            self.balance.lost += 1;
+        let Some(number) = number(&connection.data) else {
+            self.totals.lost += 1;
             return;
         };
-        let input = self.acts.input(number);
-        assert!(input.starts_with(&account.data), "as it was sent");
-        let all = account.closes || input.len() == account.data.len();
+        let input = self.behaviours.input(number);
+        assert!(input.starts_with(&connection.data), "as it was sent");
+        let all = connection.closes || input.len() == connection.data.len();
         let ends = [None, Some(NetError::CONNECTION_CLOSED)];
-        let whole = all && !account.failed && ends.contains(&account.end);
+        let whole = all && !connection.failed && ends.contains(&connection.end);
         match whole {
-            true => self.balance.whole += 1,
-            false => self.balance.lost += 1,
+            true => self.totals.whole += 1,
+            false => self.totals.lost += 1,
         }
-        let known = Known {
-            sent: account.sent,
-            failed: account.failed,
+        let outcome = Outcome {
+            sent: connection.sent,
+            failed: connection.failed,
             whole,
         };
-        let before = self.balance.known[number as usize].replace(known);
+        let before = self.totals.outcome[number as usize].replace(outcome);
         assert!(before.is_none(), "it is delivered once");
     }
 }
@@ -148,82 +148,82 @@ fn number(data: &[u8]) -> Option<u32> {
 }
 
 async fn close(client: ClientSocket) {
-    insist(async || match client.close().await {
+    retry_panics(async || match client.close().await {
         Err(Error::SocketNotFound) => Ok(()),
         closed => closed,
     })
     .await;
 }
 
-impl Actor for Books {
+impl Actor for Recorder {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Books {
+impl Handler<AcceptInfo> for Recorder {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         let client = info.client().clone();
-        let known = (client.clone(), Account::default());
-        let before = self.open.insert(client.id(), known);
+        let outcome = (client.clone(), OpenConnection::default());
+        let before = self.open.insert(client.id(), outcome);
         assert!(before.is_none(), "it is delivered once");
         actix_rt::spawn(async move {
-            insist(async || client.set_paused(false).await).await;
+            retry_panics(async || client.set_paused(false).await).await;
         });
     }
 }
 
-impl Handler<AcceptErrorInfo> for Books {
+impl Handler<AcceptErrorInfo> for Recorder {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
         assert_eq!(info.missed, 0);
         if info.errno.is_none() && info.result_code == NetError::FAILED {
-            self.balance.lost_before += 1;
+            self.totals.lost_before += 1;
         }
         let tcp_server = self.app.tcp_server.clone();
         actix_rt::spawn(async move {
-            insist(async || tcp_server.set_paused(info.socket_id, false).await).await;
+            retry_panics(async || tcp_server.set_paused(info.socket_id, false).await).await;
         });
     }
 }
 
-impl Handler<ReceiveInfo> for Books {
+impl Handler<ReceiveInfo> for Recorder {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, ctx: &mut Self::Context) {
-        let (acts, id) = (self.acts, info.socket_id);
+        let (behaviours, id) = (self.behaviours, info.socket_id);
         let client = info.client().clone();
-        let account = self.account(id);
-        assert!(account.end.is_none(), "nothing comes after the end");
-        account.data.extend_from_slice(&info.data);
-        let Some(number) = number(&account.data).filter(|_| !account.closes) else {
+        let connection = self.open_connection(id);
+        assert!(connection.end.is_none(), "nothing comes after the end");
+        connection.data.extend_from_slice(&info.data);
+        let Some(number) = number(&connection.data).filter(|_| !connection.closes) else {
             return;
         };
-        account.waiting += 1;
-        let books = ctx.address();
-        if acts.of(number) == Act::CloseOnUnread {
-            account.closes = true;
+        connection.waiting += 1;
+        let recorder = ctx.address();
+        if behaviours.of(number) == Behaviour::CloseOnUnread {
+            connection.closes = true;
             // Both are called before the event is handled, so before an end
             // that stands behind it can be told.
             let paused = client.set_paused(true);
-            let answer = client.send(Bytes::from(acts.output(number)));
+            let answer = client.send(Bytes::from(behaviours.output(number)));
             actix_rt::spawn(async move {
                 if paused.await.is_err() {
-                    insist(async || client.set_paused(true).await).await;
+                    retry_panics(async || client.set_paused(true).await).await;
                 }
                 let answer = answer.await;
                 close(client).await;
-                books.do_send(Sent(id, answer));
+                recorder.do_send(Sent(id, answer));
             });
             return;
         }
-        let data = Bytes::copy_from_slice(&account.data[account.echoed..]);
-        account.echoed = account.data.len();
+        let data = Bytes::copy_from_slice(&connection.data[connection.echoed..]);
+        connection.echoed = connection.data.len();
         let answer = client.send(data);
         let held = (self.keeps_events && number.is_multiple_of(2)).then_some(info);
         actix_rt::spawn(async move {
-            books.do_send(Sent(id, answer.await));
+            recorder.do_send(Sent(id, answer.await));
             drop(held);
         });
     }
@@ -233,47 +233,51 @@ impl Handler<ReceiveInfo> for Books {
 #[rtype(result = "()")]
 struct Sent(ClientSocketId, Result<SendInfo, Error>);
 
-impl Handler<Sent> for Books {
+impl Handler<Sent> for Recorder {
     type Result = ();
 
     fn handle(&mut self, Sent(id, sent): Sent, _: &mut Self::Context) {
-        let account = self.account(id);
-        account.waiting -= 1;
+        let connection = self.open_connection(id);
+        connection.waiting -= 1;
         match sent {
-            Ok(sent) => account.sent += sent.bytes_sent as u32,
-            Err(_) => account.failed = true,
+            Ok(sent) => connection.sent += sent.bytes_sent as u32,
+            Err(_) => connection.failed = true,
         }
-        self.settle(id);
+        self.finish_if_complete(id);
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Books {
+impl Handler<ReceiveErrorInfo> for Recorder {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         if self.closed.contains(&info.socket_id) {
             return;
         }
-        let account = self.account(info.socket_id);
-        assert_eq!(account.end.replace(info.result_code), None, "it ends once");
-        self.settle(info.socket_id);
+        let connection = self.open_connection(info.socket_id);
+        assert_eq!(
+            connection.end.replace(info.result_code),
+            None,
+            "it ends once"
+        );
+        self.finish_if_complete(info.socket_id);
     }
 }
 
 #[derive(Message)]
-#[rtype(result = "Balance")]
-pub struct TakeBalance;
+#[rtype(result = "Totals")]
+pub struct GetTotals;
 
-impl Handler<TakeBalance> for Books {
-    type Result = MessageResult<TakeBalance>;
+impl Handler<GetTotals> for Recorder {
+    type Result = MessageResult<GetTotals>;
 
-    fn handle(&mut self, _: TakeBalance, _: &mut Self::Context) -> Self::Result {
-        self.balance.open = self.open.len();
-        MessageResult(match self.balance.open {
-            0 => self.balance.clone(),
-            open => Balance {
+    fn handle(&mut self, _: GetTotals, _: &mut Self::Context) -> Self::Result {
+        self.totals.open = self.open.len();
+        MessageResult(match self.totals.open {
+            0 => self.totals.clone(),
+            open => Totals {
                 open,
-                ..Balance::default()
+                ..Totals::default()
             },
         })
     }

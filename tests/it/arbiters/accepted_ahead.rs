@@ -6,23 +6,23 @@ use chrome_sockets::tcp_server::{AcceptAction, AcceptPolicy};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
 
-use super::recording_network::Spy;
+use super::recording_network::RecordingNetwork;
 use super::shared_port::{dial_many, echo_all, listen};
 use super::*;
-use support::{Heard, QUIET};
+use support::{ListenerEvent, QUIET};
 
 /// How many connections one arbiter accepts ahead.
 const AHEAD: usize = 16;
 
-async fn resume(world: &World, id: ServerSocketId) {
-    let server = &world.app.tcp_server;
+async fn resume(test: &TestApp, id: ServerSocketId) {
+    let server = &test.app.tcp_server;
     server.set_paused(id, false).await.expect("resumed");
 }
 
 /// The next event is this: no descriptor is left.
-async fn is_told(world: &mut World, id: ServerSocketId) {
-    match world.next().await {
-        Heard::AcceptError(from, code) => {
+async fn expect_accept_error(test: &mut TestApp, id: ServerSocketId) {
+    match test.next().await {
+        ListenerEvent::AcceptError(from, code) => {
             assert_eq!((from, code), (id, NetError::INSUFFICIENT_RESOURCES));
         }
         other => panic!("expected onAcceptError, not {other:?}"),
@@ -32,17 +32,17 @@ async fn is_told(world: &mut World, id: ServerSocketId) {
 /// A socket that is paused, with so many clients of whom the arbiters have
 /// accepted as many as they may.
 async fn paused_with(
-    world: &World,
-    spy: &Spy,
+    test: &TestApp,
+    network_log: &RecordingNetwork,
     peers: usize,
     accepted: usize,
 ) -> (ServerSocketId, Vec<TcpStream>) {
-    let (id, at) = listen(world).await;
-    let server = &world.app.tcp_server;
+    let (id, at) = listen(test).await;
+    let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("paused");
     let peers = dial_many(at, peers).await;
     within("those accepted ahead", async {
-        while spy.accepted() < accepted {
+        while network_log.accepted() < accepted {
             actix_rt::task::yield_now().await;
         }
     })
@@ -52,31 +52,31 @@ async fn paused_with(
 
 #[actix_rt::test]
 async fn each_arbiter_accepts_sixteen_ahead_and_no_more() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(2);
-    let mut world = World::on(registry).await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(2);
+    let mut test = TestApp::on(registry).await;
     // More than the kernel leaves without sixteen for each.
-    let (id, peers) = paused_with(&world, &spy, 120, 2 * AHEAD).await;
-    world.nothing().await;
-    assert_eq!(spy.accepted(), 2 * AHEAD);
-    resume(&world, id).await;
+    let (id, peers) = paused_with(&test, &network_log, 120, 2 * AHEAD).await;
+    test.expect_no_event().await;
+    assert_eq!(network_log.accepted(), 2 * AHEAD);
+    resume(&test, id).await;
     for _ in &peers {
-        world.accepted().await;
+        test.accepted().await;
     }
 }
 
 #[actix_rt::test]
 async fn arbiters_accept_in_turn() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(2);
-    let mut world = World::on(registry).await;
-    let (id, _peers) = paused_with(&world, &spy, 120, 2 * AHEAD).await;
-    resume(&world, id).await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(2);
+    let mut test = TestApp::on(registry).await;
+    let (id, _peers) = paused_with(&test, &network_log, 120, 2 * AHEAD).await;
+    resume(&test, id).await;
     let mut threads = Vec::new();
     for _ in 0..2 * 4 {
-        let client = world.accepted().await;
+        let client = test.accepted().await;
         let info = client.get_info().await.expect("it is open");
-        threads.push(spy.thread_of(info.peer_addr().expect("it is connected")));
+        threads.push(network_log.thread_of(info.peer_addr().expect("it is connected")));
     }
     assert_ne!(threads[0], threads[1]);
     for pair in threads.chunks(2) {
@@ -86,11 +86,11 @@ async fn arbiters_accept_in_turn() {
 
 #[actix_rt::test]
 async fn the_reported_backlog_includes_connections_accepted_ahead() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(2);
-    let world = World::on(registry).await;
-    let (id, _peers) = paused_with(&world, &spy, 10, 10).await;
-    let info = world.app.tcp_server.get_info(id).await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(2);
+    let test = TestApp::on(registry).await;
+    let (id, _peers) = paused_with(&test, &network_log, 10, 10).await;
+    let info = test.app.tcp_server.get_info(id).await;
     assert_eq!(info.expect("it exists").backlog, Some(10));
 }
 
@@ -98,77 +98,77 @@ async fn the_reported_backlog_includes_connections_accepted_ahead() {
 async fn an_accept_error_of_all_listeners_is_reported_once_and_delays_no_connection() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut world, _heard) = echoing(registry).await;
-    let (id, at) = listen(&world).await;
+    let (mut test, _heard) = echoing(registry).await;
+    let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
-    echo_all(&mut world, &mut before).await;
+    echo_all(&mut test, &mut before).await;
     network.inject("accept=EMFILE".parse().expect("a rule"));
     let mut waiting = dial_many(at, 60).await;
-    is_told(&mut world, id).await;
-    world.nothing().await;
+    expect_accept_error(&mut test, id).await;
+    test.expect_no_event().await;
     for peer in &mut before {
         write(peer, b"still").await;
         assert_eq!(read(peer, 5).await, b"still");
     }
     network.clear();
-    resume(&world, id).await;
-    echo_all(&mut world, &mut waiting).await;
-    world.nothing().await;
+    resume(&test, id).await;
+    echo_all(&mut test, &mut waiting).await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn an_accept_error_while_paused_is_reported_after_resume_and_delays_no_connection() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
-    let (mut world, _heard) = echoing(registry).await;
-    let (id, at) = listen(&world).await;
+    let (mut test, _heard) = echoing(registry).await;
+    let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
-    echo_all(&mut world, &mut before).await;
-    let server = world.app.tcp_server.clone();
+    echo_all(&mut test, &mut before).await;
+    let server = test.app.tcp_server.clone();
     server.set_paused(id, true).await.expect("paused");
     network.inject("accept=EMFILE".parse().expect("a rule"));
     let mut waiting = dial_many(at, 40).await;
-    world.nothing().await;
+    test.expect_no_event().await;
     for peer in &mut before {
         write(peer, b"still").await;
         assert_eq!(read(peer, 5).await, b"still");
     }
-    resume(&world, id).await;
-    is_told(&mut world, id).await;
+    resume(&test, id).await;
+    expect_accept_error(&mut test, id).await;
     network.clear();
-    resume(&world, id).await;
-    echo_all(&mut world, &mut waiting).await;
-    world.nothing().await;
+    resume(&test, id).await;
+    echo_all(&mut test, &mut waiting).await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn a_listener_that_cannot_register_in_its_arbiter_is_reported() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(2);
-    let (mut world, _heard) = echoing(registry).await;
-    spy.hold_listeners(true);
-    let (id, at) = listen(&world).await;
-    is_told(&mut world, id).await;
-    spy.hold_listeners(false);
-    resume(&world, id).await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(2);
+    let (mut test, _heard) = echoing(registry).await;
+    network_log.refuse_reregistering(true);
+    let (id, at) = listen(&test).await;
+    expect_accept_error(&mut test, id).await;
+    network_log.refuse_reregistering(false);
+    resume(&test, id).await;
     let mut peers = dial_many(at, 20).await;
-    echo_all(&mut world, &mut peers).await;
+    echo_all(&mut test, &mut peers).await;
 }
 
 #[actix_rt::test]
 async fn arbiters_that_end_leave_no_listener_open() {
-    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
     let (tell, mut arbiters) = unbounded_channel();
-    let set_up = world.app.on_each_arbiter(move |local| {
+    let set_up = test.app.on_each_arbiter(move |local| {
         // The first is the test's own.
         if local.index() > 0 {
             let _ = tell.send(Arbiter::current());
         }
     });
     set_up.await.expect("it runs");
-    let (_, at) = listen(&world).await;
+    let (_, at) = listen(&test).await;
     let mut peers = dial_many(at, 20).await;
-    echo_all(&mut world, &mut peers).await;
+    echo_all(&mut test, &mut peers).await;
     let mut first = Vec::new();
     for _ in 0..2 {
         let arbiter = within("an arbiter", arbiters.recv()).await;
@@ -185,7 +185,7 @@ async fn arbiters_that_end_leave_no_listener_open() {
     actix_rt::time::sleep(QUIET).await;
     for _ in 0..20 {
         let mut after = dial_many(at, 1).await;
-        echo_all(&mut world, &mut after).await;
+        echo_all(&mut test, &mut after).await;
         peers.extend(after);
     }
 }
@@ -194,9 +194,9 @@ async fn arbiters_that_end_leave_no_listener_open() {
 async fn one_client_is_shed_and_the_others_are_served() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut world, _heard) = echoing(registry).await;
-    let (id, at) = listen(&world).await;
-    let server = world.app.tcp_server.clone();
+    let (mut test, _heard) = echoing(registry).await;
+    let (id, at) = listen(&test).await;
+    let server = test.app.tcp_server.clone();
     let policy = AcceptPolicy {
         resources: AcceptAction::Shed,
         ..AcceptPolicy::default()
@@ -208,19 +208,19 @@ async fn one_client_is_shed_and_the_others_are_served() {
     for _ in 0..8 {
         network.inject("accept=EMFILE,times=1".parse().expect("a rule"));
         let mut peer = dial(at).await;
-        match world.next().await {
-            Heard::AcceptError(..) => {
+        match test.next().await {
+            ListenerEvent::AcceptError(..) => {
                 shed += 1;
                 let mut rest = Vec::new();
                 let end = within("its end", peer.read_to_end(&mut rest)).await;
                 assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
             }
             // It has struck before this one came: there was nobody to shed.
-            Heard::Accept(..) => open.push(peer),
+            ListenerEvent::Accept(..) => open.push(peer),
             other => panic!("expected another event than {other:?}"),
         }
         let mut served = dial_many(at, 12).await;
-        echo_all(&mut world, &mut served).await;
+        echo_all(&mut test, &mut served).await;
         open.extend(served);
         let counts = server.get_info(id).await.expect("it exists").counts;
         assert_eq!((counts.refused, counts.failed), (shed, shed));

@@ -8,10 +8,10 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{PAUSE_GRACE, Shutdown};
 
-use super::recording_network::Spy;
+use super::recording_network::RecordingNetwork;
 use super::*;
 use support::EventSender;
-use support::{Heard, QUIET};
+use support::{ListenerEvent, QUIET};
 
 async fn ends(peer: &mut TcpStream) {
     let mut rest = Vec::new();
@@ -20,11 +20,11 @@ async fn ends(peer: &mut TcpStream) {
 }
 
 /// So many clients that receive.
-async fn clients(world: &mut World, count: usize) -> Vec<(ClientSocket, TcpStream)> {
-    let (_, at) = world.listen().await;
+async fn clients(test: &mut TestApp, count: usize) -> Vec<(ClientSocket, TcpStream)> {
+    let (_, at) = test.listen().await;
     let mut clients = Vec::new();
     for _ in 0..count {
-        let (client, peer) = accept(world, at).await;
+        let (client, peer) = accept(test, at).await;
         client.set_paused(false).await.expect("resume");
         clients.push((client, peer));
     }
@@ -33,9 +33,9 @@ async fn clients(world: &mut World, count: usize) -> Vec<(ClientSocket, TcpStrea
 
 #[actix_rt::test]
 async fn a_suspension_closes_connections_in_every_arbiter() {
-    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
-    let mut clients = clients(&mut world, 6).await;
-    world.app.suspend().await.expect("suspend");
+    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let mut clients = clients(&mut test, 6).await;
+    test.app.suspend().await.expect("suspend");
     for (_, peer) in &mut clients {
         ends(peer).await;
     }
@@ -43,23 +43,23 @@ async fn a_suspension_closes_connections_in_every_arbiter() {
 
 #[actix_rt::test]
 async fn a_suspension_waits_for_events_in_every_arbiter() {
-    let mut world = World::on(Registry::new().arbiters(2)).await;
-    let tcp = world.app.tcp.clone();
+    let mut test = TestApp::on(Registry::new().arbiters(2)).await;
+    let tcp = test.app.tcp.clone();
     for late in 0..2 {
         // A suspension has removed them.
-        world.app.suspend().await.expect("suspend");
-        world.app.resume().await.expect("resume");
-        let on_accept = &world.app.tcp_server.on_accept;
-        on_accept.add_listener(world.listener.clone().recipient());
+        test.app.suspend().await.expect("suspend");
+        test.app.resume().await.expect("resume");
+        let on_accept = &test.app.tcp_server.on_accept;
+        on_accept.add_listener(test.listener.clone().recipient());
         let (tell, mut kept) = unbounded_channel();
         let keeper = EventSender(tell).start();
         let added = tcp.on_receive.add_listener(keeper.recipient());
         added.await.expect("it runs");
-        let mut clients = clients(&mut world, 2).await;
+        let mut clients = clients(&mut test, 2).await;
         let (_, peer) = &mut clients[late];
         write(peer, b"held").await;
         let info = within("onReceive", kept.recv()).await.expect("it hears");
-        let mut suspending = Box::pin(world.app.suspend());
+        let mut suspending = Box::pin(test.app.suspend());
         let early = actix_rt::time::timeout(QUIET, &mut suspending).await;
         assert!(early.is_err(), "an event is not handled");
         let began = Instant::now();
@@ -67,15 +67,15 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
         let suspended = within("the answer", suspending).await;
         suspended.expect("suspend");
         assert!(began.elapsed() < PAUSE_GRACE / 2, "at once");
-        world.app.resume().await.expect("resume");
+        test.app.resume().await.expect("resume");
     }
 }
 
 #[actix_rt::test]
 async fn a_drain_ends_and_counts_connections_of_every_arbiter() {
-    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
-    let mut clients = clients(&mut world, 6).await;
-    let drained = world.app.drain(QUIET);
+    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let mut clients = clients(&mut test, 6).await;
+    let drained = test.app.drain(QUIET);
     let drained = within("the drain", drained).await.expect("it runs");
     assert_eq!(drained.forced.len(), 6, "{drained:?}");
     for (_, peer) in &mut clients {
@@ -86,14 +86,14 @@ async fn a_drain_ends_and_counts_connections_of_every_arbiter() {
 #[actix_rt::test]
 async fn a_local_listener_in_any_arbiter_counts_as_a_listener() {
     for only in 0..3 {
-        let world = World::on(Registry::new().arbiters(3)).await;
-        let tcp = &world.app.tcp;
-        let deaf = world.listener.clone().recipient();
+        let test = TestApp::on(Registry::new().arbiters(3)).await;
+        let tcp = &test.app.tcp;
+        let deaf = test.listener.clone().recipient();
         let deaf = tcp.on_receive.remove_listener(deaf);
         deaf.await.expect("it runs");
         assert_eq!(tcp.on_receive.has_listeners().await, Ok(false));
         let (echo, _heard) = Echo::pair();
-        let set_up = world.app.on_each_arbiter(move |local| {
+        let set_up = test.app.on_each_arbiter(move |local| {
             if local.index() == only {
                 echo.start(&local);
             }
@@ -105,18 +105,18 @@ async fn a_local_listener_in_any_arbiter_counts_as_a_listener() {
 
 #[actix_rt::test]
 async fn data_that_came_before_the_first_local_listener_waits_for_it() {
-    let mut world = World::on(Registry::new().arbiters(2)).await;
-    let tcp = &world.app.tcp;
-    let deaf = world.listener.clone().recipient();
+    let mut test = TestApp::on(Registry::new().arbiters(2)).await;
+    let tcp = &test.app.tcp;
+    let deaf = test.listener.clone().recipient();
     let deaf = tcp.on_receive.remove_listener(deaf);
     deaf.await.expect("it runs");
-    let mut clients = clients(&mut world, 4).await;
+    let mut clients = clients(&mut test, 4).await;
     for (_, peer) in &mut clients {
         write(peer, b"early").await;
     }
     actix_rt::time::sleep(QUIET).await;
     let (echo, _heard) = Echo::pair();
-    let set_up = world.app.on_each_arbiter(move |local| echo.start(&local));
+    let set_up = test.app.on_each_arbiter(move |local| echo.start(&local));
     set_up.await.expect("it runs");
     for (_, peer) in &mut clients {
         assert_eq!(read(peer, 5).await, b"early");
@@ -125,11 +125,11 @@ async fn data_that_came_before_the_first_local_listener_waits_for_it() {
 
 #[actix_rt::test]
 async fn an_event_page_is_restarted_and_receives_every_event_once() {
-    let world = World::on(Registry::new().arbiters(2)).await;
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
     let (echo, _heard) = Echo::pair();
     let echo = std::sync::Arc::new(echo);
     let (tell, mut arbiters) = unbounded_channel();
-    let listener = world.another_listener();
+    let listener = test.another_listener();
     let page = EventPage::new(move |app: chrome_sockets::App| {
         let (echo, tell) = (echo.clone(), tell.clone());
         let on_accept = &app.tcp_server.on_accept;
@@ -139,17 +139,17 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
             let _ = tell.send((local.index(), Arbiter::current()));
         })
     });
-    let mut world = world;
-    world.app.suspend().await.expect("suspend");
-    let set = world.app.set_event_page(Some(page));
+    let mut test = test;
+    test.app.suspend().await.expect("suspend");
+    let set = test.app.set_event_page(Some(page));
     set.await.expect("it runs");
-    world.app.resume().await.expect("resume");
+    test.app.resume().await.expect("resume");
     let mut first = Vec::new();
     for _ in 0..2 {
         let started = within("a listener", arbiters.recv()).await;
         first.push(started.expect("one"));
     }
-    let mut clients = clients(&mut world, 4).await;
+    let mut clients = clients(&mut test, 4).await;
     // The other one is the test's own.
     let other = first.into_iter().find(|(index, _)| *index == 1);
     other.expect("one of two").1.stop();
@@ -174,9 +174,9 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
 
 #[actix_rt::test]
 async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
-    let world = World::on(Registry::new().arbiters(2)).await;
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
-    let set_up = world.app.on_each_arbiter(move |local| {
+    let set_up = test.app.on_each_arbiter(move |local| {
         // The other one is the test's own.
         if local.index() == 1 {
             let _ = tell.send(Arbiter::current());
@@ -188,7 +188,7 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
     slow.spawn_fn(move || {
         let _ = stands_still.recv();
     });
-    let mut answer = Box::pin(world.registry.send(Shutdown));
+    let mut answer = Box::pin(test.registry.send(Shutdown));
     let early = actix_rt::time::timeout(QUIET, &mut answer).await;
     assert!(early.is_err(), "one of them has not ended");
     drop(go_on);
@@ -198,10 +198,10 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
 
 #[actix_rt::test]
 async fn dropping_the_last_registry_address_ends_connections_in_every_arbiter() {
-    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
-    let clients = clients(&mut world, 6).await;
+    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let clients = clients(&mut test, 6).await;
     let peers: Vec<_> = clients.into_iter().map(|(_, peer)| peer).collect();
-    drop(world);
+    drop(test);
     for mut peer in peers {
         ends(&mut peer).await;
     }
@@ -209,8 +209,8 @@ async fn dropping_the_last_registry_address_ends_connections_in_every_arbiter() 
 
 #[actix_rt::test]
 async fn a_client_over_the_limit_is_reset_if_the_policy_asks_for_it() {
-    let mut world = World::on(Registry::new().arbiters(2)).await;
-    let (id, at) = world.listen().await;
+    let mut test = TestApp::on(Registry::new().arbiters(2)).await;
+    let (id, at) = test.listen().await;
     let limits = Limits {
         connections: Some(Limit {
             most: 1,
@@ -218,9 +218,9 @@ async fn a_client_over_the_limit_is_reset_if_the_policy_asks_for_it() {
         }),
         ..Limits::default()
     };
-    let set = world.app.tcp_server.set_limits(id, limits).await;
+    let set = test.app.tcp_server.set_limits(id, limits).await;
     set.expect("they mean something");
-    let _one = accept(&mut world, at).await;
+    let _one = accept(&mut test, at).await;
     let mut refused = dial(at).await;
     let mut rest = Vec::new();
     let end = within("its end", refused.read_to_end(&mut rest)).await;
@@ -229,22 +229,22 @@ async fn a_client_over_the_limit_is_reset_if_the_policy_asks_for_it() {
 
 #[actix_rt::test]
 async fn an_idle_connection_is_not_polled() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(2);
-    let mut world = World::on(registry).await;
-    let clients = clients(&mut world, 4).await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(2);
+    let mut test = TestApp::on(registry).await;
+    let clients = clients(&mut test, 4).await;
     actix_rt::time::sleep(QUIET).await;
-    let before = spy.reads();
+    let before = network_log.reads();
     assert!(before <= 2 * clients.len(), "{before} reads of nothing");
     actix_rt::time::sleep(QUIET).await;
-    assert_eq!(spy.reads(), before);
+    assert_eq!(network_log.reads(), before);
 }
 
 #[actix_rt::test]
 async fn zero_arbiters_count_as_one() {
-    let mut world = World::on(Registry::new().arbiters(0)).await;
-    let mut clients = clients(&mut world, 1).await;
+    let mut test = TestApp::on(Registry::new().arbiters(0)).await;
+    let mut clients = clients(&mut test, 1).await;
     let (client, peer) = &mut clients[0];
     write(peer, b"here").await;
-    assert!(matches!(world.next().await, Heard::Receive(from, _) if from == client.id()));
+    assert!(matches!(test.next().await, ListenerEvent::Receive(from, _) if from == client.id()));
 }

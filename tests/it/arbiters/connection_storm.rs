@@ -16,13 +16,13 @@ const CONNECTIONS: usize = 1_700;
 
 /// Takes its time for each client, so that as many events wait as may, and closes
 /// it.
-struct Closer(u32);
+struct SlowCloser(u32);
 
-impl Actor for Closer {
+impl Actor for SlowCloser {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Closer {
+impl Handler<AcceptInfo> for SlowCloser {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -39,15 +39,15 @@ impl Handler<AcceptInfo> for Closer {
 /// Has a listener in a thread of its own hear of every connection.
 async fn close_elsewhere(event: &OnEvent<AcceptInfo>) -> Arbiter {
     let arbiter = Arbiter::new();
-    let closer = Closer::start_in_arbiter(&arbiter.handle(), |_| Closer(0));
+    let closer = SlowCloser::start_in_arbiter(&arbiter.handle(), |_| SlowCloser(0));
     event.add_listener(closer.recipient()).await.expect("added");
     arbiter
 }
 
 async fn storm(arbiters: usize, reuse_port: bool) {
-    let world = World::on(Registry::new().arbiters(arbiters)).await;
-    let own = world.listener.clone().recipient();
-    let server = world.app.tcp_server.clone();
+    let test = TestApp::on(Registry::new().arbiters(arbiters)).await;
+    let own = test.listener.clone().recipient();
+    let server = test.app.tcp_server.clone();
     server.on_accept.remove_listener(own).await.expect("gone");
     let arbiter = close_elsewhere(&server.on_accept).await;
     let created = server.create(Default::default()).await;

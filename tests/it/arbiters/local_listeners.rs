@@ -1,17 +1,17 @@
 //! Handlers that live where their connections do.
 
-use super::recording_network::Spy;
+use super::recording_network::RecordingNetwork;
 use super::*;
 
 #[actix_rt::test]
 async fn data_never_leaves_the_thread_of_its_connection() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(3);
-    let (mut world, mut heard) = echoing(registry).await;
-    let (_, at) = world.listen().await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(3);
+    let (mut test, mut heard) = echoing(registry).await;
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..12 {
-        let (client, peer) = accept(&mut world, at).await;
+        let (client, peer) = accept(&mut test, at).await;
         client.set_paused(false).await.expect("resume");
         peers.push((client, peer));
     }
@@ -30,7 +30,11 @@ async fn data_never_leaves_the_thread_of_its_connection() {
             .find(|(client, _)| *client == heard.from)
             .expect("one of those");
         let peer = peer.local_addr().expect("an address");
-        assert_eq!(spy.thread_of(peer), heard.thread, "read, handled, written");
+        assert_eq!(
+            network_log.thread_of(peer),
+            heard.thread,
+            "read, handled, written"
+        );
         let thread = arbiters.entry(heard.arbiter).or_insert(heard.thread);
         assert_eq!(*thread, heard.thread);
         let is_the_registrys = heard.thread == std::thread::current().id();
@@ -41,21 +45,21 @@ async fn data_never_leaves_the_thread_of_its_connection() {
 
 #[actix_rt::test]
 async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
-    let (mut world, mut local) = echoing(Registry::new().arbiters(2)).await;
-    let tcp = &world.app.tcp;
-    let all = world.listener.clone().recipient();
+    let (mut test, mut local) = echoing(Registry::new().arbiters(2)).await;
+    let tcp = &test.app.tcp;
+    let all = test.listener.clone().recipient();
     tcp.on_receive
         .add_listener(all.clone())
         .await
         .expect("it runs");
     assert_eq!(tcp.on_receive.has_listener(all).await, Ok(true));
-    let (_, at) = world.listen().await;
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for data in [b"a", b"b"] {
-        let (client, mut peer) = accept(&mut world, at).await;
+        let (client, mut peer) = accept(&mut test, at).await;
         client.set_paused(false).await.expect("resume");
         write(&mut peer, data).await;
-        assert_eq!(world.received(client.id(), 1).await, data);
+        assert_eq!(test.received(client.id(), 1).await, data);
         assert_eq!(read(&mut peer, 1).await, data);
         peers.push(peer);
     }
@@ -71,10 +75,10 @@ async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
 
 #[actix_rt::test]
 async fn a_suspension_removes_local_listeners() {
-    let (world, mut local) = echoing(Registry::new().arbiters(2)).await;
-    world.app.suspend().await.expect("suspend");
-    world.app.resume().await.expect("resume");
-    let tcp = &world.app.tcp;
+    let (test, mut local) = echoing(Registry::new().arbiters(2)).await;
+    test.app.suspend().await.expect("suspend");
+    test.app.resume().await.expect("resume");
+    let tcp = &test.app.tcp;
     assert_eq!(tcp.on_receive.has_listeners().await, Ok(false));
     let end = within("the end of the listeners", local.recv()).await;
     assert!(end.is_none(), "nothing was echoed");

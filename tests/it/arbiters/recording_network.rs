@@ -15,20 +15,20 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 #[derive(Clone, Default)]
-pub struct Spy(Arc<Seen>);
+pub struct RecordingNetwork(Arc<Recordings>);
 
 #[derive(Default)]
-struct Seen {
+struct Recordings {
     /// Which threads have accepted, read or written each connection, by its peer.
     threads: Mutex<HashMap<SocketAddr, HashSet<ThreadId>>>,
     reads: AtomicUsize,
     /// How often it was asked whether a connection is gone.
     waits: AtomicUsize,
     /// Whether listeners cannot be moved to another thread.
-    holds_listeners: AtomicBool,
+    refuses_reregistering: AtomicBool,
 }
 
-impl Spy {
+impl RecordingNetwork {
     /// How many connections were accepted in the thread that they stay in.
     pub fn accepted(&self) -> usize {
         self.threads().len()
@@ -45,8 +45,8 @@ impl Spy {
     }
 
     /// From now on, or no more, no listener can be moved to another thread.
-    pub fn hold_listeners(&self, hold: bool) {
-        self.0.holds_listeners.store(hold, SeqCst);
+    pub fn refuse_reregistering(&self, hold: bool) {
+        self.0.refuses_reregistering.store(hold, SeqCst);
     }
 
     fn threads(&self) -> MutexGuard<'_, HashMap<SocketAddr, HashSet<ThreadId>>> {
@@ -81,24 +81,36 @@ impl Spy {
     }
 
     fn stream(&self, inner: Box<dyn Stream>, peer: SocketAddr) -> Box<dyn Stream> {
-        let spy = self.clone();
-        Box::new(Watched { inner, peer, spy })
+        let network_log = self.clone();
+        Box::new(RecordingStream {
+            inner,
+            peer,
+            network_log,
+        })
     }
 }
 
-impl Network for Spy {
+impl Network for RecordingNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen(address, backlog)?;
-        let spy = self.clone();
-        let home = None;
-        Ok(Box::new(Door { inner, home, spy }))
+        let network_log = self.clone();
+        let registered_thread = None;
+        Ok(Box::new(RecordingListener {
+            inner,
+            registered_thread,
+            network_log,
+        }))
     }
 
     fn listen_shared(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         let inner = TokioNetwork.listen_shared(address, backlog)?;
-        let spy = self.clone();
-        let home = Some(std::thread::current().id());
-        Ok(Box::new(Door { inner, home, spy }))
+        let network_log = self.clone();
+        let registered_thread = Some(std::thread::current().id());
+        Ok(Box::new(RecordingListener {
+            inner,
+            registered_thread,
+            network_log,
+        }))
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
@@ -106,33 +118,34 @@ impl Network for Spy {
     }
 
     fn connect(&self, address: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Stream>>> {
-        let spy = self.clone();
+        let network_log = self.clone();
         let connected = TokioNetwork.connect(address);
-        async move { Ok(spy.stream(connected.await?, address)) }.boxed()
+        async move { Ok(network_log.stream(connected.await?, address)) }.boxed()
     }
 }
 
-struct Door {
+struct RecordingListener {
     inner: Box<dyn Listener>,
     /// The thread whose event loop knows of it, if it shares a port.
-    home: Option<ThreadId>,
-    spy: Spy,
+    registered_thread: Option<ThreadId>,
+    network_log: RecordingNetwork,
 }
 
 type Accepted = (Box<dyn Stream>, SocketAddr);
 
-impl Listener for Door {
+impl Listener for RecordingListener {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept(cx))?;
         let here = std::thread::current().id();
-        self.spy.touched(peer, here);
-        self.spy.touched(peer, self.home.unwrap_or(here));
-        Poll::Ready(Ok((self.spy.stream(stream, peer), peer)))
+        self.network_log.touched(peer, here);
+        self.network_log
+            .touched(peer, self.registered_thread.unwrap_or(here));
+        Poll::Ready(Ok((self.network_log.stream(stream, peer), peer)))
     }
 
     fn poll_accept_loose(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
         let (stream, peer) = ready!(self.inner.poll_accept_loose(cx))?;
-        Poll::Ready(Ok((self.spy.stream(stream, peer), peer)))
+        Poll::Ready(Ok((self.network_log.stream(stream, peer), peer)))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -145,29 +158,30 @@ impl Listener for Door {
     }
 
     fn reregister(&mut self) -> io::Result<()> {
-        if self.spy.0.holds_listeners.load(SeqCst) {
+        if self.network_log.0.refuses_reregistering.load(SeqCst) {
             return Err(io::Error::from_raw_os_error(libc::EMFILE));
         }
-        self.home = self.home.map(|_| std::thread::current().id());
+        self.registered_thread = self.registered_thread.map(|_| std::thread::current().id());
         self.inner.reregister()
     }
 }
 
-struct Watched {
+struct RecordingStream {
     inner: Box<dyn Stream>,
     peer: SocketAddr,
-    spy: Spy,
+    network_log: RecordingNetwork,
 }
 
-impl Watched {
+impl RecordingStream {
     fn touched(&self) {
-        self.spy.touched(self.peer, std::thread::current().id());
+        self.network_log
+            .touched(self.peer, std::thread::current().id());
     }
 }
 
-impl Stream for Watched {
+impl Stream for RecordingStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.spy.0.reads.fetch_add(1, SeqCst);
+        self.network_log.0.reads.fetch_add(1, SeqCst);
         self.touched();
         self.inner.poll_read(cx, buffer)
     }
@@ -178,7 +192,7 @@ impl Stream for Watched {
     }
 
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.spy.0.waits.fetch_add(1, SeqCst);
+        self.network_log.0.waits.fetch_add(1, SeqCst);
         self.inner.poll_gone(cx)
     }
 

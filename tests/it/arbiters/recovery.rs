@@ -6,13 +6,13 @@ use chrome_sockets::testing::FaultyNetwork;
 
 use super::*;
 
-struct Hearing(UnboundedSender<RestartInfo>);
+struct RestartListener(UnboundedSender<RestartInfo>);
 
-impl Actor for Hearing {
+impl Actor for RestartListener {
     type Context = Context<Self>;
 }
 
-impl Handler<RestartInfo> for Hearing {
+impl Handler<RestartInfo> for RestartListener {
     type Result = ();
 
     fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
@@ -20,10 +20,10 @@ impl Handler<RestartInfo> for Hearing {
     }
 }
 
-async fn restarts(world: &World) -> UnboundedReceiver<RestartInfo> {
+async fn restarts(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
     let (tell, heard) = unbounded_channel();
-    let hearing = Hearing(tell).start();
-    let added = world.app.on_restart.add_listener(hearing.recipient());
+    let hearing = RestartListener(tell).start();
+    let added = test.app.on_restart.add_listener(hearing.recipient());
     added.await.expect("it runs");
     heard
 }
@@ -35,11 +35,11 @@ async fn echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
     }
 }
 
-async fn four(world: &mut World) -> Vec<(ClientSocket, TcpStream)> {
-    let (_, at) = world.listen().await;
+async fn four_clients(test: &mut TestApp) -> Vec<(ClientSocket, TcpStream)> {
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..4 {
-        let (client, peer) = accept(world, at).await;
+        let (client, peer) = accept(test, at).await;
         client.set_paused(false).await.expect("resume");
         peers.push((client, peer));
     }
@@ -48,9 +48,9 @@ async fn four(world: &mut World) -> Vec<(ClientSocket, TcpStream)> {
 
 #[actix_rt::test]
 async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
-    let (mut world, mut heard) = echoing(Registry::new().arbiters(2)).await;
+    let (mut test, mut heard) = echoing(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
-    let set_up = world.app.on_each_arbiter(move |local| {
+    let set_up = test.app.on_each_arbiter(move |local| {
         let _ = tell.send((
             local.index(),
             Arbiter::current(),
@@ -58,8 +58,8 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
         ));
     });
     set_up.await.expect("it runs");
-    let mut restarts = restarts(&world).await;
-    let mut peers = four(&mut world).await;
+    let mut restarts = restarts(&test).await;
+    let mut peers = four_clients(&mut test).await;
     echoes(&mut peers, b"before").await;
     let mut first = Vec::new();
     for _ in 0..2 {
@@ -108,8 +108,8 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
         let _ = tell.send(Registry::new().arbiters(2).start());
     });
     let registry = registry.recv().await.expect("it starts");
-    let (mut world, mut heard) = echoing_in(World::at(registry).await).await;
-    let mut peers = four(&mut world).await;
+    let (mut test, mut heard) = echoing_in(TestApp::at(registry).await).await;
+    let mut peers = four_clients(&mut test).await;
     echoes(&mut peers, b"before").await;
     while heard.try_recv().is_ok() {}
     elsewhere.stop();
@@ -119,7 +119,7 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
     for (_, peer) in &mut peers {
         assert_eq!(read(peer, 9).await, b"meanwhile");
     }
-    peers.extend(four(&mut world).await);
+    peers.extend(four_clients(&mut test).await);
     echoes(&mut peers, b"after").await;
     let mut arbiters = std::collections::HashSet::new();
     while let Ok(heard) = heard.try_recv() {
@@ -132,9 +132,9 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
 async fn an_actor_that_panics_or_stops_continues_where_it_was() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
-    let (mut world, mut heard) = echoing(registry).await;
-    let mut restarts = restarts(&world).await;
-    let mut peers = four(&mut world).await;
+    let (mut test, mut heard) = echoing(registry).await;
+    let mut restarts = restarts(&test).await;
+    let mut peers = four_clients(&mut test).await;
     echoes(&mut peers, b"before").await;
     let mut threads = std::collections::HashSet::new();
     for fault in ["panic=clients,times=1", "stop=clients,times=1"] {

@@ -6,9 +6,9 @@ use tokio::sync::oneshot;
 use super::*;
 
 /// What is dropped when the arbiters' threads end, one each.
-async fn tied_to_threads(world: &World) -> Vec<oneshot::Receiver<()>> {
+async fn tied_to_threads(test: &TestApp) -> Vec<oneshot::Receiver<()>> {
     let (tell, mut told) = unbounded_channel();
-    let set_up = world.app.on_each_arbiter(move |local| {
+    let set_up = test.app.on_each_arbiter(move |local| {
         if local.index() == 0 {
             // It is the test's own.
             return;
@@ -29,7 +29,7 @@ async fn tied_to_threads(world: &World) -> Vec<oneshot::Receiver<()>> {
     all
 }
 
-async fn all_end(threads: Vec<oneshot::Receiver<()>>) {
+async fn all_threads_end(threads: Vec<oneshot::Receiver<()>>) {
     for thread in threads {
         let end = within("the end of a thread", thread).await;
         assert!(end.is_err(), "it was dropped");
@@ -38,13 +38,12 @@ async fn all_end(threads: Vec<oneshot::Receiver<()>>) {
 
 #[actix_rt::test]
 async fn a_shutdown_ends_the_threads_after_every_port_is_free() {
-    let (mut world, _heard) = echoing(Registry::new().arbiters(3)).await;
-    let threads = tied_to_threads(&world).await;
+    let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
+    let threads = tied_to_threads(&test).await;
     assert_eq!(threads.len(), 2);
-    let (_, at) = world.listen().await;
-    let (client, mut peer) = accept(&mut world, at).await;
-    world
-        .registry
+    let (_, at) = test.listen().await;
+    let (client, mut peer) = accept(&mut test, at).await;
+    test.registry
         .send(Shutdown)
         .await
         .expect("it runs")
@@ -54,22 +53,22 @@ async fn a_shutdown_ends_the_threads_after_every_port_is_free() {
     let end = within("the end", peer.read_to_end(&mut rest)).await;
     assert_eq!(end.expect("no error"), 0);
     assert_eq!(client.send("x").await, Err(chrome_sockets::Error::Stopped));
-    all_end(threads).await;
+    all_threads_end(threads).await;
 }
 
 #[actix_rt::test]
 async fn dropping_the_last_registry_address_ends_the_threads() {
-    let (world, _heard) = echoing(Registry::new().arbiters(2)).await;
-    let threads = tied_to_threads(&world).await;
-    drop(world);
-    all_end(threads).await;
+    let (test, _heard) = echoing(Registry::new().arbiters(2)).await;
+    let threads = tied_to_threads(&test).await;
+    drop(test);
+    all_threads_end(threads).await;
 }
 
 #[test]
 fn the_end_of_the_system_ends_the_threads() {
     let threads = actix_rt::System::new().block_on(async {
-        let (world, _heard) = echoing(Registry::new().arbiters(2)).await;
-        tied_to_threads(&world).await
+        let (test, _heard) = echoing(Registry::new().arbiters(2)).await;
+        tied_to_threads(&test).await
     });
-    actix_rt::System::new().block_on(all_end(threads));
+    actix_rt::System::new().block_on(all_threads_end(threads));
 }

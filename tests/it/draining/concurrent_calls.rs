@@ -10,11 +10,11 @@ use support::Listener;
 
 #[actix_rt::test]
 async fn listen_is_refused_until_the_drain_ends() {
-    let mut world = World::new().await;
-    let (server, at) = world.listen().await;
-    let (client, peer) = open(&mut world, at).await;
-    let drained = world.app.drain(LIMIT);
-    let tcp_server = world.app.tcp_server.clone();
+    let mut test = TestApp::new().await;
+    let (server, at) = test.listen().await;
+    let (client, peer) = open(&mut test, at).await;
+    let drained = test.app.drain(LIMIT);
+    let tcp_server = test.app.tcp_server.clone();
     let created = tcp_server.create(Default::default()).await;
     let new = created.expect("create").socket_id;
     refuses(at).await;
@@ -23,7 +23,7 @@ async fn listen_is_refused_until_the_drain_ends() {
         assert_eq!(refused, Err(Error::Draining));
     }
     drop(peer);
-    world.ended(client.id()).await;
+    test.ended(client.id()).await;
     assert_eq!(
         within("the receipt", drained)
             .await
@@ -33,17 +33,17 @@ async fn listen_is_refused_until_the_drain_ends() {
     );
     let again = tcp_server.listen(new, "127.0.0.1", 0, None).await;
     again.expect("listen");
-    serves_again(&mut world, server).await;
+    serves_again(&mut test, server).await;
 }
 
 #[actix_rt::test]
 async fn the_earlier_of_two_deadlines_ends_the_clients_for_both() {
-    let mut world = World::new().await;
-    let (server, at) = world.listen().await;
-    let (client, _peer) = open(&mut world, at).await;
-    let late = world.app.tcp_server.drain(server, LIMIT);
-    let of_app = world.app.drain(LIMIT);
-    let early = world.app.tcp_server.drain(server, SOON);
+    let mut test = TestApp::new().await;
+    let (server, at) = test.listen().await;
+    let (client, _peer) = open(&mut test, at).await;
+    let late = test.app.tcp_server.drain(server, LIMIT);
+    let of_app = test.app.drain(LIMIT);
+    let early = test.app.tcp_server.drain(server, SOON);
     for drained in [late, of_app, early] {
         let drained = within("the receipt", drained).await.expect("drained");
         assert_eq!(drained.forced, [client.id()]);
@@ -53,12 +53,12 @@ async fn the_earlier_of_two_deadlines_ends_the_clients_for_both() {
 
 #[actix_rt::test]
 async fn pausing_or_closing_the_server_socket_does_not_affect_its_clients() {
-    let mut world = World::new().await;
-    let (server, at) = world.listen().await;
-    let (finishing, peer) = open(&mut world, at).await;
-    let (staying, mut other) = open(&mut world, at).await;
-    let drained = world.app.tcp_server.drain(server, 5 * SOON);
-    let tcp_server = &world.app.tcp_server;
+    let mut test = TestApp::new().await;
+    let (server, at) = test.listen().await;
+    let (finishing, peer) = open(&mut test, at).await;
+    let (staying, mut other) = open(&mut test, at).await;
+    let drained = test.app.tcp_server.drain(server, 5 * SOON);
+    let tcp_server = &test.app.tcp_server;
     tcp_server
         .set_paused(server, true)
         .await
@@ -69,39 +69,37 @@ async fn pausing_or_closing_the_server_socket_does_not_affect_its_clients() {
         .expect("it is open");
     tcp_server.close(server).await.expect("it is open");
     other.write_all(b"alive").await.expect("write");
-    assert_eq!(world.received(staying.id(), 5).await, b"alive");
+    assert_eq!(test.received(staying.id(), 5).await, b"alive");
     drop(peer);
-    world.ended(finishing.id()).await;
+    test.ended(finishing.id()).await;
     let drained = within("the receipt", drained).await.expect("drained");
     assert_eq!((drained.finished, drained.forced), (1, vec![staying.id()]));
 }
 
 #[actix_rt::test]
 async fn connections_that_a_suspension_closes_count_as_finished() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (_closed, _first) = open(&mut world, at).await;
-    let (kept, mut second) = open(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (_closed, _first) = open(&mut test, at).await;
+    let (kept, mut second) = open(&mut test, at).await;
     let persistent = SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
     kept.update(persistent).await.expect("it is open");
-    let drained = world.app.drain(5 * SOON);
-    world.app.suspend().await.expect("it runs");
+    let drained = test.app.drain(5 * SOON);
+    test.app.suspend().await.expect("it runs");
     let drained = within("the receipt", drained).await.expect("drained");
     assert_eq!((drained.finished, drained.forced), (1, vec![kept.id()]));
     sees_the_end(&mut second).await;
-    world.app.resume().await.expect("it runs");
-    subscribe(&world.app, &world.listener)
-        .await
-        .expect("it runs");
+    test.app.resume().await.expect("it runs");
+    subscribe(&test.app, &test.listener).await.expect("it runs");
 }
 
 #[actix_rt::test]
 async fn a_connection_that_is_handed_over_counts_as_finished_and_continues_in_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, at) = old.listen().await;
     let (client, mut peer) = open(&mut old, at).await;
     let persistent = SocketProperties {
@@ -121,11 +119,11 @@ async fn a_connection_that_is_handed_over_counts_as_finished_and_continues_in_th
 
 #[actix_rt::test]
 async fn the_end_of_the_registry_ends_a_drain() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (_client, _peer) = open(&mut world, at).await;
-    let drained = world.app.drain(LIMIT);
-    let over = world.registry.send(chrome_sockets::Shutdown).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (_client, _peer) = open(&mut test, at).await;
+    let drained = test.app.drain(LIMIT);
+    let over = test.registry.send(chrome_sockets::Shutdown).await;
     over.expect("it runs").expect("it ends");
     let drained = within("the answer", drained).await;
     assert_eq!(drained, Err(Error::Stopped));

@@ -24,23 +24,23 @@ const CLIENTS: u8 = 4;
 const A_SECOND: u32 = 80;
 
 /// The processes of one server, the first of which this test has started.
-struct Family {
+struct ServerProcesses {
     first: Program,
     address: SocketAddr,
     pids: Vec<Pid>,
 }
 
-impl Family {
+impl ServerProcesses {
     fn start() -> Self {
         let mut command = Command::new(binary("persistent_server"));
         let first = Program::start(command.arg("127.0.0.1:0"));
-        let mut family = Family {
+        let mut processes = ServerProcesses {
             first,
             address: (Ipv4Addr::UNSPECIFIED, 0).into(),
             pids: Vec::new(),
         };
-        family.address = family.next();
-        family
+        processes.address = processes.next();
+        processes
     }
 
     /// Waits for the next one to listen.
@@ -63,10 +63,10 @@ impl Family {
     }
 }
 
-impl Drop for Family {
+impl Drop for ServerProcesses {
     fn drop(&mut self) {
         for pid in &self.pids {
-            kill(*pid);
+            kill_process_group(*pid);
         }
     }
 }
@@ -92,7 +92,7 @@ fn runs(pid: Pid) -> bool {
 }
 
 /// Ends it at once, if it still runs.
-pub fn kill(pid: Pid) {
+pub fn kill_process_group(pid: Pid) {
     if runs(pid) {
         // It may have ended by now.
         let _ = kill_process(pid, Signal::KILL);
@@ -120,7 +120,7 @@ fn dial_from(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 /// One client: comes, says something, hears it, goes, and sees the end.
-fn visit(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
+fn connect_and_echo(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
     let mut stream = dial_from(from, to)?;
     let word = format!("client {from} visit {number}");
     stream.write_all(word.as_bytes())?;
@@ -134,8 +134,8 @@ fn visit(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
 
 #[test]
 fn a_restart_every_second_for_a_minute_loses_no_client() {
-    let mut family = Family::start();
-    let address = family.address;
+    let mut processes = ServerProcesses::start();
+    let address = processes.address;
     let over = AtomicBool::new(false);
     let visits = AtomicUsize::new(0);
     let mut long: Vec<(TcpStream, usize)> = Vec::new();
@@ -148,7 +148,7 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
                     if over.load(SeqCst) {
                         return;
                     }
-                    if let Err(error) = visit(from, number, address) {
+                    if let Err(error) = connect_and_echo(from, number, address) {
                         over.store(true, SeqCst);
                         panic!("client {from}, visit {number}: {error}");
                     }
@@ -162,8 +162,8 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
         let began = Instant::now();
         let mut next = began;
         while began.elapsed() < STORM && !over.load(SeqCst) {
-            family.restart();
-            let generation = family.pids.len();
+            processes.restart();
+            let generation = processes.pids.len();
             // Some stay for five restarts; their process stays for them.
             long.retain(|(stream, since)| {
                 echo_line(stream, &format!("in generation {generation}"));
@@ -177,12 +177,12 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
         }
         over.store(true, SeqCst);
     });
-    let (restarts, visits) = (family.pids.len() - 1, visits.load(SeqCst));
+    let (restarts, visits) = (processes.pids.len() - 1, visits.load(SeqCst));
     println!("{restarts} restarts, {visits} visits");
     assert!(restarts >= 20, "only {restarts} restarts in a minute");
     assert!(visits >= 20 * restarts, "only {visits} visits");
     drop(long);
-    for pid in &family.pids[..restarts] {
+    for pid in &processes.pids[..restarts] {
         ends(*pid);
     }
     echo_line(&dial(address), "proof of life");
@@ -190,20 +190,20 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
 
 #[test]
 fn the_successor_prints_the_same_address_and_another_process_id() {
-    let mut family = Family::start();
-    let first = family.last();
-    let client = dial(family.address);
+    let mut processes = ServerProcesses::start();
+    let first = processes.last();
+    let client = dial(processes.address);
     echo_line(&client, "before");
-    family.restart();
-    assert_ne!(family.last(), first);
+    processes.restart();
+    assert_ne!(processes.last(), first);
     echo_line(&client, "the old process has its clients still");
     assert!(runs(first));
-    echo_line(&dial(family.address), "the new one takes new ones");
+    echo_line(&dial(processes.address), "the new one takes new ones");
     drop(client);
     ends(first);
-    kill_process(family.last(), Signal::TERM).expect("it runs");
-    ends(family.last());
-    TcpStream::connect(family.address).expect_err("the port is free");
+    kill_process(processes.last(), Signal::TERM).expect("it runs");
+    ends(processes.last());
+    TcpStream::connect(processes.address).expect_err("the port is free");
 }
 
 #[test]

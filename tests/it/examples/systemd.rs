@@ -7,12 +7,12 @@ use std::process::{ChildStdin, Command};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::persistent_server::{kill, listening};
+use super::persistent_server::{kill_process_group, listening};
 use super::{dial, echo_line};
 use support::process::{Program, binary};
 use support::programs::has;
 
-struct Manager {
+struct ServiceManager {
     program: Program,
     orders: ChildStdin,
     starts: usize,
@@ -20,15 +20,15 @@ struct Manager {
 }
 
 /// The manager is killed and cannot end its service by itself then.
-impl Drop for Manager {
+impl Drop for ServiceManager {
     fn drop(&mut self) {
         if let Some(service) = self.service {
-            kill(service);
+            kill_process_group(service);
         }
     }
 }
 
-impl Manager {
+impl ServiceManager {
     fn new(listen: &str) -> Option<Self> {
         Self::with_room(listen, None)
     }
@@ -49,7 +49,7 @@ impl Manager {
             command.env("FDSTORE", room);
         }
         let mut program = Program::start(&mut command);
-        Some(Manager {
+        Some(ServiceManager {
             orders: program.stdin(),
             program,
             starts: 0,
@@ -57,13 +57,13 @@ impl Manager {
         })
     }
 
-    fn order(&mut self, order: &str) {
+    fn command(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("it reads");
     }
 
     /// Starts the service and says where it listens.
     fn start(&mut self) -> SocketAddr {
-        self.order("start");
+        self.command("start");
         self.starts += 1;
         let stdout = &mut self.program.stdout;
         let lines = stdout.lines("listening on ", self.starts);
@@ -73,7 +73,7 @@ impl Manager {
     }
 
     fn stop(&mut self) {
-        self.order("stop");
+        self.command("stop");
         let stopped = self.program.stdout.lines("stopped", self.starts);
         assert_eq!(stopped[self.starts - 1], "stopped 0");
     }
@@ -96,7 +96,7 @@ impl Manager {
     }
 
     fn stored(&mut self, count: usize) -> String {
-        self.order("store");
+        self.command("store");
         let lines = self.program.stdout.lines("store", count);
         lines[count - 1].clone()
     }
@@ -104,7 +104,7 @@ impl Manager {
 
 #[test]
 fn the_descriptor_store_keeps_clients_that_connect_between_two_processes() {
-    let Some(mut manager) = Manager::new("--no-listen") else {
+    let Some(mut manager) = ServiceManager::new("--no-listen") else {
         return;
     };
     let address = manager.start();
@@ -128,7 +128,7 @@ fn the_descriptor_store_keeps_clients_that_connect_between_two_processes() {
 
 #[test]
 fn partly_stored_sockets_are_removed_before_the_next_start() {
-    let Some(mut manager) = Manager::new("--no-listen") else {
+    let Some(mut manager) = ServiceManager::new("--no-listen") else {
         return;
     };
     manager.start();
@@ -139,7 +139,7 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
     assert!(line.contains("giving descriptors to systemd"), "{line}");
-    manager.order("taken");
+    manager.command("taken");
     let taken = manager.program.stdout.line("taken");
     assert!(taken.contains("chrome-sockets-state"), "{taken}");
     assert_eq!(manager.stored(1), "store");
@@ -150,16 +150,16 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
 
 #[test]
 fn storing_replaces_what_was_stored_and_waits_for_confirmation() {
-    let Some(mut manager) = Manager::new("--no-listen") else {
+    let Some(mut manager) = ServiceManager::new("--no-listen") else {
         return;
     };
     let address = manager.start();
-    manager.order("plant chrome-sockets-state");
-    manager.order("plant chrome-sockets-server-1");
+    manager.command("plant chrome-sockets-state");
+    manager.command("plant chrome-sockets-server-1");
     manager.stop();
     let stored = manager.stored(1);
     assert_eq!(stored, "store chrome-sockets-server-1:chrome-sockets-state");
-    manager.order("taken");
+    manager.command("taken");
     let taken = manager.program.stdout.line("taken");
     let names = "chrome-sockets-server-1:chrome-sockets-state:barrier";
     assert_eq!(taken, format!("taken {names}"));
@@ -169,7 +169,7 @@ fn storing_replaces_what_was_stored_and_waits_for_confirmation() {
 
 #[test]
 fn nothing_is_stored_if_the_store_is_too_small_for_all() {
-    let Some(mut manager) = Manager::with_room("--no-listen", Some("1")) else {
+    let Some(mut manager) = ServiceManager::with_room("--no-listen", Some("1")) else {
         return;
     };
     manager.start();
@@ -177,10 +177,10 @@ fn nothing_is_stored_if_the_store_is_too_small_for_all() {
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
     assert!(line.contains("2 descriptors are to be kept"), "{line}");
-    manager.order("taken");
+    manager.command("taken");
     assert_eq!(manager.program.stdout.line("taken"), "taken");
 
-    let mut manager = Manager::with_room("--no-listen", Some("2")).expect("it was there");
+    let mut manager = ServiceManager::with_room("--no-listen", Some("2")).expect("it was there");
     let address = manager.start();
     manager.stop();
     assert_eq!(manager.start(), address, "there is room for both");
@@ -198,7 +198,7 @@ fn descriptors_passed_to_another_process_are_ignored() {
 
 #[test]
 fn a_listener_of_a_socket_unit_is_adopted_once_and_kept() {
-    let Some(mut manager) = Manager::new("--listen") else {
+    let Some(mut manager) = ServiceManager::new("--listen") else {
         return;
     };
     let line = manager.program.stdout.line("activated at ");

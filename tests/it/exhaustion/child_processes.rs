@@ -41,9 +41,9 @@ fn child_process_entry_point() {
     match words[..] {
         ["host", policy, backlog] => {
             let backlog = backlog.parse().expect("a number");
-            System::new().block_on(play_host(policy, backlog));
+            System::new().block_on(run_server(policy, backlog));
         }
-        ["crowd", at, many, connects] => play_crowd(
+        ["crowd", at, many, connects] => run_crowd(
             at.parse().expect("an address"),
             many.parse().expect("a number"),
             connects == "at-once",
@@ -95,13 +95,13 @@ impl Handler<ReceiveErrorInfo> for Echo {
 }
 
 /// Bears three errors in a row.
-struct Warden;
+struct EscalationTarget;
 
-impl Actor for Warden {
+impl Actor for EscalationTarget {
     type Context = Context<Self>;
 }
 
-impl Handler<Escalation> for Warden {
+impl Handler<Escalation> for EscalationTarget {
     type Result = MessageResult<Escalation>;
 
     fn handle(&mut self, asked: Escalation, _: &mut Self::Context) -> Self::Result {
@@ -118,7 +118,7 @@ const BACK_OFF: AcceptAction = AcceptAction::BackOff {
     last: Duration::from_millis(50),
 };
 
-fn lines_of_the_parent() -> UnboundedReceiver<String> {
+fn parent_lines() -> UnboundedReceiver<String> {
     let (sender, lines) = unbounded_channel();
     thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -140,11 +140,11 @@ async fn listens(app: &App, backlog: Option<i32>, shares: bool) -> (ServerSocket
     (id, info.local_addr().expect("it listens"))
 }
 
-async fn play_host(policy: &str, backlog: i32) {
-    let warden = Warden.start();
+async fn run_server(policy: &str, backlog: i32) {
+    let target = EscalationTarget.start();
     let shares = policy == "shed-shared";
     let registry = Registry::new()
-        .escalate_to(warden.recipient())
+        .escalate_to(target.recipient())
         .arbiters(if shares { 2 } else { 1 })
         .start();
     let app = App::new("host", &registry);
@@ -176,7 +176,7 @@ async fn play_host(policy: &str, backlog: i32) {
         println!("policy {set:?}");
     }
     println!("listening on {at} {beside}");
-    let mut lines = lines_of_the_parent();
+    let mut lines = parent_lines();
     while let Some(line) = lines.recv().await {
         let (number, call) = line.split_once(' ').expect("a number and a call");
         match call {
@@ -185,12 +185,15 @@ async fn play_host(policy: &str, backlog: i32) {
             _ => {}
         }
         let info = server.get_info(id).await.ok();
-        println!("{number}: {}", info.map_or("closed".to_owned(), said));
+        println!(
+            "{number}: {}",
+            info.map_or("closed".to_owned(), format_info)
+        );
     }
 }
 
 /// How a child says it.
-fn said(info: SocketInfo) -> String {
+fn format_info(info: SocketInfo) -> String {
     let counts = info.counts;
     format!(
         "{} {} {} {} {} {}",
@@ -215,7 +218,7 @@ pub struct Info {
 }
 
 /// A child that listens twice: under the policy, and beside that.
-pub struct Host {
+pub struct ServerProcess {
     pub program: Program,
     pub at: SocketAddr,
     pub beside: SocketAddr,
@@ -223,7 +226,7 @@ pub struct Host {
     calls: usize,
 }
 
-impl Host {
+impl ServerProcess {
     /// With the policy for what runs out, the backlog (0: the default), and a
     /// limit of descriptors.
     pub fn start(policy: &str, backlog: i32, descriptors: Option<u64>) -> Self {
@@ -231,7 +234,7 @@ impl Host {
         let line = program.stdout.line("listening on ");
         let mut words = line.split(' ').skip(2).map(str::parse);
         let mut address = || words.next().expect("two of them").expect("an address");
-        Host {
+        ServerProcess {
             at: address(),
             beside: address(),
             stdin: program.stdin(),
@@ -283,9 +286,9 @@ impl Host {
 /// client waits behind them.
 const AHEAD: usize = 25;
 
-fn play_crowd(at: SocketAddr, many: usize, at_once: bool) {
+fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
     const THREADS: usize = 2;
-    comes_last();
+    lower_priority();
     let part = || -> Vec<TcpStream> {
         let come = |i| match at_once {
             true => begin_to_connect(at),
@@ -308,7 +311,7 @@ fn play_crowd(at: SocketAddr, many: usize, at_once: bool) {
     println!("all {} are there", clients.len());
     let mut lines = std::io::stdin().lines().map_while(Result::ok);
     assert_eq!(lines.next().as_deref(), Some("speak"));
-    speak(&clients);
+    echo_once(&clients);
     println!("all were served");
     assert_eq!(lines.next(), None);
     for some in clients.rchunks(TOGETHER) {
@@ -336,19 +339,21 @@ const TOGETHER: usize = 100;
 /// How long it takes a client to be served that the backlog had no room for. TCP
 /// sends its SYN again after 1, 3, 7, 15, 31 and 63 seconds: on a busy machine
 /// the first ones of these are over when the server accepts.
-const KNOCKS: Duration = Duration::from_secs(75);
+const SYN_RETRIES: Duration = Duration::from_secs(75);
 
 /// Each gets its echo, as soon as it is connected.
-fn speak(clients: &[TcpStream]) {
+fn echo_once(clients: &[TcpStream]) {
     for some in clients.chunks(TOGETHER) {
         for client in some {
             client.set_nonblocking(false).expect("a mode");
-            client.set_write_timeout(Some(KNOCKS)).expect("a limit");
-            client.set_read_timeout(Some(KNOCKS)).expect("a limit");
+            client
+                .set_write_timeout(Some(SYN_RETRIES))
+                .expect("a limit");
+            client.set_read_timeout(Some(SYN_RETRIES)).expect("a limit");
             (&*client).write_all(b"?").expect("it is connected");
         }
-        for fate in some.iter().map(fate) {
-            assert_eq!(fate, Fate::Served);
+        for outcome in some.iter().map(outcome) {
+            assert_eq!(outcome, ClientOutcome::Served);
         }
     }
 }
@@ -362,36 +367,36 @@ pub struct Crowd {
 
 impl Crowd {
     /// Accepted by and by.
-    pub fn comes(at: SocketAddr, many: usize) -> Self {
+    pub fn connect(at: SocketAddr, many: usize) -> Self {
         Self::start(at, many, "in-turn")
     }
 
     /// Whether there is room for them or not.
-    pub fn comes_at_once(at: SocketAddr, many: usize) -> Self {
+    pub fn connect_at_once(at: SocketAddr, many: usize) -> Self {
         Self::start(at, many, "at-once")
     }
 
     fn start(at: SocketAddr, many: usize, connects: &str) -> Self {
         let mut program = child(&format!("crowd {at} {many} {connects}"), None);
-        let all = program.line_within(KNOCKS * 2, "are there");
+        let all = program.line_within(SYN_RETRIES * 2, "are there");
         assert_eq!(all, format!("all {many} are there"));
         let stdin = program.stdin();
         Crowd { program, stdin }
     }
 
     /// Each must get an echo.
-    pub fn speaks(&mut self) {
+    pub fn expect_echoes(&mut self) {
         self.stdin.write_all(b"speak\n").expect("it lives");
-        self.program.line_within(KNOCKS * 2, "all were served");
+        self.program.line_within(SYN_RETRIES * 2, "all were served");
     }
 
     /// All at once.
-    pub fn vanishes(self) {
+    pub fn reset_all(self) {
         drop(self);
     }
 
     /// Some at a time.
-    pub fn leaves(self) {
+    pub fn disconnect_all(self) {
         drop(self.stdin);
         let ended = self.program.ended();
         assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);

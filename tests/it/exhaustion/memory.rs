@@ -31,11 +31,11 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
     let _alone = alone();
     let server = echo_server(&[]);
     let at = server.address;
-    let watched = Watched::after_the_first(&server.program, at);
+    let baseline = Baseline::after_first_client(&server.program, at);
     cap(&server.program, 40 * MIB);
-    let honest = Honest::new(at);
-    let crowd = Crowd::comes(at, IDLE);
-    let deaf: Vec<TcpStream> = (0..DEAF).map(|_| slow(at)).collect();
+    let honest_client = HonestClient::new(at);
+    let crowd = Crowd::connect(at, IDLE);
+    let deaf: Vec<TcpStream> = (0..DEAF).map(|_| small_buffer_client(at)).collect();
     let mut sent = 0;
     for _ in 0..50 {
         for mut client in &deaf {
@@ -47,12 +47,12 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
     }
     let amid = "100 that never read, 1000 that never speak, 1000 resets";
     println!("{amid}: {} MiB were taken", sent / MIB);
-    watched.has_grown_at_most(40 * MIB, amid);
-    crowd.vanishes();
+    baseline.assert_growth(40 * MIB, amid);
+    crowd.reset_all();
     drop(deaf);
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
+    baseline.assert_descriptors_released();
     server.ends_well();
 }
 
@@ -63,8 +63,8 @@ fn enobufs_for_every_third_accept_loses_no_client() {
     // that would be the whole machine's.
     let server = echo_server(&["--seed", "1", "--inject", "accept=ENOBUFS,every=3"]);
     let at = server.address;
-    let watched = Watched::after_the_first(&server.program, at);
-    let honest = Honest::new(at);
+    let baseline = Baseline::after_first_client(&server.program, at);
+    let honest_client = HonestClient::new(at);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -75,10 +75,10 @@ fn enobufs_for_every_third_accept_loses_no_client() {
         }
     });
     let amid = "accept=ENOBUFS,every=3";
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    watched.has_grown_at_most(SLACK, amid);
+    baseline.assert_descriptors_released();
+    baseline.assert_growth(SLACK, amid);
     let said = server.ended_by_ctrl_c();
     assert!(
         said.starts_with("accept=ENOBUFS,every=3: struck "),

@@ -16,7 +16,7 @@ pub fn storm(at: SocketAddr, threads: usize, each: usize) {
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                comes_last();
+                lower_priority();
                 for i in 0..each {
                     let client = dial(at);
                     if i % AHEAD == 0 {
@@ -35,14 +35,14 @@ pub fn storm(at: SocketAddr, threads: usize, each: usize) {
 fn ten_thousand_resets_do_not_delay_an_honest_client() {
     let _alone = alone();
     let server = echo_server(&[]);
-    let watched = Watched::after_the_first(&server.program, server.address);
-    let honest = Honest::new(server.address);
+    let baseline = Baseline::after_first_client(&server.program, server.address);
+    let honest_client = HonestClient::new(server.address);
     storm(server.address, 2, 5_000);
     let amid = "10,000 resets";
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(server.address), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    watched.has_grown_at_most(SLACK, amid);
+    baseline.assert_descriptors_released();
+    baseline.assert_growth(SLACK, amid);
     server.ends_well();
 }
 
@@ -50,21 +50,21 @@ fn ten_thousand_resets_do_not_delay_an_honest_client() {
 fn clients_that_reset_in_the_backlog_are_reported_and_leave_nothing_behind() {
     const MANY: u64 = 2_000;
     let _alone = alone();
-    let mut host = Host::start("default", 0, None);
-    let watched = Watched::after_the_first(&host.program, host.at);
-    host.call("pause");
-    let honest = Honest::new(host.beside);
-    let at = host.at;
-    (0..MANY).for_each(|_| reset(knock(at)));
-    assert_eq!(host.info().backlog, MANY, "Linux keeps them there");
-    host.call("resume");
-    eventually("all of them", || host.info().delivered == MANY + 1);
-    let info = host.info();
+    let mut server = ServerProcess::start("default", 0, None);
+    let baseline = Baseline::after_first_client(&server.program, server.at);
+    server.call("pause");
+    let honest_client = HonestClient::new(server.beside);
+    let at = server.at;
+    (0..MANY).for_each(|_| reset(send_probe(at)));
+    assert_eq!(server.info().backlog, MANY, "Linux keeps them there");
+    server.call("resume");
+    eventually("all of them", || server.info().delivered == MANY + 1);
+    let info = server.info();
     assert_eq!((info.accepted, info.refused, info.failed), (MANY + 1, 0, 0));
     let amid = "2,000 that were gone already";
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    watched.has_grown_at_most(SLACK, amid);
-    host.ends_well();
+    baseline.assert_descriptors_released();
+    baseline.assert_growth(SLACK, amid);
+    server.ends_well();
 }

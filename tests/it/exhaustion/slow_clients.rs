@@ -33,11 +33,11 @@ impl Reader {
 fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
     let _alone = alone();
     let server = echo_server(&[]);
-    let watched = Watched::after_the_first(&server.program, server.address);
-    let honest = Honest::new(server.address);
+    let baseline = Baseline::after_first_client(&server.program, server.address);
+    let honest_client = HonestClient::new(server.address);
     let mut readers: Vec<Reader> = (0..READERS)
         .map(|_| Reader {
-            client: slow(server.address),
+            client: small_buffer_client(server.address),
             sent: 0,
             read: 0,
         })
@@ -63,11 +63,11 @@ fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
     let amid = "50 that read a byte a second, and 50 that send one";
     println!("{amid}: {} KiB were taken", sent / KIB);
     // What each has sent and not read, as far as it is not in the kernel.
-    watched.has_grown_at_most(READERS * 2 * chrome_sockets::tcp::WINDOW + SLACK, amid);
+    baseline.assert_growth(READERS * 2 * chrome_sockets::tcp::WINDOW + SLACK, amid);
     drop(readers);
     drop(writers);
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(server.address), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
+    baseline.assert_descriptors_released();
     server.ends_well();
 }

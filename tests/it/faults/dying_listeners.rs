@@ -4,21 +4,21 @@ use super::*;
 
 /// Dies in the handler of its first event, once it is told to, with whatever
 /// its mailbox holds by then.
-struct Dying {
+struct DyingListener {
     handling: UnboundedSender<ClientSocket>,
-    go_on: std::sync::mpsc::Receiver<()>,
+    may_panic: std::sync::mpsc::Receiver<()>,
 }
 
-impl Actor for Dying {
+impl Actor for DyingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Dying {
+impl Handler<AcceptInfo> for DyingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, ctx: &mut Self::Context) {
         let _ = self.handling.send(info.client().clone());
-        self.go_on.recv().expect("the test tells it");
+        self.may_panic.recv().expect("the test tells it");
         ctx.stop();
     }
 }
@@ -26,39 +26,42 @@ impl Handler<AcceptInfo> for Dying {
 /// Lets `clients` connect while the only listener is in its first event;
 /// returns them with the first one's socket and what makes the listener die.
 async fn with_a_full_mailbox(
-    scene: &mut Scene,
+    fixture: &mut Fixture,
     arbiter: &Arbiter,
     clients: usize,
 ) -> (
     Vec<Peer>,
     ClientSocket,
     std::sync::mpsc::Sender<()>,
-    Addr<Dying>,
+    Addr<DyingListener>,
 ) {
     let (handling, mut handled) = unbounded_channel();
-    let (die, go_on) = std::sync::mpsc::channel();
-    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
-    let on_accept = &scene.world.app.tcp_server.on_accept;
-    on_accept.remove_listener(scene.world.listener.clone().recipient());
+    let (die, may_panic) = std::sync::mpsc::channel();
+    let dying = DyingListener::start_in_arbiter(&arbiter.handle(), |_| DyingListener {
+        handling,
+        may_panic,
+    });
+    let on_accept = &fixture.test.app.tcp_server.on_accept;
+    on_accept.remove_listener(fixture.test.listener.clone().recipient());
     on_accept
         .add_listener(dying.clone().recipient())
         .await
         .expect("added");
-    let peers: Vec<_> = (0..clients).map(|_| scene.dial()).collect();
+    let peers: Vec<_> = (0..clients).map(|_| fixture.dial()).collect();
     let first = within("its first event", handled.recv()).await;
     let wait = clients - UNHANDLED_ACCEPTS;
-    let full = || scene.network.waiting(scene.at) == wait;
+    let full = || fixture.network.waiting(fixture.at) == wait;
     until("a full mailbox", full).await;
     (peers, first.expect("it lives"), die, dying)
 }
 
 #[actix_rt::test]
 async fn unhandled_events_of_a_dead_listener_are_raised_again_once_and_in_order() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
-    let (mut peers, first, die, _) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
+    let (mut peers, first, die, _) = with_a_full_mailbox(&mut fixture, &arbiter, 200).await;
     die.send(()).expect("it waits");
-    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    let on_accept = fixture.test.app.tcp_server.on_accept.clone();
     // It is forgotten when its actor is dead.
     within("its death", async {
         while on_accept.has_listeners().await.expect("alive") {
@@ -66,14 +69,14 @@ async fn unhandled_events_of_a_dead_listener_are_raised_again_once_and_in_order(
         }
     })
     .await;
-    scene.world.nothing().await;
-    let next = scene.world.listener.clone().recipient();
+    fixture.test.expect_no_event().await;
+    let next = fixture.test.listener.clone().recipient();
     on_accept.add_listener(next).await.expect("added");
 
     let during = peers.split_off(1);
-    scene.assert_alive(during).await;
-    assert_talks(&mut scene.world, &first, &peers[0]).await;
-    let sockets = scene.world.app.tcp.get_sockets().await.expect("alive");
+    fixture.assert_alive(during).await;
+    assert_talks(&mut fixture.test, &first, &peers[0]).await;
+    let sockets = fixture.test.app.tcp.get_sockets().await.expect("alive");
     assert_eq!(sockets.len(), 1 + 200 + 1, "each client has one socket");
     arbiter.stop();
 }
@@ -83,26 +86,26 @@ async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
     // Its mailbox is emptied on its own thread while the next listener's is
     // filled on this one: many rounds, so that each has been faster.
     for _ in 0..50 {
-        let mut scene = Scene::new().await;
+        let mut fixture = Fixture::new().await;
         let arbiter = Arbiter::new();
-        let (peers, first, die, dying) = with_a_full_mailbox(&mut scene, &arbiter, 200).await;
-        let server = scene.world.app.tcp_server.clone();
-        let next = scene.world.listener.clone().recipient();
+        let (peers, first, die, dying) = with_a_full_mailbox(&mut fixture, &arbiter, 200).await;
+        let server = fixture.test.app.tcp_server.clone();
+        let next = fixture.test.listener.clone().recipient();
         // What it handles as the last makes room: not for another, which both
         // listeners would rightly hear of.
-        let pausing = server.set_paused(scene.server, true);
+        let pausing = server.set_paused(fixture.server, true);
         server.on_accept.add_listener(next).await.expect("added");
         die.send(()).expect("it waits");
         until("its death", || !dying.connected()).await;
-        let resuming = server.set_paused(scene.server, false);
+        let resuming = server.set_paused(fixture.server, false);
         for peer in &peers[1..] {
-            accepts(&mut scene.world, peer).await;
+            accepts(&mut fixture.test, peer).await;
         }
         for answer in [pausing, resuming] {
             within("the answer", answer).await.expect("alive");
         }
-        assert_talks(&mut scene.world, &first, &peers[0]).await;
-        scene.assert_alive(vec![]).await;
+        assert_talks(&mut fixture.test, &first, &peers[0]).await;
+        fixture.assert_alive(vec![]).await;
         arbiter.stop();
     }
 }
@@ -110,41 +113,44 @@ async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
 #[actix_rt::test]
 async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_listener_handled_them()
 {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
     let clients = UNHANDLED_ACCEPTS;
     let (handling, mut handled) = unbounded_channel();
-    let (die, go_on) = std::sync::mpsc::channel();
-    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
-    let on_accept = scene.world.app.tcp_server.on_accept.clone();
+    let (die, may_panic) = std::sync::mpsc::channel();
+    let dying = DyingListener::start_in_arbiter(&arbiter.handle(), |_| DyingListener {
+        handling,
+        may_panic,
+    });
+    let on_accept = fixture.test.app.tcp_server.on_accept.clone();
     let added = on_accept.add_listener(dying.clone().recipient()).await;
     added.expect("added");
 
-    let peers: Vec<_> = (0..clients).map(|_| scene.dial()).collect();
+    let peers: Vec<_> = (0..clients).map(|_| fixture.dial()).collect();
     within("its first event", handled.recv()).await;
     let mut sockets = Vec::new();
     for peer in &peers {
         // The listener that lives hears at once, whatever the other does.
-        sockets.push(accepts(&mut scene.world, peer).await);
+        sockets.push(accepts(&mut fixture.test, peer).await);
     }
     die.send(()).expect("it waits");
     until("its death", || !dying.connected()).await;
-    scene.world.nothing().await;
+    fixture.test.expect_no_event().await;
     for (client, peer) in sockets.iter().zip(&peers) {
-        assert_talks(&mut scene.world, client, peer).await;
+        assert_talks(&mut fixture.test, client, peer).await;
     }
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
     arbiter.stop();
 }
 
 /// Keeps every event that it hears.
-struct Keeping(Vec<AcceptInfo>);
+struct KeepingListener(Vec<AcceptInfo>);
 
-impl Actor for Keeping {
+impl Actor for KeepingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Keeping {
+impl Handler<AcceptInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -154,26 +160,29 @@ impl Handler<AcceptInfo> for Keeping {
 
 #[actix_rt::test]
 async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_dies() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
-    let on_accept = scene.world.app.tcp_server.on_accept.clone();
-    let keeping = Keeping(Vec::new()).start();
+    let on_accept = fixture.test.app.tcp_server.on_accept.clone();
+    let keeping = KeepingListener(Vec::new()).start();
     let added = on_accept.add_listener(keeping.clone().recipient()).await;
     added.expect("added");
     let (handling, mut handled) = unbounded_channel();
-    let (die, go_on) = std::sync::mpsc::channel();
-    let dying = Dying::start_in_arbiter(&arbiter.handle(), |_| Dying { handling, go_on });
+    let (die, may_panic) = std::sync::mpsc::channel();
+    let dying = DyingListener::start_in_arbiter(&arbiter.handle(), |_| DyingListener {
+        handling,
+        may_panic,
+    });
     let added = on_accept.add_listener(dying.clone().recipient()).await;
     added.expect("added");
 
     // The kept events are fewer than a server socket may have on their way.
-    let first = scene.dial();
-    let client = accepts(&mut scene.world, &first).await;
+    let first = fixture.dial();
+    let client = accepts(&mut fixture.test, &first).await;
     within("its first event", handled.recv()).await;
     die.send(()).expect("it waits");
     until("its death", || !dying.connected()).await;
-    scene.assert_alive(vec![]).await;
-    assert_talks(&mut scene.world, &client, &first).await;
+    fixture.assert_alive(vec![]).await;
+    assert_talks(&mut fixture.test, &client, &first).await;
     assert!(keeping.connected());
     arbiter.stop();
 }

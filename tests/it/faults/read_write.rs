@@ -4,7 +4,7 @@ use super::*;
 
 #[actix_rt::test]
 async fn each_read_error_is_reported_after_the_data_before_it() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
     for (errno, expected) in [
         (libc::ECONNRESET, -100),
@@ -15,15 +15,15 @@ async fn each_read_error_is_reported_after_the_data_before_it() {
         (libc::ENOMEM, -13),
         (libc::EIO, -2),
     ] {
-        let (client, peer) = scene.accepted().await;
+        let (client, peer) = fixture.accepted().await;
         let before = pattern(100_000);
         peer.send(&before);
         peer.read_error(errno);
-        let (came, during) = scene.accepted().await;
+        let (came, during) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
-        let received = scene.world.received(client.id(), before.len()).await;
+        let received = fixture.test.received(client.id(), before.len()).await;
         assert_eq!(received, before, "before errno {errno}");
-        let end = scene.world.ended(client.id()).await;
+        let end = fixture.test.ended(client.id()).await;
         assert_eq!(end.code(), expected, "errno {errno}");
 
         let info = client.get_info().await.expect("its id lives on");
@@ -32,18 +32,18 @@ async fn each_read_error_is_reported_after_the_data_before_it() {
         assert_eq!(code("send", client.send(&b"late"[..])).await, -15);
 
         // The socket itself is of use again.
-        let peer = scene.network.server(far);
-        let again = connect(&scene.world, client.id(), "192.0.2.1", 80);
+        let peer = fixture.network.server(far);
+        let again = connect(&fixture.test, client.id(), "192.0.2.1", 80);
         within("connect", again).await.expect("connect");
-        assert_talks(&mut scene.world, &client, &peer).await;
-        assert_talks(&mut scene.world, &came, &during).await;
-        scene.assert_alive(vec![]).await;
+        assert_talks(&mut fixture.test, &client, &peer).await;
+        assert_talks(&mut fixture.test, &came, &during).await;
+        fixture.assert_alive(vec![]).await;
     }
 }
 
 #[actix_rt::test]
 async fn each_write_error_fails_this_and_later_sends_and_earlier_input_is_still_read() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     for (errno, expected) in [
         (libc::EPIPE, -101),
         (libc::ECONNRESET, -101),
@@ -51,38 +51,38 @@ async fn each_write_error_fails_this_and_later_sends_and_earlier_input_is_still_
         (libc::EHOSTUNREACH, -109),
         (libc::ENOBUFS, -176),
     ] {
-        let (client, peer) = scene.accepted().await;
+        let (client, peer) = fixture.accepted().await;
         peer.send("came before");
         peer.write_error(errno);
         for round in 0..3 {
             let call = format!("send {round} after errno {errno}");
-            let by_id = scene.world.app.tcp.send(client.id(), &b"lost"[..]);
+            let by_id = fixture.test.app.tcp.send(client.id(), &b"lost"[..]);
             assert_eq!(code(&call, by_id).await, expected, "{call}");
             let by_handle = client.send(&b"lost"[..]);
             assert_eq!(code(&call, by_handle).await, expected, "{call}");
         }
         assert_eq!(peer.received(), b"", "errno {errno}");
-        let (came, during) = scene.accepted().await;
+        let (came, during) = fixture.accepted().await;
 
         client.set_paused(false).await.expect("resume");
-        let received = scene.world.received(client.id(), 11).await;
+        let received = fixture.test.received(client.id(), 11).await;
         assert_eq!(received, b"came before", "errno {errno}");
         peer.send("and after");
-        let received = scene.world.received(client.id(), 9).await;
+        let received = fixture.test.received(client.id(), 9).await;
         assert_eq!(received, b"and after", "errno {errno}");
         peer.end();
-        let end = scene.world.ended(client.id()).await;
+        let end = fixture.test.ended(client.id()).await;
         assert_eq!(end, NetError::CONNECTION_CLOSED);
-        assert_talks(&mut scene.world, &came, &during).await;
-        scene.assert_alive(vec![]).await;
+        assert_talks(&mut fixture.test, &came, &during).await;
+        fixture.assert_alive(vec![]).await;
     }
 }
 
 #[actix_rt::test]
 async fn a_write_error_answers_every_send_that_waits() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     for (errno, expected) in [(libc::EPIPE, -101), (libc::ETIMEDOUT, -7)] {
-        let (client, peer) = scene.accepted().await;
+        let (client, peer) = fixture.accepted().await;
         peer.limit_writes(6);
         let whole = client.send(&b"whole"[..]);
         let waiting: Vec<_> = (0..100).map(|_| client.send(&b"never"[..])).collect();
@@ -92,14 +92,14 @@ async fn a_write_error_answers_every_send_that_waits() {
             assert_eq!(code("send", answer).await, expected, "errno {errno}");
         }
         assert_eq!(peer.received(), b"wholen", "errno {errno}");
-        scene.assert_alive(vec![]).await;
+        fixture.assert_alive(vec![]).await;
     }
 }
 
 #[actix_rt::test]
 async fn one_byte_per_call_keeps_order_in_both_directions() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.accepted().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.accepted().await;
     let large = pattern(50_000);
     peer.short_writes(1);
     peer.short_reads(1);
@@ -113,25 +113,25 @@ async fn one_byte_per_call_keeps_order_in_both_directions() {
         assert_eq!(sent.bytes_sent, part.len());
     }
     assert!(peer.received() == large, "sent in another order");
-    let received = scene.world.received(client.id(), large.len()).await;
+    let received = fixture.test.received(client.id(), large.len()).await;
     assert!(received == large, "received in another order");
-    assert_talks(&mut scene.world, &client, &peer).await;
-    scene.assert_alive(vec![]).await;
+    assert_talks(&mut fixture.test, &client, &peer).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn sends_to_a_stalled_peer_are_delivered_after_close() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.accepted().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.accepted().await;
     let data = pattern(100_000);
     peer.limit_writes(10);
     let answers: Vec<_> = data
         .chunks(1000)
         .map(|part| client.send(Bytes::copy_from_slice(part)))
         .collect();
-    let during = scene.dial();
+    let during = fixture.dial();
     within("close", client.close()).await.expect("close");
-    let gone = scene.world.app.tcp.get_info(client.id()).await;
+    let gone = fixture.test.app.tcp.get_info(client.id()).await;
     assert_eq!(gone, Err(Error::SocketNotFound));
     assert!(!peer.is_closed(), "the queue has not left");
     assert_eq!(peer.received(), &data[..10]);
@@ -151,42 +151,42 @@ async fn sends_to_a_stalled_peer_are_delivered_after_close() {
         let sent = within("the answer to a send", answer).await;
         assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(1000));
     }
-    scene.assert_alive(vec![during]).await;
+    fixture.assert_alive(vec![during]).await;
 }
 
 #[actix_rt::test]
 async fn sends_to_a_stalled_peer_are_delivered_after_disconnect_while_the_socket_has_another_connection()
  {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let far = SocketAddr::from(([192, 0, 2, 1], 80));
-    let (id, stalled) = scene.connected(far).await;
-    let client = scene.world.app.tcp.socket(id).await.expect("it exists");
+    let (id, stalled) = fixture.connected(far).await;
+    let client = fixture.test.app.tcp.socket(id).await.expect("it exists");
     stalled.limit_writes(0);
     let sending = client.send(&b"for the first"[..]);
     client.disconnect().await.expect("disconnect");
     assert_eq!(
-        scene.world.ended(id).await,
+        fixture.test.ended(id).await,
         NetError::CONNECTION_CLOSED,
         "it was receiving"
     );
-    let peer = scene.network.server(far);
-    let again = connect(&scene.world, id, "192.0.2.1", 80);
+    let peer = fixture.network.server(far);
+    let again = connect(&fixture.test, id, "192.0.2.1", 80);
     within("connect", again).await.expect("connect");
-    assert_talks(&mut scene.world, &client, &peer).await;
+    assert_talks(&mut fixture.test, &client, &peer).await;
 
     stalled.unlimit_writes();
     until("the end of the first", || stalled.is_closed()).await;
     assert_eq!(stalled.received(), b"for the first");
     within("the send", sending).await.expect("it has left");
     assert_eq!(peer.received(), b"to the peer", "nothing of the first's");
-    assert_talks(&mut scene.world, &client, &peer).await;
-    scene.assert_alive(vec![]).await;
+    assert_talks(&mut fixture.test, &client, &peer).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn each_option_error_is_failed_and_the_connection_continues() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.accepted().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.accepted().await;
     for errno in [
         libc::EINVAL,
         libc::ENOPROTOOPT,
@@ -201,18 +201,18 @@ async fn each_option_error_is_failed_and_the_connection_continues() {
         let keep_alive = client.set_keep_alive(true, Some(7));
         assert_eq!(code("setKeepAlive", keep_alive).await, -2);
         assert_eq!(peer.keepalive(), None, "errno {errno}");
-        assert_talks(&mut scene.world, &client, &peer).await;
+        assert_talks(&mut fixture.test, &client, &peer).await;
     }
     client.set_no_delay(true).await.expect("nothing fails it");
     assert_eq!(peer.nodelay(), Some(true));
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn interrupted_reads_and_writes_are_retried() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     for errno in [libc::EINTR, libc::EAGAIN] {
-        let (client, peer) = scene.accepted().await;
+        let (client, peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
         for round in 0..100 {
             peer.read_error(errno);
@@ -223,7 +223,7 @@ async fn interrupted_reads_and_writes_are_retried() {
                 let sent = within("a send", sent).await;
                 assert!(sent.is_ok(), "round {round}, errno {errno}: {sent:?}");
             }
-            assert_eq!(scene.world.received(client.id(), 2).await, b"in");
+            assert_eq!(fixture.test.received(client.id(), 2).await, b"in");
         }
         assert_eq!(peer.received(), b"out".repeat(100));
 
@@ -237,6 +237,6 @@ async fn interrupted_reads_and_writes_are_retried() {
         within("the last send", last).await.expect("it leaves");
         until("the end", || peer.is_closed()).await;
         assert!(peer.received().ends_with(b"the last"), "errno {errno}");
-        scene.assert_alive(vec![]).await;
+        fixture.assert_alive(vec![]).await;
     }
 }

@@ -15,7 +15,7 @@ use chrome_sockets::{App, Error as CallError, Registry, Shutdown};
 
 use super::hostile_records::frame;
 use super::{accept_persistent, begin, dial, ends, persistent, port_is_free, serves};
-use support::{LIMIT, QUIET, World, within};
+use support::{LIMIT, QUIET, TestApp, within};
 
 /// Says that the successor is there.
 pub fn is_here(mut there: &UnixStream) {
@@ -38,7 +38,7 @@ pub async fn standing_still(there: UnixStream) -> UnixStream {
 
 #[actix_rt::test]
 async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (id, address) = persistent(&old, "before").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let (here, there) = UnixStream::pair().expect("a pair");
@@ -53,7 +53,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     let mut sent = pin!(client.send("late"));
     peer.write_all(b"early").expect("there is room");
     let waiting = dial(address);
-    old.nothing().await;
+    old.expect_no_event().await;
     let mut cx = task::Context::from_waker(Waker::noop());
     assert!(updated.as_mut().poll(&mut cx).is_pending());
     assert!(sent.as_mut().poll(&mut cx).is_pending());
@@ -81,7 +81,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
 
 #[actix_rt::test]
 async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     // The successor takes everything, and is kept from answering.
@@ -152,8 +152,8 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
         }
     }
     const LENGTH: usize = 200_000;
-    let mut old = World::new().await;
-    let new = World::new().await;
+    let mut old = TestApp::new().await;
+    let new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
@@ -190,7 +190,7 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
 
 #[actix_rt::test]
 async fn a_shutdown_does_not_wait_for_a_handover() {
-    let old = World::new().await;
+    let old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);
@@ -205,7 +205,7 @@ async fn a_shutdown_does_not_wait_for_a_handover() {
 
 #[actix_rt::test]
 async fn cancelling_a_handover_lets_everything_continue() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);

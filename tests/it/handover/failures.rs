@@ -10,12 +10,12 @@ use chrome_sockets::{ClientSocketId, tcp};
 
 use super::concurrent_calls::{is_here, standing_still};
 use super::{accept_persistent, begin, ends, persistent, serves, succeed};
-use support::{World, within};
+use support::{TestApp, within};
 
 /// The old process has everything, and it works.
-async fn goes_on(old: &mut World, address: std::net::SocketAddr) {
+async fn goes_on(old: &mut TestApp, address: std::net::SocketAddr) {
     serves(old, address).await;
-    let next = World::new().await;
+    let next = TestApp::new().await;
     let receipt = super::succeeds(old, &next).await;
     assert!(!receipt.servers.is_empty(), "a later handover works");
     let mut next = next;
@@ -24,7 +24,7 @@ async fn goes_on(old: &mut World, address: std::net::SocketAddr) {
 
 #[actix_rt::test]
 async fn a_successor_that_dies_at_once_changes_nothing() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = ends();
     drop(there);
@@ -35,7 +35,7 @@ async fn a_successor_that_dies_at_once_changes_nothing() {
 
 #[actix_rt::test]
 async fn a_program_that_is_not_a_successor_changes_nothing() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     for program in [&["true"][..], &["sh", "-c", "echo nonsense >&0; cat"]] {
@@ -64,8 +64,8 @@ async fn a_missing_program_is_an_error_that_names_the_cause() {
 
 #[actix_rt::test]
 async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
-    let mut old = World::new().await;
-    let new = World::new().await;
+    let mut old = TestApp::new().await;
+    let new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     let (theirs, _) = new.listen().await;
     assert_eq!(id, theirs);
@@ -81,8 +81,8 @@ async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 
 #[actix_rt::test]
 async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
-    let mut old = World::new().await;
-    let new = World::new().await;
+    let mut old = TestApp::new().await;
+    let new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (_client, _peer) = accept_persistent(&mut old, address).await;
     assert_eq!(new.create().await, ClientSocketId::new(1));
@@ -96,8 +96,8 @@ async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 
 #[actix_rt::test]
 async fn a_successor_that_has_stopped_is_refused() {
-    let mut old = World::new().await;
-    let new = World::new().await;
+    let mut old = TestApp::new().await;
+    let new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let stopped = new.registry.send(chrome_sockets::Shutdown).await;
     stopped.expect("it runs").expect("stopped");
@@ -109,7 +109,7 @@ async fn a_successor_that_has_stopped_is_refused() {
 
 #[actix_rt::test]
 async fn a_successor_of_another_version_changes_nothing() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     for (here, reason) in [
         (
@@ -136,11 +136,11 @@ async fn a_successor_of_another_version_changes_nothing() {
 
 #[actix_rt::test]
 async fn a_successor_that_starts_slowly_delays_nothing() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = ends();
     let given = begin(&old, here);
-    old.nothing().await;
+    old.expect_no_event().await;
     serves(&mut old, address).await;
     drop(there);
     assert!(matches!(given.await.expect("it ran"), Err(Error::Gone)));
@@ -148,7 +148,7 @@ async fn a_successor_that_starts_slowly_delays_nothing() {
 
 #[actix_rt::test]
 async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);
@@ -164,7 +164,7 @@ async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
 
 #[actix_rt::test]
 async fn a_second_handover_at_the_same_time_is_refused() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let first = begin(&old, here);
@@ -184,8 +184,8 @@ async fn a_second_handover_at_the_same_time_is_refused() {
 #[actix_rt::test]
 async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     let net = ScriptedNetwork::new();
-    let mut old = World::with_network(net.clone()).await;
-    let new = World::new().await;
+    let mut old = TestApp::with_network(net.clone()).await;
+    let new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     let peer = net.client(address).expect("it listens");
     let client = old.accepted().await;

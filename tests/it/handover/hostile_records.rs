@@ -11,7 +11,7 @@ use chrome_sockets::handover::{Error, Inheritance};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use super::{port_is_free, serves};
-use support::{World, within};
+use support::{TestApp, within};
 
 const HELLO: &str = r#"{"Hello":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
 const SERVER: &str = r#"{"Server":{"app":"test","id":3,"name":null,"paused":false,"untold":null,"encrypts":false,"suspended":false}}"#;
@@ -46,11 +46,11 @@ fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
 }
 
 /// A predecessor that sends this, and then nothing more.
-async fn refused(world: &World, say: impl FnOnce(&UnixStream)) -> String {
+async fn refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String {
     let (mut old, new) = UnixStream::pair().expect("a pair");
     say(&old);
     old.shutdown(std::net::Shutdown::Write).expect("shutdown");
-    let taken = Inheritance::from_socket(new.into()).adopt(&world.registry);
+    let taken = Inheritance::from_socket(new.into()).adopt(&test.registry);
     let error = within("the refusal", taken).await.expect_err("refused");
     assert!(
         matches!(
@@ -62,14 +62,14 @@ async fn refused(world: &World, say: impl FnOnce(&UnixStream)) -> String {
     let mut told = String::new();
     // It may have closed with something unread, which resets.
     let _ = old.read_to_string(&mut told);
-    let sockets = world.app.tcp_server.get_sockets().await;
+    let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "nothing of it came");
     error.to_string()
 }
 
 #[actix_rt::test]
 async fn bytes_that_are_not_a_handover_are_refused() {
-    let mut world = World::new().await;
+    let mut test = TestApp::new().await;
     let huge = r#""x""#.repeat(100_000);
     let second = [hello(1, 0), frame(0, 0, CLIENT)].concat();
     let cut = &hello(1, 0)[..50];
@@ -130,7 +130,7 @@ async fn bytes_that_are_not_a_handover_are_refused() {
         ),
         (&[hello(1, 0), frame(9, 0, SERVER)].concat(), "out of place"),
     ] {
-        let error = refused(&world, |socket| {
+        let error = refused(&test, |socket| {
             let mut socket = socket;
             // It may not be read to its end.
             let _ = socket.set_nonblocking(true);
@@ -140,10 +140,10 @@ async fn bytes_that_are_not_a_handover_are_refused() {
         assert!(error.contains(reason), "{bytes:.80?}: {error}");
     }
     // What was refused has moved no counter.
-    let (id, address) = world.listen().await;
+    let (id, address) = test.listen().await;
     assert_eq!(id.get(), 1);
-    assert_eq!(world.create().await.get(), 1);
-    serves(&mut world, address).await;
+    assert_eq!(test.create().await.get(), 1);
+    serves(&mut test, address).await;
 }
 
 /// Nothing but the last numbers that were given out.
@@ -160,7 +160,7 @@ fn with_id(record: &str) -> String {
 
 #[actix_rt::test]
 async fn unexpected_descriptors_are_closed() {
-    let world = World::new().await;
+    let test = TestApp::new().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address = listener.local_addr().expect("bound");
     let file = std::fs::File::open("/dev/null").expect("it is there");
@@ -191,7 +191,7 @@ async fn unexpected_descriptors_are_closed() {
     ];
     for (bytes, descriptors, reason) in cases {
         let is_client = bytes == client;
-        let error = refused(&world, |mut socket| {
+        let error = refused(&test, |mut socket| {
             let hello = if is_client { hello(0, 1) } else { hello(1, 0) };
             socket.write_all(&hello).expect("there is room");
             send(socket, bytes, descriptors);
@@ -211,13 +211,13 @@ async fn unexpected_descriptors_are_closed() {
 
 #[actix_rt::test]
 async fn a_predecessor_that_never_commits_transfers_nothing() {
-    let mut world = World::new().await;
+    let mut test = TestApp::new().await;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let (mut old, new) = UnixStream::pair().expect("a pair");
     old.write_all(&hello(1, 0)).expect("there is room");
     send(&old, &frame(1, 0, SERVER), &[listener.as_fd()]);
     let taken = actix_rt::spawn({
-        let registry = world.registry.clone();
+        let registry = test.registry.clone();
         async move { Inheritance::from_socket(new.into()).adopt(&registry).await }
     });
     let ready = tokio::task::spawn_blocking(move || {
@@ -234,18 +234,18 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     });
     let (old, header) = within("readiness", ready).await.expect("it ran");
     assert!(header.contains("Ready"), "{header}");
-    let sockets = world.app.tcp_server.get_sockets().await;
+    let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "it is not ours yet");
     // Its number is not given out meanwhile.
     for id in [1, 2, 4] {
-        let created = world.app.tcp_server.create(Default::default()).await;
+        let created = test.app.tcp_server.create(Default::default()).await;
         assert_eq!(created.expect("create").socket_id.get(), id);
     }
     drop(old);
     let taken = within("the refusal", taken).await.expect("it ran");
     assert!(matches!(taken, Err(Error::Gone)), "{taken:?}");
     // It had given out numbers up to 9, which are not this process's.
-    let (id, address) = world.listen().await;
+    let (id, address) = test.listen().await;
     assert_eq!(id.get(), 5);
-    serves(&mut world, address).await;
+    serves(&mut test, address).await;
 }

@@ -21,8 +21,8 @@ fn connections(most: usize) -> Limits {
 
 #[actix_rt::test]
 async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
-    let old = World::new().await;
-    let mut new = World::new().await;
+    let old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "web").await;
     let (plain, _) = persistent(&old, "plain").await;
     let policy = AcceptPolicy {
@@ -61,7 +61,7 @@ async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
 
     let _peers = [dial(address), dial(address)];
     let first = new.accepted().await;
-    new.nothing().await;
+    new.expect_no_event().await;
     let info = server.get_info(id).await.expect("it is here");
     let limit = LimitKind::Connections(LimitScope::Socket);
     assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
@@ -73,8 +73,8 @@ async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
 #[actix_rt::test]
 async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
     for has_others in [false, true] {
-        let old = World::new().await;
-        let mut new = World::new().await;
+        let old = TestApp::new().await;
+        let mut new = TestApp::new().await;
         let (id, address) = persistent(&old, "").await;
         let limits = AppLimits {
             accepted: connections(1),
@@ -94,7 +94,7 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
         for _ in 0..most {
             new.accepted().await;
         }
-        new.nothing().await;
+        new.expect_no_event().await;
         let info = new.app.tcp_server.get_info(id).await.expect("it is here");
         let limit = LimitKind::Connections(LimitScope::App);
         assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
@@ -108,8 +108,8 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
 
 #[actix_rt::test]
 async fn a_transferred_connection_is_ended_by_a_drain_of_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
     succeeds(&old, &new).await;

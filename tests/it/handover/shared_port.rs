@@ -6,8 +6,8 @@ use chrome_sockets::handover::SocketName;
 use super::*;
 
 /// A persistent server socket that shares its port, not listening yet.
-async fn sharing(world: &World) -> ServerSocketId {
-    let server = &world.app.tcp_server;
+async fn sharing(test: &TestApp) -> ServerSocketId {
+    let server = &test.app.tcp_server;
     let properties = SocketProperties {
         persistent: Some(true),
         ..SocketProperties::default()
@@ -18,16 +18,16 @@ async fn sharing(world: &World) -> ServerSocketId {
     id
 }
 
-async fn listen(world: &World, id: ServerSocketId) -> SocketAddr {
-    let server = &world.app.tcp_server;
+async fn listen(test: &TestApp, id: ServerSocketId) -> SocketAddr {
+    let server = &test.app.tcp_server;
     let listening = server.listen(id, "127.0.0.1", 0, None).await;
     listening.expect("listen");
     let info = server.get_info(id).await.expect("it exists");
     info.local_addr().expect("it listens")
 }
 
-async fn on(arbiters: usize) -> World {
-    World::at(Registry::new().arbiters(arbiters).start()).await
+async fn on(arbiters: usize) -> TestApp {
+    TestApp::at(Registry::new().arbiters(arbiters).start()).await
 }
 
 #[actix_rt::test]

@@ -6,8 +6,8 @@ use super::*;
 
 #[actix_rt::test]
 async fn timeouts_are_transferred_with_their_sockets() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "web").await;
     let of_accepted = Timeouts {
         claim: Some(LIMIT),

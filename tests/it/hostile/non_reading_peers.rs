@@ -29,11 +29,11 @@ impl Handler<ReceiveInfo> for Echo {
 #[actix_rt::test]
 async fn peers_that_never_read_do_not_delay_an_honest_one() {
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
-    let (_, at) = world.listen().await;
+    let test = TestApp::with_network(network.clone()).await;
+    let (_, at) = test.listen().await;
     let echo = Echo.start();
-    let heard = world.listener.clone();
-    let (server, tcp) = (&world.app.tcp_server, &world.app.tcp);
+    let heard = test.listener.clone();
+    let (server, tcp) = (&test.app.tcp_server, &test.app.tcp);
     server.on_accept.remove_listener(heard.clone().recipient());
     tcp.on_receive.remove_listener(heard.recipient());
     server.on_accept.add_listener(echo.clone().recipient());

@@ -3,20 +3,20 @@
 use super::*;
 
 /// Panics in its first handler, once its mailbox is as full as it gets.
-struct Panicking(std::sync::mpsc::Receiver<()>);
+struct PanickingListener(std::sync::mpsc::Receiver<()>);
 
-impl Actor for Panicking {
+impl Actor for PanickingListener {
     type Context = Context<Self>;
 }
 
-impl Panicking {
+impl PanickingListener {
     fn fail(&self) {
         self.0.recv().expect("the test tells it");
         panic!("a listener that is not well");
     }
 }
 
-impl Handler<AcceptInfo> for Panicking {
+impl Handler<AcceptInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, _: AcceptInfo, _: &mut Self::Context) {
@@ -24,7 +24,7 @@ impl Handler<AcceptInfo> for Panicking {
     }
 }
 
-impl Handler<ReceiveInfo> for Panicking {
+impl Handler<ReceiveInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
@@ -32,7 +32,7 @@ impl Handler<ReceiveInfo> for Panicking {
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Panicking {
+impl Handler<ReceiveErrorInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, _: ReceiveErrorInfo, _: &mut Self::Context) {
@@ -41,19 +41,19 @@ impl Handler<ReceiveErrorInfo> for Panicking {
 }
 
 /// Starts it on an arbiter of its own; it panics when the sender is used.
-fn panicking(arbiter: &Arbiter) -> (Addr<Panicking>, std::sync::mpsc::Sender<()>) {
+fn panicking(arbiter: &Arbiter) -> (Addr<PanickingListener>, std::sync::mpsc::Sender<()>) {
     let (fail, told) = std::sync::mpsc::channel();
-    let actor = Panicking::start_in_arbiter(&arbiter.handle(), |_| Panicking(told));
+    let actor = PanickingListener::start_in_arbiter(&arbiter.handle(), |_| PanickingListener(told));
     (actor, fail)
 }
 
 #[actix_rt::test]
 async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
     let (listener, fail) = panicking(&arbiter);
-    let on_accept = scene.world.app.tcp_server.on_accept.clone();
-    let own = scene.world.listener.clone().recipient::<AcceptInfo>();
+    let on_accept = fixture.test.app.tcp_server.on_accept.clone();
+    let own = fixture.test.listener.clone().recipient::<AcceptInfo>();
     on_accept.remove_listener(own.clone());
     on_accept
         .add_listener(listener.clone().recipient())
@@ -61,12 +61,12 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
         .expect("added");
     let mut peers = Vec::new();
     for _ in 0..20 {
-        peers.push(dial(scene.at).await);
+        peers.push(dial(fixture.at).await);
     }
     // The first is in its handler, the others in its mailbox.
     within("twenty clients", async {
-        while scene
-            .world
+        while fixture
+            .test
             .app
             .tcp
             .get_sockets()
@@ -86,37 +86,37 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     peers.rotate_left(1);
     let (mut ids, mut clients) = (HashSet::new(), Vec::new());
     for peer in &peers {
-        let client = scene.world.accepted().await;
+        let client = fixture.test.accepted().await;
         let info = client.get_info().await.expect("it exists");
         assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
         assert!(ids.insert(client.id()), "raised twice");
         clients.push(client);
     }
     for (client, peer) in clients.iter().zip(&mut peers) {
-        assert_talks(&mut scene.world, client, peer).await;
+        assert_talks(&mut fixture.test, client, peer).await;
     }
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
     arbiter.stop();
 }
 
 #[actix_rt::test]
 async fn a_listener_that_panics_on_data_loses_none_of_it_and_harms_no_other_socket() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
     let (listener, fail) = panicking(&arbiter);
     let (on_receive, on_receive_error) = {
-        let tcp = &scene.world.app.tcp;
+        let tcp = &fixture.test.app.tcp;
         (tcp.on_receive.clone(), tcp.on_receive_error.clone())
     };
-    let own = scene.world.listener.clone().recipient::<ReceiveInfo>();
+    let own = fixture.test.listener.clone().recipient::<ReceiveInfo>();
     on_receive.remove_listener(own.clone());
     on_receive_error.add_listener(listener.clone().recipient());
     on_receive
         .add_listener(listener.clone().recipient())
         .await
         .expect("added");
-    let mut peer = dial(scene.at).await;
-    let client = scene.world.accepted().await;
+    let mut peer = dial(fixture.at).await;
+    let client = fixture.test.accepted().await;
     client.set_paused(false).await.expect("resume");
     // Far more than its window.
     let data: Vec<u8> = (0..20 * MIB)
@@ -131,10 +131,10 @@ async fn a_listener_that_panics_on_data_loses_none_of_it_and_harms_no_other_sock
     until("its end", || !listener.connected()).await;
     on_receive.add_listener(own).await.expect("added");
 
-    let received = scene.world.received(client.id(), expected.len()).await;
+    let received = fixture.test.received(client.id(), expected.len()).await;
     assert!(received == expected, "all of it, in order");
     let mut peer = within("the write", writing).await.expect("no panic");
-    assert_talks(&mut scene.world, &client, &mut peer).await;
-    scene.assert_alive().await;
+    assert_talks(&mut fixture.test, &client, &mut peer).await;
+    fixture.assert_alive().await;
     arbiter.stop();
 }

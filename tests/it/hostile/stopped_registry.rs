@@ -35,10 +35,10 @@ async fn app_functions(app: &App, server: ServerSocketId, client: ClientSocketId
     answers
 }
 
-async fn listener_functions(world: &World) -> Answers {
-    let recipient = || world.listener.clone().recipient();
-    let events = &world.app.tcp_server.on_accept;
-    let data = &world.app.tcp.on_receive;
+async fn listener_functions(test: &TestApp) -> Answers {
+    let recipient = || test.listener.clone().recipient();
+    let events = &test.app.tcp_server.on_accept;
+    let data = &test.app.tcp.on_receive;
     vec![
         called("onAccept.addListener", events.add_listener(recipient())).await,
         called("onAccept.hasListener", events.has_listener(recipient())).await,
@@ -49,7 +49,7 @@ async fn listener_functions(world: &World) -> Answers {
         .await,
         called(
             "onReceive.addListener",
-            data.add_listener(world.listener.clone().recipient()),
+            data.add_listener(test.listener.clone().recipient()),
         )
         .await,
     ]
@@ -57,20 +57,20 @@ async fn listener_functions(world: &World) -> Answers {
 
 #[actix_rt::test]
 async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
-    let mut scene = Scene::new().await;
-    let Scene {
-        world,
+    let mut fixture = Fixture::new().await;
+    let Fixture {
+        test,
         server,
         client,
         peer,
         ..
-    } = &mut scene;
+    } = &mut fixture;
     let connected = client.clone();
-    let closed = world.create().await;
-    let closed = world.app.tcp.socket(closed).await.expect("it exists");
+    let closed = test.create().await;
+    let closed = test.app.tcp.socket(closed).await.expect("it exists");
     closed.close().await.expect("close");
     let sending = connected.send(&b"before"[..]);
-    let shutdown = within("the answer to Shutdown", world.registry.send(Shutdown)).await;
+    let shutdown = within("the answer to Shutdown", test.registry.send(Shutdown)).await;
     shutdown.expect("it lives").expect("it has ended");
 
     // What was called before it happened before it.
@@ -82,10 +82,10 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
     assert_eq!(rest, b"before");
 
     let stopped = Err(Error::Stopped);
-    for (function, answer) in app_functions(&world.app, *server, connected.id()).await {
+    for (function, answer) in app_functions(&test.app, *server, connected.id()).await {
         assert_eq!(answer, stopped, "{function}");
     }
-    for (function, answer) in listener_functions(world).await {
+    for (function, answer) in listener_functions(test).await {
         assert_eq!(answer, stopped, "{function}");
     }
     for (function, answer) in handle_functions(&closed).await {
@@ -94,22 +94,17 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
     for (function, answer) in handle_functions(&connected).await {
         assert_eq!(answer, stopped, "{function}");
     }
-    let plain = join_all(messages(
-        &world.registry,
-        &world.app,
-        *server,
-        connected.id(),
-    ));
+    let plain = join_all(messages(&test.registry, &test.app, *server, connected.id()));
     for (message, answer) in plain.await {
         assert_eq!(answer, Err(MailboxError::Closed), "{message}");
     }
-    let app = world.app.id().clone();
-    let recipient = world.listener.clone().recipient::<AcceptErrorInfo>();
+    let app = test.app.id().clone();
+    let recipient = test.listener.clone().recipient::<AcceptErrorInfo>();
     for (message, answer) in [
-        asked(&world.registry, Shutdown).await,
-        asked(&world.registry, tcp::GetSockets { app: app.clone() }).await,
+        asked(&test.registry, Shutdown).await,
+        asked(&test.registry, tcp::GetSockets { app: app.clone() }).await,
         asked(
-            &world.registry,
+            &test.registry,
             HasListener::<ReceiveErrorInfo> {
                 app: app.clone(),
                 recipient: None,
@@ -117,20 +112,20 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
         )
         .await,
         asked(
-            &world.registry,
+            &test.registry,
             AddListener {
                 app: app.clone(),
                 recipient: recipient.clone(),
             },
         )
         .await,
-        asked(&world.registry, RemoveListener { app, recipient }).await,
+        asked(&test.registry, RemoveListener { app, recipient }).await,
     ] {
         assert_eq!(answer, Err(MailboxError::Closed), "{message}");
     }
 
     // Another registry lives.
-    Scene::new().await.assert_alive().await;
+    Fixture::new().await.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -162,7 +157,7 @@ async fn the_answer_to_shutdown_means_that_every_port_is_free() {
     }
 
     // Another registry lives, at one of the ports.
-    let mut next = World::new().await;
+    let mut next = TestApp::new().await;
     let server = next.app.tcp_server.clone();
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
@@ -177,19 +172,19 @@ async fn the_answer_to_shutdown_means_that_every_port_is_free() {
 
 #[actix_rt::test]
 async fn calls_after_shutdown_answer_stopped_even_if_shutdown_is_not_awaited() {
-    let scene = Scene::new().await;
-    let (server, tcp) = (&scene.world.app.tcp_server, &scene.world.app.tcp);
+    let fixture = Fixture::new().await;
+    let (server, tcp) = (&fixture.test.app.tcp_server, &fixture.test.app.tcp);
     // A second and a third server, so that ending them takes some turns.
-    let _others = (scene.world.listen().await, scene.world.listen().await);
-    let shutdown = scene.world.registry.send(Shutdown);
-    let id = scene.server;
+    let _others = (fixture.test.listen().await, fixture.test.listen().await);
+    let shutdown = fixture.test.registry.send(Shutdown);
+    let id = fixture.server;
     let answers = (
         server.create(Default::default()),
         tcp.create(Default::default()),
         server.get_info(id),
         server.listen(id, "127.0.0.1", 0, None),
-        tcp.get_info(scene.client.id()),
-        tcp.send(scene.client.id(), &b"late"[..]),
+        tcp.get_info(fixture.client.id()),
+        tcp.send(fixture.client.id(), &b"late"[..]),
         server.get_sockets(),
     );
     let stopped = Err(Error::Stopped);
@@ -208,11 +203,11 @@ async fn calls_after_shutdown_answer_stopped_even_if_shutdown_is_not_awaited() {
 
 #[actix_rt::test]
 async fn a_registry_without_an_address_ends_and_its_handles_answer_stopped() {
-    let mut scene = Scene::new().await;
-    let client = scene.client.clone();
-    let mut peer = std::mem::replace(&mut scene.peer, dial(scene.at).await);
-    let at = scene.at;
-    drop(scene);
+    let mut fixture = Fixture::new().await;
+    let client = fixture.client.clone();
+    let mut peer = std::mem::replace(&mut fixture.peer, dial(fixture.at).await);
+    let at = fixture.at;
+    drop(fixture);
     let end = within("the end", peer.read(&mut [0])).await;
     assert_eq!(end.expect("closed in order"), 0);
     for (function, answer) in handle_functions(&client).await {
@@ -273,8 +268,8 @@ async fn call_until_stopped(app: App) -> usize {
 #[actix_rt::test]
 async fn calls_that_race_with_shutdown_all_get_an_answer() {
     for _ in 0..10 {
-        let scene = Scene::new().await;
-        let app = scene.world.app.clone();
+        let fixture = Fixture::new().await;
+        let app = fixture.test.app.clone();
         let arbiters = [Arbiter::new(), Arbiter::new()];
         let (answered, mut all_answered) = unbounded_channel();
         for caller in 0..8 {
@@ -288,7 +283,7 @@ async fn calls_that_race_with_shutdown_all_get_an_answer() {
             }
         }
         drop(answered);
-        let client = scene.client.clone();
+        let client = fixture.client.clone();
         let handles = actix_rt::spawn(async move {
             while client.get_info().await.is_ok() {
                 actix_rt::task::yield_now().await;
@@ -296,7 +291,7 @@ async fn calls_that_race_with_shutdown_all_get_an_answer() {
         });
         // They are at it when it comes.
         actix_rt::task::yield_now().await;
-        let shutdown = within("Shutdown", scene.world.registry.send(Shutdown)).await;
+        let shutdown = within("Shutdown", fixture.test.registry.send(Shutdown)).await;
         shutdown.expect("it lived").expect("it has ended");
         let mut callers = 0;
         while within("an answer to every call", all_answered.recv())
@@ -313,5 +308,5 @@ async fn calls_that_race_with_shutdown_all_get_an_answer() {
             arbiter.stop();
         }
     }
-    Scene::new().await.assert_alive().await;
+    Fixture::new().await.assert_alive().await;
 }

@@ -12,15 +12,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 
 /// Hears of restarts.
-pub(super) struct Restarts(UnboundedReceiver<RestartInfo>);
+pub(super) struct RestartEvents(UnboundedReceiver<RestartInfo>);
 
-struct Hearing(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
+struct RestartListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
 
-impl Actor for Hearing {
+impl Actor for RestartListener {
     type Context = actix::Context<Self>;
 }
 
-impl Handler<RestartInfo> for Hearing {
+impl Handler<RestartInfo> for RestartListener {
     type Result = ();
 
     fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
@@ -28,13 +28,13 @@ impl Handler<RestartInfo> for Hearing {
     }
 }
 
-impl Restarts {
+impl RestartEvents {
     pub(super) async fn of(app: &App) -> Self {
         let (tell, heard) = unbounded_channel();
-        let hearing = Hearing(tell).start();
+        let hearing = RestartListener(tell).start();
         let added = app.on_restart.add_listener(hearing.recipient());
         added.await.expect("the registry runs");
-        Restarts(heard)
+        RestartEvents(heard)
     }
 
     pub(super) async fn next(&mut self) -> RestartInfo {
@@ -65,27 +65,27 @@ async fn times(count: usize, mut panics: impl AsyncFnMut() -> bool) {
 
 #[actix_rt::test]
 async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address() {
-    let mut scene = Scene::new().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let server = &scene.world.app.tcp_server;
+    let mut fixture = Fixture::new().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let server = &fixture.test.app.tcp_server;
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some("kept".to_owned()),
     };
     server
-        .update(scene.server, properties)
+        .update(fixture.server, properties)
         .await
         .expect("update");
-    let before = server.get_info(scene.server).await.expect("it exists");
-    let rule = scene.inject("panic=server,times=3");
-    let during = vec![dial(scene.at).await, dial(scene.at).await];
+    let before = server.get_info(fixture.server).await.expect("it exists");
+    let rule = fixture.inject("panic=server,times=3");
+    let during = vec![dial(fixture.at).await, dial(fixture.at).await];
     restarts
-        .panics(Supervised::ServerSocket(scene.server), 3)
+        .panics(Supervised::ServerSocket(fixture.server), 3)
         .await;
-    assert_eq!(scene.network.struck(rule), 3);
-    scene.assert_alive(during).await;
-    let server = &scene.world.app.tcp_server;
-    let mut after = server.get_info(scene.server).await.expect("it exists");
+    assert_eq!(fixture.network.struck(rule), 3);
+    fixture.assert_alive(during).await;
+    let server = &fixture.test.app.tcp_server;
+    let mut after = server.get_info(fixture.server).await.expect("it exists");
     assert_eq!(after.counts.delivered, 4);
     after.counts = before.counts;
     assert_eq!(after, before);
@@ -94,36 +94,39 @@ async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address
 
 #[actix_rt::test]
 async fn a_paused_server_socket_that_panics_stays_paused() {
-    let mut scene = Scene::new().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let server = scene.world.app.tcp_server.clone();
-    server.set_paused(scene.server, true).await.expect("pause");
-    scene.inject("panic=server,times=2");
-    let during = vec![dial(scene.at).await];
+    let mut fixture = Fixture::new().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let server = fixture.test.app.tcp_server.clone();
+    server
+        .set_paused(fixture.server, true)
+        .await
+        .expect("pause");
+    fixture.inject("panic=server,times=2");
+    let during = vec![dial(fixture.at).await];
     // Each call gives it a turn.
     for _ in 0..2 {
-        server.get_info(scene.server).await.expect("it exists");
+        server.get_info(fixture.server).await.expect("it exists");
     }
     restarts
-        .panics(Supervised::ServerSocket(scene.server), 2)
+        .panics(Supervised::ServerSocket(fixture.server), 2)
         .await;
-    scene.world.nothing().await;
-    scene.assert_paused(true).await;
-    scene.resume().await;
-    scene.assert_alive(during).await;
+    fixture.test.expect_no_event().await;
+    fixture.assert_paused(true).await;
+    fixture.resume().await;
+    fixture.assert_alive(during).await;
 }
 
 #[actix_rt::test]
 async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
     const BYTES: usize = 200_000;
-    let mut scene = Scene::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
+    let mut fixture = Fixture::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
     let mut connections = Vec::new();
     for _ in 0..4 {
-        let (client, peer) = scene.accepted().await;
+        let (client, peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
         connections.push((client, peer));
     }
-    let rule = scene.inject("panic=clients,every=5");
+    let rule = fixture.inject("panic=clients,every=5");
     let data: Vec<u8> = (0..BYTES).map(|i| (i % 251) as u8).collect();
     let mut peers = Vec::new();
     let mut received: Vec<(ClientSocketId, Vec<u8>)> = Vec::new();
@@ -156,8 +159,8 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
         }));
     }
     while received.iter().any(|(_, got)| got.len() < BYTES) {
-        match scene.world.next().await {
-            Heard::Receive(id, bytes) => {
+        match fixture.test.next().await {
+            ListenerEvent::Receive(id, bytes) => {
                 let of = received.iter_mut().find(|(known, _)| *known == id);
                 of.expect("one of them").1.extend_from_slice(&bytes);
             }
@@ -171,23 +174,26 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
         let (got, ..) = peer.await.expect("it runs");
         assert!(got == data, "a peer received what was sent, in order");
     }
-    assert!(scene.network.struck(rule) > 20, "it panicked all the time");
-    scene.network.clear();
+    assert!(
+        fixture.network.struck(rule) > 20,
+        "it panicked all the time"
+    );
+    fixture.network.clear();
 }
 
 #[actix_rt::test]
 async fn a_call_in_progress_when_the_registry_or_a_server_socket_panics_answers_panicked() {
-    let mut scene = Scene::new().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    scene.inject("panic=registry,times=1");
-    let server = &scene.world.app.tcp_server;
-    let answers = [0, 1].map(|_| server.get_info(scene.server));
+    let mut fixture = Fixture::new().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    fixture.inject("panic=registry,times=1");
+    let server = &fixture.test.app.tcp_server;
+    let answers = [0, 1].map(|_| server.get_info(fixture.server));
     let [first, second] = answers;
     assert_eq!(first.await.err(), Some(Error::Panicked));
     second.await.expect("it is carried out");
     restarts.panics(Supervised::Registry, 1).await;
-    scene.inject("listen=panic,times=1");
-    let server = scene.world.app.tcp_server.clone();
+    fixture.inject("listen=panic,times=1");
+    let server = fixture.test.app.tcp_server.clone();
     let id = server.create(Default::default()).await.expect("create");
     let listens = [0, 1].map(|_| server.listen(id.socket_id, "127.0.0.1", 0, None));
     let [first, second] = listens;
@@ -196,15 +202,15 @@ async fn a_call_in_progress_when_the_registry_or_a_server_socket_panics_answers_
     restarts
         .panics(Supervised::ServerSocket(id.socket_id), 1)
         .await;
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn a_registry_that_panics_continues_with_the_same_address() {
-    let mut scene = Scene::new().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    scene.inject("panic=registry,every=2,times=10");
-    let server = scene.world.app.tcp_server.clone();
+    let mut fixture = Fixture::new().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    fixture.inject("panic=registry,every=2,times=10");
+    let server = fixture.test.app.tcp_server.clone();
     let mut made = 0;
     times(10, async || match server.create(Default::default()).await {
         Ok(_) => {
@@ -219,68 +225,68 @@ async fn a_registry_that_panics_continues_with_the_same_address() {
     .await;
     assert_eq!(made, 10, "every other one");
     restarts.panics(Supervised::Registry, 10).await;
-    let registry = scene.world.registry.clone();
+    let registry = fixture.test.registry.clone();
     assert!(registry.connected());
-    assert_eq!(registry, scene.world.app.registry());
+    assert_eq!(registry, fixture.test.app.registry());
     let sockets = server.get_sockets().await.expect("it runs");
     assert_eq!(sockets.len(), 11, "with the one that listens");
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn a_resolve_or_connect_that_panics_fails_and_the_next_one_works() {
-    let mut scene = Scene::naming().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
+    let mut fixture = Fixture::naming().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
     for (text, host) in [
         ("resolve=panic,times=1", "near.example"),
         ("connect=panic,times=1", "127.0.0.1"),
     ] {
-        let id = scene.world.create().await;
-        scene.inject(text);
-        let port = scene.at.port().into();
-        let tcp = scene.world.app.tcp.clone();
+        let id = fixture.test.create().await;
+        fixture.inject(text);
+        let port = fixture.at.port().into();
+        let tcp = fixture.test.app.tcp.clone();
         let failed = tcp.connect(id, host, port, DnsQueryType::Ipv4);
         assert_eq!(code(text, failed).await, NetError::FAILED.code());
         let info = restarts.next().await;
         assert_eq!(info.actor, Supervised::Connecting(id), "{text}");
         let again = tcp.connect(id, host, port, DnsQueryType::Ipv4);
         within("the connect", again).await.expect("it connects");
-        scene.world.accepted().await;
+        fixture.test.accepted().await;
         tcp.close(id).await.expect("close");
-        scene.world.ended(id).await;
+        fixture.test.ended(id).await;
     }
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn a_connection_at_which_the_actor_always_panics_ends_and_is_reported() {
-    let mut scene = Scene::new().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let (client, mut peer) = scene.accepted().await;
+    let mut fixture = Fixture::new().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let (client, mut peer) = fixture.accepted().await;
     let address = peer.local_addr().expect("it is connected");
-    scene.inject(&format!("read=panic,peer={address}"));
+    fixture.inject(&format!("read=panic,peer={address}"));
     client.set_paused(false);
     write(&mut peer, b"x").await;
-    assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
+    assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
     restarts.panics(Supervised::ClientSockets, 3).await;
     end(&mut peer).await.expect_err("what it sent was not read");
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
     restarts.none();
 }
 
 #[actix_rt::test]
 async fn a_send_at_which_the_actor_always_panics_fails_and_is_reported() {
-    let mut scene = Scene::new().await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let (client, peer) = scene.accepted().await;
+    let mut fixture = Fixture::new().await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let (client, peer) = fixture.accepted().await;
     let address = peer.local_addr().expect("it is connected");
     client.set_paused(false).await.expect("resume");
-    scene.inject(&format!("write=panic,peer={address}"));
+    fixture.inject(&format!("write=panic,peer={address}"));
     let sent = client.send(&b"never"[..]);
     assert_eq!(code("send", sent).await, NetError::FAILED.code());
-    assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
+    assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
     restarts.panics(Supervised::ClientSockets, 3).await;
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
@@ -290,68 +296,70 @@ async fn stopped_actors_are_replaced_with_all_their_state() {
         ("stop=clients,times=1", Some(Supervised::ClientSockets)),
         ("stop=registry,times=1", Some(Supervised::Registry)),
     ] {
-        let mut scene = Scene::new().await;
-        let actor = actor.unwrap_or(Supervised::ServerSocket(scene.server));
-        let mut restarts = Restarts::of(&scene.world.app).await;
-        let (client, mut peer) = scene.accepted().await;
+        let mut fixture = Fixture::new().await;
+        let actor = actor.unwrap_or(Supervised::ServerSocket(fixture.server));
+        let mut restarts = RestartEvents::of(&fixture.test.app).await;
+        let (client, mut peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
-        let rule = scene.inject(text);
+        let rule = fixture.inject(text);
         let _ = client.get_info().await;
-        let _ = scene.world.app.tcp_server.get_info(scene.server).await;
+        let _ = fixture.test.app.tcp_server.get_info(fixture.server).await;
         let info = restarts.next().await;
         assert_eq!((info.actor, info.cause), (actor, Cause::Stopped), "{text}");
-        assert_eq!(scene.network.struck(rule), 1, "{text}");
-        let during = vec![dial(scene.at).await];
-        scene.assert_alive(during).await;
-        assert_talks(&mut scene.world, &client, &mut peer).await;
+        assert_eq!(fixture.network.struck(rule), 1, "{text}");
+        let during = vec![dial(fixture.at).await];
+        fixture.assert_alive(during).await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
         if actor == Supervised::Registry {
-            assert_ne!(scene.world.registry, scene.world.app.registry());
+            assert_ne!(fixture.test.registry, fixture.test.app.registry());
         }
     }
 }
 
 #[actix_rt::test]
 async fn requests_of_the_registry_to_an_actor_that_panics_are_repeated() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
-    let client = scene.old.0.clone();
-    let rule = scene.inject("panic=clients,times=1");
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
+    let client = fixture.old.0.clone();
+    let rule = fixture.inject("panic=clients,times=1");
     // The first is carried out for the sake of the second.
     let (info, sockets) = (client.get_info(), app.tcp.get_sockets());
     assert_eq!(sockets.await.expect("it is asked again").len(), 1);
     info.await.expect("it is carried out");
-    assert_eq!(scene.network.struck(rule), 1);
-    let rule = scene.inject("panic=clients,times=1");
+    assert_eq!(fixture.network.struck(rule), 1);
+    let rule = fixture.inject("panic=clients,times=1");
     client.set_no_delay(true);
     app.suspend().await.expect("it is suspended");
-    end(&mut scene.old.1).await.expect("it was not persistent");
-    assert_eq!(scene.network.struck(rule), 1);
+    end(&mut fixture.old.1)
+        .await
+        .expect("it was not persistent");
+    assert_eq!(fixture.network.struck(rule), 1);
 }
 
 #[actix_rt::test]
 async fn a_suspended_app_is_loaded_even_if_its_server_socket_panics() {
     let network = ScriptedNetwork::new();
     let faulty = FaultyNetwork::new(network.clone(), SEED);
-    let mut world = World::with_network(faulty.clone()).await;
-    let (server, at) = world.listen().await;
+    let mut test = TestApp::with_network(faulty.clone()).await;
+    let (server, at) = test.listen().await;
     let persistent = SocketProperties {
         persistent: Some(true),
         name: None,
     };
-    let updated = world.app.tcp_server.update(server, persistent);
+    let updated = test.app.tcp_server.update(server, persistent);
     updated.await.expect("update");
-    let listener = world.listener.clone();
+    let listener = test.listener.clone();
     let page = chrome_sockets::lifecycle::EventPage::new(move |app| {
         let listener = listener.clone();
         async move { support::subscribe(&app, &listener).await }
     });
-    world.app.set_event_page(Some(page)).await.expect("set");
-    world.app.suspend().await.expect("suspend");
+    test.app.set_event_page(Some(page)).await.expect("set");
+    test.app.suspend().await.expect("suspend");
     let rule = faulty.inject(rule("panic=server,times=2"));
     let peer = network.client(at).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     assert_eq!(faulty.struck(rule), 2);
     peer.send("hello");
     client.set_paused(false).await.expect("resume");
-    assert_eq!(world.received(client.id(), 5).await, b"hello");
+    assert_eq!(test.received(client.id(), 5).await, b"hello");
 }

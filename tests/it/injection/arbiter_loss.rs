@@ -7,28 +7,28 @@ use chrome_sockets::supervision::{Cause, Supervised};
 use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::SocketProperties;
 
-use super::actor_recovery::Restarts;
+use super::actor_recovery::RestartEvents;
 use super::*;
 
 /// A scene whose registry lives in an arbiter of its own.
-async fn elsewhere() -> (Scene, Arbiter) {
+async fn elsewhere() -> (Fixture, Arbiter) {
     let arbiter = Arbiter::new();
     let network = FaultyNetwork::new(TokioNetwork, SEED);
     let (tell, started) = tokio::sync::oneshot::channel();
     let registry = Registry::with_network(network.clone());
     arbiter.spawn_fn(move || drop(tell.send(registry.start())));
-    let mut world = World::at(started.await.expect("it starts")).await;
-    let (server, at) = world.listen().await;
+    let mut test = TestApp::at(started.await.expect("it starts")).await;
+    let (server, at) = test.listen().await;
     let peer = dial(at).await;
-    let client = accepts(&mut world, &peer).await;
-    let scene = Scene {
+    let client = accepts(&mut test, &peer).await;
+    let fixture = Fixture {
         old: (client, peer),
-        world,
+        test,
         network,
         server,
         at,
     };
-    (scene, arbiter)
+    (fixture, arbiter)
 }
 
 /// Ends the arbiter, and waits until its thread has.
@@ -38,10 +38,10 @@ fn end_of(arbiter: Arbiter) {
 }
 
 /// Waits until the registry goes on.
-async fn goes_on(scene: &Scene) {
+async fn goes_on(fixture: &Fixture) {
     within("the registry", async {
-        let server = &scene.world.app.tcp_server;
-        while server.get_info(scene.server).await.is_err() {
+        let server = &fixture.test.app.tcp_server;
+        while server.get_info(fixture.server).await.is_err() {
             actix_rt::task::yield_now().await;
         }
     })
@@ -50,31 +50,31 @@ async fn goes_on(scene: &Scene) {
 
 #[actix_rt::test]
 async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
-    let (mut scene, arbiter) = elsewhere().await;
-    let tcp_server = scene.world.app.tcp_server.clone();
+    let (mut fixture, arbiter) = elsewhere().await;
+    let tcp_server = fixture.test.app.tcp_server.clone();
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some("kept".to_owned()),
     };
     tcp_server
-        .update(scene.server, properties)
+        .update(fixture.server, properties)
         .await
         .expect("update");
     // One with bytes both ways that nobody has taken.
-    let (full, mut full_peer) = scene.accepted().await;
+    let (full, mut full_peer) = fixture.accepted().await;
     write(&mut full_peer, b"unread").await;
     let unsent = vec![7; 8 << 20];
     let send = full.send(unsent.clone());
-    let (paused, paused_at) = scene.world.listen().await;
+    let (paused, paused_at) = fixture.test.listen().await;
     tcp_server.set_paused(paused, true).await.expect("pause");
     let waits = dial(paused_at).await;
     let before = tcp_server.get_sockets().await.expect("it runs");
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let old_address = scene.world.registry.clone();
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let old_address = fixture.test.registry.clone();
 
     end_of(arbiter);
-    let during = vec![dial(scene.at).await];
-    goes_on(&scene).await;
+    let during = vec![dial(fixture.at).await];
+    goes_on(&fixture).await;
     assert!(!old_address.connected());
     let mut fallen = Vec::new();
     while !fallen.contains(&Supervised::Registry) {
@@ -83,7 +83,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
         fallen.push(info.actor);
     }
 
-    scene.assert_alive(during).await;
+    fixture.assert_alive(during).await;
     let mut after = tcp_server.get_sockets().await.expect("it runs");
     for (after, before) in after.iter_mut().zip(&before) {
         after.counts = before.counts;
@@ -93,21 +93,21 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(unsent.len()));
     assert!(got == unsent, "what was to be sent is, once and in order");
     full.set_paused(false).await.expect("resume");
-    assert_eq!(scene.world.received(full.id(), 6).await, b"unread");
+    assert_eq!(fixture.test.received(full.id(), 6).await, b"unread");
     tcp_server.set_paused(paused, false).await.expect("resume");
-    accepts(&mut scene.world, &waits).await;
+    accepts(&mut fixture.test, &waits).await;
 }
 
 #[actix_rt::test]
 async fn pending_calls_are_answered_when_the_arbiter_ends() {
-    let (scene, arbiter) = elsewhere().await;
+    let (fixture, arbiter) = elsewhere().await;
     // It stands still in the middle of this.
     let (tell, blocked) = std::sync::mpsc::channel::<()>();
     arbiter.spawn_fn(move || {
         let _ = blocked.recv();
     });
-    let server = &scene.world.app.tcp_server;
-    let answers = [0, 1].map(|_| server.get_info(scene.server));
+    let server = &fixture.test.app.tcp_server;
+    let answers = [0, 1].map(|_| server.get_info(fixture.server));
     arbiter.stop();
     drop(tell);
     for answer in answers {
@@ -116,29 +116,29 @@ async fn pending_calls_are_answered_when_the_arbiter_ends() {
         assert!(matches!(answer, Ok(_) | Err(Error::Stopped)), "{answer:?}");
     }
     arbiter.join().expect("it ends in order");
-    goes_on(&scene).await;
+    goes_on(&fixture).await;
 }
 
 #[actix_rt::test]
 async fn a_pending_connect_fails_when_the_arbiter_ends_and_can_be_retried() {
-    let (mut scene, arbiter) = elsewhere().await;
-    let id = scene.world.create().await;
-    let rule = scene.inject("connect=stall");
-    let connecting = connect(&scene.world, id, scene.at);
-    until("the stall", || scene.network.stalled(rule) == 1).await;
+    let (mut fixture, arbiter) = elsewhere().await;
+    let id = fixture.test.create().await;
+    let rule = fixture.inject("connect=stall");
+    let connecting = connect(&fixture.test, id, fixture.at);
+    until("the stall", || fixture.network.stalled(rule) == 1).await;
     end_of(arbiter);
     assert_eq!(code("connect", connecting).await, NetError::FAILED.code());
-    scene.network.remove(rule);
-    goes_on(&scene).await;
-    let again = connect(&scene.world, id, scene.at);
+    fixture.network.remove(rule);
+    goes_on(&fixture).await;
+    let again = connect(&fixture.test, id, fixture.at);
     within("the connect", again).await.expect("it connects");
-    scene.world.accepted().await;
+    fixture.test.accepted().await;
 }
 
 #[actix_rt::test]
 async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
-    let (mut scene, arbiter) = elsewhere().await;
-    let (client, mut peer) = scene.accepted().await;
+    let (mut fixture, arbiter) = elsewhere().await;
+    let (client, mut peer) = fixture.accepted().await;
     let timeouts = Timeouts {
         idle: Some(Duration::from_millis(300)),
         ..Timeouts::default()
@@ -146,23 +146,23 @@ async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
     client.set_timeouts(timeouts).await.expect("set");
     client.set_paused(false).await.expect("resume");
     end_of(arbiter);
-    goes_on(&scene).await;
-    assert_eq!(scene.world.ended(client.id()).await, NetError::TIMED_OUT);
+    goes_on(&fixture).await;
+    assert_eq!(fixture.test.ended(client.id()).await, NetError::TIMED_OUT);
     end(&mut peer).await.expect("it is closed");
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
-    let (mut scene, arbiter) = elsewhere().await;
-    let app = scene.world.app.clone();
+    let (mut fixture, arbiter) = elsewhere().await;
+    let app = fixture.test.app.clone();
     let persistent = SocketProperties {
         persistent: Some(true),
         name: None,
     };
-    let updated = app.tcp_server.update(scene.server, persistent);
+    let updated = app.tcp_server.update(fixture.server, persistent);
     updated.await.expect("update");
-    let listener = scene.world.listener.clone();
+    let listener = fixture.test.listener.clone();
     let page = chrome_sockets::lifecycle::EventPage::new(move |app| {
         let listener = listener.clone();
         async move { support::subscribe(&app, &listener).await }
@@ -170,31 +170,31 @@ async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
     app.set_event_page(Some(page)).await.expect("set");
     app.suspend().await.expect("suspend");
     end_of(arbiter);
-    goes_on(&scene).await;
+    goes_on(&fixture).await;
     assert_eq!(app.is_suspended().await, Ok(true));
-    let peer = dial(scene.at).await;
-    let client = accepts(&mut scene.world, &peer).await;
-    scene.old = (client, peer);
-    scene.assert_alive(vec![]).await;
+    let peer = dial(fixture.at).await;
+    let client = accepts(&mut fixture.test, &peer).await;
+    fixture.old = (client, peer);
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
 async fn injected_ends_of_two_arbiters_in_a_row_are_survived() {
-    let (mut scene, arbiter) = elsewhere().await;
-    scene.inject("arbiter=server,times=1");
-    let during = vec![dial(scene.at).await];
+    let (mut fixture, arbiter) = elsewhere().await;
+    fixture.inject("arbiter=server,times=1");
+    let during = vec![dial(fixture.at).await];
     arbiter.join().expect("it ends in order");
-    goes_on(&scene).await;
-    scene.assert_alive(during).await;
+    goes_on(&fixture).await;
+    fixture.assert_alive(during).await;
 }
 
 #[actix_rt::test]
 async fn a_moved_registry_ends_when_its_last_address_is_dropped() {
-    let (scene, arbiter) = elsewhere().await;
+    let (fixture, arbiter) = elsewhere().await;
     end_of(arbiter);
-    goes_on(&scene).await;
-    let Scene { world, at, .. } = scene;
-    drop(world);
+    goes_on(&fixture).await;
+    let Fixture { test, at, .. } = fixture;
+    drop(test);
     within("the end of the listener", async {
         while TcpStream::connect(at).await.is_ok() {
             actix_rt::task::yield_now().await;
@@ -207,12 +207,12 @@ async fn a_moved_registry_ends_when_its_last_address_is_dropped() {
 fn the_end_of_the_system_ends_everything() {
     let system = actix_rt::System::new();
     let at = system.block_on(async {
-        let (scene, arbiter) = elsewhere().await;
+        let (fixture, arbiter) = elsewhere().await;
         end_of(arbiter);
-        goes_on(&scene).await;
-        let at = scene.at;
+        goes_on(&fixture).await;
+        let at = fixture.at;
         // Its address lives on.
-        std::mem::forget(scene.world.registry);
+        std::mem::forget(fixture.test.registry);
         at
     });
     drop(system);

@@ -7,31 +7,31 @@ use super::*;
 
 #[actix_rt::test]
 async fn ten_thousand_reads_fail_as_the_seed_determines() {
-    let mut scene = Scene::new().await;
-    let (client, mut peer) = scene.accepted().await;
-    let id = scene.inject("read=EINTR,p=0.01");
+    let mut fixture = Fixture::new().await;
+    let (client, mut peer) = fixture.accepted().await;
+    let id = fixture.inject("read=EINTR,p=0.01");
     client.set_paused(false).await.expect("resume");
     let mut sent = 0;
-    while scene.network.asked(id) < 10_000 {
+    while fixture.network.asked(id) < 10_000 {
         write(&mut peer, b"x").await;
-        assert_eq!(scene.world.received(client.id(), 1).await, b"x");
+        assert_eq!(fixture.test.received(client.id(), 1).await, b"x");
         sent += 1;
     }
     // Each read that was interrupted was made again.
     assert!((9_800..10_000).contains(&sent), "{sent}");
-    let strikes = scene.network.strikes();
+    let strikes = fixture.network.strikes();
     let asked: Vec<u64> = strikes.iter().map(|strike| strike.asked).collect();
     assert_eq!(asked[..5], [169, 252, 295, 406, 480]);
     assert_eq!(asked.iter().filter(|asked| **asked <= 10_000).count(), 93);
     client.set_paused(true).await.expect("pause");
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 /// What was injected, and what the app and its clients were told.
 async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
     let network = FaultyNetwork::new(TokioNetwork, seed);
-    let mut world = World::with_network(network.clone()).await;
-    let (server, at) = world.listen().await;
+    let mut test = TestApp::with_network(network.clone()).await;
+    let (server, at) = test.listen().await;
     for text in [
         "accept=EMFILE,p=0.2",
         "accept=ENOBUFS,every=7",
@@ -44,12 +44,12 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
     for _ in 0..100 {
         let mut peer = dial(at).await;
         let client = loop {
-            match world.next().await {
-                Heard::Accept(_, client) => break client,
-                Heard::AcceptError(_, code) => told.push(code.to_string()),
+            match test.next().await {
+                ListenerEvent::Accept(_, client) => break client,
+                ListenerEvent::AcceptError(_, code) => told.push(code.to_string()),
                 other => panic!("expected onAccept, not {other:?}"),
             }
-            let resumed = world.app.tcp_server.set_paused(server, false);
+            let resumed = test.app.tcp_server.set_paused(server, false);
             resumed.await.expect("resume");
         };
         for _ in 0..3 {
@@ -88,38 +88,38 @@ async fn one_seed_gives_the_same_faults_and_the_same_events() {
 
 #[actix_rt::test]
 async fn the_injected_faults_are_those_reported_to_the_app() {
-    let mut scene = Scene::new().await;
-    scene.inject("accept=EMFILE,p=0.3");
+    let mut fixture = Fixture::new().await;
+    fixture.inject("accept=EMFILE,p=0.3");
     let mut told = 0;
     for _ in 0..100 {
-        let mut peer = dial(scene.at).await;
+        let mut peer = dial(fixture.at).await;
         let client = loop {
-            match scene.world.next().await {
-                Heard::Accept(_, client) => break client,
-                Heard::AcceptError(_, code) => assert_eq!(code.code(), -12),
+            match fixture.test.next().await {
+                ListenerEvent::Accept(_, client) => break client,
+                ListenerEvent::AcceptError(_, code) => assert_eq!(code.code(), -12),
                 other => panic!("expected onAccept, not {other:?}"),
             }
             told += 1;
-            scene.resume().await;
+            fixture.resume().await;
         };
         within("a send", client.send(&b"x"[..]))
             .await
             .expect("send");
         assert_eq!(read(&mut peer, 1).await, b"x");
     }
-    scene.network.clear();
-    let strikes = scene.network.strikes();
+    fixture.network.clear();
+    let strikes = fixture.network.strikes();
     assert!(
         strikes
             .iter()
-            .all(|strike| strike.listener == Some(scene.at))
+            .all(|strike| strike.listener == Some(fixture.at))
     );
     // The last accept may have failed since, with nobody there.
     while told < strikes.len() {
-        assert_eq!(scene.accept_error().await.code(), -12);
+        assert_eq!(fixture.accept_error().await.code(), -12);
         told += 1;
-        scene.resume().await;
+        fixture.resume().await;
     }
-    scene.assert_alive(vec![]).await;
-    assert_eq!(scene.network.strikes().len(), told);
+    fixture.assert_alive(vec![]).await;
+    assert_eq!(fixture.network.strikes().len(), told);
 }

@@ -7,21 +7,21 @@ use super::matrix::{Outcome, PAGES, Page};
 
 impl Outcome {
     /// Who is told, what happens, and what is kept.
-    fn says(self) -> [String; 3] {
+    fn columns(self) -> [String; 3] {
         use Outcome::*;
         let (told, happens, kept) = match self {
             NotListening(code) => (
-                format!("`listen` answers {}", named(code)),
+                format!("`listen` answers {}", code_and_name(code)),
                 "nothing is bound",
                 "the socket as it was; it may listen again",
             ),
             NotConnected(code) => (
-                format!("`connect` answers {}", named(code)),
+                format!("`connect` answers {}", code_and_name(code)),
                 "not connected; a name's next address is tried first",
                 "the socket as it was; it may connect again",
             ),
             Paused(code) => (
-                format!("`onAcceptError` {}", named(code)),
+                format!("`onAcceptError` {}", code_and_name(code)),
                 "paused, until the app resumes it",
                 "the backlog, the address, every connection",
             ),
@@ -36,21 +36,24 @@ impl Outcome {
                 "everything else; not paused",
             ),
             Ended(code) => (
-                format!("`onReceiveError` {}", named(code)),
+                format!("`onReceiveError` {}", code_and_name(code)),
                 "the connection is closed",
                 "what was received before; the socket, which may connect again",
             ),
             ReadAgain => ("nobody".to_owned(), "read is called again", "everything"),
             Unwritable(code) => (
-                format!("every waiting and later `send` answers {}", named(code)),
+                format!(
+                    "every waiting and later `send` answers {}",
+                    code_and_name(code)
+                ),
                 "nothing more is written",
                 "what comes is received, and the end is told then",
             ),
             Broken(code, end) => (
                 format!(
                     "every waiting and later `send` answers {}, then `onReceiveError` {}",
-                    named(code),
-                    named(end)
+                    code_and_name(code),
+                    code_and_name(end)
                 ),
                 "the connection is closed",
                 "what was received before; the socket, which may connect again",
@@ -62,7 +65,7 @@ impl Outcome {
 }
 
 /// `-12 INSUFFICIENT_RESOURCES`.
-fn named(code: i32) -> String {
+fn code_and_name(code: i32) -> String {
     let error = NetError::from_code(code);
     let error = error.unwrap_or_else(|| panic!("{code} is in no table"));
     format!("{code} {}", error.name())
@@ -76,7 +79,7 @@ fn section(page: &Page) -> String {
         page.name, page.test
     );
     for (errno, outcome) in page.rows {
-        let [told, happens, kept] = outcome.says();
+        let [told, happens, kept] = outcome.columns();
         text += &format!("| `{errno}` | {told} | {happens} | {kept} |\n");
     }
     text

@@ -12,15 +12,15 @@ use futures::future::BoxFuture;
 use super::*;
 
 /// A network whose streams do what no stream does.
-struct Lying {
+struct MisbehavingNetwork {
     network: ScriptedNetwork,
-    how: Lie,
+    how: Misbehaviour,
 }
 
 #[derive(Clone, Copy)]
-enum Lie {
+enum Misbehaviour {
     /// A read says that it has read more than it could.
-    TooMuch,
+    ReadsTooMuch,
     /// A reset panics.
     Reset,
     /// Options panic.
@@ -29,10 +29,10 @@ enum Lie {
     Close,
 }
 
-impl Network for Lying {
+impl Network for MisbehavingNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn OsListener>> {
         let inner = self.network.listen(address, backlog)?;
-        Ok(Box::new(LyingListener(inner, self.how)))
+        Ok(Box::new(MisbehavingListener(inner, self.how)))
     }
 
     fn resolve(&self, host: &str) -> BoxFuture<'static, io::Result<Vec<std::net::IpAddr>>> {
@@ -44,16 +44,16 @@ impl Network for Lying {
     }
 }
 
-struct LyingListener(Box<dyn OsListener>, Lie);
+struct MisbehavingListener(Box<dyn OsListener>, Misbehaviour);
 
-impl OsListener for LyingListener {
+impl OsListener for MisbehavingListener {
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
         let how = self.1;
         self.0.poll_accept(cx).map_ok(|(inner, peer)| {
-            let stream: Box<dyn Stream> = Box::new(LyingStream(inner, how));
+            let stream: Box<dyn Stream> = Box::new(MisbehavingStream(inner, how));
             (stream, peer)
         })
     }
@@ -63,13 +63,13 @@ impl OsListener for LyingListener {
     }
 }
 
-struct LyingStream(Box<dyn Stream>, Lie);
+struct MisbehavingStream(Box<dyn Stream>, Misbehaviour);
 
-impl Stream for LyingStream {
+impl Stream for MisbehavingStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         let read = self.0.poll_read(cx, buffer);
         match self.1 {
-            Lie::TooMuch => read.map_ok(|_| usize::MAX),
+            Misbehaviour::ReadsTooMuch => read.map_ok(|_| usize::MAX),
             _ => read,
         }
     }
@@ -95,7 +95,7 @@ impl Stream for LyingStream {
     }
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-        if let Lie::Options = self.1 {
+        if let Misbehaviour::Options = self.1 {
             panic!("this stream has no options");
         }
         self.0.set_nodelay(nodelay)
@@ -106,15 +106,15 @@ impl Stream for LyingStream {
     }
 
     fn reset(self: Box<Self>) {
-        if let Lie::Reset = self.1 {
+        if let Misbehaviour::Reset = self.1 {
             panic!("this stream cannot be reset");
         }
     }
 }
 
-impl Drop for LyingStream {
+impl Drop for MisbehavingStream {
     fn drop(&mut self) {
-        if let Lie::Close = self.1 {
+        if let Misbehaviour::Close = self.1 {
             panic!("this stream cannot be closed");
         }
     }
@@ -123,43 +123,42 @@ impl Drop for LyingStream {
 #[actix_rt::test]
 async fn a_call_that_panics_answers_panicked_and_the_next_one_is_carried_out() {
     let network = ScriptedNetwork::new();
-    let how = Lie::Options;
-    let mut world = World::with_network(Lying {
+    let how = Misbehaviour::Options;
+    let mut test = TestApp::with_network(MisbehavingNetwork {
         network: network.clone(),
         how,
     })
     .await;
-    let (_, at) = world.listen().await;
+    let (_, at) = test.listen().await;
     let peer = network.client(at).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let [first, second] = [0, 1].map(|_| client.set_no_delay(true));
     let third = client.set_paused(false);
     assert_eq!(first.await, Err(Error::Panicked));
     assert_eq!(second.await, Err(Error::Panicked));
     third.await.expect("it is carried out");
     peer.send("hello");
-    assert_eq!(world.received(client.id(), 5).await, b"hello");
+    assert_eq!(test.received(client.id(), 5).await, b"hello");
 }
 
 #[actix_rt::test]
 async fn a_socket_whose_close_panics_is_closed() {
     let network = ScriptedNetwork::new();
-    let how = Lie::Close;
-    let mut world = World::with_network(Lying {
+    let how = Misbehaviour::Close;
+    let mut test = TestApp::with_network(MisbehavingNetwork {
         network: network.clone(),
         how,
     })
     .await;
-    let (_, at) = world.listen().await;
+    let (_, at) = test.listen().await;
     network.client(at).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     assert_eq!(client.close().await, Err(Error::Panicked));
-    let sockets = world.app.tcp.get_sockets().await.expect("it runs");
+    let sockets = test.app.tcp.get_sockets().await.expect("it runs");
     assert_eq!(sockets, vec![]);
     network.client(at).expect("it listens");
-    world.accepted().await;
-    world
-        .registry
+    test.accepted().await;
+    test.registry
         .send(chrome_sockets::Shutdown)
         .await
         .expect("it runs")
@@ -169,33 +168,33 @@ async fn a_socket_whose_close_panics_is_closed() {
 #[actix_rt::test]
 async fn bytes_that_were_read_but_not_delivered_end_their_connection() {
     let network = ScriptedNetwork::new();
-    let how = Lie::TooMuch;
-    let mut world = World::with_network(Lying {
+    let how = Misbehaviour::ReadsTooMuch;
+    let mut test = TestApp::with_network(MisbehavingNetwork {
         network: network.clone(),
         how,
     })
     .await;
-    let (_, at) = world.listen().await;
+    let (_, at) = test.listen().await;
     let peer = network.client(at).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     client.set_paused(false).await.expect("resume");
     peer.send("lost");
-    assert_eq!(world.ended(client.id()).await, NetError::FAILED);
+    assert_eq!(test.ended(client.id()).await, NetError::FAILED);
     assert!(peer.is_closed());
 }
 
 #[actix_rt::test]
 async fn an_accepted_connection_that_is_lost_is_reported() {
     let network = ScriptedNetwork::new();
-    let how = Lie::Reset;
-    let mut world = World::with_network(Lying {
+    let how = Misbehaviour::Reset;
+    let mut test = TestApp::with_network(MisbehavingNetwork {
         network: network.clone(),
         how,
     })
     .await;
-    let (server, at) = world.listen().await;
+    let (server, at) = test.listen().await;
     network.client(at).expect("it listens");
-    world.accepted().await;
+    test.accepted().await;
     let no_other = Limits {
         connections: Some(Limit {
             most: 1,
@@ -203,11 +202,13 @@ async fn an_accepted_connection_that_is_lost_is_reported() {
         }),
         ..Limits::default()
     };
-    let tcp_server = world.app.tcp_server.clone();
+    let tcp_server = test.app.tcp_server.clone();
     tcp_server.set_limits(server, no_other).await.expect("set");
     network.client(at).expect("it listens");
-    match world.next().await {
-        Heard::AcceptError(from, code) => assert_eq!((from, code), (server, NetError::FAILED)),
+    match test.next().await {
+        ListenerEvent::AcceptError(from, code) => {
+            assert_eq!((from, code), (server, NetError::FAILED))
+        }
         other => panic!("expected onAcceptError, not {other:?}"),
     }
     let info = tcp_server.get_info(server).await.expect("it exists");
@@ -218,5 +219,5 @@ async fn an_accepted_connection_that_is_lost_is_reported() {
         .await
         .expect("set");
     network.client(at).expect("it listens");
-    world.accepted().await;
+    test.accepted().await;
 }

@@ -6,7 +6,7 @@ use actix::prelude::*;
 use chrome_sockets::supervision::{RestartInfo, RestartLimit, Supervised, UNHANDLED_RESTARTS};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::actor_recovery::Restarts;
+use super::actor_recovery::RestartEvents;
 use super::*;
 
 #[actix_rt::test]
@@ -15,11 +15,11 @@ async fn an_actor_that_fails_too_often_is_terminated_and_the_others_continue() {
         most: 3,
         within: Duration::from_secs(60),
     };
-    let mut scene = Scene::on(|it| it.restart_limit(limit)).await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let server = scene.world.app.tcp_server.clone();
-    let (other, other_at) = scene.world.listen().await;
-    scene.inject("panic=server,times=4");
+    let mut fixture = Fixture::on(|it| it.restart_limit(limit)).await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let server = fixture.test.app.tcp_server.clone();
+    let (other, other_at) = fixture.test.listen().await;
+    fixture.inject("panic=server,times=4");
     // A turn of this one, which panics again at once.
     let _ = server.get_info(other).await;
     restarts.panics(Supervised::ServerSocket(other), 3).await;
@@ -30,7 +30,7 @@ async fn an_actor_that_fails_too_often_is_terminated_and_the_others_continue() {
     TcpStream::connect(other_at)
         .await
         .expect_err("it is closed");
-    scene.assert_alive(vec![]).await;
+    fixture.assert_alive(vec![]).await;
 }
 
 async fn until_gone(server: &chrome_sockets::TcpServer, id: ServerSocketId) {
@@ -47,24 +47,24 @@ async fn client_sockets_that_fail_too_often_lose_their_connections_and_report_it
         most: 3,
         within: Duration::from_secs(60),
     };
-    let mut scene = Scene::on(|it| it.restart_limit(limit)).await;
-    let mut restarts = Restarts::of(&scene.world.app).await;
-    let client = scene.old.0.clone();
+    let mut fixture = Fixture::on(|it| it.restart_limit(limit)).await;
+    let mut restarts = RestartEvents::of(&fixture.test.app).await;
+    let client = fixture.old.0.clone();
     client.set_paused(false).await.expect("resume");
-    scene.inject("panic=clients,times=4");
+    fixture.inject("panic=clients,times=4");
     for _ in 0..4 {
         let _ = client.get_info().await;
     }
     restarts.panics(Supervised::ClientSockets, 3).await;
     assert!(restarts.next().await.gave_up);
-    assert_eq!(scene.world.ended(client.id()).await, NetError::FAILED);
+    assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
     // An actor that is given up sends no more: its peers see that it is no end.
-    let reset = end(&mut scene.old.1).await;
+    let reset = end(&mut fixture.old.1).await;
     assert_eq!(reset, Err(std::io::ErrorKind::ConnectionReset));
     // What is new works.
-    let (client, peer) = scene.accepted().await;
-    scene.old = (client, peer);
-    scene.assert_alive(vec![]).await;
+    let (client, peer) = fixture.accepted().await;
+    fixture.old = (client, peer);
+    fixture.assert_alive(vec![]).await;
 }
 
 #[actix_rt::test]
@@ -73,51 +73,51 @@ async fn a_registry_that_fails_too_often_closes_everything() {
         most: 2,
         within: Duration::from_secs(60),
     };
-    let scene = Scene::on(|it| it.restart_limit(limit)).await;
-    scene.inject("panic=registry");
-    let server = &scene.world.app.tcp_server;
+    let fixture = Fixture::on(|it| it.restart_limit(limit)).await;
+    fixture.inject("panic=registry");
+    let server = &fixture.test.app.tcp_server;
     for _ in 0..3 {
         assert_eq!(
-            server.get_info(scene.server).await.err(),
+            server.get_info(fixture.server).await.err(),
             Some(Error::Panicked)
         );
     }
     assert_eq!(
-        server.get_info(scene.server).await.err(),
+        server.get_info(fixture.server).await.err(),
         Some(Error::Stopped)
     );
     within("the end of the listener", async {
-        while TcpStream::connect(scene.at).await.is_ok() {}
+        while TcpStream::connect(fixture.at).await.is_ok() {}
     })
     .await;
 }
 
 #[actix_rt::test]
 async fn unhandled_restart_events_are_counted_and_not_kept() {
-    struct Keeping(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
-    impl Actor for Keeping {
+    struct KeepingListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
+    impl Actor for KeepingListener {
         type Context = actix::Context<Self>;
     }
-    impl Handler<RestartInfo> for Keeping {
+    impl Handler<RestartInfo> for KeepingListener {
         type Result = ();
         fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
             let _ = self.0.send(info);
         }
     }
-    let scene = Scene::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
+    let fixture = Fixture::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
     let (tell, mut heard) = unbounded_channel();
-    let keeping = Keeping(tell).start();
-    let app = scene.world.app.clone();
+    let keeping = KeepingListener(tell).start();
+    let app = fixture.test.app.clone();
     let added = app.on_restart.add_listener(keeping.recipient());
     added.await.expect("it runs");
-    let rule = scene.inject("panic=registry");
+    let rule = fixture.inject("panic=registry");
     let most = UNHANDLED_RESTARTS as u64 + 10;
     for _ in 0..most {
-        let _ = app.tcp_server.get_info(scene.server).await;
+        let _ = app.tcp_server.get_info(fixture.server).await;
     }
-    scene.network.remove(rule);
+    fixture.network.remove(rule);
     app.tcp_server
-        .get_info(scene.server)
+        .get_info(fixture.server)
         .await
         .expect("it runs");
     let mut kept = Vec::new();
@@ -126,8 +126,8 @@ async fn unhandled_restart_events_are_counted_and_not_kept() {
     }
     assert_eq!(kept.len(), UNHANDLED_RESTARTS);
     kept.clear();
-    scene.inject("panic=registry,times=1");
-    let _ = app.tcp_server.get_info(scene.server).await;
+    fixture.inject("panic=registry,times=1");
+    let _ = app.tcp_server.get_info(fixture.server).await;
     let next = within("onRestart", heard.recv()).await.expect("it runs");
     assert_eq!((next.missed, next.restarts), (10, most + 1));
 }

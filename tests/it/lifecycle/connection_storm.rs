@@ -13,19 +13,19 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::persistent_server;
-use support::{World, within};
+use support::{TestApp, within};
 
 const CYCLES: usize = 100;
 const CLIENTS_A_CYCLE: usize = 100;
 
 /// Sends each client one byte: its peer counts how often it was accepted.
-struct Greeter(Arc<AtomicUsize>);
+struct OneByteGreeter(Arc<AtomicUsize>);
 
-impl Actor for Greeter {
+impl Actor for OneByteGreeter {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Greeter {
+impl Handler<AcceptInfo> for OneByteGreeter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -44,18 +44,18 @@ async fn client(at: SocketAddr) -> std::io::Result<usize> {
 
 #[actix_rt::test]
 async fn each_of_10_000_connections_over_100_suspensions_is_accepted_exactly_once() {
-    let world = World::new().await;
-    let (_, at) = persistent_server(&world).await;
+    let test = TestApp::new().await;
+    let (_, at) = persistent_server(&test).await;
     let (greeted, starts) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (count, started) = (greeted.clone(), starts.clone());
     let page = EventPage::new(move |app| {
         started.fetch_add(1, SeqCst);
-        let greeter = Greeter(count.clone()).start();
+        let greeter = OneByteGreeter(count.clone()).start();
         app.tcp_server.on_accept.add_listener(greeter.recipient())
     });
-    world.app.set_event_page(Some(page)).await.expect("it runs");
+    test.app.set_event_page(Some(page)).await.expect("it runs");
     // From here on the page alone hears.
-    world.app.suspend().await.expect("suspend");
+    test.app.suspend().await.expect("suspend");
 
     let mut clients = JoinSet::new();
     for _ in 0..CYCLES {
@@ -65,7 +65,7 @@ async fn each_of_10_000_connections_over_100_suspensions_is_accepted_exactly_onc
             clients.spawn_local(client(at));
         }
         tokio::task::yield_now().await;
-        let suspended = world.app.suspend();
+        let suspended = test.app.suspend();
         for _ in 0..CLIENTS_A_CYCLE / 2 {
             clients.spawn_local(client(at));
         }
@@ -80,7 +80,7 @@ async fn each_of_10_000_connections_over_100_suspensions_is_accepted_exactly_onc
     };
     within("every client's onAccept", all_greeted).await;
     // Those that are open yet end with their app.
-    world.app.unload().await.expect("it runs");
+    test.app.unload().await.expect("it runs");
     let mut ends = 0;
     while let Some(end) = within("the end of a client", clients.join_next()).await {
         let got = end.expect("it runs").expect("no connection fails");

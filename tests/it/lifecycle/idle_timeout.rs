@@ -10,17 +10,17 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, advance, sleep};
 
 use super::{page, persistent_server};
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 
 const IDLE: Duration = Duration::from_secs(8);
 
-struct Ear(mpsc::UnboundedSender<Instant>);
+struct SuspendListener(mpsc::UnboundedSender<Instant>);
 
-impl actix::Actor for Ear {
+impl actix::Actor for SuspendListener {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<SuspendInfo> for Ear {
+impl actix::Handler<SuspendInfo> for SuspendListener {
     type Result = ();
 
     fn handle(&mut self, _: SuspendInfo, _: &mut Self::Context) {
@@ -37,48 +37,47 @@ async fn suspended_after(suspensions: &mut mpsc::UnboundedReceiver<Instant>, fro
     assert!(idle >= least && idle <= IDLE + IDLE / 2, "after {idle:?}");
 }
 
-async fn world() -> (World, ScriptedNetwork, mpsc::UnboundedReceiver<Instant>) {
+async fn test_app() -> (TestApp, ScriptedNetwork, mpsc::UnboundedReceiver<Instant>) {
     use actix::Actor;
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
-    let (page, _) = page(&world);
-    let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    let test = TestApp::with_network(network.clone()).await;
+    let (page, _) = page(&test);
+    let set = test.app.set_event_page(Some(page.idle_time_out(IDLE)));
     set.await.expect("it runs");
     let (tell, told) = mpsc::unbounded_channel();
-    let ear = Ear(tell).start();
-    let added = world.app.on_suspend.add_listener(ear.recipient());
+    let listener = SuspendListener(tell).start();
+    let added = test.app.on_suspend.add_listener(listener.recipient());
     added.await.expect("it runs");
-    (world, network, told)
+    (test, network, told)
 }
 
 #[actix_rt::test]
 async fn an_idle_app_is_suspended_and_a_connection_loads_it_again() {
     tokio::time::pause();
-    let (mut world, network, mut suspensions) = world().await;
-    let (_, at) = persistent_server(&world).await;
+    let (mut test, network, mut suspensions) = test_app().await;
+    let (_, at) = persistent_server(&test).await;
     suspended_after(&mut suspensions, Instant::now()).await;
     let _peer = network.client(at).expect("it listens");
-    world.accepted().await;
-    assert_eq!(world.app.is_suspended().await, Ok(false));
+    test.accepted().await;
+    assert_eq!(test.app.is_suspended().await, Ok(false));
     sleep(2 * IDLE).await;
-    assert_eq!(world.app.is_suspended().await, Ok(true), "idle again");
+    assert_eq!(test.app.is_suspended().await, Ok(true), "idle again");
 }
 
 #[actix_rt::test]
 async fn calls_and_events_keep_an_app_loaded() {
     tokio::time::pause();
-    let (mut world, network, mut suspensions) = world().await;
-    let (_, at) = persistent_server(&world).await;
+    let (mut test, network, mut suspensions) = test_app().await;
+    let (_, at) = persistent_server(&test).await;
     let peer = network.client(at).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     client.set_paused(false).await.expect("it is open");
     for round in 0..20 {
         sleep(IDLE / 2).await;
         match round % 3 {
             0 => drop(client.get_info().await.expect("it is open")),
             1 => drop(
-                world
-                    .app
+                test.app
                     .tcp
                     .get_info(client.id())
                     .await
@@ -86,7 +85,7 @@ async fn calls_and_events_keep_an_app_loaded() {
             ),
             _ => {
                 peer.send("x");
-                assert!(matches!(world.next().await, Heard::Receive(..)));
+                assert!(matches!(test.next().await, ListenerEvent::Receive(..)));
             }
         }
     }
@@ -98,19 +97,19 @@ async fn calls_and_events_keep_an_app_loaded() {
 #[actix_rt::test]
 async fn a_pending_send_or_connect_keeps_an_app_loaded() {
     tokio::time::pause();
-    let (world, network, mut suspensions) = world().await;
+    let (test, network, mut suspensions) = test_app().await;
     let target = "192.0.2.1:7".parse().expect("an address");
     let peer = network.server(target);
     let hold = network.hold_connect(target);
-    let client = world.create().await;
+    let client = test.create().await;
     let any = DnsQueryType::Any;
-    let connected = world.app.tcp.connect(client, "192.0.2.1", 7, any);
+    let connected = test.app.tcp.connect(client, "192.0.2.1", 7, any);
     sleep(3 * IDLE).await;
     assert!(suspensions.try_recv().is_err(), "a connect waits");
     peer.limit_writes(0);
     hold.release();
     connected.await.expect("connect");
-    let sent = world.app.tcp.send(client, &b"x"[..]);
+    let sent = test.app.tcp.send(client, &b"x"[..]);
     sleep(3 * IDLE).await;
     assert!(suspensions.try_recv().is_err(), "a send waits");
     peer.unlimit_writes();
@@ -121,24 +120,24 @@ async fn a_pending_send_or_connect_keeps_an_app_loaded() {
 #[actix_rt::test]
 async fn a_new_event_page_has_its_own_idle_timeout_or_none() {
     tokio::time::pause();
-    let (world, _, mut suspensions) = world().await;
-    let (page, starts) = page(&world);
-    world.app.set_event_page(Some(page)).await.expect("it runs");
+    let (test, _, mut suspensions) = test_app().await;
+    let (page, starts) = page(&test);
+    test.app.set_event_page(Some(page)).await.expect("it runs");
     advance(10 * IDLE).await;
     sleep(IDLE).await;
     assert!(suspensions.try_recv().is_err());
     assert_eq!(starts.load(SeqCst), 0);
-    assert_eq!(world.app.is_suspended().await, Ok(false));
+    assert_eq!(test.app.is_suspended().await, Ok(false));
 }
 
 #[actix_rt::test]
 async fn an_idle_timeout_does_not_keep_a_registry_without_addresses_alive() {
-    let world = World::new().await;
-    let (page, _) = page(&world);
-    let set = world.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    let test = TestApp::new().await;
+    let (page, _) = page(&test);
+    let set = test.app.set_event_page(Some(page.idle_time_out(IDLE)));
     set.await.expect("it runs");
-    let (_, at) = persistent_server(&world).await;
-    drop(world);
+    let (_, at) = persistent_server(&test).await;
+    drop(test);
     let is_free = async {
         while tokio::net::TcpStream::connect(at).await.is_ok() {
             tokio::task::yield_now().await;

@@ -10,13 +10,13 @@ use chrome_sockets::tcp_server::AcceptInfo;
 use tokio::sync::{mpsc, oneshot};
 
 /// Takes its time for what it hears, and says when it has begun.
-pub struct Slow {
+pub struct SlowListener {
     began: mpsc::UnboundedSender<()>,
     release: Option<oneshot::Receiver<()>>,
     done: Arc<AtomicBool>,
 }
 
-impl Slow {
+impl SlowListener {
     /// It, what tells that it has begun, what lets it go on, and whether it has.
     pub fn start() -> (
         Addr<Self>,
@@ -27,12 +27,12 @@ impl Slow {
         let (began, has_begun) = mpsc::unbounded_channel();
         let (release, released) = oneshot::channel();
         let done = Arc::new(AtomicBool::new(false));
-        let slow = Slow {
+        let slow_listener = SlowListener {
             began,
             release: Some(released),
             done: done.clone(),
         };
-        (Actor::start(slow), has_begun, release, done)
+        (Actor::start(slow_listener), has_begun, release, done)
     }
 
     /// Holds `event` until it is released.
@@ -44,20 +44,20 @@ impl Slow {
                 let _ = released.await;
             }
         };
-        ctx.wait(hold.into_actor(self).map(move |(), slow, _| {
-            slow.done.store(true, SeqCst);
+        ctx.wait(hold.into_actor(self).map(move |(), slow_listener, _| {
+            slow_listener.done.store(true, SeqCst);
             drop(event);
         }));
     }
 }
 
-impl Actor for Slow {
+impl Actor for SlowListener {
     type Context = Context<Self>;
 }
 
 macro_rules! holds {
     ($($event:ty)*) => {$(
-        impl Handler<$event> for Slow {
+        impl Handler<$event> for SlowListener {
             type Result = ();
 
             fn handle(&mut self, event: $event, ctx: &mut Self::Context) {

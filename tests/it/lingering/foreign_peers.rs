@@ -11,7 +11,7 @@ use chrome_sockets::{Registry, tcp_server};
 use crate::tls::certificates::Authority;
 use support::process::Program;
 use support::programs::has;
-use support::{World, within};
+use support::{TestApp, within};
 
 /// What the server sends: no block of it is like the next one.
 pub fn content(length: usize) -> Bytes {
@@ -116,15 +116,15 @@ async fn gets_all(program: Program, length: usize, what: &str) {
 }
 
 /// A world whose server socket encrypts, if that is wanted.
-async fn serve(tls: bool) -> (World, SocketAddr) {
-    let world = World::on(Registry::new()).await;
-    let (id, at) = world.listen().await;
+async fn serve(tls: bool) -> (TestApp, SocketAddr) {
+    let test = TestApp::on(Registry::new()).await;
+    let (id, at) = test.listen().await;
     if tls {
         let server = Authority::new().issue("localhost").server();
-        let set = world.app.tcp_server.set_tls(id, Some(server));
+        let set = test.app.tcp_server.set_tls(id, Some(server));
         set.await.expect("it exists");
     }
-    (world, at)
+    (test, at)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -145,12 +145,12 @@ impl End {
 const MANY: usize = 3_000_000;
 
 async fn delivers(tls: bool, end: End, act: &str, length: usize) {
-    let (mut world, at) = serve(tls).await;
-    delivers_to(&mut world, at, tls, end, act, length).await;
+    let (mut test, at) = serve(tls).await;
+    delivers_to(&mut test, at, tls, end, act, length).await;
 }
 
 async fn delivers_to(
-    world: &mut World,
+    test: &mut TestApp,
     at: SocketAddr,
     tls: bool,
     end: End,
@@ -158,7 +158,7 @@ async fn delivers_to(
     length: usize,
 ) {
     let program = peer(at, tls, act);
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let program = has_asked(program).await;
     let sent = client.send(content(length));
     end.of(&client).await;
@@ -174,14 +174,14 @@ async fn three_megabytes_sent_before_a_close_with_unread_input_always_arrive() {
         return;
     }
     for tls in [false, true] {
-        let (mut world, at) = serve(tls).await;
+        let (mut test, at) = serve(tls).await;
         for turn in 0..10 {
             let end = if turn % 2 == 0 {
                 End::Close
             } else {
                 End::Disconnect
             };
-            delivers_to(&mut world, at, tls, end, "reads", MANY).await;
+            delivers_to(&mut test, at, tls, end, "reads", MANY).await;
         }
     }
 }
@@ -192,9 +192,9 @@ async fn a_peer_that_reads_only_after_the_close_gets_everything() {
         return;
     }
     for tls in [false, true] {
-        let (mut world, at) = serve(tls).await;
+        let (mut test, at) = serve(tls).await;
         let program = peer(at, tls, "later");
-        let client = world.accepted().await;
+        let client = test.accepted().await;
         let mut program = has_asked(program).await;
         client.send(content(50_000)).await.expect("it is sent");
         client.close().await.expect("it is open");
@@ -244,7 +244,7 @@ async fn curl_gets_the_whole_response_to_an_upload_that_is_not_read() {
     if !has("curl", "--version", "http") {
         return;
     }
-    let (mut world, at) = serve(false).await;
+    let (mut test, at) = serve(false).await;
     let url = format!("http://{at}/");
     let body = "b".repeat(100_000);
     let mut curl = Command::new("curl");
@@ -259,7 +259,7 @@ async fn curl_gets_the_whole_response_to_an_upload_that_is_not_read() {
         &url,
     ]);
     let program = Program::start(&mut curl);
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let head = format!("HTTP/1.0 413 Too Large\r\nContent-Length: {MANY}\r\n\r\n");
     let sent = [client.send(head), client.send(content(MANY))];
     client.close().await.expect("it is open");
@@ -281,9 +281,9 @@ async fn a_client_that_a_full_server_refuses_with_a_message_gets_the_message() {
         return;
     }
     for tls in [false, true] {
-        let (mut world, at) = serve(tls).await;
+        let (mut test, at) = serve(tls).await;
         for _ in 0..5 {
-            delivers_to(&mut world, at, tls, End::Close, "reads", 32).await;
+            delivers_to(&mut test, at, tls, End::Close, "reads", 32).await;
         }
     }
 }
@@ -293,8 +293,8 @@ async fn a_client_closed_at_a_limit_sees_a_clean_end() {
     if !python() {
         return;
     }
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
     let limits = tcp_server::Limits {
         connections: Some(tcp_server::Limit {
             most: 1,
@@ -302,12 +302,12 @@ async fn a_client_closed_at_a_limit_sees_a_clean_end() {
         }),
         ..Default::default()
     };
-    let set = world.app.tcp_server.set_limits(id, limits);
+    let set = test.app.tcp_server.set_limits(id, limits);
     set.await.expect("good limits");
     let _first = std::net::TcpStream::connect(at).expect("it listens");
-    let _client = world.accepted().await;
+    let _client = test.accepted().await;
     // Its request comes before it is refused: the server socket is paused.
-    let server = &world.app.tcp_server;
+    let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("it is open");
     let program = has_asked(peer(at, false, "reads")).await;
     server.set_paused(id, false).await.expect("it is open");

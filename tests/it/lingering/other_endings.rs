@@ -9,15 +9,15 @@ use chrome_sockets::tcp::{ClientSocket, ReceiveInfo, Timeouts};
 use chrome_sockets::{Registry, Shutdown};
 
 use super::foreign_peers::content;
-use support::{World, within};
+use support::{TestApp, within};
 
 const LENGTH: usize = 1_000_000;
 
 /// A peer that has asked for something, and a connection that has it unread.
-async fn asked(world: &mut World, at: SocketAddr) -> (ClientSocket, TcpStream) {
+async fn asked(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) {
     let mut peer = TcpStream::connect(at).expect("it listens");
     peer.write_all(&[b'?'; 60_000]).expect("it is taken");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     (client, peer)
 }
 
@@ -37,8 +37,8 @@ async fn answered(client: &ClientSocket) -> chrome_sockets::Answer<chrome_socket
     client.send(content(LENGTH))
 }
 
-async fn proof_of_life(world: &mut World, at: SocketAddr) {
-    let (client, peer) = asked(world, at).await;
+async fn proof_of_life(test: &mut TestApp, at: SocketAddr) {
+    let (client, peer) = asked(test, at).await;
     client.send(&b"yes"[..]).await.expect("it is sent");
     client.close().await.expect("it is open");
     assert_eq!(all(peer).await, b"yes");
@@ -46,13 +46,13 @@ async fn proof_of_life(world: &mut World, at: SocketAddr) {
 
 #[actix_rt::test]
 async fn a_shutdown_of_the_registry_delivers_what_was_sent() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, peer) = asked(&mut world, at).await;
-    let (closed, other) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, peer) = asked(&mut test, at).await;
+    let (closed, other) = asked(&mut test, at).await;
     let sent = [answered(&client).await, answered(&closed).await];
     closed.close().await.expect("it is open");
-    let ended = world.registry.send(Shutdown);
+    let ended = test.registry.send(Shutdown);
     let (ended, one, two) = tokio::join!(ended, all(peer), all(other));
     ended.expect("it runs").expect("it ends");
     assert!(one == content(LENGTH) && two == content(LENGTH));
@@ -66,15 +66,15 @@ async fn a_shutdown_of_the_registry_delivers_what_was_sent() {
 
 #[actix_rt::test]
 async fn a_shutdown_of_several_arbiters_delivers_what_was_sent() {
-    let mut world = World::on(Registry::new().arbiters(3)).await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::on(Registry::new().arbiters(3)).await;
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..6 {
-        let (client, peer) = asked(&mut world, at).await;
+        let (client, peer) = asked(&mut test, at).await;
         let _sent = answered(&client).await;
         peers.push(peer);
     }
-    let ended = world.registry.send(Shutdown);
+    let ended = test.registry.send(Shutdown);
     let reads = futures::future::join_all(peers.into_iter().map(all));
     let (ended, reads) = tokio::join!(ended, reads);
     ended.expect("it runs").expect("it ends");
@@ -83,12 +83,12 @@ async fn a_shutdown_of_several_arbiters_delivers_what_was_sent() {
 
 #[actix_rt::test]
 async fn a_shutdown_does_not_wait_longer_than_its_timeout_for_a_peer_that_does_not_read() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, mut peer) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, mut peer) = asked(&mut test, at).await;
     let sent = client.send(content(16_000_000));
     let from = std::time::Instant::now();
-    within("the end", world.registry.send(Shutdown))
+    within("the end", test.registry.send(Shutdown))
         .await
         .expect("it runs")
         .expect("it ends");
@@ -101,11 +101,11 @@ async fn a_shutdown_does_not_wait_longer_than_its_timeout_for_a_peer_that_does_n
 
 #[actix_rt::test]
 async fn a_suspension_delivers_what_was_sent() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, peer) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, peer) = asked(&mut test, at).await;
     let sent = answered(&client).await;
-    let suspended = world.app.suspend();
+    let suspended = test.app.suspend();
     let (suspended, got) = tokio::join!(suspended, all(peer));
     suspended.expect("it is loaded");
     assert!(got == content(LENGTH));
@@ -114,12 +114,12 @@ async fn a_suspension_delivers_what_was_sent() {
 
 #[actix_rt::test]
 async fn a_drain_waits_until_the_peer_has_what_was_sent() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, peer) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, peer) = asked(&mut test, at).await;
     let sent = answered(&client).await;
     client.close().await.expect("it is open");
-    let drained = world.app.drain(Duration::from_secs(20));
+    let drained = test.app.drain(Duration::from_secs(20));
     let (drained, got) = tokio::join!(drained, all(peer));
     assert!(got == content(LENGTH));
     assert_eq!(drained.expect("it is loaded").forced, []);
@@ -128,22 +128,22 @@ async fn a_drain_waits_until_the_peer_has_what_was_sent() {
 
 #[actix_rt::test]
 async fn connections_that_a_drain_ends_at_its_deadline_deliver_what_was_sent() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, peer) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, peer) = asked(&mut test, at).await;
     client.send(content(50_000)).await.expect("it is sent");
-    let drained = world.app.drain(Duration::from_millis(50)).await;
+    let drained = test.app.drain(Duration::from_millis(50)).await;
     assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
     assert!(all(peer).await == content(50_000));
 }
 
 #[actix_rt::test]
 async fn connections_that_have_not_delivered_at_the_deadline_of_a_drain_are_reset() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, mut peer) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, mut peer) = asked(&mut test, at).await;
     let sent = client.send(content(16_000_000));
-    let drained = world.app.drain(Duration::from_millis(50)).await;
+    let drained = test.app.drain(Duration::from_millis(50)).await;
     assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
     sent.await.expect_err("it does not arrive");
     peer.read_to_end(&mut Vec::new())
@@ -152,8 +152,8 @@ async fn connections_that_have_not_delivered_at_the_deadline_of_a_drain_are_rese
 
 #[actix_rt::test]
 async fn a_timeout_of_an_idle_or_unclaimed_connection_delivers_what_was_sent() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
     let soon = Some(Duration::from_millis(200));
     for timeouts in [
         Timeouts {
@@ -165,31 +165,31 @@ async fn a_timeout_of_an_idle_or_unclaimed_connection_delivers_what_was_sent() {
             ..Default::default()
         },
     ] {
-        let set = world.app.tcp_server.set_timeouts(id, timeouts);
+        let set = test.app.tcp_server.set_timeouts(id, timeouts);
         set.await.expect("it is open");
         let mut peer = TcpStream::connect(at).expect("it listens");
-        let client = world.accepted().await;
+        let client = test.accepted().await;
         if timeouts.idle.is_some() {
             client.set_paused(false).await.expect("it is open");
         }
         client.send(content(50_000)).await.expect("it is sent");
-        world.ended(client.id()).await;
+        test.ended(client.id()).await;
         // Late input does no harm either.
         peer.write_all(b"?").expect("it is open");
         assert!(all(peer).await == content(50_000), "{timeouts:?}");
         let _ = client.close().await;
     }
-    let set = world.app.tcp_server.set_timeouts(id, Timeouts::default());
+    let set = test.app.tcp_server.set_timeouts(id, Timeouts::default());
     set.await.expect("it is open");
-    proof_of_life(&mut world, at).await;
+    proof_of_life(&mut test, at).await;
 }
 
 #[actix_rt::test]
 async fn an_unreported_client_sees_a_clean_end() {
-    let world = World::new().await;
-    let (id, at) = world.listen().await;
-    let server = &world.app.tcp_server;
-    let listener = world.listener.clone().recipient();
+    let test = TestApp::new().await;
+    let (id, at) = test.listen().await;
+    let server = &test.app.tcp_server;
+    let listener = test.listener.clone().recipient();
     server
         .on_accept
         .remove_listener(listener)
@@ -209,10 +209,10 @@ async fn an_unreported_client_sees_a_clean_end() {
 
 #[actix_rt::test]
 async fn a_peer_may_reset_after_any_byte() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
     for bytes in [0, 1, 17, 4096, 70_000] {
-        let (client, mut peer) = asked(&mut world, at).await;
+        let (client, mut peer) = asked(&mut test, at).await;
         let sent = answered(&client).await;
         client.close().await.expect("it is open");
         peer.read_exact(&mut vec![0; bytes]).expect("it comes");
@@ -222,22 +222,22 @@ async fn a_peer_may_reset_after_any_byte() {
         // As sent, or not: it ends either way.
         let _ = within("the answer", sent).await;
     }
-    let (client, peer) = asked(&mut world, at).await;
+    let (client, peer) = asked(&mut test, at).await;
     peer.shutdown(Side::Write).expect("it is open");
     client.send(&b"yes"[..]).await.expect("it is sent");
     client.disconnect().await.expect("it is open");
     assert_eq!(all(peer).await, b"yes");
-    proof_of_life(&mut world, at).await;
+    proof_of_life(&mut test, at).await;
 }
 
 /// Panics at all that it receives.
-struct Poisoned;
+struct PanickingListener;
 
-impl Actor for Poisoned {
+impl Actor for PanickingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<ReceiveInfo> for Poisoned {
+impl Handler<ReceiveInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
@@ -246,10 +246,10 @@ impl Handler<ReceiveInfo> for Poisoned {
 }
 
 /// Three listeners, each the next when the one before has died.
-async fn panics_three_times(world: &World) {
+async fn panics_three_times(test: &TestApp) {
     for _ in 0..3 {
-        let listener = Poisoned.start();
-        let on_receive = &world.app.tcp.on_receive;
+        let listener = PanickingListener.start();
+        let on_receive = &test.app.tcp.on_receive;
         let added = on_receive.add_listener(listener.clone().recipient());
         added.await.expect("the registry runs");
         let dead = async {
@@ -263,15 +263,15 @@ async fn panics_three_times(world: &World) {
 
 #[actix_rt::test]
 async fn a_connection_that_ends_because_its_listeners_panicked_delivers_what_was_sent() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let (client, mut peer) = asked(&mut world, at).await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let (client, mut peer) = asked(&mut test, at).await;
     // More than is raised before it is handled: some stays unread.
     peer.write_all(&[b'?'; 200_000]).expect("it is taken");
-    world.deafen().await;
+    test.remove_listener().await;
     let sent = within("the answer", client.send(content(200_000))).await;
     assert_eq!(sent.map(|it| it.bytes_sent), Ok(200_000));
     client.set_paused(false).await.expect("it is open");
-    panics_three_times(&world).await;
+    panics_three_times(&test).await;
     assert!(all(peer).await == content(200_000));
 }

@@ -10,23 +10,23 @@ use chrome_sockets::tcp::Timeouts;
 use tokio::time::timeout;
 
 use super::foreign_peers::content;
-use support::{World, within};
+use support::{TestApp, within};
 
 const LENGTH: usize = 8_000_000;
 
-async fn scene(timeouts: Timeouts) -> (World, chrome_sockets::tcp::ClientSocket, TcpStream) {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
-    let set = world.app.tcp_server.set_timeouts(id, timeouts);
+async fn fixture(timeouts: Timeouts) -> (TestApp, chrome_sockets::tcp::ClientSocket, TcpStream) {
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
+    let set = test.app.tcp_server.set_timeouts(id, timeouts);
     set.await.expect("it is open");
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
     // A small window is opened again often.
     socket.set_recv_buffer_size(16 * 1024).expect("it is set");
     socket.connect(&at.into()).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     client.set_paused(false).await.expect("it is open");
-    (world, client, socket.into())
+    (test, client, socket.into())
 }
 
 const SECOND: Timeouts = Timeouts {
@@ -45,7 +45,7 @@ async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
             ..SECOND
         },
     ] {
-        let (mut world, client, mut peer) = scene(timeouts).await;
+        let (mut test, client, mut peer) = fixture(timeouts).await;
         let mut sent = std::pin::pin!(client.send(content(LENGTH)));
         let reader = tokio::task::spawn_blocking(move || {
             let mut got = Vec::new();
@@ -79,15 +79,15 @@ async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
             Ok(LENGTH),
             "{timeouts:?}"
         );
-        assert!(world.heard_already().is_none());
+        assert!(test.try_next().is_none());
     }
 }
 
 #[actix_rt::test]
 async fn a_send_timeout_resets_a_peer_that_reads_nothing() {
-    let (mut world, client, mut peer) = scene(SECOND).await;
+    let (mut test, client, mut peer) = fixture(SECOND).await;
     let sent = client.send(content(LENGTH));
-    assert_eq!(world.ended(client.id()).await, NetError::TIMED_OUT);
+    assert_eq!(test.ended(client.id()).await, NetError::TIMED_OUT);
     assert_eq!(sent.await.err(), Some(NetError::TIMED_OUT.into()));
     let cut = tokio::task::spawn_blocking(move || peer.read_to_end(&mut Vec::new()));
     let cut = within("the reset", cut).await.expect("no panic");

@@ -14,13 +14,13 @@ const SILENT: usize = 16 * KIB;
 const LOUD: usize = 128 * KIB;
 
 /// Counts the failures, those that it was not told of too.
-struct Counter(Arc<AtomicUsize>);
+struct FailureCounter(Arc<AtomicUsize>);
 
-impl Actor for Counter {
+impl Actor for FailureCounter {
     type Context = Context<Self>;
 }
 
-impl Handler<HandshakeErrorInfo> for Counter {
+impl Handler<HandshakeErrorInfo> for FailureCounter {
     type Result = ();
 
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
@@ -28,7 +28,7 @@ impl Handler<HandshakeErrorInfo> for Counter {
     }
 }
 
-impl Handler<AcceptInfo> for Counter {
+impl Handler<AcceptInfo> for FailureCounter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -37,19 +37,19 @@ impl Handler<AcceptInfo> for Counter {
 }
 
 async fn stalls(most: usize) {
-    let stage = Stage::set(Registry::new()).await;
+    let child_app = ChildApp::set(Registry::new()).await;
     let failed = Arc::<AtomicUsize>::default();
-    let counter = Counter(failed.clone()).start();
-    stage.hears_accept(counter.clone()).await;
-    let server = &stage.app.tcp_server;
+    let counter = FailureCounter(failed.clone()).start();
+    child_app.add_accept_listener(counter.clone()).await;
+    let server = &child_app.app.tcp_server;
     let adding = server.on_handshake_error.add_listener(counter.recipient());
     adding.await.expect("added");
     let tls = Authority::new().issue("localhost").server();
     let tls = tls.time_out(Duration::from_secs(5));
-    let set = server.set_tls(stage.server, Some(tls));
+    let set = server.set_tls(child_app.server, Some(tls));
     set.await.expect("alive");
     let before = resident();
-    stage.listen(4096).await;
+    child_app.listen(4096).await;
     let grown = growth_until("their ends", before, || failed.load(SeqCst) >= STALLED).await;
     assert!(
         grown <= STALLED * most,
@@ -57,7 +57,7 @@ async fn stalls(most: usize) {
         kib(grown)
     );
     let each = grown / STALLED;
-    stage
+    child_app
         .done(&format!(" {}, {each} bytes each", kib(grown)))
         .await;
 }
@@ -66,7 +66,7 @@ async fn stalls(most: usize) {
 fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
     const NAME: &str = "handshakes::stalled_handshakes_cost_no_more_memory_than_their_bound";
     if let Some(part) = part() {
-        return play(async move {
+        return run_child(async move {
             match part.as_str() {
                 "silent" => stalls(SILENT).await,
                 _ => stalls(LOUD).await,
@@ -74,17 +74,17 @@ fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
         });
     }
     for part in ["silent", "loud"] {
-        let measured = Measured::start(NAME, part);
+        let process = MeasuredProcess::start(NAME, part);
         let peers: Vec<_> = (0..STALLED)
             .map(|_| {
-                let peer = connect(measured.at);
+                let peer = connect(process.at);
                 if part == "loud" {
                     say_all_there_is_but_the_end(&peer);
                 }
                 peer
             })
             .collect();
-        measured.finish();
+        process.finish();
         drop(peers);
     }
 }

@@ -4,19 +4,19 @@ use super::*;
 
 /// Resumes every client, and counts their bytes; once told to, it sleeps in a
 /// handler.
-struct Sleeper {
+struct SleepingListener {
     clients: Arc<AtomicUsize>,
     received: Arc<AtomicUsize>,
-    tired: Arc<AtomicBool>,
+    may_sleep: Arc<AtomicBool>,
     asleep: Arc<AtomicBool>,
     buffer_size: Option<i32>,
 }
 
-impl Actor for Sleeper {
+impl Actor for SleepingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Sleeper {
+impl Handler<AcceptInfo> for SleepingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -29,11 +29,11 @@ impl Handler<AcceptInfo> for Sleeper {
     }
 }
 
-impl Handler<ReceiveInfo> for Sleeper {
+impl Handler<ReceiveInfo> for SleepingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        if self.tired.swap(false, SeqCst) {
+        if self.may_sleep.swap(false, SeqCst) {
             self.asleep.store(true, SeqCst);
             thread::sleep(SLEEP);
             self.asleep.store(false, SeqCst);
@@ -45,28 +45,28 @@ impl Handler<ReceiveInfo> for Sleeper {
 /// Plays the app whose listener sleeps. `warm` bytes are received before and
 /// after.
 async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, warm: usize) {
-    let stage = Stage::set(Registry::new()).await;
+    let child_app = ChildApp::set(Registry::new()).await;
     let (clients, received) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-    let (tired, asleep) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let sleeper = Sleeper {
+    let (may_sleep, asleep) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let sleeper = SleepingListener {
         clients: clients.clone(),
         received: received.clone(),
-        tired: tired.clone(),
+        may_sleep: may_sleep.clone(),
         asleep: asleep.clone(),
         buffer_size,
     };
     let arbiter = Arbiter::new();
-    let sleeper = Sleeper::start_in_arbiter(&arbiter.handle(), |_| sleeper);
-    stage.hears_accept(sleeper.clone()).await;
-    stage.hears_receive(sleeper).await;
-    stage.listen(4096).await;
+    let sleeper = SleepingListener::start_in_arbiter(&arbiter.handle(), |_| sleeper);
+    child_app.add_accept_listener(sleeper.clone()).await;
+    child_app.add_receive_listener(sleeper).await;
+    child_app.listen(4096).await;
     growth_until("the peers", 0, || clients.load(SeqCst) == peers).await;
     let before = resident();
-    stage.say("go on");
+    child_app.send_line("go on");
 
     // Every peer is at it, and the listener keeps up.
     growth_until("the first bytes", 0, || received.load(SeqCst) >= warm).await;
-    tired.store(true, SeqCst);
+    may_sleep.store(true, SeqCst);
     growth_until("its sleep", before, || asleep.load(SeqCst)).await;
     let slept = received.load(SeqCst);
     let grown = growth_until("its end", before, || !asleep.load(SeqCst)).await;
@@ -77,7 +77,7 @@ async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, wa
     let awake = growth_until("what else is sent", before, enough).await;
     assert!(awake <= most, "grown by {} when it woke", kib(awake));
     let grown = format!("{} asleep, {} awake", kib(grown), kib(awake));
-    stage.done(&grown).await;
+    child_app.done(&grown).await;
     arbiter.stop();
 }
 
@@ -85,7 +85,7 @@ async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, wa
 fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process() {
     const NAME: &str = "slow_listener::fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process";
     if let Some(part) = part() {
-        return play(async {
+        return run_child(async {
             match part.as_str() {
                 "one fast peer" => listener_sleeps(1, None, 8 * MIB, 64 * MIB).await,
                 "400 fast peers" => listener_sleeps(400, None, 16 * MIB, 64 * MIB).await,
@@ -103,14 +103,14 @@ fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process(
     ];
     let parts = parts.map(|(part, peers, piece, most)| {
         thread::spawn(move || {
-            let mut measured = Measured::start(NAME, part);
-            let peers: Vec<_> = (0..peers).map(|_| connect(measured.at)).collect();
-            measured.hear("go on");
+            let mut process = MeasuredProcess::start(NAME, part);
+            let peers: Vec<_> = (0..peers).map(|_| connect(process.at)).collect();
+            process.wait_for("go on");
             let writers: Vec<_> = peers
                 .into_iter()
                 .map(|peer| thread::spawn(move || write_fast(&peer, &vec![7; piece], most)))
                 .collect();
-            measured.finish();
+            process.finish();
             for writer in writers {
                 let writes = writer.join().expect("no panic");
                 assert!(writes > 0, "a peer of {part} could not write at all");

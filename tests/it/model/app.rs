@@ -1,7 +1,7 @@
 //! What an app's sockets all depend on: who listens, and whether it is loaded.
 
 /// How many listeners an app has.
-pub const EARS: usize = 3;
+pub const LISTENERS: usize = 3;
 
 /// Which event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,12 +20,12 @@ pub const KINDS: [Kind; 4] = [
 ];
 
 /// Which listeners, a bit each.
-pub type Ears = u8;
+pub type ListenerMap = u8;
 
 /// One app, as each of its sockets sees it.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct AppState {
-    ears: [Ears; 4],
+    listeners: [ListenerMap; 4],
     /// Whether the last listener of the event has died.
     orphaned: [bool; 4],
     /// Nothing is raised.
@@ -53,13 +53,13 @@ pub enum AppChange {
     Died(usize),
     Suspend,
     /// `resume`, or its event page was wanted; who listens for everything then.
-    Resume(Ears),
+    Resume(ListenerMap),
     Unload,
 }
 
 impl AppState {
-    pub fn ears(&self, kind: Kind) -> Ears {
-        self.ears[kind as usize]
+    pub fn ears(&self, kind: Kind) -> ListenerMap {
+        self.listeners[kind as usize]
     }
 
     /// Whether an event that nobody hears waits for the next listener.
@@ -72,12 +72,16 @@ impl AppState {
             self.orphaned[kind as usize] = false;
         }
         match change {
-            AppChange::Listens(kind, ear, true) => self.ears[kind as usize] |= 1 << ear,
-            AppChange::Listens(kind, ear, false) => self.ears[kind as usize] &= !(1 << ear),
-            AppChange::Died(ear) => {
-                for (ears, orphaned) in self.ears.iter_mut().zip(&mut self.orphaned) {
-                    *orphaned |= *ears == 1 << ear;
-                    *ears &= !(1 << ear);
+            AppChange::Listens(kind, listener, true) => {
+                self.listeners[kind as usize] |= 1 << listener
+            }
+            AppChange::Listens(kind, listener, false) => {
+                self.listeners[kind as usize] &= !(1 << listener)
+            }
+            AppChange::Died(listener) => {
+                for (listeners, orphaned) in self.listeners.iter_mut().zip(&mut self.orphaned) {
+                    *orphaned |= *listeners == 1 << listener;
+                    *listeners &= !(1 << listener);
                 }
             }
             AppChange::Suspend if !self.suspended => {
@@ -87,7 +91,9 @@ impl AppState {
             AppChange::Suspend => {}
             AppChange::Resume(page) if self.suspended => {
                 self.suspended = false;
-                self.ears.iter_mut().for_each(|ears| *ears |= page);
+                self.listeners
+                    .iter_mut()
+                    .for_each(|listeners| *listeners |= page);
                 if page != 0 {
                     self.orphaned = [false; 4];
                 }
@@ -112,7 +118,7 @@ impl AppState {
             Ending::All => *self = AppState::default(),
             _ => {
                 self.ending = Ending::Nothing;
-                self.ears = [0; 4];
+                self.listeners = [0; 4];
                 self.orphaned = [false; 4];
             }
         }

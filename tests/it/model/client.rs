@@ -9,7 +9,7 @@ use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
 
 use super::app::{AppState, Kind};
 use super::connection::{Act, Connection, Readable, incoming_byte};
-use super::event_log::{Answer, CallId, Heard};
+use super::event_log::{Answer, CallId, ObservedEvent};
 use super::possible_states::{Progress, Seen, raise};
 use super::server::{MAX_NAME, net};
 
@@ -231,8 +231,8 @@ impl Client {
 
     /// Whether somebody is there for an end that waits.
     fn may_tell_again(&self) -> bool {
-        let ears = self.app.ears(Kind::ReceiveError);
-        self.open && matches!(self.link, Link::None) && !self.app.suspended && ears != 0
+        let listeners = self.app.ears(Kind::ReceiveError);
+        self.open && matches!(self.link, Link::None) && !self.app.suspended && listeners != 0
     }
 
     /// An end that has waited for a listener is told, or forgotten by what
@@ -299,8 +299,8 @@ impl Client {
 
     /// Listeners hear of some of this many bytes.
     fn receive(&self, bytes: usize, seen: &Seen) -> Option<Self> {
-        let ears = self.app.ears(Kind::Receive);
-        let Some(Heard::Receive(data)) = seen.next(&self.progress, ears) else {
+        let listeners = self.app.ears(Kind::Receive);
+        let Some(ObservedEvent::Receive(data)) = seen.next(&self.progress, listeners) else {
             return None;
         };
         let connection = self.connection()?;
@@ -319,7 +319,7 @@ impl Client {
             state,
             Kind::Receive,
             seen,
-            |heard| matches!(heard, Heard::Receive(same) if same == data),
+            |heard| matches!(heard, ObservedEvent::Receive(same) if same == data),
         )
     }
 
@@ -429,10 +429,10 @@ impl Client {
     }
 }
 
-fn is_data(heard: &Heard) -> bool {
-    matches!(heard, Heard::Receive(_))
+fn is_data(heard: &ObservedEvent) -> bool {
+    matches!(heard, ObservedEvent::Receive(_))
 }
 
-fn is_end(heard: &Heard, code: i32) -> bool {
-    matches!(heard, Heard::ReceiveError(told) if *told == code)
+fn is_end(heard: &ObservedEvent, code: i32) -> bool {
+    matches!(heard, ObservedEvent::ReceiveError(told) if *told == code)
 }

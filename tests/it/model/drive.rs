@@ -10,7 +10,7 @@ use chrome_sockets::{Error, ServerSocketId};
 use super::client;
 use super::connection::{Act, Connection, incoming_byte};
 use super::event_log::Answer;
-use super::harness::{Conn, Known, World};
+use super::harness::{Conn, Harness, Known};
 use super::ops::{How, Properties, ServerOp, Who};
 use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Action, MAX_NAME, Policy, Server};
@@ -76,7 +76,7 @@ pub fn done(result: Result<(), Error>) -> Answer {
     Answer::Done(result)
 }
 
-impl World {
+impl Harness {
     pub async fn server_op(&mut self, who: Who, op: &ServerOp) -> Result<(), String> {
         let app = who.app.0;
         let api = self.apps[app].app.tcp_server.clone();
@@ -110,8 +110,8 @@ impl World {
             }
             _ => {}
         }
-        if let Some(unknown) = self.unknown(who, |world| {
-            world.servers.iter().map(|k| (k.app, k.id)).collect()
+        if let Some(unknown) = self.unknown(who, |harness| {
+            harness.servers.iter().map(|k| (k.app, k.id)).collect()
         }) {
             let call = self.ask(|_| api.get_info(unknown.into()), Answer::Server);
             self.expect(call, Answer::Server(Err(Error::SocketNotFound)));
@@ -170,7 +170,7 @@ impl World {
     }
 
     /// An id that the app does not have.
-    pub fn unknown(&self, who: Who, ids: impl Fn(&World) -> Vec<(usize, u64)>) -> Option<u64> {
+    pub fn unknown(&self, who: Who, ids: impl Fn(&Harness) -> Vec<(usize, u64)>) -> Option<u64> {
         match who.how {
             How::Open | How::Any => None,
             How::Unknown => Some(u64::MAX - u64::from(who.pick)),

@@ -7,12 +7,12 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType};
 use chrome_sockets::{App, ClientSocketId, Error, Permissions};
 
-use super::app::{AppChange, AppState, EARS, Ears, KINDS, Kind};
+use super::app::{AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
 use super::client::{Call, Client, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
-use super::event_log::{Answer, CallId, Die, Ear, listen, listens};
-use super::harness::{Conn, World};
+use super::event_log::{Answer, CallId, Die, LoggingListener, listen, listens};
+use super::harness::{Conn, Harness};
 use super::ops::{AppOp, ClientOp, Properties, To, Who};
 use super::possible_states::Step;
 
@@ -49,7 +49,7 @@ macro_rules! by {
     };
 }
 
-impl World {
+impl Harness {
     pub async fn client_op(&mut self, who: Who, op: &ClientOp) -> Result<(), String> {
         let app = who.app.0;
         let api = self.apps[app].app.tcp.clone();
@@ -94,7 +94,7 @@ impl World {
             }
             _ => {}
         }
-        let ids = |world: &World| world.clients.iter().map(|k| (k.app, k.id)).collect();
+        let ids = |harness: &Harness| harness.clients.iter().map(|k| (k.app, k.id)).collect();
         if let Some(unknown) = self.unknown(who, ids) {
             let call = self.ask(|_| api.get_info(unknown.into()), Answer::Client);
             self.expect(call, Answer::Client(Err(Error::SocketNotFound)));
@@ -270,12 +270,12 @@ impl World {
         }
     }
 
-    fn listener(&mut self, app: usize, kind: Kind, ear: usize, add: bool) {
+    fn listener(&mut self, app: usize, kind: Kind, listener: usize, add: bool) {
         let side = &self.apps[app];
-        let (of, ear_of) = (side.app.clone(), side.ears[ear].clone());
+        let (of, ear_of) = (side.app.clone(), side.listeners[listener].clone());
         let call = self.ask(|_| listen(&of, kind, &ear_of, add), done);
         self.expect(call, Answer::Done(Ok(())));
-        self.change(app, AppChange::Listens(kind, ear, add));
+        self.change(app, AppChange::Listens(kind, listener, add));
     }
 
     pub async fn app_op(&mut self, app: usize, op: &AppOp) -> Result<(), String> {
@@ -297,28 +297,28 @@ impl World {
         }
         let api = self.apps[app].app.clone();
         match op {
-            AppOp::Listen(kind, ear, add) => {
+            AppOp::Listen(kind, listener, add) => {
                 self.rest_from_suspending().await?;
-                self.listener(app, *kind, *ear, *add);
+                self.listener(app, *kind, *listener, *add);
                 return Ok(());
             }
-            AppOp::HasListener(kind, ear) => {
+            AppOp::HasListener(kind, listener) => {
                 self.rest().await?;
-                let ears = self.apps[app].state.ears(*kind);
-                let has = ear.map_or(ears, |ear| ears & (1 << ear)) != 0;
-                let ear = ear.map(|ear| self.apps[app].ears[ear].clone());
-                let call = self.ask(|_| listens(&api, *kind, ear.as_ref()), Answer::Flag);
+                let listeners = self.apps[app].state.ears(*kind);
+                let has = listener.map_or(listeners, |listener| listeners & (1 << listener)) != 0;
+                let listener = listener.map(|listener| self.apps[app].listeners[listener].clone());
+                let call = self.ask(|_| listens(&api, *kind, listener.as_ref()), Answer::Flag);
                 self.expect(call, Answer::Flag(Ok(has)));
                 return Ok(());
             }
             AppOp::Die(_) if self.apps[app].page.is_some() => {}
             AppOp::SetEventPage(Some(_)) if self.apps[app].bereft => {}
-            AppOp::Die(ear) => {
+            AppOp::Die(listener) => {
                 let side = &mut self.apps[app];
                 side.bereft = true;
-                side.ears[*ear].do_send(Die);
-                side.ears[*ear] = Ear::start(*ear, self.slow, &self.log);
-                self.change(app, AppChange::Died(*ear));
+                side.listeners[*listener].do_send(Die);
+                side.listeners[*listener] = LoggingListener::start(*listener, self.slow, &self.log);
+                self.change(app, AppChange::Died(*listener));
             }
             AppOp::Suspend => {
                 let call = self.ask(|_| api.suspend(), done);
@@ -341,7 +341,7 @@ impl World {
                 self.expect(call, Answer::Flag(Ok(suspended)));
             }
             AppOp::SetEventPage(page) => {
-                let real = page.map(|page| event_page(page, &self.apps[app].ears));
+                let real = page.map(|page| event_page(page, &self.apps[app].listeners));
                 let call = self.ask(|_| api.set_event_page(real), done);
                 self.expect(call, Answer::Done(Ok(())));
                 self.apps[app].page = *page;
@@ -378,15 +378,15 @@ impl World {
 }
 
 /// An event page that has these ears listen to everything.
-fn event_page(ears: Ears, all: &[Addr<Ear>; EARS]) -> EventPage {
-    let numbers = (0..EARS).filter(|ear| ears & (1 << ear) != 0);
-    let ears: Vec<_> = numbers.map(|ear| all[ear].clone()).collect();
+fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; LISTENERS]) -> EventPage {
+    let numbers = (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0);
+    let listeners: Vec<_> = numbers.map(|listener| all[listener].clone()).collect();
     EventPage::new(move |app: App| {
-        let ears = ears.clone();
+        let listeners = listeners.clone();
         async move {
-            for ear in &ears {
+            for listener in &listeners {
                 for kind in KINDS {
-                    listen(&app, kind, ear, true);
+                    listen(&app, kind, listener, true);
                 }
             }
             Ok(())

@@ -11,11 +11,11 @@ use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
 
-use super::app::{EARS, Kind};
+use super::app::{Kind, LISTENERS};
 
 /// What one listener heard of one socket.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum ObservedEvent {
     Accept(u64),
     /// With the number of errors in a row.
     AcceptError(i32, u32),
@@ -52,7 +52,7 @@ pub enum Id {
 pub struct Log {
     next: usize,
     pub answers: BTreeMap<CallId, (usize, Answer)>,
-    pub heard: BTreeMap<Id, [Vec<(usize, Heard)>; EARS]>,
+    pub heard: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; LISTENERS]>,
     pub handles: BTreeMap<u64, ClientSocket>,
 }
 
@@ -86,9 +86,9 @@ impl Log {
         self.answers.insert(call, (place, answer));
     }
 
-    fn hear(&mut self, ear: usize, socket: Id, heard: Heard) {
+    fn hear(&mut self, listener: usize, socket: Id, heard: ObservedEvent) {
         let place = self.next();
-        self.heard.entry(socket).or_default()[ear].push((place, heard));
+        self.heard.entry(socket).or_default()[listener].push((place, heard));
     }
 }
 
@@ -96,16 +96,16 @@ impl Log {
 const SLOW: usize = 4;
 
 /// A listener that writes down what it hears.
-pub struct Ear {
+pub struct LoggingListener {
     number: usize,
     slow: bool,
     log: SharedLog,
 }
 
-impl Ear {
+impl LoggingListener {
     pub fn start(number: usize, slow: bool, log: &SharedLog) -> Addr<Self> {
         let log = log.clone();
-        Actor::start(Ear { number, slow, log })
+        Actor::start(LoggingListener { number, slow, log })
     }
 
     /// An event is handled when it is dropped.
@@ -120,50 +120,53 @@ impl Ear {
         }
     }
 
-    fn hear(&self, socket: Id, heard: Heard) {
+    fn hear(&self, socket: Id, heard: ObservedEvent) {
         self.log.borrow_mut().hear(self.number, socket, heard);
     }
 }
 
-impl Actor for Ear {
+impl Actor for LoggingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Ear {
+impl Handler<AcceptInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         let id = info.client_socket_id.get();
         let handle = info.client().clone();
         self.log.borrow_mut().handles.insert(id, handle);
-        self.hear(server(info.socket_id), Heard::Accept(id));
+        self.hear(server(info.socket_id), ObservedEvent::Accept(id));
         self.is_done_with(info);
     }
 }
 
-impl Handler<AcceptErrorInfo> for Ear {
+impl Handler<AcceptErrorInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        let heard = Heard::AcceptError(info.result_code.code(), info.attempt);
+        let heard = ObservedEvent::AcceptError(info.result_code.code(), info.attempt);
         self.hear(server(info.socket_id), heard);
     }
 }
 
-impl Handler<ReceiveInfo> for Ear {
+impl Handler<ReceiveInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.hear(client(info.socket_id), Heard::Receive(info.data.clone()));
+        self.hear(
+            client(info.socket_id),
+            ObservedEvent::Receive(info.data.clone()),
+        );
         self.is_done_with(info);
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Ear {
+impl Handler<ReceiveErrorInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        let heard = Heard::ReceiveError(info.result_code.code());
+        let heard = ObservedEvent::ReceiveError(info.result_code.code());
         self.hear(client(info.socket_id), heard);
     }
 }
@@ -181,7 +184,7 @@ fn client(id: ClientSocketId) -> Id {
 #[rtype(result = "()")]
 pub struct Die;
 
-impl Handler<Die> for Ear {
+impl Handler<Die> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
@@ -190,27 +193,36 @@ impl Handler<Die> for Ear {
 }
 
 /// `addListener` or `removeListener` of one event.
-pub fn listen(app: &App, kind: Kind, ear: &Addr<Ear>, add: bool) -> chrome_sockets::Answer<()> {
-    let (server, tcp, ear) = (&app.tcp_server, &app.tcp, ear.clone());
+pub fn listen(
+    app: &App,
+    kind: Kind,
+    listener: &Addr<LoggingListener>,
+    add: bool,
+) -> chrome_sockets::Answer<()> {
+    let (server, tcp, listener) = (&app.tcp_server, &app.tcp, listener.clone());
     match (kind, add) {
-        (Kind::Accept, true) => server.on_accept.add_listener(ear.recipient()),
-        (Kind::Accept, false) => server.on_accept.remove_listener(ear.recipient()),
-        (Kind::AcceptError, true) => server.on_accept_error.add_listener(ear.recipient()),
-        (Kind::AcceptError, false) => server.on_accept_error.remove_listener(ear.recipient()),
-        (Kind::Receive, true) => tcp.on_receive.add_listener(ear.recipient()),
-        (Kind::Receive, false) => tcp.on_receive.remove_listener(ear.recipient()),
-        (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(ear.recipient()),
-        (Kind::ReceiveError, false) => tcp.on_receive_error.remove_listener(ear.recipient()),
+        (Kind::Accept, true) => server.on_accept.add_listener(listener.recipient()),
+        (Kind::Accept, false) => server.on_accept.remove_listener(listener.recipient()),
+        (Kind::AcceptError, true) => server.on_accept_error.add_listener(listener.recipient()),
+        (Kind::AcceptError, false) => server.on_accept_error.remove_listener(listener.recipient()),
+        (Kind::Receive, true) => tcp.on_receive.add_listener(listener.recipient()),
+        (Kind::Receive, false) => tcp.on_receive.remove_listener(listener.recipient()),
+        (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(listener.recipient()),
+        (Kind::ReceiveError, false) => tcp.on_receive_error.remove_listener(listener.recipient()),
     }
 }
 
 /// `hasListener` of this ear, or `hasListeners`.
-pub fn listens(app: &App, kind: Kind, ear: Option<&Addr<Ear>>) -> chrome_sockets::Answer<bool> {
+pub fn listens(
+    app: &App,
+    kind: Kind,
+    listener: Option<&Addr<LoggingListener>>,
+) -> chrome_sockets::Answer<bool> {
     let (server, tcp) = (&app.tcp_server, &app.tcp);
     macro_rules! has {
         ($event:expr) => {
-            match ear {
-                Some(ear) => $event.has_listener(ear.clone().recipient()),
+            match listener {
+                Some(listener) => $event.has_listener(listener.clone().recipient()),
                 None => $event.has_listeners(),
             }
         };

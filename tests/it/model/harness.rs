@@ -11,10 +11,10 @@ use chrome_sockets::tcp::ClientSocket;
 use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
-use super::app::{AppChange, AppState, EARS, Ears};
+use super::app::{AppChange, AppState, LISTENERS, ListenerMap};
 use super::client::{self, Client};
 use super::connection::Connection;
-use super::event_log::{Answer, CallId, Ear, SharedLog};
+use super::event_log::{Answer, CallId, LoggingListener, SharedLog};
 use super::ops::{Case, Op, Shape};
 use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Server};
@@ -28,7 +28,7 @@ const LONG: Duration = Duration::from_secs(1000);
 const LOOKS: u32 = 20;
 
 /// Both sides.
-pub struct World {
+pub struct Harness {
     pub shape: Shape,
     threads: Threads,
     pub network: ScriptedNetwork,
@@ -60,10 +60,10 @@ pub struct World {
 /// One app.
 pub struct Side {
     pub app: App,
-    pub ears: [Addr<Ear>; EARS],
+    pub listeners: [Addr<LoggingListener>; LISTENERS],
     pub state: AppState,
     /// Who listens to everything when its event page has started.
-    pub page: Option<Ears>,
+    pub page: Option<ListenerMap>,
     /// It was set in this batch.
     pub page_is_new: bool,
     /// A listener has died: with a page, the app would be loaded again for what
@@ -132,16 +132,16 @@ impl<S: Socket> Known<S> {
 /// Where the real side is none of what the model allows.
 pub async fn run(case: &Case) -> Result<(), String> {
     tokio::time::pause();
-    let mut world = World::new(case.shape, case.slow).await;
+    let mut harness = Harness::new(case.shape, case.slow).await;
     for (number, op) in case.ops.iter().enumerate() {
-        let done = world.operate(op, case.batch).await;
+        let done = harness.operate(op, case.batch).await;
         done.map_err(|what| format!("at operation {number}, {op:?}:\n{what}"))?;
     }
-    world.rest().await?;
-    world.end().await
+    harness.rest().await?;
+    harness.end().await
 }
 
-impl World {
+impl Harness {
     async fn new(shape: Shape, slow: bool) -> Self {
         let network = ScriptedNetwork::new();
         let faults = FaultyNetwork::new(network.clone(), 0);
@@ -155,7 +155,7 @@ impl World {
         let log = SharedLog::default();
         let side = |name| Side {
             app: App::new(name, &registry),
-            ears: std::array::from_fn(|number| Ear::start(number, slow, &log)),
+            listeners: std::array::from_fn(|number| LoggingListener::start(number, slow, &log)),
             state: AppState::default(),
             page: None,
             page_is_new: false,
@@ -163,7 +163,7 @@ impl World {
             permissions: 0,
         };
         let apps = [side("one"), side("other")];
-        let mut world = World {
+        let mut harness = Harness {
             shape,
             threads,
             network,
@@ -185,9 +185,9 @@ impl World {
             slow,
         };
         for app in 0..2 {
-            world.listen_to_all(app);
+            harness.listen_to_all(app);
         }
-        world
+        harness
     }
 
     async fn operate(&mut self, op: &Op, batch: usize) -> Result<(), String> {

@@ -5,7 +5,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::app::{EARS, Ears, KINDS, Kind};
+use super::app::{KINDS, Kind, LISTENERS, ListenerMap};
 use super::connection::Act;
 use super::faults::{ACCEPT, CONNECT, LISTEN, READ, WRITE};
 use super::server::{Action, Policy};
@@ -140,7 +140,7 @@ pub enum AppOp {
     Resume,
     IsSuspended,
     /// With which listeners for everything it starts.
-    SetEventPage(Option<Ears>),
+    SetEventPage(Option<ListenerMap>),
     Unload,
     /// One of the test's permissions.
     SetPermissions(u8),
@@ -294,17 +294,17 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn app_op() -> impl Strategy<Value = AppOp> {
     let kind = || pick(&KINDS);
-    let ears: Ears = 1 << EARS;
-    let has = (kind(), option::of(0..EARS));
+    let listeners: ListenerMap = 1 << LISTENERS;
+    let has = (kind(), option::of(0..LISTENERS));
     prop_oneof![
-        30 => (kind(), 0..EARS, prop::bool::weighted(0.7))
-            .prop_map(|(kind, ear, add)| AppOp::Listen(kind, ear, add)),
-        4 => has.prop_map(|(kind, ear)| AppOp::HasListener(kind, ear)),
-        2 => (0..EARS).prop_map(AppOp::Die),
+        30 => (kind(), 0..LISTENERS, prop::bool::weighted(0.7))
+            .prop_map(|(kind, listener, add)| AppOp::Listen(kind, listener, add)),
+        4 => has.prop_map(|(kind, listener)| AppOp::HasListener(kind, listener)),
+        2 => (0..LISTENERS).prop_map(AppOp::Die),
         5 => Just(AppOp::Suspend),
         9 => Just(AppOp::Resume),
         2 => Just(AppOp::IsSuspended),
-        5 => option::of(0..ears).prop_map(AppOp::SetEventPage),
+        5 => option::of(0..listeners).prop_map(AppOp::SetEventPage),
         1 => Just(AppOp::Unload),
         2 => (0..6_u8).prop_map(AppOp::SetPermissions),
         5 => any::<bool>().prop_map(AppOp::Panic),

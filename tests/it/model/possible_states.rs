@@ -14,8 +14,8 @@ use std::fmt::{Debug, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::app::{AppChange, AppState, EARS, Ears, Kind};
-use super::event_log::{Answer, CallId, Heard};
+use super::app::{AppChange, AppState, Kind, LISTENERS, ListenerMap};
+use super::event_log::{Answer, CallId, ObservedEvent};
 
 /// More than ever come of the batches that are made.
 const MOST: usize = 20_000;
@@ -25,7 +25,7 @@ const MOST: usize = 20_000;
 pub struct Progress {
     calls: usize,
     changes: usize,
-    heard: [usize; EARS],
+    heard: [usize; LISTENERS],
 }
 
 /// What was seen in this batch.
@@ -33,7 +33,7 @@ pub struct Progress {
 pub struct Seen<'a> {
     pub answers: &'a BTreeMap<CallId, (usize, Answer)>,
     /// Of this socket.
-    pub heard: &'a [Vec<(usize, Heard)>; EARS],
+    pub heard: &'a [Vec<(usize, ObservedEvent)>; LISTENERS],
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
     /// The addresses that are listened on.
@@ -74,13 +74,13 @@ impl Seen<'_> {
         &self,
         progress: &Progress,
         call: CallId,
-        which: impl Fn(&Heard) -> bool,
+        which: impl Fn(&ObservedEvent) -> bool,
     ) -> bool {
         let Some((answered, _)) = self.answers.get(&call) else {
             return false;
         };
-        let ears = progress.heard.iter().zip(self.heard);
-        let mut so_far = ears.flat_map(|(count, heard)| &heard[..*count]);
+        let listeners = progress.heard.iter().zip(self.heard);
+        let mut so_far = listeners.flat_map(|(count, heard)| &heard[..*count]);
         so_far.all(|(place, heard)| place < answered || !which(heard))
     }
 
@@ -89,12 +89,12 @@ impl Seen<'_> {
     pub fn hears(
         &self,
         progress: &mut Progress,
-        ears: Ears,
-        mut fits: impl FnMut(&Heard) -> bool,
+        listeners: ListenerMap,
+        mut fits: impl FnMut(&ObservedEvent) -> bool,
     ) -> bool {
-        for ear in (0..EARS).filter(|ear| ears & (1 << ear) != 0) {
-            match self.heard[ear].get(progress.heard[ear]) {
-                Some((_, heard)) if fits(heard) => progress.heard[ear] += 1,
+        for listener in (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0) {
+            match self.heard[listener].get(progress.heard[listener]) {
+                Some((_, heard)) if fits(heard) => progress.heard[listener] += 1,
                 _ => return false,
             }
         }
@@ -102,9 +102,9 @@ impl Seen<'_> {
     }
 
     /// The next event of the first of these ears.
-    pub fn next(&self, progress: &Progress, ears: Ears) -> Option<&Heard> {
-        let ear = (0..EARS).find(|ear| ears & (1 << ear) != 0)?;
-        let (_, heard) = self.heard[ear].get(progress.heard[ear])?;
+    pub fn next(&self, progress: &Progress, listeners: ListenerMap) -> Option<&ObservedEvent> {
+        let listener = (0..LISTENERS).find(|listener| listeners & (1 << listener) != 0)?;
+        let (_, heard) = self.heard[listener].get(progress.heard[listener])?;
         Some(heard)
     }
 }
@@ -257,9 +257,9 @@ impl<S: Socket> Possible<S> {
                 line("    answered", &seen.answers.get(id));
             }
         }
-        for (ear, heard) in seen.heard.iter().enumerate() {
+        for (listener, heard) in seen.heard.iter().enumerate() {
             for heard in heard {
-                line(&format!("heard by {ear}"), heard);
+                line(&format!("heard by {listener}"), heard);
             }
         }
         for (conn, peer) in seen.peers {
@@ -316,8 +316,9 @@ pub fn raise<S: Socket>(
     mut state: S,
     kind: Kind,
     seen: &Seen,
-    fits: impl FnMut(&Heard) -> bool,
+    fits: impl FnMut(&ObservedEvent) -> bool,
 ) -> Option<S> {
-    let ears = state.app().ears(kind);
-    seen.hears(state.progress(), ears, fits).then_some(state)
+    let listeners = state.app().ears(kind);
+    seen.hears(state.progress(), listeners, fits)
+        .then_some(state)
 }

@@ -12,7 +12,7 @@ use chrome_sockets::NetError;
 use chrome_sockets::tcp_server::{BlockReason, DEFAULT_BACKLOG, SocketInfo};
 
 use super::app::{AppState, Ending, Kind};
-use super::event_log::Heard;
+use super::event_log::ObservedEvent;
 use super::faults::{Class, accept_error};
 use super::ops::Shape;
 use super::possible_states::{Progress, Seen, raise};
@@ -387,8 +387,8 @@ impl Server {
     }
 
     fn tell(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
-        let ears = self.app.ears(Kind::Accept);
-        let Some(Heard::Accept(id)) = seen.next(&self.progress, ears) else {
+        let listeners = self.app.ears(Kind::Accept);
+        let Some(ObservedEvent::Accept(id)) = seen.next(&self.progress, listeners) else {
             return None;
         };
         if seen.accepted.get(id).is_some_and(|peer| *peer != from) {
@@ -400,7 +400,7 @@ impl Server {
             self,
             Kind::Accept,
             seen,
-            |heard| matches!(heard, Heard::Accept(same) if same == id),
+            |heard| matches!(heard, ObservedEvent::Accept(same) if same == id),
         )
     }
 

@@ -4,29 +4,29 @@ use super::*;
 
 #[actix_rt::test]
 async fn ten_thousand_sends_by_id_arrive_in_order_and_complete() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
-    let tcp = world.app.tcp.clone();
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
+    let tcp = test.app.tcp.clone();
     let answers = (0..SENDS).map(|number| tcp.send(client.id(), message(number)));
     let answers = answers.collect();
     assert_all_sent(&mut peer, answers).await;
-    assert_alive(&mut world, &client).await;
+    assert_alive(&mut test, &client).await;
 }
 
 #[actix_rt::test]
 async fn ten_thousand_sends_by_handle_arrive_in_order_and_complete() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
     let answers = (0..SENDS).map(|number| client.send(message(number)));
     let answers = answers.collect();
     assert_all_sent(&mut peer, answers).await;
-    assert_alive(&mut world, &client).await;
+    assert_alive(&mut test, &client).await;
 }
 
 #[actix_rt::test]
 async fn ten_thousand_sends_without_awaiting_arrive_in_order_and_complete() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
     for number in 0..SENDS {
         match number % 2 {
             0 => drop(client.send(message(number))),
@@ -35,33 +35,33 @@ async fn ten_thousand_sends_without_awaiting_arrive_in_order_and_complete() {
     }
     assert_all_arrive(&mut peer).await;
     for number in 0..SENDS {
-        drop(world.app.tcp.send(client.id(), message(number)));
+        drop(test.app.tcp.send(client.id(), message(number)));
     }
     assert_all_arrive(&mut peer).await;
     peer.write_all(b"alive").await.expect("write");
-    assert_alive(&mut world, &client).await;
+    assert_alive(&mut test, &client).await;
 }
 
 #[actix_rt::test]
 async fn ten_thousand_messages_to_the_registry_arrive_in_order_and_complete() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
-    let (registry, app) = (&world.registry, &world.app);
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
+    let (registry, app) = (&test.registry, &test.app);
     let answers = (0..SENDS).map(|number| request(registry, app, client.id(), message(number)));
     let answers = answers.collect();
     assert_all_sent(&mut peer, answers).await;
-    assert_alive(&mut world, &client).await;
+    assert_alive(&mut test, &client).await;
 }
 
 #[actix_rt::test]
 async fn calls_by_id_and_by_handle_keep_order_if_answers_are_awaited_between_them() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
     let sending = async {
         for start in (0..SENDS).step_by(100) {
             let sends: Vec<Answer<_>> = (start..start + 100)
                 .map(|number| match start % 200 {
-                    0 => world.app.tcp.send(client.id(), message(number)),
+                    0 => test.app.tcp.send(client.id(), message(number)),
                     _ => client.send(message(number)),
                 })
                 .collect();
@@ -72,14 +72,14 @@ async fn calls_by_id_and_by_handle_keep_order_if_answers_are_awaited_between_the
     };
     tokio::join!(sending, assert_all_arrive(&mut peer));
     peer.write_all(b"alive").await.expect("write");
-    assert_alive(&mut world, &client).await;
+    assert_alive(&mut test, &client).await;
 }
 
 #[actix_rt::test]
 async fn calls_that_end_a_connection_are_carried_out_after_earlier_sends() {
-    let mut world = World::new().await;
-    let (by_id, mut peer) = pair(&mut world).await;
-    let tcp = world.app.tcp.clone();
+    let mut test = TestApp::new().await;
+    let (by_id, mut peer) = pair(&mut test).await;
+    let tcp = test.app.tcp.clone();
     for number in 0..SENDS {
         drop(tcp.send(by_id.id(), message(number)));
     }
@@ -92,7 +92,7 @@ async fn calls_that_end_a_connection_are_carried_out_after_earlier_sends() {
     let end = within("the end", peer.read(&mut [0])).await;
     assert_eq!(end.expect("closed in order"), 0);
 
-    let (by_handle, mut peer) = pair(&mut world).await;
+    let (by_handle, mut peer) = pair(&mut test).await;
     for number in 0..SENDS {
         drop(by_handle.send(message(number)));
     }

@@ -13,9 +13,9 @@ async fn registry_in(arbiter: &Arbiter) -> Addr<Registry> {
     registry.expect("it has started")
 }
 
-/// What is told to a [`Noted`]'s test.
+/// What is told to a [`NotingListener`]'s test.
 #[derive(Debug, PartialEq)]
-enum Note {
+enum NotedEvent {
     Accept(ClientSocketId),
     Receive(ClientSocketId, Bytes),
     End(ClientSocketId, NetError),
@@ -23,80 +23,80 @@ enum Note {
 
 /// Notes what it hears, once its gate is open. The first of them resumes the
 /// clients.
-struct Noted {
-    notes: UnboundedSender<Note>,
+struct NotingListener {
+    events: UnboundedSender<NotedEvent>,
     gate: Option<mpsc::Receiver<()>>,
     resumes: bool,
 }
 
-impl Actor for Noted {
+impl Actor for NotingListener {
     type Context = Context<Self>;
 }
 
-impl Noted {
-    fn note(&mut self, note: Note) {
+impl NotingListener {
+    fn note(&mut self, note: NotedEvent) {
         if let Some(gate) = self.gate.take() {
             // Its mailbox fills meanwhile. A test that fails closes the gate.
             let _ = gate.recv();
         }
-        let _ = self.notes.send(note);
+        let _ = self.events.send(note);
     }
 }
 
-impl Handler<AcceptInfo> for Noted {
+impl Handler<AcceptInfo> for NotingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         if self.resumes {
             info.client().set_paused(false);
         }
-        self.note(Note::Accept(info.client_socket_id));
+        self.note(NotedEvent::Accept(info.client_socket_id));
     }
 }
 
-impl Handler<ReceiveInfo> for Noted {
+impl Handler<ReceiveInfo> for NotingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.note(Note::Receive(info.socket_id, info.into_data()));
+        self.note(NotedEvent::Receive(info.socket_id, info.into_data()));
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Noted {
+impl Handler<ReceiveErrorInfo> for NotingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.note(Note::End(info.socket_id, info.result_code));
+        self.note(NotedEvent::End(info.socket_id, info.result_code));
     }
 }
 
 /// Makes a mailbox long.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Stuffing;
+struct MailboxFiller;
 
-impl Handler<Stuffing> for Noted {
+impl Handler<MailboxFiller> for NotingListener {
     type Result = ();
 
-    fn handle(&mut self, _: Stuffing, _: &mut Self::Context) {}
+    fn handle(&mut self, _: MailboxFiller, _: &mut Self::Context) {}
 }
 
 /// A listener on an arbiter of its own, for all events of an app.
-struct Ear {
+struct ThreadListener {
     arbiter: Arbiter,
-    actor: Addr<Noted>,
-    notes: UnboundedReceiver<Note>,
+    actor: Addr<NotingListener>,
+    events: UnboundedReceiver<NotedEvent>,
     /// Used or dropped, it lets the listener go on.
     gate: Option<mpsc::Sender<()>>,
 }
 
-impl Ear {
+impl ThreadListener {
     async fn of(app: &App, gated: bool, resumes: bool) -> Self {
         let arbiter = Arbiter::new();
-        let (sender, notes) = unbounded_channel();
+        let (sender, events) = unbounded_channel();
         let (open, gate) = mpsc::channel();
-        let actor = Noted::start_in_arbiter(&arbiter.handle(), move |_| Noted {
-            notes: sender,
+        let actor = NotingListener::start_in_arbiter(&arbiter.handle(), move |_| NotingListener {
+            events: sender,
             gate: gated.then_some(gate),
             resumes,
         });
@@ -108,21 +108,21 @@ impl Ear {
         ] {
             within("addListener", added).await.expect("added");
         }
-        Ear {
+        ThreadListener {
             arbiter,
             actor,
-            notes,
+            events,
             gate: gated.then_some(open),
         }
     }
 
-    async fn next(&mut self) -> Note {
-        let note = within("an event", self.notes.recv()).await;
+    async fn next(&mut self) -> NotedEvent {
+        let note = within("an event", self.events.recv()).await;
         note.expect("the listener lives")
     }
 }
 
-impl Drop for Ear {
+impl Drop for ThreadListener {
     fn drop(&mut self) {
         self.gate = None;
         self.arbiter.stop();
@@ -145,7 +145,7 @@ async fn elsewhere(arbiter: &Arbiter) -> (App, SocketAddr) {
 async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order_and_complete() {
     let arbiter = Arbiter::new();
     let (app, at) = elsewhere(&arbiter).await;
-    let mut ear = Ear::of(&app, true, true).await;
+    let mut listener = ThreadListener::of(&app, true, true).await;
     let mut peer = dial(at).await;
     // It is in its handler of onAccept now, and what comes next fills it.
     let client = within("a client", async {
@@ -159,7 +159,7 @@ async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order
     })
     .await;
     for _ in 0..SENDS {
-        ear.actor.do_send(Stuffing);
+        listener.actor.do_send(MailboxFiller);
     }
     let flood = vec![b'x'; 4 * tcp::WINDOW];
     let handle = app.tcp.socket(client).await.expect("it exists");
@@ -191,10 +191,10 @@ async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order
         assert!(stuffed.is_ok_and(|stuffed| stuffed > 0) || way != "by id");
     }
 
-    drop(ear.gate.take());
-    assert_eq!(ear.next().await, Note::Accept(client));
-    match ear.next().await {
-        Note::Receive(id, data) => assert_eq!((id, data[0]), (client, b'x')),
+    drop(listener.gate.take());
+    assert_eq!(listener.next().await, NotedEvent::Accept(client));
+    match listener.next().await {
+        NotedEvent::Receive(id, data) => assert_eq!((id, data[0]), (client, b'x')),
         other => panic!("expected onReceive, not {other:?}"),
     }
     handle.close().await.expect("close");
@@ -207,10 +207,10 @@ async fn each_of_several_callers_on_several_arbiters_keeps_its_own_order() {
     const EACH: u32 = SENDS / CALLERS;
     let arbiter = Arbiter::new();
     let (app, at) = elsewhere(&arbiter).await;
-    let mut ear = Ear::of(&app, false, false).await;
+    let mut listener = ThreadListener::of(&app, false, false).await;
     let mut peer = dial(at).await;
-    let client = match ear.next().await {
-        Note::Accept(client) => client,
+    let client = match listener.next().await {
+        NotedEvent::Accept(client) => client,
         other => panic!("expected onAccept, not {other:?}"),
     };
     let handle = app.tcp.socket(client).await.expect("it exists");
@@ -256,7 +256,7 @@ async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
     let (app, at) = elsewhere(&arbiter).await;
     let mut ears = Vec::new();
     for resumes in [true, false, false] {
-        ears.push(Ear::of(&app, false, resumes).await);
+        ears.push(ThreadListener::of(&app, false, resumes).await);
     }
     let data: Vec<u8> = (0..LENGTH)
         .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
@@ -266,16 +266,18 @@ async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
         let mut peer = dial(at).await;
         peer.write_all(&sent).await.expect("write");
     });
-    for (i, ear) in ears.iter_mut().enumerate() {
-        let client = match ear.next().await {
-            Note::Accept(client) => client,
+    for (i, listener) in ears.iter_mut().enumerate() {
+        let client = match listener.next().await {
+            NotedEvent::Accept(client) => client,
             other => panic!("listener {i}: expected onAccept, not {other:?}"),
         };
         let mut received = Vec::new();
         let end = loop {
-            match ear.next().await {
-                Note::Receive(id, bytes) if id == client => received.extend_from_slice(&bytes),
-                Note::End(id, code) if id == client => break code,
+            match listener.next().await {
+                NotedEvent::Receive(id, bytes) if id == client => {
+                    received.extend_from_slice(&bytes)
+                }
+                NotedEvent::End(id, code) if id == client => break code,
                 other => panic!("listener {i}: expected its events, not {other:?}"),
             }
         };
@@ -292,8 +294,8 @@ async fn on_accept_of_a_client_precedes_its_on_receive_at_every_listener() {
     let arbiter = Arbiter::new();
     let (app, at) = elsewhere(&arbiter).await;
     // The first resumes each client at once; the second is far behind.
-    let mut fast = Ear::of(&app, false, true).await;
-    let mut slow = Ear::of(&app, true, false).await;
+    let mut fast = ThreadListener::of(&app, false, true).await;
+    let mut slow = ThreadListener::of(&app, true, false).await;
     let storm = std::thread::spawn(move || {
         let peers = (0..CLIENTS).map(|_| {
             let mut peer = std::net::TcpStream::connect(at).expect("connect");
@@ -303,22 +305,22 @@ async fn on_accept_of_a_client_precedes_its_on_receive_at_every_listener() {
         peers.collect::<Vec<_>>()
     });
     for _ in 0..SENDS {
-        slow.actor.do_send(Stuffing);
+        slow.actor.do_send(MailboxFiller);
     }
-    while !matches!(fast.next().await, Note::Receive(..)) {}
+    while !matches!(fast.next().await, NotedEvent::Receive(..)) {}
     drop(slow.gate.take());
 
     let mut known = HashSet::new();
     let mut greeted = HashSet::new();
     while greeted.len() < CLIENTS {
         match slow.next().await {
-            Note::Accept(client) => assert!(known.insert(client), "{client} twice"),
-            Note::Receive(client, data) => {
+            NotedEvent::Accept(client) => assert!(known.insert(client), "{client} twice"),
+            NotedEvent::Receive(client, data) => {
                 assert!(known.contains(&client), "{client} was not heard of");
                 assert!(greeted.insert(client), "{client} greeted twice");
                 assert_eq!(data, "hello");
             }
-            Note::End(client, code) => panic!("{client} ended with {code}"),
+            NotedEvent::End(client, code) => panic!("{client} ended with {code}"),
         }
     }
     drop(storm.join().expect("every client has connected"));
@@ -327,16 +329,16 @@ async fn on_accept_of_a_client_precedes_its_on_receive_at_every_listener() {
 
 #[actix_rt::test]
 async fn answers_and_events_of_one_socket_come_in_a_consistent_order() {
-    let mut world = World::new().await;
+    let mut test = TestApp::new().await;
     for _ in 0..100 {
-        let (client, mut peer) = pair(&mut world).await;
+        let (client, mut peer) = pair(&mut test).await;
         peer.write_all(b"first").await.expect("write");
         client.set_paused(false).await.expect("resume");
-        assert_eq!(world.received(client.id(), 5).await, b"first");
+        assert_eq!(test.received(client.id(), 5).await, b"first");
         // The end is raised before disconnect is answered.
         client.disconnect().await.expect("disconnect");
-        match world.next().await {
-            Heard::ReceiveError(id, code) => {
+        match test.next().await {
+            ListenerEvent::ReceiveError(id, code) => {
                 assert_eq!((id, code), (client.id(), NetError::CONNECTION_CLOSED));
             }
             other => panic!("expected onReceiveError, not {other:?}"),

@@ -5,7 +5,7 @@ use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, Error, Permissions, Registry, SetPermissions, Shutdown};
 
 use crate::tcp_server::code;
-use support::World;
+use support::TestApp;
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
@@ -86,8 +86,8 @@ async fn the_permissions_of_one_app_do_not_apply_to_another() {
 #[actix_rt::test]
 async fn new_permissions_apply_to_existing_sockets() {
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
-    let (app, server) = (&world.app, &world.app.tcp_server);
+    let test = TestApp::with_network(network.clone()).await;
+    let (app, server) = (&test.app, &test.app.tcp_server);
     let id = server
         .create(Default::default())
         .await
@@ -95,7 +95,7 @@ async fn new_permissions_apply_to_existing_sockets() {
         .socket_id;
     let client = app
         .tcp
-        .socket(world.create().await)
+        .socket(test.create().await)
         .await
         .expect("it exists");
     for round in 0..3 {
@@ -116,7 +116,7 @@ async fn new_permissions_apply_to_existing_sockets() {
             app: app.id().clone(),
             permissions: Permissions::all(),
         };
-        let set = world.registry.send(message).await.expect("it runs");
+        let set = test.registry.send(message).await.expect("it runs");
         assert_eq!(set, Ok(()));
         server
             .listen(id, "127.0.0.1", 80, None)
@@ -152,32 +152,31 @@ async fn a_later_call_is_checked_by_new_permissions_without_awaiting_them() {
 #[actix_rt::test]
 async fn open_sockets_stay_open_when_their_permission_is_revoked() {
     let network = ScriptedNetwork::new();
-    let mut world = World::with_network(network.clone()).await;
-    let (server, at) = world.listen().await;
+    let mut test = TestApp::with_network(network.clone()).await;
+    let (server, at) = test.listen().await;
     let far = network.server("127.0.0.1:80".parse().expect("an address"));
-    let client = world.create().await;
-    let tcp = world.app.tcp.clone();
+    let client = test.create().await;
+    let tcp = test.app.tcp.clone();
     tcp.connect(client, "127.0.0.1", 80, Any)
         .await
         .expect("connect");
 
-    world
-        .app
+    test.app
         .set_permissions(Permissions::none())
         .await
         .expect("it runs");
     assert_eq!(network.listening(), [at]);
     let peer = network.client(at).expect("it listens");
-    let accepted = world.accepted().await;
+    let accepted = test.accepted().await;
     accepted.set_paused(false).await.expect("resume");
     peer.send("accepted");
-    assert_eq!(world.received(accepted.id(), 8).await, b"accepted");
+    assert_eq!(test.received(accepted.id(), 8).await, b"accepted");
     far.send("connected");
-    assert_eq!(world.received(client, 9).await, b"connected");
+    assert_eq!(test.received(client, 9).await, b"connected");
     assert_eq!(tcp.send(client, "out").await.expect("send").bytes_sent, 3);
 
     // Once it is closed it is not opened again.
-    let tcp_server = &world.app.tcp_server;
+    let tcp_server = &test.app.tcp_server;
     tcp_server.disconnect(server).await.expect("disconnect");
     let again = tcp_server.listen(server, "127.0.0.1", at.port().into(), None);
     assert_eq!(again.await, DENIED);

@@ -8,7 +8,7 @@ use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{Error, Permissions};
 
 use crate::tcp_server::code;
-use support::World;
+use support::TestApp;
 
 /// Ways of writing 127.0.0.1, localhost and example.com, and what comes near.
 const WRITTEN: &[&str] = &[
@@ -92,13 +92,13 @@ async fn asked(connect: &str) -> Vec<Call> {
             network.next_resolve(name, Ok(vec![IpAddr::from([192, 0, 2, 1])]));
         }
     }
-    let world = World::with_network(network.clone()).await;
+    let test = TestApp::with_network(network.clone()).await;
     let sockets = format!(r#"{{"tcp": {{"connect": "{connect}"}}}}"#);
     let permissions = Permissions::from_sockets(&sockets).expect("right");
-    world.app.set_permissions(permissions.clone());
+    test.app.set_permissions(permissions.clone());
     for host in WRITTEN {
-        let id = world.create().await;
-        let answer = world.app.tcp.connect(id, *host, 80, Any).await;
+        let id = test.create().await;
+        let answer = test.app.tcp.connect(id, *host, 80, Any).await;
         // Nobody listens, so what is permitted is refused or not resolved.
         let permitted = answer != Err(Error::PermissionDenied);
         assert_eq!(permitted, permissions.may_connect(host, 80), "{host:?}");
@@ -166,8 +166,8 @@ async fn a_name_is_resolved_in_the_form_that_was_compared() {
         Permissions::from_sockets(r#"{"tcp": {"connect": "*.example:80"}}"#).expect("right"),
     ] {
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
-        world.app.set_permissions(permissions);
+        let test = TestApp::with_network(network.clone()).await;
+        test.app.set_permissions(permissions);
         let mut expected = Vec::new();
         for (written, resolved) in [
             ("Bücher.example", "xn--bcher-kva.example"),
@@ -175,8 +175,8 @@ async fn a_name_is_resolved_in_the_form_that_was_compared() {
             // An absolute name stays that.
             ("例え。example。", "xn--r8jz45g.example."),
         ] {
-            let id = world.create().await;
-            let answer = world.app.tcp.connect(id, written, 80, Any);
+            let id = test.create().await;
+            let answer = test.app.tcp.connect(id, written, 80, Any);
             assert_eq!(code("connect", answer).await, -105);
             let host = resolved.to_owned();
             expected.push(Call::Resolve { host });
@@ -189,13 +189,13 @@ async fn a_name_is_resolved_in_the_form_that_was_compared() {
 async fn a_host_without_canonical_form_is_resolved_only_if_any_host_is_permitted() {
     let network = ScriptedNetwork::new();
     network.next_resolve("127.1", Ok(vec![IpAddr::from([127, 0, 0, 1])]));
-    let world = World::with_network(network.clone()).await;
+    let test = TestApp::with_network(network.clone()).await;
     let anywhere = Permissions::from_sockets(r#"{"tcp": {"connect": ":80"}}"#);
-    world.app.set_permissions(anywhere.expect("right"));
-    let id = world.create().await;
-    let denied = world.app.tcp.connect(id, "127.1", 81, Any).await;
+    test.app.set_permissions(anywhere.expect("right"));
+    let id = test.create().await;
+    let denied = test.app.tcp.connect(id, "127.1", 81, Any).await;
     assert_eq!(denied, Err(Error::PermissionDenied));
-    let refused = world.app.tcp.connect(id, "127.1", 80, Any);
+    let refused = test.app.tcp.connect(id, "127.1", 80, Any);
     assert_eq!(code("connect", refused).await, -102);
     let host = "127.1".to_owned();
     let address = SocketAddr::from(([127, 0, 0, 1], 80));

@@ -9,10 +9,10 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use super::*;
 
 /// What a listener does with its next event, if it is of this text.
-type Deed = (&'static str, What);
+type ListenerStep = (&'static str, Action);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum What {
+enum Action {
     Panic,
     /// It keeps the event.
     Keep,
@@ -21,28 +21,28 @@ enum What {
     /// In a future that the handler has returned.
     PanicLater,
 }
-use What::*;
+use Action::*;
 
 /// Does each deed once, and notes what it handles otherwise.
-struct Frail {
-    deeds: Arc<Mutex<VecDeque<Deed>>>,
+struct ScriptedListener {
+    steps: Arc<Mutex<VecDeque<ListenerStep>>>,
     handled: Arc<Mutex<Vec<Bytes>>>,
     ends: Arc<Mutex<Vec<NetError>>>,
     kept: Vec<ReceiveInfo>,
 }
 
-impl Actor for Frail {
+impl Actor for ScriptedListener {
     type Context = Context<Self>;
 }
 
-impl Handler<ReceiveInfo> for Frail {
+impl Handler<ReceiveInfo> for ScriptedListener {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, mut info: ReceiveInfo, _: &mut Self::Context) -> Self::Result {
-        let mut deeds = self.deeds.lock().expect("nobody panics with it");
-        let is_next = deeds.front().is_some_and(|(text, _)| *text == info.data);
-        let deed = if is_next { deeds.pop_front() } else { None };
-        drop(deeds);
+        let mut steps = self.steps.lock().expect("nobody panics with it");
+        let is_next = steps.front().is_some_and(|(text, _)| *text == info.data);
+        let deed = if is_next { steps.pop_front() } else { None };
+        drop(steps);
         match deed {
             Some((_, Panic)) => panic!("a listener that is not well"),
             Some((_, TakeAndPanic)) => {
@@ -67,7 +67,7 @@ impl Handler<ReceiveInfo> for Frail {
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Frail {
+impl Handler<ReceiveErrorInfo> for ScriptedListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
@@ -77,31 +77,31 @@ impl Handler<ReceiveErrorInfo> for Frail {
 }
 
 /// An app with client sockets, whose listener is started again when it dies.
-struct Clinic {
-    world: World,
+struct Fixture {
+    test: TestApp,
     network: ScriptedNetwork,
-    deeds: Arc<Mutex<VecDeque<Deed>>>,
+    steps: Arc<Mutex<VecDeque<ListenerStep>>>,
     handled: Arc<Mutex<Vec<Bytes>>>,
     ends: Arc<Mutex<Vec<NetError>>>,
 }
 
-impl Clinic {
+impl Fixture {
     async fn new() -> Self {
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
-        world.deafen().await;
-        Clinic {
-            world,
+        let test = TestApp::with_network(network.clone()).await;
+        test.remove_listener().await;
+        Fixture {
+            test,
             network,
-            deeds: Arc::default(),
+            steps: Arc::default(),
             handled: Arc::default(),
             ends: Arc::default(),
         }
     }
 
     async fn connected(&self) -> (ClientSocket, Peer) {
-        let tcp = &self.world.app.tcp;
-        let id = self.world.create().await;
+        let tcp = &self.test.app.tcp;
+        let id = self.test.create().await;
         let client = tcp.socket(id).await.expect("it exists");
         let peer = self
             .network
@@ -111,29 +111,29 @@ impl Clinic {
         (client, peer)
     }
 
-    async fn start(&self) -> Addr<Frail> {
-        let frail = Frail {
-            deeds: self.deeds.clone(),
+    async fn start(&self) -> Addr<ScriptedListener> {
+        let frail = ScriptedListener {
+            steps: self.steps.clone(),
             handled: self.handled.clone(),
             ends: self.ends.clone(),
             kept: Vec::new(),
         }
         .start();
-        let tcp = &self.world.app.tcp;
+        let tcp = &self.test.app.tcp;
         tcp.on_receive_error.add_listener(frail.clone().recipient());
         let added = tcp.on_receive.add_listener(frail.clone().recipient());
         added.await.expect("the registry runs");
         frail
     }
 
-    fn plan(&self, deeds: &[Deed]) {
-        let mut plan = self.deeds.lock().expect("nobody panics with it");
-        plan.extend(deeds);
+    fn plan(&self, steps: &[ListenerStep]) {
+        let mut plan = self.steps.lock().expect("nobody panics with it");
+        plan.extend(steps);
     }
 
     /// Starts a listener, and has it die of the deeds of one life.
-    async fn dies_of(&self, deeds: &[Deed]) {
-        self.plan(deeds);
+    async fn assert_panics_at(&self, steps: &[ListenerStep]) {
+        self.plan(steps);
         let frail = self.start().await;
         until("its death", move || !frail.connected()).await;
     }
@@ -160,14 +160,14 @@ impl Clinic {
 
 #[actix_rt::test]
 async fn the_third_panic_in_a_row_ends_the_connection_and_its_data_is_dropped() {
-    let clinic = Clinic::new().await;
-    let (client, peer) = clinic.connected().await;
+    let fixture = Fixture::new().await;
+    let (client, peer) = fixture.connected().await;
     peer.send("a");
     for _ in 0..3 {
-        clinic.dies_of(&[("a", Panic)]).await;
+        fixture.assert_panics_at(&[("a", Panic)]).await;
     }
-    clinic.fails().await;
-    assert!(clinic.handled().is_empty());
+    fixture.fails().await;
+    assert!(fixture.handled().is_empty());
     assert!(peer.is_closed());
     let info = client.get_info().await.expect("the id is there");
     assert!(!info.connected && info.paused);
@@ -176,28 +176,28 @@ async fn the_third_panic_in_a_row_ends_the_connection_and_its_data_is_dropped() 
 
 #[actix_rt::test]
 async fn an_event_that_is_handled_between_two_panics_resets_the_count() {
-    let clinic = Clinic::new().await;
-    let (_client, peer) = clinic.connected().await;
+    let fixture = Fixture::new().await;
+    let (_client, peer) = fixture.connected().await;
     let mut handled = Vec::new();
     for text in ["a", "b", "c", "d"] {
         peer.send(text);
         for _ in 0..2 {
-            clinic.dies_of(&[(text, Panic)]).await;
+            fixture.assert_panics_at(&[(text, Panic)]).await;
         }
-        let frail = clinic.start().await;
+        let frail = fixture.start().await;
         handled.push(text);
-        clinic.handles(&handled).await;
+        fixture.handles(&handled).await;
         frail.do_send(Stop);
         until("its death", || !frail.connected()).await;
     }
-    assert!(clinic.ends().is_empty());
+    assert!(fixture.ends().is_empty());
 }
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Stop;
 
-impl Handler<Stop> for Frail {
+impl Handler<Stop> for ScriptedListener {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
@@ -207,99 +207,99 @@ impl Handler<Stop> for Frail {
 
 #[actix_rt::test]
 async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
-    let clinic = Clinic::new().await;
-    let (_bad, bad) = clinic.connected().await;
-    let (_good, good) = clinic.connected().await;
+    let fixture = Fixture::new().await;
+    let (_bad, bad) = fixture.connected().await;
+    let (_good, good) = fixture.connected().await;
     // Each time another client's event kills it, and this one's waits behind.
-    let (_other, other) = clinic.connected().await;
+    let (_other, other) = fixture.connected().await;
     bad.send("bad");
     other.send("other");
     good.send("good");
-    clinic.dies_of(&[("bad", Panic)]).await;
+    fixture.assert_panics_at(&[("bad", Panic)]).await;
     // What waited comes first now.
-    clinic.dies_of(&[("other", Panic)]).await;
-    let frail = clinic.start().await;
-    until("the events", || clinic.handled().len() == 3).await;
-    let handled = clinic.handled();
+    fixture.assert_panics_at(&[("other", Panic)]).await;
+    let frail = fixture.start().await;
+    until("the events", || fixture.handled().len() == 3).await;
+    let handled = fixture.handled();
     assert_eq!(
         handled[0], "good",
         "those that were not at fault come first"
     );
-    assert!(clinic.ends().is_empty() && frail.connected());
+    assert!(fixture.ends().is_empty() && frail.connected());
 }
 
 #[actix_rt::test]
 async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
-    let clinic = Clinic::new().await;
-    let (_kept, kept) = clinic.connected().await;
-    let (_bad, bad) = clinic.connected().await;
+    let fixture = Fixture::new().await;
+    let (_kept, kept) = fixture.connected().await;
+    let (_bad, bad) = fixture.connected().await;
     kept.send("kept");
     for _ in 0..3 {
-        clinic.plan(&[("kept", Keep), ("bad", Panic)]);
-        let frail = clinic.start().await;
+        fixture.plan(&[("kept", Keep), ("bad", Panic)]);
+        let frail = fixture.start().await;
         until("the kept one", || {
-            clinic.deeds.lock().is_ok_and(|deeds| deeds.len() == 1)
+            fixture.steps.lock().is_ok_and(|steps| steps.len() == 1)
         })
         .await;
-        if bad_waits(&clinic) {
+        if poisonous_event_waits(&fixture) {
             bad.send("bad");
         }
         until("its death", move || !frail.connected()).await;
         // The bad event alone is at fault.
     }
-    clinic.fails().await;
-    clinic.handles(&["kept"]).await;
+    fixture.fails().await;
+    fixture.handles(&["kept"]).await;
 }
 
 /// Whether the bad client has not sent yet.
-fn bad_waits(clinic: &Clinic) -> bool {
-    clinic.deeds.lock().is_ok_and(|deeds| deeds.len() == 1)
+fn poisonous_event_waits(fixture: &Fixture) -> bool {
+    fixture.steps.lock().is_ok_and(|steps| steps.len() == 1)
 }
 
 #[actix_rt::test]
 async fn a_panic_after_taking_the_data_counts_too() {
-    let clinic = Clinic::new().await;
-    let (_client, peer) = clinic.connected().await;
+    let fixture = Fixture::new().await;
+    let (_client, peer) = fixture.connected().await;
     for text in ["a", "b", "c"] {
         peer.send(text);
-        clinic.dies_of(&[(text, TakeAndPanic)]).await;
+        fixture.assert_panics_at(&[(text, TakeAndPanic)]).await;
     }
-    clinic.fails().await;
-    assert!(peer.is_closed() && clinic.handled().is_empty());
+    fixture.fails().await;
+    assert!(peer.is_closed() && fixture.handled().is_empty());
 }
 
 #[actix_rt::test]
 async fn a_panic_in_a_future_of_the_handler_counts_too() {
-    let clinic = Clinic::new().await;
-    let (_client, peer) = clinic.connected().await;
+    let fixture = Fixture::new().await;
+    let (_client, peer) = fixture.connected().await;
     peer.send("a");
     for _ in 0..3 {
-        clinic.dies_of(&[("a", PanicLater)]).await;
+        fixture.assert_panics_at(&[("a", PanicLater)]).await;
     }
-    clinic.fails().await;
+    fixture.fails().await;
 }
 
 #[actix_rt::test]
 async fn data_that_one_of_two_listeners_handles_does_not_count() {
-    let clinic = Clinic::new().await;
-    let (_client, peer) = clinic.connected().await;
-    let calm = Clinic::new().await;
-    let sound = Frail {
-        deeds: calm.deeds.clone(),
+    let fixture = Fixture::new().await;
+    let (_client, peer) = fixture.connected().await;
+    let calm = Fixture::new().await;
+    let sound = ScriptedListener {
+        steps: calm.steps.clone(),
         handled: calm.handled.clone(),
         ends: calm.ends.clone(),
         kept: Vec::new(),
     }
     .start();
-    let on_receive = &clinic.world.app.tcp.on_receive;
+    let on_receive = &fixture.test.app.tcp.on_receive;
     let added = on_receive.add_listener(sound.clone().recipient());
     added.await.expect("the registry runs");
     for text in ["a", "b", "c", "d"] {
-        clinic.plan(&[(text, Panic)]);
-        let frail = clinic.start().await;
+        fixture.plan(&[(text, Panic)]);
+        let frail = fixture.start().await;
         peer.send(text);
         until("its death", move || !frail.connected()).await;
     }
     calm.handles(&["a", "b", "c", "d"]).await;
-    assert!(clinic.ends().is_empty() && calm.ends().is_empty());
+    assert!(fixture.ends().is_empty() && calm.ends().is_empty());
 }

@@ -5,19 +5,19 @@ use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{AppLimits, Error, NetError, Registry, tcp};
 
 use super::limits::connections;
-use super::shared_limits::Stage;
+use super::shared_limits::TwoApps;
 
 #[actix_rt::test]
 async fn an_app_creates_no_more_sockets_than_its_limit() {
-    let mut stage = Stage::new(Limits::default()).await;
-    let app = stage.world.app.clone();
-    let (_, at) = stage.listen(&app).await;
+    let mut apps = TwoApps::new(Limits::default()).await;
+    let app = apps.test.app.clone();
+    let (_, at) = apps.listen(&app).await;
     let limits = AppLimits {
         sockets: Some(2),
         ..AppLimits::default()
     };
     app.set_limits(limits).await.expect("good limits");
-    let client = stage.world.create().await;
+    let client = apps.test.create().await;
     let too_many = Error::TooManySockets;
     assert_eq!(app.tcp.create(Default::default()).await, Err(too_many));
     let server = app.tcp_server.create(Default::default()).await;
@@ -28,11 +28,11 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
         Ok(1)
     );
     // What it accepts does not count, and no other app is concerned.
-    let _peers = [stage.dial(at), stage.dial(at), stage.dial(at)];
+    let _peers = [apps.dial(at), apps.dial(at), apps.dial(at)];
     for _ in 0..3 {
-        stage.accepted().await;
+        apps.accepted().await;
     }
-    let other = stage.other.tcp.create(Default::default()).await;
+    let other = apps.other.tcp.create(Default::default()).await;
     other.expect("it has no limit");
 
     // A place is free with the call, whichever way it goes.
@@ -44,7 +44,7 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
     let client = client.expect("one was closed").socket_id;
     let handle = app.tcp.socket(client).await.expect("it is open");
     handle.close();
-    stage.world.create().await;
+    apps.test.create().await;
     let name = "x".repeat(chrome_sockets::MAX_NAME + 1);
     let none = AppLimits {
         sockets: Some(3),
@@ -57,21 +57,21 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
     };
     let refused = app.tcp.create(bad).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    stage.world.create().await;
+    apps.test.create().await;
     assert_eq!(app.tcp.create(Default::default()).await, Err(too_many));
 }
 
 #[actix_rt::test]
 async fn invalid_limits_of_an_app_are_refused_and_change_nothing() {
-    let stage = Stage::new(Limits::default()).await;
-    let app = &stage.world.app;
+    let apps = TwoApps::new(Limits::default()).await;
+    let app = &apps.test.app;
     let limits = AppLimits {
         accepted: connections(0, AtLimit::Close),
         sockets: Some(0),
     };
     let refused = app.set_limits(limits).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    stage.world.create().await;
+    apps.test.create().await;
     let network = ScriptedNetwork::new();
     let refused = Registry::with_network(network).limits(connections(0, AtLimit::Queue));
     assert_eq!(refused.err(), Some(NetError::INVALID_ARGUMENT));

@@ -8,117 +8,125 @@ use chrome_sockets::tcp_server::{
     AcceptAction, AcceptPolicy, AtLimit, BlockReason, Limits, SocketProperties, UNHANDLED_ACCEPTS,
 };
 
-use super::Scene;
+use super::Fixture;
 use super::limits::connections;
-use crate::tcp_server::recording_listener::Ear;
-use support::{Heard, World, within};
+use crate::tcp_server::recording_listener::RecordingListener;
+use support::{ListenerEvent, TestApp, within};
 
 const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
 #[actix_rt::test]
 async fn get_info_names_every_reason_at_once_and_each_ends_by_itself() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     let server = &app.tcp_server;
     let persistent = SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
-    server.update(scene.id, persistent).await.expect("update");
-    assert_eq!(scene.info().await.blocked_by, []);
+    server.update(fixture.id, persistent).await.expect("update");
+    assert_eq!(fixture.info().await.blocked_by, []);
 
-    let failed = scene.network.accept_error(scene.at, libc::EMFILE);
+    let failed = fixture.network.accept_error(fixture.at, libc::EMFILE);
     failed.expect("it listens");
-    assert!(matches!(scene.world.next().await, Heard::AcceptError(..)));
-    let info = scene.info().await;
+    assert!(matches!(
+        fixture.test.next().await,
+        ListenerEvent::AcceptError(..)
+    ));
+    let info = fixture.info().await;
     assert_eq!(info.blocked_by, [NO_DESCRIPTOR]);
     assert!(info.paused, "Chrome's word for it");
 
-    scene.set_paused(true).await;
+    fixture.set_paused(true).await;
     let paused = [BlockReason::App, NO_DESCRIPTOR];
-    assert_eq!(scene.info().await.blocked_by, paused);
+    assert_eq!(fixture.info().await.blocked_by, paused);
 
-    let ear = scene.world.listener.clone();
-    let removed = server.on_accept.remove_listener(ear.clone().recipient());
+    let recorder = fixture.test.listener.clone();
+    let removed = server
+        .on_accept
+        .remove_listener(recorder.clone().recipient());
     removed.await.expect("removed");
     let deaf = [BlockReason::App, NO_DESCRIPTOR, BlockReason::NoListener];
-    assert_eq!(scene.info().await.blocked_by, deaf);
+    assert_eq!(fixture.info().await.blocked_by, deaf);
 
     within("suspend", app.suspend()).await.expect("suspend");
     let asleep = [&deaf[..], &[BlockReason::Suspended]].concat();
-    assert_eq!(scene.info().await.blocked_by, asleep);
+    assert_eq!(fixture.info().await.blocked_by, asleep);
 
     // Each ends alone, and the others stay.
-    let added = server.on_accept.add_listener(ear.recipient());
+    let added = server.on_accept.add_listener(recorder.recipient());
     added.await.expect("added");
     let heard = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
-    assert_eq!(scene.info().await.blocked_by, heard);
+    assert_eq!(fixture.info().await.blocked_by, heard);
     within("resume", app.resume()).await.expect("resume");
-    assert_eq!(scene.info().await.blocked_by, paused);
-    scene.set_paused(false).await;
-    let info = scene.info().await;
+    assert_eq!(fixture.info().await.blocked_by, paused);
+    fixture.set_paused(false).await;
+    let info = fixture.info().await;
     assert_eq!(info.blocked_by, [], "of both pauses");
     assert!(!info.paused);
 
-    let _peer = scene.network.client(scene.at).expect("it listens");
-    scene.world.accepted().await;
+    let _peer = fixture.network.client(fixture.at).expect("it listens");
+    fixture.test.accepted().await;
 }
 
 #[actix_rt::test]
 async fn get_info_counts_accepted_delivered_failed_and_waiting_connections() {
-    let mut scene = Scene::new().await;
-    let dial = || scene.network.client(scene.at).expect("it listens");
+    let mut fixture = Fixture::new().await;
+    let dial = || fixture.network.client(fixture.at).expect("it listens");
     let mut peers = vec![dial(), dial(), dial()];
     for _ in 0..3 {
-        scene.world.accepted().await;
+        fixture.test.accepted().await;
     }
-    let failed = scene.network.accept_error(scene.at, libc::ENFILE);
+    let failed = fixture.network.accept_error(fixture.at, libc::ENFILE);
     failed.expect("it listens");
     peers.extend([
-        scene.network.client(scene.at).expect("it listens"),
-        scene.network.client(scene.at).expect("it listens"),
+        fixture.network.client(fixture.at).expect("it listens"),
+        fixture.network.client(fixture.at).expect("it listens"),
     ]);
-    assert!(matches!(scene.world.next().await, Heard::AcceptError(..)));
-    let info = scene.info().await;
+    assert!(matches!(
+        fixture.test.next().await,
+        ListenerEvent::AcceptError(..)
+    ));
+    let info = fixture.info().await;
     let counts = info.counts;
     assert_eq!((counts.accepted, counts.delivered), (3, 3));
     assert_eq!((counts.refused, counts.failed), (0, 1));
     assert_eq!(info.backlog, Some(2));
 
-    scene.set_paused(false).await;
+    fixture.set_paused(false).await;
     for _ in 0..2 {
-        scene.world.accepted().await;
+        fixture.test.accepted().await;
     }
-    let info = scene.info().await;
+    let info = fixture.info().await;
     assert_eq!((info.counts.accepted, info.counts.delivered), (5, 5));
     assert_eq!(info.backlog, Some(0));
-    let closed = scene.world.app.tcp_server.disconnect(scene.id);
+    let closed = fixture.test.app.tcp_server.disconnect(fixture.id);
     closed.await.expect("disconnect");
-    assert_eq!(scene.info().await.backlog, None);
+    assert_eq!(fixture.info().await.backlog, None);
 }
 
 #[actix_rt::test]
 async fn a_client_with_two_listeners_counts_as_delivered_once() {
-    let mut scene = Scene::new().await;
-    let mut ear = Ear::new();
-    let on_accept = &scene.world.app.tcp_server.on_accept;
-    let added = on_accept.add_listener(ear.recipient());
+    let mut fixture = Fixture::new().await;
+    let mut recorder = RecordingListener::new();
+    let on_accept = &fixture.test.app.tcp_server.on_accept;
+    let added = on_accept.add_listener(recorder.recipient());
     added.await.expect("added");
-    let _peer = scene.network.client(scene.at).expect("it listens");
-    let client = scene.world.accepted().await;
-    ear.accepted().await;
+    let _peer = fixture.network.client(fixture.at).expect("it listens");
+    let client = fixture.test.accepted().await;
+    recorder.accepted().await;
     client.set_paused(false).await.expect("it is open");
-    assert_eq!(scene.info().await.counts.delivered, 1);
+    assert_eq!(fixture.info().await.counts.delivered, 1);
 }
 
 /// Keeps what it hears, so that nothing counts as handled.
-struct Keeper(Vec<chrome_sockets::tcp_server::AcceptInfo>);
+struct KeepingListener(Vec<chrome_sockets::tcp_server::AcceptInfo>);
 
-impl actix::Actor for Keeper {
+impl actix::Actor for KeepingListener {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<chrome_sockets::tcp_server::AcceptInfo> for Keeper {
+impl actix::Handler<chrome_sockets::tcp_server::AcceptInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: chrome_sockets::tcp_server::AcceptInfo, _: &mut Self::Context) {
@@ -129,22 +137,22 @@ impl actix::Handler<chrome_sockets::tcp_server::AcceptInfo> for Keeper {
 #[actix_rt::test]
 async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_do_not_count_as_delivered() {
     use actix::Actor;
-    let scene = Scene::new().await;
-    let on_accept = &scene.world.app.tcp_server.on_accept;
-    let keeper = Keeper(Vec::new()).start();
-    let world = scene.world.listener.clone().recipient();
+    let fixture = Fixture::new().await;
+    let on_accept = &fixture.test.app.tcp_server.on_accept;
+    let keeper = KeepingListener(Vec::new()).start();
+    let test = fixture.test.listener.clone().recipient();
     let added = on_accept.add_listener(keeper.recipient());
     added.await.expect("added");
-    on_accept.remove_listener(world).await.expect("removed");
-    let dial = |_| scene.network.client(scene.at).expect("it listens");
+    on_accept.remove_listener(test).await.expect("removed");
+    let dial = |_| fixture.network.client(fixture.at).expect("it listens");
     let _peers: Vec<_> = (0..=UNHANDLED_ACCEPTS).map(dial).collect();
     within("all that it takes", async {
-        while scene.network.waiting(scene.at) > 1 {
+        while fixture.network.waiting(fixture.at) > 1 {
             actix_rt::task::yield_now().await;
         }
     })
     .await;
-    let info = scene.info().await;
+    let info = fixture.info().await;
     assert_eq!(info.blocked_by, [BlockReason::Unhandled]);
     assert_eq!(info.counts.accepted, UNHANDLED_ACCEPTS as u64);
     assert_eq!(info.counts.delivered, 0);
@@ -153,7 +161,7 @@ async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_do_not_coun
 
 #[actix_rt::test]
 async fn a_pause_by_the_app_is_a_reason_in_the_successor_too() {
-    let old = World::new().await;
+    let old = TestApp::new().await;
     let (id, _) = old.listen().await;
     let persistent = SocketProperties {
         persistent: Some(true),
@@ -162,7 +170,7 @@ async fn a_pause_by_the_app_is_a_reason_in_the_successor_too() {
     let server = &old.app.tcp_server;
     server.update(id, persistent).await.expect("update");
     server.set_paused(id, true).await.expect("paused");
-    let new = World::new().await;
+    let new = TestApp::new().await;
     crate::handover::succeeds(&old, &new).await;
     let info = new.app.tcp_server.get_info(id).await.expect("it is there");
     assert_eq!(info.blocked_by, [BlockReason::App]);
@@ -170,8 +178,8 @@ async fn a_pause_by_the_app_is_a_reason_in_the_successor_too() {
 
 #[actix_rt::test]
 async fn get_info_reports_policy_limits_and_timeouts() {
-    let scene = Scene::new().await;
-    let info = scene.info().await;
+    let fixture = Fixture::new().await;
+    let info = fixture.info().await;
     assert_eq!(info.accept_policy, AcceptPolicy::default());
     assert_eq!((info.limits, info.timeouts), Default::default());
     let policy = AcceptPolicy {
@@ -183,14 +191,14 @@ async fn get_info_reports_policy_limits_and_timeouts() {
         idle: Some(Duration::from_secs(7)),
         ..Timeouts::default()
     };
-    let server = &scene.world.app.tcp_server;
-    let set = server.set_accept_policy(scene.id, policy);
+    let server = &fixture.test.app.tcp_server;
+    let set = server.set_accept_policy(fixture.id, policy);
     set.await.expect("a good policy");
-    let set = server.set_limits(scene.id, limits);
+    let set = server.set_limits(fixture.id, limits);
     set.await.expect("good limits");
-    let set = server.set_timeouts(scene.id, timeouts);
+    let set = server.set_timeouts(fixture.id, timeouts);
     set.await.expect("good time-outs");
-    let info = scene.info().await;
+    let info = fixture.info().await;
     assert_eq!(info.accept_policy, policy);
     assert_eq!((info.limits, info.timeouts), (limits, timeouts));
     let all = server.get_sockets().await.expect("it runs");
@@ -200,23 +208,23 @@ async fn get_info_reports_policy_limits_and_timeouts() {
 #[actix_rt::test]
 async fn a_drain_is_a_reason_while_it_lasts() {
     for of_app in [false, true] {
-        let mut scene = Scene::new().await;
-        let peer = scene.network.client(scene.at).expect("it listens");
-        let client = scene.world.accepted().await;
-        let app = scene.world.app.clone();
+        let mut fixture = Fixture::new().await;
+        let peer = fixture.network.client(fixture.at).expect("it listens");
+        let client = fixture.test.accepted().await;
+        let app = fixture.test.app.clone();
         let drained = match of_app {
             true => app.drain(support::LIMIT),
-            false => app.tcp_server.drain(scene.id, support::LIMIT),
+            false => app.tcp_server.drain(fixture.id, support::LIMIT),
         };
         within("the reason", async {
-            while scene.info().await.blocked_by != [BlockReason::Draining] {
+            while fixture.info().await.blocked_by != [BlockReason::Draining] {
                 actix_rt::task::yield_now().await;
             }
         })
         .await;
         client.close().await.expect("it is open");
         within("the receipt", drained).await.expect("drained");
-        assert_eq!(scene.info().await.blocked_by, []);
+        assert_eq!(fixture.info().await.blocked_by, []);
         drop(peer);
     }
 }

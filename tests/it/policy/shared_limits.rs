@@ -13,25 +13,25 @@ use chrome_sockets::{
     App, AppLimits, Error, NetError, Registry, ServerSocketId, SetRegistryLimits, tcp,
 };
 
-use super::limits::{connections, hear_refusals, set, told};
-use support::{Heard, LIMIT, World, subscribe, within};
+use super::limits::{connections, hear_refusals, next_refusal, set};
+use support::{LIMIT, ListenerEvent, TestApp, subscribe, within};
 
 /// Two apps, heard by one listener.
-pub struct Stage {
-    pub world: World,
+pub struct TwoApps {
+    pub test: TestApp,
     pub other: App,
     network: ScriptedNetwork,
 }
 
-impl Stage {
+impl TwoApps {
     pub async fn new(limits: Limits) -> Self {
         let network = ScriptedNetwork::new();
         let registry = Registry::with_network(network.clone());
-        let world = World::on(registry.limits(limits).expect("good limits")).await;
-        let other = App::new("other", &world.registry);
-        subscribe(&other, &world.listener).await.expect("it runs");
-        Stage {
-            world,
+        let test = TestApp::on(registry.limits(limits).expect("good limits")).await;
+        let other = App::new("other", &test.registry);
+        subscribe(&other, &test.listener).await.expect("it runs");
+        TwoApps {
+            test,
             other,
             network,
         }
@@ -51,12 +51,12 @@ impl Stage {
             accepted,
             ..AppLimits::default()
         };
-        let set = self.world.app.set_limits(limits);
+        let set = self.test.app.set_limits(limits);
         set.await.expect("good limits");
     }
 
     async fn limit_registry(&self, limits: Limits) -> Result<(), Error> {
-        let set = self.world.registry.send(SetRegistryLimits { limits });
+        let set = self.test.registry.send(SetRegistryLimits { limits });
         set.await.expect("it runs")
     }
 
@@ -65,8 +65,8 @@ impl Stage {
     }
 
     pub async fn accepted(&mut self) -> (ServerSocketId, ClientSocket) {
-        match self.world.next().await {
-            Heard::Accept(server, client) => (server, client),
+        match self.test.next().await {
+            ListenerEvent::Accept(server, client) => (server, client),
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
@@ -83,92 +83,92 @@ fn full(scope: LimitScope) -> BlockReason {
 
 #[actix_rt::test]
 async fn server_sockets_of_an_app_share_its_limit_and_those_of_other_apps_do_not() {
-    let mut stage = Stage::new(Limits::default()).await;
-    let app = stage.world.app.clone();
-    let (one, at_one) = stage.listen(&app).await;
-    let (two, at_two) = stage.listen(&app).await;
-    let (free, at_free) = stage.listen(&stage.other).await;
-    stage.limit_app(connections(2, AtLimit::Queue)).await;
-    let _peers = [at_one, at_two, at_one, at_two].map(|at| stage.dial(at));
-    let (_, first) = stage.accepted().await;
-    stage.accepted().await;
-    stage.world.nothing().await;
+    let mut apps = TwoApps::new(Limits::default()).await;
+    let app = apps.test.app.clone();
+    let (one, at_one) = apps.listen(&app).await;
+    let (two, at_two) = apps.listen(&app).await;
+    let (free, at_free) = apps.listen(&apps.other).await;
+    apps.limit_app(connections(2, AtLimit::Queue)).await;
+    let _peers = [at_one, at_two, at_one, at_two].map(|at| apps.dial(at));
+    let (_, first) = apps.accepted().await;
+    apps.accepted().await;
+    apps.test.expect_no_event().await;
     for id in [one, two] {
         assert_eq!(
-            stage.blocked_by(&app, id).await,
+            apps.blocked_by(&app, id).await,
             [full(LimitScope::App)],
             "{id}"
         );
     }
-    assert_eq!(stage.blocked_by(&stage.other, free).await, []);
-    let _peer = stage.dial(at_free);
-    assert_eq!(stage.accepted().await.0, free);
+    assert_eq!(apps.blocked_by(&apps.other, free).await, []);
+    let _peer = apps.dial(at_free);
+    assert_eq!(apps.accepted().await.0, free);
 
     first.close().await.expect("it is open");
-    stage.accepted().await;
-    stage.world.nothing().await;
+    apps.accepted().await;
+    apps.test.expect_no_event().await;
     // More room lets in what waits, at once.
-    stage.limit_app(Limits::default()).await;
-    stage.accepted().await;
+    apps.limit_app(Limits::default()).await;
+    apps.accepted().await;
     for id in [one, two] {
-        assert_eq!(stage.blocked_by(&app, id).await, [], "{id}");
+        assert_eq!(apps.blocked_by(&app, id).await, [], "{id}");
     }
 }
 
 #[actix_rt::test]
 async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
-    let mut stage = Stage::new(connections(2, AtLimit::Queue)).await;
-    let app = stage.world.app.clone();
-    let (one, at_one) = stage.listen(&app).await;
-    let (two, at_two) = stage.listen(&stage.other).await;
+    let mut apps = TwoApps::new(connections(2, AtLimit::Queue)).await;
+    let app = apps.test.app.clone();
+    let (one, at_one) = apps.listen(&app).await;
+    let (two, at_two) = apps.listen(&apps.other).await;
     let _peers: Vec<_> = [at_one, at_two, at_one, at_two, at_one]
-        .map(|at| stage.dial(at))
+        .map(|at| apps.dial(at))
         .into();
-    stage.accepted().await;
-    let (_, client) = stage.accepted().await;
-    stage.world.nothing().await;
+    apps.accepted().await;
+    let (_, client) = apps.accepted().await;
+    apps.test.expect_no_event().await;
     let held_up = [full(LimitScope::Registry)];
-    assert_eq!(stage.blocked_by(&app, one).await, held_up);
-    assert_eq!(stage.blocked_by(&stage.other, two).await, held_up);
+    assert_eq!(apps.blocked_by(&app, one).await, held_up);
+    assert_eq!(apps.blocked_by(&apps.other, two).await, held_up);
     client.close().await.expect("it is open");
-    stage.accepted().await;
-    stage.world.nothing().await;
+    apps.accepted().await;
+    apps.test.expect_no_event().await;
 
     let raised = connections(3, AtLimit::Queue);
-    stage.limit_registry(raised).await.expect("good limits");
-    stage.accepted().await;
-    stage.world.nothing().await;
-    let refused = stage.limit_registry(connections(0, AtLimit::Close)).await;
+    apps.limit_registry(raised).await.expect("good limits");
+    apps.accepted().await;
+    apps.test.expect_no_event().await;
+    let refused = apps.limit_registry(connections(0, AtLimit::Close)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    assert_eq!(stage.blocked_by(&app, one).await, held_up, "as before");
-    let none = stage.limit_registry(Limits::default()).await;
+    assert_eq!(apps.blocked_by(&app, one).await, held_up, "as before");
+    let none = apps.limit_registry(Limits::default()).await;
     none.expect("good limits");
-    stage.accepted().await;
+    apps.accepted().await;
 }
 
 #[actix_rt::test]
 async fn waiting_server_sockets_take_turns() {
-    let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
-    let app = stage.world.app.clone();
-    let (_, at) = stage.listen(&app).await;
-    let _first = stage.dial(at);
-    let (_, first) = stage.accepted().await;
+    let mut apps = TwoApps::new(connections(1, AtLimit::Queue)).await;
+    let app = apps.test.app.clone();
+    let (_, at) = apps.listen(&app).await;
+    let _first = apps.dial(at);
+    let (_, first) = apps.accepted().await;
     let mut servers = Vec::new();
-    for app in [&app, &stage.other, &app] {
-        servers.push(stage.listen(app).await);
+    for app in [&app, &apps.other, &app] {
+        servers.push(apps.listen(app).await);
     }
     let mut peers = Vec::new();
     for _ in 0..4 {
-        peers.extend(servers.iter().map(|(_, at)| stage.dial(*at)));
+        peers.extend(servers.iter().map(|(_, at)| apps.dial(*at)));
     }
-    stage.world.nothing().await;
+    apps.test.expect_no_event().await;
     first.close().await.expect("it is open");
     let mut came = Vec::new();
     for _ in 0..peers.len() {
-        let (server, client) = stage.accepted().await;
+        let (server, client) = apps.accepted().await;
         came.push(server);
         // It goes on calling while it waits, which changes nothing.
-        stage.blocked_by(&app, servers[0].0).await;
+        apps.blocked_by(&app, servers[0].0).await;
         client.close().await.expect("it is open");
     }
     let (first_round, rest) = came.split_at(servers.len());
@@ -185,17 +185,17 @@ async fn waiting_server_sockets_take_turns() {
 
 #[actix_rt::test]
 async fn a_free_place_goes_to_a_socket_with_a_waiting_connection() {
-    let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
-    let app = stage.world.app.clone();
-    let (_, at) = stage.listen(&app).await;
-    let _first = stage.dial(at);
-    let (_, client) = stage.accepted().await;
+    let mut apps = TwoApps::new(connections(1, AtLimit::Queue)).await;
+    let app = apps.test.app.clone();
+    let (_, at) = apps.listen(&app).await;
+    let _first = apps.dial(at);
+    let (_, client) = apps.accepted().await;
     let mut waiting = Vec::new();
     for _ in 0..4 {
-        let (id, at) = stage.listen(&app).await;
-        waiting.push((id, stage.dial(at)));
+        let (id, at) = apps.listen(&app).await;
+        waiting.push((id, apps.dial(at)));
         assert_eq!(
-            stage.blocked_by(&app, id).await,
+            apps.blocked_by(&app, id).await,
             [full(LimitScope::Registry)]
         );
     }
@@ -204,24 +204,24 @@ async fn a_free_place_goes_to_a_socket_with_a_waiting_connection() {
     server.set_paused(waiting[1].0, true).await.expect("paused");
     server.disconnect(waiting[2].0).await.expect("it is open");
     client.close().await.expect("it is open");
-    let (id, client) = stage.accepted().await;
+    let (id, client) = apps.accepted().await;
     assert_eq!(id, waiting[3].0);
 
     let resumed = server.set_paused(waiting[1].0, false);
     resumed.await.expect("it is open");
-    stage.world.nothing().await;
+    apps.test.expect_no_event().await;
     client.close().await.expect("it is open");
-    assert_eq!(stage.accepted().await.0, waiting[1].0);
+    assert_eq!(apps.accepted().await.0, waiting[1].0);
 }
 
 #[actix_rt::test]
 async fn sockets_that_share_a_rate_limit_take_turns() {
     tokio::time::pause();
-    let mut stage = Stage::new(Limits::default()).await;
-    let app = stage.world.app.clone();
+    let mut apps = TwoApps::new(Limits::default()).await;
+    let app = apps.test.app.clone();
     let mut servers = Vec::new();
     for _ in 0..3 {
-        servers.push(stage.listen(&app).await);
+        servers.push(apps.listen(&app).await);
     }
     let rate = Some(RateLimit {
         most: 1,
@@ -232,18 +232,18 @@ async fn sockets_that_share_a_rate_limit_take_turns() {
         rate,
         ..Limits::default()
     };
-    stage.limit_app(limits).await;
-    let (_, at) = stage.listen(&app).await;
-    let mut peers = vec![stage.dial(at)];
+    apps.limit_app(limits).await;
+    let (_, at) = apps.listen(&app).await;
+    let mut peers = vec![apps.dial(at)];
     let started = tokio::time::Instant::now();
-    stage.accepted().await;
+    apps.accepted().await;
     for _ in 0..3 {
-        peers.extend(servers.iter().map(|(_, at)| stage.dial(*at)));
+        peers.extend(servers.iter().map(|(_, at)| apps.dial(*at)));
     }
     let mut came = Vec::new();
     for second in 1..10 {
-        match stage.world.next_before(LIMIT).await {
-            Heard::Accept(server, _) => came.push(server),
+        match apps.test.next_before(LIMIT).await {
+            ListenerEvent::Accept(server, _) => came.push(server),
             other => panic!("expected onAccept, not {other:?}"),
         }
         let took = started.elapsed().as_millis();
@@ -251,7 +251,7 @@ async fn sockets_that_share_a_rate_limit_take_turns() {
         let due = second * 1000..second * 1000 + 50;
         assert!(due.contains(&took), "{second}: after {took} ms");
         assert_eq!(
-            stage.blocked_by(&app, servers[0].0).await,
+            apps.blocked_by(&app, servers[0].0).await,
             [BlockReason::Limit(LimitKind::Rate(LimitScope::App))]
         );
     }
@@ -262,43 +262,43 @@ async fn sockets_that_share_a_rate_limit_take_turns() {
 
 #[actix_rt::test]
 async fn the_narrowest_limit_applies_and_is_named() {
-    let mut stage = Stage::new(connections(3, AtLimit::Reset)).await;
-    let mut refusals = hear_refusals(&stage.world).await;
-    let app = stage.world.app.clone();
-    let (id, at) = stage.listen(&app).await;
-    let (other_id, other_at) = stage.listen(&app).await;
-    stage.limit_app(connections(2, AtLimit::Queue)).await;
-    set(&stage.world, id, connections(1, AtLimit::Close))
+    let mut apps = TwoApps::new(connections(3, AtLimit::Reset)).await;
+    let mut refusals = hear_refusals(&apps.test).await;
+    let app = apps.test.app.clone();
+    let (id, at) = apps.listen(&app).await;
+    let (other_id, other_at) = apps.listen(&app).await;
+    apps.limit_app(connections(2, AtLimit::Queue)).await;
+    set(&apps.test, id, connections(1, AtLimit::Close))
         .await
         .expect("good limits");
-    let _first = stage.dial(at);
-    stage.accepted().await;
-    let refused = stage.dial(at);
-    let info = told(&mut refusals).await;
+    let _first = apps.dial(at);
+    apps.accepted().await;
+    let refused = apps.dial(at);
+    let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
     assert!(refused.is_closed());
 
     // The app's is reached too: where the socket's own is not, it decides.
-    let _second = stage.dial(other_at);
-    stage.accepted().await;
-    let waits = stage.dial(other_at);
-    stage.world.nothing().await;
+    let _second = apps.dial(other_at);
+    apps.accepted().await;
+    let waits = apps.dial(other_at);
+    apps.test.expect_no_event().await;
     assert_eq!(
-        stage.blocked_by(&app, other_id).await,
+        apps.blocked_by(&app, other_id).await,
         [full(LimitScope::App)]
     );
-    assert_eq!(stage.blocked_by(&app, id).await, [], "it refuses");
-    let refused = stage.dial(at);
-    let info = told(&mut refusals).await;
+    assert_eq!(apps.blocked_by(&app, id).await, [], "it refuses");
+    let refused = apps.dial(at);
+    let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
     assert!(refused.is_closed() && !waits.is_closed());
 
     // And so on.
-    let (third_id, third_at) = stage.listen(&stage.other).await;
-    let _third = stage.dial(third_at);
-    assert_eq!(stage.accepted().await.0, third_id);
-    stage.limit_app(Limits::default()).await;
-    let info = told(&mut refusals).await;
+    let (third_id, third_at) = apps.listen(&apps.other).await;
+    let _third = apps.dial(third_at);
+    assert_eq!(apps.accepted().await.0, third_id);
+    apps.limit_app(Limits::default()).await;
+    let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Registry));
     assert_eq!(info.peer_addr(), waits.addr());
     assert!(waits.is_closed());
@@ -308,38 +308,38 @@ async fn the_narrowest_limit_applies_and_is_named() {
 
 #[actix_rt::test]
 async fn several_full_limits_are_all_named() {
-    let mut stage = Stage::new(connections(1, AtLimit::Queue)).await;
-    let app = stage.world.app.clone();
-    let (id, at) = stage.listen(&app).await;
-    stage.limit_app(connections(1, AtLimit::Queue)).await;
-    let limited = set(&stage.world, id, connections(1, AtLimit::Queue)).await;
+    let mut apps = TwoApps::new(connections(1, AtLimit::Queue)).await;
+    let app = apps.test.app.clone();
+    let (id, at) = apps.listen(&app).await;
+    apps.limit_app(connections(1, AtLimit::Queue)).await;
+    let limited = set(&apps.test, id, connections(1, AtLimit::Queue)).await;
     limited.expect("good limits");
-    let _peers = [stage.dial(at), stage.dial(at)];
-    stage.accepted().await;
+    let _peers = [apps.dial(at), apps.dial(at)];
+    apps.accepted().await;
     let scopes = [LimitScope::Socket, LimitScope::App, LimitScope::Registry];
-    assert_eq!(stage.blocked_by(&app, id).await, scopes.map(full));
+    assert_eq!(apps.blocked_by(&app, id).await, scopes.map(full));
     // Each is lifted by itself.
-    let lifted = set(&stage.world, id, Limits::default()).await;
+    let lifted = set(&apps.test, id, Limits::default()).await;
     lifted.expect("good limits");
-    stage.world.nothing().await;
+    apps.test.expect_no_event().await;
     assert_eq!(
-        stage.blocked_by(&app, id).await,
+        apps.blocked_by(&app, id).await,
         [full(LimitScope::App), full(LimitScope::Registry)]
     );
-    let none = stage.limit_registry(Limits::default()).await;
+    let none = apps.limit_registry(Limits::default()).await;
     none.expect("good limits");
-    stage.world.nothing().await;
-    assert_eq!(stage.blocked_by(&app, id).await, [full(LimitScope::App)]);
-    stage.limit_app(Limits::default()).await;
-    stage.accepted().await;
+    apps.test.expect_no_event().await;
+    assert_eq!(apps.blocked_by(&app, id).await, [full(LimitScope::App)]);
+    apps.limit_app(Limits::default()).await;
+    apps.accepted().await;
 }
 
 #[actix_rt::test]
 async fn a_peer_limit_counts_over_all_server_sockets() {
-    let mut world = World::new().await;
-    let (_, one) = world.listen().await;
-    let (_, two) = world.listen().await;
-    let mut refusals = hear_refusals(&world).await;
+    let mut test = TestApp::new().await;
+    let (_, one) = test.listen().await;
+    let (_, two) = test.listen().await;
+    let mut refusals = hear_refusals(&test).await;
     let accepted = Limits {
         per_peer: Some(Limit {
             most: 2,
@@ -351,35 +351,35 @@ async fn a_peer_limit_counts_over_all_server_sockets() {
         accepted,
         ..AppLimits::default()
     };
-    world.app.set_limits(limits).await.expect("good limits");
+    test.app.set_limits(limits).await.expect("good limits");
     let _peers = [one, two].map(|at| std::net::TcpStream::connect(at).expect("it listens"));
-    let client = world.accepted().await;
-    world.accepted().await;
+    let client = test.accepted().await;
+    test.accepted().await;
     let _third = std::net::TcpStream::connect(one).expect("it listens");
-    let info = told(&mut refusals).await;
+    let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::App));
     client.close().await.expect("it is open");
     let _fourth = std::net::TcpStream::connect(two).expect("it listens");
-    world.accepted().await;
+    test.accepted().await;
 }
 
 #[actix_rt::test]
 async fn a_thousand_server_sockets_under_one_limit_are_all_served() {
     const SERVERS: usize = 1000;
-    let mut stage = Stage::new(connections(10, AtLimit::Queue)).await;
-    let app = stage.world.app.clone();
+    let mut apps = TwoApps::new(connections(10, AtLimit::Queue)).await;
+    let app = apps.test.app.clone();
     let mut servers = Vec::new();
     for _ in 0..SERVERS {
-        servers.push(stage.listen(&app).await);
+        servers.push(apps.listen(&app).await);
     }
     let mut peers = Vec::new();
     for _ in 0..2 {
-        peers.extend(servers.iter().map(|(_, at)| stage.dial(*at)));
+        peers.extend(servers.iter().map(|(_, at)| apps.dial(*at)));
     }
     let mut served = std::collections::BTreeMap::<_, usize>::new();
     let mut open = std::collections::VecDeque::new();
     for turn in 0..2 * SERVERS {
-        let (server, client) = stage.accepted().await;
+        let (server, client) = apps.accepted().await;
         *served.entry(server).or_default() += 1;
         open.push_back(client);
         if open.len() == 10 {
@@ -395,7 +395,7 @@ async fn a_thousand_server_sockets_under_one_limit_are_all_served() {
 
 #[actix_rt::test]
 async fn connections_accepted_by_the_predecessor_count_for_the_app() {
-    let mut old = World::new().await;
+    let mut old = TestApp::new().await;
     let (id, at) = old.listen().await;
     let properties = chrome_sockets::tcp_server::SocketProperties {
         persistent: Some(true),
@@ -410,7 +410,7 @@ async fn connections_accepted_by_the_predecessor_count_for_the_app() {
         ..Default::default()
     };
     client.update(properties).await.expect("it is open");
-    let mut new = World::new().await;
+    let mut new = TestApp::new().await;
     let limits = AppLimits {
         accepted: connections(1, AtLimit::Queue),
         ..AppLimits::default()
@@ -418,7 +418,7 @@ async fn connections_accepted_by_the_predecessor_count_for_the_app() {
     new.app.set_limits(limits).await.expect("good limits");
     within("the handover", crate::handover::succeeds(&old, &new)).await;
     let _second = std::net::TcpStream::connect(at).expect("it listens");
-    new.nothing().await;
+    new.expect_no_event().await;
     let client = new.app.tcp.socket(client.id()).await.expect("it is here");
     client.close().await.expect("it is open");
     new.accepted().await;

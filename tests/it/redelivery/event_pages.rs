@@ -17,17 +17,17 @@ const SLACK: Duration = Duration::from_millis(50);
 
 /// Panics in every handler, or stops with the event unhandled.
 #[derive(Default)]
-struct Ill {
+struct DyingListener {
     stops: Arc<AtomicBool>,
 }
 
-impl Actor for Ill {
+impl Actor for DyingListener {
     type Context = Context<Self>;
 }
 
 macro_rules! panics {
     ($($event:ty),*) => {$(
-        impl Handler<$event> for Ill {
+        impl Handler<$event> for DyingListener {
             type Result = ();
 
             fn handle(&mut self, event: $event, ctx: &mut Self::Context) {
@@ -49,7 +49,7 @@ panics!(AcceptInfo, AcceptErrorInfo, ReceiveInfo, ReceiveErrorInfo);
 #[rtype(result = "()")]
 struct Die;
 
-impl Handler<Die> for Ill {
+impl Handler<Die> for DyingListener {
     type Result = ();
 
     fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
@@ -57,45 +57,56 @@ impl Handler<Die> for Ill {
     }
 }
 
-async fn hears(app: &App, ill: &Addr<Ill>) -> Result<(), Error> {
+async fn hears(app: &App, dying_listener: &Addr<DyingListener>) -> Result<(), Error> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
-    server.on_accept.add_listener(ill.clone().recipient());
-    server.on_accept_error.add_listener(ill.clone().recipient());
-    tcp.on_receive_error.add_listener(ill.clone().recipient());
-    tcp.on_receive.add_listener(ill.clone().recipient()).await
+    server
+        .on_accept
+        .add_listener(dying_listener.clone().recipient());
+    server
+        .on_accept_error
+        .add_listener(dying_listener.clone().recipient());
+    tcp.on_receive_error
+        .add_listener(dying_listener.clone().recipient());
+    tcp.on_receive
+        .add_listener(dying_listener.clone().recipient())
+        .await
 }
 
-async fn leaves(app: &App, ill: &Addr<Ill>) {
+async fn leaves(app: &App, dying_listener: &Addr<DyingListener>) {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
-    server.on_accept.remove_listener(ill.clone().recipient());
+    server
+        .on_accept
+        .remove_listener(dying_listener.clone().recipient());
     let errors = &server.on_accept_error;
-    errors.remove_listener(ill.clone().recipient());
+    errors.remove_listener(dying_listener.clone().recipient());
     let ends = &tcp.on_receive_error;
-    ends.remove_listener(ill.clone().recipient());
-    let left = tcp.on_receive.remove_listener(ill.clone().recipient());
+    ends.remove_listener(dying_listener.clone().recipient());
+    let left = tcp
+        .on_receive
+        .remove_listener(dying_listener.clone().recipient());
     left.await.expect("the registry runs");
 }
 
 /// An app whose event page was loaded, on the scripted network. Its listener
 /// dies of every event until it is well.
-struct Clinic {
-    world: World,
+struct EventPageFixture {
+    test: TestApp,
     network: ScriptedNetwork,
     starts: UnboundedReceiver<Instant>,
-    well: Arc<AtomicBool>,
+    healthy: Arc<AtomicBool>,
     stops: Arc<AtomicBool>,
-    ill: Addr<Ill>,
+    dying_listener: Addr<DyingListener>,
 }
 
-impl Clinic {
+impl EventPageFixture {
     async fn new() -> Self {
         tokio::time::pause();
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
+        let test = TestApp::with_network(network.clone()).await;
         let (start, starts) = unbounded_channel();
-        let well = Arc::new(AtomicBool::new(false));
+        let healthy = Arc::new(AtomicBool::new(false));
         let stops = Arc::new(AtomicBool::new(false));
-        let (listener, is_well) = (world.another_listener(), well.clone());
+        let (listener, is_well) = (test.another_listener(), healthy.clone());
         let may_stop = stops.clone();
         let page = EventPage::new(move |app| {
             let _ = start.send(Instant::now());
@@ -104,30 +115,32 @@ impl Clinic {
             async move {
                 match listener {
                     Some(listener) => subscribe(&app, &listener.start()).await,
-                    None => hears(&app, &Ill { stops }.start()).await,
+                    None => hears(&app, &DyingListener { stops }.start()).await,
                 }
             }
         });
-        let set = world.app.set_event_page(Some(page));
+        let set = test.app.set_event_page(Some(page));
         set.await.expect("the registry runs");
-        deafen_all(&world).await;
-        let ill = Ill {
+        deafen_all(&test).await;
+        let dying_listener = DyingListener {
             stops: stops.clone(),
         }
         .start();
-        hears(&world.app, &ill).await.expect("the registry runs");
-        Clinic {
-            world,
+        hears(&test.app, &dying_listener)
+            .await
+            .expect("the registry runs");
+        EventPageFixture {
+            test,
             network,
             starts,
-            well,
+            healthy,
             stops,
-            ill,
+            dying_listener,
         }
     }
 
     async fn server(&self) -> (ServerSocketId, std::net::SocketAddr) {
-        self.world.listen().await
+        self.test.listen().await
     }
 
     /// When the page starts next, which takes so long.
@@ -144,15 +157,15 @@ impl Clinic {
         assert!(self.starts.try_recv().is_err(), "it is not to be started");
     }
 
-    async fn next(&mut self) -> Heard {
-        self.world.next_before(Duration::from_secs(60)).await
+    async fn next(&mut self) -> ListenerEvent {
+        self.test.next_before(Duration::from_secs(60)).await
     }
 }
 
 /// The world's own listener hears nothing at all.
-async fn deafen_all(world: &World) {
-    deafen(world).await;
-    let (server, listener) = (&world.app.tcp_server, &world.listener);
+async fn deafen_all(test: &TestApp) {
+    remove_listener(test).await;
+    let (server, listener) = (&test.app.tcp_server, &test.listener);
     let errors = &server.on_accept_error;
     errors.remove_listener(listener.clone().recipient());
     let accepts = &server.on_accept;
@@ -162,44 +175,44 @@ async fn deafen_all(world: &World) {
 
 #[actix_rt::test]
 async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
-    let mut clinic = Clinic::new().await;
-    let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
-    clinic.well.store(true, SeqCst);
+    let mut fixture = EventPageFixture::new().await;
+    let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
+    fixture.healthy.store(true, SeqCst);
     peer.send("data");
-    clinic.starts_after(Duration::ZERO).await;
-    match clinic.next().await {
-        Heard::Receive(id, data) if id == client.id() => assert_eq!(data, "data"),
+    fixture.starts_after(Duration::ZERO).await;
+    match fixture.next().await {
+        ListenerEvent::Receive(id, data) if id == client.id() => assert_eq!(data, "data"),
         other => panic!("expected onReceive, not {other:?}"),
     }
     // It was not suspended: what is not persistent is still there.
-    assert_eq!(clinic.world.app.is_suspended().await, Ok(false));
+    assert_eq!(fixture.test.app.is_suspended().await, Ok(false));
     let info = client.get_info().await.expect("it is open");
     assert!(info.connected && !info.persistent);
-    clinic.does_not_start(Duration::from_secs(60)).await;
+    fixture.does_not_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
 async fn data_after_the_death_of_all_listeners_loads_the_app() {
-    let mut clinic = Clinic::new().await;
-    clinic.ill.do_send(Die);
-    let (_client, peer) = connected(&clinic.world, &clinic.network, 100).await;
-    clinic.well.store(true, SeqCst);
-    clinic.does_not_start(Duration::from_secs(60)).await;
+    let mut fixture = EventPageFixture::new().await;
+    fixture.dying_listener.do_send(Die);
+    let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
+    fixture.healthy.store(true, SeqCst);
+    fixture.does_not_start(Duration::from_secs(60)).await;
     peer.send("data");
-    clinic.starts_after(Duration::ZERO).await;
-    assert!(matches!(clinic.next().await, Heard::Receive(_, data) if data == "data"));
+    fixture.starts_after(Duration::ZERO).await;
+    assert!(matches!(fixture.next().await, ListenerEvent::Receive(_, data) if data == "data"));
 }
 
 #[actix_rt::test]
 async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() {
-    let mut clinic = Clinic::new().await;
-    let (server, at) = clinic.server().await;
-    clinic.well.store(true, SeqCst);
-    let _first = clinic.network.client(at).expect("it listens");
-    clinic.starts_after(Duration::ZERO).await;
-    for peer in [None, Some(clinic.network.client(at).expect("it listens"))] {
-        match clinic.next().await {
-            Heard::Accept(by, client) => {
+    let mut fixture = EventPageFixture::new().await;
+    let (server, at) = fixture.server().await;
+    fixture.healthy.store(true, SeqCst);
+    let _first = fixture.network.client(at).expect("it listens");
+    fixture.starts_after(Duration::ZERO).await;
+    for peer in [None, Some(fixture.network.client(at).expect("it listens"))] {
+        match fixture.next().await {
+            ListenerEvent::Accept(by, client) => {
                 assert_eq!(by, server);
                 client.set_paused(false).await.expect("it is open");
             }
@@ -207,30 +220,30 @@ async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() 
         }
         drop(peer);
     }
-    clinic.does_not_start(Duration::from_secs(60)).await;
+    fixture.does_not_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
 async fn a_client_after_the_death_of_all_listeners_loads_the_app() {
-    let mut clinic = Clinic::new().await;
-    let (_, at) = clinic.server().await;
-    clinic.ill.do_send(Die);
-    clinic.well.store(true, SeqCst);
-    clinic.does_not_start(Duration::from_secs(60)).await;
-    let _peer = clinic.network.client(at).expect("it listens");
-    clinic.starts_after(Duration::ZERO).await;
-    assert!(matches!(clinic.next().await, Heard::Accept(..)));
+    let mut fixture = EventPageFixture::new().await;
+    let (_, at) = fixture.server().await;
+    fixture.dying_listener.do_send(Die);
+    fixture.healthy.store(true, SeqCst);
+    fixture.does_not_start(Duration::from_secs(60)).await;
+    let _peer = fixture.network.client(at).expect("it listens");
+    fixture.starts_after(Duration::ZERO).await;
+    assert!(matches!(fixture.next().await, ListenerEvent::Accept(..)));
 }
 
 #[actix_rt::test]
 async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
-    let mut clinic = Clinic::new().await;
-    let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
-    clinic.well.store(true, SeqCst);
+    let mut fixture = EventPageFixture::new().await;
+    let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
+    fixture.healthy.store(true, SeqCst);
     peer.end();
-    clinic.starts_after(Duration::ZERO).await;
-    match clinic.next().await {
-        Heard::ReceiveError(id, code) => {
+    fixture.starts_after(Duration::ZERO).await;
+    match fixture.next().await {
+        ListenerEvent::ReceiveError(id, code) => {
             assert_eq!((id, code), (client.id(), NetError::CONNECTION_CLOSED));
         }
         other => panic!("expected onReceiveError, not {other:?}"),
@@ -239,54 +252,57 @@ async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
 
 #[actix_rt::test]
 async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
-    let mut clinic = Clinic::new().await;
-    let (server, at) = clinic.server().await;
-    clinic.ill.do_send(Die);
-    clinic.well.store(true, SeqCst);
-    clinic.does_not_start(Duration::from_secs(60)).await;
-    let failed = clinic.network.accept_error(at, EMFILE);
+    let mut fixture = EventPageFixture::new().await;
+    let (server, at) = fixture.server().await;
+    fixture.dying_listener.do_send(Die);
+    fixture.healthy.store(true, SeqCst);
+    fixture.does_not_start(Duration::from_secs(60)).await;
+    let failed = fixture.network.accept_error(at, EMFILE);
     failed.expect("it listens");
-    clinic.starts_after(Duration::ZERO).await;
-    let told = clinic.next().await;
-    assert!(matches!(told, Heard::AcceptError(by, _) if by == server));
+    fixture.starts_after(Duration::ZERO).await;
+    let told = fixture.next().await;
+    assert!(matches!(told, ListenerEvent::AcceptError(by, _) if by == server));
 }
 
 #[actix_rt::test]
 async fn an_app_whose_listeners_die_at_once_is_reloaded_with_growing_back_off() {
-    let mut clinic = Clinic::new().await;
+    let mut fixture = EventPageFixture::new().await;
     // The data is not at fault, however often.
-    clinic.stops.store(true, SeqCst);
-    let (_client, peer) = connected(&clinic.world, &clinic.network, 100).await;
+    fixture.stops.store(true, SeqCst);
+    let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
-    clinic.starts_after(Duration::ZERO).await;
+    fixture.starts_after(Duration::ZERO).await;
     let mut rest = Duration::from_millis(100);
     for _ in 0..12 {
-        clinic.starts_after(rest).await;
+        fixture.starts_after(rest).await;
         rest = (rest * 2).min(Duration::from_secs(30));
     }
     assert_eq!(rest, Duration::from_secs(30));
-    clinic.well.store(true, SeqCst);
-    clinic.starts_after(rest).await;
-    assert!(matches!(clinic.next().await, Heard::Receive(_, data) if data == "data"));
-    clinic.does_not_start(Duration::from_secs(60)).await;
+    fixture.healthy.store(true, SeqCst);
+    fixture.starts_after(rest).await;
+    assert!(matches!(fixture.next().await, ListenerEvent::Receive(_, data) if data == "data"));
+    fixture.does_not_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
 async fn an_app_whose_listeners_lived_long_is_reloaded_at_once() {
-    let mut clinic = Clinic::new().await;
+    let mut fixture = EventPageFixture::new().await;
     for _ in 0..3 {
-        clinic.well.store(false, SeqCst);
-        clinic.world.app.suspend().await.expect("all is handled");
-        clinic.world.app.resume().await.expect("it runs");
-        clinic.starts_after(Duration::ZERO).await;
-        let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
-        clinic.does_not_start(Duration::from_secs(2)).await;
-        clinic.well.store(true, SeqCst);
+        fixture.healthy.store(false, SeqCst);
+        fixture.test.app.suspend().await.expect("all is handled");
+        fixture.test.app.resume().await.expect("it runs");
+        fixture.starts_after(Duration::ZERO).await;
+        let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
+        fixture.does_not_start(Duration::from_secs(2)).await;
+        fixture.healthy.store(true, SeqCst);
         peer.send("data");
-        clinic.starts_after(Duration::ZERO).await;
-        assert!(matches!(clinic.next().await, Heard::Receive(..)));
+        fixture.starts_after(Duration::ZERO).await;
+        assert!(matches!(fixture.next().await, ListenerEvent::Receive(..)));
         client.close().await.expect("it is open");
-        assert!(matches!(clinic.next().await, Heard::ReceiveError(..)));
+        assert!(matches!(
+            fixture.next().await,
+            ListenerEvent::ReceiveError(..)
+        ));
     }
 }
 
@@ -301,25 +317,25 @@ async fn an_app_that_removed_its_dead_listeners_is_not_loaded() {
 }
 
 async fn is_not_loaded_without_listeners(are_dead: bool) {
-    let mut clinic = Clinic::new().await;
-    let (_, at) = clinic.server().await;
-    let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
+    let mut fixture = EventPageFixture::new().await;
+    let (_, at) = fixture.server().await;
+    let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     if are_dead {
-        clinic.ill.do_send(Die);
-        clinic.does_not_start(Duration::from_secs(1)).await;
-        assert!(!clinic.ill.connected());
+        fixture.dying_listener.do_send(Die);
+        fixture.does_not_start(Duration::from_secs(1)).await;
+        assert!(!fixture.dying_listener.connected());
     }
-    leaves(&clinic.world.app, &clinic.ill).await;
+    leaves(&fixture.test.app, &fixture.dying_listener).await;
     peer.send("data");
-    let _accepted = clinic.network.client(at).expect("it listens");
-    clinic.does_not_start(Duration::from_secs(60)).await;
-    let (app, listener) = (&clinic.world.app, &clinic.world.listener);
+    let _accepted = fixture.network.client(at).expect("it listens");
+    fixture.does_not_start(Duration::from_secs(60)).await;
+    let (app, listener) = (&fixture.test.app, &fixture.test.listener);
     subscribe(app, listener).await.expect("it runs");
     let (mut data, mut accepted) = (0, 0);
     for _ in 0..2 {
-        match clinic.next().await {
-            Heard::Receive(id, _) if id == client.id() => data += 1,
-            Heard::Accept(..) => accepted += 1,
+        match fixture.next().await {
+            ListenerEvent::Receive(id, _) if id == client.id() => data += 1,
+            ListenerEvent::Accept(..) => accepted += 1,
             other => panic!("expected what has waited, not {other:?}"),
         }
     }
@@ -328,38 +344,38 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
 
 #[actix_rt::test]
 async fn an_app_in_back_off_is_suspended_and_unloaded_like_any_other() {
-    let mut clinic = Clinic::new().await;
-    let (client, peer) = connected(&clinic.world, &clinic.network, 100).await;
+    let mut fixture = EventPageFixture::new().await;
+    let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
-    clinic.starts_after(Duration::ZERO).await;
+    fixture.starts_after(Duration::ZERO).await;
     // It rests now.
     sleep(Duration::from_millis(50)).await;
-    assert_eq!(clinic.world.app.is_suspended().await, Ok(false));
+    assert_eq!(fixture.test.app.is_suspended().await, Ok(false));
     assert!(!peer.is_closed());
-    clinic
-        .world
+    fixture
+        .test
         .app
         .suspend()
         .await
         .expect("nothing is on its way");
-    assert_eq!(clinic.world.app.is_suspended().await, Ok(true));
+    assert_eq!(fixture.test.app.is_suspended().await, Ok(true));
     assert!(peer.is_closed(), "it is not persistent");
     assert!(client.get_info().await.is_err());
-    clinic.does_not_start(Duration::from_secs(60)).await;
+    fixture.does_not_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
 async fn an_app_in_back_off_without_event_page_waits_for_new_listeners() {
-    let mut clinic = Clinic::new().await;
-    let (_client, peer) = connected(&clinic.world, &clinic.network, 100).await;
+    let mut fixture = EventPageFixture::new().await;
+    let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
-    clinic.starts_after(Duration::ZERO).await;
+    fixture.starts_after(Duration::ZERO).await;
     sleep(Duration::from_millis(50)).await;
-    let app = &clinic.world.app;
+    let app = &fixture.test.app;
     app.set_event_page(None).await.expect("the registry runs");
-    subscribe(app, &clinic.world.listener)
+    subscribe(app, &fixture.test.listener)
         .await
         .expect("it runs");
-    assert!(matches!(clinic.next().await, Heard::Receive(_, data) if data == "data"));
-    clinic.does_not_start(Duration::from_secs(60)).await;
+    assert!(matches!(fixture.next().await, ListenerEvent::Receive(_, data) if data == "data"));
+    fixture.does_not_start(Duration::from_secs(60)).await;
 }

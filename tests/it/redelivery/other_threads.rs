@@ -13,21 +13,21 @@ use support::subscribe;
 /// A message that takes its time, in the handler or when it is dropped.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Busy(Until);
+struct BlockingMessage(BlockUntil);
 
-struct Until(mpsc::Receiver<()>);
+struct BlockUntil(mpsc::Receiver<()>);
 
-impl Drop for Until {
+impl Drop for BlockUntil {
     fn drop(&mut self) {
         // A test that is over is waited for no more.
         let _ = self.0.recv_timeout(support::LIMIT);
     }
 }
 
-impl Handler<Busy> for Frail {
+impl Handler<BlockingMessage> for ScriptedListener {
     type Result = ();
 
-    fn handle(&mut self, busy: Busy, ctx: &mut Self::Context) {
+    fn handle(&mut self, busy: BlockingMessage, ctx: &mut Self::Context) {
         drop(busy.0);
         ctx.stop();
     }
@@ -35,41 +35,44 @@ impl Handler<Busy> for Frail {
 
 /// A listener on a thread of its own that has events in its mailbox: it dies
 /// when it is told, and its mailbox is emptied when that is told.
-struct Dying {
-    frail: Addr<Frail>,
+struct DyingListenerThread {
+    scripted_listener: Addr<ScriptedListener>,
     die: mpsc::Sender<()>,
     empty: mpsc::Sender<()>,
     arbiter: Arbiter,
 }
 
-impl Dying {
-    async fn with(data: &str, scene: &Scene) -> Self {
+impl DyingListenerThread {
+    async fn with(data: &str, fixture: &Fixture) -> Self {
         let arbiter = Arbiter::new();
-        let (heard, _) = unbounded_channel();
-        let deeds = Arc::default();
-        let frail = Frail::start_in_arbiter(&arbiter.handle(), |_| Frail {
-            deeds,
-            heard,
-            kept: Vec::new(),
-        });
+        let (handled, _) = unbounded_channel();
+        let reactions = Arc::default();
+        let scripted_listener =
+            ScriptedListener::start_in_arbiter(&arbiter.handle(), |_| ScriptedListener {
+                reactions,
+                handled,
+                kept: Vec::new(),
+            });
         let (die, until) = mpsc::channel();
-        frail.do_send(Busy(Until(until)));
+        scripted_listener.do_send(BlockingMessage(BlockUntil(until)));
         let (empty, until) = mpsc::channel();
-        frail.do_send(Busy(Until(until)));
-        let tcp = &scene.world.app.tcp;
-        let added = tcp.on_receive.add_listener(frail.clone().recipient());
+        scripted_listener.do_send(BlockingMessage(BlockUntil(until)));
+        let tcp = &fixture.test.app.tcp;
+        let added = tcp
+            .on_receive
+            .add_listener(scripted_listener.clone().recipient());
         added.await.expect("the registry runs");
-        scene.peer.send(data);
+        fixture.peer.send(data);
         // Only while something is on its way this is not answered at once.
         within("the events", async {
-            while scene.client.set_paused(true).now_or_never().is_some() {
-                scene.client.set_paused(false).await.expect("it is open");
+            while fixture.client.set_paused(true).now_or_never().is_some() {
+                fixture.client.set_paused(false).await.expect("it is open");
             }
         })
         .await;
-        scene.client.set_paused(false).await.expect("it is open");
-        Dying {
-            frail,
+        fixture.client.set_paused(false).await.expect("it is open");
+        DyingListenerThread {
+            scripted_listener,
             die,
             empty,
             arbiter,
@@ -79,7 +82,7 @@ impl Dying {
     async fn dies(&self) {
         self.die.send(()).expect("it waits");
         within("its death", async {
-            while self.frail.connected() {
+            while self.scripted_listener.connected() {
                 actix_rt::task::yield_now().await;
             }
         })
@@ -94,82 +97,82 @@ impl Dying {
 
 #[actix_rt::test]
 async fn no_later_event_is_raised_while_a_dead_mailbox_is_drained() {
-    let mut scene = Scene::new().await;
-    let dying = Dying::with("abc", &scene).await;
-    dying.dies().await;
-    scene.listen().await;
-    scene.peer.send("def");
-    scene.world.nothing().await;
-    dying.empties();
-    scene.hears("abcdef").await;
-    scene.is_alive().await;
+    let mut fixture = Fixture::new().await;
+    let dying_listener = DyingListenerThread::with("abc", &fixture).await;
+    dying_listener.dies().await;
+    fixture.listen().await;
+    fixture.peer.send("def");
+    fixture.test.expect_no_event().await;
+    dying_listener.empties();
+    fixture.hears("abcdef").await;
+    fixture.is_alive().await;
 }
 
 #[actix_rt::test]
 async fn data_that_returns_after_the_end_of_its_connection_is_not_raised_on_the_next_one() {
-    let mut scene = Scene::new().await;
-    let dying = Dying::with("abc", &scene).await;
-    scene.client.disconnect().await.expect("it is open");
-    scene.peer = reconnect(&scene.client, &scene.network).await;
-    scene.client.set_paused(false).await.expect("it is open");
-    dying.dies().await;
-    scene.listen().await;
-    dying.empties();
-    scene.is_alive().await;
+    let mut fixture = Fixture::new().await;
+    let dying_listener = DyingListenerThread::with("abc", &fixture).await;
+    fixture.client.disconnect().await.expect("it is open");
+    fixture.peer = reconnect(&fixture.client, &fixture.network).await;
+    fixture.client.set_paused(false).await.expect("it is open");
+    dying_listener.dies().await;
+    fixture.listen().await;
+    dying_listener.empties();
+    fixture.is_alive().await;
 }
 
 #[actix_rt::test]
 async fn data_for_redelivery_loads_a_suspended_app() {
-    let mut scene = Scene::new().await;
-    make_persistent(&scene.client).await;
-    let patient = scene.patient(&[Panic]).await;
-    scene.peer.send("abc");
-    scene.peer.end();
-    assert_eq!(patient.dies().await, []);
-    scene.world.app.suspend().await.expect("all is handled");
-    let listener = scene.world.another_listener();
+    let mut fixture = Fixture::new().await;
+    make_persistent(&fixture.client).await;
+    let listener = fixture.start_listener(&[Panic]).await;
+    fixture.peer.send("abc");
+    fixture.peer.end();
+    assert_eq!(listener.dies().await, []);
+    fixture.test.app.suspend().await.expect("all is handled");
+    let listener = fixture.test.another_listener();
     let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
-    let set = scene.world.app.set_event_page(Some(page));
+    let set = fixture.test.app.set_event_page(Some(page));
     set.await.expect("the registry runs");
-    scene.hears("abc").await;
-    scene.ends(NetError::CONNECTION_CLOSED).await;
-    scene.world.nothing().await;
+    fixture.hears("abc").await;
+    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn an_unreported_end_loads_a_suspended_app() {
-    let mut scene = Scene::new().await;
-    make_persistent(&scene.client).await;
-    let patient = scene.patient(&[Panic]).await;
-    scene.peer.end();
-    assert_eq!(patient.dies().await, []);
-    scene.world.app.suspend().await.expect("all is handled");
-    let listener = scene.world.another_listener();
+    let mut fixture = Fixture::new().await;
+    make_persistent(&fixture.client).await;
+    let listener = fixture.start_listener(&[Panic]).await;
+    fixture.peer.end();
+    assert_eq!(listener.dies().await, []);
+    fixture.test.app.suspend().await.expect("all is handled");
+    let listener = fixture.test.another_listener();
     let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
-    let set = scene.world.app.set_event_page(Some(page));
+    let set = fixture.test.app.set_event_page(Some(page));
     set.await.expect("the registry runs");
-    scene.ends(NetError::CONNECTION_CLOSED).await;
-    scene.world.nothing().await;
+    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn a_suspension_closes_sockets_that_are_not_persistent_with_their_data_for_redelivery() {
-    let mut scene = Scene::new().await;
-    let patient = scene.patient(&[Panic]).await;
-    scene.peer.send("abc");
-    assert_eq!(patient.dies().await, []);
-    scene.world.app.suspend().await.expect("all is handled");
-    assert!(scene.peer.is_closed());
-    scene.world.app.resume().await.expect("it runs");
-    scene.listen().await;
-    scene.world.nothing().await;
+    let mut fixture = Fixture::new().await;
+    let listener = fixture.start_listener(&[Panic]).await;
+    fixture.peer.send("abc");
+    assert_eq!(listener.dies().await, []);
+    fixture.test.app.suspend().await.expect("all is handled");
+    assert!(fixture.peer.is_closed());
+    fixture.test.app.resume().await.expect("it runs");
+    fixture.listen().await;
+    fixture.test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
     use std::io::Write;
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, at) = old.listen().await;
     let mut sockets = Vec::new();
     for _ in 0..2 {
@@ -179,16 +182,16 @@ async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
         client.set_paused(false).await.expect("it is open");
         sockets.push((client, peer));
     }
-    deafen(&old).await;
-    let patient = Patient::new(&old.app, &[Panic]).await;
+    remove_listener(&old).await;
+    let listener = ScriptedListenerHandle::new(&old.app, &[Panic]).await;
     let (stays, mut peer) = sockets.remove(0);
     peer.write_all(b"abc").expect("it is open");
-    assert_eq!(patient.dies().await, []);
+    assert_eq!(listener.dies().await, []);
     let receipt = handover::succeeds(&old, &new).await;
     let (goes, _) = &sockets[0];
     assert_eq!(receipt.clients, [("test".into(), goes.id())]);
     assert_eq!(receipt.left.len(), 1);
-    new.nothing().await;
+    new.expect_no_event().await;
     // There it is told, to whoever listens.
     let listener = old.listener.clone();
     let added = old.app.tcp.on_receive.add_listener(listener.recipient());
@@ -210,36 +213,36 @@ async fn make_persistent(client: &ClientSocket) {
 const WINDOWS: usize = 64;
 
 /// Sockets that have two windows of data to be read.
-async fn full(scene: &Scene, count: usize) -> Vec<(ClientSocket, Peer)> {
+async fn full(fixture: &Fixture, count: usize) -> Vec<(ClientSocket, Peer)> {
     let chunk = i32::try_from(WINDOW).expect("it fits");
     let mut sockets = Vec::new();
     for _ in 0..count {
-        sockets.push(connected(&scene.world, &scene.network, chunk).await);
+        sockets.push(connected(&fixture.test, &fixture.network, chunk).await);
     }
     sockets
 }
 
 #[actix_rt::test]
 async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
-    let mut scene = Scene::new().await;
-    let others = full(&scene, WINDOWS).await;
-    let first = full(&scene, WINDOWS).await;
-    let dying = Dying::with("x", &scene).await;
+    let mut fixture = Fixture::new().await;
+    let others = full(&fixture, WINDOWS).await;
+    let first = full(&fixture, WINDOWS).await;
+    let dying_listener = DyingListenerThread::with("x", &fixture).await;
     for (_, peer) in &first {
         peer.send(vec![7; 2 * WINDOW]);
     }
-    scene.world.nothing().await;
+    fixture.test.expect_no_event().await;
     for (_, peer) in &others {
         peer.send(vec![7; 2 * WINDOW]);
     }
-    dying.dies().await;
-    let mut keeper = scene.patient(&[Keep; 4 * WINDOWS]).await;
-    scene.world.nothing().await;
+    dying_listener.dies().await;
+    let mut keeper = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
+    fixture.test.expect_no_event().await;
     // Now the others might be read, but have to wait.
-    dying.empties();
-    scene.world.nothing().await;
+    dying_listener.empties();
+    fixture.test.expect_no_event().await;
     let mut held = 0;
-    while let Ok(Told::Data(data)) = keeper.heard.try_recv() {
+    while let Ok(HandledEvent::Data(data)) = keeper.handled.try_recv() {
         held += data.len();
     }
     assert!(held > (WINDOWS - 2) * WINDOW, "only {held} bytes came back");
@@ -248,24 +251,24 @@ async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
 
 #[actix_rt::test]
 async fn data_for_redelivery_of_paused_sockets_blocks_no_other_socket() {
-    let mut scene = Scene::new().await;
-    let sockets = full(&scene, WINDOWS).await;
-    let dying = Dying::with("x", &scene).await;
+    let mut fixture = Fixture::new().await;
+    let sockets = full(&fixture, WINDOWS).await;
+    let dying_listener = DyingListenerThread::with("x", &fixture).await;
     for (_, peer) in &sockets {
         peer.send(vec![7; 2 * WINDOW]);
     }
-    scene.world.nothing().await;
-    dying.dies().await;
-    dying.empties();
+    fixture.test.expect_no_event().await;
+    dying_listener.dies().await;
+    dying_listener.empties();
     for (client, _) in &sockets {
         client.set_paused(true).await.expect("it is open");
     }
-    scene.listen().await;
-    scene.hears("x").await;
-    scene.is_alive().await;
+    fixture.listen().await;
+    fixture.hears("x").await;
+    fixture.is_alive().await;
     for (client, _) in &sockets {
         client.set_paused(false).await.expect("it is open");
-        let data = scene.world.received(client.id(), 2 * WINDOW).await;
+        let data = fixture.test.received(client.id(), 2 * WINDOW).await;
         assert!(data.iter().all(|byte| *byte == 7));
     }
 }

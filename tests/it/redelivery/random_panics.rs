@@ -19,16 +19,16 @@ const PANICS: u64 = 60;
 
 /// What a handler has noted down; if it panicked afterwards, it will come
 /// again.
-enum Note {
+enum NotedEvent {
     Accept(ClientSocket),
     Data(ClientSocketId, Bytes, bool),
     End(ClientSocketId, NetError, bool),
 }
 
 /// Dies often. Its app hears of it, and starts another one.
-struct Mortal {
+struct PanickingListener {
     random: u64,
-    notes: UnboundedSender<Note>,
+    events: UnboundedSender<NotedEvent>,
     dies: UnboundedSender<()>,
     panics: Panics,
 }
@@ -37,17 +37,17 @@ struct Mortal {
 /// time would end it.
 type Panics = Arc<Mutex<HashMap<ClientSocketId, u32>>>;
 
-impl Actor for Mortal {
+impl Actor for PanickingListener {
     type Context = Context<Self>;
 }
 
-impl Drop for Mortal {
+impl Drop for PanickingListener {
     fn drop(&mut self) {
         let _ = self.dies.send(());
     }
 }
 
-impl Mortal {
+impl PanickingListener {
     fn rolls(&mut self, id: ClientSocketId) -> bool {
         let rolls = self.is_next();
         let mut panics = self.panics.lock().expect("nobody panics with it");
@@ -71,41 +71,41 @@ impl Mortal {
 
     /// Handles something: now and then it panics before, and now and then
     /// afterwards.
-    fn handle(&mut self, id: ClientSocketId, note: impl FnOnce(bool) -> Note) {
+    fn handle(&mut self, id: ClientSocketId, note: impl FnOnce(bool) -> NotedEvent) {
         assert!(!self.rolls(id), "before it was handled");
         let afterwards = self.rolls(id);
-        let _ = self.notes.send(note(afterwards));
+        let _ = self.events.send(note(afterwards));
         assert!(!afterwards, "after it was handled");
         self.is_sound(id);
     }
 }
 
-impl Handler<AcceptInfo> for Mortal {
+impl Handler<AcceptInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         let client = info.client().clone();
         assert!(!self.rolls(client.id()), "before the client was touched");
         self.is_sound(client.id());
-        let _ = self.notes.send(Note::Accept(client));
+        let _ = self.events.send(NotedEvent::Accept(client));
     }
 }
 
-impl Handler<ReceiveInfo> for Mortal {
+impl Handler<ReceiveInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let (id, data) = (info.socket_id, info.data.clone());
-        self.handle(id, |again| Note::Data(id, data, again));
+        self.handle(id, |again| NotedEvent::Data(id, data, again));
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Mortal {
+impl Handler<ReceiveErrorInfo> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         let (id, code) = (info.socket_id, info.result_code);
-        self.handle(id, |again| Note::End(id, code, again));
+        self.handle(id, |again| NotedEvent::End(id, code, again));
     }
 }
 
@@ -124,14 +124,14 @@ fn stream(number: u64) -> Vec<u8> {
 
 /// What came on one connection.
 #[derive(Default)]
-struct Came {
+struct ReceivedStream {
     bytes: Vec<u8>,
     /// What a handler has had before it panicked: it comes again, at once.
     again: Option<Bytes>,
     end: Option<NetError>,
 }
 
-impl Came {
+impl ReceivedStream {
     fn take(&mut self, data: Bytes, comes_again: bool) {
         assert!(self.end.is_none(), "nothing comes after the end");
         if let Some(again) = self.again.take() {
@@ -144,7 +144,7 @@ impl Came {
     }
 }
 
-async fn listens(app: &App, mortal: &Addr<Mortal>) {
+async fn listens(app: &App, mortal: &Addr<PanickingListener>) {
     let (server, tcp) = (&app.tcp_server, &app.tcp);
     tcp.on_receive.add_listener(mortal.clone().recipient());
     tcp.on_receive_error
@@ -173,7 +173,7 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     let app = App::new("mortal", &registry);
     let (_, at) = server(&app).await;
     let arbiter = Arbiter::new();
-    let (notes, mut noted) = unbounded_channel();
+    let (events, mut noted) = unbounded_channel();
     let (dies, mut died) = unbounded_channel();
     let keeper = {
         let (app, arbiter) = (app.clone(), arbiter.handle());
@@ -181,14 +181,15 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
             let mut deaths = 0_u64;
             let panics = Panics::default();
             loop {
-                let (notes, dies, panics) = (notes.clone(), dies.clone(), panics.clone());
+                let (events, dies, panics) = (events.clone(), dies.clone(), panics.clone());
                 let random = SEED + deaths * 0x9e37_79b9;
-                let mortal = Mortal::start_in_arbiter(&arbiter, move |_| Mortal {
-                    random,
-                    notes,
-                    dies,
-                    panics,
-                });
+                let mortal =
+                    PanickingListener::start_in_arbiter(&arbiter, move |_| PanickingListener {
+                        random,
+                        events,
+                        dies,
+                        panics,
+                    });
                 listens(&app, &mortal).await;
                 died.recv().await;
                 deaths += 1;
@@ -205,31 +206,32 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
             })
         })
         .collect();
-    let mut came = BTreeMap::<ClientSocketId, Came>::new();
+    let mut received = BTreeMap::<ClientSocketId, ReceivedStream>::new();
     let (mut panics, mut ended) = (0, 0);
     while ended < CONNECTIONS {
         match within("the next event", noted.recv())
             .await
             .expect("it runs")
         {
-            Note::Accept(client) => {
-                let before = came.insert(client.id(), Came::default());
+            NotedEvent::Accept(client) => {
+                let before = received.insert(client.id(), ReceivedStream::default());
                 assert!(before.is_none(), "it is raised once");
                 client.set_paused(false);
             }
-            Note::Data(id, data, again) => {
+            NotedEvent::Data(id, data, again) => {
                 panics += u32::from(again);
-                came.get_mut(&id)
+                received
+                    .get_mut(&id)
                     .expect("accepted before")
                     .take(data, again);
             }
-            Note::End(id, code, again) => {
+            NotedEvent::End(id, code, again) => {
                 panics += u32::from(again);
-                let came = came.get_mut(&id).expect("accepted before");
+                let received = received.get_mut(&id).expect("accepted before");
                 assert_eq!(code, NetError::CONNECTION_CLOSED);
-                assert!(came.again.is_none() && came.end.is_none());
+                assert!(received.again.is_none() && received.end.is_none());
                 if !again {
-                    came.end = Some(code);
+                    received.end = Some(code);
                     ended += 1;
                     let client = app.tcp.socket(id).await.expect("it is open");
                     client.close().await.expect("it is open");
@@ -238,11 +240,14 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
         }
     }
     assert!(panics > 10, "only {panics} panics: it proves nothing");
-    assert_eq!(came.len() as u64, CONNECTIONS);
-    for came in came.into_values() {
-        let (number, _) = came.bytes.split_first_chunk().expect("its number");
+    assert_eq!(received.len() as u64, CONNECTIONS);
+    for received in received.into_values() {
+        let (number, _) = received.bytes.split_first_chunk().expect("its number");
         let expected = stream(u64::from_be_bytes(*number));
-        assert!(came.bytes == expected, "something is missing, or too much");
+        assert!(
+            received.bytes == expected,
+            "something is missing, or too much"
+        );
     }
     for peer in peers {
         assert_eq!(peer.join().expect("no panic"), 0);

@@ -20,7 +20,7 @@ use self::names::{Kind, Names};
 use self::peers::Peers;
 use self::step::{Step, binary};
 use super::Recording;
-use support::{Heard, LIMIT, Listener, World, within};
+use support::{LIMIT, Listener, ListenerEvent, TestApp, within};
 
 /// How long what was expected may come later than it came when it was
 /// recorded: a busy machine is no fault. Shorter than [`LIMIT`], so that the
@@ -40,15 +40,15 @@ pub async fn replay(recording: &Recording) {
         };
         assert!(is_known, "{name}: {field:?}: {value} is not known here");
     }
-    let world = World::new().await;
+    let test = TestApp::new().await;
     let permissions = match recorded.get("sockets") {
         Some(_) => Permissions::from_manifest(recording.text).expect("a recording is a manifest"),
         None => Permissions::all(),
     };
-    let set = world.app.set_permissions(permissions).await;
+    let set = test.app.set_permissions(permissions).await;
     set.expect("the registry runs");
-    let mut stage = Stage {
-        world,
+    let mut replay = Replay {
+        test,
         names: Names::default(),
         peers: Peers::default(),
         unanswered: Vec::new(),
@@ -56,13 +56,13 @@ pub async fn replay(recording: &Recording) {
     };
     let steps = recorded["steps"].as_array().expect("a list of steps");
     for (index, json) in steps.iter().enumerate() {
-        stage.play(&Step::new(name, index + 1, json)).await;
+        replay.play(&Step::new(name, index + 1, json)).await;
     }
 }
 
 /// What a recording plays on.
-struct Stage<'a> {
-    world: World,
+struct Replay<'a> {
+    test: TestApp,
     names: Names,
     peers: Peers,
     /// The calls that were not waited for, and what their ids are.
@@ -71,7 +71,7 @@ struct Stage<'a> {
     joins: bool,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Replay<'a> {
     async fn play(&mut self, step: &Step<'a>) {
         if let Some(function) = step.json["call"].as_str() {
             step.only(&["call", "args", "nowait", "bind", "chrome", "documented"]);
@@ -105,31 +105,32 @@ impl<'a> Stage<'a> {
         } else {
             Kind::Client
         };
-        let (app, of) = (self.world.app.clone(), step.clone());
+        let (app, of) = (self.test.app.clone(), step.clone());
         let mut answer = async move { calls::call(&app, &of, function, &args).await }.boxed_local();
         if step.json["nowait"] == true {
             // The call is made now.
             let answer = match (&mut answer).now_or_never() {
-                Some(got) => ready(got).boxed_local(),
+                Some(received) => ready(received).boxed_local(),
                 None => answer,
             };
             return self.unanswered.push((ids, answer));
         }
-        let mut got = within(&format!("the answer to {step}"), answer).await;
+        let mut received = within(&format!("the answer to {step}"), answer).await;
         if let Some(bind) = step.json.get("bind") {
-            self.names.bind_fields(step, bind, ids, &got["result"][0]);
+            self.names
+                .bind_fields(step, bind, ids, &received["result"][0]);
         }
-        self.names.show(ids, &mut got);
-        step.compare(&got);
+        self.names.show(ids, &mut received);
+        step.compare(&received);
     }
 
     /// The answers to all calls that were not waited for.
     async fn finish(&mut self, step: &Step<'_>) {
         let mut all = Vec::new();
         for (ids, answer) in self.unanswered.drain(..) {
-            let mut got = within("the answer to a call before", answer).await;
-            self.names.show(ids, &mut got);
-            all.push(got);
+            let mut received = within("the answer to a call before", answer).await;
+            self.names.show(ids, &mut received);
+            all.push(received);
         }
         step.compare(&Value::from(all));
     }
@@ -140,8 +141,8 @@ impl<'a> Stage<'a> {
         let mut missing: Vec<&str> = events.iter().map(|event| step.string(event)).collect();
         let App {
             tcp, tcp_server, ..
-        } = &self.world.app;
-        let listener = &self.world.listener;
+        } = &self.test.app;
+        let listener = &self.test.listener;
         let mut is_wanted = |event: &str| {
             let before = missing.len();
             missing.retain(|wanted| *wanted != event);
@@ -206,7 +207,7 @@ impl<'a> Stage<'a> {
         loop {
             let is_all = step.expected().as_array() == Some(&events);
             let until = start + if is_all { recorded } else { PATIENCE };
-            match timeout_at(until, self.world.next()).await {
+            match timeout_at(until, self.test.next()).await {
                 Ok(heard) => self.add(&mut events, heard),
                 Err(_) => break,
             }
@@ -216,22 +217,22 @@ impl<'a> Stage<'a> {
 
     /// Adds an event in Chrome's form. Data joins that of the event before it
     /// if both are of one socket: how TCP cuts it is nobody's promise.
-    fn add(&mut self, events: &mut Vec<Value>, heard: Heard) {
+    fn add(&mut self, events: &mut Vec<Value>, heard: ListenerEvent) {
         let (event, ids, mut info) = match heard {
-            Heard::Accept(server, client) => {
+            ListenerEvent::Accept(server, client) => {
                 self.names.bind_accepted(client.id().get());
                 let info = json!({ "socketId": server.get(), "clientSocketId": client.id().get() });
                 ("tcpServer.onAccept", Kind::Server, info)
             }
-            Heard::AcceptError(server, code) => {
+            ListenerEvent::AcceptError(server, code) => {
                 let info = json!({ "socketId": server.get(), "resultCode": code.code() });
                 ("tcpServer.onAcceptError", Kind::Server, info)
             }
-            Heard::Receive(client, data) => {
+            ListenerEvent::Receive(client, data) => {
                 let info = received(client, &binary(&data));
                 ("tcp.onReceive", Kind::Client, info)
             }
-            Heard::ReceiveError(client, code) => {
+            ListenerEvent::ReceiveError(client, code) => {
                 let info = json!({ "socketId": client.get(), "resultCode": code.code() });
                 ("tcp.onReceiveError", Kind::Client, info)
             }

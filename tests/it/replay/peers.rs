@@ -26,15 +26,16 @@ pub struct Peers {
 
 struct Peer {
     stream: TcpStream,
-    got: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Peers {
     pub async fn connect(&mut self, name: &str, port: u16) -> Value {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
             Ok(stream) => {
-                let got = Vec::new();
-                self.peers.insert(name.to_owned(), Peer { stream, got });
+                let received = Vec::new();
+                self.peers
+                    .insert(name.to_owned(), Peer { stream, received });
                 json!({ "state": "open" })
             }
             Err(error) => json!({ "state": errno(&error) }),
@@ -59,27 +60,27 @@ impl Peers {
         let peer = self.peer(step, name).await;
         peer.read();
         peer.stream.set_zero_linger().expect("an option");
-        let got = std::mem::take(&mut peer.got);
+        let received = std::mem::take(&mut peer.received);
         self.peers.remove(name);
-        self.closed.insert(name.to_owned(), got);
+        self.closed.insert(name.to_owned(), received);
     }
 
     /// How the peer's connection is and all that it got; asked again, for a
     /// while, if what is expected has not arrived yet.
     pub async fn state(&mut self, step: &Step<'_>, name: &str) -> Value {
-        if let Some(got) = self.closed.get(name) {
-            return json!({ "state": "closed", "got": binary(got) });
+        if let Some(received) = self.closed.get(name) {
+            return json!({ "state": "closed", "got": binary(received) });
         }
         let peer = self.peer(step, name).await;
         let limit = Instant::now() + PATIENCE;
         loop {
             let state = peer.read();
-            let got = json!({ "state": state, "got": binary(&peer.got) });
-            if agrees(step.expected(), &got)
+            let received = json!({ "state": state, "got": binary(&peer.received) });
+            if agrees(step.expected(), &received)
                 || state != "open"
                 || timeout_at(limit, peer.stream.readable()).await.is_err()
             {
-                return got;
+                return received;
             }
         }
     }
@@ -106,8 +107,9 @@ impl Peers {
             };
             while let Some(accepted) = next {
                 let (stream, _) = accepted.expect("a connection to the peer");
-                let got = Vec::new();
-                self.peers.insert(name.to_owned(), Peer { stream, got });
+                let received = Vec::new();
+                self.peers
+                    .insert(name.to_owned(), Peer { stream, received });
                 next = listener.accept().now_or_never();
             }
         }
@@ -125,7 +127,7 @@ impl Peer {
         loop {
             match self.stream.try_read(&mut buffer) {
                 Ok(0) => return "ended".into(),
-                Ok(length) => self.got.extend_from_slice(&buffer[..length]),
+                Ok(length) => self.received.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return "open".into(),
                 Err(error) => return errno(&error),
             }

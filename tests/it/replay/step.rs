@@ -55,11 +55,11 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub fn compare(&self, got: &Value) {
+    pub fn compare(&self, received: &Value) {
         let expected = self.expected();
-        if !agrees(expected, got) {
-            let got: String = got.to_string().chars().take(SHOWN).collect();
-            self.fail(format_args!("\nexpected {expected}\n     got {got}"));
+        if !agrees(expected, received) {
+            let received: String = received.to_string().chars().take(SHOWN).collect();
+            self.fail(format_args!("\nexpected {expected}\n     got {received}"));
         }
     }
 
@@ -129,13 +129,13 @@ impl Display for Step<'_> {
 
 /// Whether an answer is the expected one. Of what a peer got a recording may
 /// tell the length alone.
-pub fn agrees(expected: &Value, got: &Value) -> bool {
-    match (&expected["got"]["length"], &got["got"]) {
+pub fn agrees(expected: &Value, received: &Value) -> bool {
+    match (&expected["got"]["length"], &received["got"]) {
         (Value::Number(length), Value::String(data)) => {
             length.as_u64() == Some(data.chars().count() as u64)
-                && expected["state"] == got["state"]
+                && expected["state"] == received["state"]
         }
-        _ => expected == got,
+        _ => expected == received,
     }
 }
 

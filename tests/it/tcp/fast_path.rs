@@ -11,17 +11,17 @@ use futures::future::join_all;
 use std::time::Duration;
 
 use super::{connected, pattern, read, read_to_end};
-use support::{World, within};
+use support::{TestApp, within};
 
 /// A client on a scripted network whose short way is open.
-async fn scripted() -> (World, ClientSocket, Peer) {
+async fn scripted() -> (TestApp, ClientSocket, Peer) {
     let network = ScriptedNetwork::new();
     let peer = network.server(([192, 0, 2, 1], 9).into());
-    let world = World::with_network(network).await;
-    let id = world.create().await;
-    connect(&world.app, id).await;
-    let client = world.app.tcp.socket(id).await.expect("it exists");
-    (world, client, peer)
+    let test = TestApp::with_network(network).await;
+    let id = test.create().await;
+    connect(&test.app, id).await;
+    let client = test.app.tcp.socket(id).await.expect("it exists");
+    (test, client, peer)
 }
 
 async fn connect(app: &App, id: ClientSocketId) {
@@ -105,10 +105,10 @@ async fn a_fast_send_counts_in_the_write_quota_only_for_what_waits() {
     let network = ScriptedNetwork::new();
     let peer = network.server(([192, 0, 2, 1], 9).into());
     let registry = chrome_sockets::Registry::with_network(network).write_quota(100);
-    let world = World::on(registry).await;
-    let id = world.create().await;
-    connect(&world.app, id).await;
-    let client = world.app.tcp.socket(id).await.expect("it exists");
+    let test = TestApp::on(registry).await;
+    let id = test.create().await;
+    connect(&test.app, id).await;
+    let client = test.app.tcp.socket(id).await.expect("it exists");
     for _ in 0..10 {
         client.try_send(&[7; 100][..]).expect("within the quota");
     }
@@ -143,13 +143,13 @@ async fn the_fast_path_of_an_earlier_connection_is_closed() {
     let network = ScriptedNetwork::new();
     let first = network.server(([192, 0, 2, 1], 9).into());
     let second = network.server(([192, 0, 2, 1], 9).into());
-    let world = World::with_network(network).await;
-    let id = world.create().await;
-    connect(&world.app, id).await;
-    let client = world.app.tcp.socket(id).await.expect("it exists");
+    let test = TestApp::with_network(network).await;
+    let id = test.create().await;
+    connect(&test.app, id).await;
+    let client = test.app.tcp.socket(id).await.expect("it exists");
     assert_eq!(known(client.send(&b"one"[..])), Some(Ok(3)));
     client.disconnect().await.expect("disconnect");
-    connect(&world.app, id).await;
+    connect(&test.app, id).await;
     assert_eq!(known(client.send(&b"two"[..])), Some(Ok(3)));
     assert_eq!(
         (first.received(), second.received()),
@@ -163,8 +163,8 @@ async fn the_fast_path_of_an_earlier_connection_is_closed() {
 async fn fast_sends_of_several_threads_are_complete_and_in_order() {
     const THREADS: usize = 4;
     const SENDS: usize = 300;
-    let world = World::new().await;
-    let (client, mut peer) = connected(&world).await;
+    let test = TestApp::new().await;
+    let (client, mut peer) = connected(&test).await;
     let whole: Arc<[Bytes]> = (0..SENDS).map(|i| pattern(1 + i * 37)).collect();
     let sending = (0..THREADS).map(|thread| {
         let (client, whole) = (client.clone(), whole.clone());

@@ -38,10 +38,10 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 /// The system's resolver, which blocks a thread for each name and answers none
 /// of `.silent` before it is told to.
 #[derive(Clone, Default)]
-struct Resolver(Arc<Gate>);
+struct Resolver(Arc<ResolverGate>);
 
 #[derive(Default)]
-struct Gate {
+struct ResolverGate {
     /// How many names are looked up, and how many were at most.
     going: AtomicUsize,
     most: AtomicUsize,
@@ -49,7 +49,7 @@ struct Gate {
     opened: Condvar,
 }
 
-impl Gate {
+impl ResolverGate {
     fn pass(&self) {
         let going = self.going.fetch_add(1, SeqCst) + 1;
         self.most.fetch_max(going, SeqCst);
@@ -67,9 +67,9 @@ impl Gate {
 }
 
 /// So that a test that fails ends.
-struct Opens(Arc<Gate>);
+struct OpenOnDrop(Arc<ResolverGate>);
 
-impl Drop for Opens {
+impl Drop for OpenOnDrop {
     fn drop(&mut self) {
         self.0.open();
     }
@@ -108,9 +108,9 @@ impl Network for Resolver {
 }
 
 /// Two apps on a network whose resolver is silent.
-async fn two_apps() -> (Resolver, App, App, Opens) {
+async fn two_apps() -> (Resolver, App, App, OpenOnDrop) {
     let network = Resolver::default();
-    let opens = Opens(network.0.clone());
+    let opens = OpenOnDrop(network.0.clone());
     let registry = Registry::with_network(network.clone()).start();
     let apps = ["greedy", "modest"].map(|app| App::new(app, &registry));
     let [greedy, modest] = apps;
@@ -173,17 +173,17 @@ async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
 async fn scripted_lookups_are_bounded_too_and_run_in_order() {
     let network = ScriptedNetwork::new();
     // In one arbiter: sockets of several ask in no order that one could tell.
-    let world = World::at(Registry::with_network(network.clone()).start()).await;
+    let test = TestApp::at(Registry::with_network(network.clone()).start()).await;
     let hold = network.hold_resolve("far.example");
     let mut answers = Vec::new();
     for _ in 0..LOOKUPS_OF_APP {
-        answers.push(dial_name(&world.app, "far.example", 9).await.1);
+        answers.push(dial_name(&test.app, "far.example", 9).await.1);
     }
     until("the look-ups", || hold.waiting() == LOOKUPS_OF_APP).await;
     for host in ["first.example", "second.example"] {
-        answers.push(dial_name(&world.app, host, 9).await.1);
+        answers.push(dial_name(&test.app, host, 9).await.1);
     }
-    world.app.tcp.get_sockets().await.expect("it runs");
+    test.app.tcp.get_sockets().await.expect("it runs");
     let asked = network.calls().len();
     hold.release();
     for answer in answers {
@@ -204,7 +204,7 @@ async fn scripted_lookups_are_bounded_too_and_run_in_order() {
 #[actix_rt::test]
 async fn localhost_and_every_name_below_it_are_loopback_without_a_resolver() {
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
+    let test = TestApp::with_network(network.clone()).await;
     for host in ["localhost", "LocalHost.", "a.localhost", "a.b.LOCALHOST."] {
         for (dns, addresses) in [
             (DnsQueryType::Any, vec!["127.0.0.1:80", "[::1]:80"]),
@@ -212,8 +212,8 @@ async fn localhost_and_every_name_below_it_are_loopback_without_a_resolver() {
             (DnsQueryType::Ipv6, vec!["[::1]:80"]),
         ] {
             let before = network.calls().len();
-            let id = create(&world.app).await;
-            let answer = world.app.tcp.connect(id, host, 80, dns).await;
+            let id = create(&test.app).await;
+            let answer = test.app.tcp.connect(id, host, 80, dns).await;
             assert_eq!(answer, Err(NetError::CONNECTION_REFUSED.into()));
             let expected = addresses.iter().map(|address| Call::Connect {
                 address: address.parse().expect("an address"),
@@ -227,15 +227,15 @@ async fn localhost_and_every_name_below_it_are_loopback_without_a_resolver() {
         }
     }
     for host in ["localhost.example", "notlocalhost"] {
-        let (_, answer) = dial_name(&world.app, host, 80).await;
+        let (_, answer) = dial_name(&test.app, host, 80).await;
         assert_eq!(answer.await, Err(NetError::NAME_NOT_RESOLVED.into()));
     }
 }
 
 /// Says when it is dropped.
-struct Place(Arc<AtomicBool>);
+struct DropFlag(Arc<AtomicBool>);
 
-impl Drop for Place {
+impl Drop for DropFlag {
     fn drop(&mut self) {
         self.0.store(true, SeqCst);
     }
@@ -250,7 +250,7 @@ fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
     // The one thread is taken.
     let (free, is_free) = std::sync::mpsc::channel::<()>();
     let busy = runtime.spawn_blocking(move || is_free.recv());
-    let place = Place(is_given_back.clone());
+    let place = DropFlag(is_given_back.clone());
     runtime.block_on(async {
         let mut found = TokioNetwork.resolve_in("127.0.0.1", Box::new(place));
         assert!((&mut found).now_or_never().is_none());

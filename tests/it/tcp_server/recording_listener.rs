@@ -6,45 +6,45 @@ use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use support::{Heard, within};
+use support::{ListenerEvent, within};
 
 /// Hears what it is added to.
-pub struct Ear {
-    pub addr: Addr<Hearing>,
-    heard: UnboundedReceiver<Heard>,
+pub struct RecordingListener {
+    pub addr: Addr<RecordingActor>,
+    heard: UnboundedReceiver<ListenerEvent>,
 }
 
-impl Ear {
+impl RecordingListener {
     /// Hears nothing yet.
     pub fn new() -> Self {
         let (sender, heard) = unbounded_channel();
-        let addr = Hearing(sender).start();
-        Ear { addr, heard }
+        let addr = RecordingActor(sender).start();
+        RecordingListener { addr, heard }
     }
 
     /// Hears every event of this app.
     pub async fn of(app: &App) -> Self {
-        let ear = Ear::new();
-        let accept = app.tcp_server.on_accept.add_listener(ear.recipient());
-        let receive = app.tcp.on_receive.add_listener(ear.recipient());
-        let error = app.tcp.on_receive_error.add_listener(ear.recipient());
+        let recorder = RecordingListener::new();
+        let accept = app.tcp_server.on_accept.add_listener(recorder.recipient());
+        let receive = app.tcp.on_receive.add_listener(recorder.recipient());
+        let error = app.tcp.on_receive_error.add_listener(recorder.recipient());
         for added in [accept, receive, error] {
             added.await.expect("the registry runs");
         }
-        ear
+        recorder
     }
 
     /// What `addListener` and `removeListener` take.
     pub fn recipient<E>(&self) -> Recipient<E>
     where
-        Hearing: Handler<E>,
+        RecordingActor: Handler<E>,
         E: Message<Result = ()> + Send + 'static,
     {
         self.addr.clone().recipient()
     }
 
     /// The next event.
-    pub async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> ListenerEvent {
         within("an event for the second listener", self.heard.recv())
             .await
             .expect("the listener runs")
@@ -53,14 +53,14 @@ impl Ear {
     /// The next event, which must be an accepted client.
     pub async fn accepted(&mut self) -> ClientSocketId {
         match self.next().await {
-            Heard::Accept(_, client) => client.id(),
+            ListenerEvent::Accept(_, client) => client.id(),
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
 
     /// All that was raised before this call and not returned before. Its
     /// mailbox is in order, so what was sent earlier has been heard.
-    pub async fn so_far(&mut self) -> Vec<Heard> {
+    pub async fn so_far(&mut self) -> Vec<ListenerEvent> {
         self.addr.send(Flush).await.expect("the listener runs");
         let mut heard = Vec::new();
         while let Ok(event) = self.heard.try_recv() {
@@ -81,41 +81,44 @@ impl Ear {
     }
 }
 
-/// The actor behind an [`Ear`].
-pub struct Hearing(UnboundedSender<Heard>);
+/// The actor behind an [`RecordingListener`].
+pub struct RecordingActor(UnboundedSender<ListenerEvent>);
 
-impl Actor for Hearing {
+impl Actor for RecordingActor {
     type Context = Context<Self>;
 }
 
-impl Hearing {
-    fn tell(&self, heard: Heard) {
+impl RecordingActor {
+    fn tell(&self, heard: ListenerEvent) {
         // The ear may be gone before its actor is.
         let _ = self.0.send(heard);
     }
 }
 
-impl Handler<AcceptInfo> for Hearing {
+impl Handler<AcceptInfo> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.tell(Heard::Accept(info.socket_id, info.client().clone()));
+        self.tell(ListenerEvent::Accept(info.socket_id, info.client().clone()));
     }
 }
 
-impl Handler<ReceiveInfo> for Hearing {
+impl Handler<ReceiveInfo> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(Heard::Receive(info.socket_id, info.into_data()));
+        self.tell(ListenerEvent::Receive(info.socket_id, info.into_data()));
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Hearing {
+impl Handler<ReceiveErrorInfo> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(Heard::ReceiveError(info.socket_id, info.result_code));
+        self.tell(ListenerEvent::ReceiveError(
+            info.socket_id,
+            info.result_code,
+        ));
     }
 }
 
@@ -123,7 +126,7 @@ impl Handler<ReceiveErrorInfo> for Hearing {
 #[rtype(result = "()")]
 struct Flush;
 
-impl Handler<Flush> for Hearing {
+impl Handler<Flush> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
@@ -133,7 +136,7 @@ impl Handler<Flush> for Hearing {
 #[rtype(result = "()")]
 struct Stop;
 
-impl Handler<Stop> for Hearing {
+impl Handler<Stop> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {

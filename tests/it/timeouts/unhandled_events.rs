@@ -7,19 +7,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::*;
 
 /// Gives all events away, and so handles none.
-struct Holder {
+struct KeepingListener {
     accepted: UnboundedSender<AcceptInfo>,
     received: UnboundedSender<ReceiveInfo>,
     ended: UnboundedSender<ReceiveErrorInfo>,
 }
 
-impl Actor for Holder {
+impl Actor for KeepingListener {
     type Context = Context<Self>;
 }
 
 macro_rules! gives_away {
     ($($event:ident by $field:ident),*) => {$(
-        impl Handler<$event> for Holder {
+        impl Handler<$event> for KeepingListener {
             type Result = ();
 
             fn handle(&mut self, info: $event, _: &mut Self::Context) {
@@ -31,7 +31,7 @@ macro_rules! gives_away {
 
 gives_away!(AcceptInfo by accepted, ReceiveInfo by received, ReceiveErrorInfo by ended);
 
-struct Held {
+struct KeptEvents {
     client: ClientSocket,
     peer: Peer,
     received: UnboundedReceiver<ReceiveInfo>,
@@ -40,7 +40,7 @@ struct Held {
     _app: App,
 }
 
-impl Held {
+impl KeptEvents {
     async fn new(timeouts: Timeouts) -> Self {
         tokio::time::pause();
         let network = ScriptedNetwork::new();
@@ -49,17 +49,17 @@ impl Held {
         let (accepted, mut accepts) = unbounded_channel();
         let (received, receives) = unbounded_channel();
         let (ended, ends) = unbounded_channel();
-        let holder = Holder {
+        let keeper = KeepingListener {
             accepted,
             received,
             ended,
         };
-        let holder = holder.start();
+        let keeper = keeper.start();
         app.tcp_server
             .on_accept
-            .add_listener(holder.clone().recipient());
-        app.tcp.on_receive.add_listener(holder.clone().recipient());
-        app.tcp.on_receive_error.add_listener(holder.recipient());
+            .add_listener(keeper.clone().recipient());
+        app.tcp.on_receive.add_listener(keeper.clone().recipient());
+        app.tcp.on_receive_error.add_listener(keeper.recipient());
         let created = app.tcp_server.create(Default::default()).await;
         let server = created.expect("create").socket_id;
         let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None);
@@ -71,7 +71,7 @@ impl Held {
         let accept = soon("onAccept", accepts.recv()).await.expect("it runs");
         let client = accept.client().clone();
         client.set_paused(false).await.expect("it is open");
-        Held {
+        KeptEvents {
             client,
             peer: peer.expect("it listens"),
             received: receives,
@@ -84,7 +84,7 @@ impl Held {
 
 #[actix_rt::test]
 async fn the_end_of_an_idle_connection_follows_unhandled_events() {
-    let mut held = Held::new(IDLE).await;
+    let mut held = KeptEvents::new(IDLE).await;
     held.peer.send("last words");
     let words = soon("onReceive", held.received.recv()).await;
     sleep(2 * LIMIT).await;
@@ -98,7 +98,7 @@ async fn the_end_of_an_idle_connection_follows_unhandled_events() {
 
 #[actix_rt::test]
 async fn a_peer_that_sends_faster_than_the_app_reads_is_not_idle() {
-    let mut held = Held::new(IDLE).await;
+    let mut held = KeptEvents::new(IDLE).await;
     held.peer.send(vec![0; 2 * WINDOW]);
     let mut events = Vec::new();
     let mut bytes = 0;

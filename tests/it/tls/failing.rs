@@ -6,27 +6,27 @@ use chrome_sockets::{ClientSocketId, Error, Registry};
 use tokio::io::AsyncReadExt;
 
 use super::certificates::{Authority, Issued};
-use super::{Trusting, accept, assert_talks, dialled, read, write};
+use super::{TlsFixture, accept, assert_talks, dialled, read, write};
 use crate::tcp_server::code;
-use support::{World, within};
+use support::{TestApp, within};
 
 /// Asserts that a socket has no id any more, by handle or number.
-async fn assert_gone(world: &World, id: ClientSocketId) {
+async fn assert_gone(test: &TestApp, id: ClientSocketId) {
     let gone = Err(Error::SocketNotFound);
-    assert_eq!(world.app.tcp.get_info(id).await, gone);
-    let open = world.app.tcp.get_sockets().await.expect("alive");
+    assert_eq!(test.app.tcp.get_info(id).await, gone);
+    let open = test.app.tcp.get_sockets().await.expect("alive");
     assert!(open.iter().all(|info| info.socket_id != id));
 }
 
 /// What a handshake answers to a peer with this certificate, by this name.
-async fn code_for(t: &mut Trusting, host: &str, issued: &Issued) -> i32 {
+async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
     let (client, peer) = t.dial(host).await;
     let answer = client.secure(SecureOptions::default());
     let sending = client.send(&b"secret"[..]);
     let peers = accept(peer, issued).await;
     let number = code("secure", answer).await;
     assert_eq!(code("send", sending).await, number, "what waits fails too");
-    assert_gone(&t.world, client.id()).await;
+    assert_gone(&t.test, client.id()).await;
     assert!(client.try_send(&b"more"[..]).is_err());
     // TLS 1.3 lets a server believe until the first read.
     if let Ok(mut peer) = peers {
@@ -36,15 +36,15 @@ async fn code_for(t: &mut Trusting, host: &str, issued: &Issued) -> i32 {
     number
 }
 
-async fn proof_of_life(mut t: Trusting) {
-    t.world.nothing().await;
+async fn proof_of_life(mut t: TlsFixture) {
+    t.test.expect_no_event().await;
     let (client, mut peer) = t.secured().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn certificate_errors_have_chromiums_codes() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let good = t.authority.issue("localhost");
     let other_name = t.authority.issue("localhost.example");
     let expired = t.authority.issue_with("localhost", |params| {
@@ -84,7 +84,7 @@ async fn certificate_errors_have_chromiums_codes() {
 
 #[actix_rt::test]
 async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let long = [b'x'; 100_000];
     for said in [&b"HTTP/1.0 400 Bad Request\r\n\r\n"[..], &[0; 2048], &long] {
         let (client, mut peer) = t.dial("localhost").await;
@@ -93,14 +93,14 @@ async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
         // It may not be let say all of it.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut peer, said).await;
         assert_eq!(code("secure", answer).await, -107);
-        assert_gone(&t.world, client.id()).await;
+        assert_gone(&t.test, client.id()).await;
     }
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     for (reset, number) in [(false, -100), (true, -101)] {
         let (client, mut peer) = t.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
@@ -116,14 +116,14 @@ async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
         }
         drop(peer);
         assert_eq!(code("secure", answer).await, number);
-        assert_gone(&t.world, client.id()).await;
+        assert_gone(&t.test, client.id()).await;
     }
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
     // The header of a ServerHello that does not come, and its own side's end.
@@ -132,21 +132,21 @@ async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
         .await
         .expect("shutdown");
     assert_eq!(code("secure", answer).await, -100);
-    assert_gone(&t.world, client.id()).await;
+    assert_gone(&t.test, client.id()).await;
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
 async fn an_end_during_a_handshake_while_resumed_is_reported_like_a_close() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
     client.set_paused(false).await.expect("resume");
     drop(peer);
     let number = code("secure", answer).await;
     assert!([-100, -101].contains(&number), "{number}");
-    assert_eq!(t.world.ended(client.id()).await.code(), -100);
-    assert_gone(&t.world, client.id()).await;
+    assert_eq!(t.test.ended(client.id()).await.code(), -100);
+    assert_gone(&t.test, client.id()).await;
     proof_of_life(t).await;
 }
 
@@ -160,30 +160,30 @@ async fn a_host_without_a_valid_certificate_name_is_common_name_invalid() {
     );
     let _peer = network.server("127.0.0.1:443".parse().expect("an address"));
     let registry = Registry::with_network(network).tls_client(authority.client());
-    let world = World::on(registry).await;
-    let client = dialled(&world, "no_-.name.", 443).await;
+    let test = TestApp::on(registry).await;
+    let client = dialled(&test, "no_-.name.", 443).await;
     let answer = client.secure(SecureOptions::default());
     assert_eq!(code("secure", answer).await, -200);
-    assert_gone(&world, client.id()).await;
+    assert_gone(&test, client.id()).await;
 }
 
 /// A paused socket on a network without time, and its peer.
 async fn scripted() -> (
-    World,
+    TestApp,
     chrome_sockets::tcp::ClientSocket,
     chrome_sockets::testing::Peer,
 ) {
     let network = ScriptedNetwork::new();
     let peer = network.server("127.0.0.1:443".parse().expect("an address"));
     let client = Authority::new().client();
-    let world = World::on(Registry::with_network(network).tls_client(client)).await;
-    let client = dialled(&world, "127.0.0.1", 443).await;
-    (world, client, peer)
+    let test = TestApp::on(Registry::with_network(network).tls_client(client)).await;
+    let client = dialled(&test, "127.0.0.1", 443).await;
+    (test, client, peer)
 }
 
 #[actix_rt::test]
 async fn a_handshake_with_a_stalled_peer_times_out() {
-    let (world, client, peer) = scripted().await;
+    let (test, client, peer) = scripted().await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let answer = client.secure(SecureOptions::default());
@@ -196,14 +196,14 @@ async fn a_handshake_with_a_stalled_peer_times_out() {
         took >= HANDSHAKE_TIMEOUT && late.as_millis() < 100,
         "{took:?}"
     );
-    assert_gone(&world, client.id()).await;
+    assert_gone(&test, client.id()).await;
     assert!(peer.received().starts_with(&[22, 3, 1]), "a ClientHello");
     assert!(peer.is_closed(), "the connection is gone too");
 }
 
 #[actix_rt::test]
 async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
-    let (world, client, peer) = scripted().await;
+    let (test, client, peer) = scripted().await;
     peer.limit_writes(3);
     client.try_send(&b"plain"[..]).expect("it is open");
     tokio::time::pause();
@@ -211,7 +211,7 @@ async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
     let answered = tokio::time::timeout(2 * HANDSHAKE_TIMEOUT, answer).await;
     let error = answered.expect("it answers by itself").expect_err("no TLS");
     assert_eq!(error.net_error().map(|error| error.code()), Some(-7));
-    assert_gone(&world, client.id()).await;
+    assert_gone(&test, client.id()).await;
     assert_eq!(peer.received(), b"pla", "no handshake before the rest");
     peer.unlimit_writes();
     for _ in 0..100 {
@@ -223,8 +223,8 @@ async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
 
 #[actix_rt::test]
 async fn by_default_only_the_systems_authorities_are_trusted() {
-    let mut t = Trusting {
-        world: World::new().await,
+    let mut t = TlsFixture {
+        test: TestApp::new().await,
         authority: Authority::new(),
     };
     let issued = t.authority.issue("localhost");

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use chrome_sockets::tcp::ClientSocket;
 
-use super::Trusting;
+use super::TlsFixture;
 use super::certificates::{Authority, Folder};
 use crate::examples::{MIB, block};
 use support::process::{Ended, Example, Program};
@@ -40,13 +40,13 @@ async fn s_client_exchanges_data_and_sees_a_clean_end() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     for version in ["-tls1_2", "-tls1_3"] {
         let folder = Folder::new();
         let mut command = s_client(&folder, &t.authority, at.port());
         let program = Program::start(command.arg(version));
-        let client: ClientSocket = t.world.accepted().await;
+        let client: ClientSocket = t.test.accepted().await;
         client
             .send(&b"hello from the server\n"[..])
             .await
@@ -111,25 +111,25 @@ async fn s_client_is_refused_renegotiation_at_once() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     // Of one that is read, and of one that nobody can hear.
     for is_heard in [true, false] {
         if !is_heard {
-            let listener = t.world.listener.clone().recipient();
-            let removed = t.world.app.tcp.on_receive.remove_listener(listener).await;
+            let listener = t.test.listener.clone().recipient();
+            let removed = t.test.app.tcp.on_receive.remove_listener(listener).await;
             removed.expect("it was there");
         }
         let mut command = Command::new("openssl");
         let command = command.args(["s_client", "-tls1_2", "-connect", &at.to_string()]);
         let mut program = Program::start(command);
-        let client: ClientSocket = t.world.accepted().await;
+        let client: ClientSocket = t.test.accepted().await;
         client.set_paused(false).await.expect("resume");
         program.feed(b"R\n");
         let ended = tokio::task::spawn_blocking(|| program.ended());
         let ended = within("its end", ended).await.expect("no panic");
         let told = ended.stderr.contains("no renegotiation");
         assert!(told, "heard: {is_heard}: {}", ended.stderr);
-        t.world.ended(client.id()).await;
+        t.test.ended(client.id()).await;
     }
 }

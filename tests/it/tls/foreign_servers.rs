@@ -5,7 +5,7 @@ use std::process::Command;
 use chrome_sockets::tcp::{self, ClientSocket, SecureOptions, TlsVersionConstraints};
 
 use super::certificates::{Authority, Folder, Issued};
-use super::{Trusting, dialled, pattern};
+use super::{TlsFixture, dialled, pattern};
 use crate::tcp_server::code;
 use support::process::Program;
 use support::programs::has;
@@ -38,8 +38,8 @@ impl Server {
         }
     }
 
-    async fn dial(&self, t: &Trusting, host: &str) -> ClientSocket {
-        dialled(&t.world, host, self.port).await
+    async fn dial(&self, t: &TlsFixture, host: &str) -> ClientSocket {
+        dialled(&t.test, host, self.port).await
     }
 }
 
@@ -54,10 +54,10 @@ fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
 }
 
 /// Asserts that the server turns around what it is sent.
-async fn assert_reverses(t: &mut Trusting, client: &ClientSocket) {
+async fn assert_reverses(t: &mut TlsFixture, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"stressed\n"[..]).await.expect("send");
-    let reversed = t.world.received(client.id(), 9).await;
+    let reversed = t.test.received(client.id(), 9).await;
     assert_eq!(reversed, b"desserts\n");
 }
 
@@ -66,7 +66,7 @@ async fn the_requested_tls_versions_are_used() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     for (only, min, max, outcome) in [
         ("-tls1_2", None, None, 0),
@@ -84,7 +84,7 @@ async fn the_requested_tls_versions_are_used() {
             within(&what, answer).await.expect(&what);
             assert_reverses(&mut t, &client).await;
             client.close().await.expect("close");
-            assert_eq!(t.world.ended(client.id()).await.code(), -100);
+            assert_eq!(t.test.ended(client.id()).await.code(), -100);
         } else {
             assert_eq!(code(&what, answer).await, outcome, "{what}");
         }
@@ -96,7 +96,7 @@ async fn certificates_are_verified() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let good = t.authority.issue("localhost");
     let expired = t.authority.issue_with("localhost", |params| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -125,7 +125,7 @@ async fn certificates_are_verified() {
             within(what, answer).await.expect(what);
             assert_reverses(&mut t, &client).await;
             client.close().await.expect("close");
-            assert_eq!(t.world.ended(client.id()).await.code(), -100);
+            assert_eq!(t.test.ended(client.id()).await.code(), -100);
         } else {
             assert_eq!(code(what, answer).await, outcome, "{what}");
         }
@@ -137,7 +137,7 @@ async fn a_server_that_requires_a_client_certificate_is_reported() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     let server = Server::start(&issued, &["-rev", "-tls1_3", "-Verify", "1"]);
     let client = server.dial(&t, "localhost").await;
@@ -145,7 +145,7 @@ async fn a_server_that_requires_a_client_certificate_is_reported() {
     let answer = client.secure(SecureOptions::default());
     within("secure", answer).await.expect("secure");
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.ended(client.id()).await.code(), -110);
+    assert_eq!(t.test.ended(client.id()).await.code(), -110);
 }
 
 #[actix_rt::test]
@@ -154,7 +154,7 @@ async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
         return;
     }
     const LENGTH: usize = 5 * 1024 * 1024 + 3;
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     for version in ["-tls1_2", "-tls1_3"] {
         let server = Server::start(&issued, &["-HTTP", version]);
@@ -173,8 +173,8 @@ async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
             .send(&b"GET /file HTTP/1.0\r\n\r\n"[..])
             .await
             .expect("send");
-        let came = t.world.received(client.id(), LENGTH).await;
+        let came = t.test.received(client.id(), LENGTH).await;
         assert!(came == data, "{version}: other bytes came");
-        assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        assert_eq!(t.test.ended(client.id()).await.code(), -100);
     }
 }

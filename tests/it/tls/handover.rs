@@ -6,12 +6,12 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{ServerSocketId, tcp, tcp_server, tls};
 use tokio::net::TcpStream;
 
-use super::{Trusting, assert_talks, connect, connect_as, reads_some_end};
+use super::{TlsFixture, assert_talks, connect, connect_as, reads_some_end};
 use crate::handover::{begin, ends, succeeds};
 use crate::tcp_server::dial;
-use support::{World, subscribe, within};
+use support::{TestApp, subscribe, within};
 
-impl Trusting {
+impl TlsFixture {
     fn server(&self) -> tls::Server {
         self.authority.issue("localhost").server()
     }
@@ -23,7 +23,7 @@ impl Trusting {
             persistent: Some(true),
             ..Default::default()
         };
-        let updated = self.world.app.tcp_server.update(id, persistent);
+        let updated = self.test.app.tcp_server.update(id, persistent);
         updated.await.expect("it exists");
         (id, at)
     }
@@ -38,14 +38,14 @@ impl Trusting {
 
 #[actix_rt::test]
 async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls_again() {
-    let old = Trusting::new().await;
-    let mut new = World::new().await;
+    let old = TlsFixture::new().await;
+    let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
-    let receipt = succeeds(&old.world, &new).await;
+    let receipt = succeeds(&old.test, &new).await;
     assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
 
     let waiting = dial(at).await;
-    new.nothing().await;
+    new.expect_no_event().await;
     let set = new.app.tcp_server.set_tls(id, Some(old.server()));
     set.await.expect("it exists");
     let mut peer = old.handshake(waiting).await;
@@ -58,12 +58,12 @@ async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls
 
 #[actix_rt::test]
 async fn an_app_can_switch_encryption_off_in_the_successor() {
-    let old = Trusting::new().await;
-    let mut new = World::new().await;
+    let old = TlsFixture::new().await;
+    let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
-    succeeds(&old.world, &new).await;
+    succeeds(&old.test, &new).await;
     let mut peer = dial(at).await;
-    new.nothing().await;
+    new.expect_no_event().await;
     new.app
         .tcp_server
         .set_tls(id, None)
@@ -75,33 +75,33 @@ async fn an_app_can_switch_encryption_off_in_the_successor() {
 
 #[actix_rt::test]
 async fn a_pending_handshake_finishes_in_the_old_process() {
-    let mut old = Trusting::new().await;
-    let mut new = World::new().await;
+    let mut old = TlsFixture::new().await;
+    let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
     let begun = dial(at).await;
     // It has been accepted when a whole one after it has been heard of.
     let _first = connect(at, &old.authority).await.expect("the handshake");
-    old.world.accepted().await;
+    old.test.accepted().await;
 
     let (here, there) = ends();
-    let given = begin(&old.world, here);
+    let given = begin(&old.test, here);
     let registry = new.registry.clone();
     let taken = actix_rt::spawn(async move {
         let left = Inheritance::from_socket(there);
         left.adopt(&registry).await
     });
     // By then the handover waits for this.
-    old.world.nothing().await;
+    old.test.expect_no_event().await;
     assert!(!given.is_finished());
     let mut peer = old.handshake(begun).await;
-    let client = old.world.accepted().await;
+    let client = old.test.accepted().await;
     let given = within("the handover", given).await.expect("it runs");
     within("the takeover", taken)
         .await
         .expect("it runs")
         .expect("taken");
     assert_eq!(given.expect("given").servers, [("test".into(), id)]);
-    assert_talks(&mut old.world, &client, &mut peer).await;
+    assert_talks(&mut old.test, &client, &mut peer).await;
 
     let set = new.app.tcp_server.set_tls(id, Some(old.server()));
     set.await.expect("it exists");
@@ -112,13 +112,13 @@ async fn a_pending_handshake_finishes_in_the_old_process() {
 
 #[actix_rt::test]
 async fn a_stalled_handshake_times_out_and_does_not_block_the_handover() {
-    let mut old = Trusting::new().await;
-    let mut new = World::new().await;
+    let mut old = TlsFixture::new().await;
+    let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
     let mut silent = dial(at).await;
     let _first = connect(at, &old.authority).await.expect("the handshake");
-    old.world.accepted().await;
-    succeeds(&old.world, &new).await;
+    old.test.accepted().await;
+    succeeds(&old.test, &new).await;
     reads_some_end(&mut silent).await;
     let set = new.app.tcp_server.set_tls(id, Some(old.server()));
     set.await.expect("it exists");
@@ -129,10 +129,10 @@ async fn a_stalled_handshake_times_out_and_does_not_block_the_handover() {
 
 #[actix_rt::test]
 async fn a_suspended_app_is_loaded_to_set_tls_again() {
-    let old = Trusting::new().await;
-    let mut new = World::new().await;
+    let old = TlsFixture::new().await;
+    let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
-    old.world.app.suspend().await.expect("suspend");
+    old.test.app.suspend().await.expect("suspend");
     let (listener, server) = (new.another_listener(), old.server());
     let page = EventPage::new(move |app| {
         app.tcp_server.set_tls(id, Some(server.clone()));
@@ -140,7 +140,7 @@ async fn a_suspended_app_is_loaded_to_set_tls_again() {
     });
     new.app.suspend().await.expect("suspend");
     new.app.set_event_page(Some(page)).await.expect("it runs");
-    succeeds(&old.world, &new).await;
+    succeeds(&old.test, &new).await;
     let mut peer = connect(at, &old.authority).await.expect("the handshake");
     let client = new.accepted().await;
     assert_talks(&mut new, &client, &mut peer).await;
@@ -148,17 +148,17 @@ async fn a_suspended_app_is_loaded_to_set_tls_again() {
 
 #[actix_rt::test]
 async fn an_encrypted_connection_stays_and_is_reported() {
-    let mut old = Trusting::new().await;
-    let new = World::new().await;
+    let mut old = TlsFixture::new().await;
+    let new = TestApp::new().await;
     let (client, mut peer) = old.secured().await;
     let persistent = tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
     client.update(persistent).await.expect("update");
-    let receipt = succeeds(&old.world, &new).await;
+    let receipt = succeeds(&old.test, &new).await;
     assert_eq!(receipt.clients, []);
     let left: Vec<_> = receipt.left.into_iter().map(|left| left.socket).collect();
     assert_eq!(left, [SocketName::Client("test".into(), client.id())]);
-    assert_talks(&mut old.world, &client, &mut peer).await;
+    assert_talks(&mut old.test, &client, &mut peer).await;
 }

@@ -11,17 +11,17 @@ use futures::FutureExt;
 use super::certificates::Authority;
 use super::dialled;
 use crate::tcp_server::code;
-use support::World;
+use support::TestApp;
 
 /// The peer's side of TLS, driven by hand.
-struct Far {
+struct TlsPeer {
     peer: Peer,
     tls: ServerConnection,
     /// How much of what came has been read.
     read: usize,
 }
 
-impl Far {
+impl TlsPeer {
     /// Takes in what came, answers, and returns the data in it.
     fn turn(&mut self) -> Vec<u8> {
         let received = self.peer.received();
@@ -59,17 +59,17 @@ async fn settle() {
 
 /// A secured socket, paused, and its peer. `bytes` is how much of a read or
 /// write goes through at once.
-async fn secured(bytes: usize) -> (World, ClientSocket, Far) {
+async fn secured(bytes: usize) -> (TestApp, ClientSocket, TlsPeer) {
     let network = ScriptedNetwork::new();
     let authority = Authority::new();
     let peer = network.server("127.0.0.1:443".parse().expect("an address"));
     let registry = Registry::with_network(network).tls_client(authority.client());
-    let world = World::on(registry).await;
-    let client = dialled(&world, "127.0.0.1", 443).await;
+    let test = TestApp::on(registry).await;
+    let client = dialled(&test, "127.0.0.1", 443).await;
     peer.short_reads(bytes);
     peer.short_writes(bytes);
     let config = authority.issue("127.0.0.1").config();
-    let mut far = Far {
+    let mut tls_peer = TlsPeer {
         peer,
         tls: ServerConnection::new(config).expect("a connection"),
         read: 0,
@@ -77,10 +77,10 @@ async fn secured(bytes: usize) -> (World, ClientSocket, Far) {
     let mut answer = client.secure(SecureOptions::default());
     for _ in 0..1000 {
         settle().await;
-        far.turn();
+        tls_peer.turn();
         if let Some(answer) = (&mut answer).now_or_never() {
             answer.expect("the handshake");
-            return (world, client, far);
+            return (test, client, tls_peer);
         }
     }
     panic!("the handshake is not done");
@@ -88,46 +88,50 @@ async fn secured(bytes: usize) -> (World, ClientSocket, Far) {
 
 #[actix_rt::test]
 async fn a_connection_with_single_byte_transfers_loses_nothing() {
-    let (mut world, client, mut far) = secured(1).await;
+    let (mut test, client, mut tls_peer) = secured(1).await;
     client.set_paused(false).await.expect("resume");
-    far.say(b"byte by byte");
-    assert_eq!(world.received(client.id(), 12).await, b"byte by byte");
+    tls_peer.say(b"byte by byte");
+    assert_eq!(test.received(client.id(), 12).await, b"byte by byte");
     let sent = client.send(&b"likewise"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 8);
-    assert_eq!(far.turn(), b"likewise");
+    assert_eq!(tls_peer.turn(), b"likewise");
 }
 
 #[actix_rt::test]
 async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_written() {
-    let (_world, client, mut far) = secured(usize::MAX).await;
-    far.turn();
-    far.peer.limit_writes(30);
+    let (_world, client, mut tls_peer) = secured(usize::MAX).await;
+    tls_peer.turn();
+    tls_peer.peer.limit_writes(30);
     let mut first = client.send(&b"sixteen bytes of"[..]);
     let mut second = client.send(&b" two sends"[..]);
     settle().await;
     assert_eq!((&mut first).now_or_never(), None, "it is not whole");
     assert_eq!((&mut second).now_or_never(), None);
-    assert_eq!(far.turn(), b"");
-    far.peer.unlimit_writes();
+    assert_eq!(tls_peer.turn(), b"");
+    tls_peer.peer.unlimit_writes();
     assert_eq!(first.await.expect("send").bytes_sent, 16);
     assert_eq!(second.await.expect("send").bytes_sent, 10);
-    assert_eq!(far.turn(), b"sixteen bytes of two sends", "and not twice");
+    assert_eq!(
+        tls_peer.turn(),
+        b"sixteen bytes of two sends",
+        "and not twice"
+    );
 }
 
 #[actix_rt::test]
 async fn a_write_error_fails_waiting_sends_and_received_data_is_still_read() {
-    let (mut world, client, mut far) = secured(usize::MAX).await;
-    far.turn();
-    far.peer.limit_writes(30);
+    let (mut test, client, mut tls_peer) = secured(usize::MAX).await;
+    tls_peer.turn();
+    tls_peer.peer.limit_writes(30);
     let waiting = client.send(&b"sixteen bytes of"[..]);
     settle().await;
-    far.say(b"said before");
-    far.peer.write_error(libc::EPIPE);
-    far.peer.unlimit_writes();
+    tls_peer.say(b"said before");
+    tls_peer.peer.write_error(libc::EPIPE);
+    tls_peer.peer.unlimit_writes();
     assert_eq!(code("send", waiting).await, -101);
     assert_eq!(code("send", client.send(&b"more"[..])).await, -101);
     client.set_paused(false).await.expect("resume");
-    assert_eq!(world.received(client.id(), 11).await, b"said before");
-    far.peer.end();
-    assert_eq!(world.ended(client.id()).await.code(), -100);
+    assert_eq!(test.received(client.id(), 11).await, b"said before");
+    tls_peer.peer.end();
+    assert_eq!(test.ended(client.id()).await.code(), -100);
 }

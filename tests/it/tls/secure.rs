@@ -4,7 +4,7 @@ use chrome_sockets::tcp::{self, SecureOptions};
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Trusting, accept, assert_talks, pattern, read, reads_the_end, write};
+use super::{TlsFixture, accept, assert_talks, pattern, read, reads_the_end, write};
 use support::{QUIET, within};
 
 /// More than the kernel takes of a connection whose peer does not read.
@@ -12,14 +12,14 @@ const LARGE: usize = 8 * 1024 * 1024;
 
 #[actix_rt::test]
 async fn data_goes_both_ways() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn megabytes_are_echoed_byte_for_byte() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.secured().await;
     let properties = tcp::SocketProperties {
         buffer_size: Some(65536),
@@ -42,7 +42,7 @@ async fn megabytes_are_echoed_byte_for_byte() {
             break;
         }
     }
-    let back = t.world.received(client.id(), LARGE).await;
+    let back = t.test.received(client.id(), LARGE).await;
     assert!(back == data, "other bytes came back");
     let mut sent = 0;
     for answer in answers {
@@ -56,7 +56,7 @@ async fn megabytes_are_echoed_byte_for_byte() {
 
 #[actix_rt::test]
 async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let issued = t.authority.issue("localhost");
     // More than the kernel takes: it waits in the row.
@@ -72,12 +72,12 @@ async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
     secured.await.expect("secure");
     assert_eq!(after.await.expect("send").bytes_sent, 6);
     assert_eq!(empty.await.expect("send").bytes_sent, 0);
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn a_send_is_answered_when_the_os_has_all_of_it() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     let data = pattern(LARGE);
     let mut answer = client.send(data.clone());
@@ -90,7 +90,7 @@ async fn a_send_is_answered_when_the_os_has_all_of_it() {
 
 #[actix_rt::test]
 async fn close_and_disconnect_send_close_notify() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     for close in [true, false] {
         let (client, mut peer) = t.secured().await;
         // What was called before still leaves, though nobody reads it yet.
@@ -107,7 +107,7 @@ async fn close_and_disconnect_send_close_notify() {
 
 #[actix_rt::test]
 async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     for meant in [true, false] {
         let (client, mut peer) = t.secured().await;
         write(&mut peer, b"the last words").await;
@@ -116,9 +116,9 @@ async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
         }
         drop(peer);
         client.set_paused(false).await.expect("resume");
-        let last = t.world.received(client.id(), 14).await;
+        let last = t.test.received(client.id(), 14).await;
         assert_eq!(last, b"the last words");
-        assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        assert_eq!(t.test.ended(client.id()).await.code(), -100);
         let info = client.get_info().await.expect("it exists");
         assert!(!info.connected && info.paused, "{info:?}");
     }
@@ -126,14 +126,14 @@ async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
 
 #[actix_rt::test]
 async fn an_invalid_record_ends_the_connection_with_its_code() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     write(&mut peer, b"good").await;
     let (wire, _) = peer.get_mut();
     write(wire, b"this is no record of TLS").await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.received(client.id(), 4).await, b"good");
-    assert_eq!(t.world.ended(client.id()).await.code(), -107);
+    assert_eq!(t.test.received(client.id(), 4).await, b"good");
+    assert_eq!(t.test.ended(client.id()).await.code(), -107);
     // The peer is told why.
     let error = within("an alert", peer.read(&mut [0; 1])).await;
     assert!(error.is_err(), "{error:?}");
@@ -141,21 +141,21 @@ async fn an_invalid_record_ends_the_connection_with_its_code() {
 
 #[actix_rt::test]
 async fn a_paused_secured_socket_is_not_read() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     client.set_paused(false).await.expect("resume");
     write(&mut peer, b"one").await;
-    assert_eq!(t.world.received(client.id(), 3).await, b"one");
+    assert_eq!(t.test.received(client.id(), 3).await, b"one");
     client.set_paused(true).await.expect("pause");
     write(&mut peer, b"two").await;
-    t.world.nothing().await;
+    t.test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.received(client.id(), 3).await, b"two");
+    assert_eq!(t.test.received(client.id(), 3).await, b"two");
 }
 
 #[actix_rt::test]
 async fn get_info_reports_the_same_addresses_before_and_after_secure() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let before = client.get_info().await.expect("it exists");
     let answer = client.secure(SecureOptions::default());
@@ -173,11 +173,11 @@ async fn get_info_reports_the_same_addresses_before_and_after_secure() {
 
 #[actix_rt::test]
 async fn a_certificate_for_an_ip_address_is_verified_by_the_address() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("127.0.0.1").await;
     let answer = client.secure(SecureOptions::default());
     let issued = t.authority.issue("127.0.0.1");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }

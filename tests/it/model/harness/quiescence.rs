@@ -10,7 +10,7 @@ use super::super::connection::Connection;
 use super::super::event_log::{Id, Log};
 use super::super::possible_states::{PeerSeen, Seen, Socket, Step};
 use super::super::server::Server;
-use super::{Known, LOOKS, World};
+use super::{Harness, Known, LOOKS};
 
 /// How long all takes that takes no time: what the paused clock goes on by,
 /// when nobody has anything left to do.
@@ -32,7 +32,7 @@ struct Kept {
     owners: Vec<Option<usize>>,
 }
 
-impl World {
+impl Harness {
     /// Waits until nobody has anything left to do.
     pub async fn come_to_rest(&self) {
         match self.threads.is_empty() {

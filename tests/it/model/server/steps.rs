@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use chrome_sockets::Error;
 
 use super::super::app::{AppState, Kind};
-use super::super::event_log::{Answer, CallId, Heard};
+use super::super::event_log::{Answer, CallId, ObservedEvent};
 use super::super::possible_states::{Progress, Seen, Socket, raise};
 use super::{Call, Event, Listening, Server, Waiting, net};
 
@@ -164,7 +164,7 @@ impl Socket for Server {
                 state,
                 Kind::AcceptError,
                 seen,
-                |heard| matches!(heard, Heard::AcceptError(c, a) if (*c, *a) == (code, attempt)),
+                |heard| matches!(heard, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
             );
             return told.into_iter().collect();
         }
