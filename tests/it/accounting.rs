@@ -1,11 +1,11 @@
-//! Nothing is lost in silence: many short connections, with faults and panics
-//! at random, and each of them is accounted for, as every byte is.
+//! Accounts for every connection and every byte of many short connections with random faults and
+//! panics.
 //!
-//! What an app was told to be sent is what the peer has got, unless the peer itself
-//! has reset, or a fault struck; and without faults nothing is lost at all.
+//! What the app was told it sent is what the peer received, unless the peer reset the connection
+//! or a fault was injected. Without faults nothing is lost.
 //!
 //! `ACCOUNT_CONNECTIONS=1000000 cargo test --workspace --release --test it accounting:: --
-//! --test-threads 1 --nocapture` makes more, `ACCOUNT_SEED` begins elsewhere.
+//! --test-threads 1 --nocapture` makes more connections. `ACCOUNT_SEED` sets the first seed.
 
 mod behaviour;
 mod recording_server;
@@ -25,12 +25,11 @@ use behaviour::{Behaviour, Behaviours, pattern};
 use recording_server::{GetTotals, Recorder, Totals};
 use support::within;
 
-/// How many connections `cargo test` makes on the scripted network, and on
-/// real sockets.
+/// Number of connections that `cargo test` makes on the scripted network, and on real sockets.
 const SCRIPTED: u32 = 50_000;
 const REAL: u32 = 4_000;
 
-/// How many are open at once.
+/// Number of connections open at the same time.
 const AT_ONCE: usize = 200;
 
 const ABORTED: &str = "accept=ECONNABORTED,p=0.004";
@@ -67,7 +66,7 @@ fn seed() -> u32 {
     setting("ACCOUNT_SEED", 1)
 }
 
-/// Makes a call until nothing panics at it.
+/// Repeats a call until it no longer answers `Panicked`.
 async fn retry_panics<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
     loop {
         match within("an answer", call()).await {
@@ -77,7 +76,7 @@ async fn retry_panics<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>)
     }
 }
 
-/// Hears an event, through listeners that die if there are faults.
+/// Adds `books` as a listener; with faults, behind subscribers that die and are replaced.
 async fn subscribe<E: Event>(
     network: &Option<FaultyNetwork>,
     event: &OnEvent<E>,
@@ -102,7 +101,7 @@ async fn subscribe<E: Event>(
     });
 }
 
-/// Where the app lives, and what goes wrong.
+/// Arbiters and faults of a run.
 #[derive(Clone, Copy)]
 struct Shape {
     name: &'static str,
@@ -140,18 +139,18 @@ impl Shape {
     }
 }
 
-/// What the peer of a connection has got.
+/// What the peer of a connection received.
 #[derive(Clone, Copy, Default)]
 struct PeerResult {
     bytes: u32,
-    /// It found that the connection was reset, which it did not do itself.
+    /// The connection was reset, and not by the peer.
     reset: bool,
 }
 
-/// An app whose every connection is written down.
+/// An app whose every connection is recorded.
 struct Fixture {
     app: App,
-    /// If there are faults.
+    /// `None` without faults.
     network: Option<FaultyNetwork>,
     aborted: Option<RuleId>,
     recorder: Addr<Recorder>,
@@ -170,7 +169,7 @@ impl Fixture {
         let seed = seed();
         let name = shape.name;
         println!("ACCOUNT_SEED={seed} ACCOUNT_CONNECTIONS={connections} {name}");
-        // The short way of a send is open only where nothing is between.
+        // The fast path of a send is open only if no faulty network is in between.
         let (registry, network) = match shape.faults {
             [] => (Registry::with_network(network), None),
             _ => {
@@ -212,8 +211,8 @@ impl Fixture {
         }
     }
 
-    /// All is over: nothing may be missing. `got` is what the peer of each
-    /// connection has.
+    /// Checks that nothing is missing after the last connection. `got` is what each peer
+    /// received.
     async fn check(self, got: &[PeerResult]) {
         let totals = within("the last end", async {
             loop {
@@ -314,7 +313,7 @@ async fn on_scripted_network(shape: Shape, least: u32) {
         let before = open.len();
         within("the end of any connection", async {
             while open.len() == before {
-                // A turn of the others costs them more than this look.
+                // Yielding to the other tasks costs more than this check.
                 actix_rt::task::yield_now().await;
                 open.retain(|(number, peer)| {
                     let closed = peer.is_closed();
@@ -331,7 +330,7 @@ async fn on_scripted_network(shape: Shape, least: u32) {
     office.check(&got).await;
 }
 
-/// How much of what is sent to it this connection's peer has got.
+/// Number of bytes that the peer of this connection received, compared with what was sent to it.
 fn checked(behaviours: Behaviours, number: u32, got: &[u8]) -> u32 {
     assert!(
         behaviours.output(number).starts_with(got),
@@ -352,7 +351,7 @@ async fn on_real_sockets(shape: Shape, least: u32) {
             let (number, it) = running.join_next().await.expect("some").expect("it runs");
             got[number as usize] = it;
         }
-        // A port of this end's is free again for another address at once.
+        // Each peer binds its own loopback address, so ports in TIME_WAIT do not run out.
         let at = Ipv4Addr::new(127, 0, 0, 1 + (number % 128) as u8);
         running.spawn_local(async move { (number, peer(behaviours, number, (at, port)).await) });
     }
@@ -363,9 +362,9 @@ async fn on_real_sockets(shape: Shape, least: u32) {
     office.check(&got).await;
 }
 
-/// Does what this connection's peer does.
+/// Plays the peer of one connection.
 async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerResult {
-    // What fails here fails for the app, which is told.
+    // A failure here is a failure of the connection, which the app reports.
     let Ok(mut peer) = within("a connection", TcpStream::connect(at)).await else {
         return PeerResult::default();
     };
@@ -388,7 +387,7 @@ async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerR
         }
         Behaviour::CloseOnUnread => {
             let _ = peer.write_all(&pattern(number)).await;
-            // The answer has begun, so the app reads no more.
+            // The app has begun to answer, so it no longer reads.
             let _ = within("the answer", peer.read_buf(&mut back)).await;
             let _ = peer.write_all(&input[pattern(number).len()..]).await;
         }

@@ -1,5 +1,4 @@
-//! Client sockets that live in several arbiters: where each goes, that its data
-//! stays there, and that everything else is as with one.
+//! Client sockets in several arbiters: placement, threads, and the same behaviour as with one.
 
 mod accepted_ahead;
 mod all_arbiters;
@@ -43,23 +42,23 @@ async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     data
 }
 
-/// A client that was accepted, paused, and its peer.
+/// An accepted, paused client and its peer.
 async fn accept(test: &mut TestApp, address: SocketAddr) -> (ClientSocket, TcpStream) {
     let peer = dial(address).await;
     loop {
         match test.next().await {
             support::ListenerEvent::Accept(_, client) => return (client, peer),
-            // Of others, which the test is done with.
+            // Ends of earlier clients of the test.
             support::ListenerEvent::ReceiveError(..) => {}
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
 }
 
-/// Echoes what the sockets of its arbiter receive, and tells in which thread.
+/// Echoes the data of its arbiter's sockets, and reports the thread it runs in.
 struct Echo(UnboundedSender<HandlerRun>);
 
-/// Where a handler was, and what it heard.
+/// Where a handler ran, and for which socket.
 #[derive(Debug)]
 struct HandlerRun {
     arbiter: usize,
@@ -81,7 +80,7 @@ impl Handler<ReceiveInfo> for LocalEcho {
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let client = info.client().clone();
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.tell.send(HandlerRun {
             arbiter: self.arbiter,
             thread: std::thread::current().id(),
@@ -104,8 +103,8 @@ impl Echo {
     }
 }
 
-/// A world on so many arbiters whose own listener hears no data: those in the
-/// arbiters echo it.
+/// A test app on these arbiters. Local listeners echo data; the app's own listener has no
+/// `onReceive`.
 async fn echoing(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
     echoing_in(TestApp::on(registry).await).await
 }

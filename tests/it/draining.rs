@@ -1,5 +1,4 @@
-//! Draining: connections finish, or are ended at the deadline, and the receipt
-//! says which.
+//! Draining: connections finish, or are ended at the deadline, and the receipt counts both.
 
 mod concurrent_calls;
 mod progress;
@@ -16,13 +15,13 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::tcp_server::dial;
 use support::{LIMIT, TestApp, subscribe, within};
 
-/// Soon enough for a test, and late enough for what comes before it.
+/// Short enough for a test, and long enough for what precedes it.
 const SOON: Duration = Duration::from_millis(200);
 
-/// More than the kernel takes of a connection whose peer does not read.
+/// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 16 * 1024 * 1024;
 
-/// A client that the app receives from, and its peer.
+/// A client that receives, and its peer.
 async fn open(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) {
     let peer = dial(at).await;
     let client = test.accepted().await;
@@ -30,7 +29,7 @@ async fn open(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) {
     (client, peer)
 }
 
-/// The peer sees an end, whichever.
+/// The peer sees an end: a close or a reset.
 async fn sees_the_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the peer's end", peer.read_to_end(&mut rest)).await;
@@ -45,7 +44,7 @@ async fn refuses(at: SocketAddr) {
     .await;
 }
 
-/// The server socket listens and serves as in the beginning.
+/// The server socket listens and serves as before the drain.
 async fn serves_again(test: &mut TestApp, server: ServerSocketId) {
     let tcp_server = &test.app.tcp_server;
     let listening = tcp_server.listen(server, "127.0.0.1", 0, None).await;
@@ -177,7 +176,7 @@ async fn a_server_sockets_drain_ends_only_its_own_clients() {
     drop(open(&mut test, elsewhere).await);
 }
 
-/// Connects a client, and keeps what the other end is.
+/// Connects a client, and keeps the other end open.
 async fn connect(app: &App, id: chrome_sockets::ClientSocketId, remote: &TcpListener) {
     let at = remote.local_addr().expect("an address");
     let any = chrome_sockets::tcp::DnsQueryType::Any;

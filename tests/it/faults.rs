@@ -1,6 +1,5 @@
-//! Every fault that the OS can answer with, written by the test. Each test
-//! ends with proof of life: an old connection works, the one that came during
-//! the fault works, and a new one works.
+//! Every fault that the OS can return, scripted. Each test ends with proof of life: an old
+//! connection, one that came during the fault, and a new one all work.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
@@ -21,8 +20,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use support::{ListenerEvent, TestApp, within};
 
-/// A listening app on a scripted network, with a connection that was there
-/// before any fault.
+/// A listening app on a scripted network, with a connection from before the fault.
 struct Fixture {
     test: TestApp,
     network: ScriptedNetwork,
@@ -47,7 +45,7 @@ impl Fixture {
         }
     }
 
-    /// A client that waits for its turn.
+    /// A client that waits to be accepted.
     fn dial(&self) -> Peer {
         self.network.client(self.at).expect("it listens")
     }
@@ -59,7 +57,7 @@ impl Fixture {
         (client, peer)
     }
 
-    /// A socket that is connected to a server which the test plays.
+    /// A socket connected to a server that the test plays.
     async fn connected(&mut self, to: SocketAddr) -> (ClientSocketId, Peer) {
         let id = self.test.create().await;
         let peer = self.network.server(to);
@@ -68,8 +66,8 @@ impl Fixture {
         (id, peer)
     }
 
-    /// The old connection works, those that came during the fault do, in the
-    /// order in which they came, and so does a new one.
+    /// Checks that the old connection works, those that came during the fault in their order,
+    /// and a new one.
     async fn assert_alive(&mut self, during: Vec<Peer>) {
         let mut came = Vec::new();
         for peer in during {
@@ -91,7 +89,7 @@ fn connect(test: &TestApp, id: ClientSocketId, host: &str, port: u16) -> Answer<
         .connect(id, host, port.into(), DnsQueryType::Any)
 }
 
-/// The next event, which must be `onAccept` for the connection of `peer`.
+/// Expects `onAccept` of the connection of `peer`.
 async fn accepts(test: &mut TestApp, peer: &Peer) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
@@ -99,8 +97,7 @@ async fn accepts(test: &mut TestApp, peer: &Peer) -> ClientSocket {
     client
 }
 
-/// Both directions of a connection work. It is paused then, so that its end,
-/// which the end of the test's interest in it is, makes no event.
+/// Checks both directions of a connection, and pauses it, so that its end raises no event.
 async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
     client.set_paused(false).await.expect("resume");
     let sent = within("the send", client.send(&b"to the peer"[..])).await;
@@ -111,13 +108,13 @@ async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
     client.set_paused(true).await.expect("pause");
 }
 
-/// The same of a socket that is known by its id.
+/// The same for a socket known by its id.
 async fn assert_id_talks(test: &mut TestApp, id: ClientSocketId, peer: &Peer) {
     let client = test.app.tcp.socket(id).await.expect("it exists");
     assert_talks(test, &client, peer).await;
 }
 
-/// The number that Chrome's API shows for a call that the network refused.
+/// The number that Chrome's API returns for a call that the network refused.
 async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     let answer = within(call, answer).await;
     match answer.as_ref().map_err(Error::net_error) {
@@ -126,7 +123,7 @@ async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     }
 }
 
-/// Waits for what the network shows.
+/// Polls until the network shows it.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     within(what, async {
         while !done() {
@@ -136,8 +133,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     .await;
 }
 
-/// Bytes of which none is like the one beside it, nor a whole chunk like
-/// another, so that what is lost or swapped shows.
+/// Bytes without equal neighbours or repeated chunks, so that lost or reordered data is noticed.
 fn pattern(length: usize) -> Vec<u8> {
     let bytes = (0..length).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
     bytes.collect()

@@ -1,4 +1,4 @@
-//! What the fuzzer has kept of the crate's targets is read without a fault.
+//! Replays the fuzz corpus of the crate's targets.
 
 use std::fs;
 

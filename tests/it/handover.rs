@@ -1,4 +1,4 @@
-//! Persistent sockets go from one registry to the next, whole or not at all.
+//! Persistent sockets move from one registry to the next, completely or not at all.
 
 mod concurrent_calls;
 mod failures;
@@ -26,13 +26,13 @@ use socket2::SockRef;
 
 use support::{LIMIT, ListenerEvent, TestApp, within};
 
-/// The two ends between the processes.
+/// A connected pair of descriptors for the two processes.
 pub fn ends() -> (OwnedFd, OwnedFd) {
     let (old, new) = UnixStream::pair().expect("a pair");
     (old.into(), new.into())
 }
 
-/// Hands all of one world over to another.
+/// Hands everything of one registry over to another.
 async fn succeed(old: &TestApp, new: &TestApp) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = ends();
     let given = hand_over(&old.registry, Successor::over(here));
@@ -40,13 +40,13 @@ async fn succeed(old: &TestApp, new: &TestApp) -> (Result<Receipt, Error>, Resul
     within("the handover", futures::future::join(given, taken)).await
 }
 
-/// The old end of a handover, under way.
+/// Starts the outgoing side of a handover.
 pub fn begin(old: &TestApp, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
     let (registry, here) = (old.registry.clone(), here.into());
     actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
 }
 
-/// As [`succeed`], which must.
+/// [`succeed`], which must succeed.
 pub async fn succeeds(old: &TestApp, new: &TestApp) -> Receipt {
     let (given, taken) = succeed(old, new).await;
     let (given, taken) = (given.expect("given"), taken.expect("taken"));
@@ -56,7 +56,7 @@ pub async fn succeeds(old: &TestApp, new: &TestApp) -> Receipt {
     given
 }
 
-/// A persistent server socket that listens.
+/// A listening persistent server socket.
 async fn persistent(test: &TestApp, name: &str) -> (ServerSocketId, SocketAddr) {
     let (id, address) = test.listen().await;
     let properties = SocketProperties {
@@ -68,8 +68,7 @@ async fn persistent(test: &TestApp, name: &str) -> (ServerSocketId, SocketAddr) 
     (id, address)
 }
 
-/// A client socket that was accepted on it, is persistent and receives, and
-/// its peer.
+/// An accepted client socket that is persistent and receives, and its peer.
 async fn accept_persistent(
     test: &mut TestApp,
     address: SocketAddr,
@@ -91,8 +90,8 @@ fn dial(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Nobody listens there. It may take a moment: a process that another test is
-/// just starting has a copy of every socket until it runs its program.
+/// Waits until the port is free. This may take a moment: a child process of another test has a
+/// copy of every socket until it runs its program.
 async fn port_is_free(address: SocketAddr) {
     within("the port's end", async {
         while TcpStream::connect(address).is_ok() {
@@ -102,7 +101,7 @@ async fn port_is_free(address: SocketAddr) {
     .await;
 }
 
-/// A new client is accepted and heard here.
+/// Checks that a new client is accepted and received here.
 async fn serves(test: &mut TestApp, address: SocketAddr) {
     let mut peer = dial(address);
     let client = test.accepted().await;
@@ -121,7 +120,7 @@ async fn serves(test: &mut TestApp, address: SocketAddr) {
 async fn a_server_socket_is_transferred_with_all_its_properties() {
     let old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    // One that is closed, so that the ids are not the first ones.
+    // A closed socket, so that ids do not start at the first.
     let (gone, _) = old.listen().await;
     old.app.tcp_server.close(gone).await.expect("closed");
     let (id, address) = persistent(&old, "web").await;
@@ -142,7 +141,7 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
     assert_eq!(kept, [transient], "what is not persistent stays");
     dial(other);
 
-    // No number is given out twice.
+    // No id is allocated twice.
     let next = new.app.tcp_server.create(Default::default()).await;
     assert_eq!(next.map(|info| info.socket_id), Ok(ServerSocketId::new(4)));
     serves(&mut new, address).await;
@@ -172,7 +171,7 @@ async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
         .expect("resumed");
     for (i, peer) in waiting.iter_mut().enumerate() {
         let client = new.accepted().await;
-        // The first one was the old process's.
+        // The first id belongs to the old process.
         assert_eq!(client.id(), ClientSocketId::new(i as u64 + 2));
         client.send(format!("{i:02}")).await.expect("sent");
         let mut reply = [0; 2];
@@ -202,11 +201,11 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
         .expect("an option");
     peer.write_all(b"first ").expect("it reads");
     assert_eq!(old.received(client.id(), 6).await, b"first ");
-    // It does not read, so that most of this is not sent yet.
+    // The peer does not read, so most of this is still unsent.
     let data: Vec<u8> = (0..MANY).map(|i| (i / 7 % 251) as u8).collect();
     let sent = data.chunks(100_000).map(|part| client.send(part.to_vec()));
     let sent: Vec<_> = sent.collect();
-    // It has come and is not read: the socket is paused.
+    // Data has arrived, but the paused socket has not read it.
     client.set_paused(true).await.expect("paused");
     peer.write_all(b"second ").expect("there is room");
     let before = old.app.tcp.get_info(client.id()).await;
@@ -278,14 +277,14 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
         .set_linger(Some(Duration::ZERO))
         .expect("an option");
     drop(peer);
-    // Its place is given back, so nothing but the end is left of it.
+    // Its place in limits is free, so only its end is left.
     let second = old.accepted().await;
     second.close().await.expect("it was open");
 
     succeeds(&old, &new).await;
     let here = new.app.tcp.socket(client.id()).await.expect("it is here");
     new.expect_no_event().await;
-    // Nor does it take a place there.
+    // It takes no place in the successor either.
     let third = dial(address);
     new.accepted().await;
     here.set_paused(false).await.expect("resumed");
@@ -295,7 +294,7 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
 
 #[actix_rt::test]
 async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
-    // It is read while a listener still has data, and told after that only.
+    // The end is read while a listener still has data, and reported only after that.
     struct Slow(Sender<()>, Receiver<()>);
     impl Actor for Slow {
         type Context = Context<Self>;
@@ -321,7 +320,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     peer.write_all(b"bye").expect("it reads");
     let begins = tokio::task::spawn_blocking(move || begins.recv_timeout(LIMIT));
     begins.await.expect("it ran").expect("it hears");
-    // A reset is an end of its own, which cannot be read a second time.
+    // A reset is an end that cannot be read a second time.
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
         .expect("an option");
@@ -335,7 +334,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
         let inheritance = Inheritance::from_socket(there);
         inheritance.adopt(&registry).await
     });
-    // By now the sockets raise nothing any more.
+    // By now the sockets raise no events.
     old.expect_no_event().await;
     go.send(()).expect("it waits");
     within("the handover", taken)
@@ -372,7 +371,7 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
-    // The app is suspended, so the first one is accepted and not told.
+    // The app is suspended, so the first connection is accepted but not reported.
     old.app.suspend().await.expect("suspended");
     let mut peers: Vec<_> = (0..3).map(|_| dial(address)).collect();
     let client = ClientSocketId::new(1);
@@ -459,13 +458,13 @@ async fn many_processes_hand_over_one_after_the_other() {
     let client = client.id();
     for round in 0..20 {
         let next = TestApp::new().await;
-        // It comes at any time.
+        // The data may arrive at any point of the handover.
         peer.write_all(&[round; 3000]).expect("there is room");
         succeeds(&test, &next).await;
         let mut had = Vec::new();
         let old = std::mem::replace(&mut test, next);
         let mut old = old;
-        // What the old one had read by then, and what it had not.
+        // Data that the old process had read, and data that it had not.
         while let Some(ListenerEvent::Receive(_, data)) = old.try_next() {
             had.extend_from_slice(&data);
         }
@@ -480,7 +479,7 @@ async fn many_processes_hand_over_one_after_the_other() {
 async fn a_waiting_client_loads_the_event_page_of_the_successor() {
     let old = TestApp::new().await;
     let mut new = TestApp::new().await;
-    // The listener of this world is what the page starts.
+    // This registry's listener is added by the event page.
     new.app.suspend().await.expect("suspended");
     let listener = new.listener.clone();
     let page = EventPage::new(move |app| {

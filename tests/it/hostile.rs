@@ -1,5 +1,5 @@
-//! Input that nobody should give: each is answered by a typed error, none by
-//! a panic or by silence, and what was there before goes on.
+//! Hostile input: each is answered by a typed error, never by a panic or by silence, and
+//! existing sockets continue to work.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod arguments;
@@ -36,7 +36,7 @@ const NOT_FOUND: Result<(), Error> = Err(Error::SocketNotFound);
 /// What each function answered.
 type Answers = Vec<(&'static str, Result<(), Error>)>;
 
-/// A listening app with a connection, which every test finds alive at its end.
+/// A listening app with a connection, which every test checks at its end.
 struct Fixture {
     test: TestApp,
     server: ServerSocketId,
@@ -64,8 +64,8 @@ impl Fixture {
         }
     }
 
-    /// The server socket is as it was, the old connection works, and so does a
-    /// new one.
+    /// Checks that the server socket is unchanged, and that the old connection and a new one
+    /// work.
     async fn assert_alive(&mut self) {
         let info = self.test.app.tcp_server.get_info(self.server).await;
         let info = info.expect("it exists");
@@ -84,7 +84,7 @@ async fn dial(at: SocketAddr) -> TcpStream {
         .expect("connect")
 }
 
-/// Both directions of a connection work.
+/// Checks both directions of a connection.
 async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
@@ -98,7 +98,7 @@ async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpS
     client.set_paused(true).await.expect("pause");
 }
 
-/// The number that Chrome's API shows for an answer that must be one.
+/// The number that Chrome's API returns for an error.
 fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> i32 {
     match answer.as_ref().map_err(Error::net_error) {
         Err(Some(code)) => code.code(),
@@ -106,7 +106,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> i32 {
     }
 }
 
-/// Waits for what another thread shows.
+/// Polls until another thread shows it.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     within(what, async {
         while !done() {
@@ -123,7 +123,7 @@ async fn called<T: Unpin>(
     (name, within(name, answer).await.map(drop))
 }
 
-/// Every function of `tcpServer` that takes an id, by the app.
+/// Every function of `tcpServer` that takes an id, called through the app.
 async fn server_functions(app: &App, id: ServerSocketId) -> Answers {
     let server = &app.tcp_server;
     let stolen = tcp_server::SocketProperties {
@@ -142,7 +142,7 @@ async fn server_functions(app: &App, id: ServerSocketId) -> Answers {
     ]
 }
 
-/// Every function of `tcp` that takes an id, by the app.
+/// Every function of `tcp` that takes an id, called through the app.
 async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
     let tcp = &app.tcp;
     let stolen = tcp::SocketProperties {
@@ -167,7 +167,7 @@ async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
     ]
 }
 
-/// A plain message's answer; what the mailbox says is told apart.
+/// Sends a message to the registry, and returns its answer; mailbox errors fail.
 fn asked<M, T>(registry: &Addr<Registry>, message: M) -> LocalBoxFuture<'static, Plain>
 where
     Registry: Handler<M>,
@@ -184,8 +184,7 @@ where
 
 type Plain = (&'static str, Result<Result<(), Error>, MailboxError>);
 
-/// Every message of both namespaces that names a socket. They are sent when
-/// this is called.
+/// Every message of both namespaces that names a socket. They are sent when this is called.
 fn messages(
     registry: &Addr<Registry>,
     app: &App,
@@ -224,7 +223,7 @@ fn messages(
     all
 }
 
-/// Both directions of a connection on the scripted network work.
+/// Checks both directions of a connection on the scripted network.
 async fn assert_scripted_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");

@@ -1,7 +1,5 @@
-//! Faults injected by rules, into real sockets and into the scripted network:
-//! what the app is told, and what goes on. Each ends with proof of life: an old
-//! connection works, the one that came during the fault works, and a new one
-//! works.
+//! Faults injected by rules, into real sockets and the scripted network. Each test ends with
+//! proof of life: an old connection, one that came during the fault, and a new one all work.
 
 mod actor_recovery;
 mod arbiter_loss;
@@ -32,7 +30,7 @@ use tokio::net::TcpStream;
 use crate::tcp::networks::FixedNames;
 use support::{ListenerEvent, TestApp, within};
 
-/// What its tests' rules are drawn by.
+/// Seed of the rules of these tests.
 const SEED: u64 = 7;
 
 fn rule(text: &str) -> Rule {
@@ -40,8 +38,7 @@ fn rule(text: &str) -> Rule {
     rule.unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// A listening app on real sockets that fail, with a connection that was there
-/// before any fault.
+/// A listening app on faulty real sockets, with a connection from before the fault.
 struct Fixture {
     test: TestApp,
     network: FaultyNetwork,
@@ -59,7 +56,7 @@ impl Fixture {
         Self::over(FaultyNetwork::new(TokioNetwork, SEED), configured).await
     }
 
-    /// Where every name is this machine's, and is looked up.
+    /// On a network where every name resolves to this machine, after a lookup.
     async fn naming() -> Self {
         let names = FixedNames(vec![Ipv4Addr::LOCALHOST.into()]);
         Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
@@ -110,8 +107,8 @@ impl Fixture {
         assert_eq!(info.local_addr(), Some(self.at), "it goes on listening");
     }
 
-    /// The old connection works, those that came during the fault do, in the
-    /// order in which they came, and so does a new one.
+    /// Checks that the old connection works, those that came during the fault in their order,
+    /// and a new one.
     async fn assert_alive(&mut self, during: Vec<TcpStream>) {
         let mut came = Vec::new();
         for peer in during {
@@ -132,7 +129,7 @@ async fn dial(at: SocketAddr) -> TcpStream {
     dialed.expect("it listens")
 }
 
-/// The next event, which must be `onAccept` for the connection of `peer`.
+/// Expects `onAccept` of the connection of `peer`.
 async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
@@ -140,8 +137,7 @@ async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
     client
 }
 
-/// Both directions of a connection work. It is paused then, so that its end,
-/// which the end of the test's interest in it is, makes no event.
+/// Checks both directions of a connection, and pauses it, so that its end raises no event.
 async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     let sent = within("the send", client.send(&b"to the peer"[..])).await;
@@ -164,7 +160,7 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
     written.expect("the connection works");
 }
 
-/// How the peer sees the connection end: `Ok` is an end in order.
+/// How the peer sees the end of the connection: `Ok` is a clean end.
 async fn end(peer: &mut TcpStream) -> Result<(), io::ErrorKind> {
     let mut left = Vec::new();
     let end = within("the end", peer.read_to_end(&mut left)).await;
@@ -176,7 +172,7 @@ fn connect(test: &TestApp, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
     test.app.tcp.connect(id, host, port, DnsQueryType::Any)
 }
 
-/// The number that Chrome's API shows for a call that the network refused.
+/// The number that Chrome's API returns for a call that the network refused.
 async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     let answer = within(call, answer).await;
     match answer.as_ref().map_err(Error::net_error) {
@@ -185,7 +181,7 @@ async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     }
 }
 
-/// Waits for what the network shows.
+/// Polls until the network shows it.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     within(what, async {
         while !done() {

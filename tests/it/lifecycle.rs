@@ -21,7 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use support::{TestApp, subscribe, within};
 
-/// An event page whose events the world hears, and how often it was started.
+/// An event page that adds the test's listener, and how often it was started.
 fn page(test: &TestApp) -> (EventPage, Arc<AtomicUsize>) {
     let starts = Arc::new(AtomicUsize::new(0));
     let (listener, count) = (test.another_listener(), starts.clone());
@@ -32,7 +32,7 @@ fn page(test: &TestApp) -> (EventPage, Arc<AtomicUsize>) {
     (page, starts)
 }
 
-/// Gives the app an event page that the world hears.
+/// Gives the app an event page that adds the test's listener.
 async fn with_page(test: &TestApp) -> Arc<AtomicUsize> {
     let (page, starts) = page(test);
     let set = test.app.set_event_page(Some(page));
@@ -54,7 +54,7 @@ async fn resume(app: &App) {
     assert_eq!(app.is_suspended().await, Ok(false));
 }
 
-/// A server socket that listens and outlives a suspension.
+/// A listening persistent server socket.
 async fn persistent_server(test: &TestApp) -> (ServerSocketId, SocketAddr) {
     let (id, at) = test.listen().await;
     let properties = tcp_server::SocketProperties {
@@ -66,7 +66,7 @@ async fn persistent_server(test: &TestApp) -> (ServerSocketId, SocketAddr) {
     (id, at)
 }
 
-/// A client socket that outlives a suspension, and its peer.
+/// A persistent client socket, and its peer.
 async fn persistent_client(test: &TestApp) -> (ClientSocketId, TcpStream) {
     let created = test.app.tcp.create(tcp::SocketProperties {
         persistent: Some(true),
@@ -87,7 +87,7 @@ async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
     accepted.expect("accept").0
 }
 
-/// Waits for the peer's connection to be over.
+/// Waits until the peer's connection has ended.
 async fn ends(mut peer: TcpStream) {
     let mut rest = Vec::new();
     // A reset ends it as well.

@@ -1,4 +1,4 @@
-//! What was answered as sent arrives, however the connection is ended.
+//! What was answered as sent arrives, however the connection ends.
 
 mod bounds;
 mod foreign_peers;

@@ -1,4 +1,4 @@
-//! One binary, a file a promise.
+//! One test binary with one file for each promise.
 #![expect(
     clippy::disallowed_types,
     reason = "the peers of a test are ordinary sockets"

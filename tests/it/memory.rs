@@ -1,9 +1,8 @@
-//! Nothing in memory grows with a slow listener, a fast peer or a long line.
+//! Memory does not grow with a slow listener, a fast peer or many waiting connections.
 //!
-//! Each scenario runs in a process of its own, whose resident memory is the
-//! app's alone: the peers live here, in the parent. A test starts its own
-//! binary again, naming itself and, in an environment variable, the part that
-//! the child is to play; the two talk in lines.
+//! Each scenario runs in a child process, whose resident memory is only the app's: the peers run
+//! in the parent. A test starts its own binary again with its own name and, in an environment
+//! variable, the role of the child. Parent and child exchange lines.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connections;
@@ -30,25 +29,24 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use support::{LIMIT, within};
 
-/// Names the part that a child plays.
+/// The environment variable with the role of a child.
 const PART: &str = "CHROME_SOCKETS_MEMORY_PART";
 
-/// What begins a line that is meant for the other process.
+/// Prefix of lines for the other process.
 const MARK: &str = "memory: ";
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The bytes from `start` on of what a peer sends: none is like the one beside
-/// it, nor a whole chunk like another.
+/// The bytes from `start` on of a peer's data, without equal neighbours or repeated chunks.
 fn pattern(start: usize, length: usize) -> Vec<u8> {
     let bytes = (start..start + length).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
     bytes.collect()
 }
 
-// The parent: starts a child, plays its peers, and ends with its verdict.
+// The parent: starts a child, plays its peers, and checks its result.
 
-/// The process whose memory is measured.
+/// The child process whose memory is measured.
 struct MeasuredProcess {
     part: String,
     child: Child,
@@ -58,9 +56,8 @@ struct MeasuredProcess {
 }
 
 impl MeasuredProcess {
-    /// Starts a child that plays `part` of the test `name` (its path below
-    /// this module), and waits until it
-    /// listens.
+    /// Starts a child with the role `part` of the test `name` (its path below this module), and
+    /// waits until it listens.
     fn start(name: &str, part: &str) -> Self {
         let program = std::env::current_exe().expect("a test has a binary");
         let mut child = Command::new(program)
@@ -103,16 +100,16 @@ impl MeasuredProcess {
         }
     }
 
-    /// Waits for a line that begins so, and returns the rest of it.
+    /// Waits for a line with this prefix, and returns the rest of it.
     fn wait_for(&mut self, start: &str) -> String {
-        // The child has limits of its own, and says what did not come.
+        // The child has its own limits, and reports what did not happen.
         let until = Instant::now() + LIMIT + SLEEP;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.heard.push(line.clone());
-                    // The harness may have begun the line.
+                    // The test harness may have begun the line.
                     let said = line.split_once(MARK).map(|(_, said)| said);
                     if let Some(rest) = said.and_then(|said| said.strip_prefix(start)) {
                         return rest.to_owned();
@@ -123,7 +120,7 @@ impl MeasuredProcess {
         }
     }
 
-    /// The child's own verdict.
+    /// Waits for the result of the child.
     fn finish(mut self) {
         self.send_line("finish");
         drop(self.child.stdin.take());
@@ -141,13 +138,13 @@ impl MeasuredProcess {
 
 impl Drop for MeasuredProcess {
     fn drop(&mut self) {
-        // It is over already, unless this test fails.
+        // The child has ended, unless this test fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A peer of the child's, that is not put off by small packets.
+/// A peer of the child, without Nagle's algorithm.
 fn connect(at: SocketAddr) -> TcpStream {
     let peer = TcpStream::connect_timeout(&at, LIMIT).expect("connect");
     peer.set_nodelay(true).expect("an option");
@@ -155,8 +152,8 @@ fn connect(at: SocketAddr) -> TcpStream {
     peer
 }
 
-/// Writes as fast as it is let until the end of the connection, or until
-/// there is nothing more; says how many writes there were.
+/// Writes as fast as possible until the end of the connection, or `most` times; returns the
+/// number of writes.
 fn write_fast(peer: &TcpStream, piece: &[u8], most: usize) -> usize {
     let mut writes = 0;
     while writes < most && (&mut &*peer).write_all(piece).is_ok() {
@@ -165,14 +162,14 @@ fn write_fast(peer: &TcpStream, piece: &[u8], most: usize) -> usize {
     writes
 }
 
-// The child: the app, and what its memory does.
+// The child: the app, and its memory.
 
-/// The part to play, of a process that was started to play one.
+/// The role of a child process.
 fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
-/// What is resident now.
+/// Resident memory in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -181,7 +178,7 @@ fn resident() -> usize {
     kib * KIB
 }
 
-/// The app of a child, and the lines of its parent.
+/// The app of a child, and lines from its parent.
 struct ChildApp {
     app: App,
     server: ServerSocketId,
@@ -242,22 +239,21 @@ impl ChildApp {
         answer.expect("alive");
     }
 
-    /// Waits until so many clients have been resumed.
+    /// Waits until this many clients have been resumed.
     async fn all_resumed(&self, clients: usize) {
         let sockets = self.app.tcp.get_sockets().await.expect("alive");
         assert_eq!(sockets.len(), clients);
         assert!(sockets.iter().all(|socket| !socket.paused));
     }
 
-    /// The end of a part that was played well.
+    /// Reports success.
     async fn done(mut self, grown: &str) {
         self.wait_for("finish").await;
         self.send_line(&format!("done {grown}"));
     }
 }
 
-/// The largest growth beyond `before` until `over`. What is looked at is
-/// memory, so looking often is all that can be done.
+/// The largest growth beyond `before` until `over`. Memory can only be polled.
 async fn growth_until(what: &str, before: usize, mut over: impl FnMut() -> bool) -> usize {
     let mut ticks = actix_rt::time::interval(Duration::from_millis(5));
     let mut peak = before;

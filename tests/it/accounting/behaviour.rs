@@ -1,26 +1,24 @@
-//! What the two ends of a connection do, by its number.
+//! What the two ends of a connection do, chosen by the number of the connection.
 
-/// How much is sent to a peer whose input is left unread: more than its
-/// system takes while it does not read.
+/// Bytes sent to a peer whose input stays unread: more than its system buffers while it does not
+/// read.
 const LONG_ANSWER: usize = 600_000;
 
-/// What the peer sends after its request, and nobody reads.
+/// What the peer sends after its request, and the app does not read.
 const EXTRA: &[u8] = b"the body of a request that nobody reads";
 
-/// What one connection is for.
+/// The kind of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
-    /// All that the peer sends is sent back, and the peer shuts its writing
-    /// side first.
+    /// The app echoes everything; the peer shuts its writing side first.
     Echo,
-    /// The app pauses, sends an answer and closes, and does not read what the
-    /// peer still sends.
+    /// The app pauses the socket, sends an answer and closes, with input of the peer unread.
     CloseOnUnread,
-    /// The peer sends, and then resets.
+    /// The peer sends, and then resets the connection.
     PeerResets,
 }
 
-/// Picks each connection's act, and what it sends.
+/// Picks the behaviour and the data of each connection.
 #[derive(Clone, Copy)]
 pub struct Behaviours {
     seed: u32,
@@ -28,7 +26,7 @@ pub struct Behaviours {
 }
 
 impl Behaviours {
-    /// On sockets whose peers play a real system's part.
+    /// For real sockets.
     pub fn real(seed: u32) -> Self {
         Behaviours {
             seed,
@@ -36,7 +34,7 @@ impl Behaviours {
         }
     }
 
-    /// Where an answer is memory until the test looks at it.
+    /// For the scripted network, where unread answers take memory until the test reads them.
     pub fn scripted(seed: u32) -> Self {
         Behaviours {
             seed,
@@ -52,7 +50,7 @@ impl Behaviours {
         }
     }
 
-    /// All that the peer of this connection sends.
+    /// All bytes that the peer of this connection sends.
     pub fn input(self, number: u32) -> Vec<u8> {
         match self.of(number) {
             Behaviour::CloseOnUnread => [&pattern(number), EXTRA].concat(),
@@ -60,7 +58,7 @@ impl Behaviours {
         }
     }
 
-    /// All that the app of this connection sends.
+    /// All bytes that the app sends on this connection.
     pub fn output(self, number: u32) -> Vec<u8> {
         let pattern = pattern(number);
         match self.of(number) {
@@ -78,7 +76,7 @@ fn random(number: u32) -> u64 {
     (mixed ^ mixed >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
-/// What a connection sends: its number, its length, and bytes of its own.
+/// The data of a connection: its number, its length, and bytes of its own.
 pub fn pattern(number: u32) -> Vec<u8> {
     let mut random = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let length = 8 + (random >> 40) as u32 % 120;

@@ -1,4 +1,4 @@
-//! A server that writes down what it was told of each connection.
+//! A server that records everything it learns of each connection.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,46 +12,46 @@ use chrome_sockets::{App, ClientSocketId, Error, NetError};
 use super::behaviour::{Behaviour, Behaviours};
 use super::retry_panics;
 
-/// One connection, until its end is told and every call is answered.
+/// A connection whose end was not reported yet, or that has unanswered calls.
 #[derive(Default)]
 struct OpenConnection {
     data: Vec<u8>,
-    /// How much of it was sent back.
+    /// How many bytes of `data` were sent back.
     echoed: usize,
-    /// Calls that are not answered.
+    /// Number of unanswered calls.
     waiting: usize,
     /// How many bytes were answered as sent.
     sent: u32,
-    /// A send was told to have failed.
+    /// A send failed.
     failed: bool,
     end: Option<NetError>,
-    /// The app ends it, and the answer to its `close` is the end.
+    /// The app closes the connection, so the answer to `close` is its end.
     closes: bool,
 }
 
-/// What the app knows of a connection that is over.
+/// What the app knows of a connection that ended.
 #[derive(Clone, Copy, Default)]
 pub struct Outcome {
     /// How many bytes were answered as sent.
     pub sent: u32,
-    /// A send was told to have failed: it may have left in part.
+    /// A send failed; it may have been written in part.
     pub failed: bool,
-    /// It brought all and was answered in full, as far as the app was told.
+    /// All data arrived and all of the answer was sent, as far as the app knows.
     pub whole: bool,
 }
 
-/// What was told so far.
+/// Counts of all connections so far.
 #[derive(Clone, Default)]
 pub struct Totals {
     /// Connections that have not ended.
     pub open: usize,
-    /// Those that brought all and were answered in full.
+    /// Connections on which everything arrived and was answered.
     pub whole: u64,
-    /// Those of which the app was told that they were not.
+    /// Connections that the app knows were not complete.
     pub lost: u64,
-    /// Those of which it was told that they were lost before it heard of them.
+    /// Connections that were reported lost before `onAccept`.
     pub lost_before: u64,
-    /// Each connection that brought its number.
+    /// Each connection whose number arrived.
     pub outcome: Vec<Option<Outcome>>,
 }
 
@@ -73,12 +73,11 @@ impl fmt::Display for Totals {
 pub struct Recorder {
     app: App,
     behaviours: Behaviours,
-    /// Every other connection's events, with their credits, are kept until what
-    /// they brought is answered. Not behind listeners that die: what they have
-    /// handed on would come again.
+    /// Keeps every other connection's events, with their credits, until their data is answered.
+    /// Not behind listeners that die: events that those passed on would be raised again.
     keeps_events: bool,
     open: HashMap<ClientSocketId, (ClientSocket, OpenConnection)>,
-    /// Those that the app has ended, whose end may be told as well.
+    /// Connections that the app closed; their end may still be reported.
     closed: HashSet<ClientSocketId>,
     totals: Totals,
 }
@@ -105,7 +104,7 @@ impl Recorder {
             .1
     }
 
-    /// Closes the account if nothing more is to come.
+    /// Removes the connection if no event or answer is outstanding.
     fn finish_if_complete(&mut self, id: ClientSocketId) {
         let connection = self.open_connection(id);
         let is_over = connection.closes || connection.end.is_some();
@@ -142,7 +141,7 @@ impl Recorder {
     }
 }
 
-/// The connection's number, if that much has come.
+/// The number of the connection, if enough bytes have arrived.
 fn number(data: &[u8]) -> Option<u32> {
     data.first_chunk().map(|it| u32::from_be_bytes(*it))
 }
@@ -204,8 +203,7 @@ impl Handler<ReceiveInfo> for Recorder {
         let recorder = ctx.address();
         if behaviours.of(number) == Behaviour::CloseOnUnread {
             connection.closes = true;
-            // Both are called before the event is handled, so before an end
-            // that stands behind it can be told.
+            // Both calls are made before the event is handled, so they precede an end behind it.
             let paused = client.set_paused(true);
             let answer = client.send(Bytes::from(behaviours.output(number)));
             actix_rt::spawn(async move {

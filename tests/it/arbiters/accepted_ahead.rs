@@ -1,5 +1,5 @@
-//! What the listeners of a shared port accept ahead waits as in a backlog, and
-//! what befalls one of them befalls the socket once.
+//! Connections that a shared port accepts ahead count as backlog, and errors of its listeners
+//! are reported once.
 
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::tcp_server::{AcceptAction, AcceptPolicy};
@@ -11,7 +11,7 @@ use super::shared_port::{dial_many, echo_all, listen};
 use super::*;
 use support::{ListenerEvent, QUIET};
 
-/// How many connections one arbiter accepts ahead.
+/// Connections that one arbiter accepts ahead.
 const AHEAD: usize = 16;
 
 async fn resume(test: &TestApp, id: ServerSocketId) {
@@ -19,7 +19,7 @@ async fn resume(test: &TestApp, id: ServerSocketId) {
     server.set_paused(id, false).await.expect("resumed");
 }
 
-/// The next event is this: no descriptor is left.
+/// Expects `onAcceptError` with "no descriptor left".
 async fn expect_accept_error(test: &mut TestApp, id: ServerSocketId) {
     match test.next().await {
         ListenerEvent::AcceptError(from, code) => {
@@ -29,8 +29,8 @@ async fn expect_accept_error(test: &mut TestApp, id: ServerSocketId) {
     }
 }
 
-/// A socket that is paused, with so many clients of whom the arbiters have
-/// accepted as many as they may.
+/// A paused server socket with this many clients, of which the arbiters have accepted as many as
+/// allowed.
 async fn paused_with(
     test: &TestApp,
     network_log: &RecordingNetwork,
@@ -55,7 +55,7 @@ async fn each_arbiter_accepts_sixteen_ahead_and_no_more() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(2);
     let mut test = TestApp::on(registry).await;
-    // More than the kernel leaves without sixteen for each.
+    // More than fit the kernel's backlog without sixteen for each arbiter.
     let (id, peers) = paused_with(&test, &network_log, 120, 2 * AHEAD).await;
     test.expect_no_event().await;
     assert_eq!(network_log.accepted(), 2 * AHEAD);
@@ -160,7 +160,7 @@ async fn arbiters_that_end_leave_no_listener_open() {
     let (mut test, _heard) = echoing(Registry::new().arbiters(3)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
-        // The first is the test's own.
+        // Arbiter 0 is the test's own.
         if local.index() > 0 {
             let _ = tell.send(Arbiter::current());
         }
@@ -181,7 +181,7 @@ async fn arbiters_that_end_leave_no_listener_open() {
         let new = within("a new arbiter", arbiters.recv()).await;
         new.expect("one");
     }
-    // Nothing else happens that would have the socket look at them again.
+    // Nothing else would wake the socket.
     actix_rt::time::sleep(QUIET).await;
     for _ in 0..20 {
         let mut after = dial_many(at, 1).await;
@@ -204,7 +204,7 @@ async fn one_client_is_shed_and_the_others_are_served() {
     let set = server.set_accept_policy(id, policy).await;
     set.expect("it means something");
     let (mut open, mut shed) = (Vec::new(), 0);
-    // The one that fails is another one each time.
+    // Another listener fails each time.
     for _ in 0..8 {
         network.inject("accept=EMFILE,times=1".parse().expect("a rule"));
         let mut peer = dial(at).await;
@@ -215,7 +215,7 @@ async fn one_client_is_shed_and_the_others_are_served() {
                 let end = within("its end", peer.read_to_end(&mut rest)).await;
                 assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
             }
-            // It has struck before this one came: there was nobody to shed.
+            // The error came before this connection, so there was nothing to shed.
             ListenerEvent::Accept(..) => open.push(peer),
             other => panic!("expected another event than {other:?}"),
         }

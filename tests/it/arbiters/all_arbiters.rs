@@ -1,5 +1,4 @@
-//! What is done to an app or a registry is done in every arbiter, and what is
-//! answered is true of all of them.
+//! Calls on an app or a registry take effect in every arbiter, and answers cover all of them.
 
 use std::sync::mpsc::channel;
 use std::time::Instant;
@@ -19,7 +18,7 @@ async fn ends(peer: &mut TcpStream) {
     assert_eq!(rest, b"");
 }
 
-/// So many clients that receive.
+/// This many clients that receive.
 async fn clients(test: &mut TestApp, count: usize) -> Vec<(ClientSocket, TcpStream)> {
     let (_, at) = test.listen().await;
     let mut clients = Vec::new();
@@ -46,7 +45,7 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
     let mut test = TestApp::on(Registry::new().arbiters(2)).await;
     let tcp = test.app.tcp.clone();
     for late in 0..2 {
-        // A suspension has removed them.
+        // The suspension has removed the listeners.
         test.app.suspend().await.expect("suspend");
         test.app.resume().await.expect("resume");
         let on_accept = &test.app.tcp_server.on_accept;
@@ -150,10 +149,10 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
         first.push(started.expect("one"));
     }
     let mut clients = clients(&mut test, 4).await;
-    // The other one is the test's own.
+    // The other arbiter is the test's own.
     let other = first.into_iter().find(|(index, _)| *index == 1);
     other.expect("one of two").1.stop();
-    // It is missed when there is something to tell.
+    // Data arrives while the listener is dead.
     for (_, peer) in &mut clients {
         write(peer, b"once").await;
     }
@@ -177,7 +176,7 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
     let test = TestApp::on(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
-        // The other one is the test's own.
+        // The other arbiter is the test's own.
         if local.index() == 1 {
             let _ = tell.send(Arbiter::current());
         }

@@ -1,4 +1,4 @@
-//! What is bounded for an app is bounded over all arbiters.
+//! Bounds of an app hold over all arbiters together.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ async fn an_app_has_at_most_four_megabytes_unhandled_over_all_arbiters() {
     }
     let bytes = |held: &[ReceiveInfo]| held.iter().map(|info| info.data.len()).sum::<usize>();
     let all = bytes(&held);
-    // One that is read when there is room left may fill its window.
+    // A socket that reads when there is room may fill its whole window.
     assert!(all <= (64 + 3) * WINDOW, "{all} bytes are held");
     assert!(all >= 50 * WINDOW, "only {all} bytes were raised");
     drop(held);

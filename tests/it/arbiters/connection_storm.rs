@@ -1,5 +1,5 @@
-//! A storm of connections, heard of in a thread that is not the server socket's:
-//! whatever the two do at the same moment, accepting goes on.
+//! Many connections at once, handled in a thread other than the server socket's: accepting must
+//! not stall.
 
 use chrome_sockets::OnEvent;
 use chrome_sockets::tcp_server::AcceptInfo;
@@ -8,14 +8,13 @@ use super::shared_port::dial_many;
 use super::*;
 use support::LIMIT;
 
-/// How many times a storm comes, and of how many connections: all of them wait in
-/// the backlog before the first is accepted, so that nothing but an event that was
-/// handled wakes the server socket.
+/// Number of storms, and of connections in each. All of them wait in the backlog before the
+/// first is accepted, so only handled events wake the server socket.
 const STORMS: usize = 3;
 const CONNECTIONS: usize = 1_700;
 
-/// Takes its time for each client, so that as many events wait as may, and closes
-/// it.
+/// Works for a while on each client, so that the number of events in flight reaches its bound,
+/// and closes the client.
 struct SlowCloser(u32);
 
 impl Actor for SlowCloser {
@@ -26,7 +25,8 @@ impl Handler<AcceptInfo> for SlowCloser {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        // Another time each, so that it ends at every moment of the other's turn.
+        // A different time for each event, so that it ends at a different point of the server
+        // socket's turn.
         let work = self.0.wrapping_mul(0x9e37_79b9) >> 18;
         self.0 += 1;
         for number in 0..work {
@@ -36,7 +36,7 @@ impl Handler<AcceptInfo> for SlowCloser {
     }
 }
 
-/// Has a listener in a thread of its own hear of every connection.
+/// Adds a listener to `onAccept` in a thread of its own.
 async fn close_elsewhere(event: &OnEvent<AcceptInfo>) -> Arbiter {
     let arbiter = Arbiter::new();
     let closer = SlowCloser::start_in_arbiter(&arbiter.handle(), |_| SlowCloser(0));

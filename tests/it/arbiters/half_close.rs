@@ -1,5 +1,5 @@
-//! A client that ends its own side and waits gets its whole answer, wherever
-//! the listener is that gives it.
+//! A client that shuts its writing side gets the whole answer, whichever arbiter its listener is
+//! in.
 
 use chrome_sockets::App;
 use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo};
@@ -8,21 +8,21 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-/// How many clients are there at once.
+/// Number of clients at the same time.
 const AT_ONCE: usize = 100;
 
-/// How a handler sends what it has received.
+/// How a handler sends back what it received.
 #[derive(Clone, Copy)]
 enum ReplyMode {
     /// It takes the data out first.
     IntoData,
-    /// It holds the event, with its credit, until it has called.
+    /// It keeps the event, with its credit, until it has called `send`.
     Holding,
-    /// As that, and every call is by the socket's id.
+    /// The same, with calls by socket id.
     ById,
 }
 
-/// Answers with what it has received, and closes at the end.
+/// Sends back what it received, and closes at the end.
 struct Replier {
     app: App,
     mode: ReplyMode,
@@ -42,7 +42,7 @@ impl Replier {
         let failed = self.failed.clone();
         actix_rt::spawn(async move {
             if let Err(error) = answer.await {
-                // A test that is over hears no more.
+                // The receiver is gone when the test has ended.
                 let _ = failed.send(format!("{}: {error}", client.id()));
             }
         });

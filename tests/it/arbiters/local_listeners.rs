@@ -1,4 +1,4 @@
-//! Handlers that live where their connections do.
+//! Handlers that run in the arbiter of their connections.
 
 use super::recording_network::RecordingNetwork;
 use super::*;

@@ -1,9 +1,9 @@
-//! A socket goes where the fewest are.
+//! New sockets go to the arbiter with the fewest connections.
 
 use super::recording_network::RecordingNetwork;
 use super::*;
 
-/// So many clients that receive, and were heard of by the echo.
+/// This many clients that receive, and whose echo was seen.
 async fn clients(
     test: &mut TestApp,
     at: SocketAddr,
@@ -34,7 +34,7 @@ async fn accepted_sockets_go_to_the_arbiter_with_the_fewest_connections() {
     let mut all = clients(&mut test, at, 9).await;
     assert_eq!(network_log.counts(&addresses(&all)), [3, 3, 3]);
 
-    // Those of one thread are closed: the next ones come there.
+    // All sockets of one thread are closed, so the next ones go there.
     let first = addresses(&all)[0];
     let empty = network_log.thread_of(first);
     let leaving = all.extract_if(.., |(_, peer)| {
@@ -60,7 +60,7 @@ async fn created_sockets_are_placed_and_counted_like_accepted_ones() {
         test.create().await,
         test.create().await,
     ];
-    // Two are in one, one in the other: this one evens it out.
+    // One arbiter has two connections and the other one: the next goes to the latter.
     let one = clients(&mut test, at, 1).await;
     test.app.tcp.close(made[1]).await.expect("close");
     let two = clients(&mut test, at, 1).await;

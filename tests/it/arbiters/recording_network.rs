@@ -1,4 +1,4 @@
-//! The real network, and who touches its connections.
+//! The real network, recording which threads use its connections.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::{self, IoSlice};
@@ -19,32 +19,32 @@ pub struct RecordingNetwork(Arc<Recordings>);
 
 #[derive(Default)]
 struct Recordings {
-    /// Which threads have accepted, read or written each connection, by its peer.
+    /// Threads that accepted, read or wrote each connection, by its peer.
     threads: Mutex<HashMap<SocketAddr, HashSet<ThreadId>>>,
     reads: AtomicUsize,
-    /// How often it was asked whether a connection is gone.
+    /// Number of polls for whether a connection is gone.
     waits: AtomicUsize,
-    /// Whether listeners cannot be moved to another thread.
+    /// Listeners refuse to move to another thread.
     refuses_reregistering: AtomicBool,
 }
 
 impl RecordingNetwork {
-    /// How many connections were accepted in the thread that they stay in.
+    /// Number of connections accepted in the thread that they stay in.
     pub fn accepted(&self) -> usize {
         self.threads().len()
     }
 
-    /// How often any connection was read.
+    /// Number of reads of all connections.
     pub fn reads(&self) -> usize {
         self.0.reads.load(SeqCst)
     }
 
-    /// How often it was asked whether a connection is gone.
+    /// Number of polls for whether a connection is gone.
     pub fn waits(&self) -> usize {
         self.0.waits.load(SeqCst)
     }
 
-    /// From now on, or no more, no listener can be moved to another thread.
+    /// Sets whether listeners refuse to move to another thread.
     pub fn refuse_reregistering(&self, hold: bool) {
         self.0.refuses_reregistering.store(hold, SeqCst);
     }
@@ -54,7 +54,7 @@ impl RecordingNetwork {
         threads.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The one thread that has touched the connection of this peer.
+    /// The only thread that has used the connection of this peer.
     pub fn thread_of(&self, peer: SocketAddr) -> ThreadId {
         let seen = self.threads();
         let threads = seen.get(&peer).expect("it was read");
@@ -62,7 +62,7 @@ impl RecordingNetwork {
         *threads.iter().next().expect("one")
     }
 
-    /// How many connections each thread has, the fewest first.
+    /// Number of connections of each thread, in ascending order.
     pub fn counts(&self, peers: &[SocketAddr]) -> Vec<usize> {
         let threads = peers.iter().map(|peer| self.thread_of(*peer));
         let threads: Vec<_> = threads.collect();
@@ -126,7 +126,7 @@ impl Network for RecordingNetwork {
 
 struct RecordingListener {
     inner: Box<dyn Listener>,
-    /// The thread whose event loop knows of it, if it shares a port.
+    /// The thread whose event loop it is registered with, if it shares a port.
     registered_thread: Option<ThreadId>,
     network_log: RecordingNetwork,
 }
@@ -152,7 +152,7 @@ impl Listener for RecordingListener {
         self.inner.local_addr()
     }
 
-    /// What the kernel does not tell of a port that is shared: here, nobody.
+    /// The kernel does not report the backlog of a shared port; here it is empty.
     fn backlog(&self) -> Option<u32> {
         self.inner.backlog().or(Some(0))
     }

@@ -1,4 +1,4 @@
-//! Actors of client sockets that fall, in one arbiter of several.
+//! Client-socket actors that panic or stop in one of several arbiters.
 
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::supervision::{Cause, RestartInfo, Supervised};
@@ -66,11 +66,11 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
         let started = within("an arbiter", arbiters.recv()).await;
         first.push(started.expect("one"));
     }
-    // The other one is the test's own.
+    // The other arbiter is the test's own.
     let other = first.into_iter().find(|(index, ..)| *index == 1);
     let (index, arbiter, old) = other.expect("one of two");
     arbiter.stop();
-    // Some of this comes before the end, some while nobody is there.
+    // Some data arrives before the end of the arbiter, and some while there is no listener.
     for (_, peer) in &mut peers {
         write(peer, b"meanwhile").await;
     }

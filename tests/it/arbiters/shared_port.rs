@@ -1,4 +1,4 @@
-//! A server socket with a listener in each arbiter is one server socket.
+//! A server socket with a listener in each arbiter behaves like one server socket.
 
 use std::collections::HashSet;
 
@@ -93,12 +93,12 @@ async fn a_pause_stops_all_listeners_and_loses_no_client() {
     }
     let peers = within("the peers", storm).await.expect("they connect");
     test.expect_no_event().await;
-    // Those that come now wait.
+    // Later clients wait.
     server.set_paused(id, true).await.expect("paused");
     let _more = dial_many(at, 70).await;
     test.expect_no_event().await;
     let info = server.get_info(id).await.expect("it exists");
-    // Linux does not tell it of listeners that share a port.
+    // Linux does not report the backlog of listeners that share a port.
     assert!(info.backlog.is_none_or(|waiting| waiting == 70));
     assert_eq!(info.counts.accepted, PEERS as u64);
     assert_eq!(info.blocked_by, [BlockReason::App]);
@@ -179,7 +179,7 @@ async fn a_listener_whose_arbiter_ends_moves_to_another_arbiter() {
     let (mut test, _heard) = echoing(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
-        // The other one is the test's own.
+        // The other arbiter is the test's own.
         if local.index() == 1 {
             let _ = tell.send(Arbiter::current());
         }
@@ -237,7 +237,7 @@ async fn reuse_port_is_refused_while_listening_and_by_networks_without_it() {
     assert!(!info.reuse_port);
 
     for arbiters in [1, 2] {
-        // It does not say how to share a port.
+        // A network that cannot share ports.
         let (tell, _) = unbounded_channel();
         let registry = Registry::with_network(SilentNetwork(tell)).arbiters(arbiters);
         let test = TestApp::on(registry).await;

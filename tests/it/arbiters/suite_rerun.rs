@@ -1,17 +1,16 @@
-//! What is tested with one arbiter, with several: the recordings, and what
-//! stands for the other promises.
+//! Runs tests that use one arbiter again with several: the recordings and a choice of the other
+//! files.
 
 use std::time::Duration;
 
 use support::ARBITERS;
 use support::process::{Program, group};
 
-/// How long all of it may take on a machine that is busy.
+/// Time limit of the whole run, on a busy machine.
 const WHOLE_RUN: Duration = Duration::from_secs(10 * 60);
 
-/// What is run again. Left out is what sets the clock of the test's own
-/// thread or knows which of two threads is faster, and what is about processes
-/// and pages rather than sockets.
+/// Filters of the tests to run. Tests that set the clock of their own thread, that depend on
+/// which thread is faster, or that are about processes and event pages are left out.
 const AGAIN: [&str; 11] = [
     "chrome_traces::",
     "tcp::",
@@ -42,8 +41,8 @@ fn again_on(arbiters: usize) {
     assert!(count > 150, "only {count} tests were run:\n{said}");
 }
 
-/// Those that pause the clock, which is another one in another thread, and
-/// those that know what one thread does before it does the next thing.
+/// Tests that pause the clock, which is a different one in another thread, and tests that know
+/// the order of steps of one thread. `tls::` only because `handover::` matches `tls::handover`.
 const SKIPPED: [&str; 6] = [
     "arbiters::",
     "faults::read_write::a_write_error_answers_every_send_that_waits",

@@ -1,20 +1,20 @@
-//! The threads that a registry has started end with it.
+//! Threads that a registry started end with it.
 
 use chrome_sockets::Shutdown;
 use tokio::sync::oneshot;
 
 use super::*;
 
-/// What is dropped when the arbiters' threads end, one each.
+/// Receivers that close when the arbiters' threads end, one for each.
 async fn tied_to_threads(test: &TestApp) -> Vec<oneshot::Receiver<()>> {
     let (tell, mut told) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         if local.index() == 0 {
-            // It is the test's own.
+            // Arbiter 0 is the test's own thread.
             return;
         }
         let (tied, end) = oneshot::channel::<()>();
-        // For as long as there is an event loop.
+        // Lives as long as the event loop.
         actix_rt::spawn(async move {
             std::future::pending::<()>().await;
             drop(tied);

@@ -1,4 +1,4 @@
-//! What else is called while a drain goes on.
+//! Other calls while a drain is in progress.
 
 use actix::Actor;
 use chrome_sockets::Registry;

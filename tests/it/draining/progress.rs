@@ -27,7 +27,7 @@ async fn progress_is_reported_first_and_last_but_not_for_every_connection() {
     let first = within("the first", told.recv()).await.expect("it runs");
     assert_eq!((first.open, first.finished, first.forced), (CLIENTS, 0, 0));
     assert_eq!((&first.app, first.socket_id), (test.app.id(), Some(server)));
-    // Held until the end: no other one comes in between.
+    // Kept until the end, so no other event is in flight.
     let mut last = None;
     for (client, peer) in peers {
         last = Some(client.id());
@@ -42,7 +42,7 @@ async fn progress_is_reported_first_and_last_but_not_for_every_connection() {
     assert!(told.try_recv().is_err(), "the first one was not handled");
     drop((first, end));
 
-    // Handled ones come, as often as may be.
+    // Handled at once, so they come at the highest rate.
     let again = test.app.drain(Duration::ZERO).await.expect("drained");
     assert_eq!(again, Drained::default());
     let mut events = 0;

@@ -1,5 +1,4 @@
-//! SIGTERM: the servers let their clients finish, for five seconds or until a
-//! second signal.
+//! SIGTERM: servers let their clients finish, for five seconds or until a second signal.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -16,7 +15,7 @@ fn servers() -> [Example; 2] {
     [Example::echo(), persistent]
 }
 
-/// Waits until nobody listens there.
+/// Waits until the port is free.
 fn is_free(address: SocketAddr) {
     let until = Instant::now() + LIMIT;
     while TcpStream::connect(address).is_ok() {
@@ -25,7 +24,7 @@ fn is_free(address: SocketAddr) {
     }
 }
 
-/// A client of a server that lets it finish.
+/// A client of a server that is draining.
 fn draining(server: &Example) -> TcpStream {
     let client = dial(server.address);
     echo_line(&client, "before");

@@ -1,4 +1,4 @@
-//! `echo_server`: how it starts, what it echoes, how it ends.
+//! `echo_server`: start, echo and end.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -37,7 +37,7 @@ fn the_default_address_is_the_documented_one() {
     assert!(docs.join("\n").contains("`127.0.0.1:7007`"), "{docs:?}");
 
     let mut program = Program::start(&mut Command::new(binary("echo_server")));
-    // Somebody else may have the port, which then shows in the message.
+    // Another program may have the port, which the message then says.
     let line = if program.stdout.says_anything() {
         program.stdout.line("listening on ")
     } else {
@@ -79,7 +79,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
 
 #[test]
 fn ctrl_c_directly_after_listen_ends_it_cleanly() {
-    // Often, because what goes wrong here does so one time in some.
+    // Repeated, because a race would show only sometimes.
     for _ in 0..20 {
         Example::echo().ends_well();
     }
@@ -91,7 +91,7 @@ fn ctrl_c_closes_every_client() {
     let idle = dial(server.address);
     let active = dial(server.address);
     echo_line(&active, "before");
-    // A client that sends and does not read: both directions are full.
+    // A client that sends and does not read fills both directions.
     let deaf = dial(server.address);
     deaf.set_nonblocking(true).expect("a mode");
     while (&deaf).write(&[b'x'; 64 * 1024]).is_ok() {}
@@ -100,7 +100,7 @@ fn ctrl_c_closes_every_client() {
     expect_end(&idle, "the idle client");
     expect_end(&active, "the active client");
     deaf.set_nonblocking(false).expect("a mode");
-    // What was under way may still come, but then the end, as EOF or reset.
+    // Data in flight may still arrive, and then the end: EOF or reset.
     let mut buffer = vec![0; MIB];
     while let Ok(1..) = (&deaf).read(&mut buffer) {}
     let end = (&deaf).read(&mut buffer).map_err(|error| error.kind());
@@ -112,12 +112,11 @@ fn ctrl_c_closes_every_client() {
 
 #[test]
 fn the_port_is_free_at_once_after_ctrl_c() {
-    // No client of another test has this address, nor can one get the port
-    // in between.
+    // No other test uses this address, so none can get the port in between.
     let mut server = Example::start("echo_server", &["127.0.0.7:0"]);
     let address = server.address;
     for round in 0..3 {
-        // The server closes first, so it is its port that TIME_WAIT holds.
+        // The server closes first, so TIME_WAIT holds its port.
         let client = dial(address);
         echo_line(&client, &format!("round {round}"));
         server.ends_well();
@@ -144,7 +143,7 @@ fn many_small_lines_come_back_singly_and_pipelined() {
         echo_line(&client, &format!("line {i}"));
     }
 
-    // Each in a write of its own, without waiting for any echo.
+    // Each line in a write of its own, without waiting for an echo.
     let lines: Vec<String> = (0..10_000).map(|i| format!("{i:07}\r\n")).collect();
     thread::scope(|scope| {
         scope.spawn(|| {

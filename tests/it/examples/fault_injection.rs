@@ -1,5 +1,4 @@
-//! `echo_server` and `fault_injection` on a network that fails, watched from
-//! outside.
+//! `echo_server` and `fault_injection` on a faulty network, seen by their clients.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -23,7 +22,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
         echo_line(&dial(server.address), &format!("client {i}"));
     }
     echo_line(&first, "is served still");
-    // 1000 were accepted, and one more is waited for.
+    // 1000 accepts, and one that is pending.
     let said = server.ended_by_ctrl_c();
     assert_eq!(said, "accept=EMFILE,every=50: struck 20 of 1021\n");
 }
@@ -70,14 +69,14 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     assert_eq!(said.lines().count(), 3, "{said}");
 }
 
-/// What a report says.
+/// The number of injected faults in a line of the report.
 fn struck(line: &str) -> u32 {
     let struck = line.split(": struck ").nth(1);
     let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
     struck.expect(line)
 }
 
-/// Ten lines there and back. `false`: the connection ended.
+/// Sends ten lines and expects their echo. `false`: the connection ended.
 fn ten_lines(mut client: TcpStream) -> bool {
     for i in 0..10 {
         let line = format!("line {i}\n");
@@ -108,7 +107,7 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
     let struck = struck.unwrap_or_else(|| panic!("{said:?}"));
     let ended = clients - whole;
-    // One that breaks after its last line has had its whole echo.
+    // A connection that breaks after its last line was echoed completely.
     assert!(
         0 < ended && ended <= struck && struck < clients,
         "{ended}; {said}"

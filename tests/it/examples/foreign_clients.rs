@@ -1,4 +1,4 @@
-//! Programs that know nothing of this crate, as clients of `echo_server`.
+//! Other programs as clients of `echo_server`.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -81,14 +81,14 @@ fn curl_telnet_gets_its_lines_back() {
     }
     let server = Example::echo();
     let url = format!("telnet://{}", server.address);
-    // -q: whatever the user's own settings are; -N: no buffer of its own.
+    // -q: without the user's own settings; -N: unbuffered.
     let mut curl = Program::start(Command::new("curl").args(["-qsN", "--max-time", "20", &url]));
     let lines: String = (0..10_000)
         .map(|i| format!("line {i} of what was typed\n"))
         .collect();
     let lines: &'static str = lines.leak();
-    // It waits for its input before it looks at the connection, so the input
-    // has to end; curl itself ends when the server closes the connection.
+    // curl reads its input before it polls the connection, so the input has to end; curl itself
+    // ends when the server closes the connection.
     curl.feed(lines.as_bytes());
     assert!(
         curl.stdout.bytes(lines.len()) == lines.as_bytes(),

@@ -1,4 +1,4 @@
-//! `echo_server` when many come at once, and not all of them mean well.
+//! `echo_server` with many clients at once, some of them hostile.
 
 use std::io::{ErrorKind, Write};
 use std::process::Command;
@@ -26,7 +26,7 @@ fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
     let together = Barrier::new(CLIENTS);
     let door = RwLock::new(());
     thread::scope(|scope| {
-        // Nobody leaves before the server is out of descriptors for certain.
+        // No client leaves before the server is certainly out of descriptors.
         let closed = door.write().expect("nobody else has it");
         for i in 0..CLIENTS {
             let (together, door) = (&together, &door);
@@ -64,22 +64,22 @@ async fn two_hundred_resets_and_garbage_do_not_delay_an_honest_client() {
     let hostile = (0..RESETS).map(|i| {
         actix_rt::spawn(async move {
             let mut client = TcpStream::connect(address).await.expect("it listens");
-            // The lengths differ, so that the resets find the server reading,
-            // writing, or in possession of all.
+            // Lengths differ, so the resets hit the server while reading, while writing, or
+            // after all data.
             let garbage = &block()[i..][..1 + i * 1000];
             let read = i % 2 == 0;
             if read {
                 client.write_all(garbage).await.expect("it reads");
                 client.read_exact(&mut [0; 1]).await.expect("an echo");
             } else {
-                // As much as is taken at once, and then it is over.
+                // Sends what fits at once, and then resets.
                 let _ = client.try_write(garbage);
             }
             client.set_zero_linger().expect("an option");
         })
     });
     let mut hostile: Vec<_> = hostile.collect();
-    // One honest round for each few resets, while the others go on.
+    // One honest echo for every few resets.
     for round in 0.. {
         let line = format!("honest round {round}\n");
         let mut echo = vec![0; line.len()];
@@ -106,10 +106,10 @@ fn clients_that_reset_while_sending_endlessly_do_no_harm() {
     for i in 0..10 {
         let deaf = dial(server.address);
         deaf.set_nonblocking(true).expect("a mode");
-        // Nothing is read, so in the end nothing is taken.
+        // The client reads nothing, so in the end the server takes nothing.
         while (&deaf).write(&block()[..64 * 1024]).is_ok() {}
         echo_line(&honest, &format!("beside deaf client {i}"));
-        // What it has not read makes the end of it a reset.
+        // Unread input turns its close into a reset.
         drop(deaf);
         echo_line(&honest, &format!("after deaf client {i}"));
     }
@@ -131,7 +131,7 @@ fn five_hundred_silent_clients_do_not_delay_an_honest_one() {
     }
     super::echo_all(&honest, MIB);
     echo_line(&dial(server.address), "a new one");
-    // They were only silent, not forgotten.
+    // The silent clients are still served.
     for client in &idle {
         (&*client).write_all(b"awake\n").expect("it is connected");
     }
@@ -141,8 +141,8 @@ fn five_hundred_silent_clients_do_not_delay_an_honest_one() {
     server.ends_well();
 }
 
-/// As many descriptors as this process may have, which the server inherits:
-/// other tests run beside this one.
+/// Raises the descriptor limit of this process, which the server inherits, to the maximum: other
+/// tests run at the same time.
 fn raise_descriptor_limit() {
     let maximum = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {

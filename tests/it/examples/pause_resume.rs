@@ -1,4 +1,4 @@
-//! `pause_resume`: LIMIT clients are served, the others wait their turn.
+//! `pause_resume`: LIMIT clients are served, the others wait.
 
 use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
@@ -32,7 +32,7 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     welcome(&second, 2);
     door.program.stdout.line("2 of 2 inside, paused");
 
-    // What was printed is now carried out as well.
+    // The printed pause is in force after this echo.
     echo_line(&first, "inside");
 
     let third = dial(door.address);
@@ -72,7 +72,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
         }
         client.shutdown(Shutdown::Both).expect("it is connected");
     }
-    // All have left, so the door is open again.
+    // All have left, so new clients are accepted.
     let last = dial(door.address);
     welcome(&last, CLIENTS + 1);
     door.ends_well();

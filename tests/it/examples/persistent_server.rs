@@ -1,5 +1,4 @@
-//! `persistent_server`: a restart loses nobody, counted from the client's
-//! side.
+//! `persistent_server`: a restart loses no client, as counted by the clients.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,15 +14,15 @@ use super::{dial, echo_line, expect_end};
 use support::LIMIT;
 use support::process::{Program, binary};
 
-/// How long the restarts go on, and how often there is one.
+/// Duration of the restarts, and the time between two.
 const STORM: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How many clients there are at any time, and how many each is a second.
+/// Clients at any time, and connections of each per second.
 const CLIENTS: u8 = 4;
 const A_SECOND: u32 = 80;
 
-/// The processes of one server, the first of which this test has started.
+/// The processes of one server. The test starts the first; each starts its successor.
 struct ServerProcesses {
     first: Program,
     address: SocketAddr,
@@ -43,7 +42,7 @@ impl ServerProcesses {
         processes
     }
 
-    /// Waits for the next one to listen.
+    /// Waits until the next process listens.
     fn next(&mut self) -> SocketAddr {
         let count = self.pids.len() + 1;
         let lines = self.first.stdout.lines("listening on ", count);
@@ -56,7 +55,7 @@ impl ServerProcesses {
         *self.pids.last().expect("there is one")
     }
 
-    /// The last one hands over to a new one.
+    /// Has the current process hand over to a new one.
     fn restart(&mut self) {
         kill_process(self.last(), Signal::HUP).expect("it runs");
         assert_eq!(self.next(), self.address, "the successor listens there too");
@@ -71,7 +70,7 @@ impl Drop for ServerProcesses {
     }
 }
 
-/// The address and the process id of a `listening on ADDR pid PID`.
+/// The address and the process id of a line `listening on ADDR pid PID`.
 pub fn listening(line: &str) -> (SocketAddr, Pid) {
     let words: Vec<&str> = line.split(' ').collect();
     let ["listening", "on", address, "pid", pid] = words[..] else {
@@ -84,17 +83,17 @@ pub fn listening(line: &str) -> (SocketAddr, Pid) {
     )
 }
 
-/// Whether it is still this program, and no zombie.
+/// Whether the process still runs, and is no zombie.
 fn runs(pid: Pid) -> bool {
     let command = std::fs::read(format!("/proc/{pid}/cmdline"));
     let command = String::from_utf8_lossy(&command.unwrap_or_default()).into_owned();
     command.contains("persistent_server")
 }
 
-/// Ends it at once, if it still runs.
+/// Kills the process group, if it still runs.
 pub fn kill_process_group(pid: Pid) {
     if runs(pid) {
-        // It may have ended by now.
+        // It may have ended already.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
@@ -107,8 +106,8 @@ fn ends(pid: Pid) {
     }
 }
 
-/// A connection from a loopback address of its own, which has its own ports:
-/// there are more connections than one has in TIME_WAIT.
+/// A connection from a loopback address of its own, with its own ports: there are more
+/// connections than ports of one address outside TIME_WAIT.
 fn dial_from(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     let from = SocketAddr::from(([127, 0, 1, from], 0));
@@ -119,7 +118,7 @@ fn dial_from(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One client: comes, says something, hears it, goes, and sees the end.
+/// One client: connects, sends, expects the echo, shuts its side, and expects the end.
 fn connect_and_echo(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
     let mut stream = dial_from(from, to)?;
     let word = format!("client {from} visit {number}");
@@ -153,7 +152,7 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
                         panic!("client {from}, visit {number}: {error}");
                     }
                     visits.fetch_add(1, SeqCst);
-                    // The rate, not a wait for anything.
+                    // Keeps the rate; nothing is waited for.
                     let rest = (Duration::from_secs(1) / A_SECOND).checked_sub(began.elapsed());
                     thread::sleep(rest.unwrap_or_default());
                 }
@@ -164,7 +163,7 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
         while began.elapsed() < STORM && !over.load(SeqCst) {
             processes.restart();
             let generation = processes.pids.len();
-            // Some stay for five restarts; their process stays for them.
+            // Some clients stay for five restarts; their process stays for them.
             long.retain(|(stream, since)| {
                 echo_line(stream, &format!("in generation {generation}"));
                 generation - since < 5
@@ -208,7 +207,7 @@ fn the_successor_prints_the_same_address_and_another_process_id() {
 
 #[test]
 fn a_successor_that_cannot_start_changes_nothing() {
-    // It starts and fails: its program is found, and may open no file.
+    // A successor that starts and fails: its program exists, but may not open files.
     let folder = std::env::temp_dir().join(format!("persistent-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let copy = folder.join("persistent_server");
@@ -233,7 +232,7 @@ fn a_successor_that_cannot_start_changes_nothing() {
         echo_line(&dial(address), "and it takes new ones");
     }
     std::fs::remove_dir_all(&folder).expect("it was here");
-    // What was started has ended with its failure.
+    // The failed successor has ended.
     kill_process(pid, Signal::INT).expect("it runs");
     let ended = program.ended();
     assert!(ended.status.success(), "{}", ended.stderr);

@@ -1,5 +1,4 @@
-//! The small programs that the documentation shows: what each promises in its
-//! first lines.
+//! The short examples: each does what its first lines promise.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -29,7 +28,7 @@ fn tcp_client_prints_the_line_that_comes_back() {
 
 #[test]
 fn tcp_client_reports_a_refused_connection() {
-    // A port that was free a moment ago, at an address that no other test has.
+    // A port that was free a moment ago, at an address that no other test uses.
     let listener = TcpListener::bind("127.0.0.7:0").expect("an address of this machine");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);

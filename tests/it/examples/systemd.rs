@@ -1,5 +1,5 @@
-//! `persistent_server` under a service manager: socket activation by a real
-//! one and a made-up one, and the descriptor store.
+//! `persistent_server` under a service manager: socket activation by systemd and by a test
+//! double, and the descriptor store.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -19,7 +19,7 @@ struct ServiceManager {
     service: Option<Pid>,
 }
 
-/// The manager is killed and cannot end its service by itself then.
+/// The manager is killed, so it cannot end its service itself.
 impl Drop for ServiceManager {
     fn drop(&mut self) {
         if let Some(service) = self.service {
@@ -33,7 +33,7 @@ impl ServiceManager {
         Self::with_room(listen, None)
     }
 
-    /// Tells the service that its store keeps so many.
+    /// Sets how many descriptors the store holds.
     fn with_room(listen: &str, room: Option<&str>) -> Option<Self> {
         if !has("python3", "--version", "Python 3") {
             return None;
@@ -61,7 +61,7 @@ impl ServiceManager {
         writeln!(self.orders, "{order}").expect("it reads");
     }
 
-    /// Starts the service and says where it listens.
+    /// Starts the service and returns its address.
     fn start(&mut self) -> SocketAddr {
         self.command("start");
         self.starts += 1;
@@ -78,7 +78,7 @@ impl ServiceManager {
         assert_eq!(stopped[self.starts - 1], "stopped 0");
     }
 
-    /// Has the service get no more than this many descriptors from now on.
+    /// Limits the service to `free` more descriptors.
     fn leave(&self, free: u64) {
         let service = self.service.expect("it was started");
         let number = service.as_raw_nonzero();
@@ -121,7 +121,7 @@ fn the_descriptor_store_keeps_clients_that_connect_between_two_processes() {
         (&between).read_exact(&mut echo).expect("it is served");
         assert_eq!(&echo, b"between\n");
         echo_line(&dial(address), "after");
-        // It was taken out again: what the service closes is closed.
+        // The service closed and removed it.
         assert_eq!(manager.stored(2 * round), "store");
     }
 }
@@ -132,8 +132,8 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
         return;
     };
     manager.start();
-    // For the listener's duplicate, the records, and one message at a time: the
-    // last of them, which needs a pipe, cannot be sent.
+    // Room for the listener's duplicate, the records, and one message at a time: the last
+    // message needs a pipe and cannot be sent.
     manager.leave(3);
     manager.stop();
     let stderr = &mut manager.program.stderr;
@@ -143,7 +143,7 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
     let taken = manager.program.stdout.line("taken");
     assert!(taken.contains("chrome-sockets-state"), "{taken}");
     assert_eq!(manager.stored(1), "store");
-    // The next start begins anew.
+    // The next start begins with an empty store.
     let address = manager.start();
     echo_line(&dial(address), "as ever");
 }
@@ -208,7 +208,7 @@ fn a_listener_of_a_socket_unit_is_adopted_once_and_kept() {
     echo_line(&early, "it came before the service");
     manager.stop();
     let between = dial(address);
-    // The listener comes by both ways now.
+    // The listener now comes both from the unit and from the store.
     assert_eq!(manager.start(), address);
     echo_line(&between, "between");
     for i in 0..10 {
@@ -222,7 +222,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
     if !has(PROGRAM, "--help", "--fdname") {
         return;
     }
-    // A port that is free, at an address that no other test uses.
+    // A free port at an address that no other test uses.
     let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 77), 0)).expect("a port");
     let address = free.local_addr().expect("bound");
     drop(free);
@@ -230,7 +230,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
     let arguments = ["--fdname=web", &format!("--listen={address}")];
     let mut program = Program::start(command.args(arguments).arg(binary("persistent_server")));
     program.stderr.line("Listening on");
-    // It starts the service when somebody comes.
+    // The first connection starts the service.
     let client = dial(address);
     let line = program.stdout.line("listening on ");
     assert!(line.contains(&address.to_string()), "{line}");

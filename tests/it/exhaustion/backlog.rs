@@ -1,9 +1,9 @@
-//! A backlog that is full.
+//! A full backlog.
 
 use super::child_processes::begin_to_connect;
 use super::*;
 
-/// A client that comes again if it has no answer soon.
+/// A client that reconnects if it gets no answer soon.
 fn until_it_is_served(at: SocketAddr, mut client: TcpStream) -> TcpStream {
     const SOON: Option<Duration> = Some(Duration::from_millis(300));
     let until = Instant::now() + LIMIT;
@@ -28,8 +28,8 @@ fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
     let honest_client = HonestClient::new(server.beside);
     let clients = (0..100).map(|_| begin_to_connect(server.at));
     let clients: Vec<TcpStream> = clients.collect();
-    // Linux lets one more in than it is asked to; the others' TCP knocks on,
-    // and backs off, so that it takes minutes until the last is in.
+    // Linux accepts one more than asked. The others retransmit their SYN with back-off, so the
+    // last would take minutes.
     eventually("a full backlog", || server.info().backlog == 2);
     assert_eq!(server.info().accepted, 1, "nobody but the first");
     server.call("resume");

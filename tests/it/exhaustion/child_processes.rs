@@ -1,5 +1,5 @@
-//! The processes that these tests start: this binary again, with a part to
-//! play. Parent and child talk in lines.
+//! The child processes of these tests: this binary, started with a role. Parent and child
+//! exchange lines.
 
 use std::net::{Shutdown, SocketAddr};
 use std::process::ChildStdin;
@@ -15,12 +15,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 
-/// Names the part that a child plays.
+/// The environment variable with the role of a child.
 const PART: &str = "CHROME_SOCKETS_EXHAUSTION_PART";
 
 const ENTRY: &str = "exhaustion::child_processes::child_process_entry_point";
 
-/// Starts this binary again, with a part.
+/// Starts this binary again with a role.
 fn child(part: &str, descriptors: Option<u64>) -> Program {
     let mut command = with_descriptors(descriptors);
     command
@@ -35,7 +35,7 @@ fn child_process_entry_point() {
     let Ok(part) = std::env::var(PART) else {
         return;
     };
-    // The harness has begun a line.
+    // The test harness has begun a line.
     println!();
     let words: Vec<&str> = part.split(' ').collect();
     match words[..] {
@@ -52,7 +52,7 @@ fn child_process_entry_point() {
     }
 }
 
-// An echo server on two addresses, whose first one obeys its parent.
+// An echo server on two addresses. The parent pauses and resumes the first.
 
 struct Echo;
 
@@ -94,7 +94,7 @@ impl Handler<ReceiveErrorInfo> for Echo {
     }
 }
 
-/// Bears three errors in a row.
+/// Backs off for three errors in a row, and then pauses.
 struct EscalationTarget;
 
 impl Actor for EscalationTarget {
@@ -164,7 +164,7 @@ async fn run_server(policy: &str, backlog: i32) {
         "go-on" => AcceptAction::GoOn,
         "close" => AcceptAction::Close,
         "escalate" => AcceptAction::Escalate,
-        // What it is without being told.
+        // The default.
         _ => AcceptAction::Pause,
     };
     if resources != AcceptAction::Pause {
@@ -192,7 +192,7 @@ async fn run_server(policy: &str, backlog: i32) {
     }
 }
 
-/// How a child says it.
+/// The counts as the child prints them.
 fn format_info(info: SocketInfo) -> String {
     let counts = info.counts;
     format!(
@@ -206,7 +206,7 @@ fn format_info(info: SocketInfo) -> String {
     )
 }
 
-/// What a host has said of its first server socket.
+/// What a server printed of its first server socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Info {
     pub paused: bool,
@@ -217,7 +217,7 @@ pub struct Info {
     pub backlog: u64,
 }
 
-/// A child that listens twice: under the policy, and beside that.
+/// A child that listens twice: with the policy, and without.
 pub struct ServerProcess {
     pub program: Program,
     pub at: SocketAddr,
@@ -227,8 +227,8 @@ pub struct ServerProcess {
 }
 
 impl ServerProcess {
-    /// With the policy for what runs out, the backlog (0: the default), and a
-    /// limit of descriptors.
+    /// Starts it with a policy for `resources`, a backlog (0: the default), and a limit of
+    /// descriptors.
     pub fn start(policy: &str, backlog: i32, descriptors: Option<u64>) -> Self {
         let mut program = child(&format!("host {policy} {backlog}"), descriptors);
         let line = program.stdout.line("listening on ");
@@ -248,7 +248,7 @@ impl ServerProcess {
         self.calls += 1;
         let number = self.calls;
         writeln!(self.stdin, "{number} {call}").expect("it lives");
-        // No other line begins so.
+        // No other line begins with it.
         let line = self.program.stdout.line(&format!("{number}: "));
         let (_, said) = line.split_once(": ").expect("as above");
         if said == "closed" {
@@ -272,7 +272,7 @@ impl ServerProcess {
         self.call("info").expect("it is not closed")
     }
 
-    /// It ends when its parent has no more to say.
+    /// The child ends when its input ends.
     pub fn ends_well(self) {
         drop(self.stdin);
         let ended = self.program.ended();
@@ -280,10 +280,10 @@ impl ServerProcess {
     }
 }
 
-// Clients that come and say nothing until they are told to.
+// Clients that stay silent until told to speak.
 
-/// How many of a crowd may not have been accepted yet, of each thread: an honest
-/// client waits behind them.
+/// Unaccepted connections that each thread of a crowd may have: an honest client waits behind
+/// them.
 const AHEAD: usize = 25;
 
 fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
@@ -295,7 +295,7 @@ fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
             false => {
                 let client = dial(at);
                 if i % AHEAD == 0 {
-                    // All that came before have been accepted then.
+                    // All earlier ones have been accepted then.
                     echo_line(&client, "is anybody there?");
                 }
                 client
@@ -322,7 +322,7 @@ fn run_crowd(at: SocketAddr, many: usize, at_once: bool) {
     }
 }
 
-/// A connection that comes about when there is room for it.
+/// Starts a connection, which completes when the backlog has room.
 pub fn begin_to_connect(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a descriptor");
@@ -333,15 +333,15 @@ pub fn begin_to_connect(at: SocketAddr) -> TcpStream {
     }
 }
 
-/// How many of a crowd do the same at once.
+/// Clients of a crowd that act at the same time.
 const TOGETHER: usize = 100;
 
-/// How long it takes a client to be served that the backlog had no room for. TCP
-/// sends its SYN again after 1, 3, 7, 15, 31 and 63 seconds: on a busy machine
-/// the first ones of these are over when the server accepts.
+/// Longest time until a client without room in the backlog is served. TCP retransmits its SYN
+/// after 1, 3, 7, 15, 31 and 63 seconds; on a busy machine the server accepts only after the
+/// first of them.
 const SYN_RETRIES: Duration = Duration::from_secs(75);
 
-/// Each gets its echo, as soon as it is connected.
+/// Expects an echo for each client, once it is connected.
 fn echo_once(clients: &[TcpStream]) {
     for some in clients.chunks(TOGETHER) {
         for client in some {
@@ -358,20 +358,20 @@ fn echo_once(clients: &[TcpStream]) {
     }
 }
 
-/// A process with so many clients in it: ten thousand would leave the tests
-/// that run beside this one no descriptors.
+/// A process with many clients: ten thousand would use up the descriptors of the tests that run
+/// beside this one.
 pub struct Crowd {
     program: Program,
     stdin: ChildStdin,
 }
 
 impl Crowd {
-    /// Accepted by and by.
+    /// Connects in turn, as the server accepts.
     pub fn connect(at: SocketAddr, many: usize) -> Self {
         Self::start(at, many, "in-turn")
     }
 
-    /// Whether there is room for them or not.
+    /// Connects without waiting for room in the backlog.
     pub fn connect_at_once(at: SocketAddr, many: usize) -> Self {
         Self::start(at, many, "at-once")
     }
@@ -384,18 +384,18 @@ impl Crowd {
         Crowd { program, stdin }
     }
 
-    /// Each must get an echo.
+    /// Expects an echo for each client.
     pub fn expect_echoes(&mut self) {
         self.stdin.write_all(b"speak\n").expect("it lives");
         self.program.line_within(SYN_RETRIES * 2, "all were served");
     }
 
-    /// All at once.
+    /// Resets all at once.
     pub fn reset_all(self) {
         drop(self);
     }
 
-    /// Some at a time.
+    /// Disconnects some at a time.
     pub fn disconnect_all(self) {
         drop(self.stdin);
         let ended = self.program.ended();

@@ -1,4 +1,4 @@
-//! A process that may not have more memory, and a kernel that has no buffers.
+//! A process with limited memory, and a kernel without buffers.
 
 use rustix::process::{Pid, Rlimit, prlimit};
 
@@ -7,12 +7,12 @@ use super::resets::storm;
 use super::*;
 use crate::examples::block;
 
-/// Ends the server's life if it asks for more than this beyond what it has.
+/// Limits the server to `more` bytes beyond what it has.
 ///
-/// It limits what may be written to (`RLIMIT_DATA`), because that is what a
-/// process can run out of: address space alone (`RLIMIT_AS`) costs nothing, and
-/// Linux knows no limit of resident memory for one process. A Rust program
-/// that is refused memory is aborted, so what is kept to here is a bound.
+/// The limit is on writable memory (`RLIMIT_DATA`), because that is what a process runs out of:
+/// address space (`RLIMIT_AS`) costs nothing, and Linux has no limit of resident memory for a
+/// process. A Rust program whose allocation fails aborts, so the test fails if the bound is
+/// exceeded.
 fn cap(program: &Program, more: usize) {
     let process = i32::try_from(program.id()).ok().and_then(Pid::from_raw);
     let most = status(program.id(), "VmData:") + more;
@@ -59,8 +59,8 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
 #[test]
 fn enobufs_for_every_third_accept_loses_no_client() {
     let _alone = alone();
-    // Injected: Linux says this of a TCP socket only under a memory pressure
-    // that would be the whole machine's.
+    // Injected, because Linux returns this for a TCP socket only if the whole machine is short
+    // of memory.
     let server = echo_server(&["--seed", "1", "--inject", "accept=ENOBUFS,every=3"]);
     let at = server.address;
     let baseline = Baseline::after_first_client(&server.program, at);

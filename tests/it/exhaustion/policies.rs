@@ -1,19 +1,18 @@
-//! 60 clients and 40 descriptors, under each policy: who is served, who is
-//! closed, who waits.
+//! 60 clients and 40 descriptors, under each policy: which clients are served, closed, or wait.
 
 use super::*;
 
 const DESCRIPTORS: u64 = 40;
 const CLIENTS: usize = 60;
 
-/// A host that has had more clients than it has descriptors.
+/// A server that has had more clients than descriptors.
 struct Fixture {
     server: ServerProcess,
     baseline: Baseline,
     honest_client: HonestClient,
-    /// In the order in which they came.
+    /// In the order in which they connected.
     clients: Vec<TcpStream>,
-    /// Those that the host has accepted besides: the first and the honest one.
+    /// Other accepted connections: the first client and the honest one.
     others: u64,
 }
 
@@ -22,7 +21,7 @@ impl Fixture {
         let mut server = ServerProcess::start(policy, 0, Some(DESCRIPTORS));
         let baseline = Baseline::after_first_client(&server.program, server.at);
         let honest_client = HonestClient::on_one_connection(server.at);
-        // All of them are there before the first is accepted.
+        // All of them are connected before the first is accepted.
         server.call("pause");
         let at = server.at;
         let clients = (0..CLIENTS).map(|_| send_probe(at)).collect();
@@ -36,7 +35,7 @@ impl Fixture {
         }
     }
 
-    /// How many of them have been accepted, of which nobody has been lost.
+    /// Number of accepted clients. Checks that none was lost.
     fn accepted(&mut self) -> usize {
         let info = self.server.info();
         assert_eq!(info.refused, 0);
@@ -44,13 +43,13 @@ impl Fixture {
         usize::try_from(info.accepted - self.others).expect("few")
     }
 
-    /// Whether it is, and for as many times by now.
+    /// Whether it is paused, after this many pauses.
     fn is_paused_for_good(&mut self, lasting: &str, times: usize) -> bool {
         let said = self.server.program.stdout.so_far();
         said.matches(lasting).count() >= times && self.server.info().paused
     }
 
-    /// The first of them are served and the others wait, as the counts say.
+    /// Checks that the first clients are served and the others wait, as the counts say.
     fn the_first_are_served(&mut self) -> usize {
         let served = self.accepted();
         assert!(0 < served && served < CLIENTS, "{served} of {CLIENTS}");
@@ -64,7 +63,7 @@ impl Fixture {
         served
     }
 
-    /// The server is as it was before; this many descriptors fewer, though.
+    /// Checks that the server is as before, with `fewer` descriptors less.
     fn ends(mut self, fewer: usize) {
         self.clients.clear();
         let amid = "60 clients on 40 descriptors";
@@ -78,15 +77,15 @@ impl Fixture {
     }
 }
 
-/// The server socket pauses, and all are served in the end because it is
-/// resumed, as often as it takes. What the child says at each pause that lasts is `lasting`.
+/// The server socket pauses, and all clients are served after enough resumes. The child prints
+/// `lasting` at each pause.
 fn all_are_served_by_resuming(mut fixture: Fixture, lasting: &str) {
     eventually("the pause", || fixture.is_paused_for_good(lasting, 1));
     let mut served = fixture.the_first_are_served();
     let mut left = 0;
     let mut resumed = 0;
     while served < CLIENTS {
-        // Their descriptors are free, and still nobody is accepted.
+        // Their descriptors are free, and the socket still accepts nothing.
         drop(fixture.clients.drain(..served - left));
         left = served;
         eventually("the end of the served", || {
@@ -260,6 +259,6 @@ fn close_resets_waiting_clients_and_continues_to_serve_open_ones() {
     }
     let refused = TcpStream::connect(fixture.server.at).map_err(|error| error.kind());
     assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
-    // The listener's own descriptor is gone.
+    // The listener's own descriptor is closed.
     fixture.ends(1);
 }

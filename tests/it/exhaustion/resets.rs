@@ -8,10 +8,10 @@ fn reset(client: TcpStream) {
     socket.set_linger(Some(Duration::ZERO)).expect("an option");
 }
 
-/// Thousands of them, from several threads: some say something before.
+/// Thousands of such clients, from several threads; some send data first.
 pub fn storm(at: SocketAddr, threads: usize, each: usize) {
-    /// At most so many of a thread are in the backlog: the honest client, too,
-    /// must find room in it, or TCP lets it try again after a second.
+    /// Unaccepted connections of each thread: the honest client needs room in the backlog too,
+    /// or TCP retries only after a second.
     const AHEAD: usize = 25;
     thread::scope(|scope| {
         for _ in 0..threads {

@@ -1,11 +1,11 @@
-//! Ten thousand clients that connect and say nothing.
+//! Ten thousand clients that connect and send nothing.
 
 use super::child_processes::Crowd;
 use super::*;
 
 const MANY: usize = 10_000;
 
-/// What an idle connection may cost, as `memory` has it.
+/// Memory of an idle connection, as tested in `memory`.
 const IDLE: usize = 4 * KIB;
 
 #[test]
@@ -18,7 +18,7 @@ fn ten_thousand_silent_clients_do_not_delay_an_honest_one() {
     eventually("all of them", || baseline.extra_descriptors() >= MANY);
     let amid = "10,000 silent clients";
     baseline.assert_growth(MANY * IDLE + SLACK, amid);
-    // They were only silent, not forgotten.
+    // The silent clients are still served.
     crowd.expect_echoes();
     crowd.disconnect_all();
     honest_client.assert_prompt(amid);
@@ -35,7 +35,7 @@ fn ten_thousand_silent_clients_of_a_paused_server_cost_no_memory_and_none_is_los
     server.call("pause");
     let honest_client = HonestClient::new(server.beside);
     let mut crowd = Crowd::connect_at_once(server.at, MANY);
-    // As many as the machine lets wait; the others' TCP knocks on.
+    // As many as the machine's backlog holds; the others retransmit their SYN.
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
     let most: u64 = most.expect("Linux tells").trim().parse().expect("a number");
     let most = most.min(4096) + 1;

@@ -7,7 +7,7 @@ const READERS: usize = 50;
 const WRITERS: usize = 50;
 const SECONDS: usize = 5;
 
-/// One that wants all of its echo, but not soon.
+/// A client that reads all of its echo, slowly.
 struct Reader {
     client: TcpStream,
     sent: usize,
@@ -15,7 +15,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// Sends what is taken, and reads one byte.
+    /// Sends what fits, and reads one byte.
     fn turn(&mut self) {
         while let Ok(length @ 1..) = self.client.write(&block()[self.sent % block().len()..]) {
             self.sent += length;
@@ -43,7 +43,7 @@ fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
         })
         .collect();
     let writers: Vec<TcpStream> = (0..WRITERS).map(|_| dial(server.address)).collect();
-    // Their pace.
+    // Paces the clients.
     let (_never, clock) = channel::<()>();
     for second in 0..SECONDS {
         for writer in &writers {
@@ -62,7 +62,7 @@ fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
     let sent: usize = readers.iter().map(|reader| reader.sent).sum();
     let amid = "50 that read a byte a second, and 50 that send one";
     println!("{amid}: {} KiB were taken", sent / KIB);
-    // What each has sent and not read, as far as it is not in the kernel.
+    // What each client sent and has not read, beyond what the kernel buffers.
     baseline.assert_growth(READERS * 2 * chrome_sockets::tcp::WINDOW + SLACK, amid);
     drop(readers);
     drop(writers);

@@ -24,7 +24,7 @@ async fn each_connect_error_has_its_code_and_the_socket_can_connect_again() {
     ] {
         let id = fixture.test.create().await;
         let before = fixture.test.app.tcp.get_info(id).await;
-        // One that is on its way while the other fails.
+        // A connect that is pending while the other fails.
         let hold = fixture.network.hold_connect(other);
         let slow = fixture.test.create().await;
         let slow_peer = fixture.network.server(other);
@@ -50,7 +50,7 @@ async fn each_connect_error_has_its_code_and_the_socket_can_connect_again() {
     }
 }
 
-/// How an attempt to connect is given up.
+/// How a pending connect is aborted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Abort {
     Disconnect,
@@ -86,7 +86,7 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
                 Abort::Disconnect => {
                     let info = tcp.get_info(id).await.expect("the id stays");
                     assert!(!info.connected && !info.paused, "{what}: {info:?}");
-                    // Were there an onReceiveError of the attempt, it came now.
+                    // An `onReceiveError` of the aborted connect would come now.
                     fixture.assert_alive(vec![during]).await;
                     let peer = fixture.network.server(far);
                     let again = connect(&fixture.test, id, "192.0.2.1", 80);

@@ -1,9 +1,8 @@
-//! Listeners die with events in their mailbox.
+//! Listeners that die with events in their mailbox.
 
 use super::*;
 
-/// Dies in the handler of its first event, once it is told to, with whatever
-/// its mailbox holds by then.
+/// Panics in the handler of its first event when told to, with whatever its mailbox holds then.
 struct DyingListener {
     handling: UnboundedSender<ClientSocket>,
     may_panic: std::sync::mpsc::Receiver<()>,
@@ -23,8 +22,8 @@ impl Handler<AcceptInfo> for DyingListener {
     }
 }
 
-/// Lets `clients` connect while the only listener is in its first event;
-/// returns them with the first one's socket and what makes the listener die.
+/// Lets `clients` connect while the only listener handles its first event. Returns them with the
+/// first one's socket and the trigger of the panic.
 async fn with_a_full_mailbox(
     fixture: &mut Fixture,
     arbiter: &Arbiter,
@@ -62,7 +61,7 @@ async fn unhandled_events_of_a_dead_listener_are_raised_again_once_and_in_order(
     let (mut peers, first, die, _) = with_a_full_mailbox(&mut fixture, &arbiter, 200).await;
     die.send(()).expect("it waits");
     let on_accept = fixture.test.app.tcp_server.on_accept.clone();
-    // It is forgotten when its actor is dead.
+    // A dead listener is removed.
     within("its death", async {
         while on_accept.has_listeners().await.expect("alive") {
             actix_rt::task::yield_now().await;
@@ -83,16 +82,16 @@ async fn unhandled_events_of_a_dead_listener_are_raised_again_once_and_in_order(
 
 #[actix_rt::test]
 async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
-    // Its mailbox is emptied on its own thread while the next listener's is
-    // filled on this one: many rounds, so that each has been faster.
+    // Its mailbox is emptied on its own thread while the next listener's is filled on this one:
+    // many rounds, so that either is faster at some time.
     for _ in 0..50 {
         let mut fixture = Fixture::new().await;
         let arbiter = Arbiter::new();
         let (peers, first, die, dying) = with_a_full_mailbox(&mut fixture, &arbiter, 200).await;
         let server = fixture.test.app.tcp_server.clone();
         let next = fixture.test.listener.clone().recipient();
-        // What it handles as the last makes room: not for another, which both
-        // listeners would rightly hear of.
+        // The last event that it handles makes room, but not for another event, which both
+        // listeners would receive.
         let pausing = server.set_paused(fixture.server, true);
         server.on_accept.add_listener(next).await.expect("added");
         die.send(()).expect("it waits");
@@ -130,7 +129,7 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
     within("its first event", handled.recv()).await;
     let mut sockets = Vec::new();
     for peer in &peers {
-        // The listener that lives hears at once, whatever the other does.
+        // The other listener receives the event at once.
         sockets.push(accepts(&mut fixture.test, peer).await);
     }
     die.send(()).expect("it waits");
@@ -143,7 +142,7 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
     arbiter.stop();
 }
 
-/// Keeps every event that it hears.
+/// Keeps every event.
 struct KeepingListener(Vec<AcceptInfo>);
 
 impl Actor for KeepingListener {
@@ -175,7 +174,7 @@ async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_die
     let added = on_accept.add_listener(dying.clone().recipient()).await;
     added.expect("added");
 
-    // The kept events are fewer than a server socket may have on their way.
+    // Fewer kept events than a server socket may have in flight.
     let first = fixture.dial();
     let client = accepts(&mut fixture.test, &first).await;
     within("its first event", handled.recv()).await;

@@ -28,7 +28,7 @@ async fn each_listen_error_has_its_code_and_the_socket_can_listen_again() {
         assert_eq!(code("listen", refused).await, expected, "errno {errno}");
         assert_eq!(server.get_info(id).await, before, "errno {errno}");
 
-        // The next one finds the OS willing.
+        // The next call succeeds.
         let during = fixture.dial();
         let listening = server.listen(id, "127.0.0.1", 0, None).await;
         assert_eq!(listening, Ok(()), "after errno {errno}");
@@ -70,7 +70,7 @@ async fn each_accept_error_is_reported_pauses_and_keeps_waiting_clients() {
 
         let resumed = server.set_paused(fixture.server, false).await;
         resumed.expect("resume");
-        // The next event is the first client's, so no error was told twice.
+        // The next event is the first client's, so no error was reported twice.
         fixture.assert_alive(during).await;
     }
 }
@@ -133,7 +133,7 @@ async fn errors_of_single_connections_do_not_pause_while_other_connections_wait(
         // The next event is the client's.
         fixture.assert_alive(during).await;
     }
-    // A listener that says nothing else is not asked for good.
+    // A listener that only fails is not polled forever.
     fails(libc::EPROTO, 65);
     let during = vec![fixture.dial()];
     match fixture.test.next().await {

@@ -31,7 +31,7 @@ async fn each_read_error_is_reported_after_the_data_before_it() {
         assert!(peer.is_closed(), "the connection is not kept");
         assert_eq!(code("send", client.send(&b"late"[..])).await, -15);
 
-        // The socket itself is of use again.
+        // The socket can connect again.
         let peer = fixture.network.server(far);
         let again = connect(&fixture.test, client.id(), "192.0.2.1", 80);
         within("connect", again).await.expect("connect");
@@ -105,7 +105,7 @@ async fn one_byte_per_call_keeps_order_in_both_directions() {
     peer.short_reads(1);
     peer.send(&large);
     client.set_paused(false).await.expect("resume");
-    // In three sends that are not awaited, an empty one among them.
+    // Three sends without awaiting, one of them empty.
     let sends = [&large[..20_000], &[], &large[20_000..]];
     let answers = sends.map(|part| client.send(Bytes::copy_from_slice(part)));
     for (answer, part) in answers.into_iter().zip(sends) {
@@ -136,7 +136,7 @@ async fn sends_to_a_stalled_peer_are_delivered_after_close() {
     assert!(!peer.is_closed(), "the queue has not left");
     assert_eq!(peer.received(), &data[..10]);
 
-    // It reads again, but not at once.
+    // The peer reads again, but not at once.
     for limit in [1, 1000, 50_000] {
         let before = peer.received().len();
         peer.limit_writes(limit);
@@ -227,7 +227,7 @@ async fn interrupted_reads_and_writes_are_retried() {
         }
         assert_eq!(peer.received(), b"out".repeat(100));
 
-        // Nor is what is left to send after the end lost by it.
+        // Sends that remain after the end are not lost either.
         peer.limit_writes(1);
         let last = client.send(&b"the last"[..]);
         client.set_paused(true).await.expect("pause");

@@ -1,4 +1,4 @@
-//! What is called while a handover is going on is not lost.
+//! Calls during a handover are not lost.
 
 use std::future::Future;
 use std::io::{Read, Write};
@@ -17,15 +17,14 @@ use super::hostile_records::frame;
 use super::{accept_persistent, begin, dial, ends, persistent, port_is_free, serves};
 use support::{LIMIT, QUIET, TestApp, within};
 
-/// Says that the successor is there.
+/// Sends the greeting of a successor.
 pub fn is_here(mut there: &UnixStream) {
     const HERE: &str = r#"{"Here":{"protocol":"chrome-sockets handover","version":1}}"#;
     let said = there.write_all(&frame(0, 0, HERE));
     said.expect("there is room");
 }
 
-/// The other end of a handover that has come so far that everything stands
-/// still: its first bytes are there.
+/// The other end of a handover that has quiesced all sockets: its first bytes have arrived.
 pub async fn standing_still(there: UnixStream) -> UnixStream {
     is_here(&there);
     let read = move || {
@@ -84,7 +83,7 @@ async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer
     let mut old = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
-    // The successor takes everything, and is kept from answering.
+    // The successor has received everything, but cannot answer.
     let elsewhere = Arbiter::new();
     let new = Registry::start_in_arbiter(&elsewhere.handle(), |_| Registry::new());
     let (open, gate) = std::sync::mpsc::channel::<()>();
@@ -137,8 +136,8 @@ async fn calls_that_waited_are_answered_with_socket_not_found_after_the_transfer
 
 #[actix_rt::test]
 async fn calls_of_handlers_of_earlier_events_are_transferred() {
-    // The listener echoes, and is busy when the handover begins: its answers
-    // come while the sockets are already quiet.
+    // The listener is busy when the handover begins, so it echoes while the sockets are already
+    // quiesced.
     struct Echo;
     impl Actor for Echo {
         type Context = Context<Self>;

@@ -1,4 +1,4 @@
-//! A handover that fails changes nothing: the old process serves on.
+//! A handover that fails changes nothing: the old process continues to serve.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -12,7 +12,7 @@ use super::concurrent_calls::{is_here, standing_still};
 use super::{accept_persistent, begin, ends, persistent, serves, succeed};
 use support::{TestApp, within};
 
-/// The old process has everything, and it works.
+/// Checks that the old process has everything and serves.
 async fn goes_on(old: &mut TestApp, address: std::net::SocketAddr) {
     serves(old, address).await;
     let next = TestApp::new().await;

@@ -1,5 +1,4 @@
-//! What comes from the other process is hostile: it gets an error, and leaves
-//! no descriptor behind.
+//! Hostile bytes from the other process give an error, and leave no descriptor open.
 
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -60,7 +59,7 @@ async fn refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String {
         "{error:?}"
     );
     let mut told = String::new();
-    // It may have closed with something unread, which resets.
+    // It may have closed with unread input, which resets the connection.
     let _ = old.read_to_string(&mut told);
     let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "nothing of it came");
@@ -132,21 +131,21 @@ async fn bytes_that_are_not_a_handover_are_refused() {
     ] {
         let error = refused(&test, |socket| {
             let mut socket = socket;
-            // It may not be read to its end.
+            // The test must not block if it cannot be read to its end.
             let _ = socket.set_nonblocking(true);
             let _ = socket.write_all(bytes);
         })
         .await;
         assert!(error.contains(reason), "{bytes:.80?}: {error}");
     }
-    // What was refused has moved no counter.
+    // Refused records have not moved the id counters.
     let (id, address) = test.listen().await;
     assert_eq!(id.get(), 1);
     assert_eq!(test.create().await.get(), 1);
     serves(&mut test, address).await;
 }
 
-/// Nothing but the last numbers that were given out.
+/// A record with nothing but the last allocated ids.
 fn far_ahead(server: u64, client: u64) -> Vec<u8> {
     let hello = HELLO.replace(['S', 'C'], "0");
     let hello = hello.replace("\"last_server\":9", &format!("\"last_server\":{server}"));
@@ -199,7 +198,7 @@ async fn unexpected_descriptors_are_closed() {
         .await;
         assert!(error.contains(reason), "{error}");
     }
-    // Nobody has kept a copy of what was passed.
+    // No copy of the passed descriptors is open.
     drop(one);
     other
         .set_read_timeout(Some(support::LIMIT))
@@ -236,7 +235,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     assert!(header.contains("Ready"), "{header}");
     let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "it is not ours yet");
-    // Its number is not given out meanwhile.
+    // Its id is not allocated meanwhile.
     for id in [1, 2, 4] {
         let created = test.app.tcp_server.create(Default::default()).await;
         assert_eq!(created.expect("create").socket_id.get(), id);
@@ -244,7 +243,7 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     drop(old);
     let taken = within("the refusal", taken).await.expect("it ran");
     assert!(matches!(taken, Err(Error::Gone)), "{taken:?}");
-    // It had given out numbers up to 9, which are not this process's.
+    // The predecessor had allocated ids up to 9, which do not count here.
     let (id, address) = test.listen().await;
     assert_eq!(id.get(), 5);
     serves(&mut test, address).await;

@@ -1,4 +1,4 @@
-//! Policy and limits go along with their sockets.
+//! Policies and limits are transferred with their sockets.
 
 use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{

@@ -1,11 +1,11 @@
-//! Server sockets that share their port, when a process leaves them to another.
+//! Handover of server sockets that share their port.
 
 use chrome_sockets::Registry;
 use chrome_sockets::handover::SocketName;
 
 use super::*;
 
-/// A persistent server socket that shares its port, not listening yet.
+/// A persistent server socket with a shared port that does not listen yet.
 async fn sharing(test: &TestApp) -> ServerSocketId {
     let server = &test.app.tcp_server;
     let properties = SocketProperties {
@@ -37,7 +37,7 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
     let stays = sharing(&old).await;
     let at = listen(&old, stays).await;
     let goes = sharing(&old).await;
-    // Some are accepted ahead.
+    // Some connections are accepted ahead.
     let server = old.app.tcp_server.clone();
     server.set_paused(stays, true).await.expect("paused");
     let waiting: Vec<_> = (0..10).map(|_| dial(at)).collect();

@@ -1,4 +1,4 @@
-//! Time-outs go along with their sockets.
+//! Timeouts are transferred with their sockets.
 
 use chrome_sockets::tcp::Timeouts;
 

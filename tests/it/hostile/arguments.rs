@@ -1,8 +1,8 @@
-//! Arguments at their ends and beyond.
+//! Extreme and invalid arguments.
 
 use super::*;
 
-/// What is no canonical IP literal, though much of it is taken somewhere.
+/// Texts that are not canonical IP addresses, though some parsers accept them.
 fn hostile_addresses() -> Vec<String> {
     #[rustfmt::skip]
     let short = [
@@ -17,7 +17,7 @@ fn hostile_addresses() -> Vec<String> {
         "99999999999999999999.0.0.1", "::ffff:127.1", "::127.0.0.1:80", "1::2::3", "12345::",
         "g::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "::-1", "::0x1", "fe80::1%lo", "fe80::1%1",
         "::1%", "::1%25lo", "127.0.0.1%lo", "fe80::1%99999999999",
-        // Digits and dots of other scripts, and what cannot be seen.
+        // Digits and dots of other scripts, and invisible characters.
         "١٢٧.٠.٠.١", "127.0.0.１", "１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "127.0.0.1\u{200b}",
         "\u{202e}127.0.0.1", "\u{feff}127.0.0.1", "127.0.0.1\u{301}", "💥", "../../etc/passwd",
         "%s%s%s%n", "$(id)", "'; --",
@@ -33,7 +33,7 @@ fn hostile_addresses() -> Vec<String> {
     all
 }
 
-/// A text that may be long, as a failure shows it.
+/// A text that may be long, shortened for a failure message.
 fn shown(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     format!("{start:?} of {} bytes", text.len())
@@ -72,9 +72,9 @@ async fn listening_at_an_address_that_is_not_this_machines_is_answered_by_the_os
         ("192.0.2.1", Some(-108)),
         ("203.0.113.255", Some(-108)),
         ("2001:db8::1", Some(-108)),
-        // A link-local address without its link.
+        // A link-local address without its scope.
         ("fe80::1", Some(-4)),
-        // Groups and broadcasts, which some systems bind to.
+        // Multicast and broadcast addresses, which some systems bind to.
         ("224.0.0.1", None),
         ("255.255.255.255", None),
         ("ff02::1", None),
@@ -111,7 +111,7 @@ async fn connecting_to_a_hostile_address_is_name_not_resolved() {
         assert_eq!(code(answer), -105, "{what} by handle");
         assert_eq!(test.app.tcp.get_info(id).await, before, "{what}");
     }
-    // The resolver is not asked what cannot be a name.
+    // The resolver does not see invalid names.
     for call in network.calls() {
         if let Call::Resolve { host } = call {
             assert!(!host.is_empty() && host.len() <= 253, "{}", shown(&host));
@@ -168,7 +168,7 @@ async fn names_are_kept_unchanged_or_refused_for_their_length() {
         assert!(info.name.as_ref() == Some(name), "{what}");
         let info = app.tcp.get_info(client).await.expect("it exists");
         assert!(info.name.as_ref() == Some(name), "{what}");
-        // The empty one takes it away.
+        // An empty name removes the name.
         let none = String::new();
         let answer = app.tcp_server.update(server, server_named(&none)).await;
         answer.expect("update");
@@ -215,7 +215,7 @@ async fn extreme_buffer_sizes_lose_no_byte() {
         let client = fixture.test.accepted().await;
         client.update(properties).await.expect("update");
         client.set_paused(false).await.expect("resume");
-        // One event a byte is slow where it is asked for.
+        // Events of one byte are slow, so this case uses less data.
         let data = &data[..if most == 1 { 5_000 } else { data.len() }];
         let writing = peer.write_all(data);
         let reading = async {
@@ -286,7 +286,7 @@ async fn extreme_keep_alive_delays_are_set_or_fail_and_the_connection_continues(
             assert_eq!(answer, Ok(()), "setKeepAlive({enable}, {delay:?})");
         }
     }
-    // No OS takes 68 years; one that did would be right too.
+    // No OS accepts 68 years; one that does would be right too.
     let answer = client.set_keep_alive(true, Some(i32::MAX)).await;
     assert!(answer.is_ok() || code(answer) == -2);
     fixture.assert_alive().await;

@@ -1,4 +1,4 @@
-//! Closing more than once, and calls after it.
+//! Closing more than once, and calls after `close`.
 
 use super::*;
 use support::EventSender;
@@ -91,7 +91,7 @@ async fn calls_on_handles_after_close_answer_socket_not_found() {
     for (function, answer) in handle_functions(&client).await {
         assert_eq!(answer, NOT_FOUND, "{function}");
     }
-    // What an event still holds is no way around it.
+    // A kept event does not circumvent the close.
     assert_eq!(info.client().forward(info.clone()), NOT_FOUND);
     assert_eq!(client.forward(info), NOT_FOUND);
     fixture.assert_alive().await;

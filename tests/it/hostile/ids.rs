@@ -1,4 +1,4 @@
-//! Ids that are nobody's, or not the caller's.
+//! Unknown ids, and ids of other apps.
 
 use super::*;
 
@@ -27,8 +27,8 @@ async fn ids_that_do_not_exist_are_not_found_by_any_function() {
 async fn ids_of_the_other_namespace_are_not_found_by_any_function() {
     let mut fixture = Fixture::new().await;
     let app = fixture.test.app.clone();
-    // Client 1 is there: now 2 to 4 are clients alone. 5 is a server alone,
-    // since every client above 4 is closed.
+    // Client 1 exists; now ids 2 to 4 are clients only. 5 is a server only, since every client
+    // above 4 is closed.
     for _ in 0..3 {
         fixture.test.create().await;
     }

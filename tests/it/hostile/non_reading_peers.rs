@@ -39,7 +39,7 @@ async fn peers_that_never_read_do_not_delay_an_honest_one() {
     server.on_accept.add_listener(echo.clone().recipient());
     tcp.on_receive.add_listener(echo.recipient());
 
-    // More than all sockets of an app together may have unhandled: 64 windows.
+    // More than the 64 windows that all sockets of an app may have unhandled.
     let deaf: Vec<_> = (0..100)
         .map(|_| {
             let peer = network.client(at).expect("it listens");
@@ -54,7 +54,7 @@ async fn peers_that_never_read_do_not_delay_an_honest_one() {
         let all = usize::from(round) * 100;
         until("its echo", || honest.received().len() == all).await;
     }
-    // And what the deaf ones sent is there when they listen.
+    // What these peers sent arrives when they read.
     for peer in &deaf {
         peer.unlimit_writes();
         until("all of its echo", || {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Panics in its first handler, once its mailbox is as full as it gets.
+/// Panics in its first handler, once its mailbox is full.
 struct PanickingListener(std::sync::mpsc::Receiver<()>);
 
 impl Actor for PanickingListener {
@@ -63,7 +63,7 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     for _ in 0..20 {
         peers.push(dial(fixture.at).await);
     }
-    // The first is in its handler, the others in its mailbox.
+    // The first event is in its handler, the others in its mailbox.
     within("twenty clients", async {
         while fixture
             .test
@@ -82,7 +82,7 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     fail.send(()).expect("it waits");
     until("its end", || !listener.connected()).await;
     on_accept.add_listener(own).await.expect("added");
-    // The one at which it has panicked comes last.
+    // The client at which it panicked comes last.
     peers.rotate_left(1);
     let (mut ids, mut clients) = (HashSet::new(), Vec::new());
     for peer in &peers {
@@ -118,7 +118,7 @@ async fn a_listener_that_panics_on_data_loses_none_of_it_and_harms_no_other_sock
     let mut peer = dial(fixture.at).await;
     let client = fixture.test.accepted().await;
     client.set_paused(false).await.expect("resume");
-    // Far more than its window.
+    // Much more than its window.
     let data: Vec<u8> = (0..20 * MIB)
         .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
         .collect();

@@ -1,8 +1,8 @@
-//! A registry that has stopped, or is stopping.
+//! A registry that has stopped or is stopping.
 
 use super::*;
 
-/// Every function of an app, those that take no id included.
+/// Every function of an app, including those without an id.
 async fn app_functions(app: &App, server: ServerSocketId, client: ClientSocketId) -> Answers {
     let mut answers = vec![
         called(
@@ -73,7 +73,7 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
     let shutdown = within("the answer to Shutdown", test.registry.send(Shutdown)).await;
     shutdown.expect("it lives").expect("it has ended");
 
-    // What was called before it happened before it.
+    // An earlier call is carried out first.
     within("the send", sending).await.expect("send");
     let mut rest = Vec::new();
     within("the end", peer.read_to_end(&mut rest))
@@ -124,15 +124,14 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
         assert_eq!(answer, Err(MailboxError::Closed), "{message}");
     }
 
-    // Another registry lives.
+    // A new registry works.
     Fixture::new().await.assert_alive().await;
 }
 
 #[actix_rt::test]
 async fn the_answer_to_shutdown_means_that_every_port_is_free() {
-    // The registry has a thread of its own, so that this one would be faster
-    // than what is done after the answer; and an address, so that no other
-    // test is given the ports meanwhile.
+    // The registry has a thread of its own, so that this thread would be faster than anything
+    // done after the answer. It has an address of its own, so that no other test gets its ports.
     const SERVERS: usize = 1000;
     const ADDRESS: &str = "127.0.73.1";
     let arbiter = Arbiter::new();
@@ -156,7 +155,7 @@ async fn the_answer_to_shutdown_means_that_every_port_is_free() {
         assert!(free.is_ok(), "{address}: {free:?}");
     }
 
-    // Another registry lives, at one of the ports.
+    // Another registry can use one of the ports.
     let mut next = TestApp::new().await;
     let server = next.app.tcp_server.clone();
     let created = server.create(Default::default()).await;
@@ -174,7 +173,7 @@ async fn the_answer_to_shutdown_means_that_every_port_is_free() {
 async fn calls_after_shutdown_answer_stopped_even_if_shutdown_is_not_awaited() {
     let fixture = Fixture::new().await;
     let (server, tcp) = (&fixture.test.app.tcp_server, &fixture.test.app.tcp);
-    // A second and a third server, so that ending them takes some turns.
+    // More server sockets, so that closing them takes several turns.
     let _others = (fixture.test.listen().await, fixture.test.listen().await);
     let shutdown = fixture.test.registry.send(Shutdown);
     let id = fixture.server;
@@ -221,8 +220,7 @@ async fn a_registry_without_an_address_ends_and_its_handles_answer_stopped() {
     .await;
 }
 
-/// Calls without end, until the registry has stopped; says how many were
-/// answered otherwise before.
+/// Calls until the registry has stopped. Returns the number of other answers before.
 async fn call_until_stopped(app: App) -> usize {
     for calls in 0.. {
         let created = app.tcp_server.create(Default::default());
@@ -289,7 +287,7 @@ async fn calls_that_race_with_shutdown_all_get_an_answer() {
                 actix_rt::task::yield_now().await;
             }
         });
-        // They are at it when it comes.
+        // The calls are in progress when the shutdown comes.
         actix_rt::task::yield_now().await;
         let shutdown = within("Shutdown", fixture.test.registry.send(Shutdown)).await;
         shutdown.expect("it lived").expect("it has ended");

@@ -1,4 +1,4 @@
-//! The crate's own actors panic and stop: what they keep goes on.
+//! The crate's own actors panic and stop, and recover with their state.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 
-/// Hears of restarts.
+/// The restart events of a registry.
 pub(super) struct RestartEvents(UnboundedReceiver<RestartInfo>);
 
 struct RestartListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
@@ -41,7 +41,7 @@ impl RestartEvents {
         within("onRestart", self.0.recv()).await.expect("it hears")
     }
 
-    /// The next ones are this actor's panics.
+    /// Expects the next events to be panics of this actor.
     pub(super) async fn panics(&mut self, actor: Supervised, count: u64) {
         for nth in 1..=count {
             let info = self.next().await;
@@ -322,7 +322,7 @@ async fn requests_of_the_registry_to_an_actor_that_panics_are_repeated() {
     let app = fixture.test.app.clone();
     let client = fixture.old.0.clone();
     let rule = fixture.inject("panic=clients,times=1");
-    // The first is carried out for the sake of the second.
+    // The first call is in progress when the second comes.
     let (info, sockets) = (client.get_info(), app.tcp.get_sockets());
     assert_eq!(sockets.await.expect("it is asked again").len(), 1);
     info.await.expect("it is carried out");

@@ -1,4 +1,4 @@
-//! The arbiter that a registry lives in ends: all goes on in the system's own.
+//! The arbiter of a registry ends: everything continues in the system's arbiter.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use chrome_sockets::tcp_server::SocketProperties;
 use super::actor_recovery::RestartEvents;
 use super::*;
 
-/// A scene whose registry lives in an arbiter of its own.
+/// A fixture whose registry lives in an arbiter of its own.
 async fn elsewhere() -> (Fixture, Arbiter) {
     let arbiter = Arbiter::new();
     let network = FaultyNetwork::new(TokioNetwork, SEED);
@@ -31,13 +31,13 @@ async fn elsewhere() -> (Fixture, Arbiter) {
     (fixture, arbiter)
 }
 
-/// Ends the arbiter, and waits until its thread has.
+/// Ends the arbiter, and waits until its thread has ended.
 fn end_of(arbiter: Arbiter) {
     arbiter.stop();
     arbiter.join().expect("it ends in order");
 }
 
-/// Waits until the registry goes on.
+/// Waits until the registry runs again.
 async fn goes_on(fixture: &Fixture) {
     within("the registry", async {
         let server = &fixture.test.app.tcp_server;
@@ -60,7 +60,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
         .update(fixture.server, properties)
         .await
         .expect("update");
-    // One with bytes both ways that nobody has taken.
+    // A connection with unread bytes in both directions.
     let (full, mut full_peer) = fixture.accepted().await;
     write(&mut full_peer, b"unread").await;
     let unsent = vec![7; 8 << 20];
@@ -101,7 +101,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
 #[actix_rt::test]
 async fn pending_calls_are_answered_when_the_arbiter_ends() {
     let (fixture, arbiter) = elsewhere().await;
-    // It stands still in the middle of this.
+    // The arbiter is blocked in the middle of this.
     let (tell, blocked) = std::sync::mpsc::channel::<()>();
     arbiter.spawn_fn(move || {
         let _ = blocked.recv();
@@ -111,7 +111,7 @@ async fn pending_calls_are_answered_when_the_arbiter_ends() {
     arbiter.stop();
     drop(tell);
     for answer in answers {
-        // Before the end, or not at all.
+        // The call is carried out before the end, or not at all.
         let answer = within("the answer", answer).await;
         assert!(matches!(answer, Ok(_) | Err(Error::Stopped)), "{answer:?}");
     }
@@ -211,7 +211,7 @@ fn the_end_of_the_system_ends_everything() {
         end_of(arbiter);
         goes_on(&fixture).await;
         let at = fixture.at;
-        // Its address lives on.
+        // Its address stays alive.
         std::mem::forget(fixture.test.registry);
         at
     });

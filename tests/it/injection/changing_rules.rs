@@ -1,4 +1,4 @@
-//! Rules come and go while it runs, by call and by message.
+//! Rules are added and removed at run time, by call and by message.
 
 use actix::prelude::*;
 use chrome_sockets::testing::{Clear, Inject, Release, Remove};
@@ -39,7 +39,7 @@ async fn rules_can_be_sent_from_another_arbiter() {
     let during = dial(fixture.at).await;
     until("the stall", || fixture.network.stalled(stall) == 1).await;
     assert_eq!(actor.send(Release(stall)).await, Ok(true));
-    // It has been asked by both rules then, and goes on; the next one fails.
+    // It has passed both rules; the next one fails.
     let came = accepts(&mut fixture.test, &during).await;
     assert_eq!(fixture.accept_error().await.code(), -12);
     let removed = actor.send(Remove(error)).await.expect("it runs");

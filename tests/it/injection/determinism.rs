@@ -1,4 +1,4 @@
-//! What is injected is what the seed says, again and again.
+//! The seed determines which faults are injected.
 
 use bytes::Bytes;
 use chrome_sockets::testing::Strike;
@@ -17,7 +17,7 @@ async fn ten_thousand_reads_fail_as_the_seed_determines() {
         assert_eq!(fixture.test.received(client.id(), 1).await, b"x");
         sent += 1;
     }
-    // Each read that was interrupted was made again.
+    // Each interrupted read was retried.
     assert!((9_800..10_000).contains(&sent), "{sent}");
     let strikes = fixture.network.strikes();
     let asked: Vec<u64> = strikes.iter().map(|strike| strike.asked).collect();
@@ -27,7 +27,7 @@ async fn ten_thousand_reads_fail_as_the_seed_determines() {
     fixture.assert_alive(vec![]).await;
 }
 
-/// What was injected, and what the app and its clients were told.
+/// The injected faults, and what the app and its clients observed.
 async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
     let network = FaultyNetwork::new(TokioNetwork, seed);
     let mut test = TestApp::with_network(network.clone()).await;
@@ -114,7 +114,7 @@ async fn the_injected_faults_are_those_reported_to_the_app() {
             .iter()
             .all(|strike| strike.listener == Some(fixture.at))
     );
-    // The last accept may have failed since, with nobody there.
+    // The last accept may have failed since, without a client.
     while told < strikes.len() {
         assert_eq!(fixture.accept_error().await.code(), -12);
         told += 1;

@@ -1,4 +1,4 @@
-//! `docs/faults.md` says of each error what the matrix checks.
+//! Checks that `docs/faults.md` and the matrix agree.
 
 use chrome_sockets::NetError;
 use chrome_sockets::testing::Errno;
@@ -6,7 +6,7 @@ use chrome_sockets::testing::Errno;
 use super::matrix::{Outcome, PAGES, Page};
 
 impl Outcome {
-    /// Who is told, what happens, and what is kept.
+    /// Who is told, what happens, and what is kept: the columns of the page.
     fn columns(self) -> [String; 3] {
         use Outcome::*;
         let (told, happens, kept) = match self {
@@ -64,14 +64,14 @@ impl Outcome {
     }
 }
 
-/// `-12 INSUFFICIENT_RESOURCES`.
+/// For example `-12 INSUFFICIENT_RESOURCES`.
 fn code_and_name(code: i32) -> String {
     let error = NetError::from_code(code);
     let error = error.unwrap_or_else(|| panic!("{code} is in no table"));
     format!("{code} {}", error.name())
 }
 
-/// The part of the page that is about this manual page.
+/// The section of `docs/faults.md` about this manual page.
 fn section(page: &Page) -> String {
     let mut text = format!(
         "## {}\n\nTest: `injection::matrix::{}`\n\n\

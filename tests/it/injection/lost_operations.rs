@@ -1,4 +1,4 @@
-//! An actor panics with something in hand that cannot be kept: it is told.
+//! An actor panics with an operation in progress that cannot be kept: it is reported.
 
 use std::io;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 
-/// A network whose streams do what no stream does.
+/// A network whose streams violate the rules of streams.
 struct MisbehavingNetwork {
     network: ScriptedNetwork,
     how: Misbehaviour,
@@ -19,7 +19,7 @@ struct MisbehavingNetwork {
 
 #[derive(Clone, Copy)]
 enum Misbehaviour {
-    /// A read says that it has read more than it could.
+    /// A read returns more than fits its buffer.
     ReadsTooMuch,
     /// A reset panics.
     Reset,

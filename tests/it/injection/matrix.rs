@@ -1,10 +1,10 @@
-//! Every error that the manual pages of the socket calls name, on real sockets.
+//! Every error in the manual pages of the socket calls, on real sockets.
 
 use tokio::net::TcpListener;
 
 use super::*;
 
-/// What comes of an error.
+/// The effect of an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Outcome {
     /// `listen` answers this code.
@@ -13,29 +13,29 @@ pub(super) enum Outcome {
     NotConnected(i32),
     /// `onAcceptError` with this code.
     Paused(i32),
-    /// The next accept finds the client.
+    /// The next accept returns the client.
     AcceptedAgain,
-    /// That client is lost.
+    /// The client is lost.
     Aborted,
     /// `onReceiveError` with this code.
     Ended(i32),
-    /// The next read finds the data.
+    /// The next read returns the data.
     ReadAgain,
     /// `send` answers this code.
     Unwritable(i32),
-    /// `send` answers the first, and `onReceiveError` comes with the second.
+    /// `send` answers the first code, and `onReceiveError` has the second.
     Broken(i32, i32),
-    /// The next write takes the data.
+    /// The next write succeeds.
     WrittenAgain,
 }
 
 use Outcome::*;
 
-/// A manual page: each error that it names.
+/// A manual page with all its errors.
 pub(super) struct Page {
-    /// As it is cited.
+    /// Its citation.
     pub(super) name: &'static str,
-    /// The test below that goes through its rows.
+    /// The test below that covers its rows.
     pub(super) test: &'static str,
     pub(super) rows: &'static [(&'static str, Outcome)],
 }
@@ -60,7 +60,7 @@ const ACCEPT: Page = Page {
         ("EOPNOTSUPP", AcceptedAgain),
         ("EPERM", Paused(-10)),
         ("EPROTO", AcceptedAgain),
-        // "Error handling": errors of the new connection.
+        // Section "Error handling": errors of the new connection.
         ("ENETDOWN", AcceptedAgain),
         ("ENOPROTOOPT", AcceptedAgain),
         ("EHOSTDOWN", AcceptedAgain),
@@ -186,7 +186,7 @@ const LISTEN: Page = Page {
     ],
 };
 
-/// A rule that strikes once, and must have.
+/// A rule that must apply exactly once.
 struct OneShotRule<'a>(&'a FaultyNetwork, RuleId, &'a str);
 
 impl<'a> OneShotRule<'a> {
@@ -256,7 +256,7 @@ async fn each_read_error() {
                 assert_eq!(ended.code(), code, "{errno}");
                 let info = client.get_info().await.expect("its id lives on");
                 assert!(!info.connected && info.paused, "{info:?}");
-                // What was not read makes the end a reset for its peer.
+                // Unread input makes the end a reset for the peer.
                 let _ = end(&mut peer).await;
                 once.assert_applied();
 
@@ -352,7 +352,7 @@ async fn each_connect_error() {
         within("connect", again).await.expect("it may connect then");
         let (mut peer, _) = far.accept().await.expect("it connected");
         let client = fixture.test.app.tcp.socket(id).await.expect("it exists");
-        // Its event is before all that this connection does.
+        // The accept event precedes all events of this connection.
         let came = accepts(&mut fixture.test, &during).await;
         assert_talks(&mut fixture.test, &client, &mut peer).await;
         let mut during = during;

@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-/// The rule's text, for the connection of this peer alone.
+/// The rule's text, limited to the connection of this peer.
 fn with(peer: &TcpStream, text: &str) -> String {
     let address = peer.local_addr().expect("it is connected");
     format!("{text},peer={address}")
@@ -63,7 +63,7 @@ async fn a_stalled_accept_continues_after_its_time() {
     let id = fixture.inject("accept=stall,for=20ms,every=2");
     let during = vec![dial(fixture.at).await, dial(fixture.at).await];
     fixture.assert_alive(during).await;
-    // Three clients, and the one after is waited for.
+    // Three accepts, and one that is pending.
     assert!(fixture.network.struck(id) >= 1);
 }
 
@@ -226,7 +226,7 @@ async fn a_forward_that_fails_ends_its_connection_and_is_reported() {
     fixture.assert_alive(vec![]).await;
 }
 
-/// As `docs/faults.md` has it.
+/// The code that `docs/faults.md` gives.
 fn code_of(errno: &str) -> i32 {
     match errno {
         "ENOBUFS" => -176,

@@ -1,4 +1,4 @@
-//! Actors that fall too often.
+//! Actors that fail too often.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn an_actor_that_fails_too_often_is_terminated_and_the_others_continue() {
     let server = fixture.test.app.tcp_server.clone();
     let (other, other_at) = fixture.test.listen().await;
     fixture.inject("panic=server,times=4");
-    // A turn of this one, which panics again at once.
+    // A turn of this actor, which panics again.
     let _ = server.get_info(other).await;
     restarts.panics(Supervised::ServerSocket(other), 3).await;
     let last = restarts.next().await;
@@ -58,10 +58,10 @@ async fn client_sockets_that_fail_too_often_lose_their_connections_and_report_it
     restarts.panics(Supervised::ClientSockets, 3).await;
     assert!(restarts.next().await.gave_up);
     assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
-    // An actor that is given up sends no more: its peers see that it is no end.
+    // A terminated actor sends nothing more: its peers see a reset.
     let reset = end(&mut fixture.old.1).await;
     assert_eq!(reset, Err(std::io::ErrorKind::ConnectionReset));
-    // What is new works.
+    // New connections work.
     let (client, peer) = fixture.accepted().await;
     fixture.old = (client, peer);
     fixture.assert_alive(vec![]).await;

@@ -1,4 +1,4 @@
-//! Rules as text.
+//! Parsing and formatting of rules.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -4,7 +4,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 
 use super::*;
 
-/// As the outer scene, on a network without I/O.
+/// Like the outer fixture, on a network without I/O.
 struct ScriptedFixture {
     test: TestApp,
     scripted: ScriptedNetwork,
@@ -130,7 +130,7 @@ async fn stalled_short_and_interrupted_transfers_arrive_whole() {
     ] {
         fixture.network.inject(rule(text));
     }
-    // So that there are many reads, whatever the rules do.
+    // Many reads, whatever the rules do.
     peer.short_reads(20);
     peer.send([7; 1000]);
     let sends: Vec<_> = (0..100).map(|_| client.send(&b"0123456789"[..])).collect();

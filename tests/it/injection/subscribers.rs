@@ -1,5 +1,5 @@
-//! Listeners that are slow, panic or die: what they have not handled comes to
-//! the next one, and nobody else waits for it.
+//! Listeners that are slow, panic or die: the next listener receives what they have not handled,
+//! and nothing else waits for them.
 
 use actix::prelude::*;
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
@@ -8,7 +8,7 @@ use chrome_sockets::{AddListener, Event, OnEvent, RemoveListener};
 use super::*;
 use support::Listener;
 
-/// An app that hears each event through a subscriber that may fail.
+/// An app that receives each event through a subscriber that may fail.
 struct SubscriberFixture {
     test: TestApp,
     scripted: ScriptedNetwork,
@@ -38,7 +38,7 @@ impl SubscriberFixture {
         fixture
     }
 
-    /// Adds a subscriber before the world's listener, which itself leaves.
+    /// Adds a subscriber in place of the app's own listener.
     async fn hear<E: Event>(&self, event: &OnEvent<E>) -> Recipient<E>
     where
         Listener: Handler<E>,
@@ -84,13 +84,13 @@ async fn a_slow_subscriber_keeps_its_events_in_order_and_their_credit() {
     let data: Vec<u8> = (0..1_000_000).map(|i| (i % 251) as u8).collect();
     peer.send(&data);
     fixture.struck(slow, 1).await;
-    // Whatever is still to be read is read by now.
+    // After this, everything that can be read has been read.
     for _ in 0..100 {
         other.get_info().await.expect("it exists");
     }
     assert!(fixture.test.try_next().is_none());
     assert_eq!(fixture.network.stalled(slow), 1);
-    // A window of 4096 bytes each; the last one may not begin.
+    // A window of events of 4096 bytes; the next read may not begin.
     assert!(fixture.network.asked(reads) <= 17);
     assert!(fixture.network.release(slow));
     let received = fixture.test.received(client.id(), data.len()).await;
@@ -117,8 +117,8 @@ async fn a_stall_with_a_duration_delays_every_event_by_it() {
     assert_eq!(begun.elapsed().as_millis() / 10, 40);
 }
 
-/// What a subscriber that dies had in hand, and in its mailbox, comes to the
-/// next one, in order.
+/// The next listener receives, in order, what a dying subscriber had in its handler and its
+/// mailbox.
 async fn dies(text: &str) {
     let mut fixture = SubscriberFixture::new().await;
     let app = fixture.test.app.clone();
@@ -162,7 +162,7 @@ async fn dies(text: &str) {
         came.push(fixture.test.accepted().await);
     }
     if text.starts_with("panic") {
-        // The one at which it has panicked comes last.
+        // The client at which it panicked comes last.
         came[1..].rotate_right(1);
     }
     for (client, peer) in came.iter().zip(&peers) {
@@ -204,7 +204,7 @@ async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_han
         told(fixture.test.next().await, fixture.server);
         fixture.test.expect_no_event().await;
 
-        // One that is raised while nobody lives waits, too.
+        // An error that is raised while no listener lives waits too.
         let fault = fixture.inject(text);
         fixture.inject("accept=EMFILE,times=2");
         for times in 1..=2 {

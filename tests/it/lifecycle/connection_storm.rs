@@ -1,4 +1,4 @@
-//! Connections that come while their app is suspended again and again.
+//! Connections while their app is repeatedly suspended.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use support::{TestApp, within};
 const CYCLES: usize = 100;
 const CLIENTS_A_CYCLE: usize = 100;
 
-/// Sends each client one byte: its peer counts how often it was accepted.
+/// Sends each client one byte, so its peer counts how often it was accepted.
 struct OneByteGreeter(Arc<AtomicUsize>);
 
 impl Actor for OneByteGreeter {
@@ -34,7 +34,7 @@ impl Handler<AcceptInfo> for OneByteGreeter {
     }
 }
 
-/// What a client got in all, when its connection is over.
+/// The number of bytes that a client received until the end of its connection.
 async fn client(at: SocketAddr) -> std::io::Result<usize> {
     let mut stream = TcpStream::connect(at).await?;
     let mut all = Vec::new();
@@ -54,13 +54,13 @@ async fn each_of_10_000_connections_over_100_suspensions_is_accepted_exactly_onc
         app.tcp_server.on_accept.add_listener(greeter.recipient())
     });
     test.app.set_event_page(Some(page)).await.expect("it runs");
-    // From here on the page alone hears.
+    // From here on only the event page adds listeners.
     test.app.suspend().await.expect("suspend");
 
     let mut clients = JoinSet::new();
     for _ in 0..CYCLES {
-        // Some come before the suspension, some while it goes on, some after
-        // it, which load the app again.
+        // Some connect before the suspension, some during it, and some after it; the latter load
+        // the app.
         for _ in 0..CLIENTS_A_CYCLE / 2 {
             clients.spawn_local(client(at));
         }
@@ -79,7 +79,7 @@ async fn each_of_10_000_connections_over_100_suspensions_is_accepted_exactly_onc
         }
     };
     within("every client's onAccept", all_greeted).await;
-    // Those that are open yet end with their app.
+    // Open connections end with their app.
     test.app.unload().await.expect("it runs");
     let mut ends = 0;
     while let Some(end) = within("the end of a client", clients.join_next()).await {

@@ -1,4 +1,4 @@
-//! The idle time-out of an event page.
+//! The idle timeout of an event page.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -28,11 +28,11 @@ impl actix::Handler<SuspendInfo> for SuspendListener {
     }
 }
 
-/// Whether the app was suspended after exactly this long, to a quarter.
+/// Checks that the app was suspended after exactly this time, with a quarter as slack.
 async fn suspended_after(suspensions: &mut mpsc::UnboundedReceiver<Instant>, from: Instant) {
     let at = suspensions.recv().await.expect("it runs");
     let idle = at - from;
-    // The clock has milliseconds.
+    // The clock has a resolution of milliseconds.
     let least = IDLE - Duration::from_millis(5);
     assert!(idle >= least && idle <= IDLE + IDLE / 2, "after {idle:?}");
 }

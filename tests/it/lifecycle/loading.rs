@@ -1,4 +1,4 @@
-//! What loads an app, and how its events come then.
+//! What loads an app, and how its events are raised then.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -54,7 +54,7 @@ async fn waiting_connections_are_reported_in_order_and_at_most_one_is_accepted_b
     }
     assert!(client_sockets(&test.app).await.len() <= 1);
     assert_eq!(test.app.is_suspended().await, Ok(true));
-    // One that comes now is what they have waited for.
+    // A new event page is started for waiting connections.
     let starts = with_page(&test).await;
     for peer in &peers {
         accepts(&mut test, peer).await;
@@ -172,7 +172,7 @@ async fn paused_sockets_load_nothing() {
     peer.write_all(b"x").await.expect("it is open");
     test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
-    // A call of somebody who administers the app un-pauses them.
+    // A call by an administrator of the app resumes them.
     test.app
         .tcp_server
         .set_paused(server, false)
@@ -240,7 +240,7 @@ async fn no_event_is_raised_before_the_page_has_started() {
     test.expect_no_event().await;
 }
 
-/// A page that fails in its own way as often as asked, and then starts.
+/// An event page that fails in the given way `times` times, and then starts.
 fn failing<R>(
     test: &TestApp,
     times: usize,
@@ -253,7 +253,7 @@ where
     let (listener, count) = (test.another_listener(), tries.clone());
     let page = EventPage::new(move |app| {
         let fails = count.fetch_add(1, SeqCst) < times;
-        // A page that fails may have added listeners: they are forgotten.
+        // An event page that fails may have added listeners: they are removed.
         let added = subscribe(&app, &listener().start());
         let failure = fails.then(&fail);
         async move {
@@ -356,7 +356,7 @@ async fn a_client_whose_listener_died_before_reading_it_is_kept_and_reported_aft
     let (_, at) = persistent_server(&test).await;
     suspend(&test.app).await;
     let peer = network.client(at).expect("it listens");
-    // Accepted to know that it waits; another suspension does not end it.
+    // It was accepted to find that it waits; another suspension does not close it.
     test.expect_no_event().await;
     resume(&test.app).await;
     suspend(&test.app).await;

@@ -1,4 +1,4 @@
-//! What comes while a suspension waits for listeners.
+//! Events while a suspension waits for listeners.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{client_sockets, connect, page, resume, with_page};
 use crate::tcp_server::dial;
 use support::{TestApp, within};
 
-/// A client socket whose data a listener holds, so that a suspension waits.
+/// A client socket with data that a listener holds, so that a suspension waits.
 async fn held(
     test: &TestApp,
 ) -> (
@@ -53,7 +53,7 @@ async fn an_end_that_was_read_before_a_suspension_is_reported_after_loading() {
     let (client, peer, _began, release) = held(&test).await;
     make_persistent(&test.app, client).await;
     drop(peer);
-    // It may not be told before the data has been handled.
+    // It must not be reported before the data was handled.
     test.expect_no_event().await;
     let suspended = test.app.suspend();
     release.send(()).expect("it waits");
@@ -71,7 +71,7 @@ async fn a_client_made_persistent_during_a_suspension_is_kept_with_its_data() {
     let mut late_peer = connect(&test.app, late).await;
     let suspended = test.app.suspend();
     late_peer.write_all(b"late").await.expect("it is open");
-    // The socket has seen that there is data, and that it is not to be told.
+    // The socket has seen the data, and that it must not raise it.
     test.expect_no_event().await;
     make_persistent(&test.app, late).await;
     release.send(()).expect("it waits");
@@ -110,7 +110,7 @@ async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_a_new_app_of_
     sleep(PAUSE_GRACE / 2).await;
     app.unload().await.expect("it runs");
 
-    // A new app of that name, which waits for its listener too.
+    // A new app with the same id, which waits for its listener too.
     let (other, mut began, other_release, _) = SlowListener::start();
     app.on_suspend.add_listener(other.recipient());
     let client = test.create().await;

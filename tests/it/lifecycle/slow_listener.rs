@@ -1,4 +1,4 @@
-//! A listener that holds what it hears until the test lets it go on.
+//! A listener that holds an event until the test releases it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,7 +9,7 @@ use chrome_sockets::tcp::ReceiveInfo;
 use chrome_sockets::tcp_server::AcceptInfo;
 use tokio::sync::{mpsc, oneshot};
 
-/// Takes its time for what it hears, and says when it has begun.
+/// Signals when it begins to handle an event, and holds it.
 pub struct SlowListener {
     began: mpsc::UnboundedSender<()>,
     release: Option<oneshot::Receiver<()>>,
@@ -17,7 +17,7 @@ pub struct SlowListener {
 }
 
 impl SlowListener {
-    /// It, what tells that it has begun, what lets it go on, and whether it has.
+    /// The listener, the signal that it began, the release, and whether it has finished.
     pub fn start() -> (
         Addr<Self>,
         mpsc::UnboundedReceiver<()>,

@@ -1,4 +1,4 @@
-//! What a suspension ends, what it keeps, and when it is over.
+//! What a suspension ends, what it keeps, and when it is answered.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -43,7 +43,7 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
     assert_eq!(test.app.tcp_server.set_paused(server, false).await, gone);
     assert_eq!(test.app.tcp.set_paused(made, false).await, gone);
     assert_eq!(first.set_paused(false).await, gone);
-    // Their numbers are not given out again.
+    // Their ids are not allocated again.
     let (later, _) = test.listen().await;
     assert!(later > server);
     assert!(test.create().await > made);
@@ -89,7 +89,7 @@ async fn persistent_sockets_keep_their_properties() {
     let (client, mut peer) = persistent_client(&test).await;
     let infos = async || {
         let server = test.app.tcp_server.get_info(server).await;
-        // What holds it up is another one now.
+        // The reason that blocks it has changed.
         let server = server.map(|mut info| {
             info.blocked_by.clear();
             info
@@ -104,7 +104,7 @@ async fn persistent_sockets_keep_their_properties() {
     assert_eq!(client_sockets(&test.app).await, [client]);
     assert_eq!(infos().await, before);
 
-    // They work: nobody listens any more, so somebody does again.
+    // They work once listeners are added again.
     support::subscribe(&test.app, &test.listener);
     peer.write_all(b"x").await.expect("it is open");
     assert_eq!(test.received(client, 1).await, b"x");
@@ -128,7 +128,7 @@ async fn a_client_socket_created_while_suspended_receives_and_sends_after_loadin
     let mut peer = connect(&test.app, client).await;
     peer.write_all(b"x").await.expect("it is open");
     assert_eq!(test.received(client, 1).await, b"x");
-    // More than the OS takes at once.
+    // More than the OS buffers.
     const LENGTH: usize = 16 << 20;
     let sent = test.app.tcp.send(client, vec![7; LENGTH]);
     let mut all = vec![0; LENGTH];
@@ -179,7 +179,7 @@ async fn a_suspension_does_not_affect_other_apps() {
     assert!(matches!(test.next().await, ListenerEvent::Accept(id, _) if id == server));
 }
 
-/// That a suspension is answered when the listener has handled its event.
+/// Checks that a suspension is answered after the listener has handled its event.
 async fn waits_for(
     app: &App,
     began: &mut mpsc::UnboundedReceiver<()>,
@@ -254,7 +254,7 @@ async fn a_suspension_raises_on_suspend_first_and_waits_for_its_handlers() {
     within("onSuspend", began.recv()).await.expect("it runs");
     let early = actix_rt::time::timeout(support::QUIET, &mut answer).await;
     assert!(early.is_err(), "answered before onSuspend was handled");
-    // Until then the app has what it had.
+    // Until then the app has its sockets.
     assert_eq!(
         app.tcp.get_info(client).await.map(|info| info.socket_id),
         Ok(client)
@@ -339,8 +339,8 @@ async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
     assert!(all.len() == LENGTH && all.iter().all(|byte| *byte == 7));
 }
 
-/// Suspends an app whose server socket has an undelivered accept error, which closes the
-/// socket, and resumes it with a listener. Returns how often the actor then met `fault`.
+/// Suspends an app whose server socket has an undelivered accept error, which closes the socket,
+/// and resumes it with a listener. Returns how often the actor then met `fault`.
 async fn closed_with_an_error_untold(fault: Option<&str>) -> (TestApp, u64) {
     /// Stops at a `Die` message.
     struct StoppableListener;

@@ -1,4 +1,4 @@
-//! `unload`: nothing is left.
+//! `unload` leaves nothing.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -61,7 +61,7 @@ async fn after_unload_the_same_id_is_a_new_app() {
     suspend(&test.app).await;
     test.app.unload().await.expect("it runs");
     assert_eq!(test.app.is_suspended().await, Ok(false));
-    // Its event page and listeners are forgotten; its numbers go on.
+    // The event page and the listeners are removed; ids continue.
     let (server, at) = persistent_server(&test).await;
     assert!(server > before);
     let peer = dial(at).await;
@@ -85,7 +85,7 @@ async fn unload_does_not_affect_other_apps_and_accepts_unknown_ones() {
     accepts(&mut test, &peer).await;
 }
 
-/// Never gives an event back.
+/// Never drops an event.
 struct KeepingListener(Vec<SuspendInfo>);
 
 impl Actor for KeepingListener {
@@ -104,7 +104,7 @@ impl Handler<SuspendInfo> for KeepingListener {
 async fn pending_calls_are_answered_by_an_unload() {
     let test = TestApp::new().await;
     let app = &test.app;
-    // One that is being suspended, with two calls behind.
+    // An app that is being suspended, with two pending calls.
     let keeper = KeepingListener(Vec::new()).start();
     app.on_suspend.add_listener(keeper.recipient());
     let waiting = [app.suspend(), app.resume(), app.suspend()];
@@ -112,7 +112,7 @@ async fn pending_calls_are_answered_by_an_unload() {
     for answer in waiting {
         assert_eq!(within("the answer", answer).await, Err(Error::Unloaded));
     }
-    // One that is being loaded.
+    // An app that is being loaded.
     let never = EventPage::new(|_| std::future::pending());
     app.set_event_page(Some(never)).await.expect("it runs");
     suspend(app).await;

@@ -1,5 +1,5 @@
-//! How long, how much and how many: on the scripted network, whose clock runs
-//! when nothing else does.
+//! Bounds on time, bytes and connections, on the scripted network, whose clock advances only
+//! when everything is idle.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Programs that know nothing of this crate, as peers of connections that are
-//! closed with input unread. What they get is compared byte by byte.
+//! Other programs as peers of connections that are closed with unread input. What they receive
+//! is compared byte by byte.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -13,13 +13,13 @@ use support::process::Program;
 use support::programs::has;
 use support::{TestApp, within};
 
-/// What the server sends: no block of it is like the next one.
+/// What the server sends, without repeated blocks.
 pub fn content(length: usize) -> Bytes {
     (0..length).map(|at| (at % 251) as u8).collect()
 }
 
-/// Does as its third argument says, then reads until the end, and says how much
-/// came and how it ended.
+/// Does what its third argument says, reads until the end, and prints how much it received and
+/// how the connection ended.
 const PEER: &str = r#"
 import socket, ssl, struct, sys, time
 
@@ -81,7 +81,7 @@ fn python() -> bool {
     has("python3", "--version", "Python 3.")
 }
 
-/// The peer, when it has said its part. `None`: there is no Python.
+/// Starts the peer, and waits until it has sent its part.
 fn peer(at: SocketAddr, tls: bool, act: &str) -> Program {
     let port = at.port().to_string();
     let tls = if tls { "tls" } else { "plain" };
@@ -102,7 +102,7 @@ async fn has_asked(mut program: Program) -> Program {
     .await
 }
 
-/// Asserts that the peer got all of this, and a clean end.
+/// Checks that the peer received everything, and a clean end.
 async fn gets_all(program: Program, length: usize, what: &str) {
     let ended = blocking("its end", || program.ended()).await;
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
@@ -115,7 +115,7 @@ async fn gets_all(program: Program, length: usize, what: &str) {
     );
 }
 
-/// A world whose server socket encrypts, if that is wanted.
+/// A test app whose server socket encrypts if `tls` is set.
 async fn serve(tls: bool) -> (TestApp, SocketAddr) {
     let test = TestApp::on(Registry::new()).await;
     let (id, at) = test.listen().await;
@@ -306,7 +306,7 @@ async fn a_client_closed_at_a_limit_sees_a_clean_end() {
     set.await.expect("good limits");
     let _first = std::net::TcpStream::connect(at).expect("it listens");
     let _client = test.accepted().await;
-    // Its request comes before it is refused: the server socket is paused.
+    // Its request arrives before it is refused, because the server socket is paused.
     let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("it is open");
     let program = has_asked(peer(at, false, "reads")).await;

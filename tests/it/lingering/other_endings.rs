@@ -13,7 +13,7 @@ use support::{TestApp, within};
 
 const LENGTH: usize = 1_000_000;
 
-/// A peer that has asked for something, and a connection that has it unread.
+/// A connection with an unread request, and its peer.
 async fn asked(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) {
     let mut peer = TcpStream::connect(at).expect("it listens");
     peer.write_all(&[b'?'; 60_000]).expect("it is taken");
@@ -21,7 +21,7 @@ async fn asked(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) 
     (client, peer)
 }
 
-/// What the peer gets until the end, which must be clean.
+/// What the peer receives until the end, which must be clean.
 async fn all(mut peer: TcpStream) -> Vec<u8> {
     let read = tokio::task::spawn_blocking(move || {
         let mut got = Vec::new();
@@ -31,8 +31,7 @@ async fn all(mut peer: TcpStream) -> Vec<u8> {
     read.expect("no reset")
 }
 
-/// An answer that the kernel has taken as far as it does at once; the rest is
-/// on its way.
+/// Sends an answer, of which the kernel has taken a part at once.
 async fn answered(client: &ClientSocket) -> chrome_sockets::Answer<chrome_sockets::tcp::SendInfo> {
     client.send(content(LENGTH))
 }
@@ -174,7 +173,7 @@ async fn a_timeout_of_an_idle_or_unclaimed_connection_delivers_what_was_sent() {
         }
         client.send(content(50_000)).await.expect("it is sent");
         test.ended(client.id()).await;
-        // Late input does no harm either.
+        // Late input does no harm.
         peer.write_all(b"?").expect("it is open");
         assert!(all(peer).await == content(50_000), "{timeouts:?}");
         let _ = client.close().await;
@@ -219,7 +218,7 @@ async fn a_peer_may_reset_after_any_byte() {
         let socket = socket2::SockRef::from(&peer);
         socket.set_linger(Some(Duration::ZERO)).expect("it is set");
         drop(peer);
-        // As sent, or not: it ends either way.
+        // The send succeeds or fails; the connection ends either way.
         let _ = within("the answer", sent).await;
     }
     let (client, peer) = asked(&mut test, at).await;
@@ -230,7 +229,7 @@ async fn a_peer_may_reset_after_any_byte() {
     proof_of_life(&mut test, at).await;
 }
 
-/// Panics at all that it receives.
+/// Panics at all data.
 struct PanickingListener;
 
 impl Actor for PanickingListener {
@@ -245,7 +244,7 @@ impl Handler<ReceiveInfo> for PanickingListener {
     }
 }
 
-/// Three listeners, each the next when the one before has died.
+/// Three listeners, each added after the previous one has died.
 async fn panics_three_times(test: &TestApp) {
     for _ in 0..3 {
         let listener = PanickingListener.start();
@@ -266,7 +265,7 @@ async fn a_connection_that_ends_because_its_listeners_panicked_delivers_what_was
     let mut test = TestApp::new().await;
     let (_, at) = test.listen().await;
     let (client, mut peer) = asked(&mut test, at).await;
-    // More than is raised before it is handled: some stays unread.
+    // More data than is raised before it is handled, so some stays unread.
     peer.write_all(&[b'?'; 200_000]).expect("it is taken");
     test.remove_listener().await;
     let sent = within("the answer", client.send(content(200_000))).await;

@@ -1,5 +1,5 @@
-//! A peer that acknowledges makes progress, whatever the kernel buffers; one that
-//! acknowledges nothing is given up by a reset.
+//! A peer that acknowledges makes progress, whatever the kernel buffers; one that acknowledges
+//! nothing is reset.
 
 use std::io::Read;
 use std::net::TcpStream;
@@ -21,7 +21,7 @@ async fn fixture(timeouts: Timeouts) -> (TestApp, chrome_sockets::tcp::ClientSoc
     set.await.expect("it is open");
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
-    // A small window is opened again often.
+    // A small window opens often.
     socket.set_recv_buffer_size(16 * 1024).expect("it is set");
     socket.connect(&at.into()).expect("it listens");
     let client = test.accepted().await;
@@ -50,8 +50,7 @@ async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
         let reader = tokio::task::spawn_blocking(move || {
             let mut got = Vec::new();
             let mut piece = vec![0; 16 * 1024];
-            // The kernel on the other side has far more to free before it takes
-            // more of what waits.
+            // The peer's kernel must free much more before it accepts more data.
             for _ in 0..40 {
                 std::thread::sleep(Duration::from_millis(100));
                 let read = peer.read(&mut piece).expect("it is not cut off");

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Counts the clients; greets them, or echoes what they say.
+/// Counts clients, and greets them or echoes their data.
 struct Greeter {
     clients: Arc<AtomicUsize>,
     greets: bool,
@@ -49,13 +49,13 @@ impl Greeter {
     }
 }
 
-/// How many connections wait, or are idle.
+/// Number of waiting or idle connections.
 const MANY: usize = 4_000;
 
-/// What an idle connection may cost.
+/// Memory that an idle connection may take.
 const IDLE: usize = 4 * KIB;
 
-/// Connects as many peers, from several threads.
+/// Connects this many peers, from several threads.
 fn connect_many(at: SocketAddr, many: usize) -> Vec<TcpStream> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
@@ -143,7 +143,7 @@ fn an_idle_connection_costs_at_most_four_kibibytes() {
     peers.extend(connect_many(process.at, MANY));
     process.send_line("all connected");
     process.wait_for("idle");
-    // Each is a connection that works.
+    // Each connection works.
     for peer in &mut peers {
         peer.write_all(b"echo").expect("write");
     }
@@ -199,7 +199,7 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
     process.wait_for("go on");
     let all = pattern(WARM, ALL);
     let mut written = 0;
-    // Nothing moves any more when nothing has for as long as this.
+    // Without progress for this long, everything has stalled.
     let stall = Some(Duration::from_millis(500));
     peer.set_write_timeout(stall).expect("an option");
     loop {
@@ -236,7 +236,7 @@ impl Handler<AcceptInfo> for FirstClientListener {
     }
 }
 
-/// Plays the app that sends more than anybody reads.
+/// The role of an app that sends more than its peer reads.
 async fn floods() {
     let mut child_app = ChildApp::set(Registry::new().write_quota(MIB)).await;
     let (sender, mut accepted) = unbounded_channel();
@@ -248,8 +248,7 @@ async fn floods() {
     let client = client.expect("it lives");
     let mut sent = 0;
 
-    // Until the kernel takes no more: a call that is answered means that the
-    // send before it was tried.
+    // Until the kernel takes no more: an answered call means that the send before it was tried.
     let before = resident();
     loop {
         let answer = client.send(pattern(sent, 64 * KIB));
@@ -260,7 +259,7 @@ async fn floods() {
             None => break,
         }
     }
-    // From here on everything waits, and the smallest sends are the most.
+    // From here on every send waits, and small sends have the largest overhead.
     let exceeded = Err(Error::WriteQuotaExceeded);
     let mut refused = 0;
     while refused < 1000 {
@@ -313,7 +312,7 @@ fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
     let mut peer = connect(process.at);
     let sent: usize = process.wait_for("sent ").parse().expect("a number");
     assert!(sent > MIB, "the quota and what the kernel has");
-    // All that was not refused, and nothing else.
+    // Everything that was not refused, and nothing else.
     let mut heard = vec![0; sent];
     peer.read_exact(&mut heard).expect("read");
     assert!(heard == pattern(0, sent), "not what was sent");

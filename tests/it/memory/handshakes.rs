@@ -6,14 +6,14 @@ use chrome_sockets::tls;
 use super::*;
 use crate::tls::certificates::Authority;
 
-/// As many as go on at once where nothing else is set.
+/// The default bound on concurrent handshakes.
 const STALLED: usize = tls::DEFAULT_HANDSHAKES;
 
-/// What one that says nothing may cost, and one that says all it can.
+/// Memory for a silent client, and for one that sends as much as possible.
 const SILENT: usize = 16 * KIB;
 const LOUD: usize = 128 * KIB;
 
-/// Counts the failures, those that it was not told of too.
+/// Counts failures, including missed ones.
 struct FailureCounter(Arc<AtomicUsize>);
 
 impl Actor for FailureCounter {
@@ -89,17 +89,17 @@ fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
     }
 }
 
-/// A ClientHello about as long as there may be, in records as long as there
-/// may be, without its last byte.
+/// A ClientHello of about the maximum length, in records of the maximum length, without its last
+/// byte.
 fn say_all_there_is_but_the_end(mut peer: &TcpStream) {
     const RECORD: usize = 16_384;
-    // Beyond 64 KiB it would be refused.
+    // More than 64 KiB would be refused.
     let mut message = vec![0; 0xf000 + 4];
     message[..4].copy_from_slice(&[1, 0, 0xf0, 0]);
     message.pop();
     for piece in message.chunks(RECORD) {
         let length = u16::try_from(piece.len()).expect("a record").to_be_bytes();
-        // It may have been given up.
+        // The server may have dropped it.
         let _ = peer.write_all(&[22, 3, 1, length[0], length[1]]);
         let _ = peer.write_all(piece);
     }

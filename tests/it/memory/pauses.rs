@@ -1,8 +1,8 @@
-//! Pauses that wait for an event, and are resumed: again and again.
+//! Pauses that wait for an event and are answered by a resume, repeated many times.
 
 use super::*;
 
-/// Keeps every event that it hears, and resumes each client.
+/// Keeps every event, and resumes each client.
 #[derive(Default)]
 struct KeepingListener {
     events: Vec<Box<dyn std::any::Any>>,
@@ -33,8 +33,7 @@ impl Handler<ReceiveInfo> for KeepingListener {
     }
 }
 
-/// How much the process grows by so many pauses, each of which waits until it
-/// is resumed.
+/// Growth of the process by many pauses, each of which waits until the resume.
 async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
     let rounds = async |rounds| {
         for _ in 0..rounds {

@@ -1,9 +1,8 @@
-//! A listener that sleeps, and fast peers.
+//! A sleeping listener with fast peers.
 
 use super::*;
 
-/// Resumes every client, and counts their bytes; once told to, it sleeps in a
-/// handler.
+/// Resumes every client and counts its bytes; on request, sleeps in a handler.
 struct SleepingListener {
     clients: Arc<AtomicUsize>,
     received: Arc<AtomicUsize>,
@@ -42,8 +41,7 @@ impl Handler<ReceiveInfo> for SleepingListener {
     }
 }
 
-/// Plays the app whose listener sleeps. `warm` bytes are received before and
-/// after.
+/// The role of an app whose listener sleeps. `warm` bytes are received before and after.
 async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, warm: usize) {
     let child_app = ChildApp::set(Registry::new()).await;
     let (clients, received) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
@@ -64,7 +62,7 @@ async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, wa
     let before = resident();
     child_app.send_line("go on");
 
-    // Every peer is at it, and the listener keeps up.
+    // Every peer is sending, and the listener keeps up.
     growth_until("the first bytes", 0, || received.load(SeqCst) >= warm).await;
     may_sleep.store(true, SeqCst);
     growth_until("its sleep", before, || asleep.load(SeqCst)).await;
@@ -72,7 +70,7 @@ async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, wa
     let grown = growth_until("its end", before, || !asleep.load(SeqCst)).await;
     assert!(grown <= most, "grown by {} while it slept", kib(grown));
 
-    // And on it goes, with more than what was on its way.
+    // Afterwards more arrives than was in flight.
     let enough = || received.load(SeqCst) >= slept + warm;
     let awake = growth_until("what else is sent", before, enough).await;
     assert!(awake <= most, "grown by {} when it woke", kib(awake));
@@ -89,13 +87,12 @@ fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process(
             match part.as_str() {
                 "one fast peer" => listener_sleeps(1, None, 8 * MIB, 64 * MIB).await,
                 "400 fast peers" => listener_sleeps(400, None, 16 * MIB, 64 * MIB).await,
-                // One event a byte.
+                // Events of one byte.
                 _ => listener_sleeps(200, Some(1), 16 * MIB, 100_000).await,
             }
         });
     }
-    // At once, since each of them sleeps. A process that does grow is not let
-    // grow for ever.
+    // All at once, since each of them sleeps. A process that does grow is stopped.
     let parts = [
         ("one fast peer", 1, 64 * KIB, 16_384),
         ("400 fast peers", 400, 64 * KIB, 41),
