@@ -1,4 +1,4 @@
-//! A pause that can be trusted, while connections storm in.
+//! Reliable pauses, also while many connections come in.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use support::{Listener, TestApp, within};
 
-/// Counts what it handles, on an arbiter of its own and slower than it comes.
+/// Counts handled events on an arbiter of its own, more slowly than they come.
 struct Counter {
     handled: Arc<AtomicUsize>,
     seen: HashSet<u64>,
@@ -34,7 +34,7 @@ impl Handler<AcceptInfo> for Counter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        // First: what is asked for is that no handler begins after the answer.
+        // Counted first, because the promise is that no handler begins after the answer.
         self.handled.fetch_add(1, SeqCst);
         std::thread::sleep(self.slow);
         assert!(
@@ -56,7 +56,7 @@ impl Handler<ReceiveInfo> for Counter {
     }
 }
 
-/// Starts a counter elsewhere, so that its events are really on their way.
+/// Starts a counter in another thread, so that its events are really in flight.
 async fn counter(arbiter: &Arbiter, slow: Duration) -> (Addr<Counter>, Arc<AtomicUsize>) {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
@@ -83,7 +83,7 @@ async fn a_thousand_pauses_in_a_connect_storm_let_no_event_through_and_lose_no_c
         .await
         .expect("added");
 
-    // The storm: every client waits for its byte, so none may be lost.
+    // Every client waits for its byte, so none may be lost.
     let storm = std::thread::spawn(move || {
         let clients: Vec<_> = (0..8)
             .map(|_| {
@@ -119,7 +119,7 @@ async fn a_thousand_pauses_in_a_connect_storm_let_no_event_through_and_lose_no_c
             .expect("pause");
         let paused = handled.load(SeqCst);
         moved += usize::from(paused > before);
-        // Time for a late event, had there been one.
+        // Time for a late event.
         tokio::time::sleep(Duration::from_micros(300)).await;
         assert_eq!(handled.load(SeqCst), paused, "an event after the answer");
     }
@@ -169,8 +169,7 @@ async fn a_paused_client_socket_raises_no_event_after_the_answer() {
     arbiter.stop();
 }
 
-/// Waits for the answer to its pause inside the handler, with its mailbox
-/// blocked, as nobody should.
+/// Waits for the answer to its pause inside the handler, which blocks its mailbox.
 struct PausingHandler {
     app: chrome_sockets::App,
     answers: tokio::sync::mpsc::UnboundedSender<Result<(), Error>>,
@@ -214,7 +213,7 @@ async fn awaiting_a_pause_in_the_handler_of_its_event_is_an_error_and_blocks_not
         .await
         .expect("added");
 
-    // No real socket is there, so the clock may run ahead.
+    // There is no real socket, so the clock may advance.
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
     let _peer = network.client(address).expect("it listens");
@@ -251,7 +250,7 @@ async fn a_stalled_read_of_a_paused_socket_continues_where_it_was() {
         .expect("read");
 }
 
-/// Keeps every event that it hears.
+/// Keeps every event.
 struct KeepingListener {
     held: Vec<Box<dyn std::any::Any>>,
     heard: tokio::sync::mpsc::UnboundedSender<()>,
@@ -279,7 +278,7 @@ impl Handler<ReceiveInfo> for KeepingListener {
     }
 }
 
-/// A listener that keeps the events takes the place of the world's.
+/// Replaces the test's listener by one that keeps its events.
 async fn hold<E: Event>(test: &TestApp, event: &OnEvent<E>) -> UnboundedReceiver<()>
 where
     KeepingListener: Handler<E>,
@@ -350,7 +349,7 @@ async fn each_pause_of_a_server_socket_has_its_own_time_limit() {
     let network = ScriptedNetwork::new();
     let (test, server, _peer) = with_a_held_event(&network).await;
     let tcp_server = &test.app.tcp_server;
-    // No real socket is there, so the clock may run ahead.
+    // There is no real socket, so the clock may advance.
     tokio::time::pause();
     each_has_its_own_time_limit(|paused| tcp_server.set_paused(server, paused)).await;
 }
@@ -371,7 +370,7 @@ async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
     each_has_its_own_time_limit(|paused| client.set_paused(paused)).await;
 }
 
-/// An event is held over all of it.
+/// An event is kept throughout.
 async fn each_has_its_own_time_limit(set_paused: impl Fn(bool) -> Answer<()>) {
     let begin = tokio::time::Instant::now();
     let answered = async |pause: Answer<()>| (pause.await, begin.elapsed().as_secs());
@@ -384,7 +383,7 @@ async fn each_has_its_own_time_limit(set_paused: impl Fn(bool) -> Answer<()>) {
     };
     let grace = PAUSE_GRACE.as_secs();
     let late = Err(Error::EventsInFlight);
-    // One that is answered by a resume leaves a timer that is none of the next ones'.
+    // A pause that a resume answers leaves a timer, which must not affect later pauses.
     let resumed = set_paused(true);
     set_paused(false).await.expect("it is open");
     assert_eq!(resumed.await, Ok(()));

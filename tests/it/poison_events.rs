@@ -1,6 +1,5 @@
-//! A client whose message makes the app's handler panic stops nobody else: the
-//! app's supervisor starts another listener, and at the third panic that
-//! client is ended.
+//! A client whose data makes the app's handler panic stops no other client: the app's supervisor
+//! starts another listener, and the third panic ends that client.
 
 mod other_events;
 mod panic_count;
@@ -24,7 +23,7 @@ const HONEST: usize = 20;
 
 const POISON: &[u8] = b"poison";
 
-/// What the listeners of an app have in common.
+/// What all listeners of an app share.
 #[derive(Default)]
 struct Shared {
     panics: AtomicUsize,
@@ -87,7 +86,7 @@ fn listen(app: &App, service: &Addr<EchoService>) {
     server.on_accept.add_listener(service.clone().recipient());
 }
 
-/// Echoes what is no poison.
+/// Echoes data, and panics at poisonous data.
 struct EchoService {
     shared: Arc<Shared>,
     supervisor: Option<Recipient<Died>>,
@@ -120,7 +119,7 @@ impl Handler<ReceiveInfo> for EchoService {
         if &*info.data == POISON {
             self.shared.panic();
         }
-        // It may be gone.
+        // The client may be gone.
         let _ = info.client().clone().forward(info);
     }
 }
@@ -150,13 +149,13 @@ async fn echo(peer: &mut TcpStream, text: &[u8]) {
     assert_eq!(answer, text);
 }
 
-/// Sends and is answered until it is told to stop. Says after how many panics
-/// of listeners an answer came at most.
+/// Sends and expects echoes until `stop`. Returns the largest number of listener panics between
+/// a send and its echo.
 async fn honest(mut peer: TcpStream, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> usize {
     let mut most = 0;
     let mut last = false;
     while !last {
-        // Once more after it was told.
+        // One more round after `stop`.
         last = stop.load(SeqCst);
         let before = shared.panics();
         echo(&mut peer, b"honest").await;
@@ -172,7 +171,7 @@ async fn ends_of(mut peer: TcpStream) {
     assert!(rest.is_empty());
 }
 
-/// The app's server socket, and what its listeners have met.
+/// The app's server socket, and what its listeners recorded.
 struct Fixture {
     app: App,
     at: SocketAddr,
@@ -211,7 +210,7 @@ impl Fixture {
         }
     }
 
-    /// One bad client, the first of all, and honest ones that talk meanwhile.
+    /// One poisonous client, which connects first, and honest ones that send in the meantime.
     async fn holds(&self) {
         let mut bad = dial(self.at).await;
         echo(&mut bad, b"the first word").await;
@@ -242,7 +241,7 @@ impl Fixture {
         };
         until("the end", || failed(&self.shared) > 0).await;
         assert_eq!(failed(&self.shared), 1);
-        // The server socket lives, and so does the listener.
+        // The server socket and the listener still work.
         echo(&mut dial(self.at).await, b"are you there?").await;
     }
 }

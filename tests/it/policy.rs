@@ -1,5 +1,4 @@
-//! How a server socket accepts: why it does not, what it does about errors,
-//! and its limits.
+//! How a server socket accepts: reasons that block it, accept errors, and limits.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod app_limits;

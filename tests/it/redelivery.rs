@@ -1,5 +1,5 @@
-//! What a dead listener leaves is told to the next one: its data in order and
-//! once, and the end after it.
+//! What a dead listener has not handled goes to the next one: data in order and once, and the
+//! end after it.
 #![expect(clippy::panic, reason = "this is what listeners do here")]
 
 mod data;
@@ -24,31 +24,31 @@ use support::{ListenerEvent, TestApp, within};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Reaction {
     Handle,
-    /// Before it has looked at it.
+    /// Before reading the event.
     Panic,
-    /// After it has taken the data out.
+    /// After taking the data out.
     TakeAndPanic,
-    /// After it has sent the data back.
+    /// After sending the data back.
     ForwardAndPanic,
-    /// After it has made a clone, which it keeps.
+    /// After making a clone, which it keeps.
     CloneAndPanic,
-    /// It handles it, and keeps a clone.
+    /// It handles the event, and keeps a clone.
     KeepClone,
-    /// It looks at the data and keeps the event.
+    /// It reads the data and keeps the event.
     Keep,
-    /// It handles it, and is the last one.
+    /// It handles the event, and stops.
     Stop,
 }
 use Reaction::*;
 
-/// Does what it is told with one event after the other, and then only handles.
+/// Reacts to one event after the other as scripted, and then only handles.
 struct ScriptedListener {
     reactions: Arc<Mutex<VecDeque<Reaction>>>,
     handled: UnboundedSender<HandledEvent>,
     kept: Vec<ReceiveInfo>,
 }
 
-/// What a frail listener has handled.
+/// What a scripted listener has handled.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum HandledEvent {
     Data(Bytes),
@@ -66,7 +66,7 @@ impl ScriptedListener {
     }
 
     fn tell(&self, told: HandledEvent) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.handled.send(told);
     }
 }
@@ -121,7 +121,7 @@ impl Handler<ReceiveErrorInfo> for ScriptedListener {
     }
 }
 
-/// A frail listener of an app, and what it says.
+/// A scripted listener of an app, and what it has handled.
 struct ScriptedListenerHandle {
     actor: Addr<ScriptedListener>,
     handled: UnboundedReceiver<HandledEvent>,
@@ -146,7 +146,7 @@ impl ScriptedListenerHandle {
         }
     }
 
-    /// Waits for its death, and says what it has handled.
+    /// Waits for its death, and returns what it has handled.
     async fn dies(mut self) -> Vec<HandledEvent> {
         within("its death", async {
             while self.actor.connected() {
@@ -159,7 +159,7 @@ impl ScriptedListenerHandle {
     }
 }
 
-/// One event a byte.
+/// One event per byte.
 fn data(bytes: &str) -> Vec<HandledEvent> {
     let bytes = bytes.as_bytes().chunks(1);
     bytes
@@ -167,8 +167,7 @@ fn data(bytes: &str) -> Vec<HandledEvent> {
         .collect()
 }
 
-/// A connection on a scripted network whose every byte is an event, and that
-/// nobody hears yet.
+/// A connection on a scripted network whose every byte is an event, without listeners.
 struct Fixture {
     test: TestApp,
     network: ScriptedNetwork,
@@ -194,7 +193,7 @@ impl Fixture {
         ScriptedListenerHandle::new(&self.test.app, reactions).await
     }
 
-    /// The next listener comes.
+    /// Adds the test's listener as the next one.
     async fn listen(&self) {
         let tcp = &self.test.app.tcp;
         let listener = &self.test.listener;
@@ -204,7 +203,7 @@ impl Fixture {
         added.await.expect("the registry runs");
     }
 
-    /// The next events of the connection are of this data, and no more.
+    /// Expects events with exactly this data.
     async fn hears(&mut self, bytes: &str) {
         let data = self.test.received(self.client.id(), bytes.len()).await;
         assert_eq!(String::from_utf8_lossy(&data), bytes);
@@ -214,7 +213,7 @@ impl Fixture {
         assert_eq!(self.test.ended(self.client.id()).await, code);
     }
 
-    /// Both directions work, and nothing else is heard.
+    /// Checks that both directions work, and that no other event comes.
     async fn is_alive(&mut self) {
         self.peer.send("!");
         self.hears("!").await;
@@ -224,7 +223,7 @@ impl Fixture {
     }
 }
 
-/// The world's own listener hears nothing of client sockets.
+/// Removes the test's own listener from the events of client sockets.
 async fn remove_listener(test: &TestApp) {
     let (tcp, listener) = (&test.app.tcp, &test.listener);
     let ends = &tcp.on_receive_error;
@@ -233,7 +232,7 @@ async fn remove_listener(test: &TestApp) {
     removed.await.expect("the registry runs");
 }
 
-/// A connected client socket with events of at most so many bytes.
+/// A connected client socket with events of at most this many bytes.
 async fn connected(
     test: &TestApp,
     network: &ScriptedNetwork,

@@ -1,4 +1,4 @@
-//! An ordinary end of the actix system: nothing is logged as an error.
+//! An ordinary end of the actix system logs no error.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use chrome_sockets::Registry;
 use crate::tcp_server::dial;
 use support::TestApp;
 
-/// Names the number of arbiters of a child.
+/// The environment variable with the number of arbiters of a child.
 const ARBITERS: &str = "CHROME_SOCKETS_SYSTEM_STOP_ARBITERS";
 
 const ENTRY: &str = "system_stop::child_process_that_stops_its_system";
@@ -26,7 +26,7 @@ fn child_process_that_stops_its_system() {
     system.run().expect("it was stopped");
 }
 
-/// Has connections in each arbiter, one with unsent data, and stops.
+/// Opens connections in each arbiter, one with unsent data, and stops the system.
 async fn serve(arbiters: usize) {
     let mut test = TestApp::at(Registry::new().arbiters(arbiters).start()).await;
     let (_, at) = test.listen().await;
@@ -37,7 +37,7 @@ async fn serve(arbiters: usize) {
         client.set_paused(false).await.expect("it is open");
         drop(client.send(vec![0; 8 << 20]));
     }
-    // They outlive this function, as those of a running server do.
+    // They outlive this function, as in a running server.
     actix_rt::spawn(async move {
         let _keep = (test, peers);
         std::future::pending::<()>().await;

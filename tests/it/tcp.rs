@@ -1,4 +1,4 @@
-//! `chrome.sockets.tcp`: a test for each sentence of its promises.
+//! `chrome.sockets.tcp`: a test for each promise of the documentation.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
@@ -30,11 +30,10 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::tcp_server::dial;
 use support::{TestApp, within};
 
-/// More than the kernel takes of a connection whose peer does not read.
+/// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 8 * 1024 * 1024;
 
-/// Bytes of which none is like the one beside it, nor a whole chunk like
-/// another, so that what is lost or swapped shows.
+/// Bytes without equal neighbours or repeated chunks, so that lost or reordered data is noticed.
 fn pattern(length: usize) -> Bytes {
     static LARGEST: LazyLock<Bytes> = LazyLock::new(|| {
         let bytes = (0..LARGE).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
@@ -43,7 +42,7 @@ fn pattern(length: usize) -> Bytes {
     LARGEST.slice(..length)
 }
 
-/// An accepted client, which is paused, and its peer.
+/// An accepted, paused client, and its peer.
 async fn pair(test: &mut TestApp) -> (ClientSocket, TcpStream) {
     let (_, at) = test.listen().await;
     let peer = dial(at).await;
@@ -58,7 +57,7 @@ async fn connected(test: &TestApp) -> (ClientSocket, TcpStream) {
     (client, peer)
 }
 
-/// Connects a client to a listener that then is gone, and returns its peer.
+/// Connects a client to a listener that is then dropped, and returns its peer.
 async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
     let (listener, at) = remote().await;
     let (answer, peer) = within("the connection", async {
@@ -69,7 +68,7 @@ async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
     peer.expect("accept").0
 }
 
-/// Somebody else's server.
+/// A server of another program.
 async fn remote() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let at = listener.local_addr().expect("its address");
@@ -89,7 +88,7 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
         .expect("write");
 }
 
-/// What the peer reads next.
+/// The next bytes that the peer reads.
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
     within("what the peer reads", peer.read_exact(&mut data))
@@ -98,7 +97,7 @@ async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     data
 }
 
-/// What the peer reads until the connection ends.
+/// All bytes that the peer reads until the end.
 async fn read_to_end(peer: &mut TcpStream) -> Vec<u8> {
     let mut data = Vec::new();
     within(
@@ -110,7 +109,7 @@ async fn read_to_end(peer: &mut TcpStream) -> Vec<u8> {
     data
 }
 
-/// Resets the peer's connection: an end that is not a close.
+/// Resets the peer's connection.
 fn reset(peer: TcpStream) {
     socket2::SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
@@ -118,8 +117,7 @@ fn reset(peer: TcpStream) {
     drop(peer);
 }
 
-/// Asserts that a socket is not connected and paused, as it is after the end
-/// of its connection.
+/// Asserts that a socket is not connected and paused, as after the end of its connection.
 async fn assert_ended(app: &App, id: ClientSocketId) {
     let info = app.tcp.get_info(id).await.expect("it exists");
     assert!(!info.connected, "{info:?}");

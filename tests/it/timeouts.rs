@@ -1,4 +1,4 @@
-//! Time-outs of connections, on a clock that runs when nothing else does.
+//! Timeouts of connections, on a clock that advances only when everything is idle.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod unhandled_events;
@@ -15,7 +15,7 @@ use support::{ListenerEvent, TestApp};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How much later than it should anything may come: the clock has milliseconds.
+/// How late anything may come: the clock has a resolution of milliseconds.
 const SLACK: Duration = Duration::from_millis(5);
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -36,7 +36,7 @@ const SEND: Timeouts = Timeouts {
     send: Some(LIMIT),
 };
 
-/// A server socket whose clients have these time-outs.
+/// A server socket whose clients have these timeouts.
 struct Fixture {
     test: TestApp,
     network: ScriptedNetwork,
@@ -60,20 +60,20 @@ impl Fixture {
         }
     }
 
-    /// A client that the app has heard of, still paused.
+    /// A client that was reported, still paused.
     async fn client(&mut self) -> (ClientSocket, Peer) {
         let peer = self.network.client(self.at).expect("it listens");
         (self.test.accepted().await, peer)
     }
 
-    /// A client that the app receives from.
+    /// A client that receives.
     async fn open(&mut self) -> (ClientSocket, Peer) {
         let (client, peer) = self.client().await;
         client.set_paused(false).await.expect("it is open");
         (client, peer)
     }
 
-    /// The end of a connection, which takes exactly this long to come.
+    /// Expects the end of a connection after exactly this time.
     async fn times_out(&mut self, client: &ClientSocket, after: Duration) {
         let from = Instant::now();
         match self.test.next_before(after + SLACK).await {
@@ -83,7 +83,7 @@ impl Fixture {
         assert!(from.elapsed() >= after, "too early: {:?}", from.elapsed());
     }
 
-    /// Nothing is heard for this long.
+    /// Expects no event for this long.
     async fn silent(&mut self, time: Duration) {
         sleep(time).await;
         if let Some(heard) = self.test.try_next() {
@@ -254,7 +254,7 @@ async fn unsent_data_is_returned_to_the_quota() {
     let first = client.send(vec![0; 1 << 20]);
     assert_eq!(first.await, Err(NetError::TIMED_OUT.into()));
     fixture.times_out(&client, Duration::ZERO).await;
-    // Nothing of it counts any more.
+    // Its bytes no longer count in the quota.
     let quota = client.send(vec![0; tcp::DEFAULT_WRITE_QUOTA]).await;
     assert_eq!(quota, Err(NetError::SOCKET_NOT_CONNECTED.into()));
 }
@@ -377,7 +377,7 @@ async fn of_many_connections_each_times_out_at_its_time() {
     for number in 0..CROWD {
         let (client, peer) = fixture.open().await;
         peers.push(peer);
-        // Closed ones leave nothing behind.
+        // Closed sockets leave nothing behind.
         if number % 3 == 0 {
             client.set_paused(true).await.expect("it is open");
             client.close().await.expect("it is open");
@@ -394,7 +394,7 @@ async fn of_many_connections_each_times_out_at_its_time() {
     fixture.proof_of_life().await;
 }
 
-/// Waits for what must come by a clock that the test has paused.
+/// Waits by a clock that the test has paused.
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(SLACK, future).await {
         Ok(value) => value,

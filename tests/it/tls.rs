@@ -1,4 +1,4 @@
-//! TLS: `tcp.secure`, and server sockets whose connections are encrypted.
+//! TLS: `tcp.secure`, and encrypted server sockets.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod arbiters;
@@ -29,15 +29,14 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use self::certificates::{Authority, Issued};
 use support::{TestApp, within};
 
-/// Bytes of which none is like the one beside it, nor a whole record like
-/// another.
+/// Bytes without equal neighbours or repeated records.
 fn pattern(length: usize) -> Bytes {
     (0..length)
         .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
         .collect()
 }
 
-/// A world that trusts an authority of its own, and nobody else.
+/// A test app that trusts only an authority of its own.
 struct TlsFixture {
     test: TestApp,
     authority: Authority,
@@ -53,7 +52,7 @@ impl TlsFixture {
         }
     }
 
-    /// A server socket that encrypts.
+    /// An encrypted server socket.
     async fn serve(&self, server: tls::Server) -> (ServerSocketId, SocketAddr) {
         let (id, at) = self.test.listen().await;
         let set = self.test.app.tcp_server.set_tls(id, Some(server));
@@ -61,8 +60,7 @@ impl TlsFixture {
         (id, at)
     }
 
-    /// A socket connected by this name, paused, and its peer, which has not
-    /// spoken yet.
+    /// A paused socket that is connected by this name, and its peer before the handshake.
     async fn dial(&self, host: &str) -> (ClientSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let at = listener.local_addr().expect("its address");
@@ -73,7 +71,7 @@ impl TlsFixture {
         (client, peer)
     }
 
-    /// A secured socket, paused, and its peer.
+    /// A secured, paused socket, and its peer.
     async fn secured(&self) -> (ClientSocket, server::TlsStream<TcpStream>) {
         let (client, peer) = self.dial("localhost").await;
         let issued = self.authority.issue("localhost");
@@ -128,7 +126,7 @@ async fn write(peer: &mut (impl tokio::io::AsyncWrite + Unpin), data: &[u8]) {
     .expect("write");
 }
 
-/// What the peer reads next.
+/// The next bytes that the peer reads.
 async fn read(peer: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
     within("what the peer reads", peer.read_exact(&mut data))
@@ -137,20 +135,19 @@ async fn read(peer: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> 
     data
 }
 
-/// Fails unless the peer reads the end next, which TLS says is meant.
+/// Fails unless the peer reads a clean end (`close_notify`) next.
 async fn reads_the_end(peer: &mut (impl tokio::io::AsyncRead + Unpin)) {
     let end = within("the end", peer.read(&mut [0; 1])).await;
     assert!(matches!(end, Ok(0)), "no close_notify: {end:?}");
 }
 
-/// Waits until the peer reads the end, as an error or not.
+/// Waits until the peer reads an end, clean or not.
 async fn reads_some_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the end", peer.read_to_end(&mut rest)).await;
 }
 
-/// Asserts that data goes both ways between a socket and its peer, and leaves
-/// the socket paused.
+/// Checks both directions of a connection, and leaves the socket paused.
 async fn assert_talks(
     test: &mut TestApp,
     client: &ClientSocket,

@@ -1,5 +1,4 @@
-//! Connections that end while nobody reads them: without an `onReceive`
-//! listener, and paused.
+//! Connections that end while they are not read: without an `onReceive` listener, or paused.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,12 +15,12 @@ use crate::arbiters::recording_network::RecordingNetwork;
 use crate::tcp_server::{code, dial};
 use support::{LIMIT, Listener, ListenerEvent, TestApp, descriptors, within};
 
-/// How a peer ends.
+/// How a peer ends its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum End {
     Fin,
     Reset,
-    /// First its side, then everything.
+    /// First the end of its side, then a reset.
     FinThenReset,
 }
 
@@ -38,8 +37,7 @@ impl End {
     }
 }
 
-/// A world whose listener hears everything but `onReceive`, and who would hear
-/// that.
+/// A test app without an `onReceive` listener, and the recipient for it.
 async fn without_receive() -> (TestApp, Recipient<chrome_sockets::tcp::ReceiveInfo>) {
     let test = TestApp::new().await;
     let listener: Addr<Listener> = test.listener.clone();
@@ -68,14 +66,14 @@ async fn connected(test: &mut TestApp) -> (ClientSocket, TcpStream) {
     (tcp.socket(id).await.expect("it is open"), peer)
 }
 
-/// The next event is the end of this socket, which is as it is after one.
+/// Expects the end of this socket, and its state after it.
 async fn ends(test: &mut TestApp, client: &ClientSocket) {
     assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
     let info = client.get_info().await.expect("it is open");
     assert!(!info.connected && info.paused, "{info:?}");
 }
 
-/// The app still works, the way of its data included.
+/// Checks that the app still works, including `onReceive`.
 async fn proof_of_life(test: &mut TestApp) {
     let listener = test.listener.clone().recipient();
     let added = test.app.tcp.on_receive.add_listener(listener).await;
@@ -131,8 +129,8 @@ async fn data_without_an_on_receive_listener_is_kept_and_the_end_follows_it() {
     proof_of_life(&mut test).await;
 }
 
-/// A server socket that takes one connection at a time: its client, which is
-/// paused, the client's peer, and another peer that waits.
+/// A server socket that allows one connection at a time: its paused client, the client's peer,
+/// and another peer that waits.
 async fn one_at_a_time(test: &mut TestApp) -> (ServerSocketId, ClientSocket, TcpStream, TcpStream) {
     let (id, at) = test.listen().await;
     let limits = Limits {
@@ -150,7 +148,7 @@ async fn one_at_a_time(test: &mut TestApp) -> (ServerSocketId, ClientSocket, Tcp
     (id, client, peer, waits)
 }
 
-/// What stands for this end of a connection.
+/// The inode of the socket of this end of a connection.
 fn socket_of(at: SocketAddr, peer: &TcpStream) -> u64 {
     let peer = peer.local_addr().expect("its address");
     descriptors::inode(&descriptors::find(at, peer))
@@ -264,7 +262,7 @@ async fn a_send_to_a_peer_that_reset_frees_the_place_of_a_paused_socket() {
     let mut test = TestApp::new().await;
     let (_, client, peer, _waits) = one_at_a_time(&mut test).await;
     End::FinThenReset.of(peer).await;
-    // Whoever learns of it first, the error is told only once.
+    // Whichever call sees the error first, it is reported only once.
     while client.send(&b"anyone there?"[..]).await.is_ok() {}
     test.accepted().await;
     test.expect_no_event().await;
@@ -322,7 +320,7 @@ async fn a_paused_socket_that_received_before_frees_its_place_too() {
     }
 }
 
-/// Handles no event before it gets a message to do so.
+/// Handles no event before it gets a `Release`.
 struct HoldingListener {
     held: Vec<ReceiveInfo>,
     tell: UnboundedSender<Vec<u8>>,
@@ -336,7 +334,7 @@ impl Handler<ReceiveInfo> for HoldingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.tell.send(info.data.to_vec());
         self.held.push(info);
     }
@@ -354,7 +352,7 @@ impl Handler<Release> for HoldingListener {
     }
 }
 
-/// A world whose `onReceive` events are held: who holds them, and their data.
+/// A test app whose `onReceive` events are held: the holding listener, and the data.
 async fn with_holder() -> (TestApp, Addr<HoldingListener>, UnboundedReceiver<Vec<u8>>) {
     let (test, _) = without_receive().await;
     let (tell, received) = unbounded_channel();
@@ -386,7 +384,7 @@ async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
         let mut data = Vec::new();
         take(&mut received, &mut data, WINDOW).await;
         test.expect_no_event().await;
-        // All has come, and only a window of it was read.
+        // Everything has arrived, and only a window of it was read.
         assert!(received.try_recv().is_err() && data.len() < all.len());
         end.of(peer).await;
         let second = test.accepted().await;
@@ -411,7 +409,7 @@ async fn a_socket_with_a_full_window_frees_its_descriptor_if_nothing_is_unread()
     let at = waits.peer_addr().expect("it is connected");
     let socket = socket_of(at, &peer);
     client.set_paused(false).await.expect("resume");
-    // Tiny events take more room than they have data; one piece after the other.
+    // Small events count more than their data, so they come one after the other.
     let mut data = Vec::new();
     while data.len() < WINDOW {
         peer.write_all(&[7; 4096]).await.expect("write");
@@ -436,7 +434,7 @@ async fn a_socket_with_unhandled_events_frees_its_descriptor_before_its_end_is_r
         let socket = socket_of(at, &peer);
         peer.write_all(b"last words").await.expect("write");
         end.of(peer).await;
-        // Its place goes while something is unread, its descriptor later.
+        // Its place is freed while something is unread, its descriptor later.
         let second = test.accepted().await;
         assert!(descriptors::is_open(socket), "there is input in it");
         client.set_paused(false).await.expect("resume");

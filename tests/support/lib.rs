@@ -1,5 +1,5 @@
-//! What the tests share: an app with a listener that writes down what it
-//! hears, and waits with a limit that say what did not come.
+//! Shared helpers: an app with a listener that records its events, and waits with a time limit
+//! that name what did not come.
 #![expect(missing_docs, reason = "the names of these helpers say enough")]
 
 pub mod corpus;
@@ -19,16 +19,16 @@ use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{Answer, App, ClientSocketId, Event, NetError, Registry, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How long anything may take before a test fails: far longer than it takes.
+/// Time limit of every wait: far longer than it takes.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// How long is waited for what must not come.
+/// How long a test waits for what must not come.
 pub const QUIET: Duration = Duration::from_millis(100);
 
-/// Has a process run its tests on so many arbiters.
+/// The environment variable with the number of arbiters of the registries of a test process.
 pub const ARBITERS: &str = "CHROME_SOCKETS_TEST_ARBITERS";
 
-/// What a listener heard.
+/// An event at the test's listener.
 #[derive(Debug)]
 pub enum ListenerEvent {
     Accept(ServerSocketId, ClientSocket),
@@ -37,7 +37,7 @@ pub enum ListenerEvent {
     ReceiveError(ClientSocketId, NetError),
 }
 
-/// Tells all that it hears.
+/// Passes all its events to the test.
 pub struct Listener(UnboundedSender<ListenerEvent>);
 
 impl Actor for Listener {
@@ -50,7 +50,7 @@ impl Listener {
     }
 
     fn notify(&self, events: ListenerEvent) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.0.send(events);
     }
 }
@@ -91,7 +91,7 @@ impl Handler<ReceiveErrorInfo> for Listener {
     }
 }
 
-/// Hands its events to the test, which keeps them as long as it likes.
+/// Passes its events to the test unhandled.
 pub struct EventSender<E>(pub UnboundedSender<E>);
 
 impl<E: Event> Actor for EventSender<E> {
@@ -102,12 +102,12 @@ impl<E: Event> Handler<E> for EventSender<E> {
     type Result = ();
 
     fn handle(&mut self, event: E, _: &mut Self::Context) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.0.send(event);
     }
 }
 
-/// Has a listener hear every event of an app.
+/// Adds a listener to every event of an app.
 pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server.on_accept.add_listener(listener.clone().recipient());
@@ -118,7 +118,7 @@ pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     ends.add_listener(listener.clone().recipient())
 }
 
-/// An app on a registry of its own, and what its listener hears.
+/// An app on a registry of its own, and the events of its listener.
 pub struct TestApp {
     pub app: App,
     pub registry: Addr<Registry>,
@@ -136,7 +136,7 @@ impl TestApp {
         Self::on(Registry::with_network(network)).await
     }
 
-    /// On as many arbiters as the process that runs the test was told.
+    /// On as many arbiters as [`ARBITERS`] says.
     pub async fn on(registry: Registry) -> Self {
         let arbiters = std::env::var(ARBITERS).ok();
         let arbiters = arbiters.map(|it| it.parse().expect("a number of arbiters"));
@@ -147,7 +147,7 @@ impl TestApp {
         Self::at(registry.start()).await
     }
 
-    /// An app on a registry that runs already, wherever it does.
+    /// An app on a running registry.
     pub async fn at(registry: Addr<Registry>) -> Self {
         let app = App::new("test", &registry);
         let (sender, events) = unbounded_channel();
@@ -162,7 +162,7 @@ impl TestApp {
         }
     }
 
-    /// Has the world's own listener hear nothing more.
+    /// Removes the test's own listener from all events.
     pub async fn remove_listener(&self) {
         let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
         let own = &self.listener;
@@ -175,7 +175,7 @@ impl TestApp {
         removed.await.expect("the registry runs");
     }
 
-    /// Another listener, which the world hears too.
+    /// More listeners whose events come to this test.
     pub fn another_listener(&self) -> impl Fn() -> Listener + use<> {
         let sender = self.sender.clone();
         move || Listener(sender.clone())
@@ -203,7 +203,7 @@ impl TestApp {
         created.expect("create").socket_id
     }
 
-    /// The next event, whatever it is.
+    /// The next event.
     pub async fn next(&mut self) -> ListenerEvent {
         within("an event", self.events.recv())
             .await
@@ -218,12 +218,12 @@ impl TestApp {
         }
     }
 
-    /// An event that has come by now.
+    /// An event that has already come.
     pub fn try_next(&mut self) -> Option<ListenerEvent> {
         self.events.try_recv().ok()
     }
 
-    /// The next event, which must be an accepted client.
+    /// The next event, which must be `onAccept`.
     pub async fn accepted(&mut self) -> ClientSocket {
         match self.next().await {
             ListenerEvent::Accept(_, client) => client,
@@ -231,7 +231,7 @@ impl TestApp {
         }
     }
 
-    /// The data of the next events, until there is as much as this.
+    /// The data of the next events, until it has this length.
     pub async fn received(&mut self, id: ClientSocketId, length: usize) -> Vec<u8> {
         let mut data = Vec::new();
         while data.len() < length {
@@ -255,7 +255,7 @@ impl TestApp {
         }
     }
 
-    /// Fails if any event comes for a while.
+    /// Fails if any event comes within [`QUIET`].
     pub async fn expect_no_event(&mut self) {
         if let Ok(events) = actix_rt::time::timeout(QUIET, self.events.recv()).await {
             panic!("expected no event, not {events:?}");
@@ -263,7 +263,7 @@ impl TestApp {
     }
 }
 
-/// Waits no longer than [`LIMIT`], and says what did not come.
+/// Waits no longer than [`LIMIT`], and names what did not come.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match actix_rt::time::timeout(LIMIT, future).await {
         Ok(value) => value,

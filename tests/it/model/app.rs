@@ -1,6 +1,6 @@
-//! What an app's sockets all depend on: who listens, and whether it is loaded.
+//! What all sockets of an app depend on: its listeners, and whether it is loaded.
 
-/// How many listeners an app has.
+/// Number of listeners of an app.
 pub const LISTENERS: usize = 3;
 
 /// Which event.
@@ -19,7 +19,7 @@ pub const KINDS: [Kind; 4] = [
     Kind::ReceiveError,
 ];
 
-/// Which listeners, a bit each.
+/// A set of listeners, one bit each.
 pub type ListenerMap = u8;
 
 /// One app, as each of its sockets sees it.
@@ -28,23 +28,23 @@ pub struct AppState {
     listeners: [ListenerMap; 4],
     /// Whether the last listener of the event has died.
     orphaned: [bool; 4],
-    /// Nothing is raised.
+    /// No events are raised.
     pub suspended: bool,
     pub ending: Ending,
 }
 
-/// What is about to be closed.
+/// Which sockets are about to be closed.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Ending {
     #[default]
     Nothing,
-    /// The app is being suspended: what is not persistent.
+    /// The app is being suspended: sockets that are not persistent.
     Transient,
-    /// It is being unloaded.
+    /// The app is being unloaded: all sockets.
     All,
 }
 
-/// What changes it.
+/// A change of an app.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum AppChange {
     /// `addListener`, `removeListener`.
@@ -52,7 +52,7 @@ pub enum AppChange {
     /// The listener's actor has ended.
     Died(usize),
     Suspend,
-    /// `resume`, or its event page was wanted; who listens for everything then.
+    /// `resume`, or a load by the event page, with the listeners of everything after it.
     Resume(ListenerMap),
     Unload,
 }
@@ -62,7 +62,7 @@ impl AppState {
         self.listeners[kind as usize]
     }
 
-    /// Whether an event that nobody hears waits for the next listener.
+    /// Whether an event without a listener waits for the next one.
     pub fn keeps(&self, kind: Kind) -> bool {
         self.ears(kind) == 0 && self.orphaned[kind as usize]
     }
@@ -112,7 +112,7 @@ impl AppState {
         }
     }
 
-    /// What was about to be closed is closed.
+    /// The sockets that were about to be closed are closed.
     pub fn ended(&mut self) {
         match self.ending {
             Ending::All => *self = AppState::default(),

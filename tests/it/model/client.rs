@@ -1,5 +1,4 @@
-//! The model of a client socket: what `SPEC.md` says of `tcp`, and the public
-//! documentation where it says no more.
+//! The model of a client socket: what the public documentation says of `tcp`.
 
 mod steps;
 
@@ -20,9 +19,9 @@ pub struct Client {
     pub id: u64,
     pub open: bool,
     link: Link,
-    /// Connections whose last sends are still leaving.
+    /// Connections whose last sends are still being written.
     leaving: Vec<Connection>,
-    /// Connections that the app is done with, and that may linger.
+    /// Connections that the app has ended, and that may linger.
     closed: Vec<Connection>,
     paused: bool,
     persistent: bool,
@@ -30,7 +29,7 @@ pub struct Client {
     buffer_size: Option<i32>,
     /// An end that waits for a listener, because the last one has died.
     untold: Option<i32>,
-    /// A `setPaused(true)` of this batch was given up, as only `close` may.
+    /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
     gave_up: bool,
     app: AppState,
 }
@@ -42,19 +41,19 @@ enum Link {
     Connected(Box<Connection>),
 }
 
-/// Where a `connect` goes.
+/// The target of a `connect`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Target {
     pub permitted: bool,
-    /// What is wrong with the arguments.
+    /// The error of invalid arguments.
     pub wrong: Option<i32>,
-    /// What comes of it.
+    /// The outcome.
     pub end: Result<Connection, i32>,
-    /// It takes until `Event::LetGo` of this number.
+    /// Pending until `Event::LetGo` with this number.
     pub held: Option<usize>,
 }
 
-/// A function of `tcp`, with what the test knows of the world around.
+/// A function of `tcp`, with what the test knows of its surroundings.
 #[derive(Clone, Debug)]
 pub enum Call {
     Update {
@@ -63,8 +62,7 @@ pub enum Call {
         buffer_size: Option<i32>,
     },
     SetPaused(bool),
-    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have
-    /// answered.
+    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have answered.
     PausedUntilResumed,
     SetKeepAlive {
         enable: bool,
@@ -73,21 +71,21 @@ pub enum Call {
     SetNoDelay(bool),
     Connect(Box<Target>),
     Disconnect,
-    /// That many bytes.
+    /// This many bytes.
     Send(usize),
     Close,
     GetInfo,
     GetSockets,
 }
 
-/// What the world does.
+/// An event outside the API.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The peer of a connection.
+    /// An action of the peer of a connection.
     Peer(usize, Act),
-    /// An attempt to connect may come to its end.
+    /// A pending connect may complete.
     LetGo(usize),
-    /// So much time that whatever waits for time has come.
+    /// Enough time passes for every timeout.
     LongTime,
 }
 
@@ -118,7 +116,7 @@ impl Client {
         }
     }
 
-    /// As `create` and `update` set them; whether they may.
+    /// `create` and `update`; whether they succeed.
     pub fn set(
         &mut self,
         persistent: Option<bool>,
@@ -138,7 +136,7 @@ impl Client {
         true
     }
 
-    /// The connections that are open, or may become so.
+    /// Connections that are open, or may become open.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         let link = match &self.link {
             Link::None => None,
@@ -169,7 +167,7 @@ impl Client {
         }
     }
 
-    /// The app is done with a connection.
+    /// The app ends a connection.
     fn leave(&mut self, connection: Connection) {
         match connection.is_sending() {
             true => self.leaving.push(connection),
@@ -177,8 +175,8 @@ impl Client {
         }
     }
 
-    /// `disconnect`, without its event: whether there is one, unless what it
-    /// has to answer was not seen.
+    /// `disconnect` without its event: whether it raises one, or `None` if an answer that it
+    /// causes was not seen.
     fn disconnect(&mut self, seen: &Seen) -> Option<bool> {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::None => Some(false),
@@ -195,7 +193,7 @@ impl Client {
         }
     }
 
-    /// `disconnect` and `close`, but for their answer.
+    /// `disconnect` and `close`, except for their answer.
     fn end(mut self, seen: &Seen) -> Vec<Self> {
         let Some(tells) = self.disconnect(seen) else {
             return Vec::new();
@@ -206,7 +204,8 @@ impl Client {
         told.flatten().into_iter().chain(silent).collect()
     }
 
-    /// What ends with its app ends: some time after that was suspended, or unloaded.
+    /// A socket that ends with its app is closed some time after the app was suspended or
+    /// unloaded.
     fn end_with_app(&self, seen: &Seen) -> Option<Self> {
         if self.app.ending == Default::default() {
             return None;
@@ -229,14 +228,13 @@ impl Client {
         raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
     }
 
-    /// Whether somebody is there for an end that waits.
+    /// Whether a waiting end has a listener.
     fn may_tell_again(&self) -> bool {
         let listeners = self.app.ears(Kind::ReceiveError);
         self.open && matches!(self.link, Link::None) && !self.app.suspended && listeners != 0
     }
 
-    /// An end that has waited for a listener is told, or forgotten by what
-    /// comes after it.
+    /// Reports an end that waited for a listener, or drops it because of what follows.
     fn tell_again(&self, seen: &Seen) -> Option<Self> {
         let code = self.untold?;
         let mut state = self.clone();
@@ -254,11 +252,11 @@ impl Client {
             Link::Connecting(..) => Some(-104),
             Link::Connected(_) => Some(-23),
         };
-        // Which is looked at first is not said.
+        // The order of the checks is not specified.
         busy.into_iter().chain(target.wrong).collect()
     }
 
-    /// Whether `getInfo` may tell this.
+    /// Whether `getInfo` may answer this.
     fn is_told(&self, info: &SocketInfo) -> bool {
         let connection = self.connection();
         let local: Option<SocketAddr> = connection.and_then(|c| c.local);
@@ -281,8 +279,8 @@ impl Client {
         self.may_hear() && self.app.ears(Kind::Receive) != 0
     }
 
-    /// Whether it looks for an end with nothing before it, as nobody can hear
-    /// of data; of a suspended app, for what it may be loaded for.
+    /// Whether the socket peeks for an end: no listener of data exists, or the app is suspended
+    /// and may be loaded for it.
     fn looks_ahead(&self) -> bool {
         let nobody = match self.app.suspended {
             true => self.persistent,
@@ -297,7 +295,7 @@ impl Client {
         set.unwrap_or(DEFAULT_BUFFER_SIZE).min(65_536)
     }
 
-    /// Listeners hear of some of this many bytes.
+    /// Listeners receive some of this many bytes.
     fn receive(&self, bytes: usize, seen: &Seen) -> Option<Self> {
         let listeners = self.app.ears(Kind::Receive);
         let Some(ObservedEvent::Receive(data)) = seen.next(&self.progress, listeners) else {
@@ -323,7 +321,7 @@ impl Client {
         )
     }
 
-    /// What may come of a look at what has come in.
+    /// The possible outcomes of a read.
     fn read(&self, seen: &Seen) -> Option<Self> {
         let connection = self.connection()?;
         let mut state = self.clone();
@@ -366,7 +364,7 @@ impl Client {
         }
     }
 
-    /// The attempt to connect comes to its end.
+    /// A pending connect completes.
     fn arrive(&self, seen: &Seen) -> Option<Self> {
         let Link::Connecting(call, target) = &self.link else {
             return None;
@@ -411,7 +409,7 @@ impl Client {
         Some(state)
     }
 
-    /// Whether there is something that it has to do.
+    /// Whether the socket has something left to do.
     fn is_busy(&self) -> bool {
         let link = match &self.link {
             Link::None => false,

@@ -1,4 +1,4 @@
-//! Operations, carried out on both sides.
+//! Operations, carried out on the real side and on the model.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use super::ops::{How, Properties, ServerOp, Who};
 use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Action, MAX_NAME, Policy, Server};
 
-/// No more sockets than this are created: they are to meet each other.
+/// At most this many sockets are created, so that operations meet on the same ones.
 const MOST_SERVERS: usize = 4;
 
 static NAMES: LazyLock<[String; 5]> = LazyLock::new(|| {
@@ -37,8 +37,8 @@ pub fn name(properties: &Properties) -> Option<&'static str> {
 pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// Where is listened: a few, so that they are taken. The last is of the
-/// network's choice.
+/// The addresses for `listen`: few, so that they collide. The network chooses the last one's
+/// port.
 const PLACES: [(IpAddr, u16); 7] = [
     (V4, 7001),
     (V4, 7001),
@@ -57,7 +57,7 @@ fn may_listen(permissions: u8, (ip, port): (IpAddr, u16)) -> bool {
     }
 }
 
-/// Which of the sockets is meant.
+/// Picks one of the sockets.
 pub fn choose<S: Socket>(
     known: &[Known<S>],
     who: Who,
@@ -204,21 +204,21 @@ impl Harness {
             let mut all = servers.iter().enumerate();
             all.any(|(other, known)| other != place && others(known))
         };
-        // Who comes first is not said: one at a time.
+        // The order of concurrent listens is not specified: one at a time.
         let mut alone = port == 0 || fault.is_some();
         if alone || contended(&self.servers) {
             self.rest().await?;
         }
         let taken = contended(&self.servers);
         if taken && self.shape.shared_port {
-            // Both would listen, and who gets a connection is not said.
+            // Both would listen, and which gets a connection is not specified.
             return Ok(());
         }
         alone |= taken;
         let free = self.servers[place]
             .possible
             .all(|s| s.open && s.listening.is_none());
-        // A fault that does not come now would come later.
+        // A fault that does not apply now would apply later.
         let fault = fault.filter(|_| free && permitted && wrong.is_none());
         if let Some((errno, _)) = fault {
             self.network.listen_error(errno);
@@ -252,7 +252,7 @@ impl Harness {
         };
         self.servers[place].steps.push(Step::Call(call, model));
         if port == 0 {
-            // Which one it is only the network knows.
+            // Only the network knows which port it is.
             self.come_to_rest().await;
             let mut found = self.network.listening().into_iter();
             let known = |at: &SocketAddr| self.servers.iter().any(|k| k.possible.one().is_at(*at));
@@ -303,8 +303,8 @@ impl Harness {
             return;
         };
         if self.shape.shared_port && self.has_error(at) {
-            // Where several arbiters accept, what keeps one from it is told for
-            // all: once, however many have failed.
+            // With several arbiters, errors of any number of listeners are reported once for
+            // all.
             return;
         }
         let event = match self.network.accept_error(at, errno) {
@@ -316,7 +316,7 @@ impl Harness {
         }
     }
 
-    /// Whether an accept error may wait there.
+    /// Whether an accept error may wait at this address.
     fn has_error(&self, at: SocketAddr) -> bool {
         let Some(place) = self.listener_at(at) else {
             return false;
@@ -326,7 +326,7 @@ impl Harness {
         known.possible.any(Server::has_error) || known.steps.iter().any(error)
     }
 
-    /// An address that is listened on, or may be.
+    /// An address of a server socket, or one that may become such.
     fn place(&self, pick: u8) -> Option<SocketAddr> {
         let mut all = self.network.listening();
         all.extend(pick.is_multiple_of(16).then_some(SocketAddr::new(V4, 7001)));
@@ -334,7 +334,7 @@ impl Harness {
         Some(all[pick])
     }
 
-    /// Who may listen there in this batch.
+    /// The server socket that may listen there in this batch.
     fn listener_at(&self, at: SocketAddr) -> Option<usize> {
         let mut all = self.servers.iter();
         all.position(|known| {

@@ -1,4 +1,4 @@
-//! Operations on client sockets and apps, carried out on both sides.
+//! Operations on client sockets and apps, carried out on the real side and on the model.
 
 use std::net::SocketAddr;
 
@@ -16,23 +16,23 @@ use super::harness::{Conn, Harness};
 use super::ops::{AppOp, ClientOp, Properties, To, Who};
 use super::possible_states::Step;
 
-/// No more sockets than this are created: they are to meet each other.
+/// At most this many sockets are created, so that operations meet on the same ones.
 const MOST_CLIENTS: usize = 10;
 
-/// No more faults of one of the crate's own actors come together.
+/// Injected panics of the crate's own actors per batch.
 const MOST_PANICS: usize = 2;
 
-/// What may be set by `setPermissions`, as the manifest has it.
+/// The arguments of `setPermissions`, as in a manifest.
 const PERMISSIONS: [&str; 3] = [
     r#"{ "tcpServer": { "listen": "" }, "tcp": { "connect": "" } }"#,
     r#"{ "tcpServer": { "listen": "127.0.0.1:*" }, "tcp": { "connect": "127.0.0.1:*" } }"#,
     r#"{ "tcpServer": { "listen": "*:7001" } }"#,
 ];
 
-/// Each attempt to connect has a port of its own, from here on.
+/// Each connect has a port of its own, from here on.
 const FIRST_PORT: u16 = 10_000;
 
-/// A call by the id of its socket, or by its handle.
+/// A call by socket id or by handle.
 enum Api {
     Id(tcp_api::Tcp, ClientSocketId),
     Handle(ClientSocket),
@@ -80,7 +80,7 @@ impl Harness {
             ClientOp::GetSockets => {
                 let mut own = self.clients.iter().filter(|known| known.app == app);
                 if own.any(|known| known.by_handle == Some(true)) {
-                    // It may be overtaken by those.
+                    // Calls by handle may overtake it.
                     self.rest().await?;
                 }
                 let wrap = |result: Result<Vec<_>, _>| Answer::Clients(result.unwrap_or_default());
@@ -89,7 +89,7 @@ impl Harness {
                     known.by_handle = Some(false);
                     known.steps.push(Step::Call(call, Call::GetSockets));
                 }
-                // Calls that come after it may show in its answer.
+                // Later calls may already show in its answer.
                 return self.rest().await;
             }
             _ => {}
@@ -228,7 +228,7 @@ impl Harness {
             _ => false,
         };
         if permissions != 0 && wrong.is_some() {
-            // Whether a port that is none is covered is not said.
+            // Whether a pattern covers an invalid port is not specified.
             return Ok(());
         }
         let held = held && matches!(to, To::Literal | To::Localhost | To::Nobody | To::Fault(..));
@@ -236,7 +236,7 @@ impl Harness {
             self.holds
                 .push((place, number, self.network.hold_connect(at)));
         }
-        // Its number is taken, whatever comes of it.
+        // The port is used up, whatever the outcome.
         let peer = end.is_ok().then(|| self.network.server(at));
         let local = peer.as_ref().map(|peer| peer.stream_addr());
         let connection = Connection::new(number, at, local);
@@ -263,7 +263,7 @@ impl Harness {
         Ok(())
     }
 
-    /// Listens to everything of an app by its first ear.
+    /// Adds the app's first listener to every event.
     pub fn listen_to_all(&mut self, app: usize) {
         for kind in KINDS {
             self.listener(app, kind, 0, true);
@@ -284,8 +284,8 @@ impl Harness {
                 true => (0, "panic=server,times=1"),
                 false => (1, "panic=clients,times=1"),
             };
-            // The third at one and the same socket is the end of its
-            // connection. That has tests of its own.
+            // The third panic in a row at one socket ends its connection. That has its own
+            // tests.
             if self.panics[kind].len() < MOST_PANICS {
                 let rule = self.faults.inject(rule.parse().expect("it is right"));
                 self.panics[kind].push(rule);
@@ -324,7 +324,7 @@ impl Harness {
                 let call = self.ask(|_| api.suspend(), done);
                 self.expect(call, Answer::Done(Ok(())));
                 self.change(app, AppChange::Suspend);
-                // What is called meanwhile may come before or after.
+                // Concurrent calls may come before or after.
                 if self.apps[app].page.is_none() {
                     return Ok(());
                 }
@@ -359,7 +359,7 @@ impl Harness {
                 self.listen_to_all(app);
             }
             AppOp::SetPermissions(which) => {
-                // All of it, most of the time.
+                // Mostly all permissions.
                 let which = if usize::from(*which) < PERMISSIONS.len() {
                     *which
                 } else {
@@ -377,7 +377,7 @@ impl Harness {
     }
 }
 
-/// An event page that has these ears listen to everything.
+/// An event page that adds these listeners to every event.
 fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; LISTENERS]) -> EventPage {
     let numbers = (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0);
     let listeners: Vec<_> = numbers.map(|listener| all[listener].clone()).collect();

@@ -1,5 +1,4 @@
-//! What the real side says: events and answers, in the order in which they
-//! come.
+//! Events and answers of the real side, in their order.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,7 +12,7 @@ use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
 
 use super::app::{Kind, LISTENERS};
 
-/// What one listener heard of one socket.
+/// An event of one socket at one listener.
 #[derive(Clone, Debug)]
 pub enum ObservedEvent {
     Accept(u64),
@@ -23,7 +22,7 @@ pub enum ObservedEvent {
     ReceiveError(i32),
 }
 
-/// What a call answered.
+/// The answer of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     Done(Result<(), Error>),
@@ -47,7 +46,7 @@ pub enum Id {
     Client(u64),
 }
 
-/// What has come since it was last emptied, each with its place in the whole.
+/// Everything since it was last emptied, each with its position in the whole.
 #[derive(Default)]
 pub struct Log {
     next: usize,
@@ -64,7 +63,7 @@ impl Log {
         self.next
     }
 
-    /// Takes what another one has.
+    /// Appends what another log has.
     pub fn take(&mut self, from: &mut Log) {
         self.answers.append(&mut from.answers);
         for (id, heard) in std::mem::take(&mut from.heard) {
@@ -76,7 +75,7 @@ impl Log {
         self.handles.append(&mut from.handles);
     }
 
-    /// How much has come, ever.
+    /// Number of entries ever.
     pub fn length(&self) -> usize {
         self.next
     }
@@ -92,10 +91,10 @@ impl Log {
     }
 }
 
-/// How many turns of others a slow listener keeps an event.
+/// How many turns of other tasks a slow listener keeps an event.
 const SLOW: usize = 4;
 
-/// A listener that writes down what it hears.
+/// A listener that logs its events.
 pub struct LoggingListener {
     number: usize,
     slow: bool,
@@ -179,7 +178,7 @@ fn client(id: ClientSocketId) -> Id {
     Id::Client(id.get())
 }
 
-/// The listener's actor ends.
+/// Stops the listener's actor.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Die;
@@ -212,7 +211,7 @@ pub fn listen(
     }
 }
 
-/// `hasListener` of this ear, or `hasListeners`.
+/// `hasListener` of this listener, or `hasListeners`.
 pub fn listens(
     app: &App,
     kind: Kind,

@@ -1,4 +1,4 @@
-//! The real side and the model of all that it has, side by side.
+//! The real side and the model of everything in it.
 
 mod quiescence;
 
@@ -20,14 +20,14 @@ use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Server};
 use super::threads::Threads;
 
-/// Longer than all rests and time limits together.
+/// Longer than all back-offs and timeouts together.
 const LONG: Duration = Duration::from_secs(1000);
 
-/// How often it is looked again, where several threads may not have been at
-/// rest, before what was found is a failure.
+/// How often a mismatch is checked again before it is a failure, where several threads may not
+/// have been at rest.
 const LOOKS: u32 = 20;
 
-/// Both sides.
+/// The real side and the model.
 pub struct Harness {
     pub shape: Shape,
     threads: Threads,
@@ -39,19 +39,19 @@ pub struct Harness {
     pub servers: Vec<Known<Server>>,
     pub clients: Vec<Known<Client>>,
     pub conns: Vec<Conn>,
-    /// Those that were closed before anybody heard of them.
+    /// Connections that were closed before they were reported.
     dropped: Vec<usize>,
-    /// The client socket, the number of the attempt.
+    /// Client socket, number of the connect, and its hold.
     pub holds: Vec<(usize, usize, Hold)>,
     calls: CallId,
-    /// What calls have to answer that no socket's model looks at.
+    /// Expected answers of calls that no socket model checks.
     expected: BTreeMap<CallId, Answer>,
     creations: Vec<Creation>,
     pub changes: Vec<(usize, AppChange)>,
-    /// Faults of the crate's own actors that may not have come yet, or came in
-    /// this batch: of server sockets, of client sockets.
+    /// Injected panics that may be pending or happened in this batch: of server sockets, of
+    /// client sockets.
     pub panics: [Vec<RuleId>; 2],
-    /// How many operations were made since all was at rest.
+    /// Number of operations since everything was at rest.
     pub batch: usize,
     /// Listeners take some time for each event.
     pub slow: bool,
@@ -62,18 +62,18 @@ pub struct Side {
     pub app: App,
     pub listeners: [Addr<LoggingListener>; LISTENERS],
     pub state: AppState,
-    /// Who listens to everything when its event page has started.
+    /// Which listeners its event page adds to every event.
     pub page: Option<ListenerMap>,
     /// It was set in this batch.
     pub page_is_new: bool,
-    /// A listener has died: with a page, the app would be loaded again for what
-    /// it misses, some time. That has tests of its own (`redelivery::event_pages`).
+    /// A listener has died: with an event page, the app would be loaded again at some time. That
+    /// has its own tests (`redelivery::event_pages`).
     pub bereft: bool,
-    /// One of the test's.
+    /// An index into the test's permissions.
     pub permissions: u8,
 }
 
-/// A socket, and how it may be.
+/// A socket and its possible states.
 #[derive(Clone)]
 pub struct Known<S: Socket> {
     pub id: u64,
@@ -81,21 +81,21 @@ pub struct Known<S: Socket> {
     pub possible: Possible<S>,
     pub steps: Vec<Step<S>>,
     pub handle: Option<ClientSocket>,
-    /// How it is called in this batch.
+    /// Whether this batch calls it by handle.
     pub by_handle: Option<bool>,
 }
 
 /// A connection, whose peer the test plays.
 pub struct Conn {
     pub peer: Option<Peer>,
-    /// All that it may be, until it is a client socket's.
+    /// Its possible states, until it belongs to a client socket.
     pub possible: Vec<Connection>,
     pub client: Option<usize>,
     /// Bytes that the peer has sent.
     pub sent: usize,
     /// The peer has ended its side, or reset the connection.
     pub shut: bool,
-    /// Nothing is done to it before the next rest.
+    /// Not used before the next rest.
     pub is_new: bool,
 }
 
@@ -109,7 +109,7 @@ struct Creation {
 enum Created {
     Server(Server),
     Client(Client),
-    /// It is refused.
+    /// The call is refused.
     Nothing(Answer),
 }
 
@@ -129,7 +129,8 @@ impl<S: Socket> Known<S> {
 /// Runs one case on a network of its own.
 ///
 /// # Errors
-/// Where the real side is none of what the model allows.
+///
+/// The real side did something that the model does not allow.
 pub async fn run(case: &Case) -> Result<(), String> {
     tokio::time::pause();
     let mut harness = Harness::new(case.shape, case.slow).await;
@@ -217,7 +218,7 @@ impl Harness {
         Ok(())
     }
 
-    /// A call, whose answer is written down when it comes.
+    /// A call whose answer is logged.
     pub fn ask<T: Unpin + 'static>(
         &mut self,
         call: impl FnOnce(CallId) -> chrome_sockets::Answer<T>,
@@ -234,7 +235,7 @@ impl Harness {
         id
     }
 
-    /// A call that no socket's model looks at.
+    /// The expected answer of a call that no socket model checks.
     pub fn expect(&mut self, call: CallId, answer: Answer) {
         self.expected.insert(call, answer);
     }
@@ -251,7 +252,7 @@ impl Harness {
         self.creations.push(Creation { call, app, socket });
     }
 
-    /// Something changes around all of an app's sockets.
+    /// A change of an app, which affects all its sockets.
     pub fn change(&mut self, app: usize, change: AppChange) {
         self.changes.push((app, change));
         for server in self.servers.iter_mut().filter(|known| known.app == app) {
@@ -277,8 +278,8 @@ impl Harness {
         self.rest().await
     }
 
-    /// What is new while an app is being suspended may be part of that or not:
-    /// it comes later.
+    /// Sockets that are created while an app is being suspended may be closed by it or not, so
+    /// creation waits.
     pub async fn rest_from_suspending(&mut self) -> Result<(), String> {
         let mut changes = self.changes.iter();
         if changes.any(|(_, change)| matches!(change, AppChange::Suspend)) {
@@ -324,7 +325,7 @@ impl Harness {
         Ok(())
     }
 
-    /// Everything ends with the registry.
+    /// Ends the registry, and with it everything.
     async fn end(mut self) -> Result<(), String> {
         self.threads.let_go();
         let stopped = self.registry.send(Shutdown).await;
@@ -332,7 +333,7 @@ impl Harness {
             return Err(format!("Shutdown: {stopped:?}"));
         }
         tokio::time::sleep(LONG).await;
-        // What was not connected is not closed either.
+        // A socket that was never connected has no connection to close.
         let connecting = |client: usize| self.clients[client].possible.any(Client::is_connecting);
         let made = |conn: &&Conn| !conn.client.is_some_and(connecting);
         let peers = self.conns.iter().filter(made);

@@ -1,5 +1,5 @@
-//! Operations, made at random: each makes sense in every state, so that those
-//! of a failure can be left out one by one.
+//! Random operations. Each makes sense in every state, so that those of a failure can be left
+//! out one by one.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -18,12 +18,11 @@ pub struct Shape {
     pub shared_port: bool,
 }
 
-/// One run from an empty registry on.
+/// One run, from an empty registry.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub shape: Shape,
-    /// How many operations are made, at most, before it is waited until all has
-    /// come to rest.
+    /// The most operations before the next rest.
     pub batch: usize,
     /// Listeners take some time for each event.
     pub slow: bool,
@@ -34,21 +33,21 @@ pub struct Case {
 pub enum Op {
     Server(Who, ServerOp),
     Client(Who, ClientOp),
-    /// Somebody connects to one of the addresses that are listened on.
+    /// A client connects to one of the listening addresses.
     Dial(u8),
     /// An accept error on one of the addresses.
     AcceptError(u8, i32),
-    /// One of the peers.
+    /// An action of one of the peers.
     Peer(u8, Act),
-    /// One of the attempts to connect that are held may go on.
+    /// One of the pending connects may complete.
     LetGo(u8),
     App(Which, AppOp),
-    /// The other tasks have a few turns.
+    /// Other tasks get a few turns.
     Turns(u8),
     LongTime,
 }
 
-/// Which of the two apps.
+/// One of the two apps.
 #[derive(Clone, Copy, Debug)]
 pub struct Which(pub usize);
 
@@ -66,18 +65,18 @@ pub struct Who {
 pub enum How {
     /// One of the app's open sockets.
     Open,
-    /// One of those that it has or had.
+    /// One of the sockets that the app has or had.
     Any,
     /// One of the other app's.
     Foreign,
-    /// An id that was not given out.
+    /// An id that was not allocated.
     Unknown,
 }
 
 #[derive(Clone, Debug)]
 pub struct Properties {
     pub persistent: Option<bool>,
-    /// One of the test's names.
+    /// An index into the test's names.
     pub name: Option<u8>,
     pub buffer_size: Option<i32>,
 }
@@ -90,11 +89,11 @@ pub enum ServerOp {
     Listen {
         port: u8,
         backlog: Option<u8>,
-        /// One of the ways to be wrong.
+        /// An index into the invalid arguments.
         wrong: Option<u8>,
         fault: Option<(i32, i32)>,
     },
-    /// `None` is one that may not be set.
+    /// `None` is an invalid policy.
     SetPolicy(Option<Policy>),
     Disconnect,
     Close,
@@ -117,7 +116,7 @@ pub enum ClientOp {
     GetSockets,
 }
 
-/// Where to connect.
+/// The target of a connect.
 #[derive(Clone, Copy, Debug)]
 pub enum To {
     Literal,
@@ -139,13 +138,13 @@ pub enum AppOp {
     Suspend,
     Resume,
     IsSuspended,
-    /// With which listeners for everything it starts.
+    /// Which listeners it adds to every event.
     SetEventPage(Option<ListenerMap>),
     Unload,
-    /// One of the test's permissions.
+    /// An index into the test's permissions.
     SetPermissions(u8),
-    /// The crate's own actor of the client sockets panics, or that of a server
-    /// socket, whichever comes first. Nobody is to notice.
+    /// The actor of the client sockets, or that of the next server socket to take a turn,
+    /// panics. No one may notice.
     Panic(bool),
 }
 

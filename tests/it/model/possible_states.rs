@@ -1,13 +1,10 @@
-//! What a socket may have done, judged by what was seen of it.
+//! The states that a socket may be in, narrowed by what was seen.
 //!
-//! A call is carried out some time after it was made, and what a socket does by
-//! itself (accepting, receiving, sending) it does some time after it can. So
-//! the model of a socket is a set of states, all that it may be in. A batch of
-//! operations without a pause between them makes the set grow by every order
-//! in which things may have happened; what was seen (answers, events, what
-//! peers got) makes it shrink. When everything has come to rest, only states
-//! remain in which nothing is left to do. None: the real side has done what it
-//! may not do.
+//! A call is carried out some time after it was made, and a socket accepts, receives and sends
+//! some time after it can. So the model of a socket is a set of possible states. A batch of
+//! operations adds every order in which things may have happened. What was seen (answers,
+//! events, data at peers) removes states. When everything is at rest, only states remain in
+//! which nothing is left to do. An empty set means that the real side broke a promise.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -17,7 +14,7 @@ use std::time::Duration;
 use super::app::{AppChange, AppState, Kind, LISTENERS, ListenerMap};
 use super::event_log::{Answer, CallId, ObservedEvent};
 
-/// More than ever come of the batches that are made.
+/// More states than any batch leads to.
 const MOST: usize = 20_000;
 
 /// How far a state has come in the batch.
@@ -36,22 +33,21 @@ pub struct Seen<'a> {
     pub heard: &'a [Vec<(usize, ObservedEvent)>; LISTENERS],
     /// Of this socket's peers, by their connections.
     pub peers: &'a BTreeMap<usize, PeerSeen>,
-    /// The addresses that are listened on.
+    /// The listening addresses.
     pub listening: &'a [SocketAddr],
-    /// The peers of client sockets that were heard of, as far as they were
-    /// asked for.
+    /// The peers of reported client sockets, as far as they were queried.
     pub accepted: &'a BTreeMap<u64, SocketAddr>,
 }
 
-/// What a peer finds at its end.
+/// What a peer sees.
 #[derive(Clone, Debug)]
 pub struct PeerSeen {
-    /// It finds the end.
+    /// The end of the connection.
     pub closed: bool,
-    /// No stream of the app is at the other end.
+    /// The app has no stream of the connection.
     pub released: bool,
-    /// It has reset the connection before that was a client socket's, and
-    /// nothing is unread: who accepts it lets it go.
+    /// The peer reset the connection before it belonged to a client socket, and nothing is
+    /// unread: the accepting socket releases it.
     pub is_let_go: bool,
     pub received: Vec<u8>,
     pub no_delay: Option<bool>,
@@ -68,8 +64,7 @@ impl Seen<'_> {
         self.answers.get(&call).map(|(_, answer)| answer)
     }
 
-    /// Whether all of these that a state has heard came before the answer to a
-    /// call.
+    /// Whether all events that a state used came before the answer to a call.
     pub fn heard_before(
         &self,
         progress: &Progress,
@@ -84,8 +79,8 @@ impl Seen<'_> {
         so_far.all(|(place, heard)| place < answered || !which(heard))
     }
 
-    /// The next event of all these ears, if it is the same one for which
-    /// `fits` holds; and on.
+    /// The next event of all these listeners, if it is the same one and `fits` holds for it;
+    /// with the progress after it.
     pub fn hears(
         &self,
         progress: &mut Progress,
@@ -101,7 +96,7 @@ impl Seen<'_> {
         true
     }
 
-    /// The next event of the first of these ears.
+    /// The next event of the first of these listeners.
     pub fn next(&self, progress: &Progress, listeners: ListenerMap) -> Option<&ObservedEvent> {
         let listener = (0..LISTENERS).find(|listener| listeners & (1 << listener) != 0)?;
         let (_, heard) = self.heard[listener].get(progress.heard[listener])?;
@@ -113,34 +108,34 @@ impl Seen<'_> {
 pub trait Socket: Clone + PartialEq + Debug {
     /// A function of the API.
     type Call: Clone + Debug;
-    /// What the world does to it, at once.
+    /// An event outside the API, which happens at once.
     type Event: Clone + Debug;
 
-    /// A batch begins.
+    /// Begins a batch.
     fn begin(&mut self);
     fn progress(&mut self) -> &mut Progress;
     fn app(&mut self) -> &mut AppState;
 
-    /// The states after a call, as far as it answered what it should.
+    /// The states after a call that answered what it should.
     fn carry_out(&self, id: CallId, call: &Self::Call, seen: &Seen) -> Vec<Self>;
 
-    /// The state after an event of the world, unless that cannot happen in it.
+    /// The state after an outside event; `None` if it cannot happen in this state.
     fn happens(&self, event: &Self::Event) -> Option<Self>;
 
-    /// The states after one step that it may take by itself.
+    /// The states after one step that the socket may take by itself.
     fn moves(&self, seen: &Seen) -> Vec<Self>;
 
-    /// Whether it has nothing left to do, and is what was seen.
+    /// Whether nothing is left to do, and the state agrees with what was seen.
     fn rests(&self, seen: &Seen) -> bool;
 
-    /// Forgets what is over, when all rests.
+    /// Drops what is over, when everything is at rest.
     fn forget(&mut self, _: &Seen) {}
 
-    /// Whether something waits for its app, which is suspended.
+    /// Whether something waits for its suspended app.
     fn wants_app(&self) -> bool;
 }
 
-/// One step of a batch, in the order in which they were made.
+/// One step of a batch, in order.
 #[derive(Clone, Debug)]
 pub enum Step<S: Socket> {
     Call(CallId, S::Call),
@@ -148,7 +143,7 @@ pub enum Step<S: Socket> {
     Event(S::Event),
 }
 
-/// All states that a socket may be in.
+/// All possible states of a socket.
 #[derive(Clone, Debug)]
 pub struct Possible<S> {
     states: Vec<S>,
@@ -159,7 +154,7 @@ impl<S: Socket> Possible<S> {
         Possible { states }
     }
 
-    /// Only such states are possible after all, if there are any.
+    /// Keeps only the states for which this holds, if there are any.
     pub fn prefer(&mut self, is: impl Fn(&S) -> bool) {
         if self.any(&is) {
             self.states.retain(is);
@@ -174,12 +169,12 @@ impl<S: Socket> Possible<S> {
         self.states.iter().all(is)
     }
 
-    /// What all states have in common, here.
+    /// A state for what all states have in common.
     pub fn one(&self) -> &S {
         &self.states[0]
     }
 
-    /// What may come of a batch, whether or not it has come to rest.
+    /// The states after a batch, at rest or not.
     fn after(&self, steps: &[Step<S>], seen: &Seen) -> Result<Vec<S>, String> {
         let mut states = self.states.clone();
         for state in &mut states {
@@ -201,17 +196,18 @@ impl<S: Socket> Possible<S> {
         Ok(states)
     }
 
-    /// Whether something waits for the suspended app when all is carried out.
+    /// Whether something waits for the suspended app when everything is carried out.
     pub fn wants_app(&self, steps: &[Step<S>], seen: &Seen) -> Result<bool, String> {
         let states = self.after(steps, seen)?;
         Ok(states.iter().any(|state| state.wants_app()))
     }
 
-    /// The states after a batch, when all has come to rest. If its app is
-    /// loaded for what waits (`loads`), nothing waits for that.
+    /// The states after a batch, when everything is at rest. If its app is loaded for what waits
+    /// (`loads`), nothing waits any more.
     ///
     /// # Errors
-    /// What happened, if it cannot have.
+    ///
+    /// A description of what was seen, if no state allows it.
     pub fn settle(&self, steps: &[Step<S>], loads: bool, seen: &Seen) -> Result<Self, String> {
         let reached = self.after(steps, seen)?;
         let (calls, changes) = steps.iter().fold((0, 0), |(a, b), step| match step {
@@ -275,7 +271,7 @@ impl<S: Socket> Possible<S> {
     }
 }
 
-/// Adds every state that can be reached without the world's doing.
+/// Adds every state that can be reached without outside events.
 fn close<S: Socket>(
     states: &mut Vec<S>,
     calls: &[(CallId, &S::Call)],
@@ -311,7 +307,7 @@ fn close<S: Socket>(
     Ok(())
 }
 
-/// Raises an event for those who listen: the state after it, if they heard it.
+/// Raises an event at these listeners: the state after it, if they received it.
 pub fn raise<S: Socket>(
     mut state: S,
     kind: Kind,

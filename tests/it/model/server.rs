@@ -1,5 +1,5 @@
-//! The model of a server socket: what `SPEC.md`'s table of `tcpServer` and the
-//! public documentation say, and nothing of how it is done.
+//! The model of a server socket: what the public documentation says of `tcpServer`, independent
+//! of the implementation.
 
 mod steps;
 
@@ -25,30 +25,29 @@ pub struct Server {
     pub open: bool,
     shape: Shape,
     pub listening: Option<Listening>,
-    /// What was accepted in this batch, and heard of: connection and id.
+    /// Connections that were accepted and reported in this batch, with their ids.
     pub accepted: Vec<(usize, u64)>,
-    /// Connections that were closed in this batch, before anybody heard of
-    /// them.
+    /// Connections that were closed in this batch before they were reported.
     pub dropped: Vec<usize>,
     app: AppState,
     persistent: bool,
     name: Option<&'static str>,
     paused: bool,
-    /// By an accept error.
+    /// Paused by this accept error.
     failed: Option<i32>,
     policy: Policy,
     resting: Option<Resting>,
-    /// Whatever waits for time does not wait in this batch.
+    /// Timeouts have passed in this batch.
     long_time: bool,
-    /// How many errors there were in a row.
+    /// Number of errors in a row.
     attempt: u32,
-    /// Accept errors that its app, suspended, has not been told of.
+    /// Accept errors that its suspended app has not received.
     untold: VecDeque<(i32, u32)>,
-    /// A `setPaused(true)` of this batch was given up, as only `close` may.
+    /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
     gave_up: bool,
-    /// Closed when the error has been told.
+    /// Closes once the error was reported.
     closing: bool,
-    /// Accepted for an app that is suspended.
+    /// Accepted for a suspended app.
     held: Option<(usize, SocketAddr)>,
     counts: Counts,
 }
@@ -77,12 +76,12 @@ struct Resting {
 struct Counts {
     accepted: u64,
     delivered: u64,
-    /// When the batch began: events take their time.
+    /// At the beginning of the batch: events take their time.
     delivered_before: u64,
     failed: u64,
 }
 
-/// What is done about accept errors; those of one connection are passed over.
+/// The policy on accept errors; those of one connection are ignored.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Policy {
     pub resources: Action,
@@ -97,7 +96,7 @@ pub enum Action {
     Close,
 }
 
-/// A function of `tcpServer`, with what the test knows of the world around.
+/// A function of `tcpServer`, with what the test knows of its surroundings.
 #[derive(Clone, Debug)]
 pub enum Call {
     Update {
@@ -105,18 +104,17 @@ pub enum Call {
         name: Option<&'static str>,
     },
     SetPaused(bool),
-    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have
-    /// answered.
+    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have answered.
     PausedUntilResumed,
     Listen {
-        /// `None` if the address, the port or the backlog is none.
+        /// `None` if the address, the port or the backlog is invalid.
         at: Option<SocketAddr>,
         backlog: Option<u32>,
         permitted: bool,
-        /// What keeps the network from listening there.
+        /// The error of the network's `listen`.
         fault: Option<i32>,
     },
-    /// `None` is one that may not be set.
+    /// `None` is an invalid policy.
     SetPolicy(Option<Policy>),
     Disconnect,
     Close,
@@ -124,27 +122,27 @@ pub enum Call {
     GetSockets,
 }
 
-/// What the world does.
+/// An event outside the API.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The OS has chosen the port.
     Bound(SocketAddr),
-    /// To this address this connection was made, from there.
+    /// A connection to this address, its number, and where it comes from.
     Dialled(SocketAddr, usize, SocketAddr),
-    /// Nobody listened there, or the backlog was full.
+    /// Without a listener, or with a full backlog.
     Refused(SocketAddr),
     AcceptError(SocketAddr, i32),
-    /// Nobody listened there.
+    /// Without a listener.
     NoAcceptError(SocketAddr),
-    /// So much time that whatever waits for time has come.
+    /// Enough time passes for every timeout.
     LongTime,
 }
 
-/// Where several arbiters accept, each takes up to this many ahead, which make
-/// room for others.
+/// With several arbiters, each accepts up to this many connections ahead, which makes room in
+/// the backlog.
 const AHEAD: usize = 16;
 
-/// A name above this many bytes is refused.
+/// A longer name, in bytes, is refused.
 pub const MAX_NAME: usize = 4096;
 
 pub fn net(code: i32) -> Error {
@@ -180,7 +178,7 @@ impl Server {
         }
     }
 
-    /// As `create` and `update` set them; whether they may.
+    /// `create` and `update`; whether they succeed.
     pub fn set(&mut self, persistent: Option<bool>, name: Option<&'static str>) -> bool {
         if name.is_some_and(|name| name.len() > MAX_NAME) {
             return false;
@@ -228,7 +226,7 @@ impl Server {
     ) -> Vec<i32> {
         match (at, &self.listening) {
             (None, None) => vec![-4],
-            // Which is looked at first is not said.
+            // The order of the checks is not specified.
             (None, Some(_)) => vec![-4, -23],
             (Some(_), Some(_)) => vec![-23],
             (Some(at), None) => {
@@ -246,7 +244,7 @@ impl Server {
         }
     }
 
-    /// Whether `getInfo` may tell this.
+    /// Whether `getInfo` may answer this.
     fn is_told(&self, info: &SocketInfo) -> bool {
         let listening = self.listening.as_ref();
         let clients = listening.map(|l| u32::try_from(l.clients()).expect("few"));
@@ -295,13 +293,13 @@ impl Server {
             takes(maybe);
         }
         if self.app.ending != Ending::Nothing {
-            // Listeners go first, sockets one after the other.
+            // Listeners are removed first, and sockets are suspended one after the other.
             takes(BlockReason::NoListener);
         }
         all && left.is_empty()
     }
 
-    /// One connection is accepted for a suspended app, which is loaded for it.
+    /// Accepts one connection for a suspended app, which is loaded for it.
     fn knock(&self) -> Vec<Self> {
         let may = self.app.suspended && self.persistent && self.held.is_none();
         if !may || !self.is_accepting() || !self.has_line() {
@@ -315,8 +313,7 @@ impl Server {
         accepted.collect()
     }
 
-    /// Whose turn it may be in the line: the first, or any where several
-    /// arbiters accept.
+    /// Which waiting connections may be accepted next: the first, or any with several arbiters.
     fn turns(&self) -> Range<usize> {
         let length = self.listening.as_ref().map_or(0, |l| l.line.len());
         match self.shape {
@@ -328,8 +325,7 @@ impl Server {
         }
     }
 
-    /// One of the line is taken: the client and where it comes from, if it is
-    /// one.
+    /// Accepts a waiting connection: the client and its address; `None` for an error.
     fn accept(&mut self, turn: usize) -> Option<(usize, SocketAddr)> {
         let listening = self.listening.as_mut()?;
         match listening.line.remove(turn)? {
@@ -346,7 +342,7 @@ impl Server {
         }
     }
 
-    /// Whether one more may come into the line, and whether it may be full.
+    /// Whether one more connection may wait, and whether the backlog may be full.
     fn room(&self, listening: &Listening) -> (bool, bool) {
         let (clients, most) = (listening.clients(), listening.most);
         let (listeners, ahead) = match self.shape {
@@ -410,7 +406,7 @@ impl Server {
         line.any(|waiting| matches!(waiting, Waiting::Error(_)))
     }
 
-    /// Whether the network is asked for the next one.
+    /// Whether the socket accepts the next connection.
     fn is_accepting(&self) -> bool {
         self.may_accept() && self.resting.as_ref().is_none_or(|resting| resting.over)
     }
@@ -420,7 +416,7 @@ impl Server {
         listening.is_some_and(|listening| !listening.line.is_empty())
     }
 
-    /// Whether there is something that it has to do.
+    /// Whether the socket has something left to do.
     fn is_busy(&self) -> bool {
         if !self.open {
             return false;

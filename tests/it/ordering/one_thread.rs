@@ -1,4 +1,4 @@
-//! On one arbiter.
+//! All in one arbiter.
 
 use super::*;
 

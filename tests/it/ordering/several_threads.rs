@@ -1,4 +1,4 @@
-//! Across arbiters, with mailboxes full.
+//! Across arbiters, with full mailboxes.
 
 use super::*;
 
@@ -13,7 +13,7 @@ async fn registry_in(arbiter: &Arbiter) -> Addr<Registry> {
     registry.expect("it has started")
 }
 
-/// What is told to a [`NotingListener`]'s test.
+/// What a [`NotingListener`] sends to its test.
 #[derive(Debug, PartialEq)]
 enum NotedEvent {
     Accept(ClientSocketId),
@@ -21,8 +21,7 @@ enum NotedEvent {
     End(ClientSocketId, NetError),
 }
 
-/// Notes what it hears, once its gate is open. The first of them resumes the
-/// clients.
+/// Notes its events once its gate is open. The first listener resumes the clients.
 struct NotingListener {
     events: UnboundedSender<NotedEvent>,
     gate: Option<mpsc::Receiver<()>>,
@@ -36,7 +35,7 @@ impl Actor for NotingListener {
 impl NotingListener {
     fn note(&mut self, note: NotedEvent) {
         if let Some(gate) = self.gate.take() {
-            // Its mailbox fills meanwhile. A test that fails closes the gate.
+            // Its mailbox fills in the meantime. A failing test closes the gate.
             let _ = gate.recv();
         }
         let _ = self.events.send(note);
@@ -70,7 +69,7 @@ impl Handler<ReceiveErrorInfo> for NotingListener {
     }
 }
 
-/// Makes a mailbox long.
+/// Fills a mailbox.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct MailboxFiller;
@@ -86,7 +85,7 @@ struct ThreadListener {
     arbiter: Arbiter,
     actor: Addr<NotingListener>,
     events: UnboundedReceiver<NotedEvent>,
-    /// Used or dropped, it lets the listener go on.
+    /// Used or dropped, it lets the listener continue.
     gate: Option<mpsc::Sender<()>>,
 }
 
@@ -147,7 +146,7 @@ async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order
     let (app, at) = elsewhere(&arbiter).await;
     let mut listener = ThreadListener::of(&app, true, true).await;
     let mut peer = dial(at).await;
-    // It is in its handler of onAccept now, and what comes next fills it.
+    // It is in its handler of `onAccept` now, and later events fill its mailbox.
     let client = within("a client", async {
         loop {
             let sockets = app.tcp.get_sockets().await.expect("alive");
@@ -168,8 +167,8 @@ async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order
         let mut answers: Vec<futures::future::LocalBoxFuture<_>> = Vec::new();
         let mut others = Vec::new();
         for number in 0..SENDS {
-            // The mailboxes on the way are as full as ten thousand sends and
-            // as many other calls make them.
+            // The mailboxes on the way are as full as ten thousand sends and as many other calls
+            // make them.
             others.push(match number % 2 {
                 0 => app.tcp.get_info(client),
                 _ => handle.get_info(),
@@ -186,7 +185,7 @@ async fn ten_thousand_sends_between_arbiters_with_full_mailboxes_arrive_in_order
         for info in within("the other answers", join_all(others)).await {
             assert!(info.expect(way).connected);
         }
-        // The bytes of the other direction wait for the listener meanwhile.
+        // Bytes of the other direction wait for the listener in the meantime.
         let stuffed = peer.try_write(&flood);
         assert!(stuffed.is_ok_and(|stuffed| stuffed > 0) || way != "by id");
     }
@@ -230,7 +229,7 @@ async fn each_of_several_callers_on_several_arbiters_keeps_its_own_order() {
         })
         .collect();
 
-    // Whoever is next, it is that one's next message, and it is whole.
+    // The next message is a whole one of some caller, and that caller's next.
     let mut next: Vec<_> = (0..CALLERS).map(|caller| caller * EACH).collect();
     for _ in 0..SENDS {
         let number = within("a message", peer.read_u32()).await.expect("read");
@@ -335,7 +334,7 @@ async fn answers_and_events_of_one_socket_come_in_a_consistent_order() {
         peer.write_all(b"first").await.expect("write");
         client.set_paused(false).await.expect("resume");
         assert_eq!(test.received(client.id(), 5).await, b"first");
-        // The end is raised before disconnect is answered.
+        // The end is raised before `disconnect` is answered.
         client.disconnect().await.expect("disconnect");
         match test.next().await {
             ListenerEvent::ReceiveError(id, code) => {

@@ -1,4 +1,4 @@
-//! Whose permissions they are, and what happens when they change.
+//! Which permissions apply to an app, and what happens when they change.
 
 use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::ScriptedNetwork;
@@ -13,7 +13,7 @@ fn may_listen() -> Permissions {
     Permissions::from_sockets(r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).expect("right")
 }
 
-/// The answer to `listen` on a new socket.
+/// The answer to `listen` of a new socket.
 async fn listen(app: &App) -> Result<(), Error> {
     let server = &app.tcp_server;
     let id = server
@@ -24,7 +24,7 @@ async fn listen(app: &App) -> Result<(), Error> {
     server.listen(id, "127.0.0.1", 0, None).await
 }
 
-/// The answer to `connect` of a new socket; nobody listens there.
+/// The answer to `connect` of a new socket; the port has no listener.
 async fn connect(app: &App) -> Result<(), Error> {
     let id = app
         .tcp
@@ -67,7 +67,7 @@ async fn the_permissions_of_one_app_do_not_apply_to_another() {
     let network = ScriptedNetwork::new();
     let registry = Registry::with_network(network).start();
     let (one, other) = (App::new("one", &registry), App::new("other", &registry));
-    // Both are known, with sockets of their own.
+    // Both apps exist, with sockets of their own.
     assert_eq!((listen(&one).await, listen(&other).await), (Ok(()), Ok(())));
     one.set_permissions(Permissions::none())
         .await
@@ -78,7 +78,7 @@ async fn the_permissions_of_one_app_do_not_apply_to_another() {
     assert_eq!(listen(&one).await, DENIED, "nothing is given to it");
     assert_eq!(listen(&other).await, Ok(()));
     assert_eq!(connect(&other).await, DENIED);
-    // By whatever handle it is called, it is the same app.
+    // Another `App` with the same id is the same app.
     assert_eq!(listen(&App::new("one", &registry)).await, DENIED);
     assert_eq!(listen(&App::new("other", &registry)).await, Ok(()));
 }
@@ -175,7 +175,7 @@ async fn open_sockets_stay_open_when_their_permission_is_revoked() {
     assert_eq!(test.received(client, 9).await, b"connected");
     assert_eq!(tcp.send(client, "out").await.expect("send").bytes_sent, 3);
 
-    // Once it is closed it is not opened again.
+    // Once closed it does not open again.
     let tcp_server = &test.app.tcp_server;
     tcp_server.disconnect(server).await.expect("disconnect");
     let again = tcp_server.listen(server, "127.0.0.1", at.port().into(), None);

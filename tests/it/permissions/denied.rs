@@ -1,4 +1,4 @@
-//! What is denied has no effect, by whatever way it is called.
+//! A denied call has no effect, in whatever way it is made.
 
 use chrome_sockets::tcp::{self, DnsQueryType::Any};
 use chrome_sockets::testing::{Call, ScriptedNetwork};
@@ -10,13 +10,13 @@ use support::{TestApp, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
-/// A world whose apps may do this and no more.
+/// A test app with these permissions.
 async fn test_app(network: impl Network, sockets: &str) -> TestApp {
     let permissions = Permissions::from_sockets(sockets).expect("right");
     TestApp::on(Registry::with_network(network).permissions(permissions)).await
 }
 
-/// The answers to the same `listen`, by each way there is.
+/// The answers to the same `listen`, made in every possible way.
 async fn listens(
     app: &App,
     id: ServerSocketId,
@@ -37,7 +37,7 @@ async fn listens(
     ]
 }
 
-/// The answers to the same `connect`, by each way there is.
+/// The answers to the same `connect`, made in every possible way.
 async fn connects(app: &App, id: ClientSocketId, host: &str, port: i32) -> [Result<(), Error>; 3] {
     let message = tcp::Connect {
         app: app.id().clone(),
@@ -74,7 +74,7 @@ async fn a_denied_listen_opens_nothing_and_changes_nothing() {
         ("127.0.0.1", 4001),
         ("0.0.0.0", 4000),
         ("::ffff:127.0.0.1", 4000),
-        // What could not listen anyway is denied first, as in Chrome.
+        // An invalid `listen` is denied first, as in Chrome.
         ("localhost", 4000),
         ("", 4000),
         ("127.0.0.1", -1),
@@ -115,7 +115,7 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
         ("127.0.0.2", 80),
         ("localhost", 80),
         ("nothing.invalid", 80),
-        // What could not connect anyway is denied first, as in Chrome.
+        // An invalid `connect` is denied first, as in Chrome.
         ("", 80),
         ("a b", 80),
         ("127.0.0.1", 0),

@@ -1,5 +1,5 @@
-//! Nothing that an app writes reaches a host that its permissions do not name:
-//! the host that is compared is the host that is resolved.
+//! No host reaches the resolver or the network that the permissions do not name: the host that
+//! is compared is the host that is resolved.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,7 +10,7 @@ use chrome_sockets::{Error, Permissions};
 use crate::tcp_server::code;
 use support::TestApp;
 
-/// Ways of writing 127.0.0.1, localhost and example.com, and what comes near.
+/// Spellings of 127.0.0.1, localhost and example.com, and similar hosts.
 const WRITTEN: &[&str] = &[
     "127.0.0.1",
     "127.0.0.1.",
@@ -78,7 +78,7 @@ const WRITTEN: &[&str] = &[
     ".example.com",
 ];
 
-/// Tries every way of writing, and returns what the network was asked.
+/// Tries every spelling, and returns the calls of the network.
 async fn asked(connect: &str) -> Vec<Call> {
     let network = ScriptedNetwork::new();
     let names = [
@@ -99,7 +99,7 @@ async fn asked(connect: &str) -> Vec<Call> {
     for host in WRITTEN {
         let id = test.create().await;
         let answer = test.app.tcp.connect(id, *host, 80, Any).await;
-        // Nobody listens, so what is permitted is refused or not resolved.
+        // Without a listener, permitted calls are refused or not resolved.
         let permitted = answer != Err(Error::PermissionDenied);
         assert_eq!(permitted, permissions.may_connect(host, 80), "{host:?}");
         assert!(answer.is_err(), "{host:?}");
@@ -107,8 +107,7 @@ async fn asked(connect: &str) -> Vec<Call> {
     network.calls()
 }
 
-/// Asserts that only these names were resolved, and only these addresses
-/// connected to.
+/// Asserts that only these names were resolved, and only these addresses connected to.
 fn assert_only(calls: &[Call], names: &[&str], addresses: &[&str]) {
     let mut resolved = 0;
     let mut connected = 0;
@@ -172,7 +171,7 @@ async fn a_name_is_resolved_in_the_form_that_was_compared() {
         for (written, resolved) in [
             ("Bücher.example", "xn--bcher-kva.example"),
             ("WWW.Example", "www.example"),
-            // An absolute name stays that.
+            // An absolute name stays absolute.
             ("例え。example。", "xn--r8jz45g.example."),
         ] {
             let id = test.create().await;

@@ -1,4 +1,4 @@
-//! What a manifest says, and what is wrong in it.
+//! Parsing of manifests, and their errors.
 
 use std::fmt::Write as _;
 
@@ -76,7 +76,7 @@ fn permissions_are_formatted_as_the_value_of_the_key() {
 #[test]
 fn an_error_in_a_manifest_names_the_place_and_the_expected_value() {
     for (manifest, expected) in [
-        // The whole.
+        // Of the whole manifest.
         ("", "EOF while parsing a value at line 1 column 0"),
         (
             "[]",
@@ -147,7 +147,7 @@ fn an_error_in_the_key_alone_names_the_path_in_the_key() {
     assert_eq!(error.path(), "udp.send[1]");
 }
 
-/// The texts of the warnings about a manifest that is taken.
+/// The texts of the warnings about an accepted manifest.
 fn warnings(manifest: &str) -> Vec<String> {
     match Permissions::from_manifest_with_warnings(manifest) {
         Ok((_, warnings)) => warnings.iter().map(ToString::to_string).collect(),
@@ -177,7 +177,7 @@ fn unknown_keys_are_ignored_with_a_warning_that_names_the_place() {
         ]
     );
     assert_eq!(warnings(r#"{"name": "App", "sockets": {}}"#), [""; 0]);
-    // The key's own value is read likewise.
+    // The value of the key alone is parsed likewise.
     assert!(Permissions::from_sockets(r#"{"sockets": {}}"#).is_ok());
 }
 
@@ -431,7 +431,7 @@ fn deep_or_long_values_give_a_short_error_or_are_skipped() {
         let error = Permissions::from_manifest(&manifest).expect_err("it is wrong");
         assert!(error.to_string().chars().count() < 400, "{error}");
     }
-    // Not even a path grows.
+    // Paths are bounded too.
     let broken = format!(r#"{{"{long}": nothing}}"#);
     let error = Permissions::from_manifest(&broken).expect_err("no JSON");
     assert!(error.to_string().chars().count() < 400, "{error}");

@@ -1,4 +1,4 @@
-//! What holds for every manifest and every pattern.
+//! Properties of every manifest and every pattern.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,10 +7,10 @@ use chrome_sockets::manifest::Pattern;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A label as a name has it.
+/// A label of a host name.
 const LABEL: &str = "[a-z][a-z0-9]{0,8}";
 
-/// Hosts that exist, and what looks like one.
+/// Existing hosts, and similar texts.
 fn host() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-zA-Z0-9ß-ü例０-９。.*_%:-]{0,12}",
@@ -22,7 +22,7 @@ fn host() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Patterns, most of them right.
+/// Patterns, most of them valid.
 fn pattern() -> impl Strategy<Value = String> {
     let before = prop_oneof![Just(""), Just("*."), Just("."), Just("[")];
     let port = prop_oneof![
@@ -37,7 +37,7 @@ fn pattern() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a `sockets` key may look like.
+/// Possible values of a `sockets` key.
 fn sockets() -> impl Strategy<Value = Value> {
     let patterns = prop_oneof![
         4 => prop::collection::vec(right_pattern(), 0..4).prop_map(|list| json!(list)),
@@ -77,7 +77,7 @@ fn right_pattern() -> impl Strategy<Value = String> {
     })
 }
 
-/// Other ways of writing a host, and what is near it.
+/// Another spelling of a host, and a similar host.
 fn near(host: String) -> impl Strategy<Value = (String, String)> {
     let ways = vec![
         host.clone(),
@@ -99,7 +99,7 @@ fn near(host: String) -> impl Strategy<Value = (String, String)> {
     (Just(host), prop::sample::select(ways))
 }
 
-/// The pattern for this host alone, if it is one.
+/// The pattern for this host alone, if it is valid.
 fn exact(host: &str) -> Option<Pattern> {
     if host.parse::<Ipv6Addr>().is_ok() {
         return format!("[{host}]").parse().ok();
@@ -195,8 +195,8 @@ proptest! {
         }
     }
 
-    /// What names an address is that address; what names none is never taken
-    /// for one.
+    /// A text that names an address matches that address; a text that does not never matches
+    /// one.
     #[test]
     fn only_an_address_matches_an_address_pattern(
         (address, host) in any::<IpAddr>().prop_flat_map(|address| {

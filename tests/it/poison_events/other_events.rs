@@ -1,4 +1,4 @@
-//! Events other than data at which listeners panic: dropped, and counted.
+//! Events other than data at which listeners panic are dropped and counted.
 
 use chrome_sockets::tcp::DnsQueryType;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketInfo};
@@ -52,7 +52,7 @@ impl Fixture {
         info.expect("it exists")
     }
 
-    /// An ill listener of this event, which lives until it hears of one.
+    /// A listener of this event that panics at the first one.
     async fn panicking_listener<E: Event>(&self, event: &OnEvent<E>) -> Addr<PanickingListener>
     where
         Registry: Handler<AddListener<E>>,
@@ -63,8 +63,8 @@ impl Fixture {
         listener
     }
 
-    /// After the first ill listener two others die of the event, which is
-    /// dropped then and not before.
+    /// After the first panicking listener, two others panic at the event, which is dropped after
+    /// the third and not before.
     async fn panics_three_listeners<E: Event>(
         &self,
         first: Addr<PanickingListener>,
@@ -110,7 +110,7 @@ async fn an_accept_at_which_three_listeners_panicked_is_dropped_with_its_client(
         .await;
     until("the client's end", || bad.is_closed()).await;
     assert_eq!(app.tcp.get_sockets().await.expect("it runs"), []);
-    // The next one is as welcome as ever.
+    // The next client is accepted as usual.
     fixture.hear_accepts().await;
     let _good = fixture.network.client(fixture.at).expect("it listens");
     fixture.test.accepted().await;
@@ -237,7 +237,7 @@ async fn an_end_at_which_three_listeners_panicked_is_dropped_and_counted() {
     let added = ends.add_listener(own.recipient()).await;
     added.expect("the registry runs");
     fixture.test.expect_no_event().await;
-    // The next connection's end is told.
+    // The end of the next connection is reported.
     let next = fixture.network.client(fixture.at).expect("it listens");
     let client = fixture.test.accepted().await;
     client.set_paused(false).await.expect("it is open");

@@ -1,4 +1,4 @@
-//! What counts as a panic at an event, on a scripted network.
+//! Which panics count, on a scripted network.
 
 use std::collections::VecDeque;
 
@@ -8,7 +8,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 
 use super::*;
 
-/// What a listener does with its next event, if it is of this text.
+/// What a listener does with its next event, if it has this text.
 type ListenerStep = (&'static str, Action);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,14 +16,14 @@ enum Action {
     Panic,
     /// It keeps the event.
     Keep,
-    /// After it has taken the data out.
+    /// After taking the data out.
     TakeAndPanic,
-    /// In a future that the handler has returned.
+    /// In a future that the handler returned.
     PanicLater,
 }
 use Action::*;
 
-/// Does each deed once, and notes what it handles otherwise.
+/// Carries out each step once, and records what it handles otherwise.
 struct ScriptedListener {
     steps: Arc<Mutex<VecDeque<ListenerStep>>>,
     handled: Arc<Mutex<Vec<Bytes>>>,
@@ -76,7 +76,7 @@ impl Handler<ReceiveErrorInfo> for ScriptedListener {
     }
 }
 
-/// An app with client sockets, whose listener is started again when it dies.
+/// An app with client sockets, whose listener is restarted when it dies.
 struct Fixture {
     test: TestApp,
     network: ScriptedNetwork,
@@ -131,7 +131,7 @@ impl Fixture {
         plan.extend(steps);
     }
 
-    /// Starts a listener, and has it die of the deeds of one life.
+    /// Starts a listener that carries out these steps and then dies.
     async fn assert_panics_at(&self, steps: &[ListenerStep]) {
         self.plan(steps);
         let frail = self.start().await;
@@ -210,13 +210,13 @@ async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
     let fixture = Fixture::new().await;
     let (_bad, bad) = fixture.connected().await;
     let (_good, good) = fixture.connected().await;
-    // Each time another client's event kills it, and this one's waits behind.
+    // Each time it panics at another client's event, with this one's behind it.
     let (_other, other) = fixture.connected().await;
     bad.send("bad");
     other.send("other");
     good.send("good");
     fixture.assert_panics_at(&[("bad", Panic)]).await;
-    // What waited comes first now.
+    // The waiting event comes first now.
     fixture.assert_panics_at(&[("other", Panic)]).await;
     let frail = fixture.start().await;
     until("the events", || fixture.handled().len() == 3).await;
@@ -245,13 +245,13 @@ async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
             bad.send("bad");
         }
         until("its death", move || !frail.connected()).await;
-        // The bad event alone is at fault.
+        // Only the poisonous event counts.
     }
     fixture.fails().await;
     fixture.handles(&["kept"]).await;
 }
 
-/// Whether the bad client has not sent yet.
+/// Whether the poisonous client has not sent yet.
 fn poisonous_event_waits(fixture: &Fixture) -> bool {
     fixture.steps.lock().is_ok_and(|steps| steps.len() == 1)
 }

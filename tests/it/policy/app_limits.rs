@@ -1,4 +1,4 @@
-//! How many sockets an app may make.
+//! Limits on the number of sockets that an app creates.
 
 use chrome_sockets::tcp_server::{AtLimit, Limits};
 use chrome_sockets::testing::ScriptedNetwork;
@@ -27,7 +27,7 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
         app.tcp_server.get_sockets().await.map(|all| all.len()),
         Ok(1)
     );
-    // What it accepts does not count, and no other app is concerned.
+    // Accepted sockets do not count, and other apps are not affected.
     let _peers = [apps.dial(at), apps.dial(at), apps.dial(at)];
     for _ in 0..3 {
         apps.accepted().await;
@@ -35,7 +35,7 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
     let other = apps.other.tcp.create(Default::default()).await;
     other.expect("it has no limit");
 
-    // A place is free with the call, whichever way it goes.
+    // The call frees the place, by id and by handle.
     app.tcp.close(client);
     let server = app.tcp_server.create(Default::default()).await;
     let server = server.expect("one was closed").socket_id;

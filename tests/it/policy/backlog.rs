@@ -12,7 +12,7 @@ async fn backlog(test: &TestApp, id: ServerSocketId) -> Option<u32> {
     info.expect("it is open").backlog
 }
 
-/// A paused server socket that listens there.
+/// A paused server socket that listens at this address.
 async fn paused(test: &TestApp, at: &str) -> (ServerSocketId, SocketAddr) {
     let server = &test.app.tcp_server;
     let created = server.create(Default::default()).await;

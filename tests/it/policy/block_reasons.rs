@@ -1,4 +1,4 @@
-//! Why it stands still, and what it has counted.
+//! Why a server socket does not accept, and what it counts.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn get_info_names_every_reason_at_once_and_each_ends_by_itself() {
     let asleep = [&deaf[..], &[BlockReason::Suspended]].concat();
     assert_eq!(fixture.info().await.blocked_by, asleep);
 
-    // Each ends alone, and the others stay.
+    // Each reason ends alone, and the others stay.
     let added = server.on_accept.add_listener(recorder.recipient());
     added.await.expect("added");
     let heard = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
@@ -119,7 +119,7 @@ async fn a_client_with_two_listeners_counts_as_delivered_once() {
     assert_eq!(fixture.info().await.counts.delivered, 1);
 }
 
-/// Keeps what it hears, so that nothing counts as handled.
+/// Keeps its events, so that none counts as handled.
 struct KeepingListener(Vec<chrome_sockets::tcp_server::AcceptInfo>);
 
 impl actix::Actor for KeepingListener {

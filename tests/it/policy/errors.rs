@@ -1,4 +1,4 @@
-//! What is done about accept errors.
+//! Policies on accept errors.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Handler<AcceptErrorInfo> for AcceptErrorListener {
 }
 
 impl Fixture {
-    /// A scene with this policy, in which the world hears no accept errors.
+    /// A fixture with this policy. The test's own listener receives no accept errors.
     pub async fn with(policy: AcceptPolicy) -> (Self, UnboundedReceiver<AcceptErrorInfo>) {
         let fixture = Fixture::new().await;
         let on_error = &fixture.test.app.tcp_server.on_accept_error;
@@ -101,7 +101,7 @@ async fn by_default_a_socket_pauses_as_in_chrome() {
             assert!(fixture.info().await.paused);
             fixture.set_paused(false).await;
         }
-        // One that is accepted ends the row of errors.
+        // An accepted connection ends the row of errors.
         let _peer = fixture.dial();
         fixture.test.accepted().await;
     }
@@ -128,7 +128,7 @@ async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
     }
     fixture.test.accepted().await;
     let took = started.elapsed();
-    // The clock has milliseconds.
+    // The clock has a resolution of milliseconds.
     let least = Duration::from_millis(800);
     assert!(took >= least && took < 2 * least, "after {took:?}");
     assert_eq!(fixture.info().await.blocked_by, []);
@@ -260,7 +260,7 @@ async fn a_flood_of_errors_is_reported_no_faster_than_listeners_handle_it() {
     let counts = fixture.info().await.counts;
     assert_eq!(counts.failed, FLOOD as u64);
 
-    // Nobody has handled any: they are kept here.
+    // No event was handled: they are kept here.
     let mut kept = Vec::new();
     for attempt in 1..=UNHANDLED_ACCEPT_ERRORS {
         let info = next_error(&mut errors).await;
@@ -304,7 +304,7 @@ async fn a_socket_that_closes_by_policy_reports_it_and_is_not_found() {
     assert_eq!(server.get_sockets().await, Ok(vec![]));
     assert_eq!(server.close(fixture.id).await, Err(Error::SocketNotFound));
 
-    // The client lives on, and so does the app.
+    // The client and the app continue to work.
     client.set_paused(false).await.expect("it is open");
     peer.send("alive");
     assert_eq!(fixture.test.received(client.id(), 5).await, b"alive");

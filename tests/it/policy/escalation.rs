@@ -1,4 +1,4 @@
-//! Accept errors that somebody above the app decides on.
+//! Accept errors that an actor above the app decides on.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use support::within;
 
 type Question = (Escalation, oneshot::Sender<AcceptAction>);
 
-/// Passes every question on, and gives the answer that comes back.
+/// Passes every escalation on, and answers with the decision that comes back.
 struct ForwardingTarget(UnboundedSender<Question>);
 
 impl Actor for ForwardingTarget {
@@ -59,7 +59,7 @@ impl Fixture {
         sent.expect("it runs").expect("it is set");
     }
 
-    /// Names a warden, whose questions these are.
+    /// Sets an escalation target, and returns its escalations.
     async fn start_target(&self) -> (Addr<ForwardingTarget>, UnboundedReceiver<Question>) {
         let (tell, questions) = unbounded_channel();
         let target = ForwardingTarget(tell).start();
@@ -157,7 +157,7 @@ async fn without_a_decision_the_socket_stays_paused() {
     fixture.fail(libc::EMFILE);
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Pause);
     assert!(fixture.info().await.paused);
-    // One that is gone by then, or goes without an answer.
+    // A target that is dead by then, or dies without an answer.
     let (target, _questions) = fixture.start_target().await;
     target.send(Die).await.expect("it dies of it");
     fixture.set_paused(false).await;
@@ -216,7 +216,7 @@ async fn an_app_that_resumes_its_socket_decides() {
     let _peer = fixture.dial();
     fixture.test.accepted().await;
     assert!(errors.try_recv().is_err());
-    // A pause of the app's own outlasts a decision.
+    // A pause by the app outlasts a decision.
     fixture.fail(libc::EMFILE);
     next_error(&mut errors).await;
     let (_, reply) = next_question(&mut questions).await;

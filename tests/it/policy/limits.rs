@@ -1,4 +1,4 @@
-//! How much a server socket takes on.
+//! Limits on connections of a server socket.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -85,7 +85,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     assert!(!info.paused);
     assert_eq!(info.backlog, Some(4));
 
-    // However it ends: closed, disconnected, or by its peer.
+    // However it ends: by `close`, `disconnect`, or its peer.
     clients.remove(0).close();
     clients.push(fixture.test.accepted().await);
     let kept = clients.remove(0);
@@ -99,7 +99,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     clients.push(fixture.test.accepted().await);
     fixture.test.expect_no_event().await;
 
-    // A higher limit lets in at once, and none everybody.
+    // A higher limit admits at once, and no limit admits all.
     fixture.limit(connections(3, AtLimit::Queue)).await;
     clients.push(fixture.test.accepted().await);
     let _last = fixture.peer();
@@ -201,7 +201,7 @@ async fn a_rate_limit_admits_a_burst_and_then_one_connection_per_interval() {
             );
         }
     }
-    // The clock has milliseconds.
+    // The clock has a resolution of milliseconds.
     for (came, due) in came.iter().zip([0, 0, 0, 0, 500, 1000, 1500]) {
         assert!((due..due + 50).contains(came), "after {came}, not {due} ms");
     }
@@ -232,13 +232,13 @@ async fn above_a_rate_limit_connections_can_be_closed() {
         next_refusal(&mut refusals).await.limit,
         LimitKind::Rate(LimitScope::Socket)
     );
-    // Those that are refused do not put it off.
+    // Refused connections do not postpone it.
     tokio::time::sleep(Duration::from_secs(61)).await;
     let _third = fixture.peer();
     fixture.test.accepted().await;
 }
 
-/// A connection from this address of the machine.
+/// A connection from this loopback address.
 fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
@@ -292,7 +292,7 @@ async fn an_unreported_client_counts_in_limits_until_it_ends() {
         let _peer = fixture.peer();
         fixture.test.accepted().await
     };
-    // One that is refused has none.
+    // A refused connection takes no place.
     fixture.limit(connections(1, AtLimit::Close)).await;
     for _ in 0..10 {
         fixture.peer();

@@ -1,5 +1,4 @@
-//! Limits that several server sockets share: those of an app and of a
-//! registry.
+//! Limits that several server sockets share: those of an app and of a registry.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +15,7 @@ use chrome_sockets::{
 use super::limits::{connections, hear_refusals, next_refusal, set};
 use support::{LIMIT, ListenerEvent, TestApp, subscribe, within};
 
-/// Two apps, heard by one listener.
+/// Two apps with one listener.
 pub struct TwoApps {
     pub test: TestApp,
     pub other: App,
@@ -107,7 +106,7 @@ async fn server_sockets_of_an_app_share_its_limit_and_those_of_other_apps_do_not
     first.close().await.expect("it is open");
     apps.accepted().await;
     apps.test.expect_no_event().await;
-    // More room lets in what waits, at once.
+    // A higher limit admits waiting connections at once.
     apps.limit_app(Limits::default()).await;
     apps.accepted().await;
     for id in [one, two] {
@@ -167,7 +166,7 @@ async fn waiting_server_sockets_take_turns() {
     for _ in 0..peers.len() {
         let (server, client) = apps.accepted().await;
         came.push(server);
-        // It goes on calling while it waits, which changes nothing.
+        // Further calls while it waits change nothing.
         apps.blocked_by(&app, servers[0].0).await;
         client.close().await.expect("it is open");
     }
@@ -247,7 +246,7 @@ async fn sockets_that_share_a_rate_limit_take_turns() {
             other => panic!("expected onAccept, not {other:?}"),
         }
         let took = started.elapsed().as_millis();
-        // The clock has milliseconds.
+        // The clock has a resolution of milliseconds.
         let due = second * 1000..second * 1000 + 50;
         assert!(due.contains(&took), "{second}: after {took} ms");
         assert_eq!(
@@ -278,7 +277,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
     assert!(refused.is_closed());
 
-    // The app's is reached too: where the socket's own is not, it decides.
+    // The app's limit is reached too, and applies where the socket's own is not reached.
     let _second = apps.dial(other_at);
     apps.accepted().await;
     let waits = apps.dial(other_at);
@@ -318,7 +317,7 @@ async fn several_full_limits_are_all_named() {
     apps.accepted().await;
     let scopes = [LimitScope::Socket, LimitScope::App, LimitScope::Registry];
     assert_eq!(apps.blocked_by(&app, id).await, scopes.map(full));
-    // Each is lifted by itself.
+    // Each limit is lifted alone.
     let lifted = set(&apps.test, id, Limits::default()).await;
     lifted.expect("good limits");
     apps.test.expect_no_event().await;
@@ -386,7 +385,7 @@ async fn a_thousand_server_sockets_under_one_limit_are_all_served() {
             open.pop_front().map(|client| client.close());
         }
         if turn + 1 == SERVERS {
-            // Those that found room before there was a line may have had two.
+            // Sockets that found room before others waited may have had two.
             assert!(served.len() >= SERVERS - 10, "only {}", served.len());
         }
     }

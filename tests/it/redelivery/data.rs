@@ -1,4 +1,4 @@
-//! `onReceive`: who has not had it hears it again, in order, and nobody else.
+//! `onReceive`: unhandled data is raised again, in order, and only that.
 
 use super::*;
 
@@ -65,7 +65,7 @@ async fn data_forwarded_before_a_panic_is_not_raised_again() {
 #[actix_rt::test]
 async fn a_clone_neither_causes_nor_prevents_redelivery() {
     let mut fixture = Fixture::new().await;
-    // The clone of what was handled dies with its listener.
+    // The clone of the handled event dies with its listener.
     let listener = fixture.start_listener(&[KeepClone, Panic]).await;
     fixture.peer.send("ab");
     assert_eq!(listener.dies().await, data("a"));
@@ -125,7 +125,7 @@ async fn data_that_one_of_several_listeners_took_out_is_not_raised_again() {
 #[actix_rt::test]
 async fn events_that_a_listener_kept_are_raised_again_in_order_when_it_panics() {
     let mut fixture = Fixture::new().await;
-    // What it has kept is dropped after what it was just handed.
+    // The kept event is dropped after the current one.
     let listener = fixture.start_listener(&[Handle, Keep, Keep, Panic]).await;
     fixture.peer.send("abcdef");
     assert_eq!(listener.dies().await, data("abc"));
@@ -137,7 +137,7 @@ async fn events_that_a_listener_kept_are_raised_again_in_order_when_it_panics() 
 #[actix_rt::test]
 async fn a_connection_whose_order_cannot_be_kept_ends_and_is_reported() {
     let mut fixture = Fixture::new().await;
-    // It keeps one, handles a later one, and loses the first when it panics.
+    // It keeps one event, handles a later one, and drops the first when it panics.
     let listener = fixture.start_listener(&[Keep, Handle, Panic]).await;
     fixture.peer.send("abcd");
     assert_eq!(listener.dies().await, data("ab"));
@@ -147,7 +147,7 @@ async fn a_connection_whose_order_cannot_be_kept_ends_and_is_reported() {
     let sent = fixture.client.send("x").await;
     assert_eq!(sent.map(drop), Err(NetError::SOCKET_NOT_CONNECTED.into()));
     fixture.test.expect_no_event().await;
-    // The socket is there for another connection.
+    // The socket can connect again.
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(false).await.expect("it is open");
     fixture.is_alive().await;
@@ -166,7 +166,7 @@ async fn a_kept_event_does_not_keep_its_listener_alive() {
     ends.remove_listener(actor.clone().recipient());
     let removed = tcp.on_receive.remove_listener(actor.recipient()).await;
     removed.expect("the registry runs");
-    // Its last address is gone: it ends, and what it has said with it.
+    // Its last address is gone: it ends, and with it its record.
     assert_eq!(within("its end", listener.handled.recv()).await, None);
 }
 
@@ -243,7 +243,7 @@ async fn secure_closes_a_socket_with_data_for_redelivery() {
     fixture.client.set_paused(true).await.expect("it is open");
     let secured = fixture.client.secure(Default::default()).await;
     assert_eq!(secured, Err(NetError::FAILED.into()));
-    // As whenever it is called in the wrong state.
+    // `secure` in a wrong state closes the socket.
     assert!(fixture.peer.is_closed());
     fixture.listen().await;
     fixture.test.expect_no_event().await;

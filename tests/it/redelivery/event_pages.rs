@@ -1,5 +1,4 @@
-//! Apps with an event page are loaded again when their listeners have died,
-//! and something is to be told.
+//! Apps with an event page are loaded again when their listeners have died and an event waits.
 
 use super::*;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -32,7 +31,7 @@ macro_rules! panics {
 
             fn handle(&mut self, event: $event, ctx: &mut Self::Context) {
                 assert!(self.stops.load(SeqCst), "a listener that is not well");
-                // It goes when the mailbox is closed.
+                // Dropped when the mailbox is closed.
                 let kept = async move {
                     let _event = event;
                     std::future::pending().await
@@ -87,8 +86,8 @@ async fn leaves(app: &App, dying_listener: &Addr<DyingListener>) {
     left.await.expect("the registry runs");
 }
 
-/// An app whose event page was loaded, on the scripted network. Its listener
-/// dies of every event until it is well.
+/// An app whose event page was loaded, on the scripted network. Its listener dies at every event
+/// until `healthy` is set.
 struct EventPageFixture {
     test: TestApp,
     network: ScriptedNetwork,
@@ -143,7 +142,7 @@ impl EventPageFixture {
         self.test.listen().await
     }
 
-    /// When the page starts next, which takes so long.
+    /// Expects the next start of the page after exactly this time.
     async fn starts_after(&mut self, time: Duration) {
         let from = Instant::now();
         let limit = time + SLACK;
@@ -162,7 +161,7 @@ impl EventPageFixture {
     }
 }
 
-/// The world's own listener hears nothing at all.
+/// Removes the test's own listener from all events.
 async fn deafen_all(test: &TestApp) {
     remove_listener(test).await;
     let (server, listener) = (&test.app.tcp_server, &test.listener);
@@ -184,7 +183,7 @@ async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
         ListenerEvent::Receive(id, data) if id == client.id() => assert_eq!(data, "data"),
         other => panic!("expected onReceive, not {other:?}"),
     }
-    // It was not suspended: what is not persistent is still there.
+    // It was not suspended: sockets that are not persistent still exist.
     assert_eq!(fixture.test.app.is_suspended().await, Ok(false));
     let info = client.get_info().await.expect("it is open");
     assert!(info.connected && !info.persistent);
@@ -267,7 +266,7 @@ async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
 #[actix_rt::test]
 async fn an_app_whose_listeners_die_at_once_is_reloaded_with_growing_back_off() {
     let mut fixture = EventPageFixture::new().await;
-    // The data is not at fault, however often.
+    // Stops do not count as panics at the data, however often.
     fixture.stops.store(true, SeqCst);
     let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
@@ -348,7 +347,7 @@ async fn an_app_in_back_off_is_suspended_and_unloaded_like_any_other() {
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
     fixture.starts_after(Duration::ZERO).await;
-    // It rests now.
+    // It is in back-off now.
     sleep(Duration::from_millis(50)).await;
     assert_eq!(fixture.test.app.is_suspended().await, Ok(false));
     assert!(!peer.is_closed());

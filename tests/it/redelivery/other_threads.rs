@@ -10,7 +10,7 @@ use futures::FutureExt;
 use crate::handover;
 use support::subscribe;
 
-/// A message that takes its time, in the handler or when it is dropped.
+/// A message that takes time in its handler, or when it is dropped.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct BlockingMessage(BlockUntil);
@@ -19,7 +19,7 @@ struct BlockUntil(mpsc::Receiver<()>);
 
 impl Drop for BlockUntil {
     fn drop(&mut self) {
-        // A test that is over is waited for no more.
+        // Bounded, so that a failing test ends.
         let _ = self.0.recv_timeout(support::LIMIT);
     }
 }
@@ -33,8 +33,8 @@ impl Handler<BlockingMessage> for ScriptedListener {
     }
 }
 
-/// A listener on a thread of its own that has events in its mailbox: it dies
-/// when it is told, and its mailbox is emptied when that is told.
+/// A listener on a thread of its own with events in its mailbox. It dies when told to, and its
+/// mailbox is emptied when that is told.
 struct DyingListenerThread {
     scripted_listener: Addr<ScriptedListener>,
     die: mpsc::Sender<()>,
@@ -63,7 +63,7 @@ impl DyingListenerThread {
             .add_listener(scripted_listener.clone().recipient());
         added.await.expect("the registry runs");
         fixture.peer.send(data);
-        // Only while something is on its way this is not answered at once.
+        // This is not answered at once only while an event is in flight.
         within("the events", async {
             while fixture.client.set_paused(true).now_or_never().is_some() {
                 fixture.client.set_paused(false).await.expect("it is open");
@@ -192,7 +192,7 @@ async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
     assert_eq!(receipt.clients, [("test".into(), goes.id())]);
     assert_eq!(receipt.left.len(), 1);
     new.expect_no_event().await;
-    // There it is told, to whoever listens.
+    // The successor reports it to its listener.
     let listener = old.listener.clone();
     let added = old.app.tcp.on_receive.add_listener(listener.recipient());
     added.await.expect("the registry runs");
@@ -212,7 +212,7 @@ async fn make_persistent(client: &ClientSocket) {
 /// As many full windows as all sockets of an app may have unhandled.
 const WINDOWS: usize = 64;
 
-/// Sockets that have two windows of data to be read.
+/// Sockets with two windows of unread data.
 async fn full(fixture: &Fixture, count: usize) -> Vec<(ClientSocket, Peer)> {
     let chunk = i32::try_from(WINDOW).expect("it fits");
     let mut sockets = Vec::new();
@@ -238,7 +238,7 @@ async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
     dying_listener.dies().await;
     let mut keeper = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
     fixture.test.expect_no_event().await;
-    // Now the others might be read, but have to wait.
+    // There is room for the others now, but they have to wait.
     dying_listener.empties();
     fixture.test.expect_no_event().await;
     let mut held = 0;

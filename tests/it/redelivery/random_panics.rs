@@ -1,6 +1,5 @@
-//! The whole promise, on real sockets: a listener that panics at random, and
-//! is started again by its app, misses nothing and hears nothing twice that it
-//! has handled.
+//! Redelivery on real sockets: a listener that panics at random, and is restarted by its app,
+//! misses nothing and receives nothing twice that it has handled.
 
 use super::*;
 use std::collections::{BTreeMap, HashMap};
@@ -14,18 +13,17 @@ const CONNECTIONS: u64 = 16;
 const BYTES: usize = 1 << 20;
 const SEED: u64 = 0x5eed_0004;
 
-/// One event in so many panics.
+/// One event in this many panics.
 const PANICS: u64 = 60;
 
-/// What a handler has noted down; if it panicked afterwards, it will come
-/// again.
+/// What a handler noted; `true` if it panicked afterwards, so that it will be raised again.
 enum NotedEvent {
     Accept(ClientSocket),
     Data(ClientSocketId, Bytes, bool),
     End(ClientSocketId, NetError, bool),
 }
 
-/// Dies often. Its app hears of it, and starts another one.
+/// Panics often. Its app is notified, and starts another one.
 struct PanickingListener {
     random: u64,
     events: UnboundedSender<NotedEvent>,
@@ -33,8 +31,7 @@ struct PanickingListener {
     panics: Panics,
 }
 
-/// How often in a row one has panicked at an event of each socket: a third
-/// time would end it.
+/// Panics in a row at events of each socket: a third one would end it.
 type Panics = Arc<Mutex<HashMap<ClientSocketId, u32>>>;
 
 impl Actor for PanickingListener {
@@ -69,8 +66,7 @@ impl PanickingListener {
         self.random.is_multiple_of(PANICS)
     }
 
-    /// Handles something: now and then it panics before, and now and then
-    /// afterwards.
+    /// Handles an event, and panics now and then before or after.
     fn handle(&mut self, id: ClientSocketId, note: impl FnOnce(bool) -> NotedEvent) {
         assert!(!self.rolls(id), "before it was handled");
         let afterwards = self.rolls(id);
@@ -122,11 +118,11 @@ fn stream(number: u64) -> Vec<u8> {
     bytes
 }
 
-/// What came on one connection.
+/// What arrived on one connection.
 #[derive(Default)]
 struct ReceivedStream {
     bytes: Vec<u8>,
-    /// What a handler has had before it panicked: it comes again, at once.
+    /// What a handler noted before it panicked: it is raised again next.
     again: Option<Bytes>,
     end: Option<NetError>,
 }
@@ -168,7 +164,7 @@ async fn server(app: &App) -> (ServerSocketId, std::net::SocketAddr) {
 
 #[actix_rt::test]
 async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
-    // Here the registry runs, on another thread the listeners.
+    // The registry runs in this thread, the listeners in another one.
     let registry = chrome_sockets::Registry::new().start();
     let app = App::new("mortal", &registry);
     let (_, at) = server(&app).await;

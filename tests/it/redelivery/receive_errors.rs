@@ -1,4 +1,4 @@
-//! `onReceiveError`: after all data, and told again if it reached nobody.
+//! `onReceiveError`: reported after all data, and again if no listener handled it.
 
 use super::*;
 use std::time::Duration;
@@ -52,7 +52,7 @@ async fn an_end_after_the_death_of_the_listener_is_reported_to_the_next_one() {
     let listener = fixture.start_listener(&[Stop]).await;
     fixture.peer.send("a");
     assert_eq!(listener.dies().await, data("a"));
-    // Told at once, as the app does it; but nobody hears it.
+    // Reported at once, since the app disconnects; but there is no listener.
     fixture.client.disconnect().await.expect("it is open");
     fixture.listen().await;
     fixture.ends(NetError::CONNECTION_CLOSED).await;
@@ -112,8 +112,8 @@ async fn an_end_without_any_listener_is_not_reported_later() {
     fixture.test.expect_no_event().await;
 }
 
-/// The end of a connection has been told to a listener that died of it, and the
-/// app has resumed the socket since.
+/// The end of a connection was reported to a listener that died at it, and the app has resumed
+/// the socket since.
 async fn resumed_after_its_end() -> Fixture {
     let fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
@@ -142,7 +142,7 @@ async fn the_end_of_an_earlier_connection_is_not_reported_after_the_next_one_end
     let mut fixture = resumed_after_its_end().await;
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(true).await.expect("it is open");
-    // Paused: its end is told to nobody.
+    // Paused, so its end is not reported.
     fixture.client.disconnect().await.expect("it is open");
     fixture.listen().await;
     fixture.test.expect_no_event().await;

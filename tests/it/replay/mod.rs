@@ -1,4 +1,4 @@
-//! Plays the steps of one recording, and compares.
+//! Replays the steps of one recording, and compares.
 
 mod calls;
 mod names;
@@ -22,12 +22,11 @@ use self::step::{Step, binary};
 use super::Recording;
 use support::{LIMIT, Listener, ListenerEvent, TestApp, within};
 
-/// How long what was expected may come later than it came when it was
-/// recorded: a busy machine is no fault. Shorter than [`LIMIT`], so that the
-/// mismatch is told here.
+/// How much later than in the recording something may come: a busy machine is no fault. Shorter
+/// than [`LIMIT`], so that the mismatch is reported here.
 const PATIENCE: Duration = Duration::from_secs(LIMIT.as_secs() / 2);
 
-/// Plays a recording, and fails at the first step whose answer is another.
+/// Replays a recording, and fails at the first step with another answer.
 pub async fn replay(recording: &Recording) {
     let name = recording.name;
     let recorded: Value = serde_json::from_str(recording.text).expect("a recording is JSON");
@@ -60,12 +59,12 @@ pub async fn replay(recording: &Recording) {
     }
 }
 
-/// What a recording plays on.
+/// The state of a replay.
 struct Replay<'a> {
     test: TestApp,
     names: Names,
     peers: Peers,
-    /// The calls that were not waited for, and what their ids are.
+    /// Calls that were not awaited, and the kind of their ids.
     unanswered: Vec<(Kind, LocalBoxFuture<'a, Value>)>,
     /// Whether data of one socket is joined.
     joins: bool,
@@ -124,7 +123,7 @@ impl<'a> Replay<'a> {
         step.compare(&received);
     }
 
-    /// The answers to all calls that were not waited for.
+    /// The answers to all calls that were not awaited.
     async fn finish(&mut self, step: &Step<'_>) {
         let mut all = Vec::new();
         for (ids, answer) in self.unanswered.drain(..) {
@@ -135,8 +134,7 @@ impl<'a> Replay<'a> {
         step.compare(&Value::from(all));
     }
 
-    /// Exactly these events have a listener from now on. Those of `udp` are
-    /// nothing here.
+    /// Sets which events have a listener from now on. Those of `udp` do not exist here.
     async fn listen_to(&mut self, step: &Step<'_>, events: &[Value]) {
         let mut missing: Vec<&str> = events.iter().map(|event| step.string(event)).collect();
         let App {
@@ -199,8 +197,8 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Collects the events since the last time, for as long as was recorded,
-    /// and on if what is expected has not come by then.
+    /// Collects the events since the last time, for as long as recorded, and longer if an
+    /// expected one has not come.
     async fn settle(&mut self, step: &Step<'_>, recorded: Duration) {
         let start = Instant::now();
         let mut events = Vec::new();
@@ -215,8 +213,8 @@ impl<'a> Replay<'a> {
         step.compare(&Value::from(events));
     }
 
-    /// Adds an event in Chrome's form. Data joins that of the event before it
-    /// if both are of one socket: how TCP cuts it is nobody's promise.
+    /// Adds an event in Chrome's form. Data joins that of the event before it if both are of one
+    /// socket, since TCP may cut it anywhere.
     fn add(&mut self, events: &mut Vec<Value>, heard: ListenerEvent) {
         let (event, ids, mut info) = match heard {
             ListenerEvent::Accept(server, client) => {
@@ -255,7 +253,7 @@ impl<'a> Replay<'a> {
     }
 }
 
-/// Has the listener hear an event, or not.
+/// Adds or removes the listener of an event.
 async fn set_listener<E: Event>(event: &OnEvent<E>, listener: &Addr<Listener>, wanted: bool)
 where
     Listener: Handler<E>,

@@ -1,4 +1,4 @@
-//! The other side: ordinary TCP programs.
+//! The peers: ordinary TCP programs.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,13 +14,13 @@ use super::PATIENCE;
 use super::step::{Step, agrees, binary};
 use support::within;
 
-/// The peers by name: those that connected, and those that listen, which are
-/// what connected to them last.
+/// The peers by name: those that connected, and those that listen, with the last connection to
+/// them.
 #[derive(Default)]
 pub struct Peers {
     peers: HashMap<String, Peer>,
     listeners: HashMap<String, TcpListener>,
-    /// What those got that have closed.
+    /// What closed peers received.
     closed: HashMap<String, Vec<u8>>,
 }
 
@@ -55,7 +55,7 @@ impl Peers {
         }
     }
 
-    /// Has the peer reset the connection. What it got stays.
+    /// Resets the peer's connection. What it received stays.
     pub async fn reset(&mut self, step: &Step<'_>, name: &str) {
         let peer = self.peer(step, name).await;
         peer.read();
@@ -65,8 +65,8 @@ impl Peers {
         self.closed.insert(name.to_owned(), received);
     }
 
-    /// How the peer's connection is and all that it got; asked again, for a
-    /// while, if what is expected has not arrived yet.
+    /// The state of the peer's connection and all that it received; polled for a while if what
+    /// is expected has not arrived yet.
     pub async fn state(&mut self, step: &Step<'_>, name: &str) -> Value {
         if let Some(received) = self.closed.get(name) {
             return json!({ "state": "closed", "got": binary(received) });
@@ -85,8 +85,7 @@ impl Peers {
         }
     }
 
-    /// Has a peer listen that sends back what it gets (`echo`) or only reads,
-    /// and tells its port.
+    /// A listening peer that echoes (`echo`) or only reads; returns its port.
     pub async fn listen(&mut self, name: &str, echo: bool) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port for the peer");
@@ -100,7 +99,7 @@ impl Peers {
 
     async fn peer(&mut self, step: &Step<'_>, name: &str) -> &mut Peer {
         if let Some(listener) = self.listeners.get(name) {
-            // It has come, or is about to; the last one is the one that is meant.
+            // It has connected, or is about to; the last connection counts.
             let mut next = match self.peers.contains_key(name) {
                 true => listener.accept().now_or_never(),
                 false => Some(within("a connection to the peer", listener.accept()).await),
@@ -121,7 +120,7 @@ impl Peers {
 }
 
 impl Peer {
-    /// Takes all that has arrived, and tells how the connection is.
+    /// Reads all that has arrived, and returns the state of the connection.
     fn read(&mut self) -> String {
         let mut buffer = [0; 4096];
         loop {
@@ -135,18 +134,18 @@ impl Peer {
     }
 }
 
-/// Sends back what comes on each connection.
+/// Echoes each connection.
 async fn send_back(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         actix_rt::spawn(async move {
             let (mut reader, mut writer) = stream.into_split();
-            // How the connection ends is seen from the side of the crate.
+            // How the connection ends is checked on the crate's side.
             let _ = tokio::io::copy(&mut reader, &mut writer).await;
         });
     }
 }
 
-/// An error as the recordings write it, where they do.
+/// An error as in the recordings, where they have it.
 fn errno(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "ECONNREFUSED".into(),

@@ -13,7 +13,7 @@ use super::{assert_ended, connect, connect_to, pair, read, remote, write};
 use crate::tcp_server::code;
 use support::{TestApp, within};
 
-/// An address at which nobody listens, and nobody will while the socket lives.
+/// An address without a listener, as long as the socket lives.
 fn deaf() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -22,13 +22,13 @@ fn deaf() -> (Socket, SocketAddr) {
     (socket, at.as_socket().expect("an IP address"))
 }
 
-/// A world in which port 1 never answers, and how far attempts have come.
+/// A test app on a network whose port 1 never answers, and the progress of connects.
 async fn silent() -> (TestApp, UnboundedReceiver<Attempt>) {
     let (tell, attempts) = unbounded_channel();
     (TestApp::with_network(SilentNetwork(tell)).await, attempts)
 }
 
-/// Asserts that a socket can be connected and then carries data both ways.
+/// Asserts that a socket can connect, and then carries data both ways.
 async fn assert_connects(test: &mut TestApp, id: ClientSocketId) {
     let mut peer = connect(&test.app, id).await;
     let tcp = test.app.tcp.clone();
@@ -127,7 +127,7 @@ async fn a_host_name_is_resolved() {
 #[actix_rt::test]
 async fn the_addresses_of_a_name_are_tried_until_one_answers() {
     let (listener, at) = remote().await;
-    // Nobody listens at the port of the first address.
+    // The port has no listener at the first address.
     let names = ["127.0.73.1", "127.0.0.1"].map(|ip| ip.parse().expect("an address"));
     let test = TestApp::with_network(FixedNames(names.into())).await;
     let id = test.create().await;
@@ -159,7 +159,7 @@ async fn a_name_without_an_address_is_not_resolved() {
     let mut test = TestApp::new().await;
     let id = test.create().await;
     let before = test.app.tcp.get_info(id).await;
-    // No name below .invalid has an address (RFC 6761); the rest are none.
+    // No name below .invalid has an address (RFC 6761); the others are not names.
     for host in ["nothing.invalid", "", " ", "a b", "[::1]", "127.0.0.1:1"] {
         let answer = test.app.tcp.connect(id, host, 1, Any);
         assert_eq!(code(host, answer).await, -105, "{host:?}");

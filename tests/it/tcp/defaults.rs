@@ -1,4 +1,4 @@
-//! The options that a connection has before its app sets any: Chromium's.
+//! The default options of a connection: Chromium's.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::tcp_server::dial;
 use support::{TestApp, descriptors, within};
 
-/// `TCP_NODELAY`, and when an idle connection is probed: first, and then.
+/// `TCP_NODELAY`, and the times of keep-alive probes.
 #[derive(PartialEq, Eq, Debug)]
 struct OptionRecordingNetwork {
     no_delay: bool,
@@ -90,7 +90,7 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
         ..DEFAULTS
     };
     assert_eq!(now(), set);
-    // Neither leaves a delay, so the one before stays.
+    // Neither sets a delay, so the one before stays.
     for delay in [None, Some(0)] {
         tcp.set_keep_alive(id, false, delay).await.expect("set");
         assert!(!now().keep_alive);

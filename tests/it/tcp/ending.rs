@@ -1,4 +1,4 @@
-//! The end of a connection: the peer's, `disconnect` and `close`.
+//! The end of a connection: by the peer, by `disconnect` and by `close`.
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveInfo, SocketProperties};
@@ -11,7 +11,7 @@ use crate::tcp_server::code;
 use crate::tcp_server::recording_listener::RecordingListener;
 use support::{ListenerEvent, TestApp, within};
 
-/// Asserts that one onReceiveError(-100) of this socket is all that was heard.
+/// Asserts that one onReceiveError(-100) of this socket is the only event.
 async fn assert_one_end(recorder: &mut RecordingListener, id: ClientSocketId) {
     match recorder.so_far().await.as_slice() {
         [ListenerEvent::ReceiveError(from, error)] => {
@@ -58,7 +58,7 @@ async fn the_peers_reset_is_reported_as_closed_after_all_data_before_it() {
     }
 }
 
-/// Passes the events on: none is handled until the test drops it.
+/// Passes events on: each is handled when the test drops it.
 struct HoldingListener(UnboundedSender<ReceiveInfo>);
 
 impl Actor for HoldingListener {
@@ -88,7 +88,7 @@ async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_resumed() {
     test.expect_no_event().await;
     assert!(client.get_info().await.expect("it exists").connected);
 
-    // Paused meanwhile, it waits further when the data is handled.
+    // Paused in the meantime, so it still waits when the data was handled.
     let paused = client.set_paused(true);
     assert!(client.get_info().await.expect("it exists").paused);
     drop(event);

@@ -96,7 +96,7 @@ async fn a_removed_listener_receives_no_events_and_the_others_do() {
     test.expect_no_event().await;
     assert!(recorder.so_far().await.is_empty());
 
-    // The other event's listeners are others.
+    // The other event has its own listeners.
     let on_end = test.app.tcp.on_receive_error.clone();
     assert_eq!(on_end.has_listener(recorder.recipient()).await, Ok(true));
     drop(peer);
@@ -117,7 +117,7 @@ async fn a_listener_is_removed_when_its_actor_stops() {
     assert_eq!(on_receive.has_listeners().await, Ok(false));
     assert_eq!(on_receive.has_listener(recipient).await, Ok(false));
 
-    // As if there had been none, what comes waits for the next one.
+    // Data waits for the next listener, as if there had been none.
     let (client, mut peer) = connected(&test).await;
     write(&mut peer, b"for whom").await;
     test.expect_no_event().await;

@@ -1,4 +1,4 @@
-//! A send that nothing is before leaves where it is called.
+//! Sends on the fast path: without calls in flight, a send is written in the calling thread.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::{connected, pattern, read, read_to_end};
 use support::{TestApp, within};
 
-/// A client on a scripted network whose short way is open.
+/// A client on a scripted network whose fast path is open.
 async fn scripted() -> (TestApp, ClientSocket, Peer) {
     let network = ScriptedNetwork::new();
     let peer = network.server(([192, 0, 2, 1], 9).into());
@@ -67,7 +67,7 @@ async fn the_rest_of_a_short_write_follows_in_order() {
         Ok(SendInfo { bytes_sent: 6 })
     );
     assert_eq!(peer.received(), b"first second third");
-    // And then the way is open again.
+    // Then the fast path is open again.
     assert_eq!(known(client.send(&b"!"[..])), Some(Ok(1)));
     assert_eq!(peer.received(), b"first second third!");
 }
@@ -157,8 +157,8 @@ async fn the_fast_path_of_an_earlier_connection_is_closed() {
     );
 }
 
-/// Four threads send on one connection whose peer takes little at a time: each
-/// send is in one piece, and those of a thread are in their order.
+/// Four threads send on one connection whose peer accepts little at a time: each send is in one
+/// piece, and those of a thread are in their order.
 #[actix_rt::test]
 async fn fast_sends_of_several_threads_are_complete_and_in_order() {
     const THREADS: usize = 4;

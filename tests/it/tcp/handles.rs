@@ -1,4 +1,4 @@
-//! A socket's handle does the same as its id.
+//! Handles of sockets do the same as their ids.
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -125,7 +125,7 @@ async fn a_handle_does_not_keep_its_socket_open_and_dropping_it_does_not_close_t
     assert_eq!(read_to_end(&mut peer).await, b"");
 }
 
-/// Answers what it hears through the events' handles.
+/// Sends data back through the handles of its events.
 struct EchoingListener(UnboundedSender<ClientSocket>);
 
 impl Actor for EchoingListener {
@@ -202,7 +202,7 @@ async fn data_of_one_socket_can_be_forwarded_to_another() {
     assert_eq!(read(&mut to_peer, 10).await, b"pass it on");
 }
 
-/// Sends on what it hears, to one socket.
+/// Forwards data to one socket.
 struct ForwardingListener(ClientSocket);
 
 impl Actor for ForwardingListener {

@@ -1,5 +1,4 @@
-//! Names that are looked up: no app waits for the look-ups of another one, and
-//! `localhost` for none.
+//! Name lookups: no app waits for those of another one, and `localhost` waits for none.
 
 use std::io;
 use std::net::IpAddr;
@@ -35,14 +34,14 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     .await;
 }
 
-/// The system's resolver, which blocks a thread for each name and answers none
-/// of `.silent` before it is told to.
+/// The system's resolver, which blocks a thread for each name, and does not answer `.silent`
+/// before the gate opens.
 #[derive(Clone, Default)]
 struct Resolver(Arc<ResolverGate>);
 
 #[derive(Default)]
 struct ResolverGate {
-    /// How many names are looked up, and how many were at most.
+    /// Lookups in progress, and the largest number of them so far.
     going: AtomicUsize,
     most: AtomicUsize,
     is_open: Mutex<bool>,
@@ -66,7 +65,7 @@ impl ResolverGate {
     }
 }
 
-/// So that a test that fails ends.
+/// Opens the gate, so that a failing test ends.
 struct OpenOnDrop(Arc<ResolverGate>);
 
 impl Drop for OpenOnDrop {
@@ -136,7 +135,7 @@ async fn a_thousand_pending_lookups_of_one_app_delay_no_other_app() {
         assert_eq!(within(host, answer).await, Ok(()));
         within("the peer", listener.accept()).await.expect("accept");
     }
-    // The greedy one's own calls are held up, and all of them are answered.
+    // The greedy app's own calls wait, and all of them are answered.
     let (_, own) = dial_name(&greedy, "127.0.0.1", at.port()).await;
     assert_eq!(within("an address", own).await, Ok(()));
     drop(listener);
@@ -165,14 +164,14 @@ async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
     network.0.open();
     assert_eq!(within("the answer", waits).await, Ok(()));
     within("the peer", listener.accept()).await.expect("accept");
-    // Those that were given up before their turn were never begun.
+    // Lookups that were aborted before their turn never began.
     assert_eq!(network.0.most.load(SeqCst), LOOKUPS_OF_APP);
 }
 
 #[actix_rt::test]
 async fn scripted_lookups_are_bounded_too_and_run_in_order() {
     let network = ScriptedNetwork::new();
-    // In one arbiter: sockets of several ask in no order that one could tell.
+    // One arbiter: sockets of several arbiters look up in no defined order.
     let test = TestApp::at(Registry::with_network(network.clone()).start()).await;
     let hold = network.hold_resolve("far.example");
     let mut answers = Vec::new();
@@ -232,7 +231,7 @@ async fn localhost_and_every_name_below_it_are_loopback_without_a_resolver() {
     }
 }
 
-/// Says when it is dropped.
+/// Set when it is dropped.
 struct DropFlag(Arc<AtomicBool>);
 
 impl Drop for DropFlag {
@@ -247,7 +246,7 @@ fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
     let runtime = runtime.enable_all().max_blocking_threads(1);
     let runtime = runtime.build().expect("a runtime");
     let is_given_back = Arc::new(AtomicBool::new(false));
-    // The one thread is taken.
+    // The only thread is busy.
     let (free, is_free) = std::sync::mpsc::channel::<()>();
     let busy = runtime.spawn_blocking(move || is_free.recv());
     let place = DropFlag(is_given_back.clone());
@@ -255,7 +254,7 @@ fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
         let mut found = TokioNetwork.resolve_in("127.0.0.1", Box::new(place));
         assert!((&mut found).now_or_never().is_none());
         assert!(!is_given_back.load(SeqCst), "it waits for the thread");
-        // The caller no longer waits, but the thread still does the look-up.
+        // The caller no longer waits, but the thread still does the lookup.
         drop(found);
         assert!(!is_given_back.load(SeqCst), "the resolver has not answered");
         free.send(()).expect("it waits");

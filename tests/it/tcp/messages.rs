@@ -1,4 +1,4 @@
-//! The same calls as plain messages to the registry.
+//! The same calls as messages to the registry.
 
 use bytes::Bytes;
 use chrome_sockets::tcp::{

@@ -1,4 +1,4 @@
-//! Networks that are the real one but for what a test wants to see.
+//! The real network with one difference each.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -28,14 +28,14 @@ impl Network for FixedNames {
     }
 }
 
-/// How far an attempt to connect has come.
+/// The progress of a connect.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Attempt {
     Started,
     Aborted,
 }
 
-/// Port 1 never answers, neither yes nor no.
+/// Port 1 never answers.
 pub struct SilentNetwork(pub UnboundedSender<Attempt>);
 
 impl Network for SilentNetwork {
@@ -62,12 +62,12 @@ impl Network for SilentNetwork {
     }
 }
 
-/// Tells that the attempt it belongs to was dropped.
+/// Reports that its connect was dropped.
 struct AbortNotifier(UnboundedSender<Attempt>);
 
 impl Drop for AbortNotifier {
     fn drop(&mut self) {
-        // At the end of a test nobody listens.
+        // The receiver is gone when the test has ended.
         let _ = self.0.send(Attempt::Aborted);
     }
 }
@@ -79,7 +79,7 @@ pub enum OptionSet {
     KeepAlive(Option<Duration>),
 }
 
-/// Tells which options are set on what `connect` connects.
+/// Records options that are set on connections of `connect`.
 pub struct OptionRecordingNetwork(pub UnboundedSender<OptionSet>);
 
 impl Network for OptionRecordingNetwork {

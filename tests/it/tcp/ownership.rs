@@ -1,4 +1,4 @@
-//! Whose a client socket is, and which number it has.
+//! Owners and ids of client sockets.
 
 use chrome_sockets::tcp::{DnsQueryType, SocketProperties};
 use chrome_sockets::{App, ClientSocketId, Error};
@@ -73,7 +73,7 @@ async fn another_apps_id_is_not_found_by_any_function_and_nothing_changes() {
     }
     assert_eq!(other.tcp.get_sockets().await, Ok(Vec::new()));
     assert_eq!(test.app.tcp.get_sockets().await, before);
-    // Nothing of the other app's send is there.
+    // The other app's send has not arrived.
     client.send(&b"mine"[..]).await.expect("send");
     assert_eq!(read(&mut peer, 4).await, b"mine");
     client.set_paused(false).await.expect("resume");

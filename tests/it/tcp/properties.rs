@@ -173,7 +173,7 @@ async fn get_sockets_reports_what_get_info_reports_in_the_order_of_ids() {
     let (second, _second_peer) = pair(&mut test).await;
     let (third, _third_peer) = connected(&test).await;
     tcp.close(first).await.expect("close");
-    // It may have the memory of the first, and is the last all the same.
+    // It may reuse the memory of the first, and is still the last.
     let created = tcp.create(named("fourth")).await.expect("create");
     let fourth = created.socket_id;
 

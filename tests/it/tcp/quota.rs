@@ -1,4 +1,4 @@
-//! How much of an app's sends may be in flight.
+//! The write quota of an app.
 
 use bytes::Bytes;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
@@ -44,7 +44,7 @@ async fn all_sockets_of_an_app_share_the_quota_and_it_is_released() {
     }
     assert_eq!(second.try_send(&b"x"[..]), Err(Error::WriteQuotaExceeded));
 
-    // Another app has its own.
+    // Another app has its own quota.
     let other = App::new("other", &test.registry);
     let created = other.tcp.create(Default::default()).await;
     let theirs = created.expect("create").socket_id;
@@ -56,7 +56,7 @@ async fn all_sockets_of_an_app_share_the_quota_and_it_is_released() {
         .expect("another app's quota");
     assert_eq!(read(&mut their_peer, 4).await, b"fine");
 
-    // Nothing of the refused sends is there, and later ones work.
+    // Refused sends have not arrived, and later ones work.
     assert!(read(&mut peer, 16 * MIB).await == vec![1; 16 * MIB]);
     within("the send", sending).await.expect("send");
     second.send(&b"second"[..]).await.expect("it came back");

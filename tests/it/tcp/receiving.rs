@@ -1,4 +1,4 @@
-//! `onReceive`: what arrives, when, and in which pieces.
+//! `onReceive`: what arrives, when, and in which chunks.
 
 use actix::prelude::*;
 use actix_rt::time::timeout;
@@ -11,7 +11,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::{LARGE, connect, connected, pair, pattern, read, write};
 use support::{EventSender, ListenerEvent, QUIET, TestApp, within};
 
-/// The data of the next events, as they came.
+/// The data of the next events, one entry each.
 async fn pieces(test: &mut TestApp, id: ClientSocketId, length: usize) -> Vec<Bytes> {
     let mut pieces = Vec::new();
     let mut received = 0;
@@ -27,7 +27,7 @@ async fn pieces(test: &mut TestApp, id: ClientSocketId, length: usize) -> Vec<By
     pieces
 }
 
-/// The largest piece in which this much arrives that has waited.
+/// The largest event in which this much waiting data arrives.
 async fn largest(buffer_size: Option<i32>, length: usize) -> usize {
     let mut test = TestApp::new().await;
     let (client, mut peer) = pair(&mut test).await;
@@ -59,7 +59,7 @@ async fn the_buffer_size_is_the_most_bytes_of_one_event() {
         let expected = usize::try_from(size).expect("positive");
         assert_eq!(largest(Some(size), 20_000).await, expected, "{size}");
     }
-    // One that is never reached makes no larger events than there is data.
+    // A size that is never reached makes no event larger than the data.
     assert!(largest(Some(i32::MAX), 20_000).await <= 20_000);
 }
 
@@ -161,7 +161,7 @@ async fn without_an_on_receive_listener_nothing_is_read_and_the_next_listener_re
     removed.await.expect("the registry runs");
     let (client, mut peer) = connected(&test).await;
 
-    // More than the kernel takes: the peer cannot finish while it waits.
+    // More than the kernel buffers: the peer cannot finish while it waits.
     let data = pattern(LARGE);
     let sent = data.clone();
     let writing = actix_rt::spawn(async move {
@@ -214,7 +214,7 @@ async fn a_kept_event_does_not_block_other_sockets() {
         peer.write_all(&pattern(LARGE)).await.expect("write");
         peer
     });
-    // Until the listener has all that it may: then the socket is not read.
+    // Until the listener has a full window: then the socket is not read.
     let mut held = Vec::new();
     while let Ok(event) = timeout(QUIET, events.recv()).await {
         held.extend(event);

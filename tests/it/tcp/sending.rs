@@ -49,7 +49,7 @@ async fn an_empty_send_between_others_is_answered_in_order() {
     let (client, mut peer) = pair(&mut test).await;
     let first = client.send(pattern(LARGE));
     let mut empty = client.send(Bytes::new());
-    // The peer does not read, so the first is not sent, nor is what follows.
+    // The peer does not read, so the first send is pending, and so are the others.
     test.expect_no_event().await;
     assert!((&mut empty).now_or_never().is_none());
     assert!(read(&mut peer, LARGE).await == pattern(LARGE));
@@ -222,7 +222,7 @@ async fn a_pending_send_does_not_prevent_the_socket_from_connecting_again() {
 async fn sends_to_a_peer_that_reset_fail_with_all_waiting_ones() {
     let mut test = TestApp::new().await;
     let (client, peer) = pair(&mut test).await;
-    // The peer does not read, so the second is still waiting.
+    // The peer does not read, so the second still waits.
     let first = client.send(pattern(LARGE));
     let second = client.send(&b"end"[..]);
     test.expect_no_event().await;
@@ -231,7 +231,7 @@ async fn sends_to_a_peer_that_reset_fail_with_all_waiting_ones() {
     assert_eq!(code("the second send", second).await, -101);
     let later = client.send(&b"later"[..]);
     assert_eq!(code("a later send", later).await, -101);
-    // The app hears of the end when it receives, as ever.
+    // The app learns of the end when it receives, as usual.
     test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
     assert_eq!(test.ended(client.id()).await.code(), -100);

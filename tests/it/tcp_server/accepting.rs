@@ -1,4 +1,4 @@
-//! `onAccept` and `onAcceptError`, and what an accepted socket is.
+//! `onAccept` and `onAcceptError`, and properties of accepted sockets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -67,7 +67,7 @@ async fn an_accepted_client_starts_paused_and_receives_when_resumed() {
 async fn an_accepted_client_is_connected_paused_nameless_and_not_persistent() {
     let mut test = TestApp::new().await;
     let (id, at) = test.listen().await;
-    // It takes nothing over from its server socket.
+    // It inherits nothing from its server socket.
     let named = SocketProperties {
         persistent: Some(true),
         name: Some("web".into()),
@@ -137,7 +137,7 @@ async fn a_network_failure_raises_on_accept_error_and_pauses_until_resumed() {
     accepts(&mut test, &new).await;
 }
 
-/// The real network, whose `accept` fails with each of these numbers once.
+/// The real network, whose `accept` fails with each of these errors once.
 #[derive(Clone, Default)]
 struct FailingNetwork(Arc<Mutex<VecDeque<i32>>>);
 

@@ -3,8 +3,7 @@
 use super::{accepts, address, create, dial, listens};
 use support::{TestApp, within};
 
-/// How many connections wait with the default backlog in these tests: more
-/// than any small default would take.
+/// Connections that wait with the default backlog: more than any small default would hold.
 const MANY: usize = 200;
 
 #[actix_rt::test]
@@ -27,7 +26,7 @@ async fn a_full_backlog_establishes_no_more_connections_until_there_is_room() {
     server.set_paused(id, false).await.expect("resume");
     accepts(&mut test, &first).await;
     accepts(&mut test, &second).await;
-    // The kernel lets its client try again, and now there is room.
+    // The client's kernel retries, and now there is room.
     let third = within("the third connection", third).await.expect("dial");
     accepts(&mut test, &third).await;
 }
@@ -69,7 +68,7 @@ async fn a_backlog_of_one_is_accepted() {
     let listening = server.listen(id, "127.0.0.1", 0, Some(1));
     listening.await.expect("listen");
     let at = address(&test.app, id).await;
-    // It bounds those that wait, not those that are accepted.
+    // The backlog bounds waiting connections, not accepted ones.
     let mut peers = Vec::new();
     for _ in 0..10 {
         let peer = dial(at).await;

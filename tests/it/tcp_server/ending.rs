@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::{accepts, address, create, dial, listen_at, listens};
 use support::{TestApp, within};
 
-/// Asserts that an accepted client and its peer still talk to each other.
+/// Asserts that an accepted client and its peer still exchange data.
 async fn assert_talks(test: &mut TestApp, peer: &mut TcpStream, id: ClientSocketId) {
     let tcp = test.app.tcp.clone();
     tcp.set_paused(id, false).await.expect("resume");
@@ -58,7 +58,7 @@ async fn the_answer_to_disconnect_means_that_the_port_is_free() {
     let disconnected = test.app.tcp_server.disconnect(id);
     disconnected.await.expect("disconnect");
 
-    // Any program may have it, another socket of the app as well.
+    // Any program can use it, and so can another socket of the app.
     drop(TcpListener::bind(at).expect("the port is free"));
     let other = create(&test.app).await;
     assert_eq!(listen_on(&test.app, other, at).await, Ok(()));

@@ -7,7 +7,7 @@ use super::recording_listener::RecordingListener;
 use super::{accepts, dial, listen_at};
 use support::{ListenerEvent, TestApp};
 
-/// Takes away the listener that a world starts with.
+/// Removes the test's own listener.
 async fn without_listener(test: &TestApp) {
     let ours = test.listener.clone().recipient();
     let removed = test.app.tcp_server.on_accept.remove_listener(ours);
@@ -28,7 +28,7 @@ async fn events_go_only_to_the_owners_listeners() {
     let client = others.accepted().await;
     test.expect_no_event().await;
     assert!(others.so_far().await.is_empty());
-    // The client is the other app's, too.
+    // The client belongs to the other app, too.
     assert!(other.tcp.get_info(client).await.is_ok());
     assert!(test.app.tcp.get_info(client).await.is_err());
 }
@@ -117,7 +117,7 @@ async fn removing_a_listener_that_never_listened_does_nothing() {
     let on_accept = test.app.tcp_server.on_accept.clone();
     let removed = on_accept.remove_listener(stranger.recipient());
     assert_eq!(removed.await, Ok(()));
-    // Nor where the app has not been heard of at all.
+    // Nor for an app that the registry does not know.
     let unheard = App::new("unheard", &test.registry);
     let on_accept = unheard.tcp_server.on_accept.clone();
     let removed = on_accept.remove_listener(stranger.recipient());
@@ -145,7 +145,7 @@ async fn has_listener_answers_whether_the_listener_was_added() {
     assert_eq!(on_accept.has_listener(recorder.recipient()).await, Ok(true));
     let other = on_accept.has_listener(stranger.recipient());
     assert_eq!(other.await, Ok(false));
-    // Each event has listeners of its own.
+    // Each event has its own listeners.
     assert_eq!(app.tcp.on_receive.has_listeners().await, Ok(false));
 
     let removed = on_accept.remove_listener(recorder.recipient());
@@ -169,7 +169,7 @@ async fn a_listener_is_removed_when_its_actor_stops() {
     assert_eq!(on_accept.has_listeners().await, Ok(false));
     assert_eq!(on_accept.has_listener(recipient).await, Ok(false));
 
-    // As if there had been none, connections wait for the next one.
+    // Connections wait for the next listener, as if there had been none.
     let (_, at) = test.listen().await;
     let peer = dial(at).await;
     test.expect_no_event().await;

@@ -1,4 +1,4 @@
-//! `listen`: what it takes, what it refuses, and what is left after that.
+//! `listen`: what it accepts, what it refuses, and the state after a refusal.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
@@ -26,7 +26,7 @@ async fn port_zero_picks_a_port_and_get_info_reports_it() {
 #[actix_rt::test]
 async fn listen_uses_the_given_port() {
     let mut test = TestApp::new().await;
-    // A free port: one that a socket which is gone has had.
+    // A free port: that of a closed socket.
     let (id, at) = listen_at(&test.app, "127.0.71.1").await;
     test.app.tcp_server.close(id).await.expect("close");
 
@@ -97,12 +97,12 @@ async fn invalid_arguments_are_refused_and_the_socket_can_listen_afterwards() {
         ("127.0.0.1 ", 0, None),
         ("[::1]", 0, None),
         ("[::]", 0, None),
-        // IP literals, but not canonical ones: Chromium takes them.
+        // IP addresses that are not canonical: Chromium accepts them.
         ("127.1", 0, None),
         ("0x7f000001", 0, None),
         ("2130706433", 0, None),
         ("0177.0.0.1", 0, None),
-        // Ports outside 0-65535, those that Chromium cuts to 16 bits too.
+        // Ports outside 0-65535, including those that Chromium truncates to 16 bits.
         ("127.0.0.1", -1, None),
         ("127.0.0.1", 65536, None),
         ("127.0.0.1", i32::MAX, None),
@@ -133,7 +133,7 @@ async fn an_address_in_use_is_refused_and_the_socket_can_listen_elsewhere() {
     assert_eq!(code("listen", again).await, -147);
     assert_eq!(server.get_info(id).await, before);
 
-    // The one that has the address goes on, and so does the other elsewhere.
+    // The socket that has the address continues, and so does the other one elsewhere.
     let peer = dial(taken).await;
     accepts(&mut test, &peer).await;
     let elsewhere = server.listen(id, "127.0.0.1", 0, None);
@@ -162,7 +162,7 @@ async fn a_foreign_address_is_invalid_and_the_socket_can_listen_elsewhere() {
     let server = &test.app.tcp_server;
     let id = create(&test.app).await;
     let before = server.get_info(id).await;
-    // Set aside for documentation: no machine has them.
+    // Reserved for documentation: no machine has them.
     for foreign in ["192.0.2.200", "2001:db8::1"] {
         let refused = server.listen(id, foreign, 0, None);
         assert_eq!(code(foreign, refused).await, -108, "{foreign}");

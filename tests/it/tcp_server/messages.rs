@@ -1,4 +1,4 @@
-//! The same calls as plain messages to the registry.
+//! The same calls as messages to the registry.
 
 use chrome_sockets::tcp_server::{
     AcceptInfo, Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetPaused,

@@ -1,4 +1,4 @@
-//! Whose a server socket is, and which number it has.
+//! Owners and ids of server sockets.
 
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, ClientSocketId, Error, MAX_NAME, Registry, ServerSocketId};
@@ -114,7 +114,7 @@ async fn each_namespace_numbers_its_own_sockets() {
     let _peer = dial(address).await;
     assert_eq!(test.accepted().await.id().get(), 2);
     assert_eq!(create(&test.app).await.get(), 2);
-    // A number means a socket of the namespace it is used with.
+    // An id means the socket of the namespace that it is used with.
     let server_alone = create(&test.app).await;
     let as_client = ClientSocketId::new(server_alone.get());
     assert_eq!(

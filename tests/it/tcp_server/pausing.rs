@@ -38,7 +38,7 @@ async fn a_paused_socket_leaves_connections_in_the_backlog_and_resuming_delivers
     for peer in &peers {
         accepts(&mut test, peer).await;
     }
-    // And it goes on, unlike Chromium's.
+    // It continues to accept, unlike Chromium.
     let later = dial(at).await;
     accepts(&mut test, &later).await;
 }
@@ -125,8 +125,8 @@ async fn nothing_is_delivered_after_the_answer_to_set_paused() {
     let (id, at) = test.listen().await;
     let mut recorder = RecordingListener::of(&test.app).await;
     for round in 0..10 {
-        // They connect without giving the socket a turn, so it has connections
-        // to accept when it is paused.
+        // They connect without giving the socket a turn, so it has connections to accept when it
+        // is paused.
         let peers: Vec<_> = (0..=round)
             .map(|_| TcpStream::connect(at).expect("connect"))
             .collect();

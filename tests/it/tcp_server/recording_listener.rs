@@ -1,4 +1,4 @@
-//! A listener beside that of the world, which can be asked what it has heard.
+//! A listener besides the test's own, which records its events.
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
@@ -8,21 +8,21 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use support::{ListenerEvent, within};
 
-/// Hears what it is added to.
+/// Records the events to which it is added.
 pub struct RecordingListener {
     pub addr: Addr<RecordingActor>,
     heard: UnboundedReceiver<ListenerEvent>,
 }
 
 impl RecordingListener {
-    /// Hears nothing yet.
+    /// Without events yet.
     pub fn new() -> Self {
         let (sender, heard) = unbounded_channel();
         let addr = RecordingActor(sender).start();
         RecordingListener { addr, heard }
     }
 
-    /// Hears every event of this app.
+    /// Added to every event of this app.
     pub async fn of(app: &App) -> Self {
         let recorder = RecordingListener::new();
         let accept = app.tcp_server.on_accept.add_listener(recorder.recipient());
@@ -34,7 +34,7 @@ impl RecordingListener {
         recorder
     }
 
-    /// What `addListener` and `removeListener` take.
+    /// The argument of `addListener` and `removeListener`.
     pub fn recipient<E>(&self) -> Recipient<E>
     where
         RecordingActor: Handler<E>,
@@ -50,7 +50,7 @@ impl RecordingListener {
             .expect("the listener runs")
     }
 
-    /// The next event, which must be an accepted client.
+    /// The next event, which must be `onAccept`.
     pub async fn accepted(&mut self) -> ClientSocketId {
         match self.next().await {
             ListenerEvent::Accept(_, client) => client.id(),
@@ -58,8 +58,8 @@ impl RecordingListener {
         }
     }
 
-    /// All that was raised before this call and not returned before. Its
-    /// mailbox is in order, so what was sent earlier has been heard.
+    /// All events raised before this call and not returned before. Its mailbox is in order, so
+    /// earlier events have been handled.
     pub async fn so_far(&mut self) -> Vec<ListenerEvent> {
         self.addr.send(Flush).await.expect("the listener runs");
         let mut heard = Vec::new();
@@ -81,7 +81,7 @@ impl RecordingListener {
     }
 }
 
-/// The actor behind an [`RecordingListener`].
+/// The actor behind a [`RecordingListener`].
 pub struct RecordingActor(UnboundedSender<ListenerEvent>);
 
 impl Actor for RecordingActor {
@@ -90,7 +90,7 @@ impl Actor for RecordingActor {
 
 impl RecordingActor {
     fn tell(&self, heard: ListenerEvent) {
-        // The ear may be gone before its actor is.
+        // The `RecordingListener` may be dropped before its actor.
         let _ = self.0.send(heard);
     }
 }

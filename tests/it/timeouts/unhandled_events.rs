@@ -1,4 +1,4 @@
-//! Time-outs while listeners hold what they have heard.
+//! Timeouts while listeners hold events.
 
 use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo, WINDOW};
 use chrome_sockets::tcp_server::AcceptInfo;
@@ -6,7 +6,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::*;
 
-/// Gives all events away, and so handles none.
+/// Passes all events on, and so handles none.
 struct KeepingListener {
     accepted: UnboundedSender<AcceptInfo>,
     received: UnboundedSender<ReceiveInfo>,

@@ -15,7 +15,7 @@ async fn unfinished_handshakes_are_counted_separately_and_reported() {
     let mut t = TlsFixture::new().await;
     let mut failures = HandshakeErrors::of(&t.test).await;
     let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
-    // Two clients say nothing; the server socket has accepted them.
+    // Two clients send nothing; the server socket has accepted them.
     let mut silent = [dial(at).await, dial(at).await];
     let mut served = connect(at, &t.authority).await.expect("the handshake");
     let client = t.test.accepted().await;
@@ -56,7 +56,7 @@ async fn unreported_encrypted_clients_are_counted_separately() {
         }
     })
     .await;
-    // The handshake goes on while the server socket is paused.
+    // The handshake continues while the server socket is paused.
     let paused = tcp_server.set_paused(server, true).await;
     paused.expect("it is open");
     let config = t.authority.config(&[&rustls::version::TLS13]);

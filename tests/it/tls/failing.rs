@@ -1,4 +1,4 @@
-//! Handshakes of `secure` that fail: the code, and the socket is gone.
+//! Handshakes of `secure` that fail: the code, and the socket is closed.
 
 use chrome_sockets::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use chrome_sockets::testing::ScriptedNetwork;
@@ -10,7 +10,7 @@ use super::{TlsFixture, accept, assert_talks, dialled, read, write};
 use crate::tcp_server::code;
 use support::{TestApp, within};
 
-/// Asserts that a socket has no id any more, by handle or number.
+/// Asserts that a socket is not found, by handle and by id.
 async fn assert_gone(test: &TestApp, id: ClientSocketId) {
     let gone = Err(Error::SocketNotFound);
     assert_eq!(test.app.tcp.get_info(id).await, gone);
@@ -18,7 +18,7 @@ async fn assert_gone(test: &TestApp, id: ClientSocketId) {
     assert!(open.iter().all(|info| info.socket_id != id));
 }
 
-/// What a handshake answers to a peer with this certificate, by this name.
+/// The answer of a handshake with this certificate and name.
 async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
     let (client, peer) = t.dial(host).await;
     let answer = client.secure(SecureOptions::default());
@@ -28,7 +28,7 @@ async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
     assert_eq!(code("send", sending).await, number, "what waits fails too");
     assert_gone(&t.test, client.id()).await;
     assert!(client.try_send(&b"more"[..]).is_err());
-    // TLS 1.3 lets a server believe until the first read.
+    // With TLS 1.3 the server sees the failure at its first read.
     if let Ok(mut peer) = peers {
         let read = within("the peer's end", peer.read(&mut [0; 1])).await;
         assert!(read.is_err(), "the peer must be told: {read:?}");
@@ -90,7 +90,7 @@ async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
         let (client, mut peer) = t.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
         read(&mut peer, 1).await;
-        // It may not be let say all of it.
+        // The other side may close before it has written everything.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut peer, said).await;
         assert_eq!(code("secure", answer).await, -107);
         assert_gone(&t.test, client.id()).await;
@@ -104,7 +104,7 @@ async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
     for (reset, number) in [(false, -100), (true, -101)] {
         let (client, mut peer) = t.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
-        // All of the ClientHello, or the close would be a reset.
+        // Reads all of the ClientHello, because with unread input the close would be a reset.
         let mut header = [0; 5];
         peer.read_exact(&mut header).await.expect("a record");
         let length = u16::from_be_bytes([header[3], header[4]]);
@@ -126,7 +126,7 @@ async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
     let t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
-    // The header of a ServerHello that does not come, and its own side's end.
+    // The header of a ServerHello without its body, and then the end of the peer's side.
     write(&mut peer, &[22, 3, 3, 0, 100, 2, 0]).await;
     within("the end", tokio::io::AsyncWriteExt::shutdown(&mut peer))
         .await
@@ -167,7 +167,7 @@ async fn a_host_without_a_valid_certificate_name_is_common_name_invalid() {
     assert_gone(&test, client.id()).await;
 }
 
-/// A paused socket on a network without time, and its peer.
+/// A paused socket on a scripted network with a paused clock, and its peer.
 async fn scripted() -> (
     TestApp,
     chrome_sockets::tcp::ClientSocket,
@@ -228,7 +228,7 @@ async fn by_default_only_the_systems_authorities_are_trusted() {
         authority: Authority::new(),
     };
     let issued = t.authority.issue("localhost");
-    // On a machine without any authority the first is the same as the second.
+    // On a machine without any authority the first handshake is the same as the second.
     for _ in 0..2 {
         assert_eq!(code_for(&mut t, "localhost", &issued).await, -202);
     }

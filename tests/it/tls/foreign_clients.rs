@@ -11,7 +11,7 @@ use support::process::{Ended, Example, Program};
 use support::programs::has;
 use support::within;
 
-/// `openssl s_client` that trusts an authority, and says if anything is wrong.
+/// `openssl s_client` that trusts an authority, and reports verification errors.
 fn s_client(folder: &Folder, authority: &Authority, port: u16) -> Command {
     let ca = folder.file("ca.pem", authority.pem());
     let mut command = Command::new("openssl");
@@ -75,7 +75,7 @@ fn s_client_gets_back_8_mib() {
     let server = example(&folder, &authority);
     for version in ["-tls1_2", "-tls1_3"] {
         let mut command = s_client(&folder, &authority, server.address.port());
-        // It would end with its input; all of the echo is what ends it here.
+        // It would end with its input; here the complete echo ends it.
         let command = command.args([version, "-ign_eof"]);
         let mut program = Program::start(command);
         let data: &'static [u8] = block().repeat(8).leak();
@@ -95,7 +95,7 @@ fn curl_trusts_the_server_only_with_its_authority() {
     let ca = folder.file("ca.pem", authority.pem());
     let server = example(&folder, &authority);
     let url = format!("https://localhost:{}/", server.address.port());
-    // What comes back is the request, which is no HTTP answer to begin with.
+    // The response is the echoed request, which is no HTTP response.
     let mut curl = Command::new("curl");
     let curl = curl.args(["-sS", "--http0.9", "-m", "10", "--cacert", &ca]);
     let mut trusted = Program::start(curl.args(["-H", "X: echo", &url]));
@@ -113,7 +113,7 @@ async fn s_client_is_refused_renegotiation_at_once() {
     }
     let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
-    // Of one that is read, and of one that nobody can hear.
+    // For a socket that is read, and for one without listeners.
     for is_heard in [true, false] {
         if !is_heard {
             let listener = t.test.listener.clone().recipient();

@@ -1,4 +1,4 @@
-//! `secure` with OpenSSL on the other side.
+//! `secure` with OpenSSL as the server.
 
 use std::process::Command;
 
@@ -11,7 +11,7 @@ use support::process::Program;
 use support::programs::has;
 use support::within;
 
-/// `openssl s_server` with a certificate, and where it listens.
+/// `openssl s_server` with a certificate, and its port.
 struct Server {
     _program: Program,
     port: u16,
@@ -53,7 +53,7 @@ fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
     }
 }
 
-/// Asserts that the server turns around what it is sent.
+/// Asserts that the server reverses what it receives.
 async fn assert_reverses(t: &mut TlsFixture, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"stressed\n"[..]).await.expect("send");
@@ -141,7 +141,7 @@ async fn a_server_that_requires_a_client_certificate_is_reported() {
     let issued = t.authority.issue("localhost");
     let server = Server::start(&issued, &["-rev", "-tls1_3", "-Verify", "1"]);
     let client = server.dial(&t, "localhost").await;
-    // TLS 1.3 is done on this side before the server has looked.
+    // With TLS 1.3 this side completes before the server has checked.
     let answer = client.secure(SecureOptions::default());
     within("secure", answer).await.expect("secure");
     client.set_paused(false).await.expect("resume");

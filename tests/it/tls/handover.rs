@@ -1,4 +1,4 @@
-//! Encrypted sockets when a process leaves them to another.
+//! Handover of encrypted sockets to another process.
 
 use actix::Actor;
 use chrome_sockets::handover::{Inheritance, SocketName};
@@ -16,7 +16,7 @@ impl TlsFixture {
         self.authority.issue("localhost").server()
     }
 
-    /// A server socket that encrypts, and goes along.
+    /// A persistent encrypted server socket.
     async fn serve_persistent(&self) -> (ServerSocketId, std::net::SocketAddr) {
         let (id, at) = self.serve(self.server()).await;
         let persistent = tcp_server::SocketProperties {
@@ -79,7 +79,7 @@ async fn a_pending_handshake_finishes_in_the_old_process() {
     let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
     let begun = dial(at).await;
-    // It has been accepted when a whole one after it has been heard of.
+    // It was accepted once a complete handshake after it was reported.
     let _first = connect(at, &old.authority).await.expect("the handshake");
     old.test.accepted().await;
 
@@ -90,7 +90,7 @@ async fn a_pending_handshake_finishes_in_the_old_process() {
         let left = Inheritance::from_socket(there);
         left.adopt(&registry).await
     });
-    // By then the handover waits for this.
+    // By then the handover waits for the handshake.
     old.test.expect_no_event().await;
     assert!(!given.is_finished());
     let mut peer = old.handshake(begun).await;

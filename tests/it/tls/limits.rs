@@ -1,4 +1,4 @@
-//! Crowds of clients that do not finish their handshakes.
+//! Many clients that do not finish their handshakes.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn a_thousand_stalled_handshakes_delay_no_other_client() {
     let mut stalled = Vec::new();
     for i in 0..1000 {
         let mut peer = dial(at).await;
-        // Some say nothing, some begin.
+        // Some are silent, some begin a handshake.
         if i % 2 == 0 {
             let begun = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
             peer.write_all(&begun).await.expect("write");
@@ -34,7 +34,7 @@ async fn a_thousand_stalled_handshakes_delay_no_other_client() {
         let took = began.elapsed();
         assert!(took < tls::DEFAULT_TIME_OUT / 2, "at once, not {took:?}");
     }
-    // They are given up one after the other, and all are told.
+    // They are dropped one after the other, and all are reported.
     for i in 0..1000 {
         let info = failures.next().await;
         assert_eq!(info.result_code.code(), -7, "{i}");
@@ -57,7 +57,7 @@ async fn a_flood_of_garbage_is_counted_and_changes_nothing() {
         for i in 0..FLOOD {
             let mut peer = dial(at).await;
             let garbage: Vec<u8> = (0..2048_u64).map(|j| ((i * j) >> 3) as u8).collect();
-            // The server may have had enough of it already.
+            // The server may have closed it already.
             let _ = peer.write_all(&garbage).await;
         }
     });
@@ -78,7 +78,7 @@ async fn a_flood_of_garbage_is_counted_and_changes_nothing() {
     assert_talks(&mut t.test, &client, &mut new).await;
 }
 
-/// A world without time, whose server socket lets two handshakes go on.
+/// A test app with a paused clock, whose server socket allows two concurrent handshakes.
 struct TwoHandshakes {
     test: TestApp,
     failures: HandshakeErrors,
@@ -111,7 +111,7 @@ impl TwoHandshakes {
         self.network.client(self.at).expect("it listens")
     }
 
-    /// Lets everything happen that needs no time.
+    /// Lets everything happen that takes no time.
     async fn settle(&self) {
         for _ in 0..100 {
             tokio::task::yield_now().await;
@@ -129,7 +129,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     fixture.settle().await;
     let (third, fourth) = (fixture.dial(), fixture.dial());
     fixture.settle().await;
-    // One is held in the hand; the other waits in the backlog.
+    // One is accepted and waits; the other waits in the backlog.
     assert_eq!(fixture.network.waiting(fixture.at), 1);
     fixture.failures.none();
     assert!(!first.is_closed());
@@ -146,7 +146,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     assert_eq!(fixture.failures.next().await.peer_addr(), second.addr());
     fixture.settle().await;
     assert_eq!(fixture.network.waiting(fixture.at), 0);
-    // Those that are left have all of their time.
+    // The remaining ones have all of their time.
     let began = tokio::time::Instant::now();
     for peer in [&third, &fourth] {
         let info = fixture.failures.next().await;

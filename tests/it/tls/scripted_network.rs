@@ -1,4 +1,4 @@
-//! A secured connection on a network that takes and gives as the test says.
+//! A secured connection on the scripted network.
 
 use std::io::{Read, Write};
 
@@ -13,16 +13,16 @@ use super::dialled;
 use crate::tcp_server::code;
 use support::TestApp;
 
-/// The peer's side of TLS, driven by hand.
+/// The peer's side of TLS, driven by the test.
 struct TlsPeer {
     peer: Peer,
     tls: ServerConnection,
-    /// How much of what came has been read.
+    /// How much of the input was read.
     read: usize,
 }
 
 impl TlsPeer {
-    /// Takes in what came, answers, and returns the data in it.
+    /// Processes input, answers, and returns its data.
     fn turn(&mut self) -> Vec<u8> {
         let received = self.peer.received();
         let mut new = &received[self.read..];
@@ -32,7 +32,7 @@ impl TlsPeer {
         }
         self.read = received.len();
         let mut data = Vec::new();
-        // Without an end, this is an error after all that is there.
+        // Without an end, this is an error after all available data.
         let _ = self.tls.reader().read_to_end(&mut data);
         let mut answer = Vec::new();
         while self.tls.wants_write() {
@@ -50,15 +50,14 @@ impl TlsPeer {
     }
 }
 
-/// Lets everything happen that needs no time.
+/// Lets everything happen that takes no time.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// A secured socket, paused, and its peer. `bytes` is how much of a read or
-/// write goes through at once.
+/// A secured, paused socket, and its peer. `bytes` is how much one read or write transfers.
 async fn secured(bytes: usize) -> (TestApp, ClientSocket, TlsPeer) {
     let network = ScriptedNetwork::new();
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! A secured connection is a connection like any other.
+//! A secured connection behaves like any other connection.
 
 use chrome_sockets::tcp::{self, SecureOptions};
 use futures::FutureExt;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{TlsFixture, accept, assert_talks, pattern, read, reads_the_end, write};
 use support::{QUIET, within};
 
-/// More than the kernel takes of a connection whose peer does not read.
+/// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 8 * 1024 * 1024;
 
 #[actix_rt::test]
@@ -32,7 +32,7 @@ async fn megabytes_are_echoed_byte_for_byte() {
         tokio::io::copy(&mut from, &mut to).await
     });
     let data = pattern(LARGE);
-    // Pieces of every kind: larger and smaller than a record, and empty ones.
+    // Chunks larger and smaller than a record, and empty ones.
     let mut rest = data.clone();
     let mut answers = Vec::new();
     for length in [1, 70_000, 0, 16_384, 16_385, 3].into_iter().cycle() {
@@ -59,7 +59,7 @@ async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
     let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let issued = t.authority.issue("localhost");
-    // More than the kernel takes: it waits in the row.
+    // More than the kernel buffers, so it waits.
     let plain = pattern(LARGE);
     let before = client.send(plain.clone());
     let secured = client.secure(SecureOptions::default());
@@ -93,7 +93,7 @@ async fn close_and_disconnect_send_close_notify() {
     let t = TlsFixture::new().await;
     for close in [true, false] {
         let (client, mut peer) = t.secured().await;
-        // What was called before still leaves, though nobody reads it yet.
+        // Earlier sends are still delivered, although the peer does not read yet.
         let data = pattern(LARGE);
         client.try_send(data.clone()).expect("it is open");
         match close {
@@ -134,7 +134,7 @@ async fn an_invalid_record_ends_the_connection_with_its_code() {
     client.set_paused(false).await.expect("resume");
     assert_eq!(t.test.received(client.id(), 4).await, b"good");
     assert_eq!(t.test.ended(client.id()).await.code(), -107);
-    // The peer is told why.
+    // The peer receives an alert.
     let error = within("an alert", peer.read(&mut [0; 1])).await;
     assert!(error.is_err(), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! Server sockets whose connections are encrypted.
+//! Encrypted server sockets.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{TlsFixture, assert_talks, connect, connect_as, read, reads_the_end, 
 use crate::tcp_server::{code, dial};
 use support::{QUIET, TestApp, within};
 
-/// Hears of handshakes that failed.
+/// Passes on failed handshakes.
 struct HandshakeErrorListener(UnboundedSender<HandshakeErrorInfo>);
 
 impl actix::Actor for HandshakeErrorListener {
@@ -25,12 +25,12 @@ impl actix::Handler<HandshakeErrorInfo> for HandshakeErrorListener {
     type Result = ();
 
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.0.send(info);
     }
 }
 
-/// What `onHandshakeError` tells.
+/// Events of `onHandshakeError`.
 pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);
 
 impl HandshakeErrors {
@@ -103,7 +103,7 @@ async fn a_stalled_handshake_delays_no_other_client() {
         let client = t.test.accepted().await;
         assert_talks(&mut t.test, &client, &mut peer).await;
     }
-    // The one that was silent first speaks at last.
+    // The client that was silent at first sends at last.
     let config = t.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("the handshake");
     let client = t.test.accepted().await;
@@ -179,7 +179,7 @@ async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
     let silent = dial(at).await;
     let mut bad = dial(at).await;
-    // Proof that both have been accepted: one that came later is served.
+    // Both have been accepted, since a later client is served.
     let _third = connect(at, &t.authority).await.expect("the handshake");
     t.test.accepted().await;
     let server = t.test.app.tcp_server.clone();

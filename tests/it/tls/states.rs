@@ -1,4 +1,4 @@
-//! When `secure` may be called, and what else happens meanwhile.
+//! When `secure` may be called, and other calls during a handshake.
 
 use chrome_sockets::tcp::{SecureOptions, TlsVersion, TlsVersionConstraints};
 use chrome_sockets::{Error, NetError};
@@ -74,7 +74,7 @@ async fn a_minimum_version_above_the_maximum_is_refused_and_changes_nothing() {
     let (client, peer) = t.dial("localhost").await;
     for (min, max) in [
         (Some(TlsVersion::Tls1_3), Some(TlsVersion::Tls1_2)),
-        // Nobody speaks these, and nothing newer was asked for.
+        // No peer speaks these versions, and no newer one was requested.
         (Some(TlsVersion::Tls1), Some(TlsVersion::Tls1_1)),
         (None, Some(TlsVersion::Tls1)),
     ] {
@@ -102,7 +102,7 @@ async fn a_second_secure_is_refused_and_the_first_continues() {
     first.await.expect("secure");
     assert_eq!(code("secure", client.secure(default())).await, -4);
     assert_talks(&mut t.test, &client, &mut peer).await;
-    // Nor is it an error that closes, as one on an un-paused socket would be.
+    // Unlike an error on a resumed socket, it does not close the socket.
     assert_eq!(code("secure", client.secure(default())).await, -4);
     assert_talks(&mut t.test, &client, &mut peer).await;
 }
@@ -113,7 +113,7 @@ async fn disconnect_ends_a_handshake_and_the_socket_can_connect_again() {
     let (client, mut peer) = t.dial("localhost").await;
     let securing = client.secure(default());
     let sending = client.send(&b"secret"[..]);
-    // The ClientHello is here, so the handshake goes on.
+    // The ClientHello has arrived, so the handshake is in progress.
     assert_eq!(read(&mut peer, 1).await, [22]);
     client.disconnect().await.expect("disconnect");
     assert_eq!(code("secure", securing).await, -3);

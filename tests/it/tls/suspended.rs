@@ -1,4 +1,4 @@
-//! Encrypted sockets of apps that are suspended.
+//! Encrypted sockets of suspended apps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -13,7 +13,7 @@ use crate::tcp_server::dial;
 use support::{subscribe, within};
 
 impl TlsFixture {
-    /// Suspends the app, whose event page the world hears from now on.
+    /// Suspends the app, whose event page adds the test's listener from now on.
     async fn suspend(&self) -> Arc<AtomicUsize> {
         let starts = Arc::new(AtomicUsize::new(0));
         let (listener, count) = (self.test.another_listener(), starts.clone());

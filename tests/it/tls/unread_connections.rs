@@ -1,4 +1,4 @@
-//! Encrypted connections that end while nobody reads them.
+//! Encrypted connections that end while they are not read.
 
 use chrome_sockets::NetError;
 use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};

@@ -1,4 +1,4 @@
-//! What a client socket does: one step, from state to states.
+//! The steps of a client socket: from one state to possible next states.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Socket for Client {
             Call::Connect(target) => {
                 let codes = self.connect(target);
                 let begun = matches!(self.link, Link::None).then(|| {
-                    // Also when only the attempt looks at the arguments.
+                    // Even if only the connect itself checks the arguments.
                     let mut begun = self.clone();
                     begun.link = Link::Connecting(id, target.clone());
                     begun

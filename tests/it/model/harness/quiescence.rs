@@ -1,4 +1,4 @@
-//! When all has come to rest: what was seen, against the models.
+//! Waits until everything is at rest, and compares what was seen with the models.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,11 +12,11 @@ use super::super::possible_states::{PeerSeen, Seen, Socket, Step};
 use super::super::server::Server;
 use super::{Harness, Known, LOOKS};
 
-/// How long all takes that takes no time: what the paused clock goes on by,
-/// when nobody has anything left to do.
+/// Time for everything that takes no time: the paused clock advances by it when all tasks are
+/// idle.
 const AT_REST: Duration = Duration::from_millis(1);
 
-/// What was found around the sockets.
+/// What was found besides the sockets.
 struct Around {
     peers: BTreeMap<usize, PeerSeen>,
     listening: Vec<SocketAddr>,
@@ -33,7 +33,7 @@ struct Kept {
 }
 
 impl Harness {
-    /// Waits until nobody has anything left to do.
+    /// Waits until all tasks are idle.
     pub async fn come_to_rest(&self) {
         match self.threads.is_empty() {
             true => tokio::time::sleep(AT_REST).await,
@@ -41,7 +41,7 @@ impl Harness {
         }
     }
 
-    /// Waits until nobody has anything left to do, and compares.
+    /// Waits until all tasks are idle, and compares.
     pub async fn rest(&mut self) -> Result<(), String> {
         self.batch = 0;
         let mut log = Log::default();
@@ -88,7 +88,7 @@ impl Harness {
         loaded
     }
 
-    /// Where a shared port leaves the order open, who was heard of is asked.
+    /// The peers of accepted sockets, where a shared port leaves their order open.
     async fn accepted(&self, log: &Log) -> BTreeMap<u64, SocketAddr> {
         let mut accepted = BTreeMap::new();
         if self.shape.shared_port && !self.threads.is_empty() {
@@ -100,7 +100,7 @@ impl Harness {
         accepted
     }
 
-    /// All that [`compare`](Self::compare) changes.
+    /// Everything that [`compare`](Self::compare) changes.
     fn kept(&self) -> Kept {
         let apps = self.apps.iter().map(|side| (side.state, side.page_is_new));
         Kept {
@@ -126,7 +126,7 @@ impl Harness {
         }
     }
 
-    /// Compares what was seen with the models, which go on.
+    /// Compares what was seen with the models, and advances them.
     fn compare(&mut self, log: &Log, loaded: [bool; 2], around: &Around) -> Result<(), String> {
         let Log {
             answers,
@@ -176,7 +176,7 @@ impl Harness {
             }
             let place = self.clients.len();
             self.conns[conn].client = Some(place);
-            // Nothing is accepted for a suspended app: it came before that.
+            // Nothing is accepted for a suspended app, so it was accepted before.
             let last = changes.iter().rfind(|(of, _)| *of == app);
             let suspends = last.filter(|(_, change)| *change == AppChange::Suspend);
             let state = match suspends {
@@ -220,7 +220,8 @@ impl Harness {
         }
     }
 
-    /// The event page of a suspended app has been started if anything waited.
+    /// Checks that the event page of a suspended app was started if and only if something
+    /// waited.
     fn load_wanted<'a>(
         &mut self,
         loaded: [bool; 2],
@@ -244,9 +245,8 @@ impl Harness {
                 let seen = seen(Id::Client(known.id));
                 wanted |= known.possible.wants_app(&known.steps, &seen)?;
             }
-            // Where the model leaves open whether something has waited, whether
-            // the page was started tells. A new page may be started for what
-            // has waited and is gone.
+            // Where the model leaves open whether something waited, the start of the page
+            // decides. A new page may also be started for something that waited and is gone.
             if loaded && (wanted || is_new) {
                 self.change(app, AppChange::Resume(page));
             }
@@ -254,7 +254,7 @@ impl Harness {
         Ok(())
     }
 
-    /// Those that have come were followed by a turn without one.
+    /// Each panic was followed by a turn without one.
     fn forget_panics(&mut self) {
         for rules in &mut self.panics {
             rules.retain(|rule| {
@@ -287,7 +287,7 @@ impl Harness {
         seen.collect()
     }
 
-    /// Whether a connection was let go of which nobody has heard, its peer tells.
+    /// An unreported connection: its peer shows whether it was released.
     fn settle_unheard(&mut self, peers: &BTreeMap<usize, PeerSeen>) {
         for (number, conn) in self.conns.iter_mut().enumerate() {
             if conn.client.is_some() {
@@ -300,7 +300,7 @@ impl Harness {
         }
     }
 
-    /// Peers whose connection is over, or never was, have nothing more to see.
+    /// Peers whose connection ended or never existed see nothing more.
     fn forget_peers(&mut self) {
         for (number, conn) in self.conns.iter_mut().enumerate() {
             conn.is_new = false;
@@ -313,7 +313,7 @@ impl Harness {
         }
     }
 
-    /// The addresses that are listened on, as the network and the model know.
+    /// Compares the listening addresses of the network and the model.
     fn compare_listeners(&self, found: &[SocketAddr]) -> Result<(), String> {
         let listening = self
             .servers

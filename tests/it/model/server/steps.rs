@@ -1,4 +1,4 @@
-//! What a server socket does: one step, from state to states.
+//! The steps of a server socket: from one state to possible next states.
 
 use std::net::SocketAddr;
 
@@ -146,7 +146,7 @@ impl Socket for Server {
                 state.close();
             }
             state.app.ended();
-            // The app is suspended some time before what is not persistent is closed.
+            // The app is suspended some time before sockets that are not persistent are closed.
             let mut states = self.knock();
             states.push(state);
             return states;
