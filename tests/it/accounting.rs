@@ -235,7 +235,7 @@ impl Fixture {
         let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
         let aborted = aborted.map_or(0, |rule| rule.struck);
         let dialled = got.len() as u64;
-        assert_eq!(dialled, info.counts.accepted + aborted, "nobody waits");
+        assert_eq!(dialled, info.counts.accepted + aborted, "no client waits");
         assert_eq!(
             info.counts.accepted,
             info.counts.delivered + totals.lost_before,

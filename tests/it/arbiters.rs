@@ -38,7 +38,7 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
     let all = peer.read_exact(&mut data);
-    within("what was sent", all).await.expect("read");
+    within("the sent data", all).await.expect("read");
     data
 }
 

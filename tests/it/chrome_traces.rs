@@ -82,7 +82,7 @@ fn every_recording_is_listed() {
     // Recordings of `chrome.sockets.udp`, which this crate does not have yet.
     let (udp, files): (BTreeSet<_>, _) =
         files.into_iter().partition(|name| name.starts_with("udp_"));
-    assert_eq!(udp.len(), 15, "what is not replayed yet");
+    assert_eq!(udp.len(), 15, "recordings without a test");
     let listed: Vec<&str> = REPLAYED.iter().map(|recording| recording.name).collect();
     assert_eq!(listed.len(), 32, "all that was recorded");
     let names: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();

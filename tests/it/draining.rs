@@ -93,12 +93,12 @@ async fn the_deadline_ends_the_other_clients_and_the_receipt_names_them() {
     assert_eq!(waiting.await, Err(NetError::ABORTED.into()));
     assert_eq!(test.ended(open_one.id()).await, NetError::ABORTED);
     test.expect_no_event().await;
-    paused.set_paused(false).await.expect("its id lives");
+    paused.set_paused(false).await.expect("the id is valid");
     assert_eq!(test.ended(paused.id()).await, NetError::ABORTED);
     sees_the_end(&mut first).await;
     sees_the_end(&mut second).await;
     for client in [&open_one, &paused] {
-        client.close().await.expect("its id lives until close");
+        client.close().await.expect("the id is valid until close");
     }
     serves_again(&mut test, server).await;
 }

@@ -206,7 +206,7 @@ impl HonestClient {
                     };
                 }
             }
-            unreachable!("there always is another round")
+            unreachable!("the loop does not end")
         });
         HonestClient { stop, thread }
     }

@@ -93,7 +93,11 @@ fn connect(test: &TestApp, id: ClientSocketId, host: &str, port: u16) -> Answer<
 async fn accepts(test: &mut TestApp, peer: &Peer) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
-    assert_eq!(info.peer_addr(), Some(peer.addr()), "another's turn");
+    assert_eq!(
+        info.peer_addr(),
+        Some(peer.addr()),
+        "the other socket's turn"
+    );
     client
 }
 

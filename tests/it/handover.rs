@@ -138,7 +138,7 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
     );
     let kept = old.app.tcp_server.get_sockets().await.expect("it runs");
     let kept: Vec<_> = kept.into_iter().map(|info| info.socket_id).collect();
-    assert_eq!(kept, [transient], "what is not persistent stays");
+    assert_eq!(kept, [transient], "sockets that are not persistent stay");
     dial(other);
 
     // No id is allocated twice.
@@ -161,7 +161,12 @@ async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
     let mut waiting: Vec<_> = (0..20).map(|_| dial(address)).collect();
 
     succeeds(&old, &new).await;
-    let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = new
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert!(info.paused, "a paused one stays paused");
     new.expect_no_event().await;
     new.app
@@ -219,7 +224,12 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
     let gone = client.send("lost").await;
     assert_eq!(gone, Err(chrome_sockets::Error::SocketNotFound));
 
-    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    let here = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
     let last = here.send("the end");
     let reader = std::thread::spawn(move || {
         let mut got = vec![0; MANY + 7];
@@ -250,7 +260,12 @@ async fn an_end_behind_unread_data_is_reported_by_the_successor() {
     drop(peer);
 
     succeeds(&old, &new).await;
-    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    let here = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
     here.set_paused(false).await.expect("resumed");
     assert_eq!(new.received(client.id(), 3).await, b"bye");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
@@ -271,7 +286,7 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
         ..Default::default()
     };
     let set = old.app.tcp_server.set_limits(server, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
     let waits = dial(address);
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
@@ -282,7 +297,12 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
     second.close().await.expect("it was open");
 
     succeeds(&old, &new).await;
-    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    let here = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
     new.expect_no_event().await;
     // It takes no place in the successor either.
     let third = dial(address);
@@ -303,7 +323,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
         type Result = ();
         fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
             self.0.send(()).expect("the test waits");
-            self.1.recv_timeout(LIMIT).expect("the test goes on");
+            self.1.recv_timeout(LIMIT).expect("the test signals");
         }
     }
     let mut old = TestApp::new().await;
@@ -319,7 +339,7 @@ async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
     receive.add_listener(slow.recipient()).await.expect("added");
     peer.write_all(b"bye").expect("it reads");
     let begins = tokio::task::spawn_blocking(move || begins.recv_timeout(LIMIT));
-    begins.await.expect("it ran").expect("it hears");
+    begins.await.expect("it ran").expect("the listener runs");
     // A reset is an end that cannot be read a second time.
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
@@ -384,7 +404,7 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
 
     let receipt = succeeds(&old, &new).await;
     assert_eq!(receipt.unheard, 1);
-    assert_eq!(receipt.clients, [], "it is nobody's yet");
+    assert_eq!(receipt.clients, [], "it was not reported yet");
     for (i, peer) in peers.iter_mut().enumerate() {
         match new.next().await {
             ListenerEvent::Accept(server, client) => {
@@ -446,7 +466,7 @@ async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
 
     let app = chrome_sockets::App::new("test", &registry);
     assert_eq!(app.is_suspended().await, Ok(true));
-    let info = app.tcp_server.get_info(id).await.expect("it is here");
+    let info = app.tcp_server.get_info(id).await.expect("it has arrived");
     assert_eq!(info.local_addr(), Some(address));
 }
 
@@ -471,7 +491,12 @@ async fn many_processes_hand_over_one_after_the_other() {
         had.extend(test.received(client, 3000 - had.len()).await);
         assert_eq!(had, [round; 3000]);
     }
-    let info = test.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = test
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert_eq!(info.name.as_deref(), Some("dynasty"));
 }
 

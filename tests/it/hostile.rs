@@ -89,7 +89,7 @@ async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpS
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
     let mut heard = [0; 11];
-    within("what was sent", peer.read_exact(&mut heard))
+    within("the sent data", peer.read_exact(&mut heard))
         .await
         .expect("read");
     assert_eq!(&heard, b"to the peer");

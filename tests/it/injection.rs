@@ -104,7 +104,7 @@ impl Fixture {
         let info = self.test.app.tcp_server.get_info(self.server).await;
         let info = info.expect("it exists");
         assert_eq!(info.paused, paused);
-        assert_eq!(info.local_addr(), Some(self.at), "it goes on listening");
+        assert_eq!(info.local_addr(), Some(self.at), "it continues to listen");
     }
 
     /// Checks that the old connection works, those that came during the fault in their order,
@@ -133,7 +133,11 @@ async fn dial(at: SocketAddr) -> TcpStream {
 async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
-    assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
+    assert_eq!(
+        info.peer_addr(),
+        peer.local_addr().ok(),
+        "the other socket's turn"
+    );
     client
 }
 
@@ -150,7 +154,7 @@ async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpS
 
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
-    let read = within("what the app sent", peer.read_exact(&mut data)).await;
+    let read = within("the app's data", peer.read_exact(&mut data)).await;
     read.expect("the connection works");
     data
 }

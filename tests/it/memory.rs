@@ -59,7 +59,7 @@ impl MeasuredProcess {
     /// Starts a child with the role `part` of the test `name` (its path below this module), and
     /// waits until it listens.
     fn start(name: &str, part: &str) -> Self {
-        let program = std::env::current_exe().expect("a test has a binary");
+        let program = std::env::current_exe().expect("the path of the test binary");
         let mut child = Command::new(program)
             .args([&format!("memory::{name}"), "--exact", "--nocapture"])
             .env(PART, part)
@@ -125,7 +125,7 @@ impl MeasuredProcess {
         self.send_line("finish");
         drop(self.child.stdin.take());
         let grown = self.wait_for("done");
-        let status = self.child.wait().expect("it is a child");
+        let status = self.child.wait().expect("the process is a child");
         assert!(status.success(), "{status}:\n{}", self.all_heard());
         println!("{}: grown by{grown}", self.part);
     }
@@ -171,7 +171,7 @@ fn part() -> Option<String> {
 
 /// Resident memory in bytes.
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux reports it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
     let kib: usize = kib.and_then(|kib| kib.parse().ok()).expect("a number");

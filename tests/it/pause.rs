@@ -306,7 +306,7 @@ async fn closing_a_client_socket_answers_a_waiting_pause_with_events_in_flight()
     client.set_paused(false).await.expect("resume");
     within("the event", hears.recv())
         .await
-        .expect("it is heard");
+        .expect("it is received");
     let paused = client.set_paused(true);
     client.close().await.expect("closed");
     let answer = within("the answer to the pause", paused).await;
@@ -326,7 +326,7 @@ async fn closing_a_server_socket_answers_a_waiting_pause_with_events_in_flight()
     let _peer = TcpStream::connect(address).await.expect("connect");
     within("the event", hears.recv())
         .await
-        .expect("it is heard");
+        .expect("it is received");
     let paused = test.app.tcp_server.set_paused(server, true);
     test.app.tcp_server.close(server).await.expect("closed");
     let answer = within("the answer to the pause", paused).await;
@@ -340,7 +340,7 @@ async fn with_a_held_event(network: &ScriptedNetwork) -> (TestApp, ServerSocketI
     let mut hears = hold(&test, &test.app.tcp_server.on_accept).await;
     let peer = network.client(address).expect("it listens");
     let event = within("the event", hears.recv());
-    event.await.expect("it is heard");
+    event.await.expect("it is received");
     (test, server, peer)
 }
 
@@ -365,7 +365,7 @@ async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
     peer.send(b"kept");
     client.set_paused(false).await.expect("it is open");
     let event = within("the event", hears.recv());
-    event.await.expect("it is heard");
+    event.await.expect("it is received");
     tokio::time::pause();
     each_has_its_own_time_limit(|paused| client.set_paused(paused)).await;
 }

@@ -34,7 +34,7 @@ struct Shared {
 impl Shared {
     fn panic(&self) -> ! {
         if self.panics.fetch_add(1, SeqCst) + 1 == MAX_PANICS as usize {
-            *self.third.lock().expect("nobody panics with it") = Some(Instant::now());
+            *self.third.lock().expect("no panic while locked") = Some(Instant::now());
         }
         panic!("this input is poison");
     }
@@ -44,7 +44,7 @@ impl Shared {
     }
 
     fn ends(&self) -> Vec<NetError> {
-        self.ends.lock().expect("nobody panics with it").clone()
+        self.ends.lock().expect("no panic while locked").clone()
     }
 }
 
@@ -128,7 +128,7 @@ impl Handler<ReceiveErrorInfo> for EchoService {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        let mut ends = self.shared.ends.lock().expect("nobody panics with it");
+        let mut ends = self.shared.ends.lock().expect("no panic while locked");
         ends.push(info.result_code);
     }
 }
@@ -230,7 +230,7 @@ impl Fixture {
             let delayed = delayed.expect("it was answered");
             assert!(delayed <= 1, "an answer took {delayed} restarts");
         }
-        let third = *self.shared.third.lock().expect("nobody panics with it");
+        let third = *self.shared.third.lock().expect("no panic while locked");
         let since = third.expect("it has panicked three times").elapsed();
         println!("all are served {since:?} after the third panic");
         assert!(since < support::LIMIT);

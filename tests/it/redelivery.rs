@@ -61,7 +61,7 @@ impl Actor for ScriptedListener {
 
 impl ScriptedListener {
     fn next(&self) -> Reaction {
-        let mut reactions = self.reactions.lock().expect("nobody panics with it");
+        let mut reactions = self.reactions.lock().expect("no panic while locked");
         reactions.pop_front().unwrap_or(Handle)
     }
 
@@ -76,7 +76,7 @@ impl Handler<ReceiveInfo> for ScriptedListener {
 
     fn handle(&mut self, mut info: ReceiveInfo, ctx: &mut Self::Context) {
         match self.next() {
-            Panic => panic!("a listener that is not well"),
+            Panic => panic!("injected panic of the listener"),
             TakeAndPanic => {
                 let data = std::mem::take(&mut info.data);
                 self.tell(HandledEvent::Data(data));
@@ -89,7 +89,7 @@ impl Handler<ReceiveInfo> for ScriptedListener {
             }
             CloneAndPanic => {
                 self.kept.push(info.clone());
-                panic!("the clone is no other's");
+                panic!("panic after cloning");
             }
             KeepClone => {
                 self.kept.push(info.clone());
@@ -115,7 +115,7 @@ impl Handler<ReceiveErrorInfo> for ScriptedListener {
         match self.next() {
             Handle => {}
             Stop => ctx.stop(),
-            _ => panic!("a listener that is not well"),
+            _ => panic!("injected panic of the listener"),
         }
         self.tell(HandledEvent::End(info.result_code));
     }

@@ -46,7 +46,7 @@ async fn serve(arbiters: usize) {
 }
 
 fn stops_quietly(arbiters: usize) {
-    let this = std::env::current_exe().expect("a test has a binary");
+    let this = std::env::current_exe().expect("the path of the test binary");
     let mut command = Command::new(this);
     command
         .args([ENTRY, "--exact", "--nocapture"])

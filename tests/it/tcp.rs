@@ -91,7 +91,7 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
 /// The next bytes that the peer reads.
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
-    within("what the peer reads", peer.read_exact(&mut data))
+    within("the peer's data", peer.read_exact(&mut data))
         .await
         .expect("read");
     data
@@ -100,12 +100,9 @@ async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
 /// All bytes that the peer reads until the end.
 async fn read_to_end(peer: &mut TcpStream) -> Vec<u8> {
     let mut data = Vec::new();
-    within(
-        "the end of what the peer reads",
-        peer.read_to_end(&mut data),
-    )
-    .await
-    .expect("read");
+    within("the end of the peer's data", peer.read_to_end(&mut data))
+        .await
+        .expect("read");
     data
 }
 

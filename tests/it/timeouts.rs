@@ -78,7 +78,7 @@ impl Fixture {
         let from = Instant::now();
         match self.test.next_before(after + SLACK).await {
             ListenerEvent::ReceiveError(id, NetError::TIMED_OUT) if id == client.id() => {}
-            other => panic!("expected a time-out, not {other:?}"),
+            other => panic!("expected a timeout, not {other:?}"),
         }
         assert!(from.elapsed() >= after, "too early: {:?}", from.elapsed());
     }
@@ -179,7 +179,10 @@ async fn an_idle_connection_ends_after_its_last_byte() {
     }
     fixture.times_out(&client, LIMIT).await;
     assert!(peer.is_closed());
-    let info = client.get_info().await.expect("its id lives until close");
+    let info = client
+        .get_info()
+        .await
+        .expect("the id is valid until close");
     assert!(!info.connected && info.paused);
     let not_connected = Err(NetError::SOCKET_NOT_CONNECTED.into());
     assert_eq!(client.send(&b"x"[..]).await, not_connected);
@@ -222,7 +225,7 @@ async fn a_peer_that_reads_nothing_ends_its_connection_and_fails_the_sends() {
             client.set_paused(false).await.expect("it is open");
         }
         fixture.times_out(&client, Duration::ZERO).await;
-        client.close().await.expect("its id lives until close");
+        client.close().await.expect("the id is valid until close");
     }
     fixture.proof_of_life().await;
 }
@@ -338,7 +341,7 @@ async fn the_clients_of_a_suspended_app_are_not_timed_out() {
     for _ in 0..2 {
         match fixture.test.next_before(2 * LIMIT).await {
             ListenerEvent::ReceiveError(_, NetError::TIMED_OUT) => {}
-            other => panic!("expected a time-out, not {other:?}"),
+            other => panic!("expected a timeout, not {other:?}"),
         }
     }
     assert!(peer.is_closed() && waiting.is_closed());
@@ -386,7 +389,7 @@ async fn of_many_connections_each_times_out_at_its_time() {
     for _ in 0..CROWD - CROWD.div_ceil(3) {
         match fixture.test.next_before(LIMIT + SLACK).await {
             ListenerEvent::ReceiveError(_, NetError::TIMED_OUT) => {}
-            other => panic!("expected a time-out, not {other:?}"),
+            other => panic!("expected a timeout, not {other:?}"),
         }
     }
     assert!(peers.iter().all(Peer::is_closed));

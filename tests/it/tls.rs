@@ -129,7 +129,7 @@ async fn write(peer: &mut (impl tokio::io::AsyncWrite + Unpin), data: &[u8]) {
 /// The next bytes that the peer reads.
 async fn read(peer: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
-    within("what the peer reads", peer.read_exact(&mut data))
+    within("the peer's data", peer.read_exact(&mut data))
         .await
         .expect("read");
     data

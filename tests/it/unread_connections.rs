@@ -141,7 +141,7 @@ async fn one_at_a_time(test: &mut TestApp) -> (ServerSocketId, ClientSocket, Tcp
         ..Default::default()
     };
     let set = test.app.tcp_server.set_limits(id, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
     let peer = dial(at).await;
     let client = test.accepted().await;
     let waits = dial(at).await;
@@ -307,7 +307,7 @@ async fn a_paused_socket_that_received_before_frees_its_place_too() {
         ..Default::default()
     };
     let set = test.app.tcp_server.set_limits(id, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
     let _waits = dial(at).await;
     End::Reset.of(peer).await;
     test.accepted().await;

@@ -23,7 +23,7 @@ const WHOLE_RUN: Duration = Duration::from_secs(60);
 
 /// Where cargo has put the example.
 pub fn binary(example: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows where it is");
+    let test = std::env::current_exe().expect("the path of the test binary");
     let target = test.ancestors().nth(2).expect("target/PROFILE/deps/it");
     let path = target
         .join("examples")

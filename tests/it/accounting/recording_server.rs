@@ -100,7 +100,7 @@ impl Recorder {
     fn open_connection(&mut self, id: ClientSocketId) -> &mut OpenConnection {
         let open = self.open.get_mut(&id);
         &mut open
-            .expect("nothing comes of a connection that was not delivered, or has ended")
+            .expect("events come only for delivered, open connections")
             .1
     }
 
@@ -123,7 +123,7 @@ impl Recorder {
             return;
         };
         let input = self.behaviours.input(number);
-        assert!(input.starts_with(&connection.data), "as it was sent");
+        assert!(input.starts_with(&connection.data), "received as sent");
         let all = connection.closes || input.len() == connection.data.len();
         let ends = [None, Some(NetError::CONNECTION_CLOSED)];
         let whole = all && !connection.failed && ends.contains(&connection.end);

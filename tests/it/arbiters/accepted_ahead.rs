@@ -41,7 +41,7 @@ async fn paused_with(
     let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("paused");
     let peers = dial_many(at, peers).await;
-    within("those accepted ahead", async {
+    within("the connections accepted ahead", async {
         while network_log.accepted() < accepted {
             actix_rt::task::yield_now().await;
         }
@@ -80,7 +80,7 @@ async fn arbiters_accept_in_turn() {
     }
     assert_ne!(threads[0], threads[1]);
     for pair in threads.chunks(2) {
-        assert_eq!(pair, &threads[..2], "none waits for all of another's");
+        assert_eq!(pair, &threads[..2], "the threads accept in turn");
     }
 }
 
@@ -202,7 +202,7 @@ async fn one_client_is_shed_and_the_others_are_served() {
         ..AcceptPolicy::default()
     };
     let set = server.set_accept_policy(id, policy).await;
-    set.expect("it means something");
+    set.expect("a valid limit");
     let (mut open, mut shed) = (Vec::new(), 0);
     // Another listener fails each time.
     for _ in 0..8 {

@@ -57,7 +57,9 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
         let mut clients = clients(&mut test, 2).await;
         let (_, peer) = &mut clients[late];
         write(peer, b"held").await;
-        let info = within("onReceive", kept.recv()).await.expect("it hears");
+        let info = within("onReceive", kept.recv())
+            .await
+            .expect("the listener runs");
         let mut suspending = Box::pin(test.app.suspend());
         let early = actix_rt::time::timeout(QUIET, &mut suspending).await;
         assert!(early.is_err(), "an event is not handled");
@@ -157,7 +159,7 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
         write(peer, b"once").await;
     }
     for _ in 0..2 {
-        let started = within("a listener again", arbiters.recv()).await;
+        let started = within("a new listener", arbiters.recv()).await;
         started.expect("one");
     }
     for (_, peer) in &mut clients {
@@ -218,7 +220,7 @@ async fn a_client_over_the_limit_is_reset_if_the_policy_asks_for_it() {
         ..Limits::default()
     };
     let set = test.app.tcp_server.set_limits(id, limits).await;
-    set.expect("they mean something");
+    set.expect("valid limits");
     let _one = accept(&mut test, at).await;
     let mut refused = dial(at).await;
     let mut rest = Vec::new();
@@ -234,7 +236,7 @@ async fn an_idle_connection_is_not_polled() {
     let clients = clients(&mut test, 4).await;
     actix_rt::time::sleep(QUIET).await;
     let before = network_log.reads();
-    assert!(before <= 2 * clients.len(), "{before} reads of nothing");
+    assert!(before <= 2 * clients.len(), "{before} reads without data");
     actix_rt::time::sleep(QUIET).await;
     assert_eq!(network_log.reads(), before);
 }

@@ -76,10 +76,7 @@ async fn limits_are_exact_over_all_arbiters() {
         accepted,
         sockets: Some(4),
     };
-    test.app
-        .set_limits(limits)
-        .await
-        .expect("they mean something");
+    test.app.set_limits(limits).await.expect("valid limits");
     let (_, at) = test.listen().await;
     for _ in 0..3 {
         test.create().await;

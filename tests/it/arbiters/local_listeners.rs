@@ -40,7 +40,7 @@ async fn data_never_leaves_the_thread_of_its_connection() {
         let is_the_registrys = heard.thread == std::thread::current().id();
         assert_eq!(is_the_registrys, heard.arbiter == 0);
     }
-    assert_eq!(arbiters.len(), 3, "each has had its own");
+    assert_eq!(arbiters.len(), 3, "one listener per arbiter");
 }
 
 #[actix_rt::test]
@@ -69,7 +69,7 @@ async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
         arbiters.push(heard.expect("it was echoed").arbiter);
     }
     arbiters.sort_unstable();
-    assert_eq!(arbiters, [0, 1], "each was heard by its own alone");
+    assert_eq!(arbiters, [0, 1], "each was handled only in its own arbiter");
     assert!(local.try_recv().is_err());
 }
 

@@ -65,7 +65,7 @@ async fn created_sockets_are_placed_and_counted_like_accepted_ones() {
     test.app.tcp.close(made[1]).await.expect("close");
     let two = clients(&mut test, at, 1).await;
     let [one, two] = [one, two].map(|it| network_log.thread_of(addresses(&it)[0]));
-    assert_eq!(one, two, "both where the second of those made was");
+    assert_eq!(one, two, "both in the arbiter of the second created socket");
 }
 
 #[actix_rt::test]

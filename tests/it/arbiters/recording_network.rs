@@ -58,7 +58,7 @@ impl RecordingNetwork {
     pub fn thread_of(&self, peer: SocketAddr) -> ThreadId {
         let seen = self.threads();
         let threads = seen.get(&peer).expect("it was read");
-        assert_eq!(threads.len(), 1, "{peer} was touched by {threads:?}");
+        assert_eq!(threads.len(), 1, "{peer} was used by {threads:?}");
         *threads.iter().next().expect("one")
     }
 

@@ -81,7 +81,7 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
     assert_ne!(new, std::thread::current().id(), "it has a thread too");
     let info = within("onRestart", restarts.recv())
         .await
-        .expect("it hears");
+        .expect("the listener runs");
     assert_eq!(info.actor, Supervised::ClientSockets);
     assert_eq!((info.cause, info.gave_up), (Cause::ArbiterEnded, false));
     for (_, peer) in &mut peers {
@@ -150,7 +150,7 @@ async fn an_actor_that_panics_or_stops_continues_where_it_was() {
         }
         let info = within("onRestart", restarts.recv())
             .await
-            .expect("it hears");
+            .expect("the listener runs");
         assert_eq!(info.actor, Supervised::ClientSockets);
         echoes(&mut peers, b"after").await;
     }

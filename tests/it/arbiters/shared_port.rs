@@ -85,13 +85,13 @@ async fn a_pause_stops_all_listeners_and_loses_no_client() {
             assert!(come.insert(client.id()));
         }
         actix_rt::time::sleep(std::time::Duration::from_millis(5)).await;
-        assert!(test.try_next().is_none(), "paused is paused");
+        assert!(test.try_next().is_none(), "a paused socket accepts nothing");
         server.set_paused(id, false).await.expect("resumed");
     }
     while come.len() < PEERS {
         assert!(come.insert(test.accepted().await.id()));
     }
-    let peers = within("the peers", storm).await.expect("they connect");
+    let peers = within("the peers", storm).await.expect("the peers connect");
     test.expect_no_event().await;
     // Later clients wait.
     server.set_paused(id, true).await.expect("paused");
@@ -155,10 +155,7 @@ async fn limits_of_a_shared_port_are_exact() {
         ..Limits::default()
     };
     let server = test.app.tcp_server.clone();
-    server
-        .set_limits(id, limits)
-        .await
-        .expect("they mean something");
+    server.set_limits(id, limits).await.expect("valid limits");
     let _peers = dial_many(at, 50).await;
     let mut clients = Vec::new();
     for _ in 0..5 {

@@ -26,7 +26,7 @@ const AGAIN: [&str; 11] = [
 ];
 
 fn again_on(arbiters: usize) {
-    let this = std::env::current_exe().expect("this program");
+    let this = std::env::current_exe().expect("the path of the test binary");
     let mut command = group(this);
     command
         .args(AGAIN)

@@ -114,7 +114,11 @@ async fn a_connection_that_is_handed_over_counts_as_finished_and_continues_in_th
     peer.write_all(b"alive").await.expect("write");
     assert_eq!(new.received(client.id(), 5).await, b"alive");
     let drained = new.app.drain(Duration::ZERO).await.expect("drained");
-    assert_eq!(drained.forced, [client.id()], "it counts where it is");
+    assert_eq!(
+        drained.forced,
+        [client.id()],
+        "it counts in the process that has it"
+    );
 }
 
 #[actix_rt::test]

@@ -37,7 +37,7 @@ fn clients_do_not_notice_panics_of_any_actor() {
     let first = dial(server.address);
     echo_line(&first, "the first one");
     for _ in 0..500 {
-        assert!(ten_lines(dial(server.address)), "nobody loses anything");
+        assert!(ten_lines(dial(server.address)), "no client loses data");
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
@@ -58,7 +58,7 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     let first = dial(server.address);
     echo_line(&first, "the first one");
     for _ in 0..100 {
-        assert!(ten_lines(dial(server.address)), "nobody loses anything");
+        assert!(ten_lines(dial(server.address)), "no client loses data");
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");

@@ -27,7 +27,7 @@ fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
     let door = RwLock::new(());
     thread::scope(|scope| {
         // No client leaves before the server is certainly out of descriptors.
-        let closed = door.write().expect("nobody else has it");
+        let closed = door.write().expect("no panic while locked");
         for i in 0..CLIENTS {
             let (together, door) = (&together, &door);
             scope.spawn(move || {

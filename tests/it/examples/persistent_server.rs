@@ -74,7 +74,7 @@ impl Drop for ServerProcesses {
 pub fn listening(line: &str) -> (SocketAddr, Pid) {
     let words: Vec<&str> = line.split(' ').collect();
     let ["listening", "on", address, "pid", pid] = words[..] else {
-        panic!("{line:?} does not say where and who");
+        panic!("{line:?} has no address and process id");
     };
     let pid = pid.parse().ok().and_then(Pid::from_raw);
     (

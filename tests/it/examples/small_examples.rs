@@ -79,7 +79,7 @@ fn event_page_is_suspended_when_idle_and_loaded_by_the_next_client() {
         let said = format!("load {load}\n");
         if load > 1 {
             let before = example.program.stdout.so_far();
-            assert!(!before.contains(&said), "nobody has come: {before}");
+            assert!(!before.contains(&said), "no client has connected: {before}");
         }
         let mut all = String::new();
         let mut client = dial(example.address);

@@ -31,7 +31,7 @@ fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
     // Linux accepts one more than asked. The others retransmit their SYN with back-off, so the
     // last would take minutes.
     eventually("a full backlog", || server.info().backlog == 2);
-    assert_eq!(server.info().accepted, 1, "nobody but the first");
+    assert_eq!(server.info().accepted, 1, "only the first client");
     server.call("resume");
     let (waited, others) = clients.split_at(2);
     for mut client in waited {

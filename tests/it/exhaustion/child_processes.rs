@@ -24,7 +24,7 @@ const ENTRY: &str = "exhaustion::child_processes::child_process_entry_point";
 fn child(part: &str, descriptors: Option<u64>) -> Program {
     let mut command = with_descriptors(descriptors);
     command
-        .arg(std::env::current_exe().expect("a test has a binary"))
+        .arg(std::env::current_exe().expect("the path of the test binary"))
         .args([ENTRY, "--exact", "--nocapture"])
         .env(PART, part);
     Program::start(&mut command)
@@ -48,7 +48,7 @@ fn child_process_entry_point() {
             many.parse().expect("a number"),
             connects == "at-once",
         ),
-        _ => panic!("no such part: {part}"),
+        _ => panic!("unknown role: {part}"),
     }
 }
 
@@ -247,7 +247,7 @@ impl ServerProcess {
     pub fn call(&mut self, call: &str) -> Option<Info> {
         self.calls += 1;
         let number = self.calls;
-        writeln!(self.stdin, "{number} {call}").expect("it lives");
+        writeln!(self.stdin, "{number} {call}").expect("it is alive");
         // No other line begins with it.
         let line = self.program.stdout.line(&format!("{number}: "));
         let (_, said) = line.split_once(": ").expect("as above");
@@ -386,7 +386,7 @@ impl Crowd {
 
     /// Expects an echo for each client.
     pub fn expect_echoes(&mut self) {
-        self.stdin.write_all(b"speak\n").expect("it lives");
+        self.stdin.write_all(b"speak\n").expect("it is alive");
         self.program.line_within(SYN_RETRIES * 2, "all were served");
     }
 

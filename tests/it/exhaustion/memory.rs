@@ -21,7 +21,7 @@ fn cap(program: &Program, more: usize) {
         current: most,
         maximum: most,
     };
-    prlimit(process, Resource::Data, limit).expect("it is a child");
+    prlimit(process, Resource::Data, limit).expect("the process is a child");
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn all_are_served_by_resuming(mut fixture: Fixture, lasting: &str) {
         // Their descriptors are free, and the socket still accepts nothing.
         drop(fixture.clients.drain(..served - left));
         left = served;
-        eventually("the end of the served", || {
+        eventually("the end of the served clients", || {
             fixture.baseline.extra_descriptors() == 1
         });
         assert!(fixture.server.info().paused);
@@ -115,7 +115,7 @@ fn all_are_served_by_resuming(mut fixture: Fixture, lasting: &str) {
         );
     }
     let info = fixture.server.info();
-    assert_eq!(info.delivered, info.accepted, "nobody is lost");
+    assert_eq!(info.delivered, info.accepted, "no client is lost");
     assert!(info.failed > 0);
     for client in &fixture.clients {
         assert_eq!(
@@ -170,7 +170,7 @@ fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
         let said = format!("error {} attempt {attempt} BackOff", libc::EMFILE);
         fixture.server.program.stdout.line(&said);
     }
-    assert!(!fixture.server.info().paused, "it tries by itself");
+    assert!(!fixture.server.info().paused, "it retries by itself");
     let served = fixture.the_first_are_served();
     drop(fixture.clients.drain(..served));
     for client in fixture.clients.drain(..) {
@@ -178,7 +178,7 @@ fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
     }
     assert_eq!(fixture.accepted(), CLIENTS);
     let info = fixture.server.info();
-    assert_eq!(info.delivered, info.accepted, "nobody is lost");
+    assert_eq!(info.delivered, info.accepted, "no client is lost");
     echo_line(&dial(fixture.server.at), "proof of life");
     fixture.ends(0);
 }
@@ -205,10 +205,10 @@ fn shed_closes_clients_without_a_descriptor_and_none_waits() {
         [CLIENTS + others, served + others, closed]
     );
     for client in &fixture.clients[..served] {
-        assert_eq!(outcome_now(client), ClientOutcome::Waiting, "it lives on");
+        assert_eq!(outcome_now(client), ClientOutcome::Waiting, "it continues");
     }
     fixture.clients.clear();
-    eventually("the end of the served", || {
+    eventually("the end of the served clients", || {
         fixture.baseline.extra_descriptors() == 1
     });
     echo_line(&dial(fixture.server.at), "proof of life");
@@ -231,7 +231,7 @@ fn shed_on_a_shared_port_leaves_no_client_waiting_at_either_listener() {
         [CLIENTS + others, served + others, closed]
     );
     fixture.clients.clear();
-    eventually("the end of the served", || {
+    eventually("the end of the served clients", || {
         fixture.baseline.extra_descriptors() <= 1
     });
     echo_line(&dial(fixture.server.at), "proof of life");

@@ -37,10 +37,14 @@ fn ten_thousand_silent_clients_of_a_paused_server_cost_no_memory_and_none_is_los
     let mut crowd = Crowd::connect_at_once(server.at, MANY);
     // As many as the machine's backlog holds; the others retransmit their SYN.
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-    let most: u64 = most.expect("Linux tells").trim().parse().expect("a number");
+    let most: u64 = most
+        .expect("Linux reports it")
+        .trim()
+        .parse()
+        .expect("a number");
     let most = most.min(4096) + 1;
     eventually("a full backlog", || server.info().backlog == most);
-    assert_eq!(server.info().accepted, 1, "nobody but the first");
+    assert_eq!(server.info().accepted, 1, "only the first client");
     let amid = "10,000 clients of a paused server";
     baseline.assert_growth(SLACK, amid);
     server.call("resume");

@@ -40,11 +40,13 @@ async fn each_connect_error_has_its_code_and_the_socket_can_connect_again() {
         hold.release();
         within("the slow connect", slow_answer)
             .await
-            .expect("it goes on");
+            .expect("it continues");
         assert_id_talks(&mut fixture.test, slow, &slow_peer).await;
         let peer = fixture.network.server(far);
         let again = connect(&fixture.test, id, "192.0.2.1", 80);
-        within("connect", again).await.expect("it may connect then");
+        within("connect", again)
+            .await
+            .expect("it can connect afterwards");
         assert_id_talks(&mut fixture.test, id, &peer).await;
         fixture.assert_alive(vec![]).await;
     }
@@ -78,7 +80,7 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
                 Abort::Disconnect => tcp.disconnect(id),
                 Abort::Close => tcp.close(id),
             };
-            within(&what, ended).await.expect("it is given up");
+            within(&what, ended).await.expect("it is aborted");
             assert_eq!(code(&what, attempt).await, -3);
             until("the end of the attempt", || hold.waiting() == 0).await;
             hold.release();
@@ -90,7 +92,9 @@ async fn disconnect_and_close_abort_a_connect_or_resolve_that_hangs() {
                     fixture.assert_alive(vec![during]).await;
                     let peer = fixture.network.server(far);
                     let again = connect(&fixture.test, id, "192.0.2.1", 80);
-                    within("connect", again).await.expect("it may connect then");
+                    within("connect", again)
+                        .await
+                        .expect("it can connect afterwards");
                     assert_id_talks(&mut fixture.test, id, &peer).await;
                 }
                 Abort::Close => {

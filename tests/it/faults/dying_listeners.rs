@@ -17,7 +17,7 @@ impl Handler<AcceptInfo> for DyingListener {
 
     fn handle(&mut self, info: AcceptInfo, ctx: &mut Self::Context) {
         let _ = self.handling.send(info.client().clone());
-        self.may_panic.recv().expect("the test tells it");
+        self.may_panic.recv().expect("the test signals");
         ctx.stop();
     }
 }
@@ -51,7 +51,7 @@ async fn with_a_full_mailbox(
     let wait = clients - UNHANDLED_ACCEPTS;
     let full = || fixture.network.waiting(fixture.at) == wait;
     until("a full mailbox", full).await;
-    (peers, first.expect("it lives"), die, dying)
+    (peers, first.expect("it is alive"), die, dying)
 }
 
 #[actix_rt::test]

@@ -65,8 +65,12 @@ async fn each_accept_error_is_reported_pauses_and_keeps_waiting_clients() {
         }
         let info = server.get_info(fixture.server).await.expect("it exists");
         assert!(info.paused, "after errno {errno}");
-        assert_eq!(info.local_addr(), Some(fixture.at), "it goes on listening");
-        assert_eq!(fixture.network.waiting(fixture.at), 3, "they wait in line");
+        assert_eq!(
+            info.local_addr(),
+            Some(fixture.at),
+            "it continues to listen"
+        );
+        assert_eq!(fixture.network.waiting(fixture.at), 3, "they wait");
 
         let resumed = server.set_paused(fixture.server, false).await;
         resumed.expect("resume");

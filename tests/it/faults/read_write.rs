@@ -26,7 +26,7 @@ async fn each_read_error_is_reported_after_the_data_before_it() {
         let end = fixture.test.ended(client.id()).await;
         assert_eq!(end.code(), expected, "errno {errno}");
 
-        let info = client.get_info().await.expect("its id lives on");
+        let info = client.get_info().await.expect("the id stays valid");
         assert!(!info.connected && info.paused, "{info:?}");
         assert!(peer.is_closed(), "the connection is not kept");
         assert_eq!(code("send", client.send(&b"late"[..])).await, -15);
@@ -86,7 +86,9 @@ async fn a_write_error_answers_every_send_that_waits() {
         peer.limit_writes(6);
         let whole = client.send(&b"whole"[..]);
         let waiting: Vec<_> = (0..100).map(|_| client.send(&b"never"[..])).collect();
-        within("the first send", whole).await.expect("it was taken");
+        within("the first send", whole)
+            .await
+            .expect("it was accepted");
         peer.write_error(errno);
         for answer in waiting {
             assert_eq!(code("send", answer).await, expected, "errno {errno}");
@@ -146,7 +148,7 @@ async fn sends_to_a_stalled_peer_are_delivered_after_close() {
     }
     peer.unlimit_writes();
     until("the end of the connection", || peer.is_closed()).await;
-    assert!(peer.received() == data, "not what was sent");
+    assert!(peer.received() == data, "other data than was sent");
     for answer in answers {
         let sent = within("the answer to a send", answer).await;
         assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(1000));
@@ -177,7 +179,7 @@ async fn sends_to_a_stalled_peer_are_delivered_after_disconnect_while_the_socket
     stalled.unlimit_writes();
     until("the end of the first", || stalled.is_closed()).await;
     assert_eq!(stalled.received(), b"for the first");
-    within("the send", sending).await.expect("it has left");
+    within("the send", sending).await.expect("it was sent");
     assert_eq!(peer.received(), b"to the peer", "nothing of the first's");
     assert_talks(&mut fixture.test, &client, &peer).await;
     fixture.assert_alive(vec![]).await;

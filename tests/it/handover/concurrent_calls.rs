@@ -62,7 +62,12 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     assert!(matches!(given, Err(Error::Gone)), "{given:?}");
     updated.await.expect("carried out");
     sent.await.expect("carried out");
-    let info = old.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = old
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert_eq!(info.name.as_deref(), Some("after"));
     let mut reply = [0; 4];
     peer.read_exact(&mut reply).expect("it was sent");

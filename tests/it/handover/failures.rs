@@ -215,7 +215,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
         receipt.left[0].reason.contains("cannot leave"),
         "{receipt:?}"
     );
-    client.set_paused(false).await.expect("it is here");
+    client.set_paused(false).await.expect("it has arrived");
     peer.send("on");
     assert_eq!(old.received(client.id(), 2).await, b"on");
     let _second = net.client(address).expect("it listens");

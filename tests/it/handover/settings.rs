@@ -47,22 +47,22 @@ async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
     };
     let server = &old.app.tcp_server;
     let set = server.set_accept_policy(id, policy).await;
-    set.expect("a good policy");
+    set.expect("a valid policy");
     let set = server.set_limits(id, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
 
     succeeds(&old, &new).await;
     let server = new.app.tcp_server.clone();
-    let info = server.get_info(id).await.expect("it is here");
+    let info = server.get_info(id).await.expect("it has arrived");
     assert_eq!((info.accept_policy, info.limits), (policy, limits));
-    let info = server.get_info(plain).await.expect("it is here");
+    let info = server.get_info(plain).await.expect("it has arrived");
     assert_eq!(info.accept_policy, AcceptPolicy::default());
     assert_eq!((info.limits, info.timeouts), Default::default());
 
     let _peers = [dial(address), dial(address)];
     let first = new.accepted().await;
     new.expect_no_event().await;
-    let info = server.get_info(id).await.expect("it is here");
+    let info = server.get_info(id).await.expect("it has arrived");
     let limit = LimitKind::Connections(LimitScope::Socket);
     assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
     first.close().await.expect("it is open");
@@ -80,13 +80,13 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
             accepted: connections(1),
             sockets: Some(1),
         };
-        old.app.set_limits(limits).await.expect("good limits");
+        old.app.set_limits(limits).await.expect("valid limits");
         if has_others {
             let others = AppLimits {
                 accepted: connections(2),
                 sockets: None,
             };
-            new.app.set_limits(others).await.expect("good limits");
+            new.app.set_limits(others).await.expect("valid limits");
         }
         succeeds(&old, &new).await;
         let most = if has_others { 2 } else { 1 };
@@ -95,12 +95,17 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
             new.accepted().await;
         }
         new.expect_no_event().await;
-        let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+        let info = new
+            .app
+            .tcp_server
+            .get_info(id)
+            .await
+            .expect("it has arrived");
         let limit = LimitKind::Connections(LimitScope::App);
         assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
         let created = new.app.tcp.create(Default::default()).await;
         match has_others {
-            true => drop(created.expect("it may")),
+            true => drop(created.expect("it succeeds")),
             false => assert_eq!(created, Err(Error::TooManySockets)),
         }
     }

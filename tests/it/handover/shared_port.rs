@@ -71,7 +71,12 @@ async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting
     let at = listen(&old, id).await;
     let receipt = succeeds(&old, &new).await;
     assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
-    let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = new
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert!(info.reuse_port);
     serves(&mut new, at).await;
 }

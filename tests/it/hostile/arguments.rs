@@ -57,7 +57,7 @@ async fn listening_at_a_hostile_address_is_an_invalid_argument() {
         assert_eq!(server.get_info(id).await, before, "{what}");
     }
     let listening = server.listen(id, "127.0.0.1", 0, None).await;
-    listening.expect("it may listen after all of these");
+    listening.expect("it can listen after all refusals");
     fixture.assert_alive().await;
 }
 
@@ -89,7 +89,7 @@ async fn listening_at_an_address_that_is_not_this_machines_is_answered_by_the_os
         assert_eq!(server.get_info(id).await, before, "{address}");
     }
     let listening = server.listen(id, "127.0.0.1", 0, None).await;
-    listening.expect("it may listen after all of these");
+    listening.expect("it can listen after all refusals");
     fixture.assert_alive().await;
 }
 
@@ -313,7 +313,7 @@ async fn a_send_above_the_quota_sends_nothing_and_one_of_exactly_the_quota_works
             _ => client.send(exact.clone()),
         };
         let mut heard = vec![0; MIB];
-        within("what was sent", fixture.peer.read_exact(&mut heard))
+        within("the sent data", fixture.peer.read_exact(&mut heard))
             .await
             .expect("read");
         assert!(heard == exact, "something else came");

@@ -82,7 +82,7 @@ async fn calls_on_handles_after_close_answer_socket_not_found() {
     client.set_paused(false).await.expect("resume");
     peer.write_all(b"early").await.expect("write");
     assert_eq!(fixture.test.received(client.id(), 5).await, b"early");
-    let info = within("the event", kept.recv()).await.expect("it lives");
+    let info = within("the event", kept.recv()).await.expect("it is alive");
     let removed = app.tcp.on_receive.remove_listener(keeper.recipient());
     removed.await.expect("removed");
 

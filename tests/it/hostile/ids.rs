@@ -41,9 +41,9 @@ async fn ids_of_the_other_namespace_are_not_found_by_any_function() {
     }
     assert_not_found(&app, u64::MAX.into(), server.get().into()).await;
     let infos = app.tcp_server.get_sockets().await.expect("alive");
-    assert_eq!(infos.len(), 5, "none was harmed");
+    assert_eq!(infos.len(), 5, "no socket was affected");
     let infos = app.tcp.get_sockets().await.expect("alive");
-    assert_eq!(infos.len(), 4, "none was harmed");
+    assert_eq!(infos.len(), 4, "no socket was affected");
     fixture.assert_alive().await;
 }
 

@@ -11,8 +11,8 @@ impl Actor for PanickingListener {
 
 impl PanickingListener {
     fn fail(&self) {
-        self.0.recv().expect("the test tells it");
-        panic!("a listener that is not well");
+        self.0.recv().expect("the test signals");
+        panic!("injected panic of the listener");
     }
 }
 
@@ -88,7 +88,11 @@ async fn clients_of_a_listener_that_panics_are_raised_again_for_the_next_one() {
     for peer in &peers {
         let client = fixture.test.accepted().await;
         let info = client.get_info().await.expect("it exists");
-        assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
+        assert_eq!(
+            info.peer_addr(),
+            peer.local_addr().ok(),
+            "the other socket's turn"
+        );
         assert!(ids.insert(client.id()), "raised twice");
         clients.push(client);
     }

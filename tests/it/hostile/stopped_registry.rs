@@ -71,7 +71,7 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
     closed.close().await.expect("close");
     let sending = connected.send(&b"before"[..]);
     let shutdown = within("the answer to Shutdown", test.registry.send(Shutdown)).await;
-    shutdown.expect("it lives").expect("it has ended");
+    shutdown.expect("it is alive").expect("it has ended");
 
     // An earlier call is carried out first.
     within("the send", sending).await.expect("send");
@@ -149,7 +149,7 @@ async fn the_answer_to_shutdown_means_that_every_port_is_free() {
         addresses.push(info.local_addr().expect("it listens"));
     }
     let shutdown = within("the answer to Shutdown", registry.send(Shutdown)).await;
-    shutdown.expect("it lives").expect("it has ended");
+    shutdown.expect("it is alive").expect("it has ended");
     for address in addresses.iter().rev() {
         let free = std::net::TcpListener::bind(address);
         assert!(free.is_ok(), "{address}: {free:?}");
@@ -196,7 +196,7 @@ async fn calls_after_shutdown_answer_stopped_even_if_shutdown_is_not_awaited() {
     assert_eq!(within("getSockets", answers.6).await.map(drop), stopped);
     within("Shutdown", shutdown)
         .await
-        .expect("it lived")
+        .expect("it was alive")
         .expect("it has ended");
 }
 
@@ -290,7 +290,7 @@ async fn calls_that_race_with_shutdown_all_get_an_answer() {
         // The calls are in progress when the shutdown comes.
         actix_rt::task::yield_now().await;
         let shutdown = within("Shutdown", fixture.test.registry.send(Shutdown)).await;
-        shutdown.expect("it lived").expect("it has ended");
+        shutdown.expect("it was alive").expect("it has ended");
         let mut callers = 0;
         while within("an answer to every call", all_answered.recv())
             .await

@@ -38,7 +38,9 @@ impl RestartEvents {
     }
 
     pub(super) async fn next(&mut self) -> RestartInfo {
-        within("onRestart", self.0.recv()).await.expect("it hears")
+        within("onRestart", self.0.recv())
+            .await
+            .expect("the listener runs")
     }
 
     /// Expects the next events to be panics of this actor.
@@ -141,7 +143,7 @@ async fn bytes_and_their_order_survive_panics_of_the_client_sockets() {
             let (mut read, mut write) = peer.into_split();
             let reading = async {
                 let mut got = vec![0; BYTES];
-                within("what the app sent", read.read_exact(&mut got)).await?;
+                within("the app's data", read.read_exact(&mut got)).await?;
                 io::Result::Ok(got)
             };
             let writing = async {

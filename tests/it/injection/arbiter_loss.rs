@@ -91,7 +91,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     assert_eq!(after, before);
     let (sent, got) = futures::future::join(send, read(&mut full_peer, unsent.len())).await;
     assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(unsent.len()));
-    assert!(got == unsent, "what was to be sent is, once and in order");
+    assert!(got == unsent, "everything is sent once and in order");
     full.set_paused(false).await.expect("resume");
     assert_eq!(fixture.test.received(full.id(), 6).await, b"unread");
     tcp_server.set_paused(paused, false).await.expect("resume");
@@ -216,5 +216,5 @@ fn the_end_of_the_system_ends_everything() {
         at
     });
     drop(system);
-    std::net::TcpStream::connect(at).expect_err("nobody listens");
+    std::net::TcpStream::connect(at).expect_err("no listener");
 }

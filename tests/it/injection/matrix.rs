@@ -254,7 +254,7 @@ async fn each_read_error() {
             Ended(code) => {
                 let ended = fixture.test.ended(client.id()).await;
                 assert_eq!(ended.code(), code, "{errno}");
-                let info = client.get_info().await.expect("its id lives on");
+                let info = client.get_info().await.expect("the id stays valid");
                 assert!(!info.connected && info.paused, "{info:?}");
                 // Unread input makes the end a reset for the peer.
                 let _ = end(&mut peer).await;
@@ -263,7 +263,9 @@ async fn each_read_error() {
                 let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let to = far.local_addr().expect("it is bound");
                 let again = connect(&fixture.test, client.id(), to);
-                within("connect", again).await.expect("it may connect then");
+                within("connect", again)
+                    .await
+                    .expect("it can connect afterwards");
                 let (mut peer, _) = far.accept().await.expect("it connected");
                 assert_talks(&mut fixture.test, &client, &mut peer).await;
             }
@@ -349,7 +351,9 @@ async fn each_connect_error() {
         let during = dial(fixture.at).await;
 
         let again = connect(&fixture.test, id, to);
-        within("connect", again).await.expect("it may connect then");
+        within("connect", again)
+            .await
+            .expect("it can connect afterwards");
         let (mut peer, _) = far.accept().await.expect("it connected");
         let client = fixture.test.app.tcp.socket(id).await.expect("it exists");
         // The accept event precedes all events of this connection.

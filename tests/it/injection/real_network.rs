@@ -88,7 +88,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
     assert_eq!(fixture.test.received(client.id(), 2).await, b"in");
     fixture.network.release(write_rule);
     for sent in sends {
-        within("a send", sent).await.expect("it has left");
+        within("a send", sent).await.expect("it was sent");
     }
     assert_eq!(read(&mut peer, 12).await, b"first second");
     assert_talks(&mut fixture.test, &client, &mut peer).await;
@@ -114,7 +114,7 @@ async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
         until("the stall", || fixture.network.stalled(rule) == 1).await;
         within("disconnect", tcp.disconnect(id))
             .await
-            .expect("it is given up");
+            .expect("it is aborted");
         assert_eq!(code(text, attempt).await, -3);
         until("its end", || fixture.network.stalled(rule) == 0).await;
 
@@ -123,7 +123,7 @@ async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
         let during = dial(fixture.at).await;
         fixture.assert_alive(vec![during]).await;
         fixture.network.release(rule);
-        within("connect", attempt).await.expect("it goes on");
+        within("connect", attempt).await.expect("it continues");
         let (mut peer, _) = far.accept().await.expect("it connected");
         let client = tcp.socket(id).await.expect("it exists");
         assert_talks(&mut fixture.test, &client, &mut peer).await;
@@ -147,7 +147,7 @@ async fn a_name_whose_lookup_fails_is_not_resolved() {
     assert_eq!(code("connect", connect()).await, -105);
     within("connect", connect())
         .await
-        .expect("it may connect then");
+        .expect("it can connect afterwards");
     fixture.test.accepted().await;
     fixture.assert_alive(vec![]).await;
 }
@@ -177,7 +177,7 @@ async fn short_reads_and_writes_lose_and_reorder_nothing() {
     read.expect("the app writes");
     assert!(received == large, "received in another order");
     assert!(echoed == large, "sent in another order");
-    within("the send", sending).await.expect("it has left");
+    within("the send", sending).await.expect("it was sent");
     for rule in rules {
         assert!(fixture.network.struck(rule) > 1000);
         fixture.network.remove(rule);
@@ -217,7 +217,7 @@ async fn a_forward_that_fails_ends_its_connection_and_is_reported() {
         fixture.inject(&with(&peer, &format!("write={errno},times=1")));
         client
             .try_send(&b"nobody waits for its answer"[..])
-            .expect("it is taken");
+            .expect("it is accepted");
         let told = fixture.test.ended(client.id()).await;
         let expected = code_of(errno);
         assert_eq!(told.code(), expected, "{errno}");

@@ -46,7 +46,11 @@ impl ScriptedFixture {
         for peer in during {
             let client = self.test.accepted().await;
             let info = client.get_info().await.expect("it exists");
-            assert_eq!(info.peer_addr(), Some(peer.addr()), "another's turn");
+            assert_eq!(
+                info.peer_addr(),
+                Some(peer.addr()),
+                "the other socket's turn"
+            );
             came.push((client, peer));
         }
         let (client, peer) = &self.old;
@@ -171,7 +175,7 @@ async fn connect_resolve_and_listen_fail_as_often_as_the_rule_says() {
     }
     within("connect", connect(&fixture.test, id, fixture.at))
         .await
-        .expect("it may connect then");
+        .expect("it can connect afterwards");
     fixture.test.accepted().await;
     let server = fixture.test.app.tcp_server.clone();
     let other = server.create(Default::default()).await.expect("create");

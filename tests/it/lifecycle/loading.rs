@@ -279,7 +279,7 @@ async fn a_page_that_does_not_start_is_retried_with_growing_back_off() {
             match how {
                 "an error" => Err(Error::WriteQuotaExceeded),
                 "taking for ever" => std::future::pending().await,
-                _ => panic!("the page fails, as it should"),
+                _ => panic!("the page fails"),
             }
         });
         test.app.set_event_page(Some(page)).await.expect("it runs");
@@ -316,7 +316,7 @@ async fn resume_answers_why_the_page_did_not_start_and_the_app_stays_suspended()
             Error::WriteQuotaExceeded,
         ),
         (
-            failing(&test, 1, || async { panic!("as it should") }).0,
+            failing(&test, 1, || async { panic!("the page fails") }).0,
             Error::NotLoaded,
         ),
     ] {

@@ -118,7 +118,11 @@ async fn the_pending_suspension_of_an_unloaded_app_does_not_affect_a_new_app_of_
     began.recv().await.expect("it runs");
     assert_eq!(first.await, Err(Error::Unloaded));
     sleep(Duration::from_millis(10)).await;
-    assert_eq!(client_sockets(app).await, [client], "its own wait goes on");
+    assert_eq!(
+        client_sockets(app).await,
+        [client],
+        "its own suspension still waits"
+    );
     assert_eq!(app.on_suspend.has_listeners().await, Ok(true));
     assert_eq!(second.await, Err(Error::EventsInFlight));
     assert_eq!(client_sockets(app).await, []);

@@ -132,7 +132,7 @@ async fn a_client_socket_created_while_suspended_receives_and_sends_after_loadin
     const LENGTH: usize = 16 << 20;
     let sent = test.app.tcp.send(client, vec![7; LENGTH]);
     let mut all = vec![0; LENGTH];
-    let read = within("what was sent", peer.read_exact(&mut all)).await;
+    let read = within("the sent data", peer.read_exact(&mut all)).await;
     read.expect("it is open");
     assert_eq!(sent.await.map(|sent| sent.bytes_sent), Ok(LENGTH));
 }
@@ -313,7 +313,7 @@ async fn a_suspension_removes_listeners_so_actors_of_the_app_end() {
     suspend(&test.app).await;
     within("the end of the page", has_ended)
         .await
-        .expect("it said so");
+        .expect("it reported it");
     let app = &test.app;
     assert_eq!(app.tcp_server.on_accept.has_listeners().await, Ok(false));
     assert_eq!(
@@ -378,7 +378,7 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (TestApp, u64) {
         ..AcceptPolicy::default()
     };
     let set = api.set_accept_policy(server, policy).await;
-    set.expect("it may");
+    set.expect("it succeeds");
     // The error waits for a listener, because the last one has died.
     let own = test.listener.clone().recipient();
     let removed = api.on_accept_error.remove_listener(own.clone()).await;

@@ -125,5 +125,5 @@ async fn pending_calls_are_answered_by_an_unload() {
     let created = app
         .tcp_server
         .create(tcp_server::SocketProperties::default());
-    assert!(created.await.is_ok(), "a new app of that name");
+    assert!(created.await.is_ok(), "a new app with the same id");
 }

@@ -196,7 +196,7 @@ async fn input_is_discarded_while_the_peer_does_not_read() {
     let sent = client.send(&b"all"[..]);
     client.close().await.expect("it is open");
     peer.send(vec![0; DISCARDED + 1]);
-    sent.await.expect_err("it is cut off");
+    sent.await.expect_err("it is reset");
     assert!(peer.is_reset());
 }
 
@@ -212,7 +212,7 @@ async fn a_lingering_connection_does_not_count_in_limits_and_a_drain_waits_for_i
     };
     let server = &fixture.test.app.tcp_server;
     let set = server.set_limits(fixture.server, limits);
-    set.await.expect("good limits");
+    set.await.expect("valid limits");
     let (client, peer) = fixture.client().await;
     peer.leave_unacknowledged(1);
     client.close().await.expect("it is open");

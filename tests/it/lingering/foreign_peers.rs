@@ -303,7 +303,7 @@ async fn a_client_closed_at_a_limit_sees_a_clean_end() {
         ..Default::default()
     };
     let set = test.app.tcp_server.set_limits(id, limits);
-    set.await.expect("good limits");
+    set.await.expect("valid limits");
     let _first = std::net::TcpStream::connect(at).expect("it listens");
     let _client = test.accepted().await;
     // Its request arrives before it is refused, because the server socket is paused.

@@ -16,7 +16,7 @@ const LENGTH: usize = 1_000_000;
 /// A connection with an unread request, and its peer.
 async fn asked(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) {
     let mut peer = TcpStream::connect(at).expect("it listens");
-    peer.write_all(&[b'?'; 60_000]).expect("it is taken");
+    peer.write_all(&[b'?'; 60_000]).expect("it is accepted");
     let client = test.accepted().await;
     (client, peer)
 }
@@ -95,7 +95,7 @@ async fn a_shutdown_does_not_wait_longer_than_its_timeout_for_a_peer_that_does_n
     sent.await.expect_err("it does not arrive");
     let cut = tokio::task::spawn_blocking(move || peer.read_to_end(&mut Vec::new()));
     let cut = within("the reset", cut).await.expect("no panic");
-    cut.expect_err("a clean end would hide that much is missing");
+    cut.expect_err("a clean end would hide missing data");
 }
 
 #[actix_rt::test]
@@ -146,7 +146,7 @@ async fn connections_that_have_not_delivered_at_the_deadline_of_a_drain_are_rese
     assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
     sent.await.expect_err("it does not arrive");
     peer.read_to_end(&mut Vec::new())
-        .expect_err("a clean end would hide that much is missing");
+        .expect_err("a clean end would hide missing data");
 }
 
 #[actix_rt::test]
@@ -195,7 +195,7 @@ async fn an_unreported_client_sees_a_clean_end() {
         .await
         .expect("it listens");
     let mut peer = TcpStream::connect(at).expect("it listens");
-    peer.write_all(&[b'?'; 1000]).expect("it is taken");
+    peer.write_all(&[b'?'; 1000]).expect("it is accepted");
     server.close(id).await.expect("it is open");
     // It waits in the backlog, which the kernel resets, or was accepted.
     let _ = within(
@@ -266,7 +266,7 @@ async fn a_connection_that_ends_because_its_listeners_panicked_delivers_what_was
     let (_, at) = test.listen().await;
     let (client, mut peer) = asked(&mut test, at).await;
     // More data than is raised before it is handled, so some stays unread.
-    peer.write_all(&[b'?'; 200_000]).expect("it is taken");
+    peer.write_all(&[b'?'; 200_000]).expect("it is accepted");
     test.remove_listener().await;
     let sent = within("the answer", client.send(content(200_000))).await;
     assert_eq!(sent.map(|it| it.bytes_sent), Ok(200_000));

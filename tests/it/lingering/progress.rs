@@ -53,11 +53,11 @@ async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
             // The peer's kernel must free much more before it accepts more data.
             for _ in 0..40 {
                 std::thread::sleep(Duration::from_millis(100));
-                let read = peer.read(&mut piece).expect("it is not cut off");
+                let read = peer.read(&mut piece).expect("it is not reset");
                 got.extend_from_slice(&piece[..read]);
             }
             while got.len() < LENGTH {
-                let read = peer.read(&mut piece).expect("it is not cut off");
+                let read = peer.read(&mut piece).expect("it is not reset");
                 assert!(read > 0, "a clean end after {} bytes", got.len());
                 got.extend_from_slice(&piece[..read]);
             }
@@ -69,9 +69,7 @@ async fn a_send_timeout_does_not_end_a_slow_but_steady_reader() {
                 .is_err(),
             "the kernel has taken all: the test shows nothing"
         );
-        let (got, _peer) = within("all of it", reader)
-            .await
-            .expect("it is not cut off");
+        let (got, _peer) = within("all of it", reader).await.expect("it is not reset");
         assert!(got == content(LENGTH));
         assert_eq!(
             sent.await.map(|it| it.bytes_sent),
@@ -90,5 +88,5 @@ async fn a_send_timeout_resets_a_peer_that_reads_nothing() {
     assert_eq!(sent.await.err(), Some(NetError::TIMED_OUT.into()));
     let cut = tokio::task::spawn_blocking(move || peer.read_to_end(&mut Vec::new()));
     let cut = within("the reset", cut).await.expect("no panic");
-    cut.expect_err("a clean end would hide that much is missing");
+    cut.expect_err("a clean end would hide missing data");
 }

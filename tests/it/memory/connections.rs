@@ -245,7 +245,7 @@ async fn floods() {
         .await;
     child_app.listen(16).await;
     let client = within("a client", accepted.recv()).await;
-    let client = client.expect("it lives");
+    let client = client.expect("it is alive");
     let mut sent = 0;
 
     // Until the kernel takes no more: an answered call means that the send before it was tried.
@@ -311,11 +311,11 @@ fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
     );
     let mut peer = connect(process.at);
     let sent: usize = process.wait_for("sent ").parse().expect("a number");
-    assert!(sent > MIB, "the quota and what the kernel has");
+    assert!(sent > MIB, "the quota and the kernel's buffer");
     // Everything that was not refused, and nothing else.
     let mut heard = vec![0; sent];
     peer.read_exact(&mut heard).expect("read");
-    assert!(heard == pattern(0, sent), "not what was sent");
+    assert!(heard == pattern(0, sent), "other data than was sent");
     process.send_line("all read");
     let mut later = [0; 5];
     peer.read_exact(&mut later).expect("read");

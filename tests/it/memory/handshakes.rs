@@ -32,7 +32,7 @@ impl Handler<AcceptInfo> for FailureCounter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        panic!("client {} has not said enough", info.client_socket_id);
+        panic!("client {} has not sent enough", info.client_socket_id);
     }
 }
 

@@ -88,6 +88,6 @@ fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
         "the pauses",
     );
     let mut peer = connect(process.at);
-    peer.write_all(b"kept").expect("it is taken");
+    peer.write_all(b"kept").expect("it is accepted");
     process.finish();
 }

@@ -281,7 +281,7 @@ async fn events_of_a_socket_reach_every_listener_in_order_on_any_arbiter() {
             }
         };
         assert_eq!(end, NetError::CONNECTION_CLOSED, "listener {i}");
-        assert!(received == data, "listener {i} heard another order");
+        assert!(received == data, "listener {i} received another order");
     }
     within("the write", writing).await.expect("no panic");
     arbiter.stop();
@@ -315,7 +315,7 @@ async fn on_accept_of_a_client_precedes_its_on_receive_at_every_listener() {
         match slow.next().await {
             NotedEvent::Accept(client) => assert!(known.insert(client), "{client} twice"),
             NotedEvent::Receive(client, data) => {
-                assert!(known.contains(&client), "{client} was not heard of");
+                assert!(known.contains(&client), "{client} was not reported");
                 assert!(greeted.insert(client), "{client} greeted twice");
                 assert_eq!(data, "hello");
             }

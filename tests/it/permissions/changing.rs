@@ -10,7 +10,7 @@ use support::TestApp;
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
 fn may_listen() -> Permissions {
-    Permissions::from_sockets(r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).expect("right")
+    Permissions::from_sockets(r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).expect("valid")
 }
 
 /// The answer to `listen` of a new socket.

@@ -12,7 +12,7 @@ const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
 /// A test app with these permissions.
 async fn test_app(network: impl Network, sockets: &str) -> TestApp {
-    let permissions = Permissions::from_sockets(sockets).expect("right");
+    let permissions = Permissions::from_sockets(sockets).expect("valid");
     TestApp::on(Registry::with_network(network).permissions(permissions)).await
 }
 

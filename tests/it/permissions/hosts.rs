@@ -94,7 +94,7 @@ async fn asked(connect: &str) -> Vec<Call> {
     }
     let test = TestApp::with_network(network.clone()).await;
     let sockets = format!(r#"{{"tcp": {{"connect": "{connect}"}}}}"#);
-    let permissions = Permissions::from_sockets(&sockets).expect("right");
+    let permissions = Permissions::from_sockets(&sockets).expect("valid");
     test.app.set_permissions(permissions.clone());
     for host in WRITTEN {
         let id = test.create().await;
@@ -162,7 +162,7 @@ async fn a_permission_for_a_name_permits_only_that_name() {
 async fn a_name_is_resolved_in_the_form_that_was_compared() {
     for permissions in [
         Permissions::all(),
-        Permissions::from_sockets(r#"{"tcp": {"connect": "*.example:80"}}"#).expect("right"),
+        Permissions::from_sockets(r#"{"tcp": {"connect": "*.example:80"}}"#).expect("valid"),
     ] {
         let network = ScriptedNetwork::new();
         let test = TestApp::with_network(network.clone()).await;
@@ -190,7 +190,7 @@ async fn a_host_without_canonical_form_is_resolved_only_if_any_host_is_permitted
     network.next_resolve("127.1", Ok(vec![IpAddr::from([127, 0, 0, 1])]));
     let test = TestApp::with_network(network.clone()).await;
     let anywhere = Permissions::from_sockets(r#"{"tcp": {"connect": ":80"}}"#);
-    test.app.set_permissions(anywhere.expect("right"));
+    test.app.set_permissions(anywhere.expect("valid"));
     let id = test.create().await;
     let denied = test.app.tcp.connect(id, "127.1", 81, Any).await;
     assert_eq!(denied, Err(Error::PermissionDenied));

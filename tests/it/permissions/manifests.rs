@@ -22,7 +22,7 @@ fn each_operation_takes_one_pattern_or_a_list() {
         },
         "version": "1"
     }"#;
-    let permissions = Permissions::from_manifest(manifest).expect("right");
+    let permissions = Permissions::from_manifest(manifest).expect("valid");
     for (patterns, expected) in [
         (permissions.tcp_server_listen(), vec!["127.0.0.1:*"]),
         (permissions.tcp_connect(), vec!["example.com:80", "[::1]:*"]),
@@ -53,7 +53,7 @@ fn an_absent_key_permits_nothing() {
 #[test]
 fn permissions_are_formatted_as_the_value_of_the_key() {
     let sockets = r#"{"tcp": {"connect": [".Example.com", ":80"]}, "udp": {"bind": [""]}}"#;
-    let permissions = Permissions::from_sockets(sockets).expect("right");
+    let permissions = Permissions::from_sockets(sockets).expect("valid");
     let written = serde_json::to_value(&permissions).expect("it is written");
     let expected = json!({
         "tcp": {"connect": ["*.example.com:*", "*:80"]},
@@ -134,7 +134,7 @@ fn an_error_in_a_manifest_names_the_place_and_the_expected_value() {
         ),
     ] {
         match Permissions::from_manifest(manifest) {
-            Ok(permissions) => panic!("{manifest} is taken: {permissions:?}"),
+            Ok(permissions) => panic!("{manifest} is accepted: {permissions:?}"),
             Err(error) => assert_eq!(error.to_string(), expected, "{manifest}"),
         }
     }
@@ -151,7 +151,7 @@ fn an_error_in_the_key_alone_names_the_path_in_the_key() {
 fn warnings(manifest: &str) -> Vec<String> {
     match Permissions::from_manifest_with_warnings(manifest) {
         Ok((_, warnings)) => warnings.iter().map(ToString::to_string).collect(),
-        Err(error) => panic!("{manifest} is not taken: {error}"),
+        Err(error) => panic!("{manifest} is refused: {error}"),
     }
 }
 
@@ -164,7 +164,7 @@ fn unknown_keys_are_ignored_with_a_warning_that_names_the_place() {
             "udp": {"sent": null}, "\u001b[31m": 1
         }
     }"#;
-    let (permissions, _) = Permissions::from_manifest_with_warnings(manifest).expect("right");
+    let (permissions, _) = Permissions::from_manifest_with_warnings(manifest).expect("valid");
     assert_eq!(shown(permissions.tcp_connect()), ["a:1"]);
     assert!(permissions.tcp_server_listen().is_empty());
     assert_eq!(
@@ -201,7 +201,7 @@ fn comments_are_accepted_as_chrome_does() {
             "tcpServer": { "listen": /**/ "127.0.0.1:*" }
         }
     } // end"#;
-    let permissions = Permissions::from_manifest(manifest).expect("right");
+    let permissions = Permissions::from_manifest(manifest).expect("valid");
     assert_eq!(shown(permissions.tcp_server_listen()), ["127.0.0.1:*"]);
     let wrong = "{ // one\n/* two\n */ \"sockets\": 7 }";
     let error = Permissions::from_manifest(wrong).expect_err("a number");
@@ -365,7 +365,7 @@ fn an_invalid_pattern_is_an_error_with_its_path_and_the_expected_form() {
         let manifest = json!({"sockets": {"tcpServer": {"listen": ["*", "*", pattern]}}});
         let error = Permissions::from_manifest(&manifest.to_string());
         let error = match error {
-            Ok(permissions) => panic!("{pattern:?} is taken: {permissions:?}"),
+            Ok(permissions) => panic!("{pattern:?} is accepted: {permissions:?}"),
             Err(error) => error.to_string(),
         };
         let expected =
@@ -448,7 +448,7 @@ fn a_manifest_of_the_largest_allowed_size_is_parsed_quickly() {
         );
     }
     let sockets = format!(r#"{{"tcp": {{"connect": [{list}]}}}}"#);
-    let permissions = Permissions::from_sockets(&sockets).expect("right");
+    let permissions = Permissions::from_sockets(&sockets).expect("valid");
     assert_eq!(permissions.tcp_connect().len(), MAX_PATTERNS);
     assert!(permissions.may_connect("a.h999.例え.example", 80));
     assert!(!permissions.may_connect("a.h1000.例え.example", 80));

@@ -184,10 +184,10 @@ fn a_pattern_permits_the_calls_of_its_row() {
 
 #[test]
 fn a_pattern_permits_only_its_own_operation() {
-    let listen = Permissions::from_sockets(r#"{"tcpServer": {"listen": "*"}}"#).expect("right");
-    let connect = Permissions::from_sockets(r#"{"tcp": {"connect": "*"}}"#).expect("right");
+    let listen = Permissions::from_sockets(r#"{"tcpServer": {"listen": "*"}}"#).expect("valid");
+    let connect = Permissions::from_sockets(r#"{"tcp": {"connect": "*"}}"#).expect("valid");
     let udp = r#"{"udp": {"bind": "*", "send": "*", "multicastMembership": ""}}"#;
-    let udp = Permissions::from_sockets(udp).expect("right");
+    let udp = Permissions::from_sockets(udp).expect("valid");
     for (permissions, may_listen, may_connect) in [
         (Permissions::all(), true, true),
         (Permissions::none(), false, false),
@@ -206,7 +206,7 @@ fn a_pattern_permits_only_its_own_operation() {
 #[test]
 fn one_matching_pattern_of_a_list_suffices() {
     let sockets = r#"{"tcp": {"connect": ["a.example:1", "*.b.example", "[::1]:3"]}}"#;
-    let permissions = Permissions::from_sockets(sockets).expect("right");
+    let permissions = Permissions::from_sockets(sockets).expect("valid");
     for (host, port, expected) in [
         ("a.example", 1, true),
         ("x.b.example", 2, true),

@@ -22,7 +22,7 @@ impl<E: Event> Handler<E> for PanickingListener {
     type Result = ();
 
     fn handle(&mut self, _: E, _: &mut Self::Context) {
-        panic!("a listener that is not well");
+        panic!("injected panic of the listener");
     }
 }
 
@@ -171,7 +171,7 @@ async fn a_refusal_at_which_three_listeners_panicked_is_dropped_and_counted() {
         ..Default::default()
     };
     let set = app.tcp_server.set_limits(fixture.id, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
     let _first = fixture.network.client(fixture.at).expect("it listens");
     fixture.test.accepted().await;
     let on_refused = &app.tcp_server.on_refused;

@@ -39,12 +39,12 @@ impl Handler<ReceiveInfo> for ScriptedListener {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, mut info: ReceiveInfo, _: &mut Self::Context) -> Self::Result {
-        let mut steps = self.steps.lock().expect("nobody panics with it");
+        let mut steps = self.steps.lock().expect("no panic while locked");
         let is_next = steps.front().is_some_and(|(text, _)| *text == info.data);
         let deed = if is_next { steps.pop_front() } else { None };
         drop(steps);
         match deed {
-            Some((_, Panic)) => panic!("a listener that is not well"),
+            Some((_, Panic)) => panic!("injected panic of the listener"),
             Some((_, TakeAndPanic)) => {
                 drop(std::mem::take(&mut info.data));
                 panic!("after the data was taken");
@@ -59,7 +59,7 @@ impl Handler<ReceiveInfo> for ScriptedListener {
             }
             Some((_, Keep)) => self.kept.push(info),
             None => {
-                let mut handled = self.handled.lock().expect("nobody panics with it");
+                let mut handled = self.handled.lock().expect("no panic while locked");
                 handled.push(info.data.clone());
             }
         }
@@ -71,7 +71,7 @@ impl Handler<ReceiveErrorInfo> for ScriptedListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        let mut ends = self.ends.lock().expect("nobody panics with it");
+        let mut ends = self.ends.lock().expect("no panic while locked");
         ends.push(info.result_code);
     }
 }
@@ -127,7 +127,7 @@ impl Fixture {
     }
 
     fn plan(&self, steps: &[ListenerStep]) {
-        let mut plan = self.steps.lock().expect("nobody panics with it");
+        let mut plan = self.steps.lock().expect("no panic while locked");
         plan.extend(steps);
     }
 
@@ -144,11 +144,11 @@ impl Fixture {
     }
 
     fn handled(&self) -> Vec<Bytes> {
-        self.handled.lock().expect("nobody panics with it").clone()
+        self.handled.lock().expect("no panic while locked").clone()
     }
 
     fn ends(&self) -> Vec<NetError> {
-        self.ends.lock().expect("nobody panics with it").clone()
+        self.ends.lock().expect("no panic while locked").clone()
     }
 
     async fn fails(&self) {
@@ -221,10 +221,7 @@ async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {
     let frail = fixture.start().await;
     until("the events", || fixture.handled().len() == 3).await;
     let handled = fixture.handled();
-    assert_eq!(
-        handled[0], "good",
-        "those that were not at fault come first"
-    );
+    assert_eq!(handled[0], "good", "events without a panic come first");
     assert!(fixture.ends().is_empty() && frail.connected());
 }
 

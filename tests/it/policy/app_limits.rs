@@ -16,7 +16,7 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
         sockets: Some(2),
         ..AppLimits::default()
     };
-    app.set_limits(limits).await.expect("good limits");
+    app.set_limits(limits).await.expect("valid limits");
     let client = apps.test.create().await;
     let too_many = Error::TooManySockets;
     assert_eq!(app.tcp.create(Default::default()).await, Err(too_many));
@@ -50,7 +50,7 @@ async fn an_app_creates_no_more_sockets_than_its_limit() {
         sockets: Some(3),
         ..AppLimits::default()
     };
-    app.set_limits(none).await.expect("good limits");
+    app.set_limits(none).await.expect("valid limits");
     let bad = tcp::SocketProperties {
         name: Some(name),
         ..Default::default()

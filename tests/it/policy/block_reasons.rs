@@ -193,11 +193,11 @@ async fn get_info_reports_policy_limits_and_timeouts() {
     };
     let server = &fixture.test.app.tcp_server;
     let set = server.set_accept_policy(fixture.id, policy);
-    set.await.expect("a good policy");
+    set.await.expect("a valid policy");
     let set = server.set_limits(fixture.id, limits);
-    set.await.expect("good limits");
+    set.await.expect("valid limits");
     let set = server.set_timeouts(fixture.id, timeouts);
-    set.await.expect("good time-outs");
+    set.await.expect("valid timeouts");
     let info = fixture.info().await;
     assert_eq!(info.accept_policy, policy);
     assert_eq!((info.limits, info.timeouts), (limits, timeouts));

@@ -45,7 +45,7 @@ impl Fixture {
         let test = fixture.test.listener.clone().recipient();
         on_error.remove_listener(test).await.expect("removed");
         let errors = fixture.hear_errors().await;
-        fixture.set_policy(policy).await.expect("a good policy");
+        fixture.set_policy(policy).await.expect("a valid policy");
         (fixture, errors)
     }
 
@@ -124,7 +124,7 @@ async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
         let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
         assert_eq!(info.blocked_by, [resting]);
         assert!(!info.paused, "in Chrome's sense");
-        assert_eq!(fixture.network.waiting(fixture.at), 1, "it waits in line");
+        assert_eq!(fixture.network.waiting(fixture.at), 1, "it waits");
     }
     fixture.test.accepted().await;
     let took = started.elapsed();
@@ -136,7 +136,11 @@ async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
 
     fixture.fail(libc::EMFILE);
     let info = next_error(&mut errors).await;
-    assert_eq!((info.attempt, info.next_try), (1, Some(FIRST)), "anew");
+    assert_eq!(
+        (info.attempt, info.next_try),
+        (1, Some(FIRST)),
+        "the row of errors starts again"
+    );
 }
 
 #[actix_rt::test]
@@ -268,7 +272,7 @@ async fn a_flood_of_errors_is_reported_no_faster_than_listeners_handle_it() {
         assert_eq!(info.next_try, Some(Duration::ZERO));
         kept.push(info);
     }
-    assert!(errors.try_recv().is_err(), "one more than may be");
+    assert!(errors.try_recv().is_err(), "one more than allowed");
     kept.clear();
     for _ in 0..UNHANDLED_ACCEPT_ERRORS {
         next_error(&mut errors).await;

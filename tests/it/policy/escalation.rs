@@ -69,8 +69,8 @@ impl Fixture {
 }
 
 async fn next_question(questions: &mut UnboundedReceiver<Question>) -> Question {
-    let question = within("a question", questions.recv()).await;
-    question.expect("the warden lives")
+    let question = within("an escalation", questions.recv()).await;
+    question.expect("the target is alive")
 }
 
 #[actix_rt::test]
@@ -159,7 +159,7 @@ async fn without_a_decision_the_socket_stays_paused() {
     assert!(fixture.info().await.paused);
     // A target that is dead by then, or dies without an answer.
     let (target, _questions) = fixture.start_target().await;
-    target.send(Die).await.expect("it dies of it");
+    target.send(Die).await.expect("the target stops");
     fixture.set_paused(false).await;
     fixture.fail(libc::EMFILE);
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Pause);

@@ -60,7 +60,9 @@ pub fn connections(most: usize, then: AtLimit) -> Limits {
 
 impl Fixture {
     async fn limit(&self, limits: Limits) {
-        set(&self.test, self.id, limits).await.expect("good limits");
+        set(&self.test, self.id, limits)
+            .await
+            .expect("valid limits");
     }
 
     fn peer(&self) -> Peer {
@@ -129,7 +131,7 @@ async fn above_the_limit_connections_are_closed_counted_and_reported() {
     assert!(second.is_closed() && !first.is_closed());
     let info = fixture.info().await;
     assert_eq!((info.counts.accepted, info.counts.refused), (2, 1));
-    assert_eq!(info.blocked_by, [], "it goes on accepting");
+    assert_eq!(info.blocked_by, [], "it continues to accept");
 
     client.close().await.expect("it is open");
     let third = fixture.peer();
@@ -158,7 +160,7 @@ async fn a_flood_of_refusals_is_counted_and_an_open_client_is_served() {
     for _ in 0..UNHANDLED_REFUSALS {
         kept.push(next_refusal(&mut refusals).await);
     }
-    assert!(refusals.try_recv().is_err(), "one more than may be");
+    assert!(refusals.try_recv().is_err(), "one more than allowed");
     kept.clear();
     for _ in 0..UNHANDLED_REFUSALS {
         assert_eq!(next_refusal(&mut refusals).await.missed, 0);
@@ -262,7 +264,7 @@ async fn a_peer_above_its_limit_is_reset_and_another_is_served() {
         }),
         ..Default::default()
     };
-    set(&test, id, per_peer).await.expect("good limits");
+    set(&test, id, per_peer).await.expect("valid limits");
     let mut greedy = Vec::new();
     for _ in 0..2 {
         greedy.push(dial_from([127, 0, 0, 1], at));
@@ -324,7 +326,7 @@ async fn a_reset_connection_frees_its_place_before_its_end_is_reported() {
     assert_eq!(sent.await, Err(NetError::TIMED_OUT.into()));
     assert!(peer.is_closed());
     assert_ne!(fixture.test.accepted().await.id(), paused.id());
-    paused.set_paused(false).await.expect("its id lives");
+    paused.set_paused(false).await.expect("the id is valid");
     let end = fixture.test.ended(paused.id()).await;
     assert_eq!(end, NetError::TIMED_OUT);
 }

@@ -26,7 +26,7 @@ impl TwoApps {
     pub async fn new(limits: Limits) -> Self {
         let network = ScriptedNetwork::new();
         let registry = Registry::with_network(network.clone());
-        let test = TestApp::on(registry.limits(limits).expect("good limits")).await;
+        let test = TestApp::on(registry.limits(limits).expect("valid limits")).await;
         let other = App::new("other", &test.registry);
         subscribe(&other, &test.listener).await.expect("it runs");
         TwoApps {
@@ -51,7 +51,7 @@ impl TwoApps {
             ..AppLimits::default()
         };
         let set = self.test.app.set_limits(limits);
-        set.await.expect("good limits");
+        set.await.expect("valid limits");
     }
 
     async fn limit_registry(&self, limits: Limits) -> Result<(), Error> {
@@ -134,14 +134,14 @@ async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     apps.test.expect_no_event().await;
 
     let raised = connections(3, AtLimit::Queue);
-    apps.limit_registry(raised).await.expect("good limits");
+    apps.limit_registry(raised).await.expect("valid limits");
     apps.accepted().await;
     apps.test.expect_no_event().await;
     let refused = apps.limit_registry(connections(0, AtLimit::Close)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
     assert_eq!(apps.blocked_by(&app, one).await, held_up, "as before");
     let none = apps.limit_registry(Limits::default()).await;
-    none.expect("good limits");
+    none.expect("valid limits");
     apps.accepted().await;
 }
 
@@ -269,7 +269,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     apps.limit_app(connections(2, AtLimit::Queue)).await;
     set(&apps.test, id, connections(1, AtLimit::Close))
         .await
-        .expect("good limits");
+        .expect("valid limits");
     let _first = apps.dial(at);
     apps.accepted().await;
     let refused = apps.dial(at);
@@ -312,21 +312,21 @@ async fn several_full_limits_are_all_named() {
     let (id, at) = apps.listen(&app).await;
     apps.limit_app(connections(1, AtLimit::Queue)).await;
     let limited = set(&apps.test, id, connections(1, AtLimit::Queue)).await;
-    limited.expect("good limits");
+    limited.expect("valid limits");
     let _peers = [apps.dial(at), apps.dial(at)];
     apps.accepted().await;
     let scopes = [LimitScope::Socket, LimitScope::App, LimitScope::Registry];
     assert_eq!(apps.blocked_by(&app, id).await, scopes.map(full));
     // Each limit is lifted alone.
     let lifted = set(&apps.test, id, Limits::default()).await;
-    lifted.expect("good limits");
+    lifted.expect("valid limits");
     apps.test.expect_no_event().await;
     assert_eq!(
         apps.blocked_by(&app, id).await,
         [full(LimitScope::App), full(LimitScope::Registry)]
     );
     let none = apps.limit_registry(Limits::default()).await;
-    none.expect("good limits");
+    none.expect("valid limits");
     apps.test.expect_no_event().await;
     assert_eq!(apps.blocked_by(&app, id).await, [full(LimitScope::App)]);
     apps.limit_app(Limits::default()).await;
@@ -350,7 +350,7 @@ async fn a_peer_limit_counts_over_all_server_sockets() {
         accepted,
         ..AppLimits::default()
     };
-    test.app.set_limits(limits).await.expect("good limits");
+    test.app.set_limits(limits).await.expect("valid limits");
     let _peers = [one, two].map(|at| std::net::TcpStream::connect(at).expect("it listens"));
     let client = test.accepted().await;
     test.accepted().await;
@@ -414,11 +414,16 @@ async fn connections_accepted_by_the_predecessor_count_for_the_app() {
         accepted: connections(1, AtLimit::Queue),
         ..AppLimits::default()
     };
-    new.app.set_limits(limits).await.expect("good limits");
+    new.app.set_limits(limits).await.expect("valid limits");
     within("the handover", crate::handover::succeeds(&old, &new)).await;
     let _second = std::net::TcpStream::connect(at).expect("it listens");
     new.expect_no_event().await;
-    let client = new.app.tcp.socket(client.id()).await.expect("it is here");
+    let client = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
     client.close().await.expect("it is open");
     new.accepted().await;
 }

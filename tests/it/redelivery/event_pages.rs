@@ -30,7 +30,7 @@ macro_rules! panics {
             type Result = ();
 
             fn handle(&mut self, event: $event, ctx: &mut Self::Context) {
-                assert!(self.stops.load(SeqCst), "a listener that is not well");
+                assert!(self.stops.load(SeqCst), "injected panic of the listener");
                 // Dropped when the mailbox is closed.
                 let kept = async move {
                     let _event = event;
@@ -288,7 +288,12 @@ async fn an_app_whose_listeners_lived_long_is_reloaded_at_once() {
     let mut fixture = EventPageFixture::new().await;
     for _ in 0..3 {
         fixture.healthy.store(false, SeqCst);
-        fixture.test.app.suspend().await.expect("all is handled");
+        fixture
+            .test
+            .app
+            .suspend()
+            .await
+            .expect("everything was handled");
         fixture.test.app.resume().await.expect("it runs");
         fixture.starts_after(Duration::ZERO).await;
         let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
@@ -335,7 +340,7 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
         match fixture.next().await {
             ListenerEvent::Receive(id, _) if id == client.id() => data += 1,
             ListenerEvent::Accept(..) => accepted += 1,
-            other => panic!("expected what has waited, not {other:?}"),
+            other => panic!("expected the waiting event, not {other:?}"),
         }
     }
     assert_eq!((data, accepted), (1, 1));

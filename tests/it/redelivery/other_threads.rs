@@ -129,7 +129,12 @@ async fn data_for_redelivery_loads_a_suspended_app() {
     fixture.peer.send("abc");
     fixture.peer.end();
     assert_eq!(listener.dies().await, []);
-    fixture.test.app.suspend().await.expect("all is handled");
+    fixture
+        .test
+        .app
+        .suspend()
+        .await
+        .expect("everything was handled");
     let listener = fixture.test.another_listener();
     let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
     let set = fixture.test.app.set_event_page(Some(page));
@@ -146,7 +151,12 @@ async fn an_unreported_end_loads_a_suspended_app() {
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.end();
     assert_eq!(listener.dies().await, []);
-    fixture.test.app.suspend().await.expect("all is handled");
+    fixture
+        .test
+        .app
+        .suspend()
+        .await
+        .expect("everything was handled");
     let listener = fixture.test.another_listener();
     let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
     let set = fixture.test.app.set_event_page(Some(page));
@@ -161,7 +171,12 @@ async fn a_suspension_closes_sockets_that_are_not_persistent_with_their_data_for
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
     assert_eq!(listener.dies().await, []);
-    fixture.test.app.suspend().await.expect("all is handled");
+    fixture
+        .test
+        .app
+        .suspend()
+        .await
+        .expect("everything was handled");
     assert!(fixture.peer.is_closed());
     fixture.test.app.resume().await.expect("it runs");
     fixture.listen().await;

@@ -47,7 +47,7 @@ impl Drop for PanickingListener {
 impl PanickingListener {
     fn rolls(&mut self, id: ClientSocketId) -> bool {
         let rolls = self.is_next();
-        let mut panics = self.panics.lock().expect("nobody panics with it");
+        let mut panics = self.panics.lock().expect("no panic while locked");
         let panics = panics.entry(id).or_default();
         let rolls = rolls && *panics + 1 < MAX_PANICS;
         *panics += u32::from(rolls);
@@ -55,7 +55,7 @@ impl PanickingListener {
     }
 
     fn is_sound(&self, id: ClientSocketId) {
-        let mut panics = self.panics.lock().expect("nobody panics with it");
+        let mut panics = self.panics.lock().expect("no panic while locked");
         panics.remove(&id);
     }
 

@@ -11,7 +11,10 @@ async fn the_end_is_reported_after_redelivered_data() {
     fixture.peer.end();
     assert_eq!(listener.dies().await, data("a"));
     let info = fixture.client.get_info().await.expect("it is open");
-    assert!(info.connected && !info.paused, "its end was not told");
+    assert!(
+        info.connected && !info.paused,
+        "its end must not change its state"
+    );
     fixture.listen().await;
     fixture.hears("bc").await;
     fixture.ends(NetError::CONNECTION_CLOSED).await;

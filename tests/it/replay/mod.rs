@@ -87,7 +87,7 @@ impl<'a> Replay<'a> {
             step.only(&["settle", "chrome", "documented"]);
             self.settle(step, Duration::from_millis(milliseconds)).await;
         } else {
-            step.fail("what to do is not known here");
+            step.fail("unknown action");
         }
     }
 
@@ -193,7 +193,7 @@ impl<'a> Replay<'a> {
                 step.only(&["peer", "as", "chrome", "documented"]);
                 step.compare(&self.peers.state(step, name).await);
             }
-            _ => step.fail("what the peer does is not known here"),
+            _ => step.fail("unknown action of a peer"),
         }
     }
 

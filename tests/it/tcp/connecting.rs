@@ -232,7 +232,7 @@ async fn a_second_connect_fails_while_the_first_is_pending() {
     assert!(!tcp.get_info(id).await.expect("it exists").connected);
     let sent = tcp.send(id, &b"early"[..]);
     assert_eq!(code("send", sent).await, -15);
-    assert!(attempts.try_recv().is_err(), "the first was given up");
+    assert!(attempts.try_recv().is_err(), "the first was aborted");
 }
 
 #[actix_rt::test]

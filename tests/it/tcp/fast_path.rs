@@ -134,7 +134,7 @@ async fn a_send_timeout_applies_to_what_a_fast_send_leaves_waiting() {
     client.set_timeouts(timeouts).await.expect("it exists");
     peer.limit_writes(1);
     let stuck = client.send(&b"stuck"[..]);
-    let answer = within("the time-out", stuck).await;
+    let answer = within("the timeout", stuck).await;
     assert_eq!(answer, Err(NetError::TIMED_OUT.into()));
 }
 

@@ -52,15 +52,15 @@ impl ResolverGate {
     fn pass(&self) {
         let going = self.going.fetch_add(1, SeqCst) + 1;
         self.most.fetch_max(going, SeqCst);
-        let mut is_open = self.is_open.lock().expect("nobody panics with it");
+        let mut is_open = self.is_open.lock().expect("no panic while locked");
         while !*is_open {
-            is_open = self.opened.wait(is_open).expect("nobody panics with it");
+            is_open = self.opened.wait(is_open).expect("no panic while locked");
         }
         self.going.fetch_sub(1, SeqCst);
     }
 
     fn open(&self) {
-        *self.is_open.lock().expect("nobody panics with it") = true;
+        *self.is_open.lock().expect("no panic while locked") = true;
         self.opened.notify_all();
     }
 }
@@ -125,7 +125,7 @@ async fn a_thousand_pending_lookups_of_one_app_delay_no_other_app() {
         answers.push(dial_name(&greedy, &host, 9).await.1);
     }
     let gate = network.0.clone();
-    until("the look-ups", move || {
+    until("the lookups", move || {
         gate.going.load(SeqCst) == LOOKUPS_OF_APP
     })
     .await;
@@ -154,7 +154,7 @@ async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
         let (id, answer) = dial_name(&app, &format!("{number}.silent"), 9).await;
         if number < LOOKUPS_OF_APP {
             let gate = network.0.clone();
-            until("the look-up", move || gate.going.load(SeqCst) == number + 1).await;
+            until("the lookup", move || gate.going.load(SeqCst) == number + 1).await;
         }
         app.tcp.close(id).await.expect("it is open");
         assert!(within("the answer", answer).await.is_err());
@@ -178,7 +178,7 @@ async fn scripted_lookups_are_bounded_too_and_run_in_order() {
     for _ in 0..LOOKUPS_OF_APP {
         answers.push(dial_name(&test.app, "far.example", 9).await.1);
     }
-    until("the look-ups", || hold.waiting() == LOOKUPS_OF_APP).await;
+    until("the lookups", || hold.waiting() == LOOKUPS_OF_APP).await;
     for host in ["first.example", "second.example"] {
         answers.push(dial_name(&test.app, host, 9).await.1);
     }
@@ -259,7 +259,7 @@ fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
         assert!(!is_given_back.load(SeqCst), "the resolver has not answered");
         free.send(()).expect("it waits");
         let freed = within("the end of the one before", busy).await;
-        freed.expect("no panic").expect("it was told");
+        freed.expect("no panic").expect("the sender is alive");
         let next = tokio::task::spawn_blocking(|| {});
         within("the one behind", next).await.expect("no panic");
         assert!(is_given_back.load(SeqCst));

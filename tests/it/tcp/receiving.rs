@@ -169,7 +169,7 @@ async fn without_an_on_receive_listener_nothing_is_read_and_the_next_listener_re
         peer
     });
     test.expect_no_event().await;
-    assert!(!writing.is_finished(), "somebody has read");
+    assert!(!writing.is_finished(), "data was read");
     let info = client.get_info().await.expect("it exists");
     assert!(info.connected && !info.paused);
 
@@ -220,7 +220,7 @@ async fn a_kept_event_does_not_block_other_sockets() {
         held.extend(event);
     }
     let mut received: usize = held.iter().map(|event| event.data.len()).sum();
-    assert!(received < LARGE, "the window has not held it up");
+    assert!(received < LARGE, "the window must limit it");
     drop(held);
     while received < LARGE {
         let event = within("the rest", events.recv()).await;

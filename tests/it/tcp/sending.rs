@@ -267,7 +267,7 @@ async fn both_directions_carry_data_at_once() {
     let reading = actix_rt::spawn(async move {
         let mut data = vec![0; LARGE];
         let read = from_app.read_exact(&mut data);
-        within("what the peer reads", read).await.expect("read");
+        within("the peer's data", read).await.expect("read");
         data
     });
     let sending = client.send(pattern(LARGE));

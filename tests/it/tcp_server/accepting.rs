@@ -114,7 +114,11 @@ async fn a_paused_accepted_client_can_send() {
 #[actix_rt::test]
 async fn a_network_failure_raises_on_accept_error_and_pauses_until_resumed() {
     let faulty = FailingNetwork::default();
-    faulty.0.lock().expect("unharmed").push_back(EMFILE);
+    faulty
+        .0
+        .lock()
+        .expect("no panic while locked")
+        .push_back(EMFILE);
     let mut test = TestApp::with_network(faulty.clone()).await;
     let (id, at) = test.listen().await;
     match test.next().await {
@@ -127,7 +131,7 @@ async fn a_network_failure_raises_on_accept_error_and_pauses_until_resumed() {
     let server = test.app.tcp_server.clone();
     let info = server.get_info(id).await.expect("it exists");
     assert!(info.paused);
-    assert_eq!(info.local_addr(), Some(at), "it goes on listening");
+    assert_eq!(info.local_addr(), Some(at), "it continues to listen");
 
     let waiting = dial(at).await;
     test.expect_no_event().await;
@@ -168,7 +172,12 @@ impl Listener for FailingListener {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        match self.errors.lock().expect("unharmed").pop_front() {
+        match self
+            .errors
+            .lock()
+            .expect("no panic while locked")
+            .pop_front()
+        {
             Some(errno) => Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
             None => self.real.poll_accept(cx),
         }

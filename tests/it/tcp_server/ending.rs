@@ -27,7 +27,7 @@ async fn assert_talks(test: &mut TestApp, peer: &mut TcpStream, id: ClientSocket
 
 async fn assert_refused(at: SocketAddr) {
     let refused = within("the refusal", TcpStream::connect(at)).await;
-    let error = refused.expect_err("nobody listens");
+    let error = refused.expect_err("no listener");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -107,7 +107,7 @@ async fn disconnect_succeeds_on_a_socket_that_never_listened_and_twice() {
         assert_eq!(server.disconnect(listening).await, Ok(()));
     }
     let listened = server.listen(id, "127.0.0.1", 0, None);
-    listened.await.expect("it may listen");
+    listened.await.expect("it can listen");
     let peer = dial(address(&test.app, id).await).await;
     accepts(&mut test, &peer).await;
 }

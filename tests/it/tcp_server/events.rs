@@ -77,7 +77,7 @@ async fn a_listener_that_is_added_twice_receives_each_event_once_and_is_removed_
     test.accepted().await;
     recorder.accepted().await;
     test.expect_no_event().await;
-    assert!(recorder.so_far().await.is_empty(), "it heard twice");
+    assert!(recorder.so_far().await.is_empty(), "it received two events");
 
     let removed = on_accept.remove_listener(recorder.recipient());
     removed.await.expect("the registry runs");

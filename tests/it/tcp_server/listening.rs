@@ -118,7 +118,7 @@ async fn invalid_arguments_are_refused_and_the_socket_can_listen_afterwards() {
         assert_eq!(server.get_info(id).await, before, "{call}");
     }
     let answer = server.listen(id, "127.0.0.1", 0, None);
-    answer.await.expect("it may listen after all of these");
+    answer.await.expect("it can listen after all refusals");
     assert!(listens(&test.app, id).await);
 }
 

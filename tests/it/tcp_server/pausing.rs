@@ -80,7 +80,7 @@ async fn pausing_is_allowed_before_listen_and_stays_in_force() {
     let id = create(&test.app).await;
     pause(&test, id, true).await;
     let listening = test.app.tcp_server.listen(id, "127.0.0.1", 0, None);
-    listening.await.expect("a paused socket may listen");
+    listening.await.expect("a paused socket can listen");
     assert!(is_paused(&test, id).await);
     let peer = dial(address(&test.app, id).await).await;
     test.expect_no_event().await;

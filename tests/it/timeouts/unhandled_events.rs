@@ -93,7 +93,10 @@ async fn the_end_of_an_idle_connection_follows_unhandled_events() {
     drop(words);
     let end = soon("the end", held.ended.recv()).await.expect("it runs");
     assert_eq!(end.result_code, NetError::TIMED_OUT);
-    held.client.close().await.expect("its id lives until close");
+    held.client
+        .close()
+        .await
+        .expect("the id is valid until close");
 }
 
 #[actix_rt::test]

@@ -25,13 +25,17 @@ async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
     let sending = client.send(&b"secret"[..]);
     let peers = accept(peer, issued).await;
     let number = code("secure", answer).await;
-    assert_eq!(code("send", sending).await, number, "what waits fails too");
+    assert_eq!(
+        code("send", sending).await,
+        number,
+        "waiting sends fail too"
+    );
     assert_gone(&t.test, client.id()).await;
     assert!(client.try_send(&b"more"[..]).is_err());
     // With TLS 1.3 the server sees the failure at its first read.
     if let Ok(mut peer) = peers {
         let read = within("the peer's end", peer.read(&mut [0; 1])).await;
-        assert!(read.is_err(), "the peer must be told: {read:?}");
+        assert!(read.is_err(), "the peer must get an alert: {read:?}");
     }
     number
 }
@@ -217,7 +221,7 @@ async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(peer.received(), b"plain", "what was sent still leaves");
+    assert_eq!(peer.received(), b"plain", "earlier sends are delivered");
     assert!(peer.is_closed());
 }
 

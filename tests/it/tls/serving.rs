@@ -187,7 +187,7 @@ async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
 
     write(&mut bad, &[b'x'; 2048]).await;
     let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(silent, config).await.expect("it goes on");
+    let mut peer = connect_as(silent, config).await.expect("it continues");
     t.test.expect_no_event().await;
     failures.none();
     server.set_paused(id, false).await.expect("resume");
@@ -208,7 +208,7 @@ async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
     let server = t.test.app.tcp_server.clone();
     server.disconnect(id).await.expect("disconnect");
     let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(goes_on, config).await.expect("it goes on");
+    let mut peer = connect_as(goes_on, config).await.expect("it continues");
     let client = t.test.accepted().await;
     assert_talks(&mut t.test, &client, &mut peer).await;
     server.close(id).await.expect("close");
@@ -257,7 +257,7 @@ async fn encrypted_clients_wait_for_a_listener() {
     let removed = on_accept.remove_listener(listener.clone().recipient());
     removed.await.expect("removed");
     let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(silent, config).await.expect("it goes on");
+    let mut peer = connect_as(silent, config).await.expect("it continues");
     actix_rt::time::sleep(QUIET).await;
     let added = on_accept.add_listener(listener.recipient());
     added.await.expect("added");
@@ -300,5 +300,5 @@ fn an_invalid_certificate_or_key_is_an_error_with_advice() {
         assert!(error.contains(words), "{words:?} is not in {error:?}");
     }
     let nobody = chrome_sockets::rustls::RootCertStore::empty();
-    tls::Client::with_roots(nobody).expect_err("nobody to trust");
+    tls::Client::with_roots(nobody).expect_err("no authority to trust");
 }

@@ -36,7 +36,7 @@ async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
     let connecting = tcp.connect(id, "127.0.0.1", 1, Default::default());
     within("the attempt", attempts.recv()).await;
     assert_eq!(code("secure", tcp.secure(id, default())).await, -4);
-    assert!(attempts.try_recv().is_err(), "it goes on");
+    assert!(attempts.try_recv().is_err(), "it continues");
     tcp.disconnect(id).await.expect("disconnect");
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(attempts.recv().await, Some(Attempt::Aborted));

@@ -50,7 +50,7 @@ async fn a_paused_socket_whose_peer_reset_frees_its_place_and_keeps_received_dat
         ..Default::default()
     };
     let set = t.test.app.tcp_server.set_limits(id, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
     for data in ["", "kept"] {
         let mut peer = connect(at, &t.authority).await.expect("the handshake");
         let client = t.test.accepted().await;
