@@ -30,12 +30,12 @@ async fn open(test: &mut TestApp, at: SocketAddr) -> (ClientSocket, TcpStream) {
 }
 
 /// The peer sees an end: a close or a reset.
-async fn sees_the_end(peer: &mut TcpStream) {
+async fn expect_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the peer's end", peer.read_to_end(&mut rest)).await;
 }
 
-async fn refuses(at: SocketAddr) {
+async fn expect_refused(at: SocketAddr) {
     within("the port's end", async {
         while TcpStream::connect(at).await.is_ok() {
             tokio::task::yield_now().await;
@@ -45,7 +45,7 @@ async fn refuses(at: SocketAddr) {
 }
 
 /// The server socket listens and serves as before the drain.
-async fn serves_again(test: &mut TestApp, server: ServerSocketId) {
+async fn expect_service(test: &mut TestApp, server: ServerSocketId) {
     let tcp_server = &test.app.tcp_server;
     let listening = tcp_server.listen(server, "127.0.0.1", 0, None).await;
     listening.expect("listen");
@@ -63,19 +63,19 @@ async fn clients_that_end_by_themselves_are_counted_as_finished_and_no_new_clien
     let (by_peer, mut first) = open(&mut test, at).await;
     let (by_app, mut second) = open(&mut test, at).await;
     let drained = test.app.tcp_server.drain(server, LIMIT);
-    refuses(at).await;
+    expect_refused(at).await;
     first.write_all(b"still").await.expect("it is served");
     assert_eq!(test.received(by_peer.id(), 5).await, b"still");
     by_peer.send(&b"yes"[..]).await.expect("it is served");
     drop(first);
     test.ended(by_peer.id()).await;
     by_app.close().await.expect("it is open");
-    sees_the_end(&mut second).await;
+    expect_end(&mut second).await;
     test.ended(by_app.id()).await;
     let drained = within("the receipt", drained).await.expect("drained");
     assert_eq!((drained.finished, drained.never_accepted), (2, 0));
     assert_eq!(drained.forced, []);
-    serves_again(&mut test, server).await;
+    expect_service(&mut test, server).await;
 }
 
 #[actix_rt::test]
@@ -95,12 +95,12 @@ async fn the_deadline_ends_the_other_clients_and_the_receipt_names_them() {
     test.expect_no_event().await;
     paused.set_paused(false).await.expect("the id is valid");
     assert_eq!(test.ended(paused.id()).await, NetError::ABORTED);
-    sees_the_end(&mut first).await;
-    sees_the_end(&mut second).await;
+    expect_end(&mut first).await;
+    expect_end(&mut second).await;
     for client in [&open_one, &paused] {
         client.close().await.expect("the id is valid until close");
     }
-    serves_again(&mut test, server).await;
+    expect_service(&mut test, server).await;
 }
 
 #[actix_rt::test]
@@ -149,7 +149,7 @@ async fn the_backlog_is_closed_and_counted() {
     let drained = drained.expect("drained");
     assert_eq!((drained.finished, drained.never_accepted), (0, 3));
     for peer in &mut peers {
-        sees_the_end(peer).await;
+        expect_end(peer).await;
     }
     test.expect_no_event().await;
     let info = test.app.tcp_server.get_info(server).await;
@@ -201,8 +201,8 @@ async fn an_apps_drain_ends_all_its_connections_and_none_of_other_apps() {
 
     let drained = test.app.drain(SOON).await.expect("drained");
     assert_eq!(drained.forced, [one.id(), two.id(), dialled]);
-    refuses(first).await;
-    refuses(second).await;
+    expect_refused(first).await;
+    expect_refused(second).await;
     let info = other.tcp.get_info(kept).await.expect("it is open");
     assert!(info.connected);
 

@@ -42,9 +42,9 @@ const TURNS: u32 = 4;
 const SLACK: usize = 16 * MIB;
 
 /// One load test at a time, so that each has the machine for itself.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A program with this limit of descriptors, or with the machine's maximum.

@@ -33,7 +33,10 @@ pub fn ends() -> (OwnedFd, OwnedFd) {
 }
 
 /// Hands everything of one registry over to another.
-async fn succeed(old: &TestApp, new: &TestApp) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
+async fn hand_over_to(
+    old: &TestApp,
+    new: &TestApp,
+) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = ends();
     let given = hand_over(&old.registry, Successor::over(here));
     let taken = Inheritance::from_socket(there).adopt(&new.registry);
@@ -46,9 +49,9 @@ pub fn begin(old: &TestApp, here: impl Into<OwnedFd>) -> JoinHandle<Result<Recei
     actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
 }
 
-/// [`succeed`], which must succeed.
-pub async fn succeeds(old: &TestApp, new: &TestApp) -> Receipt {
-    let (given, taken) = succeed(old, new).await;
+/// [`hand_over_to`], which must succeed.
+pub async fn expect_handover(old: &TestApp, new: &TestApp) -> Receipt {
+    let (given, taken) = hand_over_to(old, new).await;
     let (given, taken) = (given.expect("given"), taken.expect("taken"));
     assert_eq!(given.servers, taken.servers);
     assert_eq!(given.clients, taken.clients);
@@ -102,7 +105,7 @@ async fn port_is_free(address: SocketAddr) {
 }
 
 /// Checks that a new client is accepted and received here.
-async fn serves(test: &mut TestApp, address: SocketAddr) {
+async fn expect_service(test: &mut TestApp, address: SocketAddr) {
     let mut peer = dial(address);
     let client = test.accepted().await;
     client.set_paused(false);
@@ -127,7 +130,7 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
     let (transient, other) = old.listen().await;
     let before = old.app.tcp_server.get_info(id).await;
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), id)]);
     assert_eq!((receipt.unheard, receipt.left), (0, Vec::new()));
 
@@ -144,7 +147,7 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
     // No id is allocated twice.
     let next = new.app.tcp_server.create(Default::default()).await;
     assert_eq!(next.map(|info| info.socket_id), Ok(ServerSocketId::new(4)));
-    serves(&mut new, address).await;
+    expect_service(&mut new, address).await;
 }
 
 #[actix_rt::test]
@@ -152,7 +155,7 @@ async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
     let mut old = TestApp::new().await;
     let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
-    serves(&mut old, address).await;
+    expect_service(&mut old, address).await;
     old.app
         .tcp_server
         .set_paused(id, true)
@@ -160,7 +163,7 @@ async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
         .expect("paused");
     let mut waiting: Vec<_> = (0..20).map(|_| dial(address)).collect();
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let info = new
         .app
         .tcp_server
@@ -215,7 +218,7 @@ async fn a_persistent_client_loses_no_byte_in_either_direction() {
     peer.write_all(b"second ").expect("there is room");
     let before = old.app.tcp.get_info(client.id()).await;
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.clients, [("test".into(), client.id())]);
     for answer in sent {
         answer.await.expect("the successor sends it");
@@ -259,7 +262,7 @@ async fn an_end_behind_unread_data_is_reported_by_the_successor() {
     peer.write_all(b"bye").expect("there is room");
     drop(peer);
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let here = new
         .app
         .tcp
@@ -296,7 +299,7 @@ async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
     let second = old.accepted().await;
     second.close().await.expect("it was open");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let here = new
         .app
         .tcp
@@ -376,14 +379,14 @@ async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
     let client = old.accepted().await;
     client.set_paused(false).await.expect("it receives");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     peer.write_all(b"still here").expect("it reads");
     assert_eq!(old.received(client.id(), 10).await, b"still here");
     client.send("good").await.expect("sent");
     let mut reply = [0; 4];
     peer.read_exact(&mut reply).expect("a reply");
     assert_eq!(&reply, b"good");
-    serves(&mut new, address).await;
+    expect_service(&mut new, address).await;
 }
 
 #[actix_rt::test]
@@ -402,7 +405,7 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     })
     .await;
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.unheard, 1);
     assert_eq!(receipt.clients, [], "it was not reported yet");
     for (i, peer) in peers.iter_mut().enumerate() {
@@ -436,7 +439,7 @@ async fn an_unconnected_socket_is_transferred_too() {
     };
     let client = old.app.tcp.create(properties).await.expect("create");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let (_, address) = new.listen().await;
     let tcp = &new.app.tcp;
     let connected = tcp.connect(
@@ -480,7 +483,7 @@ async fn many_processes_hand_over_one_after_the_other() {
         let next = TestApp::new().await;
         // The data may arrive at any point of the handover.
         peer.write_all(&[round; 3000]).expect("there is room");
-        succeeds(&test, &next).await;
+        expect_handover(&test, &next).await;
         let mut had = Vec::new();
         let old = std::mem::replace(&mut test, next);
         let mut old = old;
@@ -516,7 +519,7 @@ async fn a_waiting_client_loads_the_event_page_of_the_successor() {
     old.app.suspend().await.expect("suspended");
     let mut waiting = dial(address);
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let client = new.accepted().await;
     client.send("hello").await.expect("sent");
     waiting.read_exact(&mut [0; 5]).expect("it is served");

@@ -168,7 +168,7 @@ async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
 }
 
 /// Sends a message to the registry, and returns its answer; mailbox errors fail.
-fn asked<M, T>(registry: &Addr<Registry>, message: M) -> LocalBoxFuture<'static, Plain>
+fn send_message<M, T>(registry: &Addr<Registry>, message: M) -> LocalBoxFuture<'static, Plain>
 where
     Registry: Handler<M>,
     M: Message<Result = Result<T, Error>> + Send + 'static,
@@ -193,7 +193,7 @@ fn messages(
 ) -> Vec<LocalBoxFuture<'static, Plain>> {
     macro_rules! asked {
         ($socket_id:expr; $($namespace:ident :: $message:ident { $($field:ident: $value:expr),* };)*) => {
-            vec![$(asked(registry, $namespace::$message {
+            vec![$(send_message(registry, $namespace::$message {
                 app: app.id().clone(),
                 socket_id: $socket_id,
                 $($field: $value),*

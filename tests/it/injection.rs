@@ -57,7 +57,7 @@ impl Fixture {
     }
 
     /// On a network where every name resolves to this machine, after a lookup.
-    async fn naming() -> Self {
+    async fn with_names() -> Self {
         let names = FixedNames(vec![Ipv4Addr::LOCALHOST.into()]);
         Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
     }

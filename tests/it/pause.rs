@@ -279,7 +279,7 @@ impl Handler<ReceiveInfo> for KeepingListener {
 }
 
 /// Replaces the test's listener by one that keeps its events.
-async fn hold<E: Event>(test: &TestApp, event: &OnEvent<E>) -> UnboundedReceiver<()>
+async fn keep_events<E: Event>(test: &TestApp, event: &OnEvent<E>) -> UnboundedReceiver<()>
 where
     KeepingListener: Handler<E>,
     Listener: Handler<E>,
@@ -298,7 +298,7 @@ where
 async fn closing_a_client_socket_answers_a_waiting_pause_with_events_in_flight() {
     let mut test = TestApp::new().await;
     let (_, address) = test.listen().await;
-    let mut hears = hold(&test, &test.app.tcp.on_receive).await;
+    let mut hears = keep_events(&test, &test.app.tcp.on_receive).await;
 
     let mut peer = TcpStream::connect(address).await.expect("connect");
     let client = test.accepted().await;
@@ -321,7 +321,7 @@ async fn closing_a_client_socket_answers_a_waiting_pause_with_events_in_flight()
 async fn closing_a_server_socket_answers_a_waiting_pause_with_events_in_flight() {
     let test = TestApp::new().await;
     let (server, address) = test.listen().await;
-    let mut hears = hold(&test, &test.app.tcp_server.on_accept).await;
+    let mut hears = keep_events(&test, &test.app.tcp_server.on_accept).await;
 
     let _peer = TcpStream::connect(address).await.expect("connect");
     within("the event", hears.recv())
@@ -334,10 +334,10 @@ async fn closing_a_server_socket_answers_a_waiting_pause_with_events_in_flight()
 }
 
 /// A server socket on the scripted network whose listener keeps an `onAccept`.
-async fn with_a_held_event(network: &ScriptedNetwork) -> (TestApp, ServerSocketId, Peer) {
+async fn with_kept_event(network: &ScriptedNetwork) -> (TestApp, ServerSocketId, Peer) {
     let test = TestApp::with_network(network.clone()).await;
     let (server, address) = test.listen().await;
-    let mut hears = hold(&test, &test.app.tcp_server.on_accept).await;
+    let mut hears = keep_events(&test, &test.app.tcp_server.on_accept).await;
     let peer = network.client(address).expect("it listens");
     let event = within("the event", hears.recv());
     event.await.expect("it is received");
@@ -347,11 +347,11 @@ async fn with_a_held_event(network: &ScriptedNetwork) -> (TestApp, ServerSocketI
 #[actix_rt::test]
 async fn each_pause_of_a_server_socket_has_its_own_time_limit() {
     let network = ScriptedNetwork::new();
-    let (test, server, _peer) = with_a_held_event(&network).await;
+    let (test, server, _peer) = with_kept_event(&network).await;
     let tcp_server = &test.app.tcp_server;
     // There is no real socket, so the clock may advance.
     tokio::time::pause();
-    each_has_its_own_time_limit(|paused| tcp_server.set_paused(server, paused)).await;
+    check_time_limits(|paused| tcp_server.set_paused(server, paused)).await;
 }
 
 #[actix_rt::test]
@@ -359,7 +359,7 @@ async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
     let network = ScriptedNetwork::new();
     let mut test = TestApp::with_network(network.clone()).await;
     let (_, address) = test.listen().await;
-    let mut hears = hold(&test, &test.app.tcp.on_receive).await;
+    let mut hears = keep_events(&test, &test.app.tcp.on_receive).await;
     let peer = network.client(address).expect("it listens");
     let client = test.accepted().await;
     peer.send(b"kept");
@@ -367,11 +367,11 @@ async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
     let event = within("the event", hears.recv());
     event.await.expect("it is received");
     tokio::time::pause();
-    each_has_its_own_time_limit(|paused| client.set_paused(paused)).await;
+    check_time_limits(|paused| client.set_paused(paused)).await;
 }
 
 /// An event is kept throughout.
-async fn each_has_its_own_time_limit(set_paused: impl Fn(bool) -> Answer<()>) {
+async fn check_time_limits(set_paused: impl Fn(bool) -> Answer<()>) {
     let begin = tokio::time::Instant::now();
     let answered = async |pause: Answer<()>| (pause.await, begin.elapsed().as_secs());
     let pause_after = |seconds| {

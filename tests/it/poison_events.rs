@@ -151,7 +151,7 @@ async fn echo(peer: &mut TcpStream, text: &[u8]) {
 
 /// Sends and expects echoes until `stop`. Returns the largest number of listener panics between
 /// a send and its echo.
-async fn honest(mut peer: TcpStream, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> usize {
+async fn honest_client(mut peer: TcpStream, shared: Arc<Shared>, stop: Arc<AtomicBool>) -> usize {
     let mut most = 0;
     let mut last = false;
     while !last {
@@ -211,7 +211,7 @@ impl Fixture {
     }
 
     /// One poisonous client, which connects first, and honest ones that send in the meantime.
-    async fn holds(&self) {
+    async fn check(&self) {
         let mut bad = dial(self.at).await;
         echo(&mut bad, b"the first word").await;
         let stop = Arc::new(AtomicBool::new(false));
@@ -219,7 +219,7 @@ impl Fixture {
         for _ in 0..HONEST {
             let mut peer = dial(self.at).await;
             echo(&mut peer, b"hello").await;
-            let talk = honest(peer, self.shared.clone(), stop.clone());
+            let talk = honest_client(peer, self.shared.clone(), stop.clone());
             others.push(actix_rt::spawn(talk));
         }
         bad.write_all(POISON).await.expect("it is open");
@@ -259,7 +259,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
 async fn one_poisonous_client_delays_no_other_by_more_than_one_restart() {
     let fixture = Fixture::new(TestApp::new().await).await;
     fixture.supervise(None);
-    fixture.holds().await;
+    fixture.check().await;
 }
 
 #[actix_rt::test]
@@ -267,7 +267,7 @@ async fn one_poisonous_client_delays_no_other_with_the_listener_in_another_arbit
     let fixture = Fixture::new(TestApp::new().await).await;
     let arbiter = Arbiter::new();
     fixture.supervise(Some(&arbiter));
-    fixture.holds().await;
+    fixture.check().await;
     arbiter.stop();
 }
 
@@ -276,7 +276,7 @@ async fn one_poisonous_client_delays_no_other_with_client_sockets_in_three_arbit
     let fixture = Fixture::new(TestApp::on(Registry::new().arbiters(3)).await).await;
     let arbiter = Arbiter::new();
     fixture.supervise(Some(&arbiter));
-    fixture.holds().await;
+    fixture.check().await;
     arbiter.stop();
 }
 
@@ -296,5 +296,5 @@ async fn one_poisonous_client_delays_no_other_with_an_event_page_as_supervisor()
     set.expect("the registry runs");
     fixture.app.suspend().await.expect("nothing is on its way");
     fixture.app.resume().await.expect("the page starts");
-    fixture.holds().await;
+    fixture.check().await;
 }

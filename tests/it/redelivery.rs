@@ -65,7 +65,7 @@ impl ScriptedListener {
         reactions.pop_front().unwrap_or(Handle)
     }
 
-    fn tell(&self, told: HandledEvent) {
+    fn record(&self, told: HandledEvent) {
         // The receiver is gone when the test has ended.
         let _ = self.handled.send(told);
     }
@@ -79,7 +79,7 @@ impl Handler<ReceiveInfo> for ScriptedListener {
             Panic => panic!("injected panic of the listener"),
             TakeAndPanic => {
                 let data = std::mem::take(&mut info.data);
-                self.tell(HandledEvent::Data(data));
+                self.record(HandledEvent::Data(data));
                 panic!("after the data was taken");
             }
             ForwardAndPanic => {
@@ -93,15 +93,15 @@ impl Handler<ReceiveInfo> for ScriptedListener {
             }
             KeepClone => {
                 self.kept.push(info.clone());
-                self.tell(HandledEvent::Data(info.into_data()));
+                self.record(HandledEvent::Data(info.into_data()));
             }
             Keep => {
-                self.tell(HandledEvent::Data(info.data.clone()));
+                self.record(HandledEvent::Data(info.data.clone()));
                 self.kept.push(info);
             }
-            Handle => self.tell(HandledEvent::Data(info.data.clone())),
+            Handle => self.record(HandledEvent::Data(info.data.clone())),
             Stop => {
-                self.tell(HandledEvent::Data(info.data.clone()));
+                self.record(HandledEvent::Data(info.data.clone()));
                 ctx.stop();
             }
         }
@@ -117,7 +117,7 @@ impl Handler<ReceiveErrorInfo> for ScriptedListener {
             Stop => ctx.stop(),
             _ => panic!("injected panic of the listener"),
         }
-        self.tell(HandledEvent::End(info.result_code));
+        self.record(HandledEvent::End(info.result_code));
     }
 }
 
@@ -147,7 +147,7 @@ impl ScriptedListenerHandle {
     }
 
     /// Waits for its death, and returns what it has handled.
-    async fn dies(mut self) -> Vec<HandledEvent> {
+    async fn wait_for_death(mut self) -> Vec<HandledEvent> {
         within("its death", async {
             while self.actor.connected() {
                 actix_rt::task::yield_now().await;
@@ -204,19 +204,19 @@ impl Fixture {
     }
 
     /// Expects events with exactly this data.
-    async fn hears(&mut self, bytes: &str) {
+    async fn expect_data(&mut self, bytes: &str) {
         let data = self.test.received(self.client.id(), bytes.len()).await;
         assert_eq!(String::from_utf8_lossy(&data), bytes);
     }
 
-    async fn ends(&mut self, code: NetError) {
+    async fn expect_end(&mut self, code: NetError) {
         assert_eq!(self.test.ended(self.client.id()).await, code);
     }
 
     /// Checks that both directions work, and that no other event comes.
-    async fn is_alive(&mut self) {
+    async fn assert_alive(&mut self) {
         self.peer.send("!");
-        self.hears("!").await;
+        self.expect_data("!").await;
         self.client.send("yes").await.expect("it is open");
         assert!(self.peer.received().ends_with(b"yes"));
         self.test.expect_no_event().await;

@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     /// Expects the end of a connection after exactly this time.
-    async fn times_out(&mut self, client: &ClientSocket, after: Duration) {
+    async fn expect_end_after(&mut self, client: &ClientSocket, after: Duration) {
         let from = Instant::now();
         match self.test.next_before(after + SLACK).await {
             ListenerEvent::ReceiveError(id, NetError::TIMED_OUT) if id == client.id() => {}
@@ -84,7 +84,7 @@ impl Fixture {
     }
 
     /// Expects no event for this long.
-    async fn silent(&mut self, time: Duration) {
+    async fn expect_silence(&mut self, time: Duration) {
         sleep(time).await;
         if let Some(heard) = self.test.try_next() {
             panic!("expected nothing, not {heard:?}");
@@ -108,7 +108,7 @@ async fn nothing_times_out_by_default() {
     let (stalled, peer) = fixture.open().await;
     peer.limit_writes(0);
     let sent = stalled.send(&b"x"[..]);
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     for client in [&unclaimed, &idle, &stalled] {
         let info = client.get_info().await.expect("it is open");
         assert!(info.connected);
@@ -123,7 +123,7 @@ async fn an_unclaimed_client_is_closed_and_reported() {
     let mut fixture = Fixture::new(CLAIM).await;
     let (client, peer) = fixture.client().await;
     assert_eq!(client.get_info().await.map(|info| info.timeouts), Ok(CLAIM));
-    fixture.times_out(&client, LIMIT).await;
+    fixture.expect_end_after(&client, LIMIT).await;
     assert!(peer.is_closed());
     assert_eq!(client.close().await, Err(Error::SocketNotFound));
     let gone = fixture.test.app.tcp.get_info(client.id()).await;
@@ -138,15 +138,15 @@ async fn a_claimed_client_has_no_claim_timeout() {
     sleep(LIMIT - SLACK).await;
     client.set_paused(false).await.expect("in time");
     client.set_paused(true).await.expect("it is open");
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     client.set_timeouts(CLAIM).await.expect("it is open");
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     let (ended, _ended) = fixture.client().await;
     ended.disconnect().await.expect("it is open");
     let made = fixture.test.create().await;
     let set = fixture.test.app.tcp.set_timeouts(made, CLAIM);
     set.await.expect("it is open");
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     ended.close().await.expect("a disconnected one is claimed");
     assert!(!peer.is_closed());
 }
@@ -163,7 +163,7 @@ async fn only_a_resume_claims_a_client() {
         .expect("it is open");
     client.send(&b"hello"[..]).await.expect("it is open");
     client.set_paused(true).await.expect("it is open");
-    fixture.times_out(&client, LIMIT / 2 - SLACK).await;
+    fixture.expect_end_after(&client, LIMIT / 2 - SLACK).await;
 }
 
 #[actix_rt::test]
@@ -177,7 +177,7 @@ async fn an_idle_connection_ends_after_its_last_byte() {
         sleep(LIMIT - SLACK).await;
         client.send(&b"x"[..]).await.expect("it is open");
     }
-    fixture.times_out(&client, LIMIT).await;
+    fixture.expect_end_after(&client, LIMIT).await;
     assert!(peer.is_closed());
     let info = client
         .get_info()
@@ -193,13 +193,13 @@ async fn an_idle_connection_ends_after_its_last_byte() {
 async fn idle_time_does_not_run_while_the_socket_is_paused() {
     let mut fixture = Fixture::new(IDLE).await;
     let (client, _peer) = fixture.client().await;
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     client.set_paused(false).await.expect("it is open");
     sleep(LIMIT / 2).await;
     client.set_paused(true).await.expect("it is open");
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     client.set_paused(false).await.expect("it is open");
-    fixture.times_out(&client, LIMIT).await;
+    fixture.expect_end_after(&client, LIMIT).await;
 }
 
 #[actix_rt::test]
@@ -219,12 +219,12 @@ async fn a_peer_that_reads_nothing_ends_its_connection_and_fails_the_sends() {
         assert_eq!(later.await, Err(NetError::TIMED_OUT.into()));
         assert!(peer.is_closed());
         if paused {
-            fixture.silent(DAY).await;
+            fixture.expect_silence(DAY).await;
             let failed = client.send(&b"e"[..]).await;
             assert_eq!(failed, Err(NetError::TIMED_OUT.into()));
             client.set_paused(false).await.expect("it is open");
         }
-        fixture.times_out(&client, Duration::ZERO).await;
+        fixture.expect_end_after(&client, Duration::ZERO).await;
         client.close().await.expect("the id is valid until close");
     }
     fixture.proof_of_life().await;
@@ -242,7 +242,7 @@ async fn a_peer_that_reads_a_byte_now_and_then_does_not_time_out() {
     }
     sent.await.expect("it is sent");
     assert_eq!(peer.received(), b"0123456789");
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     client
         .send(&b""[..])
         .await
@@ -256,7 +256,7 @@ async fn unsent_data_is_returned_to_the_quota() {
     peer.limit_writes(0);
     let first = client.send(vec![0; 1 << 20]);
     assert_eq!(first.await, Err(NetError::TIMED_OUT.into()));
-    fixture.times_out(&client, Duration::ZERO).await;
+    fixture.expect_end_after(&client, Duration::ZERO).await;
     // Its bytes no longer count in the quota.
     let quota = client.send(vec![0; tcp::DEFAULT_WRITE_QUOTA]).await;
     assert_eq!(quota, Err(NetError::SOCKET_NOT_CONNECTED.into()));
@@ -276,9 +276,9 @@ async fn zero_is_refused_and_changes_nothing() {
     assert_eq!(app.tcp.set_timeouts(client.id(), zero).await, refused);
     let server = app.tcp_server.set_timeouts(fixture.server, zero);
     assert_eq!(server.await, refused);
-    fixture.times_out(&client, LIMIT).await;
+    fixture.expect_end_after(&client, LIMIT).await;
     let (client, _peer) = fixture.client().await;
-    fixture.times_out(&client, LIMIT).await;
+    fixture.expect_end_after(&client, LIMIT).await;
 }
 
 #[actix_rt::test]
@@ -291,7 +291,7 @@ async fn the_longest_timeout_never_expires() {
     let mut fixture = Fixture::new(longest).await;
     let (_unclaimed, _first) = fixture.client().await;
     let (client, _second) = fixture.open().await;
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     client.send(&b"x"[..]).await.expect("it is open");
 }
 
@@ -305,15 +305,15 @@ async fn new_timeouts_count_from_when_they_are_set() {
         ..Timeouts::default()
     };
     client.set_timeouts(sooner).await.expect("it is open");
-    fixture.times_out(&client, LIMIT / 10).await;
+    fixture.expect_end_after(&client, LIMIT / 10).await;
     let (client, _peer) = fixture.open().await;
     client
         .set_timeouts(Timeouts::default())
         .await
         .expect("it is open");
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     client.set_timeouts(IDLE).await.expect("it is open");
-    fixture.times_out(&client, LIMIT).await;
+    fixture.expect_end_after(&client, LIMIT).await;
 }
 
 #[actix_rt::test]
@@ -393,7 +393,7 @@ async fn of_many_connections_each_times_out_at_its_time() {
         }
     }
     assert!(peers.iter().all(Peer::is_closed));
-    fixture.silent(DAY).await;
+    fixture.expect_silence(DAY).await;
     fixture.proof_of_life().await;
 }
 

@@ -136,13 +136,13 @@ async fn read(peer: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> 
 }
 
 /// Fails unless the peer reads a clean end (`close_notify`) next.
-async fn reads_the_end(peer: &mut (impl tokio::io::AsyncRead + Unpin)) {
+async fn expect_clean_end(peer: &mut (impl tokio::io::AsyncRead + Unpin)) {
     let end = within("the end", peer.read(&mut [0; 1])).await;
     assert!(matches!(end, Ok(0)), "no close_notify: {end:?}");
 }
 
 /// Waits until the peer reads an end, clean or not.
-async fn reads_some_end(peer: &mut TcpStream) {
+async fn expect_any_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the end", peer.read_to_end(&mut rest)).await;
 }

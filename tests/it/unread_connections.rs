@@ -67,7 +67,7 @@ async fn connected(test: &mut TestApp) -> (ClientSocket, TcpStream) {
 }
 
 /// Expects the end of this socket, and its state after it.
-async fn ends(test: &mut TestApp, client: &ClientSocket) {
+async fn expect_end(test: &mut TestApp, client: &ClientSocket) {
     assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
     let info = client.get_info().await.expect("it is open");
     assert!(!info.connected && info.paused, "{info:?}");
@@ -90,20 +90,20 @@ async fn an_end_is_reported_without_an_on_receive_listener() {
     for end in [End::Fin, End::Reset, End::FinThenReset] {
         let (client, peer) = connected(&mut test).await;
         let peer = end.of(peer).await;
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         drop(peer);
 
         // Resumed before the end, and after it.
         let (client, peer) = accepted(&mut test).await;
         client.set_paused(false).await.expect("resume");
         let peer = end.of(peer).await;
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         drop(peer);
         let (client, peer) = accepted(&mut test).await;
         let peer = end.of(peer).await;
         test.expect_no_event().await;
         client.set_paused(false).await.expect("resume");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         drop(peer);
     }
     proof_of_life(&mut test).await;
@@ -121,7 +121,7 @@ async fn data_without_an_on_receive_listener_is_kept_and_the_end_follows_it() {
         let added = on_receive.add_listener(receiver.clone()).await;
         added.expect("it is added");
         assert_eq!(test.received(client.id(), 10).await, b"last words");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         let removed = on_receive.remove_listener(receiver.clone()).await;
         removed.expect("it was there");
         drop(peer);
@@ -177,7 +177,7 @@ async fn a_paused_socket_whose_peer_reset_frees_its_place_and_descriptor() {
         test.expect_no_event().await;
 
         client.set_paused(false).await.expect("resume");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         second.close().await.expect("it was open");
     }
     proof_of_life(&mut test).await;
@@ -211,7 +211,7 @@ async fn data_before_the_reset_of_a_paused_socket_is_received_after_a_resume() {
         assert!(descriptors::is_open(socket), "there is input in it");
         client.set_paused(false).await.expect("resume");
         assert_eq!(test.received(client.id(), 10).await, b"last words");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         is_closed(socket).await;
         second.close().await.expect("it was open");
     }
@@ -232,7 +232,7 @@ async fn data_without_a_listener_keeps_no_place_after_a_reset() {
         let added = on_receive.add_listener(receiver.clone()).await;
         added.expect("it is added");
         assert_eq!(test.received(client.id(), 10).await, b"last words");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         let removed = on_receive.remove_listener(receiver.clone()).await;
         removed.expect("it was there");
         second.close().await.expect("it was open");
@@ -252,7 +252,7 @@ async fn a_send_after_the_reset_of_a_paused_socket_answers_connection_reset() {
             assert_eq!(sent, NetError::CONNECTION_RESET.code(), "{end:?}");
         }
         client.set_paused(false).await.expect("resume");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         second.close().await.expect("it was open");
     }
 }
@@ -267,7 +267,7 @@ async fn a_send_to_a_peer_that_reset_frees_the_place_of_a_paused_socket() {
     test.accepted().await;
     test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    ends(&mut test, &client).await;
+    expect_end(&mut test, &client).await;
 }
 
 #[actix_rt::test]
@@ -283,7 +283,7 @@ async fn a_drain_does_not_wait_for_a_paused_socket_whose_peer_reset() {
     assert!(drained.forced.is_empty(), "{drained:?}");
     client.set_paused(false).await.expect("resume");
     assert_eq!(test.received(client.id(), 6).await, b"unread");
-    ends(&mut test, &client).await;
+    expect_end(&mut test, &client).await;
     proof_of_life(&mut test).await;
 }
 
@@ -312,7 +312,7 @@ async fn a_paused_socket_that_received_before_frees_its_place_too() {
     End::Reset.of(peer).await;
     test.accepted().await;
     client.set_paused(false).await.expect("resume");
-    ends(&mut test, &client).await;
+    expect_end(&mut test, &client).await;
     match test.try_next() {
         None => {}
         Some(heard @ ListenerEvent::Accept(..)) => panic!("{heard:?}"),
@@ -353,7 +353,7 @@ impl Handler<Release> for HoldingListener {
 }
 
 /// A test app whose `onReceive` events are held: the holding listener, and the data.
-async fn with_holder() -> (TestApp, Addr<HoldingListener>, UnboundedReceiver<Vec<u8>>) {
+async fn with_holding_listener() -> (TestApp, Addr<HoldingListener>, UnboundedReceiver<Vec<u8>>) {
     let (test, _) = without_receive().await;
     let (tell, received) = unbounded_channel();
     let held = Vec::new();
@@ -364,7 +364,11 @@ async fn with_holder() -> (TestApp, Addr<HoldingListener>, UnboundedReceiver<Vec
     (test, holder, received)
 }
 
-async fn take(received: &mut UnboundedReceiver<Vec<u8>>, data: &mut Vec<u8>, length: usize) {
+async fn receive_until(
+    received: &mut UnboundedReceiver<Vec<u8>>,
+    data: &mut Vec<u8>,
+    length: usize,
+) {
     while data.len() < length {
         let next = within("data", received.recv()).await;
         data.extend(next.expect("the listener runs"));
@@ -374,7 +378,7 @@ async fn take(received: &mut UnboundedReceiver<Vec<u8>>, data: &mut Vec<u8>, len
 #[actix_rt::test]
 async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
     for end in [End::Reset, End::FinThenReset] {
-        let (mut test, holder, mut received) = with_holder().await;
+        let (mut test, holder, mut received) = with_holding_listener().await;
         let (_, client, mut peer, _waits) = one_at_a_time(&mut test).await;
         let all: Vec<u8> = (0..2 * WINDOW).map(|i| (i ^ (i >> 8)) as u8).collect();
         client.set_paused(false).await.expect("resume");
@@ -382,7 +386,7 @@ async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
             .await
             .expect("write");
         let mut data = Vec::new();
-        take(&mut received, &mut data, WINDOW).await;
+        receive_until(&mut received, &mut data, WINDOW).await;
         test.expect_no_event().await;
         // Everything has arrived, and only a window of it was read.
         assert!(received.try_recv().is_err() && data.len() < all.len());
@@ -393,18 +397,18 @@ async fn a_socket_with_a_full_window_frees_its_place_and_keeps_received_data() {
         while data.len() < all.len() {
             holder.send(Release).await.expect("it runs");
             let length = data.len() + 1;
-            take(&mut received, &mut data, length).await;
+            receive_until(&mut received, &mut data, length).await;
         }
         assert!(data == all, "other data was received than was sent");
         holder.send(Release).await.expect("it runs");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         second.close().await.expect("it was open");
     }
 }
 
 #[actix_rt::test]
 async fn a_socket_with_a_full_window_frees_its_descriptor_if_nothing_is_unread() {
-    let (mut test, holder, mut received) = with_holder().await;
+    let (mut test, holder, mut received) = with_holding_listener().await;
     let (_, client, mut peer, waits) = one_at_a_time(&mut test).await;
     let at = waits.peer_addr().expect("it is connected");
     let socket = socket_of(at, &peer);
@@ -414,21 +418,21 @@ async fn a_socket_with_a_full_window_frees_its_descriptor_if_nothing_is_unread()
     while data.len() < WINDOW {
         peer.write_all(&[7; 4096]).await.expect("write");
         let length = data.len() + 4096;
-        take(&mut received, &mut data, length).await;
+        receive_until(&mut received, &mut data, length).await;
     }
     test.expect_no_event().await;
     End::Reset.of(peer).await;
     let second = test.accepted().await;
     is_closed(socket).await;
     holder.send(Release).await.expect("it runs");
-    ends(&mut test, &client).await;
+    expect_end(&mut test, &client).await;
     second.close().await.expect("it was open");
 }
 
 #[actix_rt::test]
 async fn a_socket_with_unhandled_events_frees_its_descriptor_before_its_end_is_reported() {
     for end in [End::Reset, End::FinThenReset] {
-        let (mut test, holder, mut received) = with_holder().await;
+        let (mut test, holder, mut received) = with_holding_listener().await;
         let (_, client, mut peer, waits) = one_at_a_time(&mut test).await;
         let at = waits.peer_addr().expect("it is connected");
         let socket = socket_of(at, &peer);
@@ -439,11 +443,11 @@ async fn a_socket_with_unhandled_events_frees_its_descriptor_before_its_end_is_r
         assert!(descriptors::is_open(socket), "there is input in it");
         client.set_paused(false).await.expect("resume");
         let mut data = Vec::new();
-        take(&mut received, &mut data, 10).await;
+        receive_until(&mut received, &mut data, 10).await;
         assert_eq!(data, b"last words");
         is_closed(socket).await;
         holder.send(Release).await.expect("it runs");
-        ends(&mut test, &client).await;
+        expect_end(&mut test, &client).await;
         second.close().await.expect("it was open");
         proof_of_life(&mut test).await;
     }
@@ -467,7 +471,7 @@ async fn a_paused_socket_is_woken_by_a_reset_but_not_by_data_or_an_end() {
     test.accepted().await;
     client.set_paused(false).await.expect("resume");
     assert_eq!(test.received(client.id(), 400).await, b"more".repeat(100));
-    ends(&mut test, &client).await;
+    expect_end(&mut test, &client).await;
 }
 
 #[actix_rt::test]

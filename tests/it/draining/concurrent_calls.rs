@@ -5,7 +5,7 @@ use chrome_sockets::Registry;
 use chrome_sockets::tcp::SocketProperties;
 
 use super::*;
-use crate::handover::succeeds;
+use crate::handover::expect_handover;
 use support::Listener;
 
 #[actix_rt::test]
@@ -17,7 +17,7 @@ async fn listen_is_refused_until_the_drain_ends() {
     let tcp_server = test.app.tcp_server.clone();
     let created = tcp_server.create(Default::default()).await;
     let new = created.expect("create").socket_id;
-    refuses(at).await;
+    expect_refused(at).await;
     for socket in [server, new] {
         let refused = tcp_server.listen(socket, "127.0.0.1", 0, None).await;
         assert_eq!(refused, Err(Error::Draining));
@@ -33,7 +33,7 @@ async fn listen_is_refused_until_the_drain_ends() {
     );
     let again = tcp_server.listen(new, "127.0.0.1", 0, None).await;
     again.expect("listen");
-    serves_again(&mut test, server).await;
+    expect_service(&mut test, server).await;
 }
 
 #[actix_rt::test]
@@ -91,7 +91,7 @@ async fn connections_that_a_suspension_closes_count_as_finished() {
     test.app.suspend().await.expect("it runs");
     let drained = within("the receipt", drained).await.expect("drained");
     assert_eq!((drained.finished, drained.forced), (1, vec![kept.id()]));
-    sees_the_end(&mut second).await;
+    expect_end(&mut second).await;
     test.app.resume().await.expect("it runs");
     subscribe(&test.app, &test.listener).await.expect("it runs");
 }
@@ -108,7 +108,7 @@ async fn a_connection_that_is_handed_over_counts_as_finished_and_continues_in_th
     };
     client.update(persistent).await.expect("it is open");
     let drained = old.app.drain(LIMIT);
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let drained = within("the receipt", drained).await.expect("drained");
     assert_eq!((drained.finished, drained.forced), (1, vec![]));
     peer.write_all(b"alive").await.expect("write");
@@ -157,9 +157,9 @@ async fn the_last_app_dropped_during_a_drain_ends_it() {
     .await;
     let of_app = app.drain(LIMIT);
     let of_server = app.tcp_server.drain(server, LIMIT);
-    refuses(at).await;
+    expect_refused(at).await;
     drop((app, listener));
     assert_eq!(within("the answer", of_app).await, Err(Error::Stopped));
     assert_eq!(within("the answer", of_server).await, Err(Error::Stopped));
-    sees_the_end(&mut peer).await;
+    expect_end(&mut peer).await;
 }

@@ -39,7 +39,7 @@ fn clients_are_served_until_they_end_after_sigterm() {
     for server in servers() {
         let began = Instant::now();
         drop(draining(&server));
-        server.has_ended_well();
+        server.assert_success();
         assert!(began.elapsed() < DEADLINE, "it ends with its last client");
     }
 }
@@ -50,13 +50,13 @@ fn a_second_signal_ends_clients_at_once() {
         let began = Instant::now();
         let _client = draining(&server);
         server.terminate();
-        server.has_ended_well();
+        server.assert_success();
         assert!(began.elapsed() < DEADLINE, "it did not wait");
     }
     let began = Instant::now();
     let server = Example::echo();
     let _client = draining(&server);
-    server.ends_well();
+    server.expect_success();
     assert!(began.elapsed() < DEADLINE, "Ctrl-C is a second signal too");
 }
 
@@ -67,7 +67,7 @@ fn the_deadline_ends_the_remaining_clients() {
     echo_line(&client, "before");
     let began = Instant::now();
     server.terminate();
-    server.has_ended_well();
+    server.assert_success();
     assert!(began.elapsed() >= DEADLINE, "{:?}", began.elapsed());
     drop(client);
 }
@@ -81,7 +81,7 @@ fn the_other_examples_end_on_sigterm_too() {
         let began = Instant::now();
         let server = Example::start(example, &args);
         server.terminate();
-        server.has_ended_well();
+        server.assert_success();
         assert!(
             began.elapsed() < DEADLINE,
             "{example}: no client was connected"

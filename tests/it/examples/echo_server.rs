@@ -27,7 +27,7 @@ fn it_prints_its_address_and_echoes() {
     echo_line(&client, "hello");
     echo_line(&client, "");
     echo_line(&dial(server.address), "hello from another");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn the_default_address_is_the_documented_one() {
 
     let mut program = Program::start(&mut Command::new(binary("echo_server")));
     // Another program may have the port, which the message then says.
-    let line = if program.stdout.says_anything() {
+    let line = if program.stdout.wait_for_output() {
         program.stdout.line("listening on ")
     } else {
         program.stderr.line("cannot listen on ")
@@ -81,7 +81,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
 fn ctrl_c_directly_after_listen_ends_it_cleanly() {
     // Repeated, because a race would show only sometimes.
     for _ in 0..20 {
-        Example::echo().ends_well();
+        Example::echo().expect_success();
     }
 }
 
@@ -96,7 +96,7 @@ fn ctrl_c_closes_every_client() {
     deaf.set_nonblocking(true).expect("a mode");
     while (&deaf).write(&[b'x'; 64 * 1024]).is_ok() {}
 
-    server.ends_well();
+    server.expect_success();
     expect_end(&idle, "the idle client");
     expect_end(&active, "the active client");
     deaf.set_nonblocking(false).expect("a mode");
@@ -119,7 +119,7 @@ fn the_port_is_free_at_once_after_ctrl_c() {
         // The server closes first, so TIME_WAIT holds its port.
         let client = dial(address);
         echo_line(&client, &format!("round {round}"));
-        server.ends_well();
+        server.expect_success();
         server = Example::start("echo_server", &[&address.to_string()]);
         assert_eq!(server.address, address);
     }
@@ -131,7 +131,7 @@ fn all_of_64_mib_comes_back_and_then_the_end() {
     let server = Example::echo();
     echo_all(&dial(server.address), 64 * MIB);
     echo_line(&dial(server.address), "and it goes on");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]

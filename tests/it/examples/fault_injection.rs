@@ -23,7 +23,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
     }
     echo_line(&first, "is served still");
     // 1000 accepts, and one that is pending.
-    let said = server.ended_by_ctrl_c();
+    let said = server.stop_with_ctrl_c();
     assert_eq!(said, "accept=EMFILE,every=50: struck 20 of 1021\n");
 }
 
@@ -41,9 +41,9 @@ fn clients_do_not_notice_panics_of_any_actor() {
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
-    let said = server.ended_by_ctrl_c();
+    let said = server.stop_with_ctrl_c();
     for line in said.lines() {
-        assert!(struck(line) > 1, "{line}");
+        assert!(injected_count(line) > 1, "{line}");
     }
     assert_eq!(said.lines().count(), 3, "{said}");
 }
@@ -62,15 +62,15 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
-    let said = server.ended_by_ctrl_c();
+    let said = server.stop_with_ctrl_c();
     for line in said.lines() {
-        assert!(struck(line) > 1, "{line}");
+        assert!(injected_count(line) > 1, "{line}");
     }
     assert_eq!(said.lines().count(), 3, "{said}");
 }
 
 /// The number of injected faults in a line of the report.
-fn struck(line: &str) -> u32 {
+fn injected_count(line: &str) -> u32 {
     let struck = line.split(": struck ").nth(1);
     let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
     struck.expect(line)
@@ -102,7 +102,7 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let whole = (0..clients)
         .filter(|_| ten_lines(dial(server.address)))
         .count();
-    let said = server.ended_by_ctrl_c();
+    let said = server.stop_with_ctrl_c();
     let counts = said.trim().strip_prefix("read=ECONNRESET,p=0.01: struck ");
     let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
     let struck = struck.unwrap_or_else(|| panic!("{said:?}"));
@@ -125,7 +125,7 @@ fn short_and_stalled_transfers_echo_every_byte() {
     ]);
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&dial(server.address), "and it goes on");
-    let said = server.ended_by_ctrl_c();
+    let said = server.stop_with_ctrl_c();
     assert_eq!(said.lines().count(), 5, "{said}");
     assert!(!said.contains("struck 0"), "{said}");
 }

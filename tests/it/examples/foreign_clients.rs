@@ -10,7 +10,7 @@ use super::{MIB, block, dial, echo_line};
 
 fn proof_of_life(server: Example) {
     echo_line(&dial(server.address), "proof of life");
-    server.ends_well();
+    server.expect_success();
 }
 
 const PYTHON_CLIENT: &str = r#"

@@ -49,7 +49,7 @@ fn with_40_descriptors_each_of_60_clients_gets_its_echo() {
         drop(closed);
     });
     echo_line(&dial(address), "proof of life");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[actix_rt::test]
@@ -96,7 +96,7 @@ async fn two_hundred_resets_and_garbage_do_not_delay_an_honest_client() {
             .expect("it is not refused");
     }
     echo_line(&dial(address), "proof of life");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn clients_that_reset_while_sending_endlessly_do_no_harm() {
         echo_line(&honest, &format!("after deaf client {i}"));
     }
     super::echo_all(&honest, MIB);
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn five_hundred_silent_clients_do_not_delay_an_honest_one() {
     for (i, client) in idle.iter().enumerate() {
         expect(client, b"awake\n", &format!("idle client {i}"));
     }
-    server.ends_well();
+    server.expect_success();
 }
 
 /// Raises the descriptor limit of this process, which the server inherits, to the maximum: other

@@ -51,7 +51,7 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     welcome(&third, 3);
     echo_line(&third, "let in");
     echo_line(&second, "not disturbed");
-    door.ends_well();
+    door.expect_success();
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
     let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
     let waiting: Vec<TcpStream> = door
         .program
-        .while_it_stands_still(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
+        .while_stopped(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
     for (i, client) in waiting.iter().enumerate() {
         welcome(client, i + 1);
         echo_line(client, "my turn");
@@ -75,7 +75,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
     // All have left, so new clients are accepted.
     let last = dial(door.address);
     welcome(&last, CLIENTS + 1);
-    door.ends_well();
+    door.expect_success();
 }
 
 #[test]
@@ -85,14 +85,14 @@ fn ctrl_c_ends_it_cleanly_with_served_and_waiting_clients() {
     welcome(&inside, 1);
     let outside = dial(door.address);
     hears_nothing(&outside);
-    door.ends_well();
+    door.expect_success();
     super::expect_end(&inside, "the client inside");
 }
 
 #[test]
 fn ctrl_c_directly_after_listen_ends_it_cleanly() {
     for _ in 0..20 {
-        Example::start("pause_resume", &["127.0.0.1:0"]).ends_well();
+        Example::start("pause_resume", &["127.0.0.1:0"]).expect_success();
     }
 }
 

@@ -38,12 +38,12 @@ impl ServerProcesses {
             address: (Ipv4Addr::UNSPECIFIED, 0).into(),
             pids: Vec::new(),
         };
-        processes.address = processes.next();
+        processes.address = processes.wait_for_next();
         processes
     }
 
     /// Waits until the next process listens.
-    fn next(&mut self) -> SocketAddr {
+    fn wait_for_next(&mut self) -> SocketAddr {
         let count = self.pids.len() + 1;
         let lines = self.first.stdout.lines("listening on ", count);
         let (address, pid) = listening(&lines[count - 1]);
@@ -51,14 +51,18 @@ impl ServerProcesses {
         address
     }
 
-    fn last(&self) -> Pid {
+    fn current(&self) -> Pid {
         *self.pids.last().expect("there is one")
     }
 
     /// Has the current process hand over to a new one.
     fn restart(&mut self) {
-        kill_process(self.last(), Signal::HUP).expect("it runs");
-        assert_eq!(self.next(), self.address, "the successor listens there too");
+        kill_process(self.current(), Signal::HUP).expect("it runs");
+        assert_eq!(
+            self.wait_for_next(),
+            self.address,
+            "the successor listens there too"
+        );
     }
 }
 
@@ -84,7 +88,7 @@ pub fn listening(line: &str) -> (SocketAddr, Pid) {
 }
 
 /// Whether the process still runs, and is no zombie.
-fn runs(pid: Pid) -> bool {
+fn is_running(pid: Pid) -> bool {
     let command = std::fs::read(format!("/proc/{pid}/cmdline"));
     let command = String::from_utf8_lossy(&command.unwrap_or_default()).into_owned();
     command.contains("persistent_server")
@@ -92,15 +96,15 @@ fn runs(pid: Pid) -> bool {
 
 /// Kills the process group, if it still runs.
 pub fn kill_process_group(pid: Pid) {
-    if runs(pid) {
+    if is_running(pid) {
         // It may have ended already.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-fn ends(pid: Pid) {
+fn wait_until_ended(pid: Pid) {
     let until = Instant::now() + LIMIT;
-    while runs(pid) {
+    while is_running(pid) {
         assert!(Instant::now() < until, "process {pid} did not end");
         thread::sleep(Duration::from_millis(10));
     }
@@ -182,7 +186,7 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
     assert!(visits >= 20 * restarts, "only {visits} visits");
     drop(long);
     for pid in &processes.pids[..restarts] {
-        ends(*pid);
+        wait_until_ended(*pid);
     }
     echo_line(&dial(address), "proof of life");
 }
@@ -190,18 +194,18 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
 #[test]
 fn the_successor_prints_the_same_address_and_another_process_id() {
     let mut processes = ServerProcesses::start();
-    let first = processes.last();
+    let first = processes.current();
     let client = dial(processes.address);
     echo_line(&client, "before");
     processes.restart();
-    assert_ne!(processes.last(), first);
+    assert_ne!(processes.current(), first);
     echo_line(&client, "the old process has its clients still");
-    assert!(runs(first));
+    assert!(is_running(first));
     echo_line(&dial(processes.address), "the new one takes new ones");
     drop(client);
-    ends(first);
-    kill_process(processes.last(), Signal::TERM).expect("it runs");
-    ends(processes.last());
+    wait_until_ended(first);
+    kill_process(processes.current(), Signal::TERM).expect("it runs");
+    wait_until_ended(processes.current());
     TcpStream::connect(processes.address).expect_err("the port is free");
 }
 

@@ -23,7 +23,7 @@ fn tcp_client_prints_the_line_that_comes_back() {
     let port = server.address.port().to_string();
     let ended = run("tcp_client", &[&host, &port, "there and back"]);
     assert_eq!(said(&ended), "there and back\n");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn multicore_echo_echoes_on_all_its_arbiters() {
         client.read_exact(&mut data).expect("read");
         assert_eq!(&data, b"echo");
     }
-    echo.ends_well();
+    echo.expect_success();
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn event_page_is_suspended_when_idle_and_loaded_by_the_next_client() {
         let line = "suspended after 1 clients\n";
         example.program.stdout.times(line, load);
     }
-    example.ends_well();
+    example.expect_success();
 }
 
 #[test]

@@ -30,11 +30,11 @@ impl Drop for ServiceManager {
 
 impl ServiceManager {
     fn new(listen: &str) -> Option<Self> {
-        Self::with_room(listen, None)
+        Self::with_store_size(listen, None)
     }
 
     /// Sets how many descriptors the store holds.
-    fn with_room(listen: &str, room: Option<&str>) -> Option<Self> {
+    fn with_store_size(listen: &str, room: Option<&str>) -> Option<Self> {
         if !has("python3", "--version", "Python 3") {
             return None;
         }
@@ -79,7 +79,7 @@ impl ServiceManager {
     }
 
     /// Limits the service to `free` more descriptors.
-    fn leave(&self, free: u64) {
+    fn limit_descriptors(&self, free: u64) {
         let service = self.service.expect("it was started");
         let number = service.as_raw_nonzero();
         let open = std::fs::read_dir(format!("/proc/{number}/fd")).expect("it runs");
@@ -134,7 +134,7 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
     manager.start();
     // Room for the listener's duplicate, the records, and one message at a time: the last
     // message needs a pipe and cannot be sent.
-    manager.leave(3);
+    manager.limit_descriptors(3);
     manager.stop();
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
@@ -169,7 +169,7 @@ fn storing_replaces_what_was_stored_and_waits_for_confirmation() {
 
 #[test]
 fn nothing_is_stored_if_the_store_is_too_small_for_all() {
-    let Some(mut manager) = ServiceManager::with_room("--no-listen", Some("1")) else {
+    let Some(mut manager) = ServiceManager::with_store_size("--no-listen", Some("1")) else {
         return;
     };
     manager.start();
@@ -180,7 +180,8 @@ fn nothing_is_stored_if_the_store_is_too_small_for_all() {
     manager.command("taken");
     assert_eq!(manager.program.stdout.line("taken"), "taken");
 
-    let mut manager = ServiceManager::with_room("--no-listen", Some("2")).expect("it was there");
+    let mut manager =
+        ServiceManager::with_store_size("--no-listen", Some("2")).expect("it was there");
     let address = manager.start();
     manager.stop();
     assert_eq!(manager.start(), address, "there is room for both");

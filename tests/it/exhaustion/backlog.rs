@@ -4,7 +4,7 @@ use super::child_processes::begin_to_connect;
 use super::*;
 
 /// A client that reconnects if it gets no answer soon.
-fn until_it_is_served(at: SocketAddr, mut client: TcpStream) -> TcpStream {
+fn reconnect_until_served(at: SocketAddr, mut client: TcpStream) -> TcpStream {
     const SOON: Option<Duration> = Some(Duration::from_millis(300));
     let until = Instant::now() + LIMIT;
     loop {
@@ -21,7 +21,7 @@ fn until_it_is_served(at: SocketAddr, mut client: TcpStream) -> TcpStream {
 
 #[test]
 fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let mut server = ServerProcess::start("default", 1, None);
     let baseline = Baseline::after_first_client(&server.program, server.at);
     server.call("pause");
@@ -42,7 +42,7 @@ fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
     }
     let served = others.iter().map(|client| {
         let client = client.try_clone().expect("a descriptor");
-        until_it_is_served(server.at, client)
+        reconnect_until_served(server.at, client)
     });
     let served: Vec<TcpStream> = served.collect();
     let info = server.info();
@@ -60,5 +60,5 @@ fn a_backlog_of_1_and_a_pause_lose_none_of_100_clients() {
     echo_line(&dial(server.at), "proof of life");
     baseline.assert_descriptors_released();
     baseline.assert_growth(SLACK, amid);
-    server.ends_well();
+    server.expect_success();
 }

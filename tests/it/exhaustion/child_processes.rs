@@ -273,7 +273,7 @@ impl ServerProcess {
     }
 
     /// The child ends when its input ends.
-    pub fn ends_well(self) {
+    pub fn expect_success(self) {
         drop(self.stdin);
         let ended = self.program.ended();
         assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Rlimit, prlimit};
 
 use super::child_processes::Crowd;
-use super::resets::storm;
+use super::resets::reset_many;
 use super::*;
 use crate::examples::block;
 
@@ -13,7 +13,7 @@ use crate::examples::block;
 /// address space (`RLIMIT_AS`) costs nothing, and Linux has no limit of resident memory for a
 /// process. A Rust program whose allocation fails aborts, so the test fails if the bound is
 /// exceeded.
-fn cap(program: &Program, more: usize) {
+fn limit_memory(program: &Program, more: usize) {
     let process = i32::try_from(program.id()).ok().and_then(Pid::from_raw);
     let most = status(program.id(), "VmData:") + more;
     let most = u64::try_from(most).ok();
@@ -26,16 +26,16 @@ fn cap(program: &Program, more: usize) {
 
 #[test]
 fn hostile_clients_do_not_exhaust_limited_memory() {
-    const DEAF: usize = 100;
+    const NON_READING: usize = 100;
     const IDLE: usize = 1_000;
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo_server(&[]);
     let at = server.address;
     let baseline = Baseline::after_first_client(&server.program, at);
-    cap(&server.program, 40 * MIB);
+    limit_memory(&server.program, 40 * MIB);
     let honest_client = HonestClient::new(at);
     let crowd = Crowd::connect(at, IDLE);
-    let deaf: Vec<TcpStream> = (0..DEAF).map(|_| small_buffer_client(at)).collect();
+    let deaf: Vec<TcpStream> = (0..NON_READING).map(|_| small_buffer_client(at)).collect();
     let mut sent = 0;
     for _ in 0..50 {
         for mut client in &deaf {
@@ -43,7 +43,7 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
                 sent += length;
             }
         }
-        storm(at, 1, 20);
+        reset_many(at, 1, 20);
     }
     let amid = "100 that never read, 1000 that never speak, 1000 resets";
     println!("{amid}: {} MiB were taken", sent / MIB);
@@ -53,12 +53,12 @@ fn hostile_clients_do_not_exhaust_limited_memory() {
     honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
     baseline.assert_descriptors_released();
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
 fn enobufs_for_every_third_accept_loses_no_client() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     // Injected, because Linux returns this for a TCP socket only if the whole machine is short
     // of memory.
     let server = echo_server(&["--seed", "1", "--inject", "accept=ENOBUFS,every=3"]);
@@ -79,7 +79,7 @@ fn enobufs_for_every_third_accept_loses_no_client() {
     echo_line(&dial(at), "proof of life");
     baseline.assert_descriptors_released();
     baseline.assert_growth(SLACK, amid);
-    let said = server.ended_by_ctrl_c();
+    let said = server.stop_with_ctrl_c();
     assert!(
         said.starts_with("accept=ENOBUFS,every=3: struck "),
         "{said}"

@@ -44,13 +44,13 @@ impl Fixture {
     }
 
     /// Whether it is paused, after this many pauses.
-    fn is_paused_for_good(&mut self, lasting: &str, times: usize) -> bool {
+    fn stays_paused(&mut self, lasting: &str, times: usize) -> bool {
         let said = self.server.program.stdout.so_far();
         said.matches(lasting).count() >= times && self.server.info().paused
     }
 
     /// Checks that the first clients are served and the others wait, as the counts say.
-    fn the_first_are_served(&mut self) -> usize {
+    fn expect_first_served(&mut self) -> usize {
         let served = self.accepted();
         assert!(0 < served && served < CLIENTS, "{served} of {CLIENTS}");
         for (i, client) in self.clients.iter().enumerate() {
@@ -64,7 +64,7 @@ impl Fixture {
     }
 
     /// Checks that the server is as before, with `fewer` descriptors less.
-    fn ends(mut self, fewer: usize) {
+    fn finish(mut self, fewer: usize) {
         self.clients.clear();
         let amid = "60 clients on 40 descriptors";
         self.honest_client.assert_prompt(amid);
@@ -73,15 +73,15 @@ impl Fixture {
         echo_line(&dial(self.server.beside), "proof of life");
         self.baseline.assert_descriptors_released();
         self.baseline.assert_growth(SLACK, amid);
-        self.server.ends_well();
+        self.server.expect_success();
     }
 }
 
 /// The server socket pauses, and all clients are served after enough resumes. The child prints
 /// `lasting` at each pause.
-fn all_are_served_by_resuming(mut fixture: Fixture, lasting: &str) {
-    eventually("the pause", || fixture.is_paused_for_good(lasting, 1));
-    let mut served = fixture.the_first_are_served();
+fn expect_all_served_by_resuming(mut fixture: Fixture, lasting: &str) {
+    eventually("the pause", || fixture.stays_paused(lasting, 1));
+    let mut served = fixture.expect_first_served();
     let mut left = 0;
     let mut resumed = 0;
     while served < CLIENTS {
@@ -99,7 +99,7 @@ fn all_are_served_by_resuming(mut fixture: Fixture, lasting: &str) {
         fixture.server.call("resume");
         resumed += 1;
         eventually("the next ones, or a pause", || {
-            fixture.accepted() == CLIENTS || fixture.is_paused_for_good(lasting, resumed + 1)
+            fixture.accepted() == CLIENTS || fixture.stays_paused(lasting, resumed + 1)
         });
         served = fixture.accepted();
         let (now, later) = fixture.clients.split_at(served - left);
@@ -127,7 +127,7 @@ fn all_are_served_by_resuming(mut fixture: Fixture, lasting: &str) {
     fixture.clients.clear();
     fixture.server.call("resume");
     echo_line(&dial(fixture.server.at), "proof of life");
-    fixture.ends(0);
+    fixture.finish(0);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn by_default_clients_without_a_descriptor_wait_and_are_all_served_after_a_resum
     let mut fixture = Fixture::new("default");
     let told = fixture.server.program.stdout.line("error ");
     assert_eq!(told, format!("error {} attempt 1 Pause", libc::EMFILE));
-    all_are_served_by_resuming(fixture, " Pause");
+    expect_all_served_by_resuming(fixture, " Pause");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn go_on_is_refused_for_resources_and_the_default_stays() {
     let set = fixture.server.program.stdout.line("policy ");
     assert!(set.contains("Err(") && set.contains("INVALID"), "{set}");
     fixture.server.program.stdout.line("attempt 1 Pause");
-    all_are_served_by_resuming(fixture, " Pause");
+    expect_all_served_by_resuming(fixture, " Pause");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn escalate_waits_for_a_decision_and_serves_waiting_clients_after_a_resume() {
         .program
         .stdout
         .line("asked for the 4 attempt");
-    all_are_served_by_resuming(fixture, "asked for the 4 attempt");
+    expect_all_served_by_resuming(fixture, "asked for the 4 attempt");
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
         fixture.server.program.stdout.line(&said);
     }
     assert!(!fixture.server.info().paused, "it retries by itself");
-    let served = fixture.the_first_are_served();
+    let served = fixture.expect_first_served();
     drop(fixture.clients.drain(..served));
     for client in fixture.clients.drain(..) {
         assert_eq!(outcome(&client), ClientOutcome::Served);
@@ -180,7 +180,7 @@ fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
     let info = fixture.server.info();
     assert_eq!(info.delivered, info.accepted, "no client is lost");
     echo_line(&dial(fixture.server.at), "proof of life");
-    fixture.ends(0);
+    fixture.finish(0);
 }
 
 #[test]
@@ -212,7 +212,7 @@ fn shed_closes_clients_without_a_descriptor_and_none_waits() {
         fixture.baseline.extra_descriptors() == 1
     });
     echo_line(&dial(fixture.server.at), "proof of life");
-    fixture.ends(0);
+    fixture.finish(0);
 }
 
 #[test]
@@ -260,5 +260,5 @@ fn close_resets_waiting_clients_and_continues_to_serve_open_ones() {
     let refused = TcpStream::connect(fixture.server.at).map_err(|error| error.kind());
     assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
     // The listener's own descriptor is closed.
-    fixture.ends(1);
+    fixture.finish(1);
 }

@@ -9,7 +9,7 @@ fn reset(client: TcpStream) {
 }
 
 /// Thousands of such clients, from several threads; some send data first.
-pub fn storm(at: SocketAddr, threads: usize, each: usize) {
+pub fn reset_many(at: SocketAddr, threads: usize, each: usize) {
     /// Unaccepted connections of each thread: the honest client needs room in the backlog too,
     /// or TCP retries only after a second.
     const AHEAD: usize = 25;
@@ -33,23 +33,23 @@ pub fn storm(at: SocketAddr, threads: usize, each: usize) {
 
 #[test]
 fn ten_thousand_resets_do_not_delay_an_honest_client() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo_server(&[]);
     let baseline = Baseline::after_first_client(&server.program, server.address);
     let honest_client = HonestClient::new(server.address);
-    storm(server.address, 2, 5_000);
+    reset_many(server.address, 2, 5_000);
     let amid = "10,000 resets";
     honest_client.assert_prompt(amid);
     echo_line(&dial(server.address), "proof of life");
     baseline.assert_descriptors_released();
     baseline.assert_growth(SLACK, amid);
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
 fn clients_that_reset_in_the_backlog_are_reported_and_leave_nothing_behind() {
     const MANY: u64 = 2_000;
-    let _alone = alone();
+    let _exclusive = exclusive();
     let mut server = ServerProcess::start("default", 0, None);
     let baseline = Baseline::after_first_client(&server.program, server.at);
     server.call("pause");
@@ -66,5 +66,5 @@ fn clients_that_reset_in_the_backlog_are_reported_and_leave_nothing_behind() {
     echo_line(&dial(at), "proof of life");
     baseline.assert_descriptors_released();
     baseline.assert_growth(SLACK, amid);
-    server.ends_well();
+    server.expect_success();
 }

@@ -10,7 +10,7 @@ const IDLE: usize = 4 * KIB;
 
 #[test]
 fn ten_thousand_silent_clients_do_not_delay_an_honest_one() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo_server(&[]);
     let baseline = Baseline::after_first_client(&server.program, server.address);
     let honest_client = HonestClient::new(server.address);
@@ -24,12 +24,12 @@ fn ten_thousand_silent_clients_do_not_delay_an_honest_one() {
     honest_client.assert_prompt(amid);
     baseline.assert_descriptors_released();
     echo_line(&dial(server.address), "proof of life");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
 fn ten_thousand_silent_clients_of_a_paused_server_cost_no_memory_and_none_is_lost() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let mut server = ServerProcess::start("default", 0, None);
     let baseline = Baseline::after_first_client(&server.program, server.at);
     server.call("pause");
@@ -58,5 +58,5 @@ fn ten_thousand_silent_clients_of_a_paused_server_cost_no_memory_and_none_is_los
     honest_client.assert_prompt(amid);
     echo_line(&dial(server.at), "proof of life");
     baseline.assert_descriptors_released();
-    server.ends_well();
+    server.expect_success();
 }

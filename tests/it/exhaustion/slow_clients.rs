@@ -31,7 +31,7 @@ impl Reader {
 
 #[test]
 fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo_server(&[]);
     let baseline = Baseline::after_first_client(&server.program, server.address);
     let honest_client = HonestClient::new(server.address);
@@ -69,5 +69,5 @@ fn clients_that_read_or_send_a_byte_a_second_do_not_delay_an_honest_one() {
     honest_client.assert_prompt(amid);
     echo_line(&dial(server.address), "proof of life");
     baseline.assert_descriptors_released();
-    server.ends_well();
+    server.expect_success();
 }

@@ -14,19 +14,19 @@ use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, Error as CallError, Registry, Shutdown};
 
 use super::hostile_records::frame;
-use super::{accept_persistent, begin, dial, ends, persistent, port_is_free, serves};
+use super::{accept_persistent, begin, dial, ends, expect_service, persistent, port_is_free};
 use support::{LIMIT, QUIET, TestApp, within};
 
 /// Sends the greeting of a successor.
-pub fn is_here(mut there: &UnixStream) {
+pub fn send_greeting(mut there: &UnixStream) {
     const HERE: &str = r#"{"Here":{"protocol":"chrome-sockets handover","version":1}}"#;
     let said = there.write_all(&frame(0, 0, HERE));
     said.expect("there is room");
 }
 
 /// The other end of a handover that has quiesced all sockets: its first bytes have arrived.
-pub async fn standing_still(there: UnixStream) -> UnixStream {
-    is_here(&there);
+pub async fn wait_until_quiesced(there: UnixStream) -> UnixStream {
+    send_greeting(&there);
     let read = move || {
         there.set_read_timeout(Some(LIMIT)).expect("a limit");
         (&there).read_exact(&mut [0; 4]).expect("it begins");
@@ -42,7 +42,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);
-    let there = standing_still(there).await;
+    let there = wait_until_quiesced(there).await;
 
     let renamed = SocketProperties {
         name: Some("after".into()),
@@ -80,7 +80,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
     assert!(events[0].starts_with("Accept("), "{events:?}");
     assert!(events[1].contains("early"), "{events:?}");
     drop(waiting);
-    serves(&mut old, address).await;
+    expect_service(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -184,7 +184,7 @@ async fn calls_of_handlers_of_earlier_events_are_transferred() {
         echoed
     });
     client.set_paused(false).await.expect("resumed");
-    super::succeeds(&old, &new).await;
+    super::expect_handover(&old, &new).await;
     let echoed = tokio::task::spawn_blocking(|| reading.join().expect("it reads"));
     let echoed = within("the echo", echoed).await.expect("it ran");
     writing.join().expect("it writes");
@@ -198,7 +198,7 @@ async fn a_shutdown_does_not_wait_for_a_handover() {
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);
-    let there = standing_still(there).await;
+    let there = wait_until_quiesced(there).await;
     let stopped = within("the end", old.registry.send(Shutdown)).await;
     stopped.expect("it runs").expect("stopped");
     drop(there);
@@ -213,7 +213,7 @@ async fn cancelling_a_handover_lets_everything_continue() {
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);
-    let _there = standing_still(there).await;
+    let _there = wait_until_quiesced(there).await;
     given.abort();
-    serves(&mut old, address).await;
+    expect_service(&mut old, address).await;
 }

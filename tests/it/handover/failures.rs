@@ -8,18 +8,18 @@ use chrome_sockets::handover::{Error, LIMIT, SocketName, Successor, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
-use super::concurrent_calls::{is_here, standing_still};
-use super::{accept_persistent, begin, ends, persistent, serves, succeed};
+use super::concurrent_calls::{send_greeting, wait_until_quiesced};
+use super::{accept_persistent, begin, ends, expect_service, hand_over_to, persistent};
 use support::{TestApp, within};
 
 /// Checks that the old process has everything and serves.
-async fn goes_on(old: &mut TestApp, address: std::net::SocketAddr) {
-    serves(old, address).await;
+async fn expect_unchanged(old: &mut TestApp, address: std::net::SocketAddr) {
+    expect_service(old, address).await;
     let next = TestApp::new().await;
-    let receipt = super::succeeds(old, &next).await;
+    let receipt = super::expect_handover(old, &next).await;
     assert!(!receipt.servers.is_empty(), "a later handover works");
     let mut next = next;
-    serves(&mut next, address).await;
+    expect_service(&mut next, address).await;
 }
 
 #[actix_rt::test]
@@ -30,7 +30,7 @@ async fn a_successor_that_dies_at_once_changes_nothing() {
     drop(there);
     let given = hand_over(&old.registry, Successor::over(here)).await;
     assert!(matches!(given, Err(Error::Gone)), "{given:?}");
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -52,7 +52,7 @@ async fn a_program_that_is_not_a_successor_changes_nothing() {
     }
     peer.write_all(b"unharmed").expect("it reads");
     assert_eq!(old.received(client.id(), 8).await, b"unharmed");
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -69,14 +69,14 @@ async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let (id, address) = persistent(&old, "").await;
     let (theirs, _) = new.listen().await;
     assert_eq!(id, theirs);
-    let (given, taken) = succeed(&old, &new).await;
+    let (given, taken) = hand_over_to(&old, &new).await;
     for answer in [given, taken] {
         let error = answer.expect_err("refused").to_string();
         assert!(error.contains("server socket 1 is in use"), "{error}");
     }
     let sockets = new.app.tcp_server.get_sockets().await.expect("it runs");
     assert_eq!(sockets.len(), 1);
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -86,12 +86,12 @@ async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let (_, address) = persistent(&old, "").await;
     let (_client, _peer) = accept_persistent(&mut old, address).await;
     assert_eq!(new.create().await, ClientSocketId::new(1));
-    let (given, _) = succeed(&old, &new).await;
+    let (given, _) = hand_over_to(&old, &new).await;
     let error = given.expect_err("refused").to_string();
     assert!(error.contains("client socket 1 is in use"), "{error}");
     let sockets = new.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "nothing of it came");
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -101,10 +101,10 @@ async fn a_successor_that_has_stopped_is_refused() {
     let (_, address) = persistent(&old, "").await;
     let stopped = new.registry.send(chrome_sockets::Shutdown).await;
     stopped.expect("it runs").expect("stopped");
-    let (given, taken) = succeed(&old, &new).await;
+    let (given, taken) = hand_over_to(&old, &new).await;
     assert!(matches!(taken, Err(Error::Stopped)), "{taken:?}");
     assert!(matches!(given, Err(Error::Refused(_))), "{given:?}");
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -131,7 +131,7 @@ async fn a_successor_of_another_version_changes_nothing() {
         let error = given.expect("it ran").expect_err("refused").to_string();
         assert!(error.contains(reason), "{error}");
     }
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -141,7 +141,7 @@ async fn a_successor_that_starts_slowly_delays_nothing() {
     let (here, there) = ends();
     let given = begin(&old, here);
     old.expect_no_event().await;
-    serves(&mut old, address).await;
+    expect_service(&mut old, address).await;
     drop(there);
     assert!(matches!(given.await.expect("it ran"), Err(Error::Gone)));
 }
@@ -152,14 +152,14 @@ async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let given = begin(&old, here);
-    let there = standing_still(there).await;
+    let there = wait_until_quiesced(there).await;
     tokio::time::pause();
     tokio::time::advance(LIMIT).await;
     tokio::time::resume();
     let given = within("the failure", given).await.expect("it ran");
     assert!(matches!(given, Err(Error::TimedOut)), "{given:?}");
     drop(there);
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -168,9 +168,9 @@ async fn a_second_handover_at_the_same_time_is_refused() {
     let (_, address) = persistent(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
     let first = begin(&old, here);
-    let there = standing_still(there).await;
+    let there = wait_until_quiesced(there).await;
     let (here, other) = UnixStream::pair().expect("a pair");
-    is_here(&other);
+    send_greeting(&other);
     let second = within("the second", begin(&old, here))
         .await
         .expect("it ran");
@@ -178,7 +178,7 @@ async fn a_second_handover_at_the_same_time_is_refused() {
     drop(there);
     let first = within("the first", first).await.expect("it ran");
     assert!(matches!(first, Err(Error::Gone)), "{first:?}");
-    goes_on(&mut old, address).await;
+    expect_unchanged(&mut old, address).await;
 }
 
 #[actix_rt::test]
@@ -195,7 +195,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     };
     client.update(properties).await.expect("update");
 
-    let (given, taken) = succeed(&old, &new).await;
+    let (given, taken) = hand_over_to(&old, &new).await;
     let receipt = given.expect("given");
     assert_eq!(taken.expect("taken"), Default::default());
     let left: Vec<_> = receipt

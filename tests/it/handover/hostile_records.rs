@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use chrome_sockets::handover::{Error, Inheritance};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-use super::{port_is_free, serves};
+use super::{expect_service, port_is_free};
 use support::{TestApp, within};
 
 const HELLO: &str = r#"{"Hello":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
@@ -45,7 +45,7 @@ fn send(socket: &UnixStream, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
 }
 
 /// A predecessor that sends this, and then nothing more.
-async fn refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String {
+async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String {
     let (mut old, new) = UnixStream::pair().expect("a pair");
     say(&old);
     old.shutdown(std::net::Shutdown::Write).expect("shutdown");
@@ -96,9 +96,9 @@ async fn bytes_that_are_not_a_handover_are_refused() {
         ),
         (&hello(u64::MAX, u64::MAX), "too many sockets"),
         (&hello(1 << 40, 0), "too many sockets"),
-        (&far_ahead(u64::MAX, 9), "above 2^53"),
-        (&far_ahead(9, u64::MAX - 1), "above 2^53"),
-        (&far_ahead(9, (1 << 53) + 1), "above 2^53"),
+        (&last_ids(u64::MAX, 9), "above 2^53"),
+        (&last_ids(9, u64::MAX - 1), "above 2^53"),
+        (&last_ids(9, (1 << 53) + 1), "above 2^53"),
         (
             &[hello(1, 0), frame(0, 0, &with_id(SERVER))].concat(),
             "above 2^53",
@@ -129,7 +129,7 @@ async fn bytes_that_are_not_a_handover_are_refused() {
         ),
         (&[hello(1, 0), frame(9, 0, SERVER)].concat(), "out of place"),
     ] {
-        let error = refused(&test, |socket| {
+        let error = expect_refused(&test, |socket| {
             let mut socket = socket;
             // The test must not block if it cannot be read to its end.
             let _ = socket.set_nonblocking(true);
@@ -142,11 +142,11 @@ async fn bytes_that_are_not_a_handover_are_refused() {
     let (id, address) = test.listen().await;
     assert_eq!(id.get(), 1);
     assert_eq!(test.create().await.get(), 1);
-    serves(&mut test, address).await;
+    expect_service(&mut test, address).await;
 }
 
 /// A record with nothing but the last allocated ids.
-fn far_ahead(server: u64, client: u64) -> Vec<u8> {
+fn last_ids(server: u64, client: u64) -> Vec<u8> {
     let hello = HELLO.replace(['S', 'C'], "0");
     let hello = hello.replace("\"last_server\":9", &format!("\"last_server\":{server}"));
     let hello = hello.replace("\"last_client\":9", &format!("\"last_client\":{client}"));
@@ -190,7 +190,7 @@ async fn unexpected_descriptors_are_closed() {
     ];
     for (bytes, descriptors, reason) in cases {
         let is_client = bytes == client;
-        let error = refused(&test, |mut socket| {
+        let error = expect_refused(&test, |mut socket| {
             let hello = if is_client { hello(0, 1) } else { hello(1, 0) };
             socket.write_all(&hello).expect("there is room");
             send(socket, bytes, descriptors);
@@ -246,5 +246,5 @@ async fn a_predecessor_that_never_commits_transfers_nothing() {
     // The predecessor had allocated ids up to 9, which do not count here.
     let (id, address) = test.listen().await;
     assert_eq!(id.get(), 5);
-    serves(&mut test, address).await;
+    expect_service(&mut test, address).await;
 }

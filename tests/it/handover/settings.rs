@@ -51,7 +51,7 @@ async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
     let set = server.set_limits(id, limits).await;
     set.expect("valid limits");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let server = new.app.tcp_server.clone();
     let info = server.get_info(id).await.expect("it has arrived");
     assert_eq!((info.accept_policy, info.limits), (policy, limits));
@@ -88,7 +88,7 @@ async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
             };
             new.app.set_limits(others).await.expect("valid limits");
         }
-        succeeds(&old, &new).await;
+        expect_handover(&old, &new).await;
         let most = if has_others { 2 } else { 1 };
         let _peers = [dial(address), dial(address), dial(address)];
         for _ in 0..most {
@@ -117,7 +117,7 @@ async fn a_transferred_connection_is_ended_by_a_drain_of_the_successor() {
     let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let drained = new.app.drain(Duration::from_millis(50)).await;
     let drained = drained.expect("the registry runs");
     assert_eq!((drained.finished, drained.forced), (0, vec![client.id()]));

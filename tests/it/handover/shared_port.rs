@@ -42,7 +42,7 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
     server.set_paused(stays, true).await.expect("paused");
     let waiting: Vec<_> = (0..10).map(|_| dial(at)).collect();
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), goes)]);
     let [left] = &receipt.left[..] else {
         panic!("one is left: {receipt:?}");
@@ -60,7 +60,7 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
     for _ in &waiting {
         old.accepted().await;
     }
-    serves(&mut old, at).await;
+    expect_service(&mut old, at).await;
 }
 
 #[actix_rt::test]
@@ -69,7 +69,7 @@ async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting
     let mut new = on(2).await;
     let id = sharing(&old).await;
     let at = listen(&old, id).await;
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
     let info = new
         .app
@@ -78,5 +78,5 @@ async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting
         .await
         .expect("it has arrived");
     assert!(info.reuse_port);
-    serves(&mut new, at).await;
+    expect_service(&mut new, at).await;
 }

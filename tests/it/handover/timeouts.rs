@@ -23,7 +23,7 @@ async fn timeouts_are_transferred_with_their_sockets() {
     };
     client.set_timeouts(own).await.expect("it is open");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let info = new.app.tcp.get_info(client.id()).await;
     assert_eq!(info.map(|info| info.timeouts), Ok(own));
     let _later = dial(address);

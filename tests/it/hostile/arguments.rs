@@ -34,7 +34,7 @@ fn hostile_addresses() -> Vec<String> {
 }
 
 /// A text that may be long, shortened for a failure message.
-fn shown(text: &str) -> String {
+fn shortened(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     format!("{start:?} of {} bytes", text.len())
 }
@@ -51,7 +51,7 @@ async fn listening_at_a_hostile_address_is_an_invalid_argument() {
         .map(String::as_str)
         .chain(["localhost", "example.com"])
     {
-        let what = shown(address);
+        let what = shortened(address);
         let answer = within(&what, server.listen(id, address, 0, None)).await;
         assert_eq!(code(answer), -4, "{what}");
         assert_eq!(server.get_info(id).await, before, "{what}");
@@ -104,7 +104,7 @@ async fn connecting_to_a_hostile_address_is_name_not_resolved() {
     let before = test.app.tcp.get_info(id).await;
     let by_handle = test.app.tcp.socket(id).await.expect("it exists");
     for address in &hostile_addresses() {
-        let what = shown(address);
+        let what = shortened(address);
         let answer = within(&what, test.app.tcp.connect(id, address, 80, ANY)).await;
         assert_eq!(code(answer), -105, "{what}");
         let answer = within(&what, by_handle.connect(address, 80, ANY)).await;
@@ -114,7 +114,11 @@ async fn connecting_to_a_hostile_address_is_name_not_resolved() {
     // The resolver does not see invalid names.
     for call in network.calls() {
         if let Call::Resolve { host } = call {
-            assert!(!host.is_empty() && host.len() <= 253, "{}", shown(&host));
+            assert!(
+                !host.is_empty() && host.len() <= 253,
+                "{}",
+                shortened(&host)
+            );
             assert!(!host.contains(['\0', ' ', '\n', '\t']), "{host:?}");
         }
     }
@@ -153,16 +157,16 @@ async fn names_are_kept_unchanged_or_refused_for_their_length() {
         ..Default::default()
     };
     for name in &fits {
-        let what = shown(name);
+        let what = shortened(name);
         let created = app.tcp_server.create(server_named(name)).await;
         let server = created.expect(&what).socket_id;
         let created = app.tcp.create(client_named(name)).await;
         let client = created.expect(&what).socket_id;
         for long in &too_long {
             let answer = app.tcp_server.update(server, server_named(long)).await;
-            assert_eq!(code(answer), -4, "{}", shown(long));
+            assert_eq!(code(answer), -4, "{}", shortened(long));
             let answer = app.tcp.update(client, client_named(long)).await;
-            assert_eq!(code(answer), -4, "{}", shown(long));
+            assert_eq!(code(answer), -4, "{}", shortened(long));
         }
         let info = app.tcp_server.get_info(server).await.expect("it exists");
         assert!(info.name.as_ref() == Some(name), "{what}");
@@ -179,9 +183,9 @@ async fn names_are_kept_unchanged_or_refused_for_their_length() {
     }
     for long in &too_long {
         let answer = app.tcp_server.create(server_named(long)).await;
-        assert_eq!(code(answer), -4, "{}", shown(long));
+        assert_eq!(code(answer), -4, "{}", shortened(long));
         let answer = app.tcp.create(client_named(long)).await;
-        assert_eq!(code(answer), -4, "{}", shown(long));
+        assert_eq!(code(answer), -4, "{}", shortened(long));
     }
     let servers = app.tcp_server.get_sockets().await.expect("alive");
     assert_eq!(servers.len(), 1, "a refused create makes no socket");

@@ -101,9 +101,9 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
     let app = test.app.id().clone();
     let recipient = test.listener.clone().recipient::<AcceptErrorInfo>();
     for (message, answer) in [
-        asked(&test.registry, Shutdown).await,
-        asked(&test.registry, tcp::GetSockets { app: app.clone() }).await,
-        asked(
+        send_message(&test.registry, Shutdown).await,
+        send_message(&test.registry, tcp::GetSockets { app: app.clone() }).await,
+        send_message(
             &test.registry,
             HasListener::<ReceiveErrorInfo> {
                 app: app.clone(),
@@ -111,7 +111,7 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
             },
         )
         .await,
-        asked(
+        send_message(
             &test.registry,
             AddListener {
                 app: app.clone(),
@@ -119,7 +119,7 @@ async fn a_stopped_registry_answers_every_call_and_its_ports_are_free() {
             },
         )
         .await,
-        asked(&test.registry, RemoveListener { app, recipient }).await,
+        send_message(&test.registry, RemoveListener { app, recipient }).await,
     ] {
         assert_eq!(answer, Err(MailboxError::Closed), "{message}");
     }

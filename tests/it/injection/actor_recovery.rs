@@ -237,7 +237,7 @@ async fn a_registry_that_panics_continues_with_the_same_address() {
 
 #[actix_rt::test]
 async fn a_resolve_or_connect_that_panics_fails_and_the_next_one_works() {
-    let mut fixture = Fixture::naming().await;
+    let mut fixture = Fixture::with_names().await;
     let mut restarts = RestartEvents::of(&fixture.test.app).await;
     for (text, host) in [
         ("resolve=panic,times=1", "near.example"),

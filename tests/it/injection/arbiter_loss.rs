@@ -11,7 +11,7 @@ use super::actor_recovery::RestartEvents;
 use super::*;
 
 /// A fixture whose registry lives in an arbiter of its own.
-async fn elsewhere() -> (Fixture, Arbiter) {
+async fn in_own_arbiter() -> (Fixture, Arbiter) {
     let arbiter = Arbiter::new();
     let network = FaultyNetwork::new(TokioNetwork, SEED);
     let (tell, started) = tokio::sync::oneshot::channel();
@@ -32,13 +32,13 @@ async fn elsewhere() -> (Fixture, Arbiter) {
 }
 
 /// Ends the arbiter, and waits until its thread has ended.
-fn end_of(arbiter: Arbiter) {
+fn end_arbiter(arbiter: Arbiter) {
     arbiter.stop();
     arbiter.join().expect("it ends in order");
 }
 
 /// Waits until the registry runs again.
-async fn goes_on(fixture: &Fixture) {
+async fn wait_until_running(fixture: &Fixture) {
     within("the registry", async {
         let server = &fixture.test.app.tcp_server;
         while server.get_info(fixture.server).await.is_err() {
@@ -50,7 +50,7 @@ async fn goes_on(fixture: &Fixture) {
 
 #[actix_rt::test]
 async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
-    let (mut fixture, arbiter) = elsewhere().await;
+    let (mut fixture, arbiter) = in_own_arbiter().await;
     let tcp_server = fixture.test.app.tcp_server.clone();
     let properties = SocketProperties {
         persistent: Some(true),
@@ -72,9 +72,9 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     let mut restarts = RestartEvents::of(&fixture.test.app).await;
     let old_address = fixture.test.registry.clone();
 
-    end_of(arbiter);
+    end_arbiter(arbiter);
     let during = vec![dial(fixture.at).await];
-    goes_on(&fixture).await;
+    wait_until_running(&fixture).await;
     assert!(!old_address.connected());
     let mut fallen = Vec::new();
     while !fallen.contains(&Supervised::Registry) {
@@ -100,7 +100,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
 
 #[actix_rt::test]
 async fn pending_calls_are_answered_when_the_arbiter_ends() {
-    let (fixture, arbiter) = elsewhere().await;
+    let (fixture, arbiter) = in_own_arbiter().await;
     // The arbiter is blocked in the middle of this.
     let (tell, blocked) = std::sync::mpsc::channel::<()>();
     arbiter.spawn_fn(move || {
@@ -116,20 +116,20 @@ async fn pending_calls_are_answered_when_the_arbiter_ends() {
         assert!(matches!(answer, Ok(_) | Err(Error::Stopped)), "{answer:?}");
     }
     arbiter.join().expect("it ends in order");
-    goes_on(&fixture).await;
+    wait_until_running(&fixture).await;
 }
 
 #[actix_rt::test]
 async fn a_pending_connect_fails_when_the_arbiter_ends_and_can_be_retried() {
-    let (mut fixture, arbiter) = elsewhere().await;
+    let (mut fixture, arbiter) = in_own_arbiter().await;
     let id = fixture.test.create().await;
     let rule = fixture.inject("connect=stall");
     let connecting = connect(&fixture.test, id, fixture.at);
     until("the stall", || fixture.network.stalled(rule) == 1).await;
-    end_of(arbiter);
+    end_arbiter(arbiter);
     assert_eq!(code("connect", connecting).await, NetError::FAILED.code());
     fixture.network.remove(rule);
-    goes_on(&fixture).await;
+    wait_until_running(&fixture).await;
     let again = connect(&fixture.test, id, fixture.at);
     within("the connect", again).await.expect("it connects");
     fixture.test.accepted().await;
@@ -137,7 +137,7 @@ async fn a_pending_connect_fails_when_the_arbiter_ends_and_can_be_retried() {
 
 #[actix_rt::test]
 async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
-    let (mut fixture, arbiter) = elsewhere().await;
+    let (mut fixture, arbiter) = in_own_arbiter().await;
     let (client, mut peer) = fixture.accepted().await;
     let timeouts = Timeouts {
         idle: Some(Duration::from_millis(300)),
@@ -145,8 +145,8 @@ async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
     };
     client.set_timeouts(timeouts).await.expect("set");
     client.set_paused(false).await.expect("resume");
-    end_of(arbiter);
-    goes_on(&fixture).await;
+    end_arbiter(arbiter);
+    wait_until_running(&fixture).await;
     assert_eq!(fixture.test.ended(client.id()).await, NetError::TIMED_OUT);
     end(&mut peer).await.expect("it is closed");
     fixture.assert_alive(vec![]).await;
@@ -154,7 +154,7 @@ async fn a_pause_and_timeouts_stay_in_force_after_the_end_of_the_arbiter() {
 
 #[actix_rt::test]
 async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
-    let (mut fixture, arbiter) = elsewhere().await;
+    let (mut fixture, arbiter) = in_own_arbiter().await;
     let app = fixture.test.app.clone();
     let persistent = SocketProperties {
         persistent: Some(true),
@@ -169,8 +169,8 @@ async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
     });
     app.set_event_page(Some(page)).await.expect("set");
     app.suspend().await.expect("suspend");
-    end_of(arbiter);
-    goes_on(&fixture).await;
+    end_arbiter(arbiter);
+    wait_until_running(&fixture).await;
     assert_eq!(app.is_suspended().await, Ok(true));
     let peer = dial(fixture.at).await;
     let client = accepts(&mut fixture.test, &peer).await;
@@ -180,19 +180,19 @@ async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
 
 #[actix_rt::test]
 async fn injected_ends_of_two_arbiters_in_a_row_are_survived() {
-    let (mut fixture, arbiter) = elsewhere().await;
+    let (mut fixture, arbiter) = in_own_arbiter().await;
     fixture.inject("arbiter=server,times=1");
     let during = vec![dial(fixture.at).await];
     arbiter.join().expect("it ends in order");
-    goes_on(&fixture).await;
+    wait_until_running(&fixture).await;
     fixture.assert_alive(during).await;
 }
 
 #[actix_rt::test]
 async fn a_moved_registry_ends_when_its_last_address_is_dropped() {
-    let (fixture, arbiter) = elsewhere().await;
-    end_of(arbiter);
-    goes_on(&fixture).await;
+    let (fixture, arbiter) = in_own_arbiter().await;
+    end_arbiter(arbiter);
+    wait_until_running(&fixture).await;
     let Fixture { test, at, .. } = fixture;
     drop(test);
     within("the end of the listener", async {
@@ -207,9 +207,9 @@ async fn a_moved_registry_ends_when_its_last_address_is_dropped() {
 fn the_end_of_the_system_ends_everything() {
     let system = actix_rt::System::new();
     let at = system.block_on(async {
-        let (fixture, arbiter) = elsewhere().await;
-        end_of(arbiter);
-        goes_on(&fixture).await;
+        let (fixture, arbiter) = in_own_arbiter().await;
+        end_arbiter(arbiter);
+        wait_until_running(&fixture).await;
         let at = fixture.at;
         // Its address stays alive.
         std::mem::forget(fixture.test.registry);

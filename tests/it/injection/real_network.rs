@@ -6,7 +6,7 @@ use tokio::net::TcpListener;
 use super::*;
 
 /// The rule's text, limited to the connection of this peer.
-fn with(peer: &TcpStream, text: &str) -> String {
+fn for_peer(peer: &TcpStream, text: &str) -> String {
     let address = peer.local_addr().expect("it is connected");
     format!("{text},peer={address}")
 }
@@ -17,7 +17,7 @@ async fn a_reset_is_reported_at_both_ends() {
     for text in ["read=reset", "write=reset"] {
         let (client, mut peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
-        fixture.inject(&with(&peer, text));
+        fixture.inject(&for_peer(&peer, text));
         match text {
             "read=reset" => write(&mut peer, b"never read").await,
             _ => assert_eq!(code(text, client.send(&b"lost"[..])).await, -101),
@@ -37,7 +37,7 @@ async fn an_injected_end_is_reported_although_the_peer_has_not_ended() {
     let (client, mut peer) = fixture.accepted().await;
     client.set_paused(false).await.expect("resume");
     client.send(&b"last words"[..]).await.expect("send");
-    fixture.inject(&with(&peer, "read=end"));
+    fixture.inject(&for_peer(&peer, "read=end"));
     write(&mut peer, b"x").await;
     assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
     assert_eq!(read(&mut peer, 10).await, b"last words");
@@ -72,8 +72,8 @@ async fn a_stalled_read_and_write_continue_when_released() {
     let mut fixture = Fixture::new().await;
     let (client, mut peer) = fixture.accepted().await;
     client.set_paused(false).await.expect("resume");
-    let read_rule = fixture.inject(&with(&peer, "read=stall,times=1"));
-    let write_rule = fixture.inject(&with(&peer, "write=stall,times=1"));
+    let read_rule = fixture.inject(&for_peer(&peer, "read=stall,times=1"));
+    let write_rule = fixture.inject(&for_peer(&peer, "write=stall,times=1"));
     write(&mut peer, b"in").await;
     let sends = [&b"first "[..], b"second"].map(|part| client.send(part));
     until("both stalls", || {
@@ -99,7 +99,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
 
 #[actix_rt::test]
 async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
-    let mut fixture = Fixture::naming().await;
+    let mut fixture = Fixture::with_names().await;
     let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = far.local_addr().expect("it is bound").port();
     for (text, host) in [
@@ -132,7 +132,7 @@ async fn a_stalled_connect_or_resolve_is_aborted_or_continues() {
 
 #[actix_rt::test]
 async fn a_name_whose_lookup_fails_is_not_resolved() {
-    let mut fixture = Fixture::naming().await;
+    let mut fixture = Fixture::with_names().await;
     let id = fixture.test.create().await;
     fixture.inject("resolve=EIO,times=1");
     let tcp = fixture.test.app.tcp.clone();
@@ -159,10 +159,10 @@ async fn short_reads_and_writes_lose_and_reorder_nothing() {
     let large: Vec<u8> = bytes.collect();
     let (client, mut peer) = fixture.accepted().await;
     let rules = [
-        fixture.inject(&with(&peer, "read=short,every=2")),
-        fixture.inject(&with(&peer, "read=short,bytes=7")),
-        fixture.inject(&with(&peer, "write=short,p=0.5")),
-        fixture.inject(&with(&peer, "write=short,bytes=7")),
+        fixture.inject(&for_peer(&peer, "read=short,every=2")),
+        fixture.inject(&for_peer(&peer, "read=short,bytes=7")),
+        fixture.inject(&for_peer(&peer, "write=short,p=0.5")),
+        fixture.inject(&for_peer(&peer, "write=short,bytes=7")),
     ];
     client.set_paused(false).await.expect("resume");
     let (mut reader, mut writer) = peer.split();
@@ -214,7 +214,7 @@ async fn a_forward_that_fails_ends_its_connection_and_is_reported() {
         client.set_paused(false).await.expect("resume");
         write(&mut peer, b"one").await;
         assert_eq!(fixture.test.received(client.id(), 3).await, b"one");
-        fixture.inject(&with(&peer, &format!("write={errno},times=1")));
+        fixture.inject(&for_peer(&peer, &format!("write={errno},times=1")));
         client
             .try_send(&b"nobody waits for its answer"[..])
             .expect("it is accepted");

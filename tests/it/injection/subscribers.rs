@@ -119,7 +119,7 @@ async fn a_stall_with_a_duration_delays_every_event_by_it() {
 
 /// The next listener receives, in order, what a dying subscriber had in its handler and its
 /// mailbox.
-async fn dies(text: &str) {
+async fn check_dying_subscriber(text: &str) {
     let mut fixture = SubscriberFixture::new().await;
     let app = fixture.test.app.clone();
     let (client, peer) = fixture.connection().await;
@@ -176,12 +176,12 @@ async fn dies(text: &str) {
 
 #[actix_rt::test]
 async fn the_next_subscriber_receives_the_event_at_which_one_panicked_and_those_behind_it() {
-    dies("panic=subscriber,after=2,times=1").await;
+    check_dying_subscriber("panic=subscriber,after=2,times=1").await;
 }
 
 #[actix_rt::test]
 async fn the_next_subscriber_receives_the_events_of_one_that_stopped() {
-    dies("stop=subscriber,after=2,times=1").await;
+    check_dying_subscriber("stop=subscriber,after=2,times=1").await;
 }
 
 #[actix_rt::test]

@@ -29,7 +29,10 @@ impl actix::Handler<SuspendInfo> for SuspendListener {
 }
 
 /// Checks that the app was suspended after exactly this time, with a quarter as slack.
-async fn suspended_after(suspensions: &mut mpsc::UnboundedReceiver<Instant>, from: Instant) {
+async fn expect_suspension_after(
+    suspensions: &mut mpsc::UnboundedReceiver<Instant>,
+    from: Instant,
+) {
     let at = suspensions.recv().await.expect("it runs");
     let idle = at - from;
     // The clock has a resolution of milliseconds.
@@ -56,7 +59,7 @@ async fn an_idle_app_is_suspended_and_a_connection_loads_it_again() {
     tokio::time::pause();
     let (mut test, network, mut suspensions) = test_app().await;
     let (_, at) = persistent_server(&test).await;
-    suspended_after(&mut suspensions, Instant::now()).await;
+    expect_suspension_after(&mut suspensions, Instant::now()).await;
     let _peer = network.client(at).expect("it listens");
     test.accepted().await;
     assert_eq!(test.app.is_suspended().await, Ok(false));
@@ -90,7 +93,7 @@ async fn calls_and_events_keep_an_app_loaded() {
         }
     }
     assert!(suspensions.try_recv().is_err(), "it was never idle");
-    suspended_after(&mut suspensions, Instant::now()).await;
+    expect_suspension_after(&mut suspensions, Instant::now()).await;
     assert!(peer.is_closed(), "it is not persistent");
 }
 
@@ -114,7 +117,7 @@ async fn a_pending_send_or_connect_keeps_an_app_loaded() {
     assert!(suspensions.try_recv().is_err(), "a send waits");
     peer.unlimit_writes();
     sent.await.expect("it is sent");
-    suspended_after(&mut suspensions, Instant::now()).await;
+    expect_suspension_after(&mut suspensions, Instant::now()).await;
 }
 
 #[actix_rt::test]

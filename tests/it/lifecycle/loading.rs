@@ -241,7 +241,7 @@ async fn no_event_is_raised_before_the_page_has_started() {
 }
 
 /// An event page that fails in the given way `times` times, and then starts.
-fn failing<R>(
+fn failing_page<R>(
     test: &TestApp,
     times: usize,
     fail: impl Fn() -> R + Send + Sync + 'static,
@@ -275,7 +275,7 @@ async fn a_page_that_does_not_start_is_retried_with_growing_back_off() {
         let network = ScriptedNetwork::new();
         let mut test = TestApp::with_network(network.clone()).await;
         let (_, at) = persistent_server(&test).await;
-        let (page, tries) = failing(&test, TIMES, move || async move {
+        let (page, tries) = failing_page(&test, TIMES, move || async move {
             match how {
                 "an error" => Err(Error::WriteQuotaExceeded),
                 "taking for ever" => std::future::pending().await,
@@ -312,11 +312,11 @@ async fn resume_answers_why_the_page_did_not_start_and_the_app_stays_suspended()
     let test = TestApp::new().await;
     for (page, expected) in [
         (
-            failing(&test, 1, || async { Err(Error::WriteQuotaExceeded) }).0,
+            failing_page(&test, 1, || async { Err(Error::WriteQuotaExceeded) }).0,
             Error::WriteQuotaExceeded,
         ),
         (
-            failing(&test, 1, || async { panic!("the page fails") }).0,
+            failing_page(&test, 1, || async { panic!("the page fails") }).0,
             Error::NotLoaded,
         ),
     ] {

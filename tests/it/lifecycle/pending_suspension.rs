@@ -16,7 +16,7 @@ use crate::tcp_server::dial;
 use support::{TestApp, within};
 
 /// A client socket with data that a listener holds, so that a suspension waits.
-async fn held(
+async fn client_with_held_data(
     test: &TestApp,
 ) -> (
     ClientSocketId,
@@ -50,7 +50,7 @@ async fn make_persistent(app: &App, id: ClientSocketId) {
 async fn an_end_that_was_read_before_a_suspension_is_reported_after_loading() {
     let mut test = TestApp::new().await;
     let starts = with_page(&test).await;
-    let (client, peer, _began, release) = held(&test).await;
+    let (client, peer, _began, release) = client_with_held_data(&test).await;
     make_persistent(&test.app, client).await;
     drop(peer);
     // It must not be reported before the data was handled.
@@ -66,7 +66,7 @@ async fn an_end_that_was_read_before_a_suspension_is_reported_after_loading() {
 async fn a_client_made_persistent_during_a_suspension_is_kept_with_its_data() {
     let mut test = TestApp::new().await;
     let starts = with_page(&test).await;
-    let (_, _peer, _began, release) = held(&test).await;
+    let (_, _peer, _began, release) = client_with_held_data(&test).await;
     let late = test.create().await;
     let mut late_peer = connect(&test.app, late).await;
     let suspended = test.app.suspend();
@@ -85,7 +85,7 @@ async fn a_client_made_persistent_during_a_suspension_is_kept_with_its_data() {
 async fn data_on_sockets_that_a_suspension_closes_loads_nothing() {
     let mut test = TestApp::new().await;
     let starts = with_page(&test).await;
-    let (_, mut peer, _began, release) = held(&test).await;
+    let (_, mut peer, _began, release) = client_with_held_data(&test).await;
     let (_, at) = test.listen().await;
     let suspended = test.app.suspend();
     let _dialed = dial(at).await;

@@ -180,7 +180,7 @@ async fn a_suspension_does_not_affect_other_apps() {
 }
 
 /// Checks that a suspension is answered after the listener has handled its event.
-async fn waits_for(
+async fn expect_waiting_suspension(
     app: &App,
     began: &mut mpsc::UnboundedReceiver<()>,
     release: oneshot::Sender<()>,
@@ -216,7 +216,7 @@ async fn a_suspension_waits_for_an_on_accept_in_flight() {
         .expect("listen");
     let info = app.tcp_server.get_info(server).await.expect("it exists");
     let peer = dial(info.local_addr().expect("it listens")).await;
-    waits_for(&app, &mut began, release, &done).await;
+    expect_waiting_suspension(&app, &mut began, release, &done).await;
     ends(peer).await;
 }
 
@@ -234,7 +234,7 @@ async fn a_suspension_waits_for_an_on_receive_in_flight() {
         .socket_id;
     let mut peer = connect(&app, client).await;
     peer.write_all(b"x").await.expect("it is open");
-    waits_for(&app, &mut began, release, &done).await;
+    expect_waiting_suspension(&app, &mut began, release, &done).await;
     ends(peer).await;
 }
 
@@ -341,7 +341,7 @@ async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
 
 /// Suspends an app whose server socket has an undelivered accept error, which closes the socket,
 /// and resumes it with a listener. Returns how often the actor then met `fault`.
-async fn closed_with_an_error_untold(fault: Option<&str>) -> (TestApp, u64) {
+async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     /// Stops at a `Die` message.
     struct StoppableListener;
     impl Actor for StoppableListener {
@@ -404,8 +404,8 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (TestApp, u64) {
 #[actix_rt::test]
 async fn a_server_socket_that_a_suspension_closes_raises_no_event_and_its_actor_ends() {
     tokio::time::pause();
-    let (mut test, _) = closed_with_an_error_untold(None).await;
+    let (mut test, _) = suspend_with_undelivered_error(None).await;
     assert!(test.try_next().is_none(), "it is closed");
-    let (_, turns) = closed_with_an_error_untold(Some("panic=server")).await;
+    let (_, turns) = suspend_with_undelivered_error(Some("panic=server")).await;
     assert_eq!(turns, 0, "its actor has ended");
 }

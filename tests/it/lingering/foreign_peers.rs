@@ -94,7 +94,7 @@ async fn blocking<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send
     within(what, work).await.expect("no panic")
 }
 
-async fn has_asked(mut program: Program) -> Program {
+async fn wait_for_request(mut program: Program) -> Program {
     blocking("the request", move || {
         program.stdout.line("asked");
         program
@@ -103,7 +103,7 @@ async fn has_asked(mut program: Program) -> Program {
 }
 
 /// Checks that the peer received everything, and a clean end.
-async fn gets_all(program: Program, length: usize, what: &str) {
+async fn expect_everything(program: Program, length: usize, what: &str) {
     let ended = blocking("its end", || program.ended()).await;
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     let last = said.lines().last().unwrap_or_default().to_owned();
@@ -144,12 +144,12 @@ impl End {
 
 const MANY: usize = 3_000_000;
 
-async fn delivers(tls: bool, end: End, act: &str, length: usize) {
+async fn check_delivery(tls: bool, end: End, act: &str, length: usize) {
     let (mut test, at) = serve(tls).await;
-    delivers_to(&mut test, at, tls, end, act, length).await;
+    check_delivery_to(&mut test, at, tls, end, act, length).await;
 }
 
-async fn delivers_to(
+async fn check_delivery_to(
     test: &mut TestApp,
     at: SocketAddr,
     tls: bool,
@@ -159,12 +159,12 @@ async fn delivers_to(
 ) {
     let program = peer(at, tls, act);
     let client = test.accepted().await;
-    let program = has_asked(program).await;
+    let program = wait_for_request(program).await;
     let sent = client.send(content(length));
     end.of(&client).await;
     let sent = within("the answer", sent);
     let what = format!("tls: {tls}, {end:?}, {act}");
-    let (sent, ()) = tokio::join!(sent, gets_all(program, length, &what));
+    let (sent, ()) = tokio::join!(sent, expect_everything(program, length, &what));
     assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(length), "{what}");
 }
 
@@ -181,7 +181,7 @@ async fn three_megabytes_sent_before_a_close_with_unread_input_always_arrive() {
             } else {
                 End::Disconnect
             };
-            delivers_to(&mut test, at, tls, end, "reads", MANY).await;
+            check_delivery_to(&mut test, at, tls, end, "reads", MANY).await;
         }
     }
 }
@@ -195,18 +195,18 @@ async fn a_peer_that_reads_only_after_the_close_gets_everything() {
         let (mut test, at) = serve(tls).await;
         let program = peer(at, tls, "later");
         let client = test.accepted().await;
-        let mut program = has_asked(program).await;
+        let mut program = wait_for_request(program).await;
         client.send(content(50_000)).await.expect("it is sent");
         client.close().await.expect("it is open");
         program.feed(b"read now\n");
-        gets_all(program, 50_000, "later").await;
+        expect_everything(program, 50_000, "later").await;
     }
 }
 
 #[actix_rt::test]
 async fn a_peer_that_reads_five_kilobytes_a_second_gets_everything() {
     if python() {
-        delivers(false, End::Close, "slow", 400_000).await;
+        check_delivery(false, End::Close, "slow", 400_000).await;
     }
 }
 
@@ -216,8 +216,8 @@ async fn a_peer_that_continues_to_write_gets_everything() {
         return;
     }
     for tls in [false, true] {
-        delivers(tls, End::Close, "writes", 300_000).await;
-        delivers(tls, End::Disconnect, "late", 300_000).await;
+        check_delivery(tls, End::Close, "writes", 300_000).await;
+        check_delivery(tls, End::Disconnect, "late", 300_000).await;
     }
 }
 
@@ -227,15 +227,15 @@ async fn a_peer_whose_body_is_not_read_gets_everything() {
         return;
     }
     for tls in [false, true] {
-        delivers(tls, End::Close, "body", MANY).await;
+        check_delivery(tls, End::Close, "body", MANY).await;
     }
 }
 
 #[actix_rt::test]
 async fn a_peer_that_has_shut_its_writing_side_gets_everything() {
     if python() {
-        delivers(false, End::Close, "half", MANY).await;
-        delivers(false, End::Disconnect, "half", MANY).await;
+        check_delivery(false, End::Close, "half", MANY).await;
+        check_delivery(false, End::Disconnect, "half", MANY).await;
     }
 }
 
@@ -283,7 +283,7 @@ async fn a_client_that_a_full_server_refuses_with_a_message_gets_the_message() {
     for tls in [false, true] {
         let (mut test, at) = serve(tls).await;
         for _ in 0..5 {
-            delivers_to(&mut test, at, tls, End::Close, "reads", 32).await;
+            check_delivery_to(&mut test, at, tls, End::Close, "reads", 32).await;
         }
     }
 }
@@ -309,7 +309,7 @@ async fn a_client_closed_at_a_limit_sees_a_clean_end() {
     // Its request arrives before it is refused, because the server socket is paused.
     let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("it is open");
-    let program = has_asked(peer(at, false, "reads")).await;
+    let program = wait_for_request(peer(at, false, "reads")).await;
     server.set_paused(id, false).await.expect("it is open");
-    gets_all(program, 0, "refused").await;
+    expect_everything(program, 0, "refused").await;
 }

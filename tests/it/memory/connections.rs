@@ -35,7 +35,7 @@ impl Handler<ReceiveInfo> for Greeter {
 
 impl Greeter {
     /// Starts it as the app's only listener.
-    async fn on(child_app: &ChildApp, greets: bool) -> Arc<AtomicUsize> {
+    async fn start_on(child_app: &ChildApp, greets: bool) -> Arc<AtomicUsize> {
         let clients = Arc::<AtomicUsize>::default();
         let count = clients.clone();
         let greeter = Greeter {
@@ -71,7 +71,7 @@ fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_proce
     if part().is_some() {
         return run_child(async {
             let mut child_app = ChildApp::set(Registry::new()).await;
-            let clients = Greeter::on(&child_app, true).await;
+            let clients = Greeter::start_on(&child_app, true).await;
             child_app.pause(true).await;
             let before = resident();
             child_app.listen(4096).await;
@@ -116,7 +116,7 @@ fn an_idle_connection_costs_at_most_four_kibibytes() {
     if part().is_some() {
         return run_child(async {
             let mut child_app = ChildApp::set(Registry::new()).await;
-            let clients = Greeter::on(&child_app, false).await;
+            let clients = Greeter::start_on(&child_app, false).await;
             child_app.listen(4096).await;
             child_app.wait_for("warm").await;
             growth_until("the first", 0, || clients.load(SeqCst) == WARM).await;
@@ -162,7 +162,7 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
     if part().is_some() {
         return run_child(async {
             let mut child_app = ChildApp::set(Registry::new()).await;
-            Greeter::on(&child_app, false).await;
+            Greeter::start_on(&child_app, false).await;
             child_app.listen(16).await;
             child_app.wait_for("warm").await;
             let before = resident();
@@ -237,7 +237,7 @@ impl Handler<AcceptInfo> for FirstClientListener {
 }
 
 /// The role of an app that sends more than its peer reads.
-async fn floods() {
+async fn run_flood() {
     let mut child_app = ChildApp::set(Registry::new().write_quota(MIB)).await;
     let (sender, mut accepted) = unbounded_channel();
     child_app
@@ -303,7 +303,7 @@ async fn floods() {
 #[test]
 fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
     if part().is_some() {
-        return run_child(floods());
+        return run_child(run_flood());
     }
     let mut process = MeasuredProcess::start(
         "connections::a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota",

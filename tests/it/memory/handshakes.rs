@@ -36,7 +36,7 @@ impl Handler<AcceptInfo> for FailureCounter {
     }
 }
 
-async fn stalls(most: usize) {
+async fn run_stalled_handshakes(most: usize) {
     let child_app = ChildApp::set(Registry::new()).await;
     let failed = Arc::<AtomicUsize>::default();
     let counter = FailureCounter(failed.clone()).start();
@@ -68,8 +68,8 @@ fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
     if let Some(part) = part() {
         return run_child(async move {
             match part.as_str() {
-                "silent" => stalls(SILENT).await,
-                _ => stalls(LOUD).await,
+                "silent" => run_stalled_handshakes(SILENT).await,
+                _ => run_stalled_handshakes(LOUD).await,
             }
         });
     }
@@ -79,7 +79,7 @@ fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
             .map(|_| {
                 let peer = connect(process.at);
                 if part == "loud" {
-                    say_all_there_is_but_the_end(&peer);
+                    send_longest_hello(&peer);
                 }
                 peer
             })
@@ -91,7 +91,7 @@ fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
 
 /// A ClientHello of about the maximum length, in records of the maximum length, without its last
 /// byte.
-fn say_all_there_is_but_the_end(mut peer: &TcpStream) {
+fn send_longest_hello(mut peer: &TcpStream) {
     const RECORD: usize = 16_384;
     // More than 64 KiB would be refused.
     let mut message = vec![0; 0xf000 + 4];

@@ -42,7 +42,7 @@ impl Handler<ReceiveInfo> for SleepingListener {
 }
 
 /// The role of an app whose listener sleeps. `warm` bytes are received before and after.
-async fn listener_sleeps(peers: usize, buffer_size: Option<i32>, most: usize, warm: usize) {
+async fn run_sleeping_listener(peers: usize, buffer_size: Option<i32>, most: usize, warm: usize) {
     let child_app = ChildApp::set(Registry::new()).await;
     let (clients, received) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let (may_sleep, asleep) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
@@ -85,10 +85,10 @@ fn fast_peers_of_a_listener_that_sleeps_for_ten_seconds_do_not_grow_the_process(
     if let Some(part) = part() {
         return run_child(async {
             match part.as_str() {
-                "one fast peer" => listener_sleeps(1, None, 8 * MIB, 64 * MIB).await,
-                "400 fast peers" => listener_sleeps(400, None, 16 * MIB, 64 * MIB).await,
+                "one fast peer" => run_sleeping_listener(1, None, 8 * MIB, 64 * MIB).await,
+                "400 fast peers" => run_sleeping_listener(400, None, 16 * MIB, 64 * MIB).await,
                 // Events of one byte.
-                _ => listener_sleeps(200, Some(1), 16 * MIB, 100_000).await,
+                _ => run_sleeping_listener(200, Some(1), 16 * MIB, 100_000).await,
             }
         });
     }

@@ -58,13 +58,13 @@ pub enum AppChange {
 }
 
 impl AppState {
-    pub fn ears(&self, kind: Kind) -> ListenerMap {
+    pub fn listeners(&self, kind: Kind) -> ListenerMap {
         self.listeners[kind as usize]
     }
 
     /// Whether an event without a listener waits for the next one.
-    pub fn keeps(&self, kind: Kind) -> bool {
-        self.ears(kind) == 0 && self.orphaned[kind as usize]
+    pub fn keeps_event(&self, kind: Kind) -> bool {
+        self.listeners(kind) == 0 && self.orphaned[kind as usize]
     }
 
     pub fn change(&mut self, change: AppChange) {

@@ -28,9 +28,9 @@ pub struct Client {
     name: Option<&'static str>,
     buffer_size: Option<i32>,
     /// An end that waits for a listener, because the last one has died.
-    untold: Option<i32>,
+    unreported: Option<i32>,
     /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
-    gave_up: bool,
+    cancelled: bool,
     app: AppState,
 }
 
@@ -49,7 +49,7 @@ pub struct Target {
     pub wrong: Option<i32>,
     /// The outcome.
     pub end: Result<Connection, i32>,
-    /// Pending until `Event::LetGo` with this number.
+    /// Pending until `Event::Release` with this number.
     pub held: Option<usize>,
 }
 
@@ -84,7 +84,7 @@ pub enum Event {
     /// An action of the peer of a connection.
     Peer(usize, Act),
     /// A pending connect may complete.
-    LetGo(usize),
+    Release(usize),
     /// Enough time passes for every timeout.
     LongTime,
 }
@@ -102,8 +102,8 @@ impl Client {
             persistent: false,
             name: None,
             buffer_size: None,
-            untold: None,
-            gave_up: false,
+            unreported: None,
+            cancelled: false,
             app,
         }
     }
@@ -168,7 +168,7 @@ impl Client {
     }
 
     /// The app ends a connection.
-    fn leave(&mut self, connection: Connection) {
+    fn end_connection(&mut self, connection: Connection) {
         match connection.is_sending() {
             true => self.leaving.push(connection),
             false => self.closed.push(connection),
@@ -185,23 +185,23 @@ impl Client {
                 seen.answered(call, &aborted).then_some(false)
             }
             Link::Connected(connection) => {
-                self.leave(*connection);
-                let tells = !self.paused;
+                self.end_connection(*connection);
+                let raises = !self.paused;
                 self.paused = true;
-                Some(tells)
+                Some(raises)
             }
         }
     }
 
     /// `disconnect` and `close`, except for their answer.
     fn end(mut self, seen: &Seen) -> Vec<Self> {
-        let Some(tells) = self.disconnect(seen) else {
+        let Some(raises) = self.disconnect(seen) else {
             return Vec::new();
         };
         let suspended = self.app.suspended;
-        let silent = (!tells || suspended).then(|| self.clone());
-        let told = tells.then(|| self.tell_end(-100, seen));
-        told.flatten().into_iter().chain(silent).collect()
+        let silent = (!raises || suspended).then(|| self.clone());
+        let reported = raises.then(|| self.report_end(-100, seen));
+        reported.flatten().into_iter().chain(silent).collect()
     }
 
     /// A socket that ends with its app is closed some time after the app was suspended or
@@ -219,28 +219,28 @@ impl Client {
         Some(state)
     }
 
-    fn tell_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
-        if self.open && self.app.keeps(Kind::ReceiveError) {
-            self.untold = Some(code);
+    fn report_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
+        if self.open && self.app.keeps_event(Kind::ReceiveError) {
+            self.unreported = Some(code);
             return Some(self);
         }
-        self.untold = None;
+        self.unreported = None;
         raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
     }
 
     /// Whether a waiting end has a listener.
-    fn may_tell_again(&self) -> bool {
-        let listeners = self.app.ears(Kind::ReceiveError);
+    fn can_report_waiting_end(&self) -> bool {
+        let listeners = self.app.listeners(Kind::ReceiveError);
         self.open && matches!(self.link, Link::None) && !self.app.suspended && listeners != 0
     }
 
     /// Reports an end that waited for a listener, or drops it because of what follows.
-    fn tell_again(&self, seen: &Seen) -> Option<Self> {
-        let code = self.untold?;
+    fn report_waiting_end(&self, seen: &Seen) -> Option<Self> {
+        let code = self.unreported?;
         let mut state = self.clone();
-        state.untold = None;
-        if self.may_tell_again() {
-            return state.tell_end(code, seen);
+        state.unreported = None;
+        if self.can_report_waiting_end() {
+            return state.report_end(code, seen);
         }
         (!matches!(self.link, Link::None)).then_some(state)
     }
@@ -257,7 +257,7 @@ impl Client {
     }
 
     /// Whether `getInfo` may answer this.
-    fn is_told(&self, info: &SocketInfo) -> bool {
+    fn allows_info(&self, info: &SocketInfo) -> bool {
         let connection = self.connection();
         let local: Option<SocketAddr> = connection.and_then(|c| c.local);
         info.socket_id.get() == self.id
@@ -276,15 +276,15 @@ impl Client {
     }
 
     fn reads(&self) -> bool {
-        self.may_hear() && self.app.ears(Kind::Receive) != 0
+        self.may_hear() && self.app.listeners(Kind::Receive) != 0
     }
 
     /// Whether the socket peeks for an end: no listener of data exists, or the app is suspended
     /// and may be loaded for it.
-    fn looks_ahead(&self) -> bool {
+    fn peeks(&self) -> bool {
         let nobody = match self.app.suspended {
             true => self.persistent,
-            false => self.app.ears(Kind::Receive) == 0,
+            false => self.app.listeners(Kind::Receive) == 0,
         };
         self.open && !self.paused && nobody
     }
@@ -297,15 +297,15 @@ impl Client {
 
     /// Listeners receive some of this many bytes.
     fn receive(&self, bytes: usize, seen: &Seen) -> Option<Self> {
-        let listeners = self.app.ears(Kind::Receive);
+        let listeners = self.app.listeners(Kind::Receive);
         let Some(ObservedEvent::Receive(data)) = seen.next(&self.progress, listeners) else {
             return None;
         };
         let connection = self.connection()?;
-        let (number, told) = (connection.number, connection.told);
+        let (number, delivered) = (connection.number, connection.delivered);
         let mut places = data.iter().enumerate();
         let fits = (1..=bytes.min(self.chunk())).contains(&data.len())
-            && places.all(|(place, byte)| *byte == incoming_byte(number, told + place));
+            && places.all(|(place, byte)| *byte == incoming_byte(number, delivered + place));
         if !fits {
             return None;
         }
@@ -333,9 +333,9 @@ impl Client {
                 return None;
             }
             state.disconnect(seen);
-            return state.tell_end(code, seen);
+            return state.report_end(code, seen);
         }
-        if !self.reads() && !self.looks_ahead() {
+        if !self.reads() && !self.peeks() {
             return None;
         }
         match connection.readable() {
@@ -355,17 +355,17 @@ impl Client {
     }
 
     /// The OS reports that the connection is gone, whatever the socket does.
-    fn let_go(&self, seen: &Seen) -> Option<Self> {
-        let end = self.connection()?.may_be_let_go()?;
+    fn observe_gone(&self, seen: &Seen) -> Option<Self> {
+        let end = self.connection()?.gone_error()?;
         let mut state = self.clone();
         match &mut state.link {
-            Link::Connected(connection) => connection.let_go(end, seen).then_some(state),
+            Link::Connected(connection) => connection.release(end, seen).then_some(state),
             _ => None,
         }
     }
 
     /// A pending connect completes.
-    fn arrive(&self, seen: &Seen) -> Option<Self> {
+    fn complete_connect(&self, seen: &Seen) -> Option<Self> {
         let Link::Connecting(call, target) = &self.link else {
             return None;
         };
@@ -417,9 +417,9 @@ impl Client {
             Link::Connected(c) => {
                 c.may_write()
                     || (self.reads() && c.may_read() && c.end.is_none())
-                    || (self.looks_ahead() && !self.app.suspended && c.may_end())
+                    || (self.peeks() && !self.app.suspended && c.may_end())
                     || (self.may_hear() && c.end.is_some())
-                    || c.may_be_let_go().is_some()
+                    || c.gone_error().is_some()
             }
         };
         link || self.leaving.iter().any(Connection::may_leave)
@@ -432,5 +432,5 @@ fn is_data(heard: &ObservedEvent) -> bool {
 }
 
 fn is_end(heard: &ObservedEvent, code: i32) -> bool {
-    matches!(heard, ObservedEvent::ReceiveError(told) if *told == code)
+    matches!(heard, ObservedEvent::ReceiveError(reported) if *reported == code)
 }

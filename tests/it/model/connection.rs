@@ -18,7 +18,7 @@ pub struct Connection {
     /// Its number in this test.
     pub number: usize,
     /// Bytes of the peer that listeners received.
-    pub told: usize,
+    pub delivered: usize,
     /// Bytes that the peer received.
     written: usize,
     incoming: VecDeque<Incoming>,
@@ -44,7 +44,7 @@ pub struct Connection {
     /// The app has ended it, and its peer has not read for too long.
     pub overdue: bool,
     /// Only its end is left: the peer is gone, and nothing is unread.
-    pub let_go: bool,
+    pub released: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -98,7 +98,7 @@ impl Connection {
     pub fn new(number: usize, peer: SocketAddr, local: Option<SocketAddr>) -> Self {
         Connection {
             number,
-            told: 0,
+            delivered: 0,
             written: 0,
             incoming: VecDeque::new(),
             end: None,
@@ -116,11 +116,11 @@ impl Connection {
             no_delay: None,
             keep_alive: None,
             overdue: false,
-            let_go: false,
+            released: false,
         }
     }
 
-    pub fn happens(&mut self, act: &Act) {
+    pub fn apply_event(&mut self, act: &Act) {
         match act {
             Act::Send(bytes) => match self.incoming.back_mut() {
                 Some(Incoming::Data(data)) => *data += bytes,
@@ -146,8 +146,8 @@ impl Connection {
     }
 
     /// The error of a connection that is gone, if nothing is unread.
-    pub fn may_be_let_go(&self) -> Option<i32> {
-        if self.let_go || !self.is_gone() {
+    pub fn gone_error(&self) -> Option<i32> {
+        if self.released || !self.is_gone() {
             return None;
         }
         if self.end.is_some() {
@@ -166,10 +166,10 @@ impl Connection {
 
     /// Adds, for each possible state of an unreported connection, the state in which it was
     /// released.
-    pub fn may_have_been_let_go(all: &mut Vec<Self>) {
+    pub fn add_released_states(all: &mut Vec<Self>) {
         for place in 0..all.len() {
             let mut connection = all[place].clone();
-            let Some(end) = connection.may_be_let_go() else {
+            let Some(end) = connection.gone_error() else {
                 continue;
             };
             connection.lose(end);
@@ -180,14 +180,14 @@ impl Connection {
     }
 
     /// Closes the descriptor. Returns whether waiting sends were answered.
-    pub fn let_go(&mut self, end: i32, seen: &Seen) -> bool {
+    pub fn release(&mut self, end: i32, seen: &Seen) -> bool {
         let broken = self.lose(end);
         self.fail(net(broken), Some(broken), seen)
     }
 
     /// Closes the descriptor. Returns why nothing can be sent any more.
     fn lose(&mut self, end: i32) -> i32 {
-        self.let_go = true;
+        self.released = true;
         self.end = Some(end);
         let broken = self.broken.unwrap_or(if end == -100 { -101 } else { end });
         self.broken = Some(broken);
@@ -222,7 +222,7 @@ impl Connection {
             Some(Incoming::Data(left)) if *left > bytes => *left -= bytes,
             _ => drop(self.incoming.pop_front()),
         }
-        self.told += bytes;
+        self.delivered += bytes;
     }
 
     /// `send`, if it is answered at once.
@@ -255,7 +255,7 @@ impl Connection {
     }
 
     fn sets_option(&mut self) -> bool {
-        if self.let_go {
+        if self.released {
             return false;
         }
         let fails = self.option_errors > 0;
@@ -346,7 +346,7 @@ impl Connection {
         let mut queue = self.queue.iter();
         let waits = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
-        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.let_go)
+        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.released)
     }
 
     /// [`is_seen`](Self::is_seen) for a connection that the app has ended: the peer sees the end

@@ -85,7 +85,7 @@ impl Log {
         self.answers.insert(call, (place, answer));
     }
 
-    fn hear(&mut self, listener: usize, socket: Id, heard: ObservedEvent) {
+    fn log_event(&mut self, listener: usize, socket: Id, heard: ObservedEvent) {
         let place = self.next();
         self.heard.entry(socket).or_default()[listener].push((place, heard));
     }
@@ -108,7 +108,7 @@ impl LoggingListener {
     }
 
     /// An event is handled when it is dropped.
-    fn is_done_with(&self, event: impl Sized + 'static) {
+    fn finish_later(&self, event: impl Sized + 'static) {
         if self.slow {
             actix_rt::spawn(async move {
                 for _ in 0..SLOW {
@@ -119,8 +119,8 @@ impl LoggingListener {
         }
     }
 
-    fn hear(&self, socket: Id, heard: ObservedEvent) {
-        self.log.borrow_mut().hear(self.number, socket, heard);
+    fn log_event(&self, socket: Id, heard: ObservedEvent) {
+        self.log.borrow_mut().log_event(self.number, socket, heard);
     }
 }
 
@@ -135,8 +135,8 @@ impl Handler<AcceptInfo> for LoggingListener {
         let id = info.client_socket_id.get();
         let handle = info.client().clone();
         self.log.borrow_mut().handles.insert(id, handle);
-        self.hear(server(info.socket_id), ObservedEvent::Accept(id));
-        self.is_done_with(info);
+        self.log_event(server(info.socket_id), ObservedEvent::Accept(id));
+        self.finish_later(info);
     }
 }
 
@@ -145,7 +145,7 @@ impl Handler<AcceptErrorInfo> for LoggingListener {
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
         let heard = ObservedEvent::AcceptError(info.result_code.code(), info.attempt);
-        self.hear(server(info.socket_id), heard);
+        self.log_event(server(info.socket_id), heard);
     }
 }
 
@@ -153,11 +153,11 @@ impl Handler<ReceiveInfo> for LoggingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.hear(
+        self.log_event(
             client(info.socket_id),
             ObservedEvent::Receive(info.data.clone()),
         );
-        self.is_done_with(info);
+        self.finish_later(info);
     }
 }
 
@@ -166,7 +166,7 @@ impl Handler<ReceiveErrorInfo> for LoggingListener {
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
         let heard = ObservedEvent::ReceiveError(info.result_code.code());
-        self.hear(client(info.socket_id), heard);
+        self.log_event(client(info.socket_id), heard);
     }
 }
 

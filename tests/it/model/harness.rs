@@ -25,7 +25,7 @@ const LONG: Duration = Duration::from_secs(1000);
 
 /// How often a mismatch is checked again before it is a failure, where several threads may not
 /// have been at rest.
-const LOOKS: u32 = 20;
+const CHECKS: u32 = 20;
 
 /// The real side and the model.
 pub struct Harness {
@@ -35,10 +35,10 @@ pub struct Harness {
     pub faults: FaultyNetwork,
     registry: Addr<Registry>,
     pub log: SharedLog,
-    pub apps: [Side; 2],
-    pub servers: Vec<Known<Server>>,
-    pub clients: Vec<Known<Client>>,
-    pub conns: Vec<Conn>,
+    pub apps: [RealApp; 2],
+    pub servers: Vec<SocketModel<Server>>,
+    pub clients: Vec<SocketModel<Client>>,
+    pub conns: Vec<PeerConnection>,
     /// Connections that were closed before they were reported.
     dropped: Vec<usize>,
     /// Client socket, number of the connect, and its hold.
@@ -58,7 +58,7 @@ pub struct Harness {
 }
 
 /// One app.
-pub struct Side {
+pub struct RealApp {
     pub app: App,
     pub listeners: [Addr<LoggingListener>; LISTENERS],
     pub state: AppState,
@@ -68,14 +68,14 @@ pub struct Side {
     pub page_is_new: bool,
     /// A listener has died: with an event page, the app would be loaded again at some time. That
     /// has its own tests (`redelivery::event_pages`).
-    pub bereft: bool,
+    pub has_dead_listener: bool,
     /// An index into the test's permissions.
     pub permissions: u8,
 }
 
 /// A socket and its possible states.
 #[derive(Clone)]
-pub struct Known<S: Socket> {
+pub struct SocketModel<S: Socket> {
     pub id: u64,
     pub app: usize,
     pub possible: Possible<S>,
@@ -86,7 +86,7 @@ pub struct Known<S: Socket> {
 }
 
 /// A connection, whose peer the test plays.
-pub struct Conn {
+pub struct PeerConnection {
     pub peer: Option<Peer>,
     /// Its possible states, until it belongs to a client socket.
     pub possible: Vec<Connection>,
@@ -113,9 +113,9 @@ enum Created {
     Nothing(Answer),
 }
 
-impl<S: Socket> Known<S> {
+impl<S: Socket> SocketModel<S> {
     fn new(id: u64, app: usize, states: Vec<S>, handle: Option<ClientSocket>) -> Self {
-        Known {
+        SocketModel {
             id,
             app,
             possible: Possible::new(states),
@@ -154,13 +154,13 @@ impl Harness {
             _ => Threads::default(),
         };
         let log = SharedLog::default();
-        let side = |name| Side {
+        let side = |name| RealApp {
             app: App::new(name, &registry),
             listeners: std::array::from_fn(|number| LoggingListener::start(number, slow, &log)),
             state: AppState::default(),
             page: None,
             page_is_new: false,
-            bereft: false,
+            has_dead_listener: false,
             permissions: 0,
         };
         let apps = [side("one"), side("other")];
@@ -194,12 +194,12 @@ impl Harness {
     async fn operate(&mut self, op: &Op, batch: usize) -> Result<(), String> {
         self.batch += 1;
         match op {
-            Op::Server(who, op) => self.server_op(*who, op).await?,
-            Op::Client(who, op) => self.client_op(*who, op).await?,
+            Op::Server(choice, op) => self.server_op(*choice, op).await?,
+            Op::Client(choice, op) => self.client_op(*choice, op).await?,
             Op::Dial(pick) => self.dial(*pick)?,
             Op::AcceptError(pick, errno) => self.accept_error(*pick, *errno),
             Op::Peer(pick, act) => self.peer_op(*pick, act),
-            Op::LetGo(pick) => self.let_go(*pick),
+            Op::Release(pick) => self.let_go(*pick),
             Op::App(app, op) => self.app_op(app.0, op).await?,
             Op::Turns(turns) => {
                 for _ in 0..*turns {
@@ -219,7 +219,7 @@ impl Harness {
     }
 
     /// A call whose answer is logged.
-    pub fn ask<T: Unpin + 'static>(
+    pub fn call<T: Unpin + 'static>(
         &mut self,
         call: impl FnOnce(CallId) -> chrome_sockets::Answer<T>,
         wrap: fn(Result<T, Error>) -> Answer,
@@ -255,10 +255,10 @@ impl Harness {
     /// A change of an app, which affects all its sockets.
     pub fn change(&mut self, app: usize, change: AppChange) {
         self.changes.push((app, change));
-        for server in self.servers.iter_mut().filter(|known| known.app == app) {
+        for server in self.servers.iter_mut().filter(|model| model.app == app) {
             server.steps.push(Step::Change(change));
         }
-        for client in self.clients.iter_mut().filter(|known| known.app == app) {
+        for client in self.clients.iter_mut().filter(|model| model.app == app) {
             client.steps.push(Step::Change(change));
         }
     }
@@ -280,7 +280,7 @@ impl Harness {
 
     /// Sockets that are created while an app is being suspended may be closed by it or not, so
     /// creation waits.
-    pub async fn rest_from_suspending(&mut self) -> Result<(), String> {
+    pub async fn rest_after_suspending(&mut self) -> Result<(), String> {
         let mut changes = self.changes.iter();
         if changes.any(|(_, change)| matches!(change, AppChange::Suspend)) {
             self.rest().await?;
@@ -297,7 +297,7 @@ impl Harness {
                 (Created::Server(mut server), Some(Answer::ServerId(Ok(id)))) => {
                     server.id = *id;
                     *server.app() = state;
-                    if self.servers.iter().any(|known| known.id >= *id) {
+                    if self.servers.iter().any(|model| model.id >= *id) {
                         return Err(format!("server socket {id} was created out of order"));
                     }
                     if self.shape.shared_port {
@@ -305,18 +305,19 @@ impl Harness {
                         let set = api.set_reuse_port((*id).into(), true).await;
                         set.map_err(|error| format!("set_reuse_port: {error}"))?;
                     }
-                    self.servers.push(Known::new(*id, app, vec![server], None));
+                    self.servers
+                        .push(SocketModel::new(*id, app, vec![server], None));
                 }
                 (Created::Client(mut client), Some(Answer::ClientId(Ok(id)))) => {
                     client.id = *id;
                     *client.app() = state;
-                    if self.clients.iter().any(|known| known.id == *id) {
+                    if self.clients.iter().any(|model| model.id == *id) {
                         return Err(format!("client socket {id} was created twice"));
                     }
                     let handle = self.apps[app].app.tcp.socket((*id).into()).await;
                     let handle = handle.map_err(|error| format!("its handle: {error}"))?;
                     self.clients
-                        .push(Known::new(*id, app, vec![client], Some(handle)));
+                        .push(SocketModel::new(*id, app, vec![client], Some(handle)));
                 }
                 (Created::Nothing(expected), answer) if answer == Some(&expected) => {}
                 (_, answer) => return Err(format!("call {call}, create: {answer:?}")),
@@ -335,20 +336,20 @@ impl Harness {
         tokio::time::sleep(LONG).await;
         // A socket that was never connected has no connection to close.
         let connecting = |client: usize| self.clients[client].possible.any(Client::is_connecting);
-        let made = |conn: &&Conn| !conn.client.is_some_and(connecting);
+        let made = |conn: &&PeerConnection| !conn.client.is_some_and(connecting);
         let peers = self.conns.iter().filter(made);
         let peers = peers.filter_map(|conn| conn.peer.as_ref());
         let peers: Vec<_> = peers.collect();
-        let mut look = 0;
+        let mut check = 0;
         let (open, listening) = loop {
             let open = peers.iter().filter(|peer| !peer.is_released()).count();
             let listening = self.network.listening();
-            if look == LOOKS || self.threads.is_empty() || (open == 0 && listening.is_empty()) {
+            if check == CHECKS || self.threads.is_empty() || (open == 0 && listening.is_empty()) {
                 break (open, listening);
             }
-            look += 1;
+            check += 1;
             // The other threads end by themselves.
-            std::thread::sleep(Duration::from_millis(10) * look);
+            std::thread::sleep(Duration::from_millis(10) * check);
         };
         match open == 0 && listening.is_empty() {
             true => Ok(()),

@@ -31,8 +31,8 @@ pub struct Case {
 
 #[derive(Clone, Debug)]
 pub enum Op {
-    Server(Who, ServerOp),
-    Client(Who, ClientOp),
+    Server(SocketChoice, ServerOp),
+    Client(SocketChoice, ClientOp),
     /// A client connects to one of the listening addresses.
     Dial(u8),
     /// An accept error on one of the addresses.
@@ -40,8 +40,8 @@ pub enum Op {
     /// An action of one of the peers.
     Peer(u8, Act),
     /// One of the pending connects may complete.
-    LetGo(u8),
-    App(Which, AppOp),
+    Release(u8),
+    App(AppChoice, AppOp),
     /// Other tasks get a few turns.
     Turns(u8),
     LongTime,
@@ -49,20 +49,20 @@ pub enum Op {
 
 /// One of the two apps.
 #[derive(Clone, Copy, Debug)]
-pub struct Which(pub usize);
+pub struct AppChoice(pub usize);
 
 /// Which socket, and how it is called.
 #[derive(Clone, Copy, Debug)]
-pub struct Who {
-    pub app: Which,
+pub struct SocketChoice {
+    pub app: AppChoice,
     pub pick: u8,
-    pub how: How,
+    pub how: ChoiceKind,
     /// By its `ClientSocket` rather than by its id.
     pub by_handle: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum How {
+pub enum ChoiceKind {
     /// One of the app's open sockets.
     Open,
     /// One of the sockets that the app has or had.
@@ -108,7 +108,7 @@ pub enum ClientOp {
     SetPaused(bool),
     SetKeepAlive(bool, Option<i32>),
     SetNoDelay(bool),
-    Connect { to: To, held: bool },
+    Connect { to: ConnectTarget, held: bool },
     Disconnect,
     Send(usize),
     Close,
@@ -118,7 +118,7 @@ pub enum ClientOp {
 
 /// The target of a connect.
 #[derive(Clone, Copy, Debug)]
-pub enum To {
+pub enum ConnectTarget {
     Literal,
     Localhost,
     Nobody,
@@ -161,12 +161,12 @@ pub fn case(most: usize) -> impl Strategy<Value = Case> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        24 => (who(), server_op()).prop_map(|(who, op)| Op::Server(who, op)),
-        40 => (who(), client_op()).prop_map(|(who, op)| Op::Client(who, op)),
+        24 => (who(), server_op()).prop_map(|(choice, op)| Op::Server(choice, op)),
+        40 => (who(), client_op()).prop_map(|(choice, op)| Op::Client(choice, op)),
         12 => any::<u8>().prop_map(Op::Dial),
         4 => (any::<u8>(), pick(&ACCEPT)).prop_map(|(at, errno)| Op::AcceptError(at, errno)),
         30 => (any::<u8>(), act()).prop_map(|(peer, act)| Op::Peer(peer, act)),
-        2 => any::<u8>().prop_map(Op::LetGo),
+        2 => any::<u8>().prop_map(Op::Release),
         12 => (which(), app_op()).prop_map(|(app, op)| Op::App(app, op)),
         3 => (0..6_u8).prop_map(Op::Turns),
         1 => Just(Op::LongTime),
@@ -177,22 +177,24 @@ fn pick<T: Copy + std::fmt::Debug + 'static>(from: &'static [T]) -> impl Strateg
     (0..from.len()).prop_map(|place| from[place])
 }
 
-fn which() -> impl Strategy<Value = Which> {
-    prop_oneof![9 => Just(Which(0)), 1 => Just(Which(1))]
+fn which() -> impl Strategy<Value = AppChoice> {
+    prop_oneof![9 => Just(AppChoice(0)), 1 => Just(AppChoice(1))]
 }
 
-fn who() -> impl Strategy<Value = Who> {
+fn who() -> impl Strategy<Value = SocketChoice> {
     let how = prop_oneof![
-        60 => Just(How::Open),
-        4 => Just(How::Any),
-        1 => Just(How::Foreign),
-        1 => Just(How::Unknown),
+        60 => Just(ChoiceKind::Open),
+        4 => Just(ChoiceKind::Any),
+        1 => Just(ChoiceKind::Foreign),
+        1 => Just(ChoiceKind::Unknown),
     ];
-    (which(), any::<u8>(), how, any::<bool>()).prop_map(|(app, pick, how, by_handle)| Who {
-        app,
-        pick,
-        how,
-        by_handle,
+    (which(), any::<u8>(), how, any::<bool>()).prop_map(|(app, pick, how, by_handle)| {
+        SocketChoice {
+            app,
+            pick,
+            how,
+            by_handle,
+        }
     })
 }
 
@@ -247,14 +249,14 @@ fn server_op() -> impl Strategy<Value = ServerOp> {
 
 fn client_op() -> impl Strategy<Value = ClientOp> {
     let to = prop_oneof![
-        10 => Just(To::Literal),
-        3 => Just(To::Localhost),
-        1 => Just(To::Nobody),
-        2 => pick(&CONNECT).prop_map(|(errno, code)| To::Fault(errno, code)),
-        1 => Just(To::UnknownName),
-        1 => Just(To::WrongPort),
-        1 => Just(To::PortZero),
-        1 => Just(To::V4AsV6),
+        10 => Just(ConnectTarget::Literal),
+        3 => Just(ConnectTarget::Localhost),
+        1 => Just(ConnectTarget::Nobody),
+        2 => pick(&CONNECT).prop_map(|(errno, code)| ConnectTarget::Fault(errno, code)),
+        1 => Just(ConnectTarget::UnknownName),
+        1 => Just(ConnectTarget::WrongPort),
+        1 => Just(ConnectTarget::PortZero),
+        1 => Just(ConnectTarget::V4AsV6),
     ];
     let connect = (to, prop::bool::weighted(0.2));
     let delay = option::of(pick(&[-1, 0, 1, 60, i32::MAX]));

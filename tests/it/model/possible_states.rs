@@ -48,7 +48,7 @@ pub struct PeerSeen {
     pub released: bool,
     /// The peer reset the connection before it belonged to a client socket, and nothing is
     /// unread: the accepting socket releases it.
-    pub is_let_go: bool,
+    pub reset_while_unaccepted: bool,
     pub received: Vec<u8>,
     pub no_delay: Option<bool>,
     pub keep_alive: Option<Option<Duration>>,
@@ -65,7 +65,7 @@ impl Seen<'_> {
     }
 
     /// Whether all events that a state used came before the answer to a call.
-    pub fn heard_before(
+    pub fn seen_before(
         &self,
         progress: &Progress,
         call: CallId,
@@ -81,7 +81,7 @@ impl Seen<'_> {
 
     /// The next event of all these listeners, if it is the same one and `fits` holds for it;
     /// with the progress after it.
-    pub fn hears(
+    pub fn sees(
         &self,
         progress: &mut Progress,
         listeners: ListenerMap,
@@ -117,22 +117,22 @@ pub trait Socket: Clone + PartialEq + Debug {
     fn app(&mut self) -> &mut AppState;
 
     /// The states after a call that answered what it should.
-    fn carry_out(&self, id: CallId, call: &Self::Call, seen: &Seen) -> Vec<Self>;
+    fn apply_call(&self, id: CallId, call: &Self::Call, seen: &Seen) -> Vec<Self>;
 
     /// The state after an outside event; `None` if it cannot happen in this state.
-    fn happens(&self, event: &Self::Event) -> Option<Self>;
+    fn apply_event(&self, event: &Self::Event) -> Option<Self>;
 
     /// The states after one step that the socket may take by itself.
-    fn moves(&self, seen: &Seen) -> Vec<Self>;
+    fn next_states(&self, seen: &Seen) -> Vec<Self>;
 
     /// Whether nothing is left to do, and the state agrees with what was seen.
-    fn rests(&self, seen: &Seen) -> bool;
+    fn is_at_rest(&self, seen: &Seen) -> bool;
 
     /// Drops what is over, when everything is at rest.
-    fn forget(&mut self, _: &Seen) {}
+    fn drop_finished(&mut self, _: &Seen) {}
 
     /// Whether something waits for its suspended app.
-    fn wants_app(&self) -> bool;
+    fn needs_app(&self) -> bool;
 }
 
 /// One step of a batch, in order.
@@ -187,7 +187,7 @@ impl<S: Socket> Possible<S> {
                 Step::Call(id, call) => calls.push((*id, call)),
                 Step::Change(change) => changes.push(*change),
                 Step::Event(event) => {
-                    let happened = states.iter().filter_map(|state| state.happens(event));
+                    let happened = states.iter().filter_map(|state| state.apply_event(event));
                     states = happened.collect();
                 }
             }
@@ -197,9 +197,9 @@ impl<S: Socket> Possible<S> {
     }
 
     /// Whether something waits for the suspended app when everything is carried out.
-    pub fn wants_app(&self, steps: &[Step<S>], seen: &Seen) -> Result<bool, String> {
+    pub fn needs_app(&self, steps: &[Step<S>], seen: &Seen) -> Result<bool, String> {
         let states = self.after(steps, seen)?;
-        Ok(states.iter().any(|state| state.wants_app()))
+        Ok(states.iter().any(|state| state.needs_app()))
     }
 
     /// The states after a batch, when everything is at rest. If its app is loaded for what waits
@@ -219,15 +219,15 @@ impl<S: Socket> Possible<S> {
         for state in &reached {
             let mut rested = state.clone();
             let progress = std::mem::take(rested.progress());
-            rested.forget(seen);
+            rested.drop_finished(seen);
             let all_heard = progress.heard.iter().zip(seen.heard);
             if progress.calls == calls
                 && progress.changes == changes
                 && all_heard
                     .into_iter()
                     .all(|(count, heard)| *count == heard.len())
-                && state.rests(seen)
-                && !(loads && state.wants_app())
+                && state.is_at_rest(seen)
+                && !(loads && state.needs_app())
                 && !states.contains(&rested)
             {
                 states.push(rested);
@@ -282,9 +282,9 @@ fn close<S: Socket>(
     while let Some(state) = states.get(next).cloned() {
         next += 1;
         let progress = state.clone().progress().clone();
-        let mut reached = state.moves(seen);
+        let mut reached = state.next_states(seen);
         if let Some((id, call)) = calls.get(progress.calls) {
-            for mut after in state.carry_out(*id, call, seen) {
+            for mut after in state.apply_call(*id, call, seen) {
                 after.progress().calls += 1;
                 reached.push(after);
             }
@@ -314,7 +314,7 @@ pub fn raise<S: Socket>(
     seen: &Seen,
     fits: impl FnMut(&ObservedEvent) -> bool,
 ) -> Option<S> {
-    let listeners = state.app().ears(kind);
-    seen.hears(state.progress(), listeners, fits)
+    let listeners = state.app().listeners(kind);
+    seen.sees(state.progress(), listeners, fits)
         .then_some(state)
 }

@@ -36,15 +36,15 @@ pub struct Server {
     /// Paused by this accept error.
     failed: Option<i32>,
     policy: Policy,
-    resting: Option<Resting>,
+    backing_off: Option<BackingOff>,
     /// Timeouts have passed in this batch.
     long_time: bool,
     /// Number of errors in a row.
     attempt: u32,
     /// Accept errors that its suspended app has not received.
-    untold: VecDeque<(i32, u32)>,
+    unreported: VecDeque<(i32, u32)>,
     /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
-    gave_up: bool,
+    cancelled: bool,
     /// Closes once the error was reported.
     closing: bool,
     /// Accepted for a suspended app.
@@ -56,7 +56,7 @@ pub struct Server {
 pub struct Listening {
     pub at: SocketAddr,
     most: usize,
-    line: VecDeque<Waiting>,
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -66,7 +66,7 @@ enum Waiting {
 }
 
 #[derive(Clone, PartialEq, Debug)]
-struct Resting {
+struct BackingOff {
     code: i32,
     /// It may be over.
     over: bool,
@@ -167,11 +167,11 @@ impl Server {
             paused: false,
             failed: None,
             policy: Policy::default(),
-            resting: None,
+            backing_off: None,
             long_time: false,
             attempt: 0,
-            untold: VecDeque::new(),
-            gave_up: false,
+            unreported: VecDeque::new(),
+            cancelled: false,
             closing: false,
             held: None,
             counts: Counts::default(),
@@ -200,7 +200,7 @@ impl Server {
     }
 
     fn disconnect(&mut self) {
-        for waiting in self.listening.take().into_iter().flat_map(|l| l.line) {
+        for waiting in self.listening.take().into_iter().flat_map(|l| l.waiting) {
             if let Waiting::Client(conn, _) = waiting {
                 self.dropped.push(conn);
             }
@@ -237,7 +237,7 @@ impl Server {
                 self.listening = Some(Listening {
                     at,
                     most: most as usize,
-                    line: VecDeque::new(),
+                    waiting: VecDeque::new(),
                 });
                 vec![0]
             }
@@ -245,7 +245,7 @@ impl Server {
     }
 
     /// Whether `getInfo` may answer this.
-    fn is_told(&self, info: &SocketInfo) -> bool {
+    fn allows_info(&self, info: &SocketInfo) -> bool {
         let listening = self.listening.as_ref();
         let clients = listening.map(|l| u32::try_from(l.clients()).expect("few"));
         info.socket_id.get() == self.id
@@ -260,24 +260,27 @@ impl Server {
             && info.counts.delivered <= self.counts.delivered
             && info.counts.failed == self.counts.failed
             && info.counts.refused == 0
-            && self.is_held_up_by(&info.blocked_by)
+            && self.is_blocked_by(&info.blocked_by)
     }
 
-    fn is_held_up_by(&self, told: &[BlockReason]) -> bool {
+    fn is_blocked_by(&self, reported: &[BlockReason]) -> bool {
         let code = |code: i32| NetError::from_code(code).expect("a code of the table");
-        let resting = self.resting.as_ref();
-        let maybe = resting.filter(|resting| resting.over);
-        let maybe = maybe.map(|resting| BlockReason::BackingOff(code(resting.code)));
-        let resting = resting.filter(|resting| !resting.over);
-        let mut left: Vec<_> = told.to_vec();
+        let backing_off = self.backing_off.as_ref();
+        let maybe = backing_off.filter(|backing_off| backing_off.over);
+        let maybe = maybe.map(|backing_off| BlockReason::BackingOff(code(backing_off.code)));
+        let backing_off = backing_off.filter(|backing_off| !backing_off.over);
+        let mut left: Vec<_> = reported.to_vec();
         let mut takes = |reason| {
-            let place = left.iter().position(|told| *told == reason);
+            let place = left.iter().position(|other| *other == reason);
             place.map(|place| left.remove(place)).is_some()
         };
         let mut all = true;
         for (holds, reason) in [
             (self.paused, BlockReason::App),
-            (self.app.ears(Kind::Accept) == 0, BlockReason::NoListener),
+            (
+                self.app.listeners(Kind::Accept) == 0,
+                BlockReason::NoListener,
+            ),
             (self.app.suspended, BlockReason::Suspended),
         ] {
             all &= !holds || takes(reason);
@@ -285,8 +288,9 @@ impl Server {
         let failed = self
             .failed
             .map(|failed| BlockReason::AcceptError(code(failed)));
-        let resting = resting.map(|resting| BlockReason::BackingOff(code(resting.code)));
-        for reason in [failed, resting].into_iter().flatten() {
+        let backing_off =
+            backing_off.map(|backing_off| BlockReason::BackingOff(code(backing_off.code)));
+        for reason in [failed, backing_off].into_iter().flatten() {
             all &= takes(reason);
         }
         if let Some(maybe) = maybe {
@@ -300,12 +304,12 @@ impl Server {
     }
 
     /// Accepts one connection for a suspended app, which is loaded for it.
-    fn knock(&self) -> Vec<Self> {
+    fn accept_while_suspended(&self) -> Vec<Self> {
         let may = self.app.suspended && self.persistent && self.held.is_none();
-        if !may || !self.is_accepting() || !self.has_line() {
+        if !may || !self.is_accepting() || !self.has_waiting() {
             return Vec::new();
         }
-        let accepted = self.turns().map(|turn| {
+        let accepted = self.acceptable().map(|turn| {
             let mut state = self.clone();
             state.held = state.accept(turn);
             state
@@ -314,8 +318,8 @@ impl Server {
     }
 
     /// Which waiting connections may be accepted next: the first, or any with several arbiters.
-    fn turns(&self) -> Range<usize> {
-        let length = self.listening.as_ref().map_or(0, |l| l.line.len());
+    fn acceptable(&self) -> Range<usize> {
+        let length = self.listening.as_ref().map_or(0, |l| l.waiting.len());
         match self.shape {
             Shape {
                 arbiters: 2..,
@@ -328,10 +332,10 @@ impl Server {
     /// Accepts a waiting connection: the client and its address; `None` for an error.
     fn accept(&mut self, turn: usize) -> Option<(usize, SocketAddr)> {
         let listening = self.listening.as_mut()?;
-        match listening.line.remove(turn)? {
+        match listening.waiting.remove(turn)? {
             Waiting::Client(conn, from) => {
                 self.attempt = 0;
-                self.resting = None;
+                self.backing_off = None;
                 self.counts.accepted += 1;
                 Some((conn, from))
             }
@@ -362,7 +366,7 @@ impl Server {
         };
         self.counts.failed += 1;
         self.attempt += 1;
-        self.resting = None;
+        self.backing_off = None;
         let action = match class {
             Class::Connection => return,
             Class::Resources => self.policy.resources,
@@ -372,18 +376,18 @@ impl Server {
             Action::Pause => self.failed = Some(code),
             Action::BackOff => {
                 let over = self.long_time;
-                self.resting = Some(Resting { code, over });
+                self.backing_off = Some(BackingOff { code, over });
             }
             Action::Close => {
                 self.failed = Some(code);
                 self.closing = true;
             }
         }
-        self.untold.push_back((code, self.attempt));
+        self.unreported.push_back((code, self.attempt));
     }
 
     fn tell(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
-        let listeners = self.app.ears(Kind::Accept);
+        let listeners = self.app.listeners(Kind::Accept);
         let Some(ObservedEvent::Accept(id)) = seen.next(&self.progress, listeners) else {
             return None;
         };
@@ -402,18 +406,22 @@ impl Server {
 
     /// Whether an accept error waits.
     pub fn has_error(&self) -> bool {
-        let mut line = self.listening.iter().flat_map(|l| &l.line);
-        line.any(|waiting| matches!(waiting, Waiting::Error(_)))
+        let mut waiting = self.listening.iter().flat_map(|l| &l.waiting);
+        waiting.any(|waiting| matches!(waiting, Waiting::Error(_)))
     }
 
     /// Whether the socket accepts the next connection.
     fn is_accepting(&self) -> bool {
-        self.may_accept() && self.resting.as_ref().is_none_or(|resting| resting.over)
+        self.may_accept()
+            && self
+                .backing_off
+                .as_ref()
+                .is_none_or(|backing_off| backing_off.over)
     }
 
-    fn has_line(&self) -> bool {
+    fn has_waiting(&self) -> bool {
         let listening = self.listening.as_ref();
-        listening.is_some_and(|listening| !listening.line.is_empty())
+        listening.is_some_and(|listening| !listening.waiting.is_empty())
     }
 
     /// Whether the socket has something left to do.
@@ -422,25 +430,27 @@ impl Server {
             return false;
         }
         let suspended = self.app.suspended;
-        let knocks = suspended && self.persistent && self.held.is_none();
-        let hears = !suspended && self.app.ears(Kind::Accept) != 0;
+        let may_load_app = suspended && self.persistent && self.held.is_none();
+        let has_listener = !suspended && self.app.listeners(Kind::Accept) != 0;
         self.app.ending != Default::default()
-            || (!suspended && !self.untold.is_empty() && !self.app.keeps(Kind::AcceptError))
-            || (hears && self.may_accept() && self.held.is_some())
-            || ((knocks || hears) && self.is_accepting() && self.has_line())
+            || (!suspended
+                && !self.unreported.is_empty()
+                && !self.app.keeps_event(Kind::AcceptError))
+            || (has_listener && self.may_accept() && self.held.is_some())
+            || ((may_load_app || has_listener) && self.is_accepting() && self.has_waiting())
     }
 }
 
 impl Listening {
     fn clients(&self) -> usize {
-        let clients = self.line.iter();
+        let clients = self.waiting.iter();
         clients
             .filter(|waiting| matches!(waiting, Waiting::Client(..)))
             .count()
     }
 
     fn all(&self) -> impl Iterator<Item = usize> {
-        self.line.iter().filter_map(|waiting| match waiting {
+        self.waiting.iter().filter_map(|waiting| match waiting {
             Waiting::Client(conn, _) => Some(*conn),
             Waiting::Error(_) => None,
         })

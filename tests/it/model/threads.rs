@@ -35,7 +35,7 @@ pub struct Threads {
 impl Threads {
     /// The threads of the registry of this app.
     pub async fn of(app: &App) -> Self {
-        let (tell, told) = channel();
+        let (tell, delivered) = channel();
         let made = app.on_each_arbiter(move |local| {
             if local.index() > 0 {
                 tokio::time::pause();
@@ -46,7 +46,7 @@ impl Threads {
             let _ = tell.send((local.index(), Arbiter::current(), clock));
         });
         made.await.expect("the registry runs");
-        let mut all: Vec<_> = told.try_iter().collect();
+        let mut all: Vec<_> = delivered.try_iter().collect();
         all.sort_by_key(|(index, ..)| *index);
         let all = all.into_iter().map(|(_, arbiter, clock)| (arbiter, clock));
         let (arbiters, clocks) = all.unzip();
@@ -79,8 +79,8 @@ impl Threads {
         let mut rounds = 0;
         while rounds < ROUNDS {
             let before = log.borrow().length();
-            turns().await;
-            self.elsewhere(turns).await;
+            take_turns().await;
+            self.elsewhere(take_turns).await;
             let is_calm = log.borrow().length() == before;
             rounds = if is_calm { rounds + 1 } else { 0 };
         }
@@ -102,7 +102,7 @@ impl Threads {
     }
 }
 
-async fn turns() {
+async fn take_turns() {
     for _ in 0..TURNS {
         tokio::task::yield_now().await;
     }

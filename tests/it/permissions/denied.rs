@@ -17,7 +17,7 @@ async fn test_app(network: impl Network, sockets: &str) -> TestApp {
 }
 
 /// The answers to the same `listen`, made in every possible way.
-async fn listens(
+async fn listen_every_way(
     app: &App,
     id: ServerSocketId,
     address: &str,
@@ -38,7 +38,12 @@ async fn listens(
 }
 
 /// The answers to the same `connect`, made in every possible way.
-async fn connects(app: &App, id: ClientSocketId, host: &str, port: i32) -> [Result<(), Error>; 3] {
+async fn connect_every_way(
+    app: &App,
+    id: ClientSocketId,
+    host: &str,
+    port: i32,
+) -> [Result<(), Error>; 3] {
     let message = tcp::Connect {
         app: app.id().clone(),
         socket_id: id,
@@ -80,7 +85,7 @@ async fn a_denied_listen_opens_nothing_and_changes_nothing() {
         ("127.0.0.1", -1),
         ("127.0.0.1", 65536 + 4000),
     ] {
-        let answers = listens(&test.app, id, address, port).await;
+        let answers = listen_every_way(&test.app, id, address, port).await;
         assert_eq!(answers, [DENIED; 2], "{address:?} {port}");
     }
     let backlog = server.listen(id, "127.0.0.1", 1, Some(-1));
@@ -123,7 +128,7 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
         ("127.0.0.1", 65536 + 80),
     ];
     for (host, port) in denied {
-        let answers = connects(&test.app, id, host, port).await;
+        let answers = connect_every_way(&test.app, id, host, port).await;
         assert_eq!(answers, [DENIED; 3], "{host:?} {port}");
     }
     assert_eq!(tcp.get_info(id).await, before);
@@ -132,14 +137,14 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
     let hold = network.hold_connect(at);
     let connecting = tcp.connect(id, "127.0.0.1", 80, Any);
     for (host, port) in denied {
-        let answers = connects(&test.app, id, host, port).await;
+        let answers = connect_every_way(&test.app, id, host, port).await;
         assert_eq!(answers, [DENIED; 3], "while it connects: {host:?} {port}");
     }
     hold.release();
     assert_eq!(within("the connection", connecting).await, Ok(()));
     let connected = tcp.get_info(id).await;
     for (host, port) in denied {
-        let answers = connects(&test.app, id, host, port).await;
+        let answers = connect_every_way(&test.app, id, host, port).await;
         assert_eq!(answers, [DENIED; 3], "when connected: {host:?} {port}");
     }
     assert_eq!(tcp.get_info(id).await, connected);

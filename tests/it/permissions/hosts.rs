@@ -79,7 +79,7 @@ const WRITTEN: &[&str] = &[
 ];
 
 /// Tries every spelling, and returns the calls of the network.
-async fn asked(connect: &str) -> Vec<Call> {
+async fn network_calls(connect: &str) -> Vec<Call> {
     let network = ScriptedNetwork::new();
     let names = [
         "example.com",
@@ -132,30 +132,34 @@ fn assert_only(calls: &[Call], names: &[&str], addresses: &[&str]) {
 
 #[actix_rt::test]
 async fn a_permission_for_an_address_permits_only_that_address() {
-    assert_only(&asked("127.0.0.1:80").await, &[], &["127.0.0.1"]);
-    assert_only(&asked("[::1]:80").await, &[], &["::1"]);
+    assert_only(&network_calls("127.0.0.1:80").await, &[], &["127.0.0.1"]);
+    assert_only(&network_calls("[::1]:80").await, &[], &["::1"]);
     assert_only(
-        &asked("[::ffff:127.0.0.1]").await,
+        &network_calls("[::ffff:127.0.0.1]").await,
         &[],
         &["::ffff:127.0.0.1"],
     );
-    assert_only(&asked("0.0.0.0").await, &[], &["0.0.0.0"]);
+    assert_only(&network_calls("0.0.0.0").await, &[], &["0.0.0.0"]);
 }
 
 #[actix_rt::test]
 async fn a_permission_for_a_name_permits_only_that_name() {
     // RFC 6761: no resolver is asked for it.
     let loopback = ["127.0.0.1", "::1"];
-    assert_only(&asked("localhost:80").await, &[], &loopback);
+    assert_only(&network_calls("localhost:80").await, &[], &loopback);
     let names = ["example.com", "example.com."];
-    assert_only(&asked("Example.com").await, &names, &["192.0.2.1"]);
+    assert_only(&network_calls("Example.com").await, &names, &["192.0.2.1"]);
     let names = [
         "example.com",
         "example.com.",
         "www.example.com",
         "localhost.example.com",
     ];
-    assert_only(&asked("*.example.com").await, &names, &["192.0.2.1"]);
+    assert_only(
+        &network_calls("*.example.com").await,
+        &names,
+        &["192.0.2.1"],
+    );
 }
 
 #[actix_rt::test]

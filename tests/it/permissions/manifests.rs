@@ -7,7 +7,7 @@ use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, MAX_WARN
 use serde_json::json;
 
 /// The patterns of an operation, as text.
-fn shown(patterns: &[Pattern]) -> Vec<String> {
+fn texts(patterns: &[Pattern]) -> Vec<String> {
     patterns.iter().map(Pattern::to_string).collect()
 }
 
@@ -29,7 +29,7 @@ fn each_operation_takes_one_pattern_or_a_list() {
         (permissions.udp_bind(), vec!["*:*", "*:1"]),
         (permissions.udp_send(), vec!["*:*"]),
     ] {
-        assert_eq!(shown(patterns), expected);
+        assert_eq!(texts(patterns), expected);
     }
     assert!(permissions.may_join_multicast_groups());
 }
@@ -165,7 +165,7 @@ fn unknown_keys_are_ignored_with_a_warning_that_names_the_place() {
         }
     }"#;
     let (permissions, _) = Permissions::from_manifest_with_warnings(manifest).expect("valid");
-    assert_eq!(shown(permissions.tcp_connect()), ["a:1"]);
+    assert_eq!(texts(permissions.tcp_connect()), ["a:1"]);
     assert!(permissions.tcp_server_listen().is_empty());
     assert_eq!(
         warnings(manifest),
@@ -202,7 +202,7 @@ fn comments_are_accepted_as_chrome_does() {
         }
     } // end"#;
     let permissions = Permissions::from_manifest(manifest).expect("valid");
-    assert_eq!(shown(permissions.tcp_server_listen()), ["127.0.0.1:*"]);
+    assert_eq!(texts(permissions.tcp_server_listen()), ["127.0.0.1:*"]);
     let wrong = "{ // one\n/* two\n */ \"sockets\": 7 }";
     let error = Permissions::from_manifest(wrong).expect_err("a number");
     assert!(

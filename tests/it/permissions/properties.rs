@@ -40,10 +40,10 @@ fn pattern() -> impl Strategy<Value = String> {
 /// Possible values of a `sockets` key.
 fn sockets() -> impl Strategy<Value = Value> {
     let patterns = prop_oneof![
-        4 => prop::collection::vec(right_pattern(), 0..4).prop_map(|list| json!(list)),
-        2 => right_pattern().prop_map(|pattern| json!(pattern)),
+        4 => prop::collection::vec(valid_pattern(), 0..4).prop_map(|list| json!(list)),
+        2 => valid_pattern().prop_map(|pattern| json!(pattern)),
         1 => pattern().prop_map(|pattern| json!(pattern)),
-        1 => anything(),
+        1 => any_json(),
     ];
     let operation = prop_oneof![
         12 => prop::sample::select(vec!["listen", "connect", "bind", "send", "multicastMembership"])
@@ -56,12 +56,12 @@ fn sockets() -> impl Strategy<Value = Value> {
     ];
     let operations = prop_oneof![
         8 => prop::collection::hash_map(operation, patterns, 0..2).prop_map(|map| json!(map)),
-        1 => anything(),
+        1 => any_json(),
     ];
     prop::collection::hash_map(namespace, operations, 0..3).prop_map(|map| json!(map))
 }
 
-fn right_pattern() -> impl Strategy<Value = String> {
+fn valid_pattern() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         prop::collection::vec(LABEL, 1..4).prop_map(|labels| labels.join(".")),
         prop::collection::vec(LABEL, 1..4).prop_map(|labels| format!("*.{}", labels.join("."))),
@@ -78,7 +78,7 @@ fn right_pattern() -> impl Strategy<Value = String> {
 }
 
 /// Another spelling of a host, and a similar host.
-fn near(host: String) -> impl Strategy<Value = (String, String)> {
+fn similar_host(host: String) -> impl Strategy<Value = (String, String)> {
     let ways = vec![
         host.clone(),
         host.to_uppercase(),
@@ -100,7 +100,7 @@ fn near(host: String) -> impl Strategy<Value = (String, String)> {
 }
 
 /// The pattern for this host alone, if it is valid.
-fn exact(host: &str) -> Option<Pattern> {
+fn exact_pattern(host: &str) -> Option<Pattern> {
     if host.parse::<Ipv6Addr>().is_ok() {
         return format!("[{host}]").parse().ok();
     }
@@ -109,7 +109,7 @@ fn exact(host: &str) -> Option<Pattern> {
 }
 
 /// Any JSON.
-fn anything() -> impl Strategy<Value = Value> {
+fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -185,11 +185,11 @@ proptest! {
     /// A host has one form, or none and then no pattern for it alone.
     #[test]
     fn an_exact_pattern_matches_only_hosts_of_the_same_form(
-        (host, other) in prop_oneof![(host(), host()).boxed(), host().prop_flat_map(near).boxed()],
+        (host, other) in prop_oneof![(host(), host()).boxed(), host().prop_flat_map(similar_host).boxed()],
     ) {
         for (pattern, written) in [(&host, &other), (&other, &host), (&host, &host)] {
-            if let Some(own) = exact(pattern) {
-                let same = exact(written).as_ref() == Some(&own);
+            if let Some(own) = exact_pattern(pattern) {
+                let same = exact_pattern(written).as_ref() == Some(&own);
                 prop_assert_eq!(own.matches(written, 1), same, "{} {:?}", own, written);
             }
         }
@@ -200,7 +200,7 @@ proptest! {
     #[test]
     fn only_an_address_matches_an_address_pattern(
         (address, host) in any::<IpAddr>().prop_flat_map(|address| {
-            let near = near(address.to_string()).prop_map(|(_, near)| near);
+            let near = similar_host(address.to_string()).prop_map(|(_, near)| near);
             (Just(address), prop_oneof![host().boxed(), near.boxed()])
         }),
     ) {

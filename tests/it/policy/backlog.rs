@@ -23,7 +23,7 @@ async fn paused(test: &TestApp, at: &str) -> (ServerSocketId, SocketAddr) {
     (id, info.local_addr().expect("it listens"))
 }
 
-async fn becomes(test: &TestApp, id: ServerSocketId, length: u32) {
+async fn wait_for_backlog(test: &TestApp, id: ServerSocketId, length: u32) {
     within(&format!("a backlog of {length}"), async {
         while backlog(test, id).await != Some(length) {
             actix_rt::task::yield_now().await;
@@ -40,7 +40,7 @@ async fn the_backlog_of_a_real_listener_is_counted_whatever_its_address() {
         let (other, _) = paused(&test, at).await;
         assert_eq!(backlog(&test, id).await, Some(0), "{at}");
         let peers = [(); 3].map(|()| TcpStream::connect(bound).expect("it listens"));
-        becomes(&test, id, 3).await;
+        wait_for_backlog(&test, id, 3).await;
         assert_eq!(backlog(&test, other).await, Some(0), "{at}");
         let resumed = test.app.tcp_server.set_paused(id, false).await;
         resumed.expect("it is open");

@@ -171,7 +171,7 @@ async fn a_pause_by_the_app_is_a_reason_in_the_successor_too() {
     server.update(id, persistent).await.expect("update");
     server.set_paused(id, true).await.expect("paused");
     let new = TestApp::new().await;
-    crate::handover::succeeds(&old, &new).await;
+    crate::handover::expect_handover(&old, &new).await;
     let info = new.app.tcp_server.get_info(id).await.expect("it is there");
     assert_eq!(info.blocked_by, [BlockReason::App]);
 }

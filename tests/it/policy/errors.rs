@@ -44,12 +44,12 @@ impl Fixture {
         let on_error = &fixture.test.app.tcp_server.on_accept_error;
         let test = fixture.test.listener.clone().recipient();
         on_error.remove_listener(test).await.expect("removed");
-        let errors = fixture.hear_errors().await;
+        let errors = fixture.add_error_listener().await;
         fixture.set_policy(policy).await.expect("a valid policy");
         (fixture, errors)
     }
 
-    pub async fn hear_errors(&self) -> UnboundedReceiver<AcceptErrorInfo> {
+    pub async fn add_error_listener(&self) -> UnboundedReceiver<AcceptErrorInfo> {
         let (tell, errors) = unbounded_channel();
         let listener = AcceptErrorListener(tell).start().recipient();
         let on_error = &self.test.app.tcp_server.on_accept_error;
@@ -339,7 +339,7 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
         }
     })
     .await;
-    let mut errors = fixture.hear_errors().await;
+    let mut errors = fixture.add_error_listener().await;
     within("resume", app.resume()).await.expect("resume");
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
     let gone = app.tcp_server.get_info(fixture.id).await;

@@ -130,7 +130,7 @@ async fn an_escalation_target_can_close_a_socket_of_a_suspended_app() {
         assert_eq!(question.class, AcceptErrorClass::Listener);
         reply.send(AcceptAction::Close).expect("it waits");
         if asleep {
-            errors = fixture.hear_errors().await;
+            errors = fixture.add_error_listener().await;
             within("resume", app.resume()).await.expect("resume");
         }
         assert_eq!(next_error(&mut errors).await.action, AcceptAction::Escalate);

@@ -34,7 +34,7 @@ impl Handler<RefusedInfo> for RefusalListener {
     }
 }
 
-pub async fn hear_refusals(test: &TestApp) -> UnboundedReceiver<RefusedInfo> {
+pub async fn add_refusal_listener(test: &TestApp) -> UnboundedReceiver<RefusedInfo> {
     let (tell, refusals) = unbounded_channel();
     let listener = RefusalListener(tell).start().recipient();
     let on_refused = &test.app.tcp_server.on_refused;
@@ -116,7 +116,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
 #[actix_rt::test]
 async fn above_the_limit_connections_are_closed_counted_and_reported() {
     let mut fixture = Fixture::new().await;
-    let mut refusals = hear_refusals(&fixture.test).await;
+    let mut refusals = add_refusal_listener(&fixture.test).await;
     fixture.limit(connections(1, AtLimit::Close)).await;
     let first = fixture.peer();
     let client = fixture.test.accepted().await;
@@ -143,7 +143,7 @@ async fn above_the_limit_connections_are_closed_counted_and_reported() {
 async fn a_flood_of_refusals_is_counted_and_an_open_client_is_served() {
     const FLOOD: usize = 5 * UNHANDLED_REFUSALS;
     let mut fixture = Fixture::new().await;
-    let mut refusals = hear_refusals(&fixture.test).await;
+    let mut refusals = add_refusal_listener(&fixture.test).await;
     fixture.limit(connections(1, AtLimit::Close)).await;
     let honest = fixture.peer();
     let client = fixture.test.accepted().await;
@@ -214,7 +214,7 @@ async fn a_rate_limit_admits_a_burst_and_then_one_connection_per_interval() {
 #[actix_rt::test]
 async fn above_a_rate_limit_connections_can_be_closed() {
     let mut fixture = Fixture::new().await;
-    let mut refusals = hear_refusals(&fixture.test).await;
+    let mut refusals = add_refusal_listener(&fixture.test).await;
     tokio::time::pause();
     let rate = RateLimit {
         most: 1,
@@ -256,7 +256,7 @@ fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
 async fn a_peer_above_its_limit_is_reset_and_another_is_served() {
     let mut test = TestApp::new().await;
     let (id, at) = test.listen().await;
-    let mut refusals = hear_refusals(&test).await;
+    let mut refusals = add_refusal_listener(&test).await;
     let per_peer = Limits {
         per_peer: Some(Limit {
             most: 2,

@@ -12,7 +12,7 @@ use chrome_sockets::{
     App, AppLimits, Error, NetError, Registry, ServerSocketId, SetRegistryLimits, tcp,
 };
 
-use super::limits::{connections, hear_refusals, next_refusal, set};
+use super::limits::{add_refusal_listener, connections, next_refusal, set};
 use support::{LIMIT, ListenerEvent, TestApp, subscribe, within};
 
 /// Two apps with one listener.
@@ -262,7 +262,7 @@ async fn sockets_that_share_a_rate_limit_take_turns() {
 #[actix_rt::test]
 async fn the_narrowest_limit_applies_and_is_named() {
     let mut apps = TwoApps::new(connections(3, AtLimit::Reset)).await;
-    let mut refusals = hear_refusals(&apps.test).await;
+    let mut refusals = add_refusal_listener(&apps.test).await;
     let app = apps.test.app.clone();
     let (id, at) = apps.listen(&app).await;
     let (other_id, other_at) = apps.listen(&app).await;
@@ -338,7 +338,7 @@ async fn a_peer_limit_counts_over_all_server_sockets() {
     let mut test = TestApp::new().await;
     let (_, one) = test.listen().await;
     let (_, two) = test.listen().await;
-    let mut refusals = hear_refusals(&test).await;
+    let mut refusals = add_refusal_listener(&test).await;
     let accepted = Limits {
         per_peer: Some(Limit {
             most: 2,
@@ -415,7 +415,7 @@ async fn connections_accepted_by_the_predecessor_count_for_the_app() {
         ..AppLimits::default()
     };
     new.app.set_limits(limits).await.expect("valid limits");
-    within("the handover", crate::handover::succeeds(&old, &new)).await;
+    within("the handover", crate::handover::expect_handover(&old, &new)).await;
     let _second = std::net::TcpStream::connect(at).expect("it listens");
     new.expect_no_event().await;
     let client = new

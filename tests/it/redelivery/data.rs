@@ -7,12 +7,12 @@ async fn unhandled_data_of_a_listener_that_panics_goes_to_the_next_one_in_order(
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Handle, Handle, Panic]).await;
     fixture.peer.send("abcdef");
-    assert_eq!(listener.dies().await, data("ab"));
+    assert_eq!(listener.wait_for_death().await, data("ab"));
     fixture.peer.send("ghi");
     fixture.test.expect_no_event().await;
     fixture.listen().await;
-    fixture.hears("cdefghi").await;
-    fixture.is_alive().await;
+    fixture.expect_data("cdefghi").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -20,10 +20,10 @@ async fn data_in_the_mailbox_of_a_stopped_listener_goes_to_the_next_one() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Handle, Stop]).await;
     fixture.peer.send("abcdef");
-    assert_eq!(listener.dies().await, data("ab"));
+    assert_eq!(listener.wait_for_death().await, data("ab"));
     fixture.listen().await;
-    fixture.hears("cdef").await;
-    fixture.is_alive().await;
+    fixture.expect_data("cdef").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -32,11 +32,11 @@ async fn listeners_that_die_one_after_the_other_lose_no_data() {
     fixture.peer.send("abcdefgh");
     for handled in ["a", "b", "c", "d"] {
         let listener = fixture.start_listener(&[Handle, Panic]).await;
-        assert_eq!(listener.dies().await, data(handled));
+        assert_eq!(listener.wait_for_death().await, data(handled));
     }
     fixture.listen().await;
-    fixture.hears("efgh").await;
-    fixture.is_alive().await;
+    fixture.expect_data("efgh").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -44,10 +44,10 @@ async fn data_taken_out_before_a_panic_is_not_raised_again() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Handle, TakeAndPanic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, data("ab"));
+    assert_eq!(listener.wait_for_death().await, data("ab"));
     fixture.listen().await;
-    fixture.hears("c").await;
-    fixture.is_alive().await;
+    fixture.expect_data("c").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -55,11 +55,11 @@ async fn data_forwarded_before_a_panic_is_not_raised_again() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Handle, ForwardAndPanic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, data("a"));
+    assert_eq!(listener.wait_for_death().await, data("a"));
     fixture.listen().await;
-    fixture.hears("c").await;
+    fixture.expect_data("c").await;
     assert_eq!(fixture.peer.received(), b"b");
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -68,12 +68,12 @@ async fn a_clone_neither_causes_nor_prevents_redelivery() {
     // The clone of the handled event dies with its listener.
     let listener = fixture.start_listener(&[KeepClone, Panic]).await;
     fixture.peer.send("ab");
-    assert_eq!(listener.dies().await, data("a"));
+    assert_eq!(listener.wait_for_death().await, data("a"));
     let listener = fixture.start_listener(&[CloneAndPanic]).await;
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture.listen().await;
-    fixture.hears("b").await;
-    fixture.is_alive().await;
+    fixture.expect_data("b").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -82,12 +82,12 @@ async fn data_that_one_of_several_listeners_handles_is_not_raised_again() {
     let first = fixture.start_listener(&[Handle, Panic]).await;
     let mut second = fixture.start_listener(&[]).await;
     fixture.peer.send("abc");
-    assert_eq!(first.dies().await, data("a"));
+    assert_eq!(first.wait_for_death().await, data("a"));
     for told in data("abc") {
         assert_eq!(within("data", second.handled.recv()).await, Some(told));
     }
     fixture.listen().await;
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
     let handled = within("data", second.handled.recv()).await;
     assert_eq!(handled, Some(HandledEvent::Data("!".into())));
     assert!(
@@ -102,11 +102,11 @@ async fn data_that_none_of_several_listeners_handled_is_raised_again_once() {
     let first = fixture.start_listener(&[Handle, Panic]).await;
     let second = fixture.start_listener(&[Handle, Handle, Panic]).await;
     fixture.peer.send("abcd");
-    assert_eq!(first.dies().await, data("a"));
-    assert_eq!(second.dies().await, data("ab"));
+    assert_eq!(first.wait_for_death().await, data("a"));
+    assert_eq!(second.wait_for_death().await, data("ab"));
     fixture.listen().await;
-    fixture.hears("cd").await;
-    fixture.is_alive().await;
+    fixture.expect_data("cd").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -115,11 +115,11 @@ async fn data_that_one_of_several_listeners_took_out_is_not_raised_again() {
     let first = fixture.start_listener(&[TakeAndPanic]).await;
     let second = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("ab");
-    assert_eq!(first.dies().await, data("a"));
-    assert_eq!(second.dies().await, []);
+    assert_eq!(first.wait_for_death().await, data("a"));
+    assert_eq!(second.wait_for_death().await, []);
     fixture.listen().await;
-    fixture.hears("b").await;
-    fixture.is_alive().await;
+    fixture.expect_data("b").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -128,10 +128,10 @@ async fn events_that_a_listener_kept_are_raised_again_in_order_when_it_panics() 
     // The kept event is dropped after the current one.
     let listener = fixture.start_listener(&[Handle, Keep, Keep, Panic]).await;
     fixture.peer.send("abcdef");
-    assert_eq!(listener.dies().await, data("abc"));
+    assert_eq!(listener.wait_for_death().await, data("abc"));
     fixture.listen().await;
-    fixture.hears("bcdef").await;
-    fixture.is_alive().await;
+    fixture.expect_data("bcdef").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -140,9 +140,9 @@ async fn a_connection_whose_order_cannot_be_kept_ends_and_is_reported() {
     // It keeps one event, handles a later one, and drops the first when it panics.
     let listener = fixture.start_listener(&[Keep, Handle, Panic]).await;
     fixture.peer.send("abcd");
-    assert_eq!(listener.dies().await, data("ab"));
+    assert_eq!(listener.wait_for_death().await, data("ab"));
     fixture.listen().await;
-    fixture.ends(NetError::CONNECTION_ABORTED).await;
+    fixture.expect_end(NetError::CONNECTION_ABORTED).await;
     assert!(fixture.peer.is_closed());
     let sent = fixture.client.send("x").await;
     assert_eq!(sent.map(drop), Err(NetError::SOCKET_NOT_CONNECTED.into()));
@@ -150,7 +150,7 @@ async fn a_connection_whose_order_cannot_be_kept_ends_and_is_reported() {
     // The socket can connect again.
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(false).await.expect("it is open");
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -175,7 +175,7 @@ async fn data_for_redelivery_waits_while_the_socket_is_paused() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     let paused = within("the answer", fixture.client.set_paused(true)).await;
     assert_eq!(paused, Ok(()), "nothing is on its way");
     fixture.listen().await;
@@ -183,8 +183,8 @@ async fn data_for_redelivery_waits_while_the_socket_is_paused() {
     let info = fixture.client.get_info().await.expect("it is open");
     assert!(info.paused && info.connected);
     fixture.client.set_paused(false).await.expect("it is open");
-    fixture.hears("abc").await;
-    fixture.is_alive().await;
+    fixture.expect_data("abc").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -193,7 +193,7 @@ async fn data_is_redelivered_in_events_of_the_current_buffer_size() {
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     let listener = fixture.start_listener(&[Panic]).await;
     peer.send("0123456789");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     let smaller = tcp::SocketProperties {
         buffer_size: Some(3),
         ..Default::default()
@@ -206,7 +206,7 @@ async fn data_is_redelivered_in_events_of_the_current_buffer_size() {
             other => panic!("expected onReceive, not {other:?}"),
         }
     }
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -214,12 +214,12 @@ async fn data_of_a_connection_that_the_app_ended_is_not_redelivered_on_the_next_
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture.client.disconnect().await.expect("it is open");
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(false).await.expect("it is open");
     fixture.listen().await;
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -227,7 +227,7 @@ async fn a_socket_with_data_for_redelivery_closes_like_any_other() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture.client.close().await.expect("it is open");
     assert!(fixture.peer.is_closed());
     fixture.listen().await;
@@ -239,7 +239,7 @@ async fn secure_closes_a_socket_with_data_for_redelivery() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture.client.set_paused(true).await.expect("it is open");
     let secured = fixture.client.secure(Default::default()).await;
     assert_eq!(secured, Err(NetError::FAILED.into()));
@@ -261,7 +261,7 @@ async fn a_connection_is_not_idle_while_its_data_waits_for_a_listener() {
     fixture.client.set_timeouts(idle).await.expect("it is open");
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     tokio::time::sleep(Duration::from_secs(3600)).await;
     assert!(!fixture.peer.is_closed());
     fixture.listen().await;

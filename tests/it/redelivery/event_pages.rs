@@ -56,7 +56,7 @@ impl Handler<Die> for DyingListener {
     }
 }
 
-async fn hears(app: &App, dying_listener: &Addr<DyingListener>) -> Result<(), Error> {
+async fn expect_data(app: &App, dying_listener: &Addr<DyingListener>) -> Result<(), Error> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
@@ -114,18 +114,18 @@ impl EventPageFixture {
             async move {
                 match listener {
                     Some(listener) => subscribe(&app, &listener.start()).await,
-                    None => hears(&app, &DyingListener { stops }.start()).await,
+                    None => expect_data(&app, &DyingListener { stops }.start()).await,
                 }
             }
         });
         let set = test.app.set_event_page(Some(page));
         set.await.expect("the registry runs");
-        deafen_all(&test).await;
+        remove_all_listeners(&test).await;
         let dying_listener = DyingListener {
             stops: stops.clone(),
         }
         .start();
-        hears(&test.app, &dying_listener)
+        expect_data(&test.app, &dying_listener)
             .await
             .expect("the registry runs");
         EventPageFixture {
@@ -143,7 +143,7 @@ impl EventPageFixture {
     }
 
     /// Expects the next start of the page after exactly this time.
-    async fn starts_after(&mut self, time: Duration) {
+    async fn expect_start_after(&mut self, time: Duration) {
         let from = Instant::now();
         let limit = time + SLACK;
         let started = tokio::time::timeout(limit, self.starts.recv()).await;
@@ -151,7 +151,7 @@ impl EventPageFixture {
         assert!(started - from >= time, "too early: {:?}", started - from);
     }
 
-    async fn does_not_start(&mut self, time: Duration) {
+    async fn expect_no_start(&mut self, time: Duration) {
         sleep(time).await;
         assert!(self.starts.try_recv().is_err(), "it is not to be started");
     }
@@ -162,7 +162,7 @@ impl EventPageFixture {
 }
 
 /// Removes the test's own listener from all events.
-async fn deafen_all(test: &TestApp) {
+async fn remove_all_listeners(test: &TestApp) {
     remove_listener(test).await;
     let (server, listener) = (&test.app.tcp_server, &test.listener);
     let errors = &server.on_accept_error;
@@ -178,7 +178,7 @@ async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
     peer.send("data");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     match fixture.next().await {
         ListenerEvent::Receive(id, data) if id == client.id() => assert_eq!(data, "data"),
         other => panic!("expected onReceive, not {other:?}"),
@@ -187,7 +187,7 @@ async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
     assert_eq!(fixture.test.app.is_suspended().await, Ok(false));
     let info = client.get_info().await.expect("it is open");
     assert!(info.connected && !info.persistent);
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
@@ -196,9 +196,9 @@ async fn data_after_the_death_of_all_listeners_loads_the_app() {
     fixture.dying_listener.do_send(Die);
     let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
     peer.send("data");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     assert!(matches!(fixture.next().await, ListenerEvent::Receive(_, data) if data == "data"));
 }
 
@@ -208,7 +208,7 @@ async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() 
     let (server, at) = fixture.server().await;
     fixture.healthy.store(true, SeqCst);
     let _first = fixture.network.client(at).expect("it listens");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     for peer in [None, Some(fixture.network.client(at).expect("it listens"))] {
         match fixture.next().await {
             ListenerEvent::Accept(by, client) => {
@@ -219,7 +219,7 @@ async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() 
         }
         drop(peer);
     }
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
@@ -228,9 +228,9 @@ async fn a_client_after_the_death_of_all_listeners_loads_the_app() {
     let (_, at) = fixture.server().await;
     fixture.dying_listener.do_send(Die);
     fixture.healthy.store(true, SeqCst);
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
     let _peer = fixture.network.client(at).expect("it listens");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     assert!(matches!(fixture.next().await, ListenerEvent::Accept(..)));
 }
 
@@ -240,7 +240,7 @@ async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
     peer.end();
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     match fixture.next().await {
         ListenerEvent::ReceiveError(id, code) => {
             assert_eq!((id, code), (client.id(), NetError::CONNECTION_CLOSED));
@@ -255,10 +255,10 @@ async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
     let (server, at) = fixture.server().await;
     fixture.dying_listener.do_send(Die);
     fixture.healthy.store(true, SeqCst);
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
     let failed = fixture.network.accept_error(at, EMFILE);
     failed.expect("it listens");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     let told = fixture.next().await;
     assert!(matches!(told, ListenerEvent::AcceptError(by, _) if by == server));
 }
@@ -270,17 +270,17 @@ async fn an_app_whose_listeners_die_at_once_is_reloaded_with_growing_back_off() 
     fixture.stops.store(true, SeqCst);
     let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     let mut rest = Duration::from_millis(100);
     for _ in 0..12 {
-        fixture.starts_after(rest).await;
+        fixture.expect_start_after(rest).await;
         rest = (rest * 2).min(Duration::from_secs(30));
     }
     assert_eq!(rest, Duration::from_secs(30));
     fixture.healthy.store(true, SeqCst);
-    fixture.starts_after(rest).await;
+    fixture.expect_start_after(rest).await;
     assert!(matches!(fixture.next().await, ListenerEvent::Receive(_, data) if data == "data"));
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
@@ -295,12 +295,12 @@ async fn an_app_whose_listeners_lived_long_is_reloaded_at_once() {
             .await
             .expect("everything was handled");
         fixture.test.app.resume().await.expect("it runs");
-        fixture.starts_after(Duration::ZERO).await;
+        fixture.expect_start_after(Duration::ZERO).await;
         let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
-        fixture.does_not_start(Duration::from_secs(2)).await;
+        fixture.expect_no_start(Duration::from_secs(2)).await;
         fixture.healthy.store(true, SeqCst);
         peer.send("data");
-        fixture.starts_after(Duration::ZERO).await;
+        fixture.expect_start_after(Duration::ZERO).await;
         assert!(matches!(fixture.next().await, ListenerEvent::Receive(..)));
         client.close().await.expect("it is open");
         assert!(matches!(
@@ -326,13 +326,13 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     if are_dead {
         fixture.dying_listener.do_send(Die);
-        fixture.does_not_start(Duration::from_secs(1)).await;
+        fixture.expect_no_start(Duration::from_secs(1)).await;
         assert!(!fixture.dying_listener.connected());
     }
     leaves(&fixture.test.app, &fixture.dying_listener).await;
     peer.send("data");
     let _accepted = fixture.network.client(at).expect("it listens");
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
     let (app, listener) = (&fixture.test.app, &fixture.test.listener);
     subscribe(app, listener).await.expect("it runs");
     let (mut data, mut accepted) = (0, 0);
@@ -351,7 +351,7 @@ async fn an_app_in_back_off_is_suspended_and_unloaded_like_any_other() {
     let mut fixture = EventPageFixture::new().await;
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     // It is in back-off now.
     sleep(Duration::from_millis(50)).await;
     assert_eq!(fixture.test.app.is_suspended().await, Ok(false));
@@ -365,7 +365,7 @@ async fn an_app_in_back_off_is_suspended_and_unloaded_like_any_other() {
     assert_eq!(fixture.test.app.is_suspended().await, Ok(true));
     assert!(peer.is_closed(), "it is not persistent");
     assert!(client.get_info().await.is_err());
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
 }
 
 #[actix_rt::test]
@@ -373,7 +373,7 @@ async fn an_app_in_back_off_without_event_page_waits_for_new_listeners() {
     let mut fixture = EventPageFixture::new().await;
     let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     peer.send("data");
-    fixture.starts_after(Duration::ZERO).await;
+    fixture.expect_start_after(Duration::ZERO).await;
     sleep(Duration::from_millis(50)).await;
     let app = &fixture.test.app;
     app.set_event_page(None).await.expect("the registry runs");
@@ -381,5 +381,5 @@ async fn an_app_in_back_off_without_event_page_waits_for_new_listeners() {
         .await
         .expect("it runs");
     assert!(matches!(fixture.next().await, ListenerEvent::Receive(_, data) if data == "data"));
-    fixture.does_not_start(Duration::from_secs(60)).await;
+    fixture.expect_no_start(Duration::from_secs(60)).await;
 }

@@ -79,7 +79,7 @@ impl DyingListenerThread {
         }
     }
 
-    async fn dies(&self) {
+    async fn wait_for_death(&self) {
         self.die.send(()).expect("it waits");
         within("its death", async {
             while self.scripted_listener.connected() {
@@ -89,7 +89,7 @@ impl DyingListenerThread {
         .await;
     }
 
-    fn empties(self) {
+    fn drain_mailbox(self) {
         self.empty.send(()).expect("it waits");
         self.arbiter.stop();
     }
@@ -99,13 +99,13 @@ impl DyingListenerThread {
 async fn no_later_event_is_raised_while_a_dead_mailbox_is_drained() {
     let mut fixture = Fixture::new().await;
     let dying_listener = DyingListenerThread::with("abc", &fixture).await;
-    dying_listener.dies().await;
+    dying_listener.wait_for_death().await;
     fixture.listen().await;
     fixture.peer.send("def");
     fixture.test.expect_no_event().await;
-    dying_listener.empties();
-    fixture.hears("abcdef").await;
-    fixture.is_alive().await;
+    dying_listener.drain_mailbox();
+    fixture.expect_data("abcdef").await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -115,10 +115,10 @@ async fn data_that_returns_after_the_end_of_its_connection_is_not_raised_on_the_
     fixture.client.disconnect().await.expect("it is open");
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(false).await.expect("it is open");
-    dying_listener.dies().await;
+    dying_listener.wait_for_death().await;
     fixture.listen().await;
-    dying_listener.empties();
-    fixture.is_alive().await;
+    dying_listener.drain_mailbox();
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -128,7 +128,7 @@ async fn data_for_redelivery_loads_a_suspended_app() {
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
     fixture.peer.end();
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
         .app
@@ -139,8 +139,8 @@ async fn data_for_redelivery_loads_a_suspended_app() {
     let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
     let set = fixture.test.app.set_event_page(Some(page));
     set.await.expect("the registry runs");
-    fixture.hears("abc").await;
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_data("abc").await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
 
@@ -150,7 +150,7 @@ async fn an_unreported_end_loads_a_suspended_app() {
     make_persistent(&fixture.client).await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.end();
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
         .app
@@ -161,7 +161,7 @@ async fn an_unreported_end_loads_a_suspended_app() {
     let page = EventPage::new(move |app| subscribe(&app, &listener().start()));
     let set = fixture.test.app.set_event_page(Some(page));
     set.await.expect("the registry runs");
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
 
@@ -170,7 +170,7 @@ async fn a_suspension_closes_sockets_that_are_not_persistent_with_their_data_for
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
         .app
@@ -201,8 +201,8 @@ async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
     let listener = ScriptedListenerHandle::new(&old.app, &[Panic]).await;
     let (stays, mut peer) = sockets.remove(0);
     peer.write_all(b"abc").expect("it is open");
-    assert_eq!(listener.dies().await, []);
-    let receipt = handover::succeeds(&old, &new).await;
+    assert_eq!(listener.wait_for_death().await, []);
+    let receipt = handover::expect_handover(&old, &new).await;
     let (goes, _) = &sockets[0];
     assert_eq!(receipt.clients, [("test".into(), goes.id())]);
     assert_eq!(receipt.left.len(), 1);
@@ -228,7 +228,7 @@ async fn make_persistent(client: &ClientSocket) {
 const WINDOWS: usize = 64;
 
 /// Sockets with two windows of unread data.
-async fn full(fixture: &Fixture, count: usize) -> Vec<(ClientSocket, Peer)> {
+async fn full_windows(fixture: &Fixture, count: usize) -> Vec<(ClientSocket, Peer)> {
     let chunk = i32::try_from(WINDOW).expect("it fits");
     let mut sockets = Vec::new();
     for _ in 0..count {
@@ -240,8 +240,8 @@ async fn full(fixture: &Fixture, count: usize) -> Vec<(ClientSocket, Peer)> {
 #[actix_rt::test]
 async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
     let mut fixture = Fixture::new().await;
-    let others = full(&fixture, WINDOWS).await;
-    let first = full(&fixture, WINDOWS).await;
+    let others = full_windows(&fixture, WINDOWS).await;
+    let first = full_windows(&fixture, WINDOWS).await;
     let dying_listener = DyingListenerThread::with("x", &fixture).await;
     for (_, peer) in &first {
         peer.send(vec![7; 2 * WINDOW]);
@@ -250,11 +250,11 @@ async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
     for (_, peer) in &others {
         peer.send(vec![7; 2 * WINDOW]);
     }
-    dying_listener.dies().await;
+    dying_listener.wait_for_death().await;
     let mut keeper = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
     fixture.test.expect_no_event().await;
     // There is room for the others now, but they have to wait.
-    dying_listener.empties();
+    dying_listener.drain_mailbox();
     fixture.test.expect_no_event().await;
     let mut held = 0;
     while let Ok(HandledEvent::Data(data)) = keeper.handled.try_recv() {
@@ -267,20 +267,20 @@ async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
 #[actix_rt::test]
 async fn data_for_redelivery_of_paused_sockets_blocks_no_other_socket() {
     let mut fixture = Fixture::new().await;
-    let sockets = full(&fixture, WINDOWS).await;
+    let sockets = full_windows(&fixture, WINDOWS).await;
     let dying_listener = DyingListenerThread::with("x", &fixture).await;
     for (_, peer) in &sockets {
         peer.send(vec![7; 2 * WINDOW]);
     }
     fixture.test.expect_no_event().await;
-    dying_listener.dies().await;
-    dying_listener.empties();
+    dying_listener.wait_for_death().await;
+    dying_listener.drain_mailbox();
     for (client, _) in &sockets {
         client.set_paused(true).await.expect("it is open");
     }
     fixture.listen().await;
-    fixture.hears("x").await;
-    fixture.is_alive().await;
+    fixture.expect_data("x").await;
+    fixture.assert_alive().await;
     for (client, _) in &sockets {
         client.set_paused(false).await.expect("it is open");
         let data = fixture.test.received(client.id(), 2 * WINDOW).await;

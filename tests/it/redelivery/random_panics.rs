@@ -45,7 +45,7 @@ impl Drop for PanickingListener {
 }
 
 impl PanickingListener {
-    fn rolls(&mut self, id: ClientSocketId) -> bool {
+    fn is_random_hit(&mut self, id: ClientSocketId) -> bool {
         let rolls = self.is_next();
         let mut panics = self.panics.lock().expect("no panic while locked");
         let panics = panics.entry(id).or_default();
@@ -68,8 +68,8 @@ impl PanickingListener {
 
     /// Handles an event, and panics now and then before or after.
     fn handle(&mut self, id: ClientSocketId, note: impl FnOnce(bool) -> NotedEvent) {
-        assert!(!self.rolls(id), "before it was handled");
-        let afterwards = self.rolls(id);
+        assert!(!self.is_random_hit(id), "before it was handled");
+        let afterwards = self.is_random_hit(id);
         let _ = self.events.send(note(afterwards));
         assert!(!afterwards, "after it was handled");
         self.is_sound(id);
@@ -81,7 +81,10 @@ impl Handler<AcceptInfo> for PanickingListener {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         let client = info.client().clone();
-        assert!(!self.rolls(client.id()), "before the client was touched");
+        assert!(
+            !self.is_random_hit(client.id()),
+            "before the client was touched"
+        );
         self.is_sound(client.id());
         let _ = self.events.send(NotedEvent::Accept(client));
     }

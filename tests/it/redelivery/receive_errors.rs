@@ -9,15 +9,15 @@ async fn the_end_is_reported_after_redelivered_data() {
     let listener = fixture.start_listener(&[Handle, Panic]).await;
     fixture.peer.send("abc");
     fixture.peer.end();
-    assert_eq!(listener.dies().await, data("a"));
+    assert_eq!(listener.wait_for_death().await, data("a"));
     let info = fixture.client.get_info().await.expect("it is open");
     assert!(
         info.connected && !info.paused,
         "its end must not change its state"
     );
     fixture.listen().await;
-    fixture.hears("bc").await;
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_data("bc").await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
 
@@ -27,10 +27,10 @@ async fn an_end_whose_listener_panics_is_reported_to_the_next_one() {
     let listener = fixture.start_listener(&[Handle, Panic]).await;
     fixture.peer.send("a");
     fixture.peer.reset();
-    assert_eq!(listener.dies().await, data("a"));
+    assert_eq!(listener.wait_for_death().await, data("a"));
     fixture.test.expect_no_event().await;
     fixture.listen().await;
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
 
@@ -40,7 +40,7 @@ async fn an_end_is_reported_as_soon_as_a_listener_is_added() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.end();
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     let listener = fixture.test.listener.clone();
     let ends = &fixture.test.app.tcp.on_receive_error;
     let added = ends.add_listener(listener.recipient());
@@ -54,11 +54,11 @@ async fn an_end_after_the_death_of_the_listener_is_reported_to_the_next_one() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Stop]).await;
     fixture.peer.send("a");
-    assert_eq!(listener.dies().await, data("a"));
+    assert_eq!(listener.wait_for_death().await, data("a"));
     // Reported at once, since the app disconnects; but there is no listener.
     fixture.client.disconnect().await.expect("it is open");
     fixture.listen().await;
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
 
@@ -68,7 +68,7 @@ async fn an_end_that_one_of_several_listeners_handled_is_not_reported_again() {
     let first = fixture.start_listener(&[Panic]).await;
     let mut second = fixture.start_listener(&[]).await;
     fixture.peer.end();
-    assert_eq!(first.dies().await, []);
+    assert_eq!(first.wait_for_death().await, []);
     let end = within("the end", second.handled.recv()).await;
     assert_eq!(end, Some(HandledEvent::End(NetError::CONNECTION_CLOSED)));
     fixture.listen().await;
@@ -82,10 +82,10 @@ async fn an_end_that_none_of_several_listeners_handled_is_reported_again_once() 
     let first = fixture.start_listener(&[Panic]).await;
     let second = fixture.start_listener(&[Panic]).await;
     fixture.peer.end();
-    assert_eq!(first.dies().await, []);
-    assert_eq!(second.dies().await, []);
+    assert_eq!(first.wait_for_death().await, []);
+    assert_eq!(second.wait_for_death().await, []);
     fixture.listen().await;
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     fixture.test.expect_no_event().await;
 }
 
@@ -94,11 +94,11 @@ async fn an_end_is_not_reported_after_the_socket_has_reconnected() {
     let mut fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.end();
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
     fixture.client.set_paused(false).await.expect("it is open");
     fixture.listen().await;
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
@@ -110,7 +110,7 @@ async fn an_end_without_any_listener_is_not_reported_later() {
     added.await.expect("it runs");
     fixture.peer.send("a");
     fixture.peer.end();
-    fixture.hears("a").await;
+    fixture.expect_data("a").await;
     fixture.listen().await;
     fixture.test.expect_no_event().await;
 }
@@ -121,7 +121,7 @@ async fn resumed_after_its_end() -> Fixture {
     let fixture = Fixture::new().await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.end();
-    assert_eq!(listener.dies().await, []);
+    assert_eq!(listener.wait_for_death().await, []);
     let ended = fixture.client.get_info().await.expect("it is open");
     assert!(!ended.connected && ended.paused);
     fixture.client.set_paused(false).await.expect("it is open");
@@ -132,12 +132,12 @@ async fn resumed_after_its_end() -> Fixture {
 async fn an_end_that_is_reported_late_does_not_pause_a_socket_that_was_resumed_since() {
     let mut fixture = resumed_after_its_end().await;
     fixture.listen().await;
-    fixture.ends(NetError::CONNECTION_CLOSED).await;
+    fixture.expect_end(NetError::CONNECTION_CLOSED).await;
     let info = fixture.client.get_info().await.expect("it is open");
     assert!(!info.paused, "the app has resumed it");
     // So it receives at once when it is connected again.
     fixture.peer = reconnect(&fixture.client, &fixture.network).await;
-    fixture.is_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]

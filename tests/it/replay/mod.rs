@@ -24,7 +24,7 @@ use support::{LIMIT, Listener, ListenerEvent, TestApp, within};
 
 /// How much later than in the recording something may come: a busy machine is no fault. Shorter
 /// than [`LIMIT`], so that the mismatch is reported here.
-const PATIENCE: Duration = Duration::from_secs(LIMIT.as_secs() / 2);
+const EXTRA_TIME: Duration = Duration::from_secs(LIMIT.as_secs() / 2);
 
 /// Replays a recording, and fails at the first step with another answer.
 pub async fn replay(recording: &Recording) {
@@ -73,19 +73,20 @@ struct Replay<'a> {
 impl<'a> Replay<'a> {
     async fn play(&mut self, step: &Step<'a>) {
         if let Some(function) = step.json["call"].as_str() {
-            step.only(&["call", "args", "nowait", "bind", "chrome", "documented"]);
+            step.reject_other_fields(&["call", "args", "nowait", "bind", "chrome", "documented"]);
             self.call(step, function).await;
         } else if step.json.get("finish").is_some() {
-            step.only(&["finish", "chrome", "documented"]);
+            step.reject_other_fields(&["finish", "chrome", "documented"]);
             self.finish(step).await;
         } else if let Some(events) = step.json["listeners"].as_array() {
-            step.only(&["listeners"]);
+            step.reject_other_fields(&["listeners"]);
             self.listen_to(step, events).await;
         } else if let Some(verb) = step.json["peer"].as_str() {
             self.peer(step, verb).await;
         } else if let Some(milliseconds) = step.json["settle"].as_u64() {
-            step.only(&["settle", "chrome", "documented"]);
-            self.settle(step, Duration::from_millis(milliseconds)).await;
+            step.reject_other_fields(&["settle", "chrome", "documented"]);
+            self.collect_events(step, Duration::from_millis(milliseconds))
+                .await;
         } else {
             step.fail("unknown action");
         }
@@ -164,33 +165,33 @@ impl<'a> Replay<'a> {
         let name = step.text("as");
         match verb {
             "connect" => {
-                step.only(&["peer", "as", "port", "chrome", "documented"]);
+                step.reject_other_fields(&["peer", "as", "port", "chrome", "documented"]);
                 let port = self.names.resolve(step, &step.json["port"]);
                 let connected = self.peers.connect(name, step.port(&port));
                 step.compare(&within("the peer's connect", connected).await);
             }
             "listen" => {
-                step.only(&["peer", "as", "bind", "echo"]);
+                step.reject_other_fields(&["peer", "as", "bind", "echo"]);
                 let echo = step.json.get("echo");
                 let echo = echo.is_some_and(|echo| step.flag(echo));
                 let port = self.peers.listen(name, echo).await;
                 self.names.bind(Kind::Port, step.text("bind"), port.into());
             }
             "send" => {
-                step.only(&["peer", "as", "data"]);
+                step.reject_other_fields(&["peer", "as", "data"]);
                 let data = step.data(&step.json["data"]);
                 self.peers.send(step, name, &data).await;
             }
             "end" => {
-                step.only(&["peer", "as"]);
+                step.reject_other_fields(&["peer", "as"]);
                 self.peers.end(step, name).await;
             }
             "reset" => {
-                step.only(&["peer", "as"]);
+                step.reject_other_fields(&["peer", "as"]);
                 self.peers.reset(step, name).await;
             }
             "state" => {
-                step.only(&["peer", "as", "chrome", "documented"]);
+                step.reject_other_fields(&["peer", "as", "chrome", "documented"]);
                 step.compare(&self.peers.state(step, name).await);
             }
             _ => step.fail("unknown action of a peer"),
@@ -199,12 +200,12 @@ impl<'a> Replay<'a> {
 
     /// Collects the events since the last time, for as long as recorded, and longer if an
     /// expected one has not come.
-    async fn settle(&mut self, step: &Step<'_>, recorded: Duration) {
+    async fn collect_events(&mut self, step: &Step<'_>, recorded: Duration) {
         let start = Instant::now();
         let mut events = Vec::new();
         loop {
             let is_all = step.expected().as_array() == Some(&events);
-            let until = start + if is_all { recorded } else { PATIENCE };
+            let until = start + if is_all { recorded } else { EXTRA_TIME };
             match timeout_at(until, self.test.next()).await {
                 Ok(heard) => self.add(&mut events, heard),
                 Err(_) => break,

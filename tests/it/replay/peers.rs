@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::PATIENCE;
+use super::EXTRA_TIME;
 use super::step::{Step, agrees, binary};
 use support::within;
 
@@ -72,7 +72,7 @@ impl Peers {
             return json!({ "state": "closed", "got": binary(received) });
         }
         let peer = self.peer(step, name).await;
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + EXTRA_TIME;
         loop {
             let state = peer.read();
             let received = json!({ "state": state, "got": binary(&peer.received) });

@@ -32,7 +32,7 @@ impl<'a> Step<'a> {
     }
 
     /// Fails if the step has unknown fields, which would be ignored.
-    pub fn only(&self, known: &[&str]) {
+    pub fn reject_other_fields(&self, known: &[&str]) {
         for field in self
             .json
             .as_object()

@@ -14,7 +14,7 @@ use crate::tcp_server::code;
 use support::{TestApp, within};
 
 /// An address without a listener, as long as the socket lives.
-fn deaf() -> (Socket, SocketAddr) {
+fn closed_port() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     socket.bind(&any_port.into()).expect("bind");
@@ -23,7 +23,7 @@ fn deaf() -> (Socket, SocketAddr) {
 }
 
 /// A test app on a network whose port 1 never answers, and the progress of connects.
-async fn silent() -> (TestApp, UnboundedReceiver<Attempt>) {
+async fn silent_app() -> (TestApp, UnboundedReceiver<Attempt>) {
     let (tell, attempts) = unbounded_channel();
     (TestApp::with_network(SilentNetwork(tell)).await, attempts)
 }
@@ -74,7 +74,7 @@ async fn a_refused_connection_is_an_error_and_the_socket_can_connect_again() {
     let mut test = TestApp::new().await;
     let id = test.create().await;
     let before = test.app.tcp.get_info(id).await;
-    let (_socket, at) = deaf();
+    let (_socket, at) = closed_port();
     for _ in 0..2 {
         let port = at.port().into();
         let refused = test.app.tcp.connect(id, "127.0.0.1", port, Any);
@@ -220,7 +220,7 @@ async fn an_invalid_port_is_refused_and_the_socket_can_connect_afterwards() {
 
 #[actix_rt::test]
 async fn a_second_connect_fails_while_the_first_is_pending() {
-    let (test, mut attempts) = silent().await;
+    let (test, mut attempts) = silent_app().await;
     let id = test.create().await;
     let tcp = &test.app.tcp;
     let mut first = tcp.connect(id, "127.0.0.1", 1, Any);
@@ -237,7 +237,7 @@ async fn a_second_connect_fails_while_the_first_is_pending() {
 
 #[actix_rt::test]
 async fn close_during_connect_aborts_it_and_removes_the_socket() {
-    let (mut test, mut attempts) = silent().await;
+    let (mut test, mut attempts) = silent_app().await;
     let id = test.create().await;
     let tcp = test.app.tcp.clone();
     let connecting = tcp.connect(id, "127.0.0.1", 1, Any);
@@ -252,7 +252,7 @@ async fn close_during_connect_aborts_it_and_removes_the_socket() {
 
 #[actix_rt::test]
 async fn disconnect_during_connect_aborts_it_and_the_socket_can_connect_again() {
-    let (mut test, mut attempts) = silent().await;
+    let (mut test, mut attempts) = silent_app().await;
     let id = test.create().await;
     let tcp = test.app.tcp.clone();
     let before = tcp.get_info(id).await;

@@ -31,7 +31,9 @@ async fn connect(app: &App, id: ClientSocketId) {
     app.tcp.get_info(id).await.expect("it exists");
 }
 
-fn known(answer: impl Future<Output = Result<SendInfo, Error>>) -> Option<Result<usize, Error>> {
+fn immediate_answer(
+    answer: impl Future<Output = Result<SendInfo, Error>>,
+) -> Option<Result<usize, Error>> {
     let answer = answer.now_or_never()?;
     Some(answer.map(|info| info.bytes_sent))
 }
@@ -39,7 +41,7 @@ fn known(answer: impl Future<Output = Result<SendInfo, Error>>) -> Option<Result
 #[actix_rt::test]
 async fn a_fast_send_has_been_written_when_the_call_returns() {
     let (_world, client, peer) = scripted().await;
-    assert_eq!(known(client.send(&b"a send"[..])), Some(Ok(6)));
+    assert_eq!(immediate_answer(client.send(&b"a send"[..])), Some(Ok(6)));
     assert_eq!(peer.received(), b"a send");
     client.try_send(&b", another"[..]).expect("it is connected");
     assert_eq!(peer.received(), b"a send, another");
@@ -68,7 +70,7 @@ async fn the_rest_of_a_short_write_follows_in_order() {
     );
     assert_eq!(peer.received(), b"first second third");
     // Then the fast path is open again.
-    assert_eq!(known(client.send(&b"!"[..])), Some(Ok(1)));
+    assert_eq!(immediate_answer(client.send(&b"!"[..])), Some(Ok(1)));
     assert_eq!(peer.received(), b"first second third!");
 }
 
@@ -83,7 +85,7 @@ async fn a_fast_send_overtakes_no_earlier_call() {
     assert_eq!(peer.received(), b"");
     let closed = client.close();
     assert_eq!(
-        known(client.send(&b"later"[..])),
+        immediate_answer(client.send(&b"later"[..])),
         Some(Err(Error::SocketNotFound))
     );
     closed.await.expect("it exists");
@@ -147,10 +149,10 @@ async fn the_fast_path_of_an_earlier_connection_is_closed() {
     let id = test.create().await;
     connect(&test.app, id).await;
     let client = test.app.tcp.socket(id).await.expect("it exists");
-    assert_eq!(known(client.send(&b"one"[..])), Some(Ok(3)));
+    assert_eq!(immediate_answer(client.send(&b"one"[..])), Some(Ok(3)));
     client.disconnect().await.expect("disconnect");
     connect(&test.app, id).await;
-    assert_eq!(known(client.send(&b"two"[..])), Some(Ok(3)));
+    assert_eq!(immediate_answer(client.send(&b"two"[..])), Some(Ok(3)));
     assert_eq!(
         (first.received(), second.received()),
         (b"one".to_vec(), b"two".to_vec())

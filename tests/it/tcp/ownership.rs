@@ -8,7 +8,10 @@ use crate::tcp_server::dial;
 use support::TestApp;
 
 /// The answer of every function that takes an id.
-async fn every_function(app: &App, id: ClientSocketId) -> Vec<(&'static str, Result<(), Error>)> {
+async fn call_every_function(
+    app: &App,
+    id: ClientSocketId,
+) -> Vec<(&'static str, Result<(), Error>)> {
     let tcp = &app.tcp;
     let rename = SocketProperties {
         name: Some("stolen".into()),
@@ -34,7 +37,7 @@ async fn every_function(app: &App, id: ClientSocketId) -> Vec<(&'static str, Res
 }
 
 async fn assert_not_found(app: &App, id: ClientSocketId) {
-    for (function, answer) in every_function(app, id).await {
+    for (function, answer) in call_every_function(app, id).await {
         assert_eq!(answer, Err(Error::SocketNotFound), "{function}");
     }
 }

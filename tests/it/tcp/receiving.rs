@@ -12,7 +12,7 @@ use super::{LARGE, connect, connected, pair, pattern, read, write};
 use support::{EventSender, ListenerEvent, QUIET, TestApp, within};
 
 /// The data of the next events, one entry each.
-async fn pieces(test: &mut TestApp, id: ClientSocketId, length: usize) -> Vec<Bytes> {
+async fn event_data(test: &mut TestApp, id: ClientSocketId, length: usize) -> Vec<Bytes> {
     let mut pieces = Vec::new();
     let mut received = 0;
     while received < length {
@@ -28,7 +28,7 @@ async fn pieces(test: &mut TestApp, id: ClientSocketId, length: usize) -> Vec<By
 }
 
 /// The largest event in which this much waiting data arrives.
-async fn largest(buffer_size: Option<i32>, length: usize) -> usize {
+async fn largest_event(buffer_size: Option<i32>, length: usize) -> usize {
     let mut test = TestApp::new().await;
     let (client, mut peer) = pair(&mut test).await;
     let sized = SocketProperties {
@@ -39,7 +39,7 @@ async fn largest(buffer_size: Option<i32>, length: usize) -> usize {
     let data = pattern(length);
     write(&mut peer, &data).await;
     client.set_paused(false).await.expect("resume");
-    let pieces = pieces(&mut test, client.id(), length).await;
+    let pieces = event_data(&mut test, client.id(), length).await;
     assert_eq!(pieces.concat(), data);
     assert!(pieces.iter().all(|piece| !piece.is_empty()));
     pieces.iter().map(Bytes::len).max().unwrap_or(0)
@@ -49,7 +49,7 @@ async fn largest(buffer_size: Option<i32>, length: usize) -> usize {
 async fn without_a_buffer_size_an_event_has_at_most_4096_bytes() {
     assert_eq!(DEFAULT_BUFFER_SIZE, 4096);
     for unset in [None, Some(0), Some(-1), Some(i32::MIN)] {
-        assert_eq!(largest(unset, 20_000).await, 4096, "{unset:?}");
+        assert_eq!(largest_event(unset, 20_000).await, 4096, "{unset:?}");
     }
 }
 
@@ -57,10 +57,10 @@ async fn without_a_buffer_size_an_event_has_at_most_4096_bytes() {
 async fn the_buffer_size_is_the_most_bytes_of_one_event() {
     for size in [1, 10, 4095, 4097, 10_000] {
         let expected = usize::try_from(size).expect("positive");
-        assert_eq!(largest(Some(size), 20_000).await, expected, "{size}");
+        assert_eq!(largest_event(Some(size), 20_000).await, expected, "{size}");
     }
     // A size that is never reached makes no event larger than the data.
-    assert!(largest(Some(i32::MAX), 20_000).await <= 20_000);
+    assert!(largest_event(Some(i32::MAX), 20_000).await <= 20_000);
 }
 
 #[actix_rt::test]
@@ -73,7 +73,7 @@ async fn the_buffer_size_of_create_holds_after_connect_and_update_changes_it() {
     let id = created.await.expect("create").socket_id;
     let mut peer = connect(&test.app, id).await;
     write(&mut peer, b"0123456789").await;
-    let small = pieces(&mut test, id, 10).await;
+    let small = event_data(&mut test, id, 10).await;
     assert_eq!(small.concat(), b"0123456789");
     assert!(small.iter().all(|piece| piece.len() <= 3), "{small:?}");
 
@@ -86,7 +86,7 @@ async fn the_buffer_size_of_create_holds_after_connect_and_update_changes_it() {
     tcp.set_paused(id, true).await.expect("pause");
     write(&mut peer, b"0123456789").await;
     tcp.set_paused(id, false).await.expect("resume");
-    let larger = pieces(&mut test, id, 10).await;
+    let larger = event_data(&mut test, id, 10).await;
     assert_eq!(larger.concat(), b"0123456789");
     let most = larger.iter().map(Bytes::len).max();
     assert_eq!(most, Some(5));

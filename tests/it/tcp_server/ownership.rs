@@ -7,7 +7,10 @@ use super::{create, dial};
 use support::TestApp;
 
 /// The answer of every function that takes an id.
-async fn every_function(app: &App, id: ServerSocketId) -> Vec<(&'static str, Result<(), Error>)> {
+async fn call_every_function(
+    app: &App,
+    id: ServerSocketId,
+) -> Vec<(&'static str, Result<(), Error>)> {
     let server = &app.tcp_server;
     let rename = SocketProperties {
         name: Some("stolen".into()),
@@ -26,7 +29,7 @@ async fn every_function(app: &App, id: ServerSocketId) -> Vec<(&'static str, Res
 }
 
 async fn assert_not_found(app: &App, id: ServerSocketId) {
-    for (function, answer) in every_function(app, id).await {
+    for (function, answer) in call_every_function(app, id).await {
         assert_eq!(answer, Err(Error::SocketNotFound), "{function}");
     }
 }

@@ -86,7 +86,7 @@ impl Authority {
 
 impl Issued {
     /// A self-signed certificate, of an authority (`is_ca`) or not.
-    pub fn by_itself(name: &str, is_ca: bool) -> Self {
+    pub fn self_signed(name: &str, is_ca: bool) -> Self {
         let mut params = named(name);
         if is_ca {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -70,13 +70,13 @@ async fn certificate_errors_have_chromiums_codes() {
         (
             "signed by itself",
             "localhost",
-            &Issued::by_itself("localhost", false),
+            &Issued::self_signed("localhost", false),
             -202,
         ),
         (
             "its own authority",
             "localhost",
-            &Issued::by_itself("localhost", true),
+            &Issued::self_signed("localhost", true),
             -202,
         ),
         ("for another purpose", "localhost", &for_clients, -207),

@@ -82,7 +82,7 @@ fn s_client_gets_back_8_mib() {
         program.feed(&data[..8 * MIB]);
         assert!(program.stdout.bytes(8 * MIB) == &data[..8 * MIB]);
     }
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn curl_trusts_the_server_only_with_its_authority() {
     let mut curl = Command::new("curl");
     let refused = Program::start(curl.args(["-sS", &url])).ended();
     assert_eq!(refused.status.code(), Some(60), "{}", refused.stderr);
-    server.ends_well();
+    server.expect_success();
 }
 
 #[actix_rt::test]

@@ -54,7 +54,7 @@ fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
 }
 
 /// Asserts that the server reverses what it receives.
-async fn assert_reverses(t: &mut TlsFixture, client: &ClientSocket) {
+async fn assert_reversed(t: &mut TlsFixture, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"stressed\n"[..]).await.expect("send");
     let reversed = t.test.received(client.id(), 9).await;
@@ -82,7 +82,7 @@ async fn the_requested_tls_versions_are_used() {
         let answer = client.secure(versions(min, max));
         if outcome == 0 {
             within(&what, answer).await.expect(&what);
-            assert_reverses(&mut t, &client).await;
+            assert_reversed(&mut t, &client).await;
             client.close().await.expect("close");
             assert_eq!(t.test.ended(client.id()).await.code(), -100);
         } else {
@@ -114,7 +114,7 @@ async fn certificates_are_verified() {
         (
             "signed by itself",
             "localhost",
-            &Issued::by_itself("localhost", true),
+            &Issued::self_signed("localhost", true),
             -202,
         ),
     ] {
@@ -123,7 +123,7 @@ async fn certificates_are_verified() {
         let answer = client.secure(SecureOptions::default());
         if outcome == 0 {
             within(what, answer).await.expect(what);
-            assert_reverses(&mut t, &client).await;
+            assert_reversed(&mut t, &client).await;
             client.close().await.expect("close");
             assert_eq!(t.test.ended(client.id()).await.code(), -100);
         } else {

@@ -6,8 +6,8 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{ServerSocketId, tcp, tcp_server, tls};
 use tokio::net::TcpStream;
 
-use super::{TlsFixture, assert_talks, connect, connect_as, reads_some_end};
-use crate::handover::{begin, ends, succeeds};
+use super::{TlsFixture, assert_talks, connect, connect_as, expect_any_end};
+use crate::handover::{begin, ends, expect_handover};
 use crate::tcp_server::dial;
 use support::{TestApp, subscribe, within};
 
@@ -41,7 +41,7 @@ async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls
     let old = TlsFixture::new().await;
     let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
-    let receipt = succeeds(&old.test, &new).await;
+    let receipt = expect_handover(&old.test, &new).await;
     assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
 
     let waiting = dial(at).await;
@@ -61,7 +61,7 @@ async fn an_app_can_switch_encryption_off_in_the_successor() {
     let old = TlsFixture::new().await;
     let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
-    succeeds(&old.test, &new).await;
+    expect_handover(&old.test, &new).await;
     let mut peer = dial(at).await;
     new.expect_no_event().await;
     new.app
@@ -118,8 +118,8 @@ async fn a_stalled_handshake_times_out_and_does_not_block_the_handover() {
     let mut silent = dial(at).await;
     let _first = connect(at, &old.authority).await.expect("the handshake");
     old.test.accepted().await;
-    succeeds(&old.test, &new).await;
-    reads_some_end(&mut silent).await;
+    expect_handover(&old.test, &new).await;
+    expect_any_end(&mut silent).await;
     let set = new.app.tcp_server.set_tls(id, Some(old.server()));
     set.await.expect("it exists");
     let mut peer = connect(at, &old.authority).await.expect("the handshake");
@@ -140,7 +140,7 @@ async fn a_suspended_app_is_loaded_to_set_tls_again() {
     });
     new.app.suspend().await.expect("suspend");
     new.app.set_event_page(Some(page)).await.expect("it runs");
-    succeeds(&old.test, &new).await;
+    expect_handover(&old.test, &new).await;
     let mut peer = connect(at, &old.authority).await.expect("the handshake");
     let client = new.accepted().await;
     assert_talks(&mut new, &client, &mut peer).await;
@@ -156,7 +156,7 @@ async fn an_encrypted_connection_stays_and_is_reported() {
         ..Default::default()
     };
     client.update(persistent).await.expect("update");
-    let receipt = succeeds(&old.test, &new).await;
+    let receipt = expect_handover(&old.test, &new).await;
     assert_eq!(receipt.clients, []);
     let left: Vec<_> = receipt.left.into_iter().map(|left| left.socket).collect();
     assert_eq!(left, [SocketName::Client("test".into(), client.id())]);

@@ -23,7 +23,7 @@ struct TlsPeer {
 
 impl TlsPeer {
     /// Processes input, answers, and returns its data.
-    fn turn(&mut self) -> Vec<u8> {
+    fn process(&mut self) -> Vec<u8> {
         let received = self.peer.received();
         let mut new = &received[self.read..];
         while !new.is_empty() {
@@ -44,9 +44,9 @@ impl TlsPeer {
         data
     }
 
-    fn say(&mut self, data: &[u8]) {
+    fn send_data(&mut self, data: &[u8]) {
         self.tls.writer().write_all(data).expect("room");
-        self.turn();
+        self.process();
     }
 }
 
@@ -76,7 +76,7 @@ async fn secured(bytes: usize) -> (TestApp, ClientSocket, TlsPeer) {
     let mut answer = client.secure(SecureOptions::default());
     for _ in 0..1000 {
         settle().await;
-        tls_peer.turn();
+        tls_peer.process();
         if let Some(answer) = (&mut answer).now_or_never() {
             answer.expect("the handshake");
             return (test, client, tls_peer);
@@ -89,29 +89,29 @@ async fn secured(bytes: usize) -> (TestApp, ClientSocket, TlsPeer) {
 async fn a_connection_with_single_byte_transfers_loses_nothing() {
     let (mut test, client, mut tls_peer) = secured(1).await;
     client.set_paused(false).await.expect("resume");
-    tls_peer.say(b"byte by byte");
+    tls_peer.send_data(b"byte by byte");
     assert_eq!(test.received(client.id(), 12).await, b"byte by byte");
     let sent = client.send(&b"likewise"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 8);
-    assert_eq!(tls_peer.turn(), b"likewise");
+    assert_eq!(tls_peer.process(), b"likewise");
 }
 
 #[actix_rt::test]
 async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_written() {
     let (_world, client, mut tls_peer) = secured(usize::MAX).await;
-    tls_peer.turn();
+    tls_peer.process();
     tls_peer.peer.limit_writes(30);
     let mut first = client.send(&b"sixteen bytes of"[..]);
     let mut second = client.send(&b" two sends"[..]);
     settle().await;
     assert_eq!((&mut first).now_or_never(), None, "it is not whole");
     assert_eq!((&mut second).now_or_never(), None);
-    assert_eq!(tls_peer.turn(), b"");
+    assert_eq!(tls_peer.process(), b"");
     tls_peer.peer.unlimit_writes();
     assert_eq!(first.await.expect("send").bytes_sent, 16);
     assert_eq!(second.await.expect("send").bytes_sent, 10);
     assert_eq!(
-        tls_peer.turn(),
+        tls_peer.process(),
         b"sixteen bytes of two sends",
         "and not twice"
     );
@@ -120,11 +120,11 @@ async fn a_small_send_is_answered_when_its_last_encrypted_byte_is_written() {
 #[actix_rt::test]
 async fn a_write_error_fails_waiting_sends_and_received_data_is_still_read() {
     let (mut test, client, mut tls_peer) = secured(usize::MAX).await;
-    tls_peer.turn();
+    tls_peer.process();
     tls_peer.peer.limit_writes(30);
     let waiting = client.send(&b"sixteen bytes of"[..]);
     settle().await;
-    tls_peer.say(b"said before");
+    tls_peer.send_data(b"said before");
     tls_peer.peer.write_error(libc::EPIPE);
     tls_peer.peer.unlimit_writes();
     assert_eq!(code("send", waiting).await, -101);

@@ -4,7 +4,7 @@ use chrome_sockets::tcp::{self, SecureOptions};
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{TlsFixture, accept, assert_talks, pattern, read, reads_the_end, write};
+use super::{TlsFixture, accept, assert_talks, expect_clean_end, pattern, read, write};
 use support::{QUIET, within};
 
 /// More than the kernel buffers for a peer that does not read.
@@ -101,7 +101,7 @@ async fn close_and_disconnect_send_close_notify() {
             false => client.disconnect().await.expect("disconnect"),
         }
         assert!(read(&mut peer, LARGE).await == data, "other bytes came");
-        reads_the_end(&mut peer).await;
+        expect_clean_end(&mut peer).await;
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
-use super::{TlsFixture, assert_talks, connect, connect_as, read, reads_the_end, write};
+use super::{TlsFixture, assert_talks, connect, connect_as, expect_clean_end, read, write};
 use crate::tcp_server::{code, dial};
 use support::{QUIET, TestApp, within};
 
@@ -76,7 +76,7 @@ async fn an_accepted_client_is_encrypted_and_paused() {
     assert_eq!(t.test.received(client.id(), 5).await, b"early");
     assert_talks(&mut t.test, &client, &mut peer).await;
     client.close().await.expect("close");
-    reads_the_end(&mut peer).await;
+    expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
@@ -88,7 +88,7 @@ async fn an_accepted_client_cannot_be_secured_again() {
     let again = client.secure(SecureOptions::default());
     assert_eq!(code("secure", again).await, -2);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
-    reads_the_end(&mut peer).await;
+    expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
@@ -168,7 +168,7 @@ async fn a_handshake_that_takes_too_long_is_dropped_and_reported() {
     let (_, at) = t.serve(server).await;
     let mut silent = dial(at).await;
     assert_eq!(failures.next().await.result_code.code(), -7);
-    reads_the_end(&mut silent).await;
+    expect_clean_end(&mut silent).await;
     t.test.expect_no_event().await;
 }
 
@@ -212,7 +212,7 @@ async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
     let client = t.test.accepted().await;
     assert_talks(&mut t.test, &client, &mut peer).await;
     server.close(id).await.expect("close");
-    reads_the_end(&mut ends).await;
+    expect_clean_end(&mut ends).await;
     assert_talks(&mut t.test, &client, &mut peer).await;
     failures.none();
 }

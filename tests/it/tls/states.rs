@@ -54,7 +54,7 @@ async fn secure_closes_a_socket_that_is_not_paused() {
     let by_id = t.test.app.tcp.get_info(client.id()).await;
     assert_eq!(by_id, Err(Error::SocketNotFound));
     assert_eq!(read(&mut peer, 11).await, b"sent before");
-    super::reads_the_end(&mut peer).await;
+    super::expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
@@ -65,7 +65,7 @@ async fn secure_closes_an_accepted_socket() {
     let client = t.test.accepted().await;
     assert_eq!(code("secure", client.secure(default())).await, -2);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
-    super::reads_the_end(&mut peer).await;
+    super::expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]

@@ -42,7 +42,7 @@ async fn a_completed_handshake_loads_the_app_and_a_stalled_or_failed_one_does_no
     let _silent = dial(at).await;
     let mut bad = dial(at).await;
     write(&mut bad, &[b'x'; 2048]).await;
-    super::reads_some_end(&mut bad).await;
+    super::expect_any_end(&mut bad).await;
     t.test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
     let mut peer = connect(at, &t.authority).await.expect("the handshake");

@@ -10,23 +10,23 @@ use super::super::connection::Connection;
 use super::super::event_log::{Id, Log};
 use super::super::possible_states::{PeerSeen, Seen, Socket, Step};
 use super::super::server::Server;
-use super::{Harness, Known, LOOKS};
+use super::{CHECKS, Harness, SocketModel};
 
 /// Time for everything that takes no time: the paused clock advances by it when all tasks are
 /// idle.
 const AT_REST: Duration = Duration::from_millis(1);
 
 /// What was found besides the sockets.
-struct Around {
+struct Surroundings {
     peers: BTreeMap<usize, PeerSeen>,
     listening: Vec<SocketAddr>,
     accepted: BTreeMap<u64, SocketAddr>,
 }
 
 /// What a comparison changes, as it was before.
-struct Kept {
-    servers: Vec<Known<Server>>,
-    clients: Vec<Known<Client>>,
+struct Snapshot {
+    servers: Vec<SocketModel<Server>>,
+    clients: Vec<SocketModel<Client>>,
     changes: Vec<(usize, AppChange)>,
     apps: Vec<(AppState, bool)>,
     owners: Vec<Option<usize>>,
@@ -45,35 +45,35 @@ impl Harness {
     pub async fn rest(&mut self) -> Result<(), String> {
         self.batch = 0;
         let mut log = Log::default();
-        let mut look = 0;
-        let around = loop {
+        let mut check = 0;
+        let surroundings = loop {
             self.come_to_rest().await;
             let loaded = self.loaded().await;
             log.take(&mut self.log.borrow_mut());
-            let around = Around {
+            let surroundings = Surroundings {
                 accepted: self.accepted(&log).await,
-                peers: self.look_at_peers(),
+                peers: self.inspect_peers(),
                 listening: self.network.listening(),
             };
-            let before = (!self.threads.is_empty()).then(|| self.kept());
-            match (self.compare(&log, loaded, &around), before) {
-                (Ok(()), _) => break around,
-                (Err(_), Some(before)) if look < LOOKS => self.keep(before),
+            let before = (!self.threads.is_empty()).then(|| self.snapshot());
+            match (self.compare(&log, loaded, &surroundings), before) {
+                (Ok(()), _) => break surroundings,
+                (Err(_), Some(before)) if check < CHECKS => self.restore(before),
                 (Err(what), _) => return Err(what),
             }
-            look += 1;
+            check += 1;
             // A thread may not have had its turn.
-            std::thread::sleep(Duration::from_millis(1) * look);
+            std::thread::sleep(Duration::from_millis(1) * check);
         };
         self.expected.clear();
-        self.forget_panics();
+        self.drop_panics();
         for conn in std::mem::take(&mut self.dropped) {
             self.conns[conn].peer = None;
         }
         self.create(&log.answers).await?;
-        self.compare_listeners(&around.listening)?;
-        self.settle_unheard(&around.peers);
-        self.forget_peers();
+        self.compare_listeners(&surroundings.listening)?;
+        self.settle_unreported(&surroundings.peers);
+        self.drop_peers();
         Ok(())
     }
 
@@ -101,9 +101,9 @@ impl Harness {
     }
 
     /// Everything that [`compare`](Self::compare) changes.
-    fn kept(&self) -> Kept {
+    fn snapshot(&self) -> Snapshot {
         let apps = self.apps.iter().map(|side| (side.state, side.page_is_new));
-        Kept {
+        Snapshot {
             servers: self.servers.clone(),
             clients: self.clients.clone(),
             changes: self.changes.clone(),
@@ -112,7 +112,7 @@ impl Harness {
         }
     }
 
-    fn keep(&mut self, kept: Kept) {
+    fn restore(&mut self, kept: Snapshot) {
         self.dropped.clear();
         self.servers = kept.servers;
         self.clients = kept.clients;
@@ -127,7 +127,12 @@ impl Harness {
     }
 
     /// Compares what was seen with the models, and advances them.
-    fn compare(&mut self, log: &Log, loaded: [bool; 2], around: &Around) -> Result<(), String> {
+    fn compare(
+        &mut self,
+        log: &Log,
+        loaded: [bool; 2],
+        surroundings: &Surroundings,
+    ) -> Result<(), String> {
         let Log {
             answers,
             heard,
@@ -138,21 +143,21 @@ impl Harness {
         let seen = |id: Id| Seen {
             answers,
             heard: heard.get(&id).unwrap_or(&nothing),
-            peers: &around.peers,
-            listening: &around.listening,
-            accepted: &around.accepted,
+            peers: &surroundings.peers,
+            listening: &surroundings.listening,
+            accepted: &surroundings.accepted,
         };
-        self.load_wanted(loaded, &seen)?;
+        self.load_if_needed(loaded, &seen)?;
 
         let mut accepted = Vec::new();
-        for known in &mut self.servers {
-            let id = Id::Server(known.id);
-            let loads = self.apps[known.app].page.is_some();
-            settle(known, id, loads, &seen(id))?;
-            known.possible.prefer(|state| state.at().is_some());
-            let state = known.possible.one();
+        for model in &mut self.servers {
+            let id = Id::Server(model.id);
+            let loads = self.apps[model.app].page.is_some();
+            settle(model, id, loads, &seen(id))?;
+            model.possible.prefer(|state| state.at().is_some());
+            let state = model.possible.one();
             for (conn, id) in &state.accepted {
-                accepted.push((known.app, *conn, *id));
+                accepted.push((model.app, *conn, *id));
             }
             self.dropped.extend(&state.dropped);
         }
@@ -171,7 +176,7 @@ impl Harness {
             }
         }
         for (app, conn, id) in accepted {
-            if self.clients.iter().any(|known| known.id == id) {
+            if self.clients.iter().any(|model| model.id == id) {
                 return Err(format!("client socket {id} came twice"));
             }
             let place = self.clients.len();
@@ -186,24 +191,24 @@ impl Harness {
             let possible = self.conns[conn].possible.iter().cloned();
             let clients = possible.map(|connection| Client::accepted(id, state, connection));
             let handle = handles.get(&id).cloned();
-            let mut known = Known::new(id, app, clients.collect(), handle);
-            known
+            let mut model = SocketModel::new(id, app, clients.collect(), handle);
+            model
                 .steps
                 .extend(suspends.map(|(_, change)| Step::Change(*change)));
-            self.clients.push(known);
+            self.clients.push(model);
         }
-        for known in &mut self.clients {
-            let id = Id::Client(known.id);
-            let loads = self.apps[known.app].page.is_some();
-            settle(known, id, loads, &seen(id))?;
+        for model in &mut self.clients {
+            let id = Id::Client(model.id);
+            let loads = self.apps[model.app].page.is_some();
+            settle(model, id, loads, &seen(id))?;
         }
-        let known = |id: &Id| match id {
-            Id::Server(id) => self.servers.iter().any(|known| known.id == *id),
-            Id::Client(id) => self.clients.iter().any(|known| known.id == *id),
+        let is_known = |id: &Id| match id {
+            Id::Server(id) => self.servers.iter().any(|model| model.id == *id),
+            Id::Client(id) => self.clients.iter().any(|model| model.id == *id),
         };
-        if let Some(id) = heard.keys().find(|id| !known(id)) {
+        if let Some(id) = heard.keys().find(|id| !is_known(id)) {
             return Err(format!(
-                "{id:?} is not known, but heard of: {:?}",
+                "{id:?} is unknown, but has events: {:?}",
                 heard[id]
             ));
         }
@@ -222,7 +227,7 @@ impl Harness {
 
     /// Checks that the event page of a suspended app was started if and only if something
     /// waited.
-    fn load_wanted<'a>(
+    fn load_if_needed<'a>(
         &mut self,
         loaded: [bool; 2],
         seen: &impl Fn(Id) -> Seen<'a>,
@@ -237,13 +242,13 @@ impl Harness {
                 continue;
             }
             let mut wanted = false;
-            for known in self.servers.iter().filter(|known| known.app == app) {
-                let seen = seen(Id::Server(known.id));
-                wanted |= known.possible.wants_app(&known.steps, &seen)?;
+            for model in self.servers.iter().filter(|model| model.app == app) {
+                let seen = seen(Id::Server(model.id));
+                wanted |= model.possible.needs_app(&model.steps, &seen)?;
             }
-            for known in self.clients.iter().filter(|known| known.app == app) {
-                let seen = seen(Id::Client(known.id));
-                wanted |= known.possible.wants_app(&known.steps, &seen)?;
+            for model in self.clients.iter().filter(|model| model.app == app) {
+                let seen = seen(Id::Client(model.id));
+                wanted |= model.possible.needs_app(&model.steps, &seen)?;
             }
             // Where the model leaves open whether something waited, the start of the page
             // decides. A new page may also be started for something that waited and is gone.
@@ -255,7 +260,7 @@ impl Harness {
     }
 
     /// Each panic was followed by a turn without one.
-    fn forget_panics(&mut self) {
+    fn drop_panics(&mut self) {
         for rules in &mut self.panics {
             rules.retain(|rule| {
                 let has_come = self.faults.struck(*rule) > 0;
@@ -267,17 +272,17 @@ impl Harness {
         }
     }
 
-    fn look_at_peers(&self) -> BTreeMap<usize, PeerSeen> {
+    fn inspect_peers(&self) -> BTreeMap<usize, PeerSeen> {
         let conns = self.conns.iter().enumerate();
         let seen = conns.filter_map(|(number, conn)| {
             let peer = conn.peer.as_ref()?;
             let seen = PeerSeen {
                 closed: peer.is_closed(),
                 released: peer.is_released(),
-                is_let_go: conn
+                reset_while_unaccepted: conn
                     .possible
                     .iter()
-                    .all(|c| c.let_go || c.may_be_let_go().is_some()),
+                    .all(|c| c.released || c.gone_error().is_some()),
                 received: peer.received(),
                 no_delay: peer.nodelay(),
                 keep_alive: peer.keepalive(),
@@ -288,20 +293,20 @@ impl Harness {
     }
 
     /// An unreported connection: its peer shows whether it was released.
-    fn settle_unheard(&mut self, peers: &BTreeMap<usize, PeerSeen>) {
+    fn settle_unreported(&mut self, peers: &BTreeMap<usize, PeerSeen>) {
         for (number, conn) in self.conns.iter_mut().enumerate() {
             if conn.client.is_some() {
                 continue;
             }
-            Connection::may_have_been_let_go(&mut conn.possible);
+            Connection::add_released_states(&mut conn.possible);
             if let Some(peer) = peers.get(&number) {
-                conn.possible.retain(|c| c.let_go == peer.closed);
+                conn.possible.retain(|c| c.released == peer.closed);
             }
         }
     }
 
     /// Peers whose connection ended or never existed see nothing more.
-    fn forget_peers(&mut self) {
+    fn drop_peers(&mut self) {
         for (number, conn) in self.conns.iter_mut().enumerate() {
             conn.is_new = false;
             if let Some(client) = conn.client {
@@ -318,7 +323,7 @@ impl Harness {
         let listening = self
             .servers
             .iter()
-            .filter_map(|known| known.possible.one().at());
+            .filter_map(|model| model.possible.one().at());
         let mut expected: Vec<SocketAddr> = listening.collect();
         expected.sort_unstable();
         match found == expected {
@@ -329,10 +334,15 @@ impl Harness {
 }
 
 /// `loads`: its app is loaded for what waits.
-fn settle<S: Socket>(known: &mut Known<S>, id: Id, loads: bool, seen: &Seen) -> Result<(), String> {
-    let steps = std::mem::take(&mut known.steps);
-    known.by_handle = None;
-    let settled = known.possible.settle(&steps, loads, seen);
-    known.possible = settled.map_err(|what| format!("{id:?}\n{what}"))?;
+fn settle<S: Socket>(
+    model: &mut SocketModel<S>,
+    id: Id,
+    loads: bool,
+    seen: &Seen,
+) -> Result<(), String> {
+    let steps = std::mem::take(&mut model.steps);
+    model.by_handle = None;
+    let settled = model.possible.settle(&steps, loads, seen);
+    model.possible = settled.map_err(|what| format!("{id:?}\n{what}"))?;
     Ok(())
 }
