@@ -1,5 +1,6 @@
 //! One server socket: what the app set, its listener, and its accept loop.
 
+use crate::handover_state::HandoverOutcome;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -28,10 +29,8 @@ use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
 use crate::supervision::{ActorKind, Child, RestartCounter, Restarter};
 use crate::tcp::{AppShards, IdTable};
-use crate::tcp_server::accept::accept_loop::AcceptLoop;
 use crate::tcp_server::accept::errors::AcceptErrors;
 use crate::tcp_server::accept::escalation::EscalationTarget;
-use crate::tcp_server::handover::Transfer;
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
@@ -129,6 +128,14 @@ pub(crate) struct ServerSocket {
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
     pub(super) restarter: Weak<Restarter<ServerSocket>>,
+}
+
+/// How far a handover has come.
+#[derive(Clone)]
+pub(super) struct Transfer {
+    pub(super) outcome: HandoverOutcome,
+    /// Whether it stands still.
+    pub(super) is_frozen: bool,
 }
 
 /// What a server socket finds around it.
@@ -285,13 +292,13 @@ impl ServerSocket {
         self.pausing.answer_all(answer);
         self.handshakes = None;
         for pending_accept in self.undelivered.drain(..) {
-            pending_accept.end();
+            pending_accept.discard();
         }
         self.accepts_in_flight.close();
     }
 
     /// Closes it without a call of the app: the registry forgets it.
-    pub(super) fn end(&mut self) {
+    pub(super) fn close_and_forget(&mut self) {
         self.close();
         self.app_shards.activity.report_server_closed(self.id);
     }
@@ -343,7 +350,7 @@ impl Actor for ServerSocket {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(AcceptLoop);
+        Self::start_accept_loop(ctx);
         self.resume_waiting(ctx);
     }
 }

@@ -1,5 +1,6 @@
 //! A server socket that nobody new is to come to.
 
+use crate::tcp_server::tls::handshakes::EndedHandshakes;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -27,15 +28,6 @@ pub(crate) struct Stopped {
 #[derive(Clone, Message)]
 #[rtype(result = "EndedHandshakes")]
 pub(crate) struct EndHandshakes;
-
-/// What a drain's deadline has ended before `onAccept`.
-#[derive(Default)]
-pub(crate) struct EndedHandshakes {
-    /// Handshakes.
-    pub(crate) unfinished: usize,
-    /// Connections whose handshake was done.
-    pub(crate) undelivered: usize,
-}
 
 impl ServerSocket {
     pub(super) fn counter(&self) -> &Arc<ConnectionCounter> {

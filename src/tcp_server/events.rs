@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::AcceptAction;
 use crate::events::redelivery;
 use crate::events::redelivery::InFlightEvent;
-use crate::tcp_server::accept::errors::Failure;
+use crate::tcp_server::accept::failure::Failure;
 use actix::Message;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -166,7 +166,7 @@ impl AcceptsInFlight {
     pub(super) fn close(&self) {
         self.closed.store(true, SeqCst);
         for pending_accept in self.take_returned() {
-            pending_accept.end();
+            pending_accept.discard();
         }
     }
 }
@@ -242,11 +242,11 @@ impl PendingAccept {
             self.client.id()
         );
         self.accepts_in_flight.dropped.fetch_add(1, SeqCst);
-        self.end();
+        self.discard();
     }
 
     /// Closes a client that nobody has heard of.
-    pub(super) fn end(&self) {
+    pub(super) fn discard(&self) {
         if self.is_open() {
             log::debug!(
                 "client socket {}: closed, nobody heard of it",

@@ -1,5 +1,6 @@
 //! A server socket on its way to another process.
 
+use crate::tcp_server::actor::Transfer;
 use std::io;
 use std::net::SocketAddr;
 
@@ -19,7 +20,8 @@ use crate::pending_pauses::PAUSE_GRACE;
 use crate::supervision::Child;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
-use crate::tcp_server::accept::errors::{AfterError, Unheard};
+use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::failure::Unreported;
 use crate::tcp_server::actor::{Bound, ServerDeps, ServerSocket, Stop};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
@@ -58,14 +60,6 @@ pub(crate) struct Accepted {
     pub(crate) connection: (Box<dyn Stream>, SocketAddr),
 }
 
-/// How far a handover has come.
-#[derive(Clone)]
-pub(super) struct Transfer {
-    outcome: HandoverOutcome,
-    /// Whether it stands still.
-    is_frozen: bool,
-}
-
 impl ServerSocket {
     /// Starts what another process has left.
     pub(crate) fn inherit(inherited: Inherited, deps: ServerDeps) -> Result<Child<Self>, Error> {
@@ -90,7 +84,7 @@ impl ServerSocket {
         }
         if let Some(result_code) = record.unreported_error.and_then(NetError::from_code) {
             let errno = record.unreported_errno;
-            socket.errors.inherit(Unheard { result_code, errno });
+            socket.errors.inherit(Unreported { result_code, errno });
         }
         socket.listener = listener;
         if record.encrypts {
@@ -111,7 +105,7 @@ impl ServerSocket {
         check_app_id(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
-        let unreported = self.errors.unheard();
+        let unreported = self.errors.unreported();
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
@@ -173,7 +167,7 @@ impl ServerSocket {
         // Those that could not go along: nobody will hear of them here.
         self.undelivered
             .drain(..)
-            .for_each(|pending_accept| pending_accept.end());
+            .for_each(|pending_accept| pending_accept.discard());
         self.pausing.answer_all(Ok(()));
         ctx.address().do_send(Stop);
     }

@@ -6,7 +6,8 @@ use actix::prelude::*;
 
 use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
-use crate::tcp_server::accept::errors::{AfterError, Unheard};
+use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::failure::Unreported;
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
 impl Recoverable for ServerSocket {
@@ -26,12 +27,12 @@ impl Recoverable for ServerSocket {
             self.errors.set_after(AfterError::Paused(result_code));
             self.counts.failed += 1;
             let errno = error.raw_os_error();
-            self.errors.inherit(Unheard { result_code, errno });
+            self.errors.inherit(Unreported { result_code, errno });
         }
     }
 
     fn abandon(&mut self) {
-        self.end();
+        self.close_and_forget();
     }
 }
 
@@ -53,7 +54,7 @@ impl Handler<Terminate> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
-        self.end();
+        self.close_and_forget();
         ctx.stop();
     }
 }

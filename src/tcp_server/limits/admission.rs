@@ -12,11 +12,9 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::events::redelivery::EventQueue;
 use crate::net_error::NetError;
-use crate::os::{Stream, end_now};
 use crate::sync::AtomicWaker;
-use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
-use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RefusedInfo};
+use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits};
 
 /// A server socket's way in.
 pub(in crate::tcp_server) struct Admission {
@@ -29,7 +27,7 @@ pub(in crate::tcp_server) struct Admission {
     /// Which one has held it up in this turn.
     held_up_at: Option<usize>,
     opens: Option<Pin<Box<Sleep>>>,
-    event_queue: EventQueue<(SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) event_queue: EventQueue<(SocketAddr, LimitKind)>,
 }
 
 impl Admission {
@@ -176,7 +174,7 @@ impl Admission {
     }
 
     /// Why this connection, which has been accepted, is refused.
-    fn refuses(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
+    pub(in crate::tcp_server) fn refuses(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
         let reached = self.first_reached().map(|it| (it.limit, it.then));
         reached
             // It has been accepted, so it cannot wait.
@@ -197,50 +195,6 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.leave_lines();
-    }
-}
-
-impl ServerSocket {
-    /// A connection that was accepted, unless it is refused.
-    pub(in crate::tcp_server) fn admit(
-        &mut self,
-        mut stream: Box<dyn Stream>,
-        peer: SocketAddr,
-    ) -> Option<(Box<dyn Stream>, ConnectionGuard)> {
-        match self.admission.refuses(peer.ip()) {
-            None => Some((stream, self.admission.admit(peer.ip()))),
-            Some((limit, then)) => {
-                match then {
-                    AtLimit::Reset => stream.reset(),
-                    _ => {
-                        end_now(&mut *stream);
-                    }
-                }
-                self.was_refused(peer, limit);
-                None
-            }
-        }
-    }
-
-    pub(in crate::tcp_server) fn was_refused(&mut self, peer: SocketAddr, limit: LimitKind) {
-        log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
-        self.counts.refused += 1;
-        self.admission.event_queue.push((peer, limit));
-    }
-
-    /// Tells of the refusals that may be told now.
-    pub(in crate::tcp_server) fn tell_refusals(&mut self, cx: &mut TaskContext<'_>) {
-        let socket_id = self.id;
-        let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
-            socket_id,
-            peer_address: peer.ip(),
-            peer_port: peer.port(),
-            limit,
-            missed,
-            _unhandled,
-        };
-        let to = &self.app_listeners.on_refused;
-        self.admission.event_queue.raise(to, cx, event);
     }
 }
 
