@@ -1,6 +1,8 @@
 //! The rules of this repository that the compiler does not know.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod circles;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
