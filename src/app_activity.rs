@@ -1,6 +1,6 @@
 //! Whether an app is loaded, idle, or owed events: shared by everything that it owns.
 //!
-//! A *suspended* app hears no event. Its sockets keep what they have to report,
+//! A *suspended* app gets no event. Its sockets keep what they have to report,
 //! and ask for the app to be loaded again. The [`Registry`](crate::Registry)
 //! suspends and loads apps; sockets read this state before they raise an event.
 

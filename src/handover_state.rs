@@ -160,7 +160,7 @@ pub(crate) struct ClientRecord {
     pub(crate) timeouts: Option<TimeoutsRecord>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
-    /// The server socket that accepted it, if no listener has heard of it yet.
+    /// The server socket that accepted it, if it was not delivered to a listener yet.
     pub(crate) offered_by: Option<u64>,
     pub(crate) connection: Option<ConnectionRecord>,
 }

@@ -15,7 +15,7 @@ impl App {
     /// namespaces, and all listeners are removed. Persistent sockets stay as they
     /// are, and server sockets keep listening. Their events wait: a server socket
     /// accepts one connection at most, and no client is read. Accepted
-    /// connections that no listener has heard of wait too. The first event that
+    /// connections that were not delivered yet wait too. The first event that
     /// waits has the app loaded again, if it has an
     /// [event page](Self::set_event_page).
     ///

@@ -52,8 +52,8 @@ impl App {
     /// never leave their thread.
     ///
     /// The answer means that `setup` has run in all arbiters and that the
-    /// listeners are added. A listener that was added for all sockets hears these
-    /// sockets too. If an arbiter ends, its listeners end with it, and `setup`
+    /// listeners are added. A listener that was added for all sockets gets the
+    /// events of these sockets too. If an arbiter ends, its listeners end with it, and `setup`
     /// runs in the arbiter that replaces it; events that they have not handled
     /// are raised again. This continues until the app is suspended or unloaded.
     /// An app with an [event page](App::set_event_page) calls this function in

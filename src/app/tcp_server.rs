@@ -137,8 +137,8 @@ impl TcpServer {
     ///
     /// Up to 16 connections per arbiter are accepted ahead, even while the socket
     /// is paused. They wait like connections in the backlog: no limit counts them,
-    /// and they are reset if the socket is closed before a listener has heard of
-    /// them. An error that is not a single connection's is reported once, however
+    /// and they are reset if the socket is closed before they are delivered to
+    /// a listener. An error that is not a single connection's is reported once, however
     /// many listeners have met it. Each listener has its own backlog; `backlog` in
     /// `getInfo` is the sum, if the OS reports it for a shared port.
     ///

@@ -24,7 +24,7 @@ use crate::tls;
 const MAX_ARBITERS: usize = 1024;
 
 /// Closes every socket and ends the [`Registry`]. The answer means that every
-/// port is free. Calls that come later answer [`Error::Stopped`].
+/// port is free. Later calls answer [`Error::Stopped`].
 ///
 /// It waits until the peers of all connections have acknowledged what was sent to
 /// them, for at most [`SHUTDOWN_TIMEOUT`](crate::tcp::SHUTDOWN_TIMEOUT), 5

@@ -117,8 +117,8 @@ impl AppState {
         let app_shards = self.app_shards.clone();
         async move {
             let closed = closed.await.into_iter().flatten().collect();
-            // Clients come second: a server socket closes those of its clients
-            // that no listener has heard of.
+            // Clients are second: a server socket closes those of its clients that
+            // were not delivered to a listener.
             app_shards.close(false).await;
             closed
         }

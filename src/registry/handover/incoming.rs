@@ -68,8 +68,8 @@ pub(crate) struct AdoptListener {
     pub(crate) listener: OwnedFd,
 }
 
-/// Accepted clients that no listener has heard of, with the id of their app, by
-/// the id of their server socket.
+/// Accepted clients that were not delivered to a listener, with the id of their
+/// app, by the id of their server socket.
 type UndeliveredClients = BTreeMap<u64, (String, Vec<Accepted>)>;
 
 impl Registry {
@@ -87,7 +87,7 @@ impl Registry {
             clients: Vec::new(),
             app_limits: Vec::new(),
         };
-        // Clients come first: a server socket is imported with its undelivered
+        // Clients are first: a server socket is imported with its undelivered
         // clients.
         let undelivered = self.prepare_clients(handover_state.clients, &mut import)?;
         self.prepare_servers(handover_state.servers, undelivered, &mut import)?;
@@ -107,7 +107,7 @@ impl Registry {
                 return Err(ImportError::ClientInUse(id));
             }
             if !seen.insert(id) {
-                return Err(ImportError::Inconsistent("a client socket comes twice"));
+                return Err(ImportError::Inconsistent("a client socket occurs twice"));
             }
             import.last_client = import.last_client.max(id.get());
             let app = client.record.app.clone();
@@ -169,7 +169,7 @@ impl Registry {
                 return Err(ImportError::ServerInUse(id));
             }
             if !seen.insert(id) {
-                return Err(ImportError::Inconsistent("a server socket comes twice"));
+                return Err(ImportError::Inconsistent("a server socket occurs twice"));
             }
             import.last_server = import.last_server.max(id.get());
             check_name(record.name.as_ref())?;

@@ -36,7 +36,7 @@ impl OrphanBackoff {
     }
 
     /// Whether the app is to be loaded because its listeners have died. It
-    /// counts as not suspended, though it hears no event.
+    /// counts as not suspended, though it gets no event.
     pub(in crate::registry) fn is_active(&self) -> bool {
         self.is_active
     }
