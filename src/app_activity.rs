@@ -81,14 +81,9 @@ impl AppActivity {
         }
     }
 
-    pub(crate) fn cancel_load_request(&self) {
-        self.load_requested.store(false, SeqCst);
-    }
-
-    /// For the registry, which needs no message to itself: records that a load
-    /// is requested.
-    pub(crate) fn mark_load_requested(&self) {
-        self.load_requested.store(true, SeqCst);
+    /// For the registry, which needs no message to itself.
+    pub(crate) fn set_load_requested(&self, load_requested: bool) {
+        self.load_requested.store(load_requested, SeqCst);
     }
 
     pub(crate) fn set_has_event_page(&self, has_event_page: bool) {

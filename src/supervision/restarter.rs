@@ -199,7 +199,7 @@ impl<A: Recoverable> Child<A> {
         // Taken in a statement of its own, so that the lock is released before
         // the actor starts.
         let salvaged = self.restarter.salvaged.lock().take();
-        if let Some(Salvaged(actor)) = salvaged {
+        if let Some(actor) = salvaged {
             let address = self.restarter.start(actor, find().as_ref());
             self.stable_addr.set(address);
         }
@@ -213,12 +213,10 @@ impl<A: Recoverable> Child<A> {
 /// Keeps the state of an actor that was dropped until the actor is restarted.
 pub(crate) struct Restarter<A> {
     restart_counter: Arc<RestartCounter>,
-    salvaged: Mutex<Option<Salvaged<A>>>,
+    salvaged: Mutex<Option<A>>,
     /// The thread that the actor was last started in.
     thread: Mutex<Option<ThreadId>>,
 }
-
-struct Salvaged<A>(A);
 
 impl<A: Recoverable> Restarter<A> {
     fn new(restart_counter: RestartCounter) -> Arc<Self> {
@@ -256,7 +254,7 @@ impl<A: Recoverable> Restarter<A> {
 
     /// Called by the `Drop` of the actor: keeps its state for a restart.
     pub(crate) fn salvage(&self, actor: A) {
-        *self.salvaged.lock() = Some(Salvaged(actor));
+        *self.salvaged.lock() = Some(actor);
         let arbiter = Arbiter::try_current();
         let cause = match arbiter.is_some_and(|arbiter| arbiter.alive()) {
             true => Cause::Stopped,
@@ -266,7 +264,7 @@ impl<A: Recoverable> Restarter<A> {
         if !self.restart_counter.record_failure(cause) {
             // The lock is released first: the registry may take it meanwhile.
             let salvaged = self.salvaged.lock().take();
-            if let Some(Salvaged(mut actor)) = salvaged {
+            if let Some(mut actor) = salvaged {
                 actor.abandon();
             }
         }

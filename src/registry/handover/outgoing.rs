@@ -44,12 +44,6 @@ pub(crate) struct FinishExport {
 #[rtype(result = "()")]
 pub(crate) struct Deliver(pub(crate) Duration);
 
-impl Registry {
-    fn outgoing(&self, token: &HandoverToken) -> Option<&OutgoingHandover> {
-        self.outgoing.as_ref().filter(|it| it.token == *token)
-    }
-}
-
 impl Handler<Quiesce> for Registry {
     type Result = ResponseFuture<Result<bool, Error>>;
 
@@ -88,7 +82,7 @@ impl Handler<Export> for Registry {
     /// Calls that handlers made before the last event was handled were routed
     /// before this message, so the export has their effects.
     fn handle(&mut self, Export(token): Export, _: &mut Self::Context) -> Self::Result {
-        let Some(outgoing) = self.outgoing(&token) else {
+        let Some(outgoing) = self.outgoing.as_ref().filter(|it| it.token == token) else {
             return Box::pin(std::future::ready(Err(Error::Stopped)));
         };
         let outcome = outgoing.outcome.clone();
