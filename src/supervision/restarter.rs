@@ -171,12 +171,12 @@ where
 }
 
 /// An actor with its restarter.
-pub(crate) struct Child<A: Actor> {
+pub(crate) struct SupervisedActor<A: Actor> {
     pub(crate) stable_addr: Arc<StableAddr<A>>,
     restarter: Arc<Restarter<A>>,
 }
 
-impl<A: Recoverable> Child<A> {
+impl<A: Recoverable> SupervisedActor<A> {
     /// Starts the actor that `make` makes in this arbiter; `None` for the current
     /// one.
     pub(crate) fn start(
@@ -187,7 +187,7 @@ impl<A: Recoverable> Child<A> {
         let restarter = Restarter::new(restart_counter);
         let actor = make(Arc::downgrade(&restarter));
         let address = restarter.start(actor, arbiter);
-        Child {
+        SupervisedActor {
             stable_addr: Arc::new(StableAddr::new(address)),
             restarter,
         }

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use derive_more::{Display, From};
 
 use crate::error::Error;
-use crate::handover_state::{Client, ConnectionRecord, HandoverState, Server};
+use crate::handover_state::{
+    ConnectionRecord, HandoverState, TransferredClient, TransferredServer,
+};
 use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
@@ -96,7 +98,7 @@ impl Registry {
 
     fn prepare_clients(
         &self,
-        clients: Vec<Client>,
+        clients: Vec<TransferredClient>,
         import: &mut PreparedImport,
     ) -> Result<UndeliveredClients, ImportError> {
         let mut undelivered = UndeliveredClients::new();
@@ -133,7 +135,7 @@ impl Registry {
         Ok(undelivered)
     }
 
-    fn prepare_client(&self, client: Client) -> Result<tcp::Inherited, ImportError> {
+    fn prepare_client(&self, client: TransferredClient) -> Result<tcp::Inherited, ImportError> {
         let (record, unsent) = (client.record, client.unsent);
         check_name(record.name.as_ref())?;
         let connection = match (client.stream, record.connection.clone()) {
@@ -158,12 +160,12 @@ impl Registry {
 
     fn prepare_servers(
         &self,
-        servers: Vec<Server>,
+        servers: Vec<TransferredServer>,
         mut undelivered: UndeliveredClients,
         import: &mut PreparedImport,
     ) -> Result<(), ImportError> {
         let mut seen = HashSet::new();
-        for Server { record, listener } in servers {
+        for TransferredServer { record, listener } in servers {
             let id = ServerSocketId::new(record.id);
             if self.apps.values().any(|it| it.servers.contains_key(&id)) {
                 return Err(ImportError::ServerInUse(id));

@@ -51,7 +51,7 @@ impl Handler<Quiesce> for Registry {
         if self.outgoing.is_some() {
             return Box::pin(std::future::ready(Ok(false)));
         }
-        let (end, outcome) = HandoverOutcome::pair();
+        let (decision, outcome) = HandoverOutcome::pair();
         let servers = self.servers();
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Quiesce(outcome.clone())))
@@ -63,7 +63,7 @@ impl Handler<Quiesce> for Registry {
         self.outgoing = Some(OutgoingHandover {
             token,
             outcome,
-            end,
+            decision,
         });
         Box::pin(async move {
             // A server socket that has ended raises no event either.
@@ -168,6 +168,6 @@ impl Handler<FinishExport> for Registry {
             let _ = self.remove_server(&app, id);
         }
         // Fails if all sockets that wait for the outcome have ended.
-        let _ = outgoing.end.send(());
+        let _ = outgoing.decision.send(());
     }
 }

@@ -133,7 +133,7 @@ impl Registry {
             // The event page will add all listeners.
             state.clear_listeners();
             activity.suspend_for_reload();
-            let delay = state.lifecycle.orphan_backoff.begin();
+            let delay = state.lifecycle.orphan_backoff.next_delay();
             log::warn!("app {app}: its listeners have died; loaded again in {delay:?}");
             if !delay.is_zero() {
                 state.lifecycle.retry_after(delay, app, ctx);

@@ -277,7 +277,7 @@ mod tests {
     use crate::ids::ClientSocketId;
     use crate::manifest::Permissions;
     use crate::os::TokioNetwork;
-    use crate::supervision::{Child, RegistryLink};
+    use crate::supervision::{RegistryLink, SupervisedActor};
     use crate::tcp::command_queue::{CommandQueue, QueuedCall};
     use crate::tcp::shards::shard::AppShard;
     use crate::tcp::{AppContext, Shard, SocketTable};
@@ -325,7 +325,11 @@ mod tests {
 
     /// A socket whose actor lives as long as what comes with it, and has no row
     /// for it.
-    fn socket() -> (ClientSocket, Arc<CommandQueue>, Child<SocketTable>) {
+    fn socket() -> (
+        ClientSocket,
+        Arc<CommandQueue>,
+        SupervisedActor<SocketTable>,
+    ) {
         let app = crate::ids::AppId::from("a");
         let command_queue = Arc::<CommandQueue>::default();
         let network = Arc::new(TokioNetwork);
