@@ -550,11 +550,7 @@ mod tests {
         }
         assert!(actor.send(Panic).await.is_err());
         assert!(next(&mut failures).await.gave_up);
-        until_it_ends(&actor).await;
-    }
-
-    /// It panicked again after it was told to terminate.
-    async fn until_it_ends(actor: &Addr<Panicking>) {
+        // A panic after it was told to terminate ends it.
         let ends = async {
             while actor.connected() {
                 actix_rt::task::yield_now().await;

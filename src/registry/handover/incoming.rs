@@ -85,9 +85,7 @@ impl Registry {
             token,
             last_server: handover_state.last_server,
             last_client: handover_state.last_client,
-            servers: Vec::new(),
-            clients: Vec::new(),
-            app_limits: Vec::new(),
+            ..PreparedImport::default()
         };
         // Clients are first: a server socket is imported with its undelivered
         // clients.
@@ -138,6 +136,7 @@ impl Registry {
     fn prepare_client(&self, client: TransferredClient) -> Result<tcp::Inherited, ImportError> {
         let (record, unsent) = (client.record, client.unsent);
         check_name(record.name.as_ref())?;
+        let no_descriptor = ImportError::Inconsistent("a connection has no descriptor");
         let connection = match (client.stream, record.connection.clone()) {
             (None, None) => None,
             (Some(stream), Some(record)) => {
@@ -150,10 +149,7 @@ impl Registry {
                 is_let_go: true,
                 ..inherited_connection(tcp::nowhere(), record, unsent)
             }),
-            _ => {
-                let text = "a connection has no descriptor";
-                return Err(ImportError::Inconsistent(text));
-            }
+            _ => return Err(no_descriptor),
         };
         Ok(tcp::Inherited { record, connection })
     }
@@ -205,12 +201,8 @@ impl Registry {
             };
             import.servers.push((app, inherited));
         }
-        match undelivered.is_empty() {
-            true => Ok(()),
-            false => Err(ImportError::Inconsistent(
-                "a client's server socket is missing",
-            )),
-        }
+        let missing = ImportError::Inconsistent("a client's server socket is missing");
+        undelivered.is_empty().then_some(()).ok_or(missing)
     }
 
     /// Keeps the ids of an import from being allocated. The counters move only
@@ -289,12 +281,8 @@ fn check_ids(handover_state: &HandoverState) -> Result<(), ImportError> {
     let clients = clients.flat_map(|it| [Some(it.record.id), it.record.offered_by]);
     let lasts = [handover_state.last_server, handover_state.last_client];
     let mut ids = servers.chain(clients.flatten()).chain(lasts);
-    match ids.all(|id| id <= MAX_ID) {
-        true => Ok(()),
-        false => Err(ImportError::Inconsistent(
-            "the number of a socket is above 2^53",
-        )),
-    }
+    let too_high = ImportError::Inconsistent("the number of a socket is above 2^53");
+    ids.all(|id| id <= MAX_ID).then_some(()).ok_or(too_high)
 }
 
 fn check_name(name: Option<&String>) -> Result<(), ImportError> {

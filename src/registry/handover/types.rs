@@ -28,6 +28,7 @@ pub(in crate::registry) struct OutgoingHandover {
 
 /// The sockets of another process, checked and opened. They are used only if the
 /// import is committed.
+#[derive(Default)]
 pub(in crate::registry) struct PreparedImport {
     pub(super) token: HandoverToken,
     pub(super) last_server: u64,
