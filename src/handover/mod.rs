@@ -63,7 +63,7 @@ use std::time::Duration;
 
 use derive_more::Display;
 
-pub use crate::handover_state::{NotTransferred, SocketName};
+pub use crate::handover_state::{AnySocketId, NotTransferred};
 
 use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};

@@ -11,8 +11,8 @@ use futures::future::join_all;
 use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
-    OutboundRecord, SocketName, check_app_id,
+    AnySocketId, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
+    OutboundRecord, TransferredClient, check_app_id,
 };
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
@@ -51,7 +51,7 @@ pub(super) struct Waiting {
 
 #[derive(Default)]
 pub(crate) struct Exported {
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Vec<TransferredClient>,
     pub(crate) left: Vec<NotTransferred>,
 }
 
@@ -145,7 +145,7 @@ impl SocketState {
         row.arrived()
     }
 
-    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
+    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<TransferredClient> {
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
         }
@@ -165,7 +165,7 @@ impl SocketState {
         let stream = connection
             .filter(|connection| !matches!(connection.read_side, ReadSide::Released(_)))
             .map(|connection| connection.stream.duplicate());
-        let client = Client {
+        let client = TransferredClient {
             stream: stream.transpose()?,
             unsent: connection.map_or_else(Vec::new, |connection| connection.queue.unsent()),
             record: ClientRecord {
@@ -333,7 +333,7 @@ impl Handler<Export> for SocketTable {
                 Err(error) => {
                     row.release();
                     taken.left.push(NotTransferred {
-                        socket: SocketName::Client(row.socket.app().clone(), row.socket.id()),
+                        socket: AnySocketId::Client(row.socket.app().clone(), row.socket.id()),
                         reason: error.to_string(),
                     });
                 }

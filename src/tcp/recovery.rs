@@ -11,7 +11,7 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    self, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
+    self, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
 };
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::command::Command;
@@ -49,10 +49,10 @@ impl SocketTable {
         command_queue: Arc<CommandQueue>,
         registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
-    ) -> Child<Self> {
+    ) -> SupervisedActor<Self> {
         let restart_counter =
             RestartCounter::new(supervision::ActorKind::ClientSockets, None, registry_link);
-        Child::start(restart_counter, arbiter, |restarter| {
+        SupervisedActor::start(restart_counter, arbiter, |restarter| {
             let mut rows = SocketTable::new(network, tls, command_queue);
             rows.fall.restarter = restarter;
             rows

@@ -106,7 +106,7 @@ async fn bytes_that_are_not_a_handover_are_refused() {
         (cut, "given up"),
         (&hello(1, 0), "given up"),
         (&second, "out of place"),
-        (&twice, "comes twice"),
+        (&twice, "occurs twice"),
         (
             &[hello(0, 1), frame(0, 0, CLIENT)].concat(),
             "no descriptor",

@@ -13,7 +13,7 @@ use crate::app_activity::AppActivity;
 use crate::ids::ClientSocketId;
 use crate::manifest::Permissions;
 use crate::os::TokioNetwork;
-use crate::supervision::{Child, RegistryLink};
+use crate::supervision::{RegistryLink, SupervisedActor};
 use crate::tcp::command::QueuedCall;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::shards::shard::AppShard;
@@ -58,8 +58,11 @@ impl Stream for Sink {
 
 /// A socket whose actor lives as long as what comes with it, and has no row
 /// for it.
-pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, Child<SocketTable>)
-{
+pub(in crate::tcp::connection) fn socket() -> (
+    ClientSocket,
+    Arc<CommandQueue>,
+    SupervisedActor<SocketTable>,
+) {
     let app = crate::ids::AppId::from("a");
     let command_queue = Arc::<CommandQueue>::default();
     let network = Arc::new(TokioNetwork);
