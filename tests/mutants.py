@@ -26,23 +26,23 @@ FOLDERS = ["tcp", "tcp_server", "supervision", "handover"]
 # The tests that concern a file: filters of the tests in `tests/it`, the longest path that fits first.
 # Unit tests are asked in any case.
 TESTS = {
-    "src/tcp/": "tcp:: faults:: ordering:: arbiters:: returned:: pause:: memory:: injection:: accounting:: poison:: "
-                "unheard_ends lingering::",
-    "src/tcp/force.rs": "draining:: time_outs:: examples::draining",
-    "src/tcp/hold.rs": "handover:: tls::handed_over examples::persistent_server",
-    "src/tcp/kept.rs": "injection:: hostile:: returned:: accounting::",
-    "src/tcp/lane": "tcp:: arbiters:: lifecycle:: permissions:: policy:: memory::",
-    "src/tcp/returned.rs": "returned:: poison:: injection:: lifecycle:: accounting::",
-    "src/tcp/secure.rs": "tls:: tcp:: permissions::",
-    "src/tcp/sweep.rs": "lifecycle:: draining:: host:: hostile:: tcp:: arbiters::",
-    "src/tcp/time_outs.rs": "time_outs:: policy:: exhaustion::",
+    "src/tcp/": "tcp:: faults:: ordering:: arbiters:: redelivery:: pause:: memory:: injection:: accounting:: "
+                "poison_events:: unread_connections:: lingering::",
+    "src/tcp/bulk.rs": "lifecycle:: draining:: hostile:: tcp:: arbiters::",
+    "src/tcp/connection/redelivery.rs": "redelivery:: poison_events:: injection:: lifecycle:: accounting::",
+    "src/tcp/connection/secure.rs": "tls:: tcp:: permissions::",
+    "src/tcp/connection/timeouts.rs": "timeouts:: policy:: exhaustion::",
+    "src/tcp/draining.rs": "draining:: timeouts:: examples::draining",
+    "src/tcp/handover.rs": "handover:: examples::persistent_server",
+    "src/tcp/recovery.rs": "injection:: hostile:: redelivery:: accounting::",
+    "src/tcp/shards/": "tcp:: arbiters:: lifecycle:: permissions:: policy:: memory::",
     "src/tcp_server/": "tcp_server:: policy:: faults:: pause:: exhaustion:: arbiters:: injection:: accounting::",
     "src/tcp_server/draining.rs": "draining:: tcp_server:: policy::",
-    "src/tcp_server/handshake": "tls:: poison::events",
-    "src/tcp_server/hold.rs": "handover:: tls::handed_over",
-    "src/tcp_server/records.rs": "handover::",
+    "src/tcp_server/handover.rs": "handover::",
+    "src/tcp_server/settings_record.rs": "handover::",
+    "src/tcp_server/tls/": "tls:: poison_events::other_events",
     "src/supervision/": "injection:: hostile:: arbiters:: accounting::",
-    "src/handover/": "handover:: tls::handed_over examples::persistent_server examples::systemd fuzz_corpus::",
+    "src/handover/": "handover:: examples::persistent_server examples::systemd fuzz_corpus::",
 }
 
 # A mutation may have the tests wait for ever.

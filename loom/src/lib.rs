@@ -29,6 +29,8 @@ mod sync {
     mod models;
     #[path = "../../../src/sync/ready_flag.rs"]
     mod ready_flag;
+    #[path = "../../../src/sync/shared_writer.rs"]
+    mod shared_writer;
     #[path = "../../../src/sync/wait_flag.rs"]
     mod wait_flag;
     #[path = "../../../src/sync/work_queue.rs"]
@@ -39,6 +41,7 @@ mod sync {
 
     pub(crate) use in_flight::InFlight;
     pub(crate) use ready_flag::ReadyFlag;
+    pub(crate) use shared_writer::SharedWriter;
     pub(crate) use wait_flag::WaitFlag;
     pub(crate) use work_queue::WorkQueue;
 
@@ -85,13 +88,11 @@ mod tcp {
     pub(crate) const WINDOW: usize = 2;
     pub(crate) const RESUME_BELOW: usize = 1;
 
-    #[path = "../../../src/tcp/credits.rs"]
+    #[path = "../../../src/tcp/shards/credits.rs"]
     pub(crate) mod credits;
     #[path = "../../../src/tcp/connection/ending.rs"]
     pub(crate) mod ending;
     mod models;
-    #[path = "../../../src/tcp/connection/shared_writer.rs"]
-    pub(crate) mod shared_writer;
 }
 
 mod tcp_server {

@@ -10,7 +10,7 @@ use super::wire::{self, Greeting, Record};
 use super::{Error, PREDECESSOR, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
 use crate::os::fd_passing::{self, Channel};
-use crate::registry::{CommitImport, PrepareImport, Registry, Token};
+use crate::registry::{CommitImport, HandoverToken, PrepareImport, Registry};
 
 #[cfg(target_os = "linux")]
 use super::systemd::{self, PassedDescriptors, StoredState};
@@ -134,7 +134,7 @@ async fn adopt_from(channel: &mut Channel, registry: &Addr<Registry>) -> Result<
 /// Sockets that are prepared in a registry and not used yet. Dropping it closes them there.
 struct ImportGuard {
     registry: Addr<Registry>,
-    token: Option<Token>,
+    token: Option<HandoverToken>,
 }
 
 impl ImportGuard {
@@ -143,7 +143,7 @@ impl ImportGuard {
         handover_state: HandoverState,
     ) -> Result<(Self, Receipt), Error> {
         let receipt = Receipt::of(&handover_state);
-        let token = Token::default();
+        let token = HandoverToken::default();
         // From here on a failure, or a dropped future, must close the sockets.
         let guard = ImportGuard {
             registry: registry.clone(),

@@ -66,7 +66,7 @@ use std::time::Duration;
 
 use derive_more::Display;
 
-pub use crate::handover_state::{NotTransferred, SocketName};
+pub use crate::handover_state::{AnySocketId, NotTransferred};
 
 use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
@@ -109,7 +109,7 @@ impl Receipt {
                 .map(|record| (record.app.as_str().into(), record.id.into()))
                 .collect(),
             unreported_clients: clients().filter(|it| it.offered_by.is_some()).count(),
-            not_transferred: state.left.clone(),
+            not_transferred: state.not_transferred.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{Error, PREDECESSOR, Receipt, TIMEOUT};
 use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ServerSocketId};
 use crate::os::fd_passing::{self, Channel};
-use crate::registry::{Deliver, Export, FinishExport, Quiesce, Registry, Token};
+use crate::registry::{Deliver, Export, FinishExport, HandoverToken, Quiesce, Registry};
 
 /// A process that will adopt the persistent sockets.
 #[derive(Debug)]
@@ -115,13 +115,13 @@ async fn transfer(channel: &mut Channel, state: &HandoverState) -> Result<(), Er
 /// Keeps the persistent sockets of a registry frozen. Dropping it lets them go on.
 pub(super) struct ExportGuard {
     registry: Addr<Registry>,
-    token: Option<Token>,
+    token: Option<HandoverToken>,
 }
 
 impl ExportGuard {
     /// Freezes the sockets, and exports them.
     pub(super) async fn new(registry: &Addr<Registry>) -> Result<(Self, HandoverState), Error> {
-        let token = Token::default();
+        let token = HandoverToken::default();
         // From here on a failure, or a dropped future, must release the sockets.
         let guard = ExportGuard {
             registry: registry.clone(),
@@ -145,9 +145,9 @@ impl ExportGuard {
         receipt
     }
 
-    fn finish(&mut self, gone: Option<Vec<(AppId, ServerSocketId)>>) {
+    fn finish(&mut self, transferred: Option<Vec<(AppId, ServerSocketId)>>) {
         if let Some(token) = self.token.take() {
-            self.registry.do_send(FinishExport { token, gone });
+            self.registry.do_send(FinishExport { token, transferred });
         }
     }
 }

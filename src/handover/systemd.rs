@@ -277,7 +277,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::handover_state::{Client, Server};
+    use crate::handover_state::{TransferredClient, TransferredServer};
 
     fn descriptor() -> OwnedFd {
         File::open("/dev/null").expect("a device").into()
@@ -309,16 +309,16 @@ mod tests {
         HandoverState {
             last_server: 4,
             last_client: u64::MAX,
-            servers: vec![Server {
+            servers: vec![TransferredServer {
                 record: serde_json::from_value(server).expect("a record"),
                 listener: Some(descriptor()),
             }],
-            clients: vec![Client {
+            clients: vec![TransferredClient {
                 record: serde_json::from_value(client).expect("a record"),
                 stream: Some(descriptor()),
                 unsent: vec![Bytes::from_static(b"{un"), Bytes::from_static(b"sent")],
             }],
-            left: Vec::new(),
+            not_transferred: Vec::new(),
         }
     }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, Server, ServerRecord,
+    ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, ServerRecord, TransferredClient,
+    TransferredServer,
 };
 use crate::os::fd_passing::Channel;
 
@@ -305,7 +306,7 @@ pub(super) async fn receive_state(source: &mut impl Source) -> Result<HandoverSt
         match read_record(source).await? {
             (Record::Server(record), mut descriptors, data) if data.is_empty() => {
                 let listener = descriptors.pop_front();
-                state.servers.push(Server { record, listener });
+                state.servers.push(TransferredServer { record, listener });
             }
             (other, ..) => return Err(unexpected(&other)),
         }
@@ -328,7 +329,7 @@ pub(super) async fn receive_state(source: &mut impl Source) -> Result<HandoverSt
                     );
                     continue;
                 }
-                state.clients.push(Client {
+                state.clients.push(TransferredClient {
                     record: *record,
                     stream,
                     unsent: vec![data],

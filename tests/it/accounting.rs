@@ -1,14 +1,14 @@
-//! Nothing is lost in silence: many short connections, with faults and panics
-//! at random, and each of them is accounted for, as every byte is.
+//! Accounts for every connection and every byte of many short connections with random faults and
+//! panics.
 //!
-//! What an app was told to be sent is what the peer has got, unless the peer itself
-//! has reset, or a fault struck; and without faults nothing is lost at all.
+//! What the app was told it sent is what the peer received, unless the peer reset the connection
+//! or a fault was injected. Without faults nothing is lost.
 //!
 //! `ACCOUNT_CONNECTIONS=1000000 cargo test --workspace --release --test it accounting:: --
-//! --test-threads 1 --nocapture` makes more, `ACCOUNT_SEED` begins elsewhere.
+//! --test-threads 1 --nocapture` makes more connections. `ACCOUNT_SEED` sets the first seed.
 
-mod acts;
-mod books;
+mod behaviour;
+mod recording_server;
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,16 +21,15 @@ use chrome_sockets::{AddListener, App, Error, Event, OnEvent, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use acts::{Act, Acts, pattern};
-use books::{Balance, Books, TakeBalance};
+use behaviour::{Behaviour, Behaviours, pattern};
+use recording_server::{GetTotals, Recorder, Totals};
 use support::within;
 
-/// How many connections `cargo test` makes on the scripted network, and on
-/// real sockets.
+/// Number of connections that `cargo test` makes on the scripted network, and on real sockets.
 const SCRIPTED: u32 = 50_000;
 const REAL: u32 = 4_000;
 
-/// How many are open at once.
+/// Number of connections open at the same time.
 const AT_ONCE: usize = 200;
 
 const ABORTED: &str = "accept=ECONNABORTED,p=0.004";
@@ -67,8 +66,8 @@ fn seed() -> u32 {
     setting("ACCOUNT_SEED", 1)
 }
 
-/// Makes a call until nothing panics at it.
-async fn insist<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
+/// Repeats a call until it no longer answers `Panicked`.
+async fn retry_panics<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T {
     loop {
         match within("an answer", call()).await {
             Ok(answer) => return answer,
@@ -77,21 +76,24 @@ async fn insist<T: Unpin>(mut call: impl AsyncFnMut() -> Result<T, Error>) -> T 
     }
 }
 
-/// Hears an event, through listeners that die if there are faults.
-async fn hear<E: Event>(network: &Option<FaultyNetwork>, event: &OnEvent<E>, books: &Addr<Books>)
-where
-    Books: Handler<E>,
+/// Adds `books` as a listener; with faults, behind subscribers that die and are replaced.
+async fn subscribe<E: Event>(
+    network: &Option<FaultyNetwork>,
+    event: &OnEvent<E>,
+    recorder: &Addr<Recorder>,
+) where
+    Recorder: Handler<E>,
     Registry: Handler<AddListener<E>>,
 {
-    let books: Recipient<E> = books.clone().recipient();
+    let recorder: Recipient<E> = recorder.clone().recipient();
     let Some(network) = network.clone() else {
-        return event.add_listener(books).await.expect("it runs");
+        return event.add_listener(recorder).await.expect("it runs");
     };
     let event = event.clone();
     actix_rt::spawn(async move {
         loop {
-            let subscriber = network.subscriber(books.clone());
-            insist(async || event.add_listener(subscriber.clone()).await).await;
+            let subscriber = network.subscriber(recorder.clone());
+            retry_panics(async || event.add_listener(subscriber.clone()).await).await;
             while subscriber.connected() {
                 actix_rt::time::sleep(std::time::Duration::from_millis(1)).await;
             }
@@ -99,7 +101,7 @@ where
     });
 }
 
-/// Where the app lives, and what goes wrong.
+/// Arbiters and faults of a run.
 #[derive(Clone, Copy)]
 struct Shape {
     name: &'static str,
@@ -137,32 +139,37 @@ impl Shape {
     }
 }
 
-/// What the peer of a connection has got.
+/// What the peer of a connection received.
 #[derive(Clone, Copy, Default)]
-struct Got {
+struct PeerResult {
     bytes: u32,
-    /// It found that the connection was reset, which it did not do itself.
+    /// The connection was reset, and not by the peer.
     reset: bool,
 }
 
-/// An app whose every connection is written down.
-struct Office {
+/// An app whose every connection is recorded.
+struct Fixture {
     app: App,
-    /// If there are faults.
+    /// `None` without faults.
     network: Option<FaultyNetwork>,
     aborted: Option<RuleId>,
-    books: Addr<Books>,
+    recorder: Addr<Recorder>,
     server: ServerSocketId,
     at: SocketAddr,
-    acts: Acts,
+    behaviours: Behaviours,
 }
 
-impl Office {
-    async fn open(network: impl Network, shape: Shape, acts: Acts, connections: u32) -> Self {
+impl Fixture {
+    async fn open(
+        network: impl Network,
+        shape: Shape,
+        behaviours: Behaviours,
+        connections: u32,
+    ) -> Self {
         let seed = seed();
         let name = shape.name;
         println!("ACCOUNT_SEED={seed} ACCOUNT_CONNECTIONS={connections} {name}");
-        // The short way of a send is open only where nothing is between.
+        // The fast path of a send is open only if no faulty network is in between.
         let (registry, network) = match shape.faults {
             [] => (Registry::with_network(network), None),
             _ => {
@@ -173,11 +180,12 @@ impl Office {
         let registry = registry.arbiters(shape.arbiters);
         let registry = registry.restart_limit(RestartLimit::UNLIMITED).start();
         let app = App::new("account", &registry);
-        let books = Books::new(app.clone(), acts, connections, network.is_none()).start();
-        hear(&network, &app.tcp_server.on_accept, &books).await;
-        hear(&network, &app.tcp_server.on_accept_error, &books).await;
-        hear(&network, &app.tcp.on_receive, &books).await;
-        hear(&network, &app.tcp.on_receive_error, &books).await;
+        let recorder =
+            Recorder::new(app.clone(), behaviours, connections, network.is_none()).start();
+        subscribe(&network, &app.tcp_server.on_accept, &recorder).await;
+        subscribe(&network, &app.tcp_server.on_accept_error, &recorder).await;
+        subscribe(&network, &app.tcp.on_receive, &recorder).await;
+        subscribe(&network, &app.tcp.on_receive_error, &recorder).await;
         let server = app.tcp_server.create(Default::default()).await;
         let server = server.expect("create").socket_id;
         let sharing = app.tcp_server.set_reuse_port(server, shape.shares_port);
@@ -192,73 +200,76 @@ impl Office {
         for text in shape.faults {
             inject(text);
         }
-        Office {
+        Fixture {
             aborted: inject(ABORTED),
             at: info.local_addr().expect("it listens"),
             app,
             network,
-            books,
+            recorder,
             server,
-            acts,
+            behaviours,
         }
     }
 
-    /// All is over: nothing may be missing. `got` is what the peer of each
-    /// connection has.
-    async fn audit(self, got: &[Got]) {
-        let balance = within("the last end", async {
+    /// Checks that nothing is missing after the last connection. `got` is what each peer
+    /// received.
+    async fn check(self, got: &[PeerResult]) {
+        let totals = within("the last end", async {
             loop {
-                let balance = self.books.send(TakeBalance).await.expect("it runs");
-                match balance.open {
-                    0 => return balance,
+                let totals = self.recorder.send(GetTotals).await.expect("it runs");
+                match totals.open {
+                    0 => return totals,
                     _ => actix_rt::task::yield_now().await,
                 }
             }
         });
-        let balance: Balance = balance.await;
+        let totals: Totals = totals.await;
         let tcp_server = self.app.tcp_server.clone();
-        let info = insist(async || tcp_server.get_info(self.server).await).await;
+        let info = retry_panics(async || tcp_server.get_info(self.server).await).await;
         let report = self.network.iter().flat_map(FaultyNetwork::report);
         let report: Vec<_> = report.collect();
         for rule in &report {
             println!("{rule}");
         }
-        println!("{:?}; {balance}", info.counts);
+        println!("{:?}; {totals}", info.counts);
         let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
         let aborted = aborted.map_or(0, |rule| rule.triggered);
         let dialled = got.len() as u64;
-        assert_eq!(dialled, info.counts.accepted + aborted, "nobody waits");
+        assert_eq!(dialled, info.counts.accepted + aborted, "no client waits");
         assert_eq!(
             info.counts.accepted,
-            info.counts.delivered + balance.lost_before,
+            info.counts.delivered + totals.lost_before,
             "delivered, or told lost"
         );
-        assert_eq!(info.counts.delivered, balance.whole + balance.lost);
+        assert_eq!(info.counts.delivered, totals.whole + totals.lost);
 
         let (mut sent, mut back, mut resets, mut resetters) = (0, 0, 0, 0);
-        for (number, (got, known)) in (0..).zip(got.iter().zip(&balance.known)) {
-            if self.acts.of(number) == Act::PeerResets {
+        for (number, (got, outcome)) in (0..).zip(got.iter().zip(&totals.outcome)) {
+            if self.behaviours.of(number) == Behaviour::PeerResets {
                 resetters += 1;
                 continue;
             }
             resets += u64::from(got.reset);
-            let Some(known) = known.filter(|_| !got.reset) else {
+            let Some(outcome) = outcome.filter(|_| !got.reset) else {
                 continue;
             };
-            let (bytes, acts) = (got.bytes, self.acts.of(number));
-            match known.failed {
+            let (bytes, behaviours) = (got.bytes, self.behaviours.of(number));
+            match outcome.failed {
                 true => assert!(
-                    bytes >= known.sent,
-                    "{number}, {acts:?}: sent {} {bytes}",
-                    known.sent
+                    bytes >= outcome.sent,
+                    "{number}, {behaviours:?}: sent {} {bytes}",
+                    outcome.sent
                 ),
-                false => assert_eq!(bytes, known.sent, "{number}, {acts:?}: got, and sent"),
+                false => assert_eq!(
+                    bytes, outcome.sent,
+                    "{number}, {behaviours:?}: got, and sent"
+                ),
             }
-            if known.whole {
-                let all = self.acts.output(number).len();
-                assert_eq!(bytes as usize, all, "{number}, {acts:?}: all of it");
+            if outcome.whole {
+                let all = self.behaviours.output(number).len();
+                assert_eq!(bytes as usize, all, "{number}, {behaviours:?}: all of it");
             }
-            sent += u64::from(known.sent);
+            sent += u64::from(outcome.sent);
             back += u64::from(bytes);
         }
         let struck: u64 = report.iter().map(|rule| rule.triggered).sum();
@@ -268,12 +279,12 @@ impl Office {
         );
         assert!(resets <= struck + aborted, "no reset without a fault");
         assert!(
-            balance.lost + balance.lost_before <= struck + resetters,
+            totals.lost + totals.lost_before <= struck + resetters,
             "each loss has its fault, or its peer that has reset"
         );
         let few = report.len().saturating_sub(1) as u64;
         assert!(
-            balance.lost >= few && balance.whole > dialled / 2 && resetters > few,
+            totals.lost >= few && totals.whole > dialled / 2 && resetters > few,
             "it proves little"
         );
     }
@@ -281,20 +292,20 @@ impl Office {
 
 async fn on_scripted_network(shape: Shape, least: u32) {
     let connections = setting("ACCOUNT_CONNECTIONS", least);
-    let acts = Acts::scripted(seed());
+    let behaviours = Behaviours::scripted(seed());
     let scripted = ScriptedNetwork::new();
-    let office = Office::open(scripted.clone(), shape, acts, connections).await;
-    let mut got = vec![Got::default(); connections as usize];
+    let office = Fixture::open(scripted.clone(), shape, behaviours, connections).await;
+    let mut got = vec![PeerResult::default(); connections as usize];
     let mut open: VecDeque<(u32, Peer)> = VecDeque::new();
     let mut next = 0;
     while next < connections || !open.is_empty() {
         while next < connections && open.len() < AT_ONCE {
             let at = (Ipv4Addr::LOCALHOST, office.at.port());
             let peer = scripted.client(at.into()).expect("it listens");
-            peer.send(acts.input(next));
-            match acts.of(next) {
-                Act::PeerResets => peer.reset(),
-                Act::Echo | Act::CloseOnUnread => peer.shutdown(),
+            peer.send(behaviours.input(next));
+            match behaviours.of(next) {
+                Behaviour::PeerResets => peer.reset(),
+                Behaviour::Echo | Behaviour::CloseOnUnread => peer.shutdown(),
             }
             open.push_back((next, peer));
             next += 1;
@@ -302,12 +313,13 @@ async fn on_scripted_network(shape: Shape, least: u32) {
         let before = open.len();
         within("the end of any connection", async {
             while open.len() == before {
-                // A turn of the others costs them more than this look.
+                // Yielding to the other tasks costs more than this check.
                 actix_rt::task::yield_now().await;
                 open.retain(|(number, peer)| {
                     let closed = peer.is_closed();
                     if closed {
-                        got[*number as usize].bytes = checked(acts, *number, &peer.received());
+                        got[*number as usize].bytes =
+                            checked(behaviours, *number, &peer.received());
                     }
                     !closed
                 });
@@ -315,53 +327,56 @@ async fn on_scripted_network(shape: Shape, least: u32) {
         })
         .await;
     }
-    office.audit(&got).await;
+    office.check(&got).await;
 }
 
-/// How much of what is sent to it this connection's peer has got.
-fn checked(acts: Acts, number: u32, got: &[u8]) -> u32 {
-    assert!(acts.output(number).starts_with(got), "{number} got {got:?}");
+/// Number of bytes that the peer of this connection received, compared with what was sent to it.
+fn checked(behaviours: Behaviours, number: u32, got: &[u8]) -> u32 {
+    assert!(
+        behaviours.output(number).starts_with(got),
+        "{number} got {got:?}"
+    );
     got.len() as u32
 }
 
 async fn on_real_sockets(shape: Shape, least: u32) {
     let connections = setting("ACCOUNT_CONNECTIONS", least);
-    let acts = Acts::real(seed());
-    let office = Office::open(TokioNetwork, shape, acts, connections).await;
+    let behaviours = Behaviours::real(seed());
+    let office = Fixture::open(TokioNetwork, shape, behaviours, connections).await;
     let port = office.at.port();
-    let mut got = vec![Got::default(); connections as usize];
+    let mut got = vec![PeerResult::default(); connections as usize];
     let mut running = tokio::task::JoinSet::new();
     for number in 0..connections {
         if running.len() == AT_ONCE {
             let (number, it) = running.join_next().await.expect("some").expect("it runs");
             got[number as usize] = it;
         }
-        // A port of this end's is free again for another address at once.
+        // Each peer binds its own loopback address, so ports in TIME_WAIT do not run out.
         let at = Ipv4Addr::new(127, 0, 0, 1 + (number % 128) as u8);
-        running.spawn_local(async move { (number, peer(acts, number, (at, port)).await) });
+        running.spawn_local(async move { (number, peer(behaviours, number, (at, port)).await) });
     }
     while let Some(done) = running.join_next().await {
         let (number, it) = done.expect("it runs");
         got[number as usize] = it;
     }
-    office.audit(&got).await;
+    office.check(&got).await;
 }
 
-/// Does what this connection's peer does.
-async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
-    // What fails here fails for the app, which is told.
+/// Plays the peer of one connection.
+async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerResult {
+    // A failure here is a failure of the connection, which the app reports.
     let Ok(mut peer) = within("a connection", TcpStream::connect(at)).await else {
-        return Got::default();
+        return PeerResult::default();
     };
     let mut back = Vec::new();
-    let input = acts.input(number);
-    match acts.of(number) {
-        Act::PeerResets => {
+    let input = behaviours.input(number);
+    match behaviours.of(number) {
+        Behaviour::PeerResets => {
             let _ = peer.write_all(&input).await;
             peer.set_zero_linger().expect("an option");
-            return Got::default();
+            return PeerResult::default();
         }
-        Act::Echo => {
+        Behaviour::Echo => {
             let (first, rest) = input.split_at(input.len() / 2);
             let _ = peer.write_all(first).await;
             if number.is_multiple_of(3) {
@@ -370,47 +385,47 @@ async fn peer(acts: Acts, number: u32, at: (Ipv4Addr, u16)) -> Got {
             let _ = peer.write_all(rest).await;
             let _ = peer.shutdown().await;
         }
-        Act::CloseOnUnread => {
+        Behaviour::CloseOnUnread => {
             let _ = peer.write_all(&pattern(number)).await;
-            // The answer has begun, so the app reads no more.
+            // The app has begun to answer, so it no longer reads.
             let _ = within("the answer", peer.read_buf(&mut back)).await;
             let _ = peer.write_all(&input[pattern(number).len()..]).await;
         }
     }
     let end = within("the end", peer.read_to_end(&mut back)).await;
-    Got {
-        bytes: checked(acts, number, &back),
+    PeerResult {
+        bytes: checked(behaviours, number, &back),
         reset: end.is_err(),
     }
 }
 
 #[actix_rt::test]
-async fn every_connection_is_delivered_or_told_lost_and_every_byte_comes_back() {
+async fn every_connection_is_delivered_or_reported_lost_and_every_byte_comes_back() {
     on_scripted_network(ONE, SCRIPTED).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_three_arbiters_is_delivered_or_told_lost() {
+async fn every_connection_on_three_arbiters_is_delivered_or_reported_lost() {
     on_scripted_network(THREE, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_a_scripted_shared_port_is_delivered_or_told_lost() {
+async fn every_connection_of_a_scripted_shared_port_is_delivered_or_reported_lost() {
     on_scripted_network(SHARED, SCRIPTED / 2).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_real_sockets_is_delivered_or_told_lost() {
+async fn every_real_connection_is_delivered_or_reported_lost() {
     on_real_sockets(ONE, REAL).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_real_sockets_and_three_arbiters_is_delivered_or_told_lost() {
+async fn every_real_connection_on_three_arbiters_is_delivered_or_reported_lost() {
     on_real_sockets(THREE, REAL).await;
 }
 
 #[actix_rt::test]
-async fn every_connection_of_a_shared_port_is_delivered_or_told_lost() {
+async fn every_real_connection_of_a_shared_port_is_delivered_or_reported_lost() {
     on_real_sockets(SHARED, REAL).await;
 }
 

@@ -1,29 +1,28 @@
-//! Client sockets that live in several arbiters: where each goes, that its data
-//! stays there, and that everything else is as with one.
+//! Client sockets in several arbiters: placement, threads, and the same behaviour as with one.
 
-mod again;
-mod ahead;
+mod accepted_ahead;
+mod all_arbiters;
 mod bounds;
-mod ends;
-mod falls;
+mod connection_storm;
 mod half_close;
-mod local;
-mod placing;
+mod local_listeners;
+mod placement;
+pub mod recording_network;
+mod recovery;
 mod shared_port;
-pub mod spy;
-mod storm;
-mod whole;
+mod suite_rerun;
+mod thread_shutdown;
 
 use std::net::SocketAddr;
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ClientSocket, ReceiveInfo};
-use chrome_sockets::{Local, Registry};
+use chrome_sockets::{LocalArbiter, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use support::{self, World, within};
+use support::{self, TestApp, within};
 
 async fn dial(address: SocketAddr) -> TcpStream {
     let dialled = TcpStream::connect(address);
@@ -39,29 +38,29 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
     let all = peer.read_exact(&mut data);
-    within("what was sent", all).await.expect("read");
+    within("the sent data", all).await.expect("read");
     data
 }
 
-/// A client that was accepted, paused, and its peer.
-async fn accept(world: &mut World, address: SocketAddr) -> (ClientSocket, TcpStream) {
+/// An accepted, paused client and its peer.
+async fn accept(test: &mut TestApp, address: SocketAddr) -> (ClientSocket, TcpStream) {
     let peer = dial(address).await;
     loop {
-        match world.next().await {
-            support::Heard::Accept(_, client) => return (client, peer),
-            // Of others, which the test is done with.
-            support::Heard::ReceiveError(..) => {}
+        match test.next().await {
+            support::ListenerEvent::Accept(_, client) => return (client, peer),
+            // Ends of earlier clients of the test.
+            support::ListenerEvent::ReceiveError(..) => {}
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
 }
 
-/// Echoes what the sockets of its arbiter receive, and tells in which thread.
-struct Echo(UnboundedSender<Heard>);
+/// Echoes the data of its arbiter's sockets, and reports the thread it runs in.
+struct Echo(UnboundedSender<HandlerRun>);
 
-/// Where a handler was, and what it heard.
+/// Where a handler ran, and for which socket.
 #[derive(Debug)]
-struct Heard {
+struct HandlerRun {
     arbiter: usize,
     thread: std::thread::ThreadId,
     from: ClientSocket,
@@ -69,7 +68,7 @@ struct Heard {
 
 struct LocalEcho {
     arbiter: usize,
-    tell: UnboundedSender<Heard>,
+    tell: UnboundedSender<HandlerRun>,
 }
 
 impl Actor for LocalEcho {
@@ -81,8 +80,8 @@ impl Handler<ReceiveInfo> for LocalEcho {
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let client = info.client().clone();
-        // A test that is over hears no more.
-        let _ = self.tell.send(Heard {
+        // The receiver is gone when the test has ended.
+        let _ = self.tell.send(HandlerRun {
             arbiter: self.arbiter,
             thread: std::thread::current().id(),
             from: client.clone(),
@@ -92,32 +91,32 @@ impl Handler<ReceiveInfo> for LocalEcho {
 }
 
 impl Echo {
-    fn pair() -> (Self, UnboundedReceiver<Heard>) {
+    fn pair() -> (Self, UnboundedReceiver<HandlerRun>) {
         let (tell, heard) = unbounded_channel();
         (Echo(tell), heard)
     }
 
-    fn start(&self, local: &Local) {
+    fn start(&self, local: &LocalArbiter) {
         let (arbiter, tell) = (local.index(), self.0.clone());
         let echo = LocalEcho { arbiter, tell }.start();
         local.add_listener::<ReceiveInfo>(echo.recipient());
     }
 }
 
-/// A world on so many arbiters whose own listener hears no data: those in the
-/// arbiters echo it.
-async fn echoing(registry: Registry) -> (World, UnboundedReceiver<Heard>) {
-    echoing_in(World::on(registry).await).await
+/// A test app on these arbiters. Local listeners echo data; the app's own listener has no
+/// `onReceive`.
+async fn echoing(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+    echoing_in(TestApp::on(registry).await).await
 }
 
-async fn echoing_in(world: World) -> (World, UnboundedReceiver<Heard>) {
-    let tcp = &world.app.tcp;
+async fn echoing_in(test: TestApp) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+    let tcp = &test.app.tcp;
     let deaf = tcp
         .on_receive
-        .remove_listener(world.listener.clone().recipient());
+        .remove_listener(test.listener.clone().recipient());
     deaf.await.expect("it runs");
     let (echo, heard) = Echo::pair();
-    let set_up = world.app.on_each_arbiter(move |local| echo.start(&local));
+    let set_up = test.app.on_each_arbiter(move |local| echo.start(&local));
     within("the listeners", set_up).await.expect("it runs");
-    (world, heard)
+    (test, heard)
 }

@@ -1,5 +1,5 @@
-//! What Chromium was recorded doing, replayed step by step against this
-//! crate: one test a recording. `chrome_traces/README.md` tells the format.
+//! Recordings of Chromium, replayed step by step against this crate: one test for each.
+//! `chrome_traces/README.md` describes the format.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 #[path = "replay/mod.rs"]
 mod replay;
 
-/// A recording, as it was written down.
+/// A recording's name and JSON.
 pub struct Recording {
     pub name: &'static str,
     pub text: &'static str,
@@ -22,7 +22,7 @@ macro_rules! recordings {
         }
     };
     ($($name:ident)*) => {
-        /// The recordings that are replayed.
+        /// The recordings that have a test.
         const REPLAYED: &[Recording] = &[$(recordings!(@read $name)),*];
 
         $(
@@ -79,10 +79,10 @@ fn every_recording_is_listed() {
         .map(|name| name.expect("a name in ASCII"))
         .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
         .collect();
-    // They are kept for when there is `chrome.sockets.udp`.
+    // Recordings of `chrome.sockets.udp`, which this crate does not have yet.
     let (udp, files): (BTreeSet<_>, _) =
         files.into_iter().partition(|name| name.starts_with("udp_"));
-    assert_eq!(udp.len(), 15, "what is not replayed yet");
+    assert_eq!(udp.len(), 15, "recordings without a test");
     let listed: Vec<&str> = REPLAYED.iter().map(|recording| recording.name).collect();
     assert_eq!(listed.len(), 32, "all that was recorded");
     let names: BTreeSet<String> = listed.into_iter().map(str::to_owned).collect();

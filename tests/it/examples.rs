@@ -1,15 +1,15 @@
-//! The examples as their users run them: processes of their own, reached
-//! through real sockets, ended by Ctrl-C or SIGTERM.
+//! The examples as users run them: processes, reached through real sockets, ended by Ctrl-C or
+//! SIGTERM.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
-mod crowds;
 mod draining;
 mod echo_server;
-mod foreign;
-mod injected;
+mod fault_injection;
+mod foreign_clients;
+mod many_clients;
 mod pause_resume;
 mod persistent_server;
-mod small;
+mod small_examples;
 mod systemd;
 
 use std::io::{Read, Write};
@@ -21,8 +21,8 @@ use support::LIMIT;
 
 pub const MIB: usize = 1024 * 1024;
 
-/// Data in which no chunk is like another: the block is random, and its odd
-/// length keeps it from lining up with any buffer.
+/// Data without repeated chunks: the block is random, and its odd length does not align with any
+/// buffer.
 pub fn block() -> &'static [u8] {
     static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| {
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
@@ -37,7 +37,7 @@ pub fn block() -> &'static [u8] {
     &BLOCK
 }
 
-/// The first bytes of the block, repeated as often as it takes.
+/// The first `length` bytes of the repeated block.
 fn content(length: usize) -> impl Iterator<Item = &'static [u8]> {
     (0..length).step_by(block().len()).map(move |from| {
         let end = block().len().min(length - from);
@@ -45,7 +45,7 @@ fn content(length: usize) -> impl Iterator<Item = &'static [u8]> {
     })
 }
 
-/// A connection on which no call takes longer than the limit.
+/// A connection on which every call has a time limit.
 pub fn dial(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, LIMIT)
         .unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
@@ -54,7 +54,7 @@ pub fn dial(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Reads exactly what is expected next.
+/// Reads exactly the expected bytes.
 fn expect(mut stream: &TcpStream, expected: &[u8], who: &str) {
     let mut got = vec![0; expected.len()];
     stream
@@ -66,7 +66,7 @@ fn expect(mut stream: &TcpStream, expected: &[u8], who: &str) {
     );
 }
 
-/// One line there and back.
+/// Sends one line and expects its echo.
 pub fn echo_line(mut stream: &TcpStream, line: &str) {
     let line = format!("{line}\n");
     stream
@@ -75,7 +75,7 @@ pub fn echo_line(mut stream: &TcpStream, line: &str) {
     expect(stream, line.as_bytes(), &format!("the echo of {line:?}"));
 }
 
-/// Fails unless the server has closed the connection and said nothing before.
+/// Fails unless the server closes the connection without further data.
 fn expect_end(mut stream: &TcpStream, who: &str) {
     match stream.read(&mut [0; 1]) {
         Ok(0) => {}
@@ -83,7 +83,7 @@ fn expect_end(mut stream: &TcpStream, who: &str) {
     }
 }
 
-/// Sends this many bytes and then no more, while all of them come back.
+/// Sends `length` bytes and then shuts its side, while reading back all of them.
 fn echo_all(stream: &TcpStream, length: usize) {
     let mut writer = stream;
     thread::scope(|scope| {

@@ -1,18 +1,16 @@
-//! Servers that are really out of something: descriptors, memory, room in the
-//! backlog; or that have more clients, of a worse kind, than they should.
+//! Servers that run out of descriptors, memory or backlog, or that have many hostile clients.
 //!
-//! Each is a process of its own, watched from here: it stays up, its memory is
-//! bounded, an honest client is served within a second throughout, and in the
-//! end it has the descriptors that it began with.
+//! Each server is a process of its own. It must stay up with bounded memory, serve an honest
+//! client within a second throughout, and in the end have as many descriptors as at the start.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod backlog;
-mod children;
-mod half_open;
+mod child_processes;
 mod memory;
 mod policies;
 mod resets;
-mod slow;
+mod silent_clients;
+mod slow_clients;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,30 +26,28 @@ use crate::examples::{dial, echo_line};
 use support::LIMIT;
 use support::process::{Example, Program, binary};
 
-use children::Host;
+use child_processes::ServerProcess;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// How long an honest client may wait, on a machine that has time for it.
+/// Longest time that an honest client may wait, on an idle machine.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many more turns of the machine than a bare echo a server's takes: it is
-/// another process, it accepts first, and what keeps the machine busy is random.
+/// How many scheduling delays of a bare echo a server's echo may add: it is another process, it
+/// accepts first, and the load of the machine is random.
 const TURNS: u32 = 4;
 
-/// What a server may grow by for nobody in particular: buffers and tables that
-/// it keeps for the next.
+/// Growth that is not due to a client: buffers and tables that the server keeps for reuse.
 const SLACK: usize = 16 * MIB;
 
-/// One storm at a time: each is to have the machine that it was measured on.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// One load test at a time, so that each has the machine for itself.
+fn exclusive() -> MutexGuard<'static, ()> {
+    static EXCLUSIVE: Mutex<()> = Mutex::new(());
+    EXCLUSIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A program that may have so many descriptors, or as many as this machine
-/// allows.
+/// A program with this limit of descriptors, or with the machine's maximum.
 fn with_descriptors(most: Option<u64>) -> Command {
     let most = most.or(getrlimit(Resource::Nofile).maximum);
     let most = most.map_or("unlimited".to_owned(), |most| most.to_string());
@@ -60,7 +56,7 @@ fn with_descriptors(most: Option<u64>) -> Command {
     command
 }
 
-/// `echo_server`, with these arguments.
+/// `echo_server` with these arguments.
 fn echo_server(args: &[&str]) -> Example {
     let mut command = with_descriptors(None);
     command
@@ -70,71 +66,70 @@ fn echo_server(args: &[&str]) -> Example {
     Example::listening(Program::start(&mut command))
 }
 
-/// This thread, and those that it starts, come after all others: on a busy
-/// machine, too, the server is to be kept from its work by what the clients
-/// do, and not by the work that they have with it.
-fn comes_last() {
+/// Lowers the priority of this thread and of those that it starts: the clients' own CPU time
+/// must not slow the server on a busy machine.
+fn lower_priority() {
     setpriority_process(None, 19).expect("that is always allowed");
 }
 
-/// Looks until it is so.
+/// Polls until the condition holds.
 fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let until = Instant::now() + LIMIT;
     while !is_so() {
         assert!(Instant::now() < until, "{what} did not come in time");
-        // Looking costs the server time, too.
+        // Polling costs the server CPU time too.
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// What a process had before anything happened to it.
-struct Watched {
+/// What a process used before the load.
+struct Baseline {
     process: u32,
     descriptors: usize,
     resident: usize,
 }
 
-impl Watched {
-    /// A server that has served somebody, and nobody is left.
-    fn after_the_first(program: &Program, at: SocketAddr) -> Self {
+impl Baseline {
+    /// Measured after the server has served one client, which has left.
+    fn after_first_client(program: &Program, at: SocketAddr) -> Self {
         let process = program.id();
         let before = descriptors(process);
         echo_line(&dial(at), "the first");
         eventually("the end of the first", || descriptors(process) == before);
-        Watched {
+        Baseline {
             process,
             descriptors: before,
             resident: status(process, "VmRSS:"),
         }
     }
 
-    /// How many descriptors it has beyond those of the beginning.
-    fn more_descriptors(&self) -> usize {
+    /// Number of descriptors beyond the baseline.
+    fn extra_descriptors(&self) -> usize {
         descriptors(self.process).saturating_sub(self.descriptors)
     }
 
-    /// The most that was ever resident must be below this growth.
-    fn has_grown_at_most(&self, most: usize, what: &str) {
+    /// Fails if the peak of resident memory exceeds the baseline by more than `most`.
+    fn assert_growth(&self, most: usize, what: &str) {
         let grown = status(self.process, "VmHWM:").saturating_sub(self.resident);
         println!("{what}: grown by {} KiB", grown / KIB);
         assert!(grown <= most, "{what}: grown by {} KiB", grown / KIB);
     }
 
-    /// Nobody is left, and nothing of them.
-    fn has_the_descriptors_of_the_beginning(&self) {
+    /// Waits until the server has as many descriptors as before the load.
+    fn assert_descriptors_released(&self) {
         eventually("the last of the descriptors", || {
             descriptors(self.process) == self.descriptors
         });
     }
 }
 
-/// How many a process has open.
+/// Number of open descriptors of a process.
 fn descriptors(process: u32) -> usize {
     let open = std::fs::read_dir(format!("/proc/{process}/fd"));
     open.expect("the server has ended").count()
 }
 
-/// A number of `/proc/PID/status`, in bytes.
+/// A field of `/proc/PID/status`, in bytes.
 fn status(process: u32, field: &str) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"));
     let status = status.expect("the server has ended");
@@ -144,22 +139,22 @@ fn status(process: u32, field: &str) -> usize {
     kib * KIB
 }
 
-/// A client that comes every few milliseconds, on a thread of its own, for an
-/// echo on the connection that it has, and one on a new one.
-struct Honest {
+/// A client in a thread of its own that every few milliseconds asks for an echo on its
+/// connection, and for one on a new connection.
+struct HonestClient {
     stop: Sender<()>,
-    thread: JoinHandle<Rounds>,
+    thread: JoinHandle<RoundTrips>,
 }
 
-struct Rounds {
+struct RoundTrips {
     count: usize,
     longest: Duration,
-    /// The longest that a bare thread took for its echo meanwhile: so long the
-    /// machine lets everybody wait.
+    /// The longest time of an echo by a bare thread in the meantime: the delay of the machine
+    /// itself.
     longest_bare: Duration,
 }
 
-/// A connection to a thread of this process that echoes.
+/// A connection to an echoing thread of this process.
 fn bare_echo() -> TcpStream {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("it listens");
@@ -173,13 +168,13 @@ fn bare_echo() -> TcpStream {
     dial(at)
 }
 
-impl Honest {
+impl HonestClient {
     fn new(at: SocketAddr) -> Self {
         Self::start(at, true)
     }
 
-    /// One that has no new connections: there is no descriptor for them.
-    fn with_an_old_connection(at: SocketAddr) -> Self {
+    /// A client that makes no new connections, because there is no descriptor for them.
+    fn on_one_connection(at: SocketAddr) -> Self {
         Self::start(at, false)
     }
 
@@ -204,21 +199,21 @@ impl Honest {
                     longest = longest.max(began.elapsed());
                 }
                 if stopped.recv_timeout(PACE) != Err(RecvTimeoutError::Timeout) {
-                    return Rounds {
+                    return RoundTrips {
                         count: round + 1,
                         longest,
                         longest_bare,
                     };
                 }
             }
-            unreachable!("there always is another round")
+            unreachable!("the loop does not end")
         });
-        Honest { stop, thread }
+        HonestClient { stop, thread }
     }
 
-    fn was_served_within_a_second_each_time(self, amid: &str) {
+    fn assert_prompt(self, amid: &str) {
         drop(self.stop);
-        let Rounds {
+        let RoundTrips {
             count,
             longest,
             longest_bare,
@@ -232,9 +227,9 @@ impl Honest {
     }
 }
 
-/// A client with the smallest buffers that its machine gives it: it is slow from
-/// the first bytes on, and costs the kernel little.
-fn slow(at: SocketAddr) -> TcpStream {
+/// A client with the smallest possible buffers: it is slow from the first bytes, and costs the
+/// kernel little.
+fn small_buffer_client(at: SocketAddr) -> TcpStream {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a descriptor");
     socket.set_recv_buffer_size(1).expect("an option");
@@ -244,37 +239,37 @@ fn slow(at: SocketAddr) -> TcpStream {
     socket.into()
 }
 
-/// What has come of a client that has said one byte.
+/// What happened to a client that has sent one byte.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Fate {
+enum ClientOutcome {
     Served,
     Closed,
-    Waits,
+    Waiting,
 }
 
-/// What comes of it before its time-out; at once, if it is non-blocking.
-fn fate(mut client: &TcpStream) -> Fate {
+/// Waits up to the client's read timeout; does not wait if it is non-blocking.
+fn outcome(mut client: &TcpStream) -> ClientOutcome {
     match client.read(&mut [0]) {
-        Ok(1) => Fate::Served,
-        Ok(_) => Fate::Closed,
+        Ok(1) => ClientOutcome::Served,
+        Ok(_) => ClientOutcome::Closed,
         Err(error) => match error.kind() {
-            ErrorKind::ConnectionReset => Fate::Closed,
-            ErrorKind::WouldBlock => Fate::Waits,
+            ErrorKind::ConnectionReset => ClientOutcome::Closed,
+            ErrorKind::WouldBlock => ClientOutcome::Waiting,
             _ => panic!("neither served nor closed: {error}"),
         },
     }
 }
 
-/// What has come of it by now.
-fn fate_by_now(client: &TcpStream) -> Fate {
+/// What has happened so far.
+fn outcome_now(client: &TcpStream) -> ClientOutcome {
     client.set_nonblocking(true).expect("a mode");
-    let fate = fate(client);
+    let outcome = outcome(client);
     client.set_nonblocking(false).expect("a mode");
-    fate
+    outcome
 }
 
-/// One that has said its byte.
-fn knock(at: SocketAddr) -> TcpStream {
+/// A client that has sent one byte.
+fn send_probe(at: SocketAddr) -> TcpStream {
     let mut client = dial(at);
     client.write_all(b"?").expect("it is connected");
     client

@@ -1,12 +1,11 @@
-//! Every fault that the OS can answer with, written by the test. Each test
-//! ends with proof of life: an old connection works, the one that came during
-//! the fault works, and a new one works.
+//! Every fault that the OS can return, scripted. Each test ends with proof of life: an old
+//! connection, one that came during the fault, and a new one all work.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
-mod listeners;
+mod dying_listeners;
 mod listening;
-mod transfer;
+mod read_write;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -19,35 +18,34 @@ use chrome_sockets::testing::{Call, Peer, ScriptedNetwork};
 use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 
-/// A listening app on a scripted network, with a connection that was there
-/// before any fault.
-struct Scene {
-    world: World,
+/// A listening app on a scripted network, with a connection from before the fault.
+struct Fixture {
+    test: TestApp,
     network: ScriptedNetwork,
     server: ServerSocketId,
     at: SocketAddr,
     old: (ClientSocket, Peer),
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         let network = ScriptedNetwork::new();
-        let mut world = World::with_network(network.clone()).await;
-        let (server, at) = world.listen().await;
+        let mut test = TestApp::with_network(network.clone()).await;
+        let (server, at) = test.listen().await;
         let peer = network.client(at).expect("it listens");
-        let client = accepts(&mut world, &peer).await;
-        Scene {
+        let client = accepts(&mut test, &peer).await;
+        Fixture {
             old: (client, peer),
-            world,
+            test,
             network,
             server,
             at,
         }
     }
 
-    /// A client that waits for its turn.
+    /// A client that waits to be accepted.
     fn dial(&self) -> Peer {
         self.network.client(self.at).expect("it listens")
     }
@@ -55,70 +53,72 @@ impl Scene {
     /// A new connection.
     async fn accepted(&mut self) -> (ClientSocket, Peer) {
         let peer = self.dial();
-        let client = accepts(&mut self.world, &peer).await;
+        let client = accepts(&mut self.test, &peer).await;
         (client, peer)
     }
 
-    /// A socket that is connected to a server which the test plays.
+    /// A socket connected to a server that the test plays.
     async fn connected(&mut self, to: SocketAddr) -> (ClientSocketId, Peer) {
-        let id = self.world.create().await;
+        let id = self.test.create().await;
         let peer = self.network.server(to);
-        let answer = connect(&self.world, id, &to.ip().to_string(), to.port());
+        let answer = connect(&self.test, id, &to.ip().to_string(), to.port());
         within("connect", answer).await.expect("connect");
         (id, peer)
     }
 
-    /// The old connection works, those that came during the fault do, in the
-    /// order in which they came, and so does a new one.
+    /// Checks that the old connection works, those that came during the fault in their order,
+    /// and a new one.
     async fn assert_alive(&mut self, during: Vec<Peer>) {
         let mut came = Vec::new();
         for peer in during {
-            came.push((accepts(&mut self.world, &peer).await, peer));
+            came.push((accepts(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &self.old;
-        assert_talks(&mut self.world, client, peer).await;
+        assert_talks(&mut self.test, client, peer).await;
         for (client, peer) in &came {
-            assert_talks(&mut self.world, client, peer).await;
+            assert_talks(&mut self.test, client, peer).await;
         }
         let (client, peer) = self.accepted().await;
-        assert_talks(&mut self.world, &client, &peer).await;
+        assert_talks(&mut self.test, &client, &peer).await;
     }
 }
 
-fn connect(world: &World, id: ClientSocketId, host: &str, port: u16) -> Answer<()> {
-    world
-        .app
+fn connect(test: &TestApp, id: ClientSocketId, host: &str, port: u16) -> Answer<()> {
+    test.app
         .tcp
         .connect(id, host, port.into(), DnsQueryType::Any)
 }
 
-/// The next event, which must be `onAccept` for the connection of `peer`.
-async fn accepts(world: &mut World, peer: &Peer) -> ClientSocket {
-    let client = world.accepted().await;
+/// Expects `onAccept` of the connection of `peer`.
+async fn accepts(test: &mut TestApp, peer: &Peer) -> ClientSocket {
+    let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
-    assert_eq!(info.peer_addr(), Some(peer.addr()), "another's turn");
+    assert_eq!(
+        info.peer_addr(),
+        Some(peer.addr()),
+        "the other socket's turn"
+    );
     client
 }
 
-/// Both directions of a connection work. It is paused then, so that its end,
-/// which the end of the test's interest in it is, makes no event.
-async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &Peer) {
+/// Checks both directions of a connection, and pauses it, so that its end raises no event.
+async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
     client.set_paused(false).await.expect("resume");
     let sent = within("the send", client.send(&b"to the peer"[..])).await;
     assert_eq!(sent, Ok(SendInfo { bytes_sent: 11 }));
     assert!(peer.received().ends_with(b"to the peer"));
     peer.send("to the app");
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 
-/// The same of a socket that is known by its id.
-async fn assert_id_talks(world: &mut World, id: ClientSocketId, peer: &Peer) {
-    let client = world.app.tcp.socket(id).await.expect("it exists");
-    assert_talks(world, &client, peer).await;
+/// The same for a socket known by its id.
+async fn assert_id_talks(test: &mut TestApp, id: ClientSocketId, peer: &Peer) {
+    let client = test.app.tcp.socket(id).await.expect("it exists");
+    assert_talks(test, &client, peer).await;
 }
 
-/// The number that Chrome's API shows for a call that the network refused.
+/// The number that Chrome's API returns for a call that the network refused.
 async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     let answer = within(call, answer).await;
     match answer.as_ref().map_err(Error::net_error) {
@@ -127,7 +127,7 @@ async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     }
 }
 
-/// Waits for what the network shows.
+/// Polls until the network shows it.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     within(what, async {
         while !done() {
@@ -137,8 +137,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
     .await;
 }
 
-/// Bytes of which none is like the one beside it, nor a whole chunk like
-/// another, so that what is lost or swapped shows.
+/// Bytes without equal neighbours or repeated chunks, so that lost or reordered data is noticed.
 fn pattern(length: usize) -> Vec<u8> {
     let bytes = (0..length).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
     bytes.collect()

@@ -1,4 +1,4 @@
-//! What the fuzzer has kept of the crate's targets is read without a fault.
+//! Replays the fuzz corpus of the crate's targets.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use chrome_sockets::fuzzing;
 use support::corpus::{self, CRATE, HOST};
 
 #[test]
-fn inputs_that_the_fuzzer_kept_are_read_or_refused() {
+fn corpus_inputs_are_parsed_or_refused() {
     for target in CRATE {
         let run = match target {
             "handover" => fuzzing::handover,
@@ -18,7 +18,7 @@ fn inputs_that_the_fuzzer_kept_are_read_or_refused() {
 }
 
 #[test]
-fn each_target_of_the_fuzzer_is_replayed() {
+fn every_fuzz_target_is_replayed() {
     let files = fs::read_dir(corpus::fuzz().join("fuzz_targets")).expect("it is there");
     let mut names: Vec<_> = files
         .map(|file| {

@@ -1,8 +1,8 @@
-//! Persistent sockets go from one registry to the next, whole or not at all.
+//! Persistent sockets move from one registry to the next, completely or not at all.
 
-mod bytes;
-mod failing;
-mod meanwhile;
+mod concurrent_calls;
+mod failures;
+mod hostile_records;
 mod settings;
 mod shared_port;
 mod timeouts;
@@ -24,31 +24,34 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits, SocketProperties};
 use chrome_sockets::{ClientSocketId, NetError, ServerSocketId, tcp};
 use socket2::SockRef;
 
-use support::{Heard, LIMIT, World, within};
+use support::{LIMIT, ListenerEvent, TestApp, within};
 
-/// The two ends between the processes.
+/// A connected pair of descriptors for the two processes.
 pub fn ends() -> (OwnedFd, OwnedFd) {
     let (old, new) = UnixStream::pair().expect("a pair");
     (old.into(), new.into())
 }
 
-/// Hands all of one world over to another.
-async fn succeed(old: &World, new: &World) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
+/// Hands everything of one registry over to another.
+async fn hand_over_to(
+    old: &TestApp,
+    new: &TestApp,
+) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = ends();
     let given = hand_over(&old.registry, Successor::from_socket(here));
     let taken = Inheritance::from_socket(there).adopt(&new.registry);
     within("the handover", futures::future::join(given, taken)).await
 }
 
-/// The old end of a handover, under way.
-pub fn begin(old: &World, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
+/// Starts the outgoing side of a handover.
+pub fn begin(old: &TestApp, here: impl Into<OwnedFd>) -> JoinHandle<Result<Receipt, Error>> {
     let (registry, here) = (old.registry.clone(), here.into());
     actix_rt::spawn(async move { hand_over(&registry, Successor::from_socket(here)).await })
 }
 
-/// As [`succeed`], which must.
-pub async fn succeeds(old: &World, new: &World) -> Receipt {
-    let (given, taken) = succeed(old, new).await;
+/// [`hand_over_to`], which must succeed.
+pub async fn expect_handover(old: &TestApp, new: &TestApp) -> Receipt {
+    let (given, taken) = hand_over_to(old, new).await;
     let (given, taken) = (given.expect("given"), taken.expect("taken"));
     assert_eq!(given.servers, taken.servers);
     assert_eq!(given.clients, taken.clients);
@@ -56,26 +59,25 @@ pub async fn succeeds(old: &World, new: &World) -> Receipt {
     given
 }
 
-/// A persistent server socket that listens.
-async fn persistent(world: &World, name: &str) -> (ServerSocketId, SocketAddr) {
-    let (id, address) = world.listen().await;
+/// A listening persistent server socket.
+async fn persistent(test: &TestApp, name: &str) -> (ServerSocketId, SocketAddr) {
+    let (id, address) = test.listen().await;
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some(name.into()),
     };
-    let updated = world.app.tcp_server.update(id, properties).await;
+    let updated = test.app.tcp_server.update(id, properties).await;
     updated.expect("update");
     (id, address)
 }
 
-/// A client socket that was accepted on it, is persistent and receives, and
-/// its peer.
+/// An accepted client socket that is persistent and receives, and its peer.
 async fn accept_persistent(
-    world: &mut World,
+    test: &mut TestApp,
     address: SocketAddr,
 ) -> (tcp::ClientSocket, TcpStream) {
     let peer = dial(address);
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let properties = tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()
@@ -91,8 +93,8 @@ fn dial(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Nobody listens there. It may take a moment: a process that another test is
-/// just starting has a copy of every socket until it runs its program.
+/// Waits until the port is free. This may take a moment: a child process of another test has a
+/// copy of every socket until it runs its program.
 async fn port_is_free(address: SocketAddr) {
     within("the port's end", async {
         while TcpStream::connect(address).is_ok() {
@@ -102,33 +104,33 @@ async fn port_is_free(address: SocketAddr) {
     .await;
 }
 
-/// A new client is accepted and heard here.
-async fn serves(world: &mut World, address: SocketAddr) {
+/// Checks that a new client is accepted and received here.
+async fn expect_service(test: &mut TestApp, address: SocketAddr) {
     let mut peer = dial(address);
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     client.set_paused(false);
     peer.write_all(b"alive").expect("it reads");
-    assert_eq!(world.received(client.id(), 5).await, b"alive");
+    assert_eq!(test.received(client.id(), 5).await, b"alive");
     client.send("yes").await.expect("sent");
     let mut reply = [0; 3];
     peer.read_exact(&mut reply).expect("a reply");
     assert_eq!(&reply, b"yes");
     client.close().await.expect("closed");
-    assert_eq!(world.ended(client.id()).await, NetError::CONNECTION_CLOSED);
+    assert_eq!(test.ended(client.id()).await, NetError::CONNECTION_CLOSED);
 }
 
 #[actix_rt::test]
-async fn a_server_socket_goes_with_all_that_it_is() {
-    let old = World::new().await;
-    let mut new = World::new().await;
-    // One that is closed, so that the ids are not the first ones.
+async fn a_server_socket_is_transferred_with_all_its_properties() {
+    let old = TestApp::new().await;
+    let mut new = TestApp::new().await;
+    // A closed socket, so that ids do not start at the first.
     let (gone, _) = old.listen().await;
     old.app.tcp_server.close(gone).await.expect("closed");
     let (id, address) = persistent(&old, "web").await;
     let (transient, other) = old.listen().await;
     let before = old.app.tcp_server.get_info(id).await;
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), id)]);
     assert_eq!(
         (receipt.unreported_clients, receipt.not_transferred),
@@ -142,21 +144,21 @@ async fn a_server_socket_goes_with_all_that_it_is() {
     );
     let kept = old.app.tcp_server.get_sockets().await.expect("it runs");
     let kept: Vec<_> = kept.into_iter().map(|info| info.socket_id).collect();
-    assert_eq!(kept, [transient], "what is not persistent stays");
+    assert_eq!(kept, [transient], "sockets that are not persistent stay");
     dial(other);
 
-    // No number is given out twice.
+    // No id is allocated twice.
     let next = new.app.tcp_server.create(Default::default()).await;
     assert_eq!(next.map(|info| info.socket_id), Ok(ServerSocketId::new(4)));
-    serves(&mut new, address).await;
+    expect_service(&mut new, address).await;
 }
 
 #[actix_rt::test]
-async fn what_waits_in_the_backlog_is_accepted_once_by_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn connections_in_the_backlog_are_accepted_once_by_the_successor() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
-    serves(&mut old, address).await;
+    expect_service(&mut old, address).await;
     old.app
         .tcp_server
         .set_paused(id, true)
@@ -164,10 +166,15 @@ async fn what_waits_in_the_backlog_is_accepted_once_by_the_successor() {
         .expect("paused");
     let mut waiting: Vec<_> = (0..20).map(|_| dial(address)).collect();
 
-    succeeds(&old, &new).await;
-    let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+    expect_handover(&old, &new).await;
+    let info = new
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert!(info.paused, "a paused one stays paused");
-    new.nothing().await;
+    new.expect_no_event().await;
     new.app
         .tcp_server
         .set_paused(id, false)
@@ -175,22 +182,22 @@ async fn what_waits_in_the_backlog_is_accepted_once_by_the_successor() {
         .expect("resumed");
     for (i, peer) in waiting.iter_mut().enumerate() {
         let client = new.accepted().await;
-        // The first one was the old process's.
+        // The first id belongs to the old process.
         assert_eq!(client.id(), ClientSocketId::new(i as u64 + 2));
         client.send(format!("{i:02}")).await.expect("sent");
         let mut reply = [0; 2];
         peer.read_exact(&mut reply).expect("a reply");
         assert_eq!(reply, format!("{i:02}").as_bytes());
     }
-    new.nothing().await;
-    old.nothing().await;
+    new.expect_no_event().await;
+    old.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
+async fn a_persistent_client_loses_no_byte_in_either_direction() {
     const MANY: usize = 8 * 1024 * 1024;
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let properties = tcp::SocketProperties {
@@ -205,16 +212,16 @@ async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
         .expect("an option");
     peer.write_all(b"first ").expect("it reads");
     assert_eq!(old.received(client.id(), 6).await, b"first ");
-    // It does not read, so that most of this is not sent yet.
+    // The peer does not read, so most of this is still unsent.
     let data: Vec<u8> = (0..MANY).map(|i| (i / 7 % 251) as u8).collect();
     let sent = data.chunks(100_000).map(|part| client.send(part.to_vec()));
     let sent: Vec<_> = sent.collect();
-    // It has come and is not read: the socket is paused.
+    // Data has arrived, but the paused socket has not read it.
     client.set_paused(true).await.expect("paused");
     peer.write_all(b"second ").expect("there is room");
     let before = old.app.tcp.get_info(client.id()).await;
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.clients, [("test".into(), client.id())]);
     for answer in sent {
         answer.await.expect("the successor sends it");
@@ -223,7 +230,12 @@ async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
     let gone = client.send("lost").await;
     assert_eq!(gone, Err(chrome_sockets::Error::SocketNotFound));
 
-    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    let here = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
     let last = here.send("the end");
     let reader = std::thread::spawn(move || {
         let mut got = vec![0; MANY + 7];
@@ -234,36 +246,41 @@ async fn a_persistent_client_goes_on_byte_by_byte_in_both_directions() {
     let (mut peer, got) = reader.join().expect("it reads");
     assert!(got[..MANY] == data, "other bytes came than were sent");
     assert_eq!(&got[MANY..], b"the end");
-    new.nothing().await;
+    new.expect_no_event().await;
     here.set_paused(false).await.expect("resumed");
     peer.write_all(b"third").expect("it reads");
     assert_eq!(new.received(client.id(), 12).await, b"second third");
     drop(peer);
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
-    old.nothing().await;
+    old.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn an_end_that_waits_behind_data_is_told_by_the_successor() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn an_end_behind_unread_data_is_reported_by_the_successor() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
     peer.write_all(b"bye").expect("there is room");
     drop(peer);
 
-    succeeds(&old, &new).await;
-    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
+    expect_handover(&old, &new).await;
+    let here = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
     here.set_paused(false).await.expect("resumed");
     assert_eq!(new.received(client.id(), 3).await, b"bye");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
 }
 
 #[actix_rt::test]
-async fn what_was_reset_while_it_was_paused_goes_to_the_successor_as_its_end() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn a_reset_of_a_paused_socket_is_reported_by_the_successor() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (server, address) = persistent(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
     client.set_paused(true).await.expect("paused");
@@ -275,20 +292,25 @@ async fn what_was_reset_while_it_was_paused_goes_to_the_successor_as_its_end() {
         ..Default::default()
     };
     let set = old.app.tcp_server.set_limits(server, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
     let waits = dial(address);
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
         .expect("an option");
     drop(peer);
-    // Its place is given back, so nothing but the end is left of it.
+    // Its place in limits is free, so only its end is left.
     let second = old.accepted().await;
     second.close().await.expect("it was open");
 
-    succeeds(&old, &new).await;
-    let here = new.app.tcp.socket(client.id()).await.expect("it is here");
-    new.nothing().await;
-    // Nor does it take a place there.
+    expect_handover(&old, &new).await;
+    let here = new
+        .app
+        .tcp
+        .socket(client.id())
+        .await
+        .expect("it has arrived");
+    new.expect_no_event().await;
+    // It takes no place in the successor either.
     let third = dial(address);
     new.accepted().await;
     here.set_paused(false).await.expect("resumed");
@@ -297,8 +319,8 @@ async fn what_was_reset_while_it_was_paused_goes_to_the_successor_as_its_end() {
 }
 
 #[actix_rt::test]
-async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
-    // It is read while a listener still has data, and told after that only.
+async fn an_end_that_was_read_but_not_reported_is_reported_by_the_successor() {
+    // The end is read while a listener still has data, and reported only after that.
     struct Slow(Sender<()>, Receiver<()>);
     impl Actor for Slow {
         type Context = Context<Self>;
@@ -307,11 +329,11 @@ async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
         type Result = ();
         fn handle(&mut self, _: ReceiveInfo, _: &mut Self::Context) {
             self.0.send(()).expect("the test waits");
-            self.1.recv_timeout(LIMIT).expect("the test goes on");
+            self.1.recv_timeout(LIMIT).expect("the test signals");
         }
     }
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     let receive = &old.app.tcp.on_receive;
@@ -323,13 +345,13 @@ async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
     receive.add_listener(slow.recipient()).await.expect("added");
     peer.write_all(b"bye").expect("it reads");
     let begins = tokio::task::spawn_blocking(move || begins.recv_timeout(LIMIT));
-    begins.await.expect("it ran").expect("it hears");
-    // A reset is an end of its own, which cannot be read a second time.
+    begins.await.expect("it ran").expect("the listener runs");
+    // A reset is an end that cannot be read a second time.
     SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
         .expect("an option");
     drop(peer);
-    old.nothing().await;
+    old.expect_no_event().await;
 
     let (here, there) = ends();
     let given = begin(&old, here);
@@ -338,8 +360,8 @@ async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
         let inheritance = Inheritance::from_socket(there);
         inheritance.adopt(&registry).await
     });
-    // By now the sockets raise nothing any more.
-    old.nothing().await;
+    // By now the sockets raise no events.
+    old.expect_no_event().await;
     go.send(()).expect("it waits");
     within("the handover", taken)
         .await
@@ -347,35 +369,35 @@ async fn an_end_that_was_read_and_not_told_is_told_by_the_successor() {
         .expect("taken");
     given.await.expect("it ran").expect("given");
     assert_eq!(new.ended(client.id()).await, NetError::CONNECTION_CLOSED);
-    old.nothing().await;
+    old.expect_no_event().await;
     elsewhere.stop();
 }
 
 #[actix_rt::test]
-async fn a_client_that_is_not_persistent_is_served_on_by_the_old_process() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn the_old_process_continues_to_serve_a_client_that_is_not_persistent() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let mut peer = dial(address);
     let client = old.accepted().await;
     client.set_paused(false).await.expect("it receives");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     peer.write_all(b"still here").expect("it reads");
     assert_eq!(old.received(client.id(), 10).await, b"still here");
     client.send("good").await.expect("sent");
     let mut reply = [0; 4];
     peer.read_exact(&mut reply).expect("a reply");
     assert_eq!(&reply, b"good");
-    serves(&mut new, address).await;
+    expect_service(&mut new, address).await;
 }
 
 #[actix_rt::test]
-async fn accepted_clients_that_nobody_has_heard_of_go_along() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn accepted_clients_without_delivered_on_accept_are_transferred() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
-    // The app is suspended, so the first one is accepted and not told.
+    // The app is suspended, so the first connection is accepted but not reported.
     old.app.suspend().await.expect("suspended");
     let mut peers: Vec<_> = (0..3).map(|_| dial(address)).collect();
     let client = ClientSocketId::new(1);
@@ -386,12 +408,12 @@ async fn accepted_clients_that_nobody_has_heard_of_go_along() {
     })
     .await;
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.unreported_clients, 1);
-    assert_eq!(receipt.clients, [], "it is nobody's yet");
+    assert_eq!(receipt.clients, [], "it was not reported yet");
     for (i, peer) in peers.iter_mut().enumerate() {
         match new.next().await {
-            Heard::Accept(server, client) => {
+            ListenerEvent::Accept(server, client) => {
                 assert_eq!(server, id);
                 assert_eq!(client.id(), ClientSocketId::new(i as u64 + 1));
                 client.send("hello").await.expect("sent");
@@ -401,13 +423,13 @@ async fn accepted_clients_that_nobody_has_heard_of_go_along() {
         let mut reply = [0; 5];
         peer.read_exact(&mut reply).expect("a reply");
     }
-    old.nothing().await;
+    old.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn a_socket_without_listener_or_connection_goes_too() {
-    let old = World::new().await;
-    let new = World::new().await;
+async fn an_unconnected_socket_is_transferred_too() {
+    let old = TestApp::new().await;
+    let new = TestApp::new().await;
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some("later".into()),
@@ -420,7 +442,7 @@ async fn a_socket_without_listener_or_connection_goes_too() {
     };
     let client = old.app.tcp.create(properties).await.expect("create");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let (_, address) = new.listen().await;
     let tcp = &new.app.tcp;
     let connected = tcp.connect(
@@ -437,8 +459,8 @@ async fn a_socket_without_listener_or_connection_goes_too() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_suspended_in_the_successor_until_it_is_wanted() {
-    let old = World::new().await;
+async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
+    let old = TestApp::new().await;
     let (id, address) = persistent(&old, "").await;
     old.app.suspend().await.expect("suspended");
     let registry = chrome_sockets::Registry::new().start();
@@ -450,40 +472,45 @@ async fn a_suspended_app_is_suspended_in_the_successor_until_it_is_wanted() {
 
     let app = chrome_sockets::App::new("test", &registry);
     assert_eq!(app.is_suspended().await, Ok(true));
-    let info = app.tcp_server.get_info(id).await.expect("it is here");
+    let info = app.tcp_server.get_info(id).await.expect("it has arrived");
     assert_eq!(info.local_addr(), Some(address));
 }
 
 #[actix_rt::test]
-async fn many_generations_hand_over_one_after_the_other() {
-    let mut world = World::new().await;
-    let (id, address) = persistent(&world, "dynasty").await;
-    let (client, mut peer) = accept_persistent(&mut world, address).await;
+async fn many_processes_hand_over_one_after_the_other() {
+    let mut test = TestApp::new().await;
+    let (id, address) = persistent(&test, "dynasty").await;
+    let (client, mut peer) = accept_persistent(&mut test, address).await;
     let client = client.id();
     for round in 0..20 {
-        let next = World::new().await;
-        // It comes at any time.
+        let next = TestApp::new().await;
+        // The data may arrive at any point of the handover.
         peer.write_all(&[round; 3000]).expect("there is room");
-        succeeds(&world, &next).await;
+        expect_handover(&test, &next).await;
         let mut had = Vec::new();
-        let old = std::mem::replace(&mut world, next);
+        let old = std::mem::replace(&mut test, next);
         let mut old = old;
-        // What the old one had read by then, and what it had not.
-        while let Some(Heard::Receive(_, data)) = old.heard_already() {
+        // Data that the old process had read, and data that it had not.
+        while let Some(ListenerEvent::Receive(_, data)) = old.try_next() {
             had.extend_from_slice(&data);
         }
-        had.extend(world.received(client, 3000 - had.len()).await);
+        had.extend(test.received(client, 3000 - had.len()).await);
         assert_eq!(had, [round; 3000]);
     }
-    let info = world.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = test
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert_eq!(info.name.as_deref(), Some("dynasty"));
 }
 
 #[actix_rt::test]
-async fn an_event_page_of_the_successor_is_loaded_by_who_has_waited() {
-    let old = World::new().await;
-    let mut new = World::new().await;
-    // The listener of this world is what the page starts.
+async fn a_waiting_client_loads_the_event_page_of_the_successor() {
+    let old = TestApp::new().await;
+    let mut new = TestApp::new().await;
+    // This registry's listener is added by the event page.
     new.app.suspend().await.expect("suspended");
     let listener = new.listener.clone();
     let page = EventPage::new(move |app| {
@@ -495,7 +522,7 @@ async fn an_event_page_of_the_successor_is_loaded_by_who_has_waited() {
     old.app.suspend().await.expect("suspended");
     let mut waiting = dial(address);
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let client = new.accepted().await;
     client.send("hello").await.expect("sent");
     waiting.read_exact(&mut [0; 5]).expect("it is served");

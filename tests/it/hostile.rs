@@ -1,13 +1,13 @@
-//! Input that nobody should give: each is answered by a typed error, none by
-//! a panic or by silence, and what was there before goes on.
+//! Hostile input: each is answered by a typed error, never by a panic or by silence, and
+//! existing sockets continue to work.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod arguments;
 mod closing;
-mod deaf;
 mod ids;
-mod panicking;
-mod stopping;
+mod non_reading_peers;
+mod panicking_listeners;
+mod stopped_registry;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use chrome_sockets::{
     RemoveListener, ServerSocketId, Shutdown,
 };
 use futures::future::{LocalBoxFuture, join_all};
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
@@ -36,27 +36,27 @@ const NOT_FOUND: Result<(), Error> = Err(Error::SocketNotFound);
 /// What each function answered.
 type Answers = Vec<(&'static str, Result<(), Error>)>;
 
-/// A listening app with a connection, which every test finds alive at its end.
-struct Scene {
-    world: World,
+/// A listening app with a connection, which every test checks at its end.
+struct Fixture {
+    test: TestApp,
     server: ServerSocketId,
     at: SocketAddr,
     client: ClientSocket,
     peer: TcpStream,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         Self::on(Registry::new()).await
     }
 
     async fn on(registry: Registry) -> Self {
-        let mut world = World::on(registry).await;
-        let (server, at) = world.listen().await;
+        let mut test = TestApp::on(registry).await;
+        let (server, at) = test.listen().await;
         let peer = dial(at).await;
-        let client = world.accepted().await;
-        Scene {
-            world,
+        let client = test.accepted().await;
+        Fixture {
+            test,
             server,
             at,
             client,
@@ -64,17 +64,17 @@ impl Scene {
         }
     }
 
-    /// The server socket is as it was, the old connection works, and so does a
-    /// new one.
+    /// Checks that the server socket is unchanged, and that the old connection and a new one
+    /// work.
     async fn assert_alive(&mut self) {
-        let info = self.world.app.tcp_server.get_info(self.server).await;
+        let info = self.test.app.tcp_server.get_info(self.server).await;
         let info = info.expect("it exists");
         assert_eq!(info.local_addr(), Some(self.at));
         assert!(!info.paused && info.name.is_none() && !info.persistent);
-        assert_talks(&mut self.world, &self.client, &mut self.peer).await;
+        assert_talks(&mut self.test, &self.client, &mut self.peer).await;
         let mut peer = dial(self.at).await;
-        let client = self.world.accepted().await;
-        assert_talks(&mut self.world, &client, &mut peer).await;
+        let client = self.test.accepted().await;
+        assert_talks(&mut self.test, &client, &mut peer).await;
     }
 }
 
@@ -84,21 +84,21 @@ async fn dial(at: SocketAddr) -> TcpStream {
         .expect("connect")
 }
 
-/// Both directions of a connection work.
-async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &mut TcpStream) {
+/// Checks both directions of a connection.
+async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
     let mut heard = [0; 11];
-    within("what was sent", peer.read_exact(&mut heard))
+    within("the sent data", peer.read_exact(&mut heard))
         .await
         .expect("read");
     assert_eq!(&heard, b"to the peer");
     peer.write_all(b"to the app").await.expect("write");
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 
-/// The number that Chrome's API shows for an answer that must be one.
+/// The number that Chrome's API returns for an error.
 fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> i32 {
     match answer.as_ref().map_err(Error::net_error) {
         Err(Some(code)) => code.code(),
@@ -106,7 +106,7 @@ fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> i32 {
     }
 }
 
-/// Waits for what another thread shows.
+/// Polls until another thread shows it.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     within(what, async {
         while !done() {
@@ -123,7 +123,7 @@ async fn called<T: Unpin>(
     (name, within(name, answer).await.map(drop))
 }
 
-/// Every function of `tcpServer` that takes an id, by the app.
+/// Every function of `tcpServer` that takes an id, called through the app.
 async fn server_functions(app: &App, id: ServerSocketId) -> Answers {
     let server = &app.tcp_server;
     let stolen = tcp_server::SocketProperties {
@@ -142,7 +142,7 @@ async fn server_functions(app: &App, id: ServerSocketId) -> Answers {
     ]
 }
 
-/// Every function of `tcp` that takes an id, by the app.
+/// Every function of `tcp` that takes an id, called through the app.
 async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
     let tcp = &app.tcp;
     let stolen = tcp::SocketProperties {
@@ -167,8 +167,8 @@ async fn client_functions(app: &App, id: ClientSocketId) -> Answers {
     ]
 }
 
-/// A plain message's answer; what the mailbox says is told apart.
-fn asked<M, T>(registry: &Addr<Registry>, message: M) -> LocalBoxFuture<'static, Plain>
+/// Sends a message to the registry, and returns its answer; mailbox errors fail.
+fn send_message<M, T>(registry: &Addr<Registry>, message: M) -> LocalBoxFuture<'static, Plain>
 where
     Registry: Handler<M>,
     M: Message<Result = Result<T, Error>> + Send + 'static,
@@ -184,8 +184,7 @@ where
 
 type Plain = (&'static str, Result<Result<(), Error>, MailboxError>);
 
-/// Every message of both namespaces that names a socket. They are sent when
-/// this is called.
+/// Every message of both namespaces that names a socket. They are sent when this is called.
 fn messages(
     registry: &Addr<Registry>,
     app: &App,
@@ -194,7 +193,7 @@ fn messages(
 ) -> Vec<LocalBoxFuture<'static, Plain>> {
     macro_rules! asked {
         ($socket_id:expr; $($namespace:ident :: $message:ident { $($field:ident: $value:expr),* };)*) => {
-            vec![$(asked(registry, $namespace::$message {
+            vec![$(send_message(registry, $namespace::$message {
                 app: app.id().clone(),
                 socket_id: $socket_id,
                 $($field: $value),*
@@ -224,13 +223,13 @@ fn messages(
     all
 }
 
-/// Both directions of a connection on the scripted network work.
-async fn assert_scripted_talks(world: &mut World, client: &ClientSocket, peer: &Peer) {
+/// Checks both directions of a connection on the scripted network.
+async fn assert_scripted_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
     assert!(peer.received().ends_with(b"to the peer"));
     peer.send("to the app");
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 

@@ -1,22 +1,20 @@
-//! Faults injected by rules, into real sockets and into the scripted network:
-//! what the app is told, and what goes on. Each ends with proof of life: an old
-//! connection works, the one that came during the fault works, and a new one
-//! works.
+//! Faults injected by rules, into real sockets and the scripted network. Each test ends with
+//! proof of life: an old connection, one that came during the fault, and a new one all work.
 
-mod actors;
-mod changing;
-mod counting;
-mod giving_up;
-mod in_hand;
+mod actor_recovery;
+mod arbiter_loss;
+mod changing_rules;
+mod determinism;
+#[cfg(target_os = "linux")]
+mod faults_page;
+mod lost_operations;
 #[cfg(target_os = "linux")]
 mod matrix;
-#[cfg(target_os = "linux")]
-mod page;
-mod real;
-mod scripted;
+mod real_network;
+mod restart_limit;
+mod rule_text;
+mod scripted_network;
 mod subscribers;
-mod text;
-mod threads;
 
 use std::fmt::Debug;
 use std::io;
@@ -29,10 +27,10 @@ use chrome_sockets::{Answer, ClientSocketId, Error, NetError, Registry, ServerSo
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::tcp::networks::Names;
-use support::{Heard, World, within};
+use crate::tcp::networks::FixedNames;
+use support::{ListenerEvent, TestApp, within};
 
-/// What its tests' rules are drawn by.
+/// Seed of the rules of these tests.
 const SEED: u64 = 7;
 
 fn rule(text: &str) -> Rule {
@@ -40,17 +38,16 @@ fn rule(text: &str) -> Rule {
     rule.unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
-/// A listening app on real sockets that fail, with a connection that was there
-/// before any fault.
-struct Scene {
-    world: World,
+/// A listening app on faulty real sockets, with a connection from before the fault.
+struct Fixture {
+    test: TestApp,
     network: FaultyNetwork,
     server: ServerSocketId,
     at: SocketAddr,
     old: (ClientSocket, TcpStream),
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         Self::on(|registry| registry).await
     }
@@ -59,21 +56,21 @@ impl Scene {
         Self::over(FaultyNetwork::new(TokioNetwork, SEED), configured).await
     }
 
-    /// Where every name is this machine's, and is looked up.
-    async fn naming() -> Self {
-        let names = Names(vec![Ipv4Addr::LOCALHOST.into()]);
+    /// On a network where every name resolves to this machine, after a lookup.
+    async fn with_names() -> Self {
+        let names = FixedNames(vec![Ipv4Addr::LOCALHOST.into()]);
         Self::over(FaultyNetwork::new(names, SEED), |registry| registry).await
     }
 
     async fn over(network: FaultyNetwork, configured: impl FnOnce(Registry) -> Registry) -> Self {
         let registry = configured(Registry::with_network(network.clone()));
-        let mut world = World::on(registry).await;
-        let (server, at) = world.listen().await;
+        let mut test = TestApp::on(registry).await;
+        let (server, at) = test.listen().await;
         let peer = dial(at).await;
-        let client = accepts(&mut world, &peer).await;
-        Scene {
+        let client = accepts(&mut test, &peer).await;
+        Fixture {
             old: (client, peer),
-            world,
+            test,
             network,
             server,
             at,
@@ -87,43 +84,43 @@ impl Scene {
     /// A new connection.
     async fn accepted(&mut self) -> (ClientSocket, TcpStream) {
         let peer = dial(self.at).await;
-        let client = accepts(&mut self.world, &peer).await;
+        let client = accepts(&mut self.test, &peer).await;
         (client, peer)
     }
 
     async fn accept_error(&mut self) -> NetError {
-        match self.world.next().await {
-            Heard::AcceptError(from, code) if from == self.server => code,
+        match self.test.next().await {
+            ListenerEvent::AcceptError(from, code) if from == self.server => code,
             other => panic!("expected onAcceptError, not {other:?}"),
         }
     }
 
     async fn resume(&self) {
-        let resumed = self.world.app.tcp_server.set_paused(self.server, false);
+        let resumed = self.test.app.tcp_server.set_paused(self.server, false);
         resumed.await.expect("resume");
     }
 
     async fn assert_paused(&self, paused: bool) {
-        let info = self.world.app.tcp_server.get_info(self.server).await;
+        let info = self.test.app.tcp_server.get_info(self.server).await;
         let info = info.expect("it exists");
         assert_eq!(info.paused, paused);
-        assert_eq!(info.local_addr(), Some(self.at), "it goes on listening");
+        assert_eq!(info.local_addr(), Some(self.at), "it continues to listen");
     }
 
-    /// The old connection works, those that came during the fault do, in the
-    /// order in which they came, and so does a new one.
+    /// Checks that the old connection works, those that came during the fault in their order,
+    /// and a new one.
     async fn assert_alive(&mut self, during: Vec<TcpStream>) {
         let mut came = Vec::new();
         for peer in during {
-            came.push((accepts(&mut self.world, &peer).await, peer));
+            came.push((accepts(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &mut self.old;
-        assert_talks(&mut self.world, client, peer).await;
+        assert_talks(&mut self.test, client, peer).await;
         for (client, peer) in &mut came {
-            assert_talks(&mut self.world, client, peer).await;
+            assert_talks(&mut self.test, client, peer).await;
         }
         let (client, mut peer) = self.accepted().await;
-        assert_talks(&mut self.world, &client, &mut peer).await;
+        assert_talks(&mut self.test, &client, &mut peer).await;
     }
 }
 
@@ -132,29 +129,32 @@ async fn dial(at: SocketAddr) -> TcpStream {
     dialed.expect("it listens")
 }
 
-/// The next event, which must be `onAccept` for the connection of `peer`.
-async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocket {
-    let client = world.accepted().await;
+/// Expects `onAccept` of the connection of `peer`.
+async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocket {
+    let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
-    assert_eq!(info.peer_addr(), peer.local_addr().ok(), "another's turn");
+    assert_eq!(
+        info.peer_addr(),
+        peer.local_addr().ok(),
+        "the other socket's turn"
+    );
     client
 }
 
-/// Both directions of a connection work. It is paused then, so that its end,
-/// which the end of the test's interest in it is, makes no event.
-async fn assert_talks(world: &mut World, client: &ClientSocket, peer: &mut TcpStream) {
+/// Checks both directions of a connection, and pauses it, so that its end raises no event.
+async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     let sent = within("the send", client.send(&b"to the peer"[..])).await;
     assert_eq!(sent, Ok(SendInfo { bytes_sent: 11 }));
     assert_eq!(read(peer, 11).await, b"to the peer");
     write(peer, b"to the app").await;
-    assert_eq!(world.received(client.id(), 10).await, b"to the app");
+    assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");
 }
 
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
-    let read = within("what the app sent", peer.read_exact(&mut data)).await;
+    let read = within("the app's data", peer.read_exact(&mut data)).await;
     read.expect("the connection works");
     data
 }
@@ -164,19 +164,19 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
     written.expect("the connection works");
 }
 
-/// How the peer sees the connection end: `Ok` is an end in order.
+/// How the peer sees the end of the connection: `Ok` is a clean end.
 async fn end(peer: &mut TcpStream) -> Result<(), io::ErrorKind> {
     let mut left = Vec::new();
     let end = within("the end", peer.read_to_end(&mut left)).await;
     end.map(drop).map_err(|error| error.kind())
 }
 
-fn connect(world: &World, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
+fn connect(test: &TestApp, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
     let (host, port) = (to.ip().to_string(), to.port().into());
-    world.app.tcp.connect(id, host, port, DnsQueryType::Any)
+    test.app.tcp.connect(id, host, port, DnsQueryType::Any)
 }
 
-/// The number that Chrome's API shows for a call that the network refused.
+/// The number that Chrome's API returns for a call that the network refused.
 async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     let answer = within(call, answer).await;
     match answer.as_ref().map_err(Error::net_error) {
@@ -185,7 +185,7 @@ async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     }
 }
 
-/// Waits for what the network shows.
+/// Polls until the network shows it.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     within(what, async {
         while !done() {

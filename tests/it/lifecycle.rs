@@ -1,10 +1,10 @@
 //! Apps that are suspended, loaded again, and unloaded.
 
-mod idle;
+mod connection_storm;
+mod idle_timeout;
 mod loading;
-mod meanwhile;
-mod slow;
-mod storm;
+mod pending_suspension;
+mod slow_listener;
 mod suspending;
 mod unloading;
 
@@ -19,12 +19,12 @@ use chrome_sockets::{App, ClientSocketId, ServerSocketId, tcp_server};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use support::{World, subscribe, within};
+use support::{TestApp, subscribe, within};
 
-/// An event page whose events the world hears, and how often it was started.
-fn page(world: &World) -> (EventPage, Arc<AtomicUsize>) {
+/// An event page that adds the test's listener, and how often it was started.
+fn page(test: &TestApp) -> (EventPage, Arc<AtomicUsize>) {
     let starts = Arc::new(AtomicUsize::new(0));
-    let (listener, count) = (world.another_listener(), starts.clone());
+    let (listener, count) = (test.another_listener(), starts.clone());
     let page = EventPage::new(move |app| {
         count.fetch_add(1, SeqCst);
         subscribe(&app, &listener().start())
@@ -32,10 +32,10 @@ fn page(world: &World) -> (EventPage, Arc<AtomicUsize>) {
     (page, starts)
 }
 
-/// Gives the app an event page that the world hears.
-async fn with_page(world: &World) -> Arc<AtomicUsize> {
-    let (page, starts) = page(world);
-    let set = world.app.set_event_page(Some(page));
+/// Gives the app an event page that adds the test's listener.
+async fn with_page(test: &TestApp) -> Arc<AtomicUsize> {
+    let (page, starts) = page(test);
+    let set = test.app.set_event_page(Some(page));
     set.await.expect("the registry runs");
     starts
 }
@@ -54,26 +54,26 @@ async fn resume(app: &App) {
     assert_eq!(app.is_suspended().await, Ok(false));
 }
 
-/// A server socket that listens and outlives a suspension.
-async fn persistent_server(world: &World) -> (ServerSocketId, SocketAddr) {
-    let (id, at) = world.listen().await;
+/// A listening persistent server socket.
+async fn persistent_server(test: &TestApp) -> (ServerSocketId, SocketAddr) {
+    let (id, at) = test.listen().await;
     let properties = tcp_server::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
-    let updated = world.app.tcp_server.update(id, properties);
+    let updated = test.app.tcp_server.update(id, properties);
     updated.await.expect("it exists");
     (id, at)
 }
 
-/// A client socket that outlives a suspension, and its peer.
-async fn persistent_client(world: &World) -> (ClientSocketId, TcpStream) {
-    let created = world.app.tcp.create(tcp::SocketProperties {
+/// A persistent client socket, and its peer.
+async fn persistent_client(test: &TestApp) -> (ClientSocketId, TcpStream) {
+    let created = test.app.tcp.create(tcp::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     });
     let id = created.await.expect("create").socket_id;
-    (id, connect(&world.app, id).await)
+    (id, connect(&test.app, id).await)
 }
 
 async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
@@ -87,7 +87,7 @@ async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
     accepted.expect("accept").0
 }
 
-/// Waits for the peer's connection to be over.
+/// Waits until the peer's connection has ended.
 async fn ends(mut peer: TcpStream) {
     let mut rest = Vec::new();
     // A reset ends it as well.

@@ -1,6 +1,6 @@
-//! What was answered as sent arrives, however the connection is ended.
+//! What was answered as sent arrives, however the connection ends.
 
 mod bounds;
-mod endings;
-mod outside;
+mod foreign_peers;
+mod other_endings;
 mod progress;

@@ -1,4 +1,4 @@
-//! One binary, a file a promise.
+//! One test binary with one file for each promise.
 #![expect(
     clippy::disallowed_types,
     reason = "the peers of a test are ordinary sockets"
@@ -23,13 +23,13 @@ mod model;
 mod ordering;
 mod pause;
 mod permissions;
-mod poison;
+mod poison_events;
 mod policy;
-mod returned;
+mod redelivery;
 mod system_stop;
 mod tcp;
 mod tcp_server;
 mod tidy;
 mod timeouts;
 mod tls;
-mod unheard_ends;
+mod unread_connections;

@@ -1,15 +1,14 @@
-//! Nothing in memory grows with a slow listener, a fast peer or a long line.
+//! Memory does not grow with a slow listener, a fast peer or many waiting connections.
 //!
-//! Each scenario runs in a process of its own, whose resident memory is the
-//! app's alone: the peers live here, in the parent. A test starts its own
-//! binary again, naming itself and, in an environment variable, the part that
-//! the child is to play; the two talk in lines.
+//! Each scenario runs in a child process, whose resident memory is only the app's: the peers run
+//! in the parent. A test starts its own binary again with its own name and, in an environment
+//! variable, the role of the child. Parent and child exchange lines.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connections;
 mod handshakes;
-mod listener;
 mod pauses;
+mod slow_listener;
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,26 +29,25 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use support::{LIMIT, within};
 
-/// Names the part that a child plays.
+/// The environment variable with the role of a child.
 const PART: &str = "CHROME_SOCKETS_MEMORY_PART";
 
-/// What begins a line that is meant for the other process.
+/// Prefix of lines for the other process.
 const MARK: &str = "memory: ";
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The bytes from `start` on of what a peer sends: none is like the one beside
-/// it, nor a whole chunk like another.
+/// The bytes from `start` on of a peer's data, without equal neighbours or repeated chunks.
 fn pattern(start: usize, length: usize) -> Vec<u8> {
     let bytes = (start..start + length).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
     bytes.collect()
 }
 
-// The parent: starts a child, plays its peers, and ends with its verdict.
+// The parent: starts a child, plays its peers, and checks its result.
 
-/// The process whose memory is measured.
-struct Measured {
+/// The child process whose memory is measured.
+struct MeasuredProcess {
     part: String,
     child: Child,
     lines: mpsc::Receiver<String>,
@@ -57,12 +55,11 @@ struct Measured {
     at: SocketAddr,
 }
 
-impl Measured {
-    /// Starts a child that plays `part` of the test `name` (its path below
-    /// this module), and waits until it
-    /// listens.
+impl MeasuredProcess {
+    /// Starts a child with the role `part` of the test `name` (its path below this module), and
+    /// waits until it listens.
     fn start(name: &str, part: &str) -> Self {
-        let program = std::env::current_exe().expect("a test has a binary");
+        let program = std::env::current_exe().expect("the path of the test binary");
         let mut child = Command::new(program)
             .args([&format!("memory::{name}"), "--exact", "--nocapture"])
             .env(PART, part)
@@ -84,35 +81,35 @@ impl Measured {
                 }
             });
         }
-        let mut measured = Measured {
+        let mut process = MeasuredProcess {
             part: part.to_owned(),
             child,
             lines,
             heard: Vec::new(),
             at: SocketAddr::from(([0; 4], 0)),
         };
-        let address = measured.hear("listening on ");
-        measured.at = address.parse().expect("an address");
-        measured
+        let address = process.wait_for("listening on ");
+        process.at = address.parse().expect("an address");
+        process
     }
 
-    fn say(&mut self, line: &str) {
+    fn send_line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("it is piped");
         if writeln!(stdin, "{MARK}{line}").is_err() {
             panic!("the child is gone:\n{}", self.all_heard());
         }
     }
 
-    /// Waits for a line that begins so, and returns the rest of it.
-    fn hear(&mut self, start: &str) -> String {
-        // The child has limits of its own, and says what did not come.
+    /// Waits for a line with this prefix, and returns the rest of it.
+    fn wait_for(&mut self, start: &str) -> String {
+        // The child has its own limits, and reports what did not happen.
         let until = Instant::now() + LIMIT + SLEEP;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
                     self.heard.push(line.clone());
-                    // The harness may have begun the line.
+                    // The test harness may have begun the line.
                     let said = line.split_once(MARK).map(|(_, said)| said);
                     if let Some(rest) = said.and_then(|said| said.strip_prefix(start)) {
                         return rest.to_owned();
@@ -123,12 +120,12 @@ impl Measured {
         }
     }
 
-    /// The child's own verdict.
+    /// Waits for the result of the child.
     fn finish(mut self) {
-        self.say("finish");
+        self.send_line("finish");
         drop(self.child.stdin.take());
-        let grown = self.hear("done");
-        let status = self.child.wait().expect("it is a child");
+        let grown = self.wait_for("done");
+        let status = self.child.wait().expect("the process is a child");
         assert!(status.success(), "{status}:\n{}", self.all_heard());
         println!("{}: grown by{grown}", self.part);
     }
@@ -139,15 +136,15 @@ impl Measured {
     }
 }
 
-impl Drop for Measured {
+impl Drop for MeasuredProcess {
     fn drop(&mut self) {
-        // It is over already, unless this test fails.
+        // The child has ended, unless this test fails.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A peer of the child's, that is not put off by small packets.
+/// A peer of the child, without Nagle's algorithm.
 fn connect(at: SocketAddr) -> TcpStream {
     let peer = TcpStream::connect_timeout(&at, LIMIT).expect("connect");
     peer.set_nodelay(true).expect("an option");
@@ -155,8 +152,8 @@ fn connect(at: SocketAddr) -> TcpStream {
     peer
 }
 
-/// Writes as fast as it is let until the end of the connection, or until
-/// there is nothing more; says how many writes there were.
+/// Writes as fast as possible until the end of the connection, or `most` times; returns the
+/// number of writes.
 fn write_fast(peer: &TcpStream, piece: &[u8], most: usize) -> usize {
     let mut writes = 0;
     while writes < most && (&mut &*peer).write_all(piece).is_ok() {
@@ -165,30 +162,30 @@ fn write_fast(peer: &TcpStream, piece: &[u8], most: usize) -> usize {
     writes
 }
 
-// The child: the app, and what its memory does.
+// The child: the app, and its memory.
 
-/// The part to play, of a process that was started to play one.
+/// The role of a child process.
 fn part() -> Option<String> {
     std::env::var(PART).ok()
 }
 
-/// What is resident now.
+/// Resident memory in bytes.
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux reports it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
     let kib: usize = kib.and_then(|kib| kib.parse().ok()).expect("a number");
     kib * KIB
 }
 
-/// The app of a child, and the lines of its parent.
-struct Stage {
+/// The app of a child, and lines from its parent.
+struct ChildApp {
     app: App,
     server: ServerSocketId,
     lines: UnboundedReceiver<String>,
 }
 
-impl Stage {
+impl ChildApp {
     async fn set(registry: Registry) -> Self {
         let app = App::new("measured", &registry.start());
         let server = &app.tcp_server;
@@ -202,7 +199,7 @@ impl Stage {
                 }
             }
         });
-        Stage {
+        ChildApp {
             server: id,
             app,
             lines,
@@ -215,24 +212,24 @@ impl Stage {
         listening.await.expect("listen");
         let info = server.get_info(self.server).await.expect("it exists");
         let address = info.local_addr().expect("it listens");
-        self.say(&format!("listening on {address}"));
+        self.send_line(&format!("listening on {address}"));
     }
 
-    fn say(&self, line: &str) {
+    fn send_line(&self, line: &str) {
         println!("{MARK}{line}");
     }
 
-    async fn hear(&mut self, line: &str) {
+    async fn wait_for(&mut self, line: &str) {
         let heard = within("a line of the parent", self.lines.recv()).await;
         assert_eq!(heard.as_deref(), Some(line));
     }
 
-    async fn hears_accept(&self, listener: impl Into<Recipient<AcceptInfo>>) {
+    async fn add_accept_listener(&self, listener: impl Into<Recipient<AcceptInfo>>) {
         let adding = &self.app.tcp_server.on_accept;
         adding.add_listener(listener.into()).await.expect("added");
     }
 
-    async fn hears_receive(&self, listener: impl Into<Recipient<ReceiveInfo>>) {
+    async fn add_receive_listener(&self, listener: impl Into<Recipient<ReceiveInfo>>) {
         let adding = &self.app.tcp.on_receive;
         adding.add_listener(listener.into()).await.expect("added");
     }
@@ -242,22 +239,21 @@ impl Stage {
         answer.expect("alive");
     }
 
-    /// Waits until so many clients have been resumed.
+    /// Waits until this many clients have been resumed.
     async fn all_resumed(&self, clients: usize) {
         let sockets = self.app.tcp.get_sockets().await.expect("alive");
         assert_eq!(sockets.len(), clients);
         assert!(sockets.iter().all(|socket| !socket.paused));
     }
 
-    /// The end of a part that was played well.
+    /// Reports success.
     async fn done(mut self, grown: &str) {
-        self.hear("finish").await;
-        self.say(&format!("done {grown}"));
+        self.wait_for("finish").await;
+        self.send_line(&format!("done {grown}"));
     }
 }
 
-/// The largest growth beyond `before` until `over`. What is looked at is
-/// memory, so looking often is all that can be done.
+/// The largest growth beyond `before` until `over`. Memory can only be polled.
 async fn growth_until(what: &str, before: usize, mut over: impl FnMut() -> bool) -> usize {
     let mut ticks = actix_rt::time::interval(Duration::from_millis(5));
     let mut peak = before;
@@ -271,7 +267,7 @@ async fn growth_until(what: &str, before: usize, mut over: impl FnMut() -> bool)
     peak - before
 }
 
-fn play(part: impl Future<Output = ()>) {
+fn run_child(part: impl Future<Output = ()>) {
     actix_rt::System::new().block_on(part);
 }
 

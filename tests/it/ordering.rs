@@ -1,8 +1,8 @@
-//! What is called first happens first, and what happens first is told first:
-//! with nothing awaited, with mailboxes full, and across threads.
+//! Calls are carried out in their order, and events are raised in theirs: without awaiting, with
+//! full mailboxes, and across threads.
 
-mod across;
-mod here;
+mod one_thread;
+mod several_threads;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -13,16 +13,16 @@ use futures::future::join_all;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::mpsc;
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-/// How many sends are called before any is awaited.
+/// Number of sends that are called before any is awaited.
 const SENDS: u32 = 10_000;
 
-/// The message with this number: 8 to 307 bytes, which tell where they belong.
+/// The message with this number: 8 to 307 bytes, which show their position.
 fn message(number: u32) -> Bytes {
     let length = 4 + number * 7919 % 300;
     let mut message = Vec::new();
@@ -32,7 +32,7 @@ fn message(number: u32) -> Bytes {
     message.into()
 }
 
-/// Reads the messages as a peer and compares each byte.
+/// Reads the messages as a peer, and compares each byte.
 async fn assert_all_arrive(peer: &mut TcpStream) {
     for number in 0..SENDS {
         let expected = message(number);
@@ -44,7 +44,7 @@ async fn assert_all_arrive(peer: &mut TcpStream) {
     }
 }
 
-/// The same while the sends are on their way, and then their answers.
+/// The same while the sends are pending, and then checks their answers.
 async fn assert_all_sent<F>(peer: &mut TcpStream, answers: Vec<F>)
 where
     F: Future<Output = Result<SendInfo, Error>>,
@@ -64,19 +64,19 @@ async fn dial(at: SocketAddr) -> TcpStream {
 }
 
 /// An accepted client and its peer.
-async fn pair(world: &mut World) -> (ClientSocket, TcpStream) {
-    let (_, at) = world.listen().await;
+async fn pair(test: &mut TestApp) -> (ClientSocket, TcpStream) {
+    let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    (world.accepted().await, peer)
+    (test.accepted().await, peer)
 }
 
-/// A connection that carried all of it carries more.
-async fn assert_alive(world: &mut World, client: &ClientSocket) {
+/// Checks that the connection still works.
+async fn assert_alive(test: &mut TestApp, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
-    assert_eq!(world.received(client.id(), 5).await, b"alive");
+    assert_eq!(test.received(client.id(), 5).await, b"alive");
 }
 
-/// A plain message, as another actor may send it.
+/// A message to the registry, as another actor may send it.
 fn request(
     registry: &Addr<Registry>,
     app: &App,

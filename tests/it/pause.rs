@@ -1,4 +1,4 @@
-//! A pause that can be trusted, while connections storm in.
+//! Reliable pauses, also while many connections come in.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,9 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use support::{Listener, World, within};
+use support::{Listener, TestApp, within};
 
-/// Counts what it handles, on an arbiter of its own and slower than it comes.
+/// Counts handled events on an arbiter of its own, more slowly than they come.
 struct Counter {
     handled: Arc<AtomicUsize>,
     seen: HashSet<u64>,
@@ -34,7 +34,7 @@ impl Handler<AcceptInfo> for Counter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        // First: what is asked for is that no handler begins after the answer.
+        // Counted first, because the promise is that no handler begins after the answer.
         self.handled.fetch_add(1, SeqCst);
         std::thread::sleep(self.slow);
         assert!(
@@ -56,7 +56,7 @@ impl Handler<ReceiveInfo> for Counter {
     }
 }
 
-/// Starts a counter elsewhere, so that its events are really on their way.
+/// Starts a counter in another thread, so that its events are really in flight.
 async fn counter(arbiter: &Arbiter, slow: Duration) -> (Addr<Counter>, Arc<AtomicUsize>) {
     let handled = Arc::new(AtomicUsize::new(0));
     let count = handled.clone();
@@ -69,21 +69,21 @@ async fn counter(arbiter: &Arbiter, slow: Duration) -> (Addr<Counter>, Arc<Atomi
 }
 
 #[actix_rt::test]
-async fn a_thousand_pauses_in_a_connect_storm_let_nothing_through_and_lose_nothing() {
+async fn a_thousand_pauses_in_a_connect_storm_let_no_event_through_and_lose_no_client() {
     const CYCLES: usize = 1000;
     const CLIENTS: usize = 4000;
-    let world = World::new().await;
-    let (server, address) = world.listen().await;
-    let on_accept = &world.app.tcp_server.on_accept;
+    let test = TestApp::new().await;
+    let (server, address) = test.listen().await;
+    let on_accept = &test.app.tcp_server.on_accept;
     let arbiter = Arbiter::new();
     let (listener, handled) = counter(&arbiter, Duration::from_micros(20)).await;
-    on_accept.remove_listener(world.listener.clone().recipient());
+    on_accept.remove_listener(test.listener.clone().recipient());
     on_accept
         .add_listener(listener.recipient())
         .await
         .expect("added");
 
-    // The storm: every client waits for its byte, so none may be lost.
+    // Every client waits for its byte, so none may be lost.
     let storm = std::thread::spawn(move || {
         let clients: Vec<_> = (0..8)
             .map(|_| {
@@ -106,28 +106,25 @@ async fn a_thousand_pauses_in_a_connect_storm_let_nothing_through_and_lose_nothi
     let mut moved = 0;
     for _ in 0..CYCLES {
         let before = handled.load(SeqCst);
-        world
-            .app
+        test.app
             .tcp_server
             .set_paused(server, false)
             .await
             .expect("resume");
         tokio::task::yield_now().await;
-        world
-            .app
+        test.app
             .tcp_server
             .set_paused(server, true)
             .await
             .expect("pause");
         let paused = handled.load(SeqCst);
         moved += usize::from(paused > before);
-        // Time for a late event, had there been one.
+        // Time for a late event.
         tokio::time::sleep(Duration::from_micros(300)).await;
         assert_eq!(handled.load(SeqCst), paused, "an event after the answer");
     }
     assert!(moved > CYCLES / 20, "the storm missed the pauses: {moved}");
-    world
-        .app
+    test.app
         .tcp_server
         .set_paused(server, false)
         .await
@@ -142,20 +139,20 @@ async fn a_thousand_pauses_in_a_connect_storm_let_nothing_through_and_lose_nothi
 }
 
 #[actix_rt::test]
-async fn a_paused_client_socket_hears_nothing_after_the_answer() {
-    let mut world = World::new().await;
-    let (_, address) = world.listen().await;
+async fn a_paused_client_socket_raises_no_event_after_the_answer() {
+    let mut test = TestApp::new().await;
+    let (_, address) = test.listen().await;
     let arbiter = Arbiter::new();
     let (listener, handled) = counter(&arbiter, Duration::from_millis(2)).await;
-    let on_receive = &world.app.tcp.on_receive;
-    on_receive.remove_listener(world.listener.clone().recipient());
+    let on_receive = &test.app.tcp.on_receive;
+    on_receive.remove_listener(test.listener.clone().recipient());
     on_receive
         .add_listener(listener.recipient())
         .await
         .expect("added");
 
     let mut peer = TcpStream::connect(address).await.expect("connect");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let talk = actix_rt::spawn(async move { while peer.write_all(&[0; 4096]).await.is_ok() {} });
     for _ in 0..50 {
         client.set_paused(false).await.expect("resume");
@@ -172,18 +169,17 @@ async fn a_paused_client_socket_hears_nothing_after_the_answer() {
     arbiter.stop();
 }
 
-/// Waits for the answer to its pause inside the handler, with its mailbox
-/// blocked, as nobody should.
-struct Blocked {
+/// Waits for the answer to its pause inside the handler, which blocks its mailbox.
+struct PausingHandler {
     app: chrome_sockets::App,
     answers: tokio::sync::mpsc::UnboundedSender<Result<(), Error>>,
 }
 
-impl Actor for Blocked {
+impl Actor for PausingHandler {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Blocked {
+impl Handler<AcceptInfo> for PausingHandler {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, ctx: &mut Self::Context) {
@@ -203,48 +199,48 @@ impl Handler<AcceptInfo> for Blocked {
 }
 
 #[actix_rt::test]
-async fn waiting_for_a_pause_inside_the_handler_of_its_event_is_told_and_hangs_nobody() {
+async fn awaiting_a_pause_in_the_handler_of_its_event_is_an_error_and_blocks_nothing() {
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
-    let (server, address) = world.listen().await;
+    let test = TestApp::with_network(network.clone()).await;
+    let (server, address) = test.listen().await;
     let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
-    let app = world.app.clone();
-    let on_accept = &world.app.tcp_server.on_accept;
-    on_accept.remove_listener(world.listener.clone().recipient());
-    let blocked = Blocked { app, answers }.start();
+    let app = test.app.clone();
+    let on_accept = &test.app.tcp_server.on_accept;
+    on_accept.remove_listener(test.listener.clone().recipient());
+    let blocked = PausingHandler { app, answers }.start();
     on_accept
         .add_listener(blocked.recipient())
         .await
         .expect("added");
 
-    // No real socket is there, so the clock may run ahead.
+    // There is no real socket, so the clock may advance.
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
     let _peer = network.client(address).expect("it listens");
     let answer = answered.recv().await.expect("an answer");
     assert_eq!(answer, Err(Error::EventsInFlight));
     assert!(begin.elapsed() >= PAUSE_GRACE);
-    let info = world.app.tcp_server.get_info(server).await.expect("alive");
+    let info = test.app.tcp_server.get_info(server).await.expect("alive");
     assert!(info.paused, "paused all the same");
     assert_eq!(
-        world.app.tcp_server.set_paused(server, true).await,
+        test.app.tcp_server.set_paused(server, true).await,
         Ok(()),
         "the event has been handled since"
     );
 }
 
 #[actix_rt::test]
-async fn a_stalled_read_of_a_paused_socket_goes_on_where_it_was() {
-    let mut world = World::new().await;
-    let (_, address) = world.listen().await;
+async fn a_stalled_read_of_a_paused_socket_continues_where_it_was() {
+    let mut test = TestApp::new().await;
+    let (_, address) = test.listen().await;
     let mut peer = TcpStream::connect(address).await.expect("connect");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     for round in 0..100u8 {
         client.set_paused(round % 2 == 0).await.expect("alive");
         peer.write_all(&[round; 100]).await.expect("write");
     }
     client.set_paused(false).await.expect("resume");
-    let data = world.received(client.id(), 100 * 100).await;
+    let data = test.received(client.id(), 100 * 100).await;
     let expected: Vec<u8> = (0..100).flat_map(|round| [round; 100]).collect();
     assert_eq!(data, expected);
     client.send(&b"alive"[..]).await.expect("send");
@@ -254,17 +250,17 @@ async fn a_stalled_read_of_a_paused_socket_goes_on_where_it_was() {
         .expect("read");
 }
 
-/// Keeps every event that it hears.
-struct Holder {
+/// Keeps every event.
+struct KeepingListener {
     held: Vec<Box<dyn std::any::Any>>,
     heard: tokio::sync::mpsc::UnboundedSender<()>,
 }
 
-impl Actor for Holder {
+impl Actor for KeepingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Holder {
+impl Handler<AcceptInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -273,7 +269,7 @@ impl Handler<AcceptInfo> for Holder {
     }
 }
 
-impl Handler<ReceiveInfo> for Holder {
+impl Handler<ReceiveInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
@@ -282,100 +278,100 @@ impl Handler<ReceiveInfo> for Holder {
     }
 }
 
-/// A listener that keeps the events takes the place of the world's.
-async fn hold<E: Event>(world: &World, event: &OnEvent<E>) -> UnboundedReceiver<()>
+/// Replaces the test's listener by one that keeps its events.
+async fn keep_events<E: Event>(test: &TestApp, event: &OnEvent<E>) -> UnboundedReceiver<()>
 where
-    Holder: Handler<E>,
+    KeepingListener: Handler<E>,
     Listener: Handler<E>,
     Registry: Handler<AddListener<E>> + Handler<RemoveListener<E>>,
 {
     let (heard, hears) = tokio::sync::mpsc::unbounded_channel();
     let held = Vec::new();
-    let holder = Holder { held, heard }.start();
-    event.remove_listener(world.listener.clone().recipient());
-    let added = event.add_listener(holder.recipient());
+    let keeper = KeepingListener { held, heard }.start();
+    event.remove_listener(test.listener.clone().recipient());
+    let added = event.add_listener(keeper.recipient());
     added.await.expect("the registry runs");
     hears
 }
 
 #[actix_rt::test]
-async fn closing_a_client_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
-    let mut world = World::new().await;
-    let (_, address) = world.listen().await;
-    let mut hears = hold(&world, &world.app.tcp.on_receive).await;
+async fn closing_a_client_socket_answers_a_waiting_pause_with_events_in_flight() {
+    let mut test = TestApp::new().await;
+    let (_, address) = test.listen().await;
+    let mut hears = keep_events(&test, &test.app.tcp.on_receive).await;
 
     let mut peer = TcpStream::connect(address).await.expect("connect");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     peer.write_all(b"kept").await.expect("write");
     client.set_paused(false).await.expect("resume");
     within("the event", hears.recv())
         .await
-        .expect("it is heard");
+        .expect("it is received");
     let paused = client.set_paused(true);
     client.close().await.expect("closed");
     let answer = within("the answer to the pause", paused).await;
     assert_eq!(answer, Err(Error::EventsInFlight));
     // Proof of life.
     let _peer = TcpStream::connect(address).await.expect("connect");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     assert_eq!(client.set_paused(true).await, Ok(()));
 }
 
 #[actix_rt::test]
-async fn closing_a_server_socket_tells_a_pause_that_waits_that_events_are_in_flight() {
-    let world = World::new().await;
-    let (server, address) = world.listen().await;
-    let mut hears = hold(&world, &world.app.tcp_server.on_accept).await;
+async fn closing_a_server_socket_answers_a_waiting_pause_with_events_in_flight() {
+    let test = TestApp::new().await;
+    let (server, address) = test.listen().await;
+    let mut hears = keep_events(&test, &test.app.tcp_server.on_accept).await;
 
     let _peer = TcpStream::connect(address).await.expect("connect");
     within("the event", hears.recv())
         .await
-        .expect("it is heard");
-    let paused = world.app.tcp_server.set_paused(server, true);
-    world.app.tcp_server.close(server).await.expect("closed");
+        .expect("it is received");
+    let paused = test.app.tcp_server.set_paused(server, true);
+    test.app.tcp_server.close(server).await.expect("closed");
     let answer = within("the answer to the pause", paused).await;
     assert_eq!(answer, Err(Error::EventsInFlight));
 }
 
 /// A server socket on the scripted network whose listener keeps an `onAccept`.
-async fn with_a_held_event(network: &ScriptedNetwork) -> (World, ServerSocketId, Peer) {
-    let world = World::with_network(network.clone()).await;
-    let (server, address) = world.listen().await;
-    let mut hears = hold(&world, &world.app.tcp_server.on_accept).await;
+async fn with_kept_event(network: &ScriptedNetwork) -> (TestApp, ServerSocketId, Peer) {
+    let test = TestApp::with_network(network.clone()).await;
+    let (server, address) = test.listen().await;
+    let mut hears = keep_events(&test, &test.app.tcp_server.on_accept).await;
     let peer = network.client(address).expect("it listens");
     let event = within("the event", hears.recv());
-    event.await.expect("it is heard");
-    (world, server, peer)
+    event.await.expect("it is received");
+    (test, server, peer)
 }
 
 #[actix_rt::test]
 async fn each_pause_of_a_server_socket_has_its_own_time_limit() {
     let network = ScriptedNetwork::new();
-    let (world, server, _peer) = with_a_held_event(&network).await;
-    let tcp_server = &world.app.tcp_server;
-    // No real socket is there, so the clock may run ahead.
+    let (test, server, _peer) = with_kept_event(&network).await;
+    let tcp_server = &test.app.tcp_server;
+    // There is no real socket, so the clock may advance.
     tokio::time::pause();
-    each_has_its_own_time_limit(|paused| tcp_server.set_paused(server, paused)).await;
+    check_time_limits(|paused| tcp_server.set_paused(server, paused)).await;
 }
 
 #[actix_rt::test]
 async fn each_pause_of_a_client_socket_has_its_own_time_limit() {
     let network = ScriptedNetwork::new();
-    let mut world = World::with_network(network.clone()).await;
-    let (_, address) = world.listen().await;
-    let mut hears = hold(&world, &world.app.tcp.on_receive).await;
+    let mut test = TestApp::with_network(network.clone()).await;
+    let (_, address) = test.listen().await;
+    let mut hears = keep_events(&test, &test.app.tcp.on_receive).await;
     let peer = network.client(address).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     peer.send(b"kept");
     client.set_paused(false).await.expect("it is open");
     let event = within("the event", hears.recv());
-    event.await.expect("it is heard");
+    event.await.expect("it is received");
     tokio::time::pause();
-    each_has_its_own_time_limit(|paused| client.set_paused(paused)).await;
+    check_time_limits(|paused| client.set_paused(paused)).await;
 }
 
-/// An event is held over all of it.
-async fn each_has_its_own_time_limit(set_paused: impl Fn(bool) -> Answer<()>) {
+/// An event is kept throughout.
+async fn check_time_limits(set_paused: impl Fn(bool) -> Answer<()>) {
     let begin = tokio::time::Instant::now();
     let answered = async |pause: Answer<()>| (pause.await, begin.elapsed().as_secs());
     let pause_after = |seconds| {
@@ -387,7 +383,7 @@ async fn each_has_its_own_time_limit(set_paused: impl Fn(bool) -> Answer<()>) {
     };
     let grace = PAUSE_GRACE.as_secs();
     let late = Err(Error::EventsInFlight);
-    // One that is answered by a resume leaves a timer that is none of the next ones'.
+    // A pause that a resume answers leaves a timer, which must not affect later pauses.
     let resumed = set_paused(true);
     set_paused(false).await.expect("it is open");
     assert_eq!(resumed.await, Ok(()));

@@ -1,4 +1,4 @@
-//! What an app may do: what a manifest says, and that it is kept to.
+//! Permissions of apps: parsing of manifests, and enforcement.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod changing;

@@ -1,14 +1,13 @@
-//! How a server socket accepts: why it does not, what it does about errors,
-//! and its limits.
+//! How a server socket accepts: reasons that block it, accept errors, and limits.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
+mod app_limits;
 mod backlog;
+mod block_reasons;
 mod errors;
 mod escalation;
 mod limits;
-mod made;
-mod reasons;
-mod shared;
+mod shared_limits;
 
 use std::net::SocketAddr;
 
@@ -16,23 +15,23 @@ use chrome_sockets::ServerSocketId;
 use chrome_sockets::tcp_server::SocketInfo;
 use chrome_sockets::testing::ScriptedNetwork;
 
-use support::{World, within};
+use support::{TestApp, within};
 
 /// A server socket on a scripted network.
-struct Scene {
-    world: World,
+struct Fixture {
+    test: TestApp,
     network: ScriptedNetwork,
     id: ServerSocketId,
     at: SocketAddr,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
-        let (id, at) = world.listen().await;
-        Scene {
-            world,
+        let test = TestApp::with_network(network.clone()).await;
+        let (id, at) = test.listen().await;
+        Fixture {
+            test,
             network,
             id,
             at,
@@ -40,12 +39,12 @@ impl Scene {
     }
 
     async fn info(&self) -> SocketInfo {
-        let info = self.world.app.tcp_server.get_info(self.id).await;
+        let info = self.test.app.tcp_server.get_info(self.id).await;
         info.expect("it exists")
     }
 
     async fn set_paused(&self, paused: bool) {
-        let set = self.world.app.tcp_server.set_paused(self.id, paused);
+        let set = self.test.app.tcp_server.set_paused(self.id, paused);
         within("the answer", set).await.expect("it exists");
     }
 }

@@ -1,19 +1,19 @@
-//! An ordinary end of the actix system: nothing is logged as an error.
+//! An ordinary end of the actix system logs no error.
 
 use std::process::{Command, Stdio};
 
 use chrome_sockets::Registry;
 
 use crate::tcp_server::dial;
-use support::World;
+use support::TestApp;
 
-/// Names the number of arbiters of a child.
+/// The environment variable with the number of arbiters of a child.
 const ARBITERS: &str = "CHROME_SOCKETS_SYSTEM_STOP_ARBITERS";
 
-const ENTRY: &str = "system_stop::a_child_stops_its_system";
+const ENTRY: &str = "system_stop::child_process_that_stops_its_system";
 
 #[test]
-fn a_child_stops_its_system() {
+fn child_process_that_stops_its_system() {
     let Ok(arbiters) = std::env::var(ARBITERS) else {
         return;
     };
@@ -26,27 +26,27 @@ fn a_child_stops_its_system() {
     system.run().expect("it was stopped");
 }
 
-/// Has connections in each arbiter, one with unsent data, and stops.
+/// Opens connections in each arbiter, one with unsent data, and stops the system.
 async fn serve(arbiters: usize) {
-    let mut world = World::at(Registry::new().arbiters(arbiters).start()).await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::at(Registry::new().arbiters(arbiters).start()).await;
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..6 {
         peers.push(dial(at).await);
-        let client = world.accepted().await;
+        let client = test.accepted().await;
         client.set_paused(false).await.expect("it is open");
         drop(client.send(vec![0; 8 << 20]));
     }
-    // They outlive this function, as those of a running server do.
+    // They outlive this function, as in a running server.
     actix_rt::spawn(async move {
-        let _keep = (world, peers);
+        let _keep = (test, peers);
         std::future::pending::<()>().await;
     });
     actix_rt::System::current().stop();
 }
 
 fn stops_quietly(arbiters: usize) {
-    let this = std::env::current_exe().expect("a test has a binary");
+    let this = std::env::current_exe().expect("the path of the test binary");
     let mut command = Command::new(this);
     command
         .args([ENTRY, "--exact", "--nocapture"])

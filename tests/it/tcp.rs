@@ -1,10 +1,11 @@
-//! `chrome.sockets.tcp`: a test for each sentence of its promises.
+//! `chrome.sockets.tcp`: a test for each promise of the documentation.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
 mod defaults;
 mod ending;
 mod events;
+mod fast_path;
 mod handles;
 mod lookups;
 mod messages;
@@ -15,7 +16,6 @@ mod properties;
 mod quota;
 mod receiving;
 mod sending;
-mod short_way;
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;
@@ -28,13 +28,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tcp_server::dial;
-use support::{World, within};
+use support::{TestApp, within};
 
-/// More than the kernel takes of a connection whose peer does not read.
+/// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 8 * 1024 * 1024;
 
-/// Bytes of which none is like the one beside it, nor a whole chunk like
-/// another, so that what is lost or swapped shows.
+/// Bytes without equal neighbours or repeated chunks, so that lost or reordered data is noticed.
 fn pattern(length: usize) -> Bytes {
     static LARGEST: LazyLock<Bytes> = LazyLock::new(|| {
         let bytes = (0..LARGE).map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8);
@@ -43,22 +42,22 @@ fn pattern(length: usize) -> Bytes {
     LARGEST.slice(..length)
 }
 
-/// An accepted client, which is paused, and its peer.
-async fn pair(world: &mut World) -> (ClientSocket, TcpStream) {
-    let (_, at) = world.listen().await;
+/// An accepted, paused client, and its peer.
+async fn pair(test: &mut TestApp) -> (ClientSocket, TcpStream) {
+    let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    (world.accepted().await, peer)
+    (test.accepted().await, peer)
 }
 
 /// A client that `connect` connected, which is not paused, and its peer.
-async fn connected(world: &World) -> (ClientSocket, TcpStream) {
-    let id = world.create().await;
-    let peer = connect(&world.app, id).await;
-    let client = world.app.tcp.socket(id).await.expect("it exists");
+async fn connected(test: &TestApp) -> (ClientSocket, TcpStream) {
+    let id = test.create().await;
+    let peer = connect(&test.app, id).await;
+    let client = test.app.tcp.socket(id).await.expect("it exists");
     (client, peer)
 }
 
-/// Connects a client to a listener that then is gone, and returns its peer.
+/// Connects a client to a listener that is then dropped, and returns its peer.
 async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
     let (listener, at) = remote().await;
     let (answer, peer) = within("the connection", async {
@@ -69,7 +68,7 @@ async fn connect(app: &App, id: ClientSocketId) -> TcpStream {
     peer.expect("accept").0
 }
 
-/// Somebody else's server.
+/// A server of another program.
 async fn remote() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
     let at = listener.local_addr().expect("its address");
@@ -89,28 +88,25 @@ async fn write(peer: &mut TcpStream, data: &[u8]) {
         .expect("write");
 }
 
-/// What the peer reads next.
+/// The next bytes that the peer reads.
 async fn read(peer: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
-    within("what the peer reads", peer.read_exact(&mut data))
+    within("the peer's data", peer.read_exact(&mut data))
         .await
         .expect("read");
     data
 }
 
-/// What the peer reads until the connection ends.
+/// All bytes that the peer reads until the end.
 async fn read_to_end(peer: &mut TcpStream) -> Vec<u8> {
     let mut data = Vec::new();
-    within(
-        "the end of what the peer reads",
-        peer.read_to_end(&mut data),
-    )
-    .await
-    .expect("read");
+    within("the end of the peer's data", peer.read_to_end(&mut data))
+        .await
+        .expect("read");
     data
 }
 
-/// Resets the peer's connection: an end that is not a close.
+/// Resets the peer's connection.
 fn reset(peer: TcpStream) {
     socket2::SockRef::from(&peer)
         .set_linger(Some(Duration::ZERO))
@@ -118,8 +114,7 @@ fn reset(peer: TcpStream) {
     drop(peer);
 }
 
-/// Asserts that a socket is not connected and paused, as it is after the end
-/// of its connection.
+/// Asserts that a socket is not connected and paused, as after the end of its connection.
 async fn assert_ended(app: &App, id: ClientSocketId) {
     let info = app.tcp.get_info(id).await.expect("it exists");
     assert!(!info.connected, "{info:?}");

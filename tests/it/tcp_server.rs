@@ -1,9 +1,8 @@
-//! `chrome.sockets.tcpServer`: a test for each sentence of its promises.
+//! `chrome.sockets.tcpServer`: a test for each promise of the documentation.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod accepting;
 mod backlog;
-pub mod ear;
 mod ending;
 mod events;
 mod listening;
@@ -11,6 +10,7 @@ mod messages;
 mod ownership;
 mod pausing;
 mod properties;
+pub mod recording_listener;
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -18,9 +18,9 @@ use std::net::SocketAddr;
 use chrome_sockets::{Answer, App, ClientSocketId, NetError, ServerSocketId};
 use tokio::net::TcpStream;
 
-use support::{World, within};
+use support::{TestApp, within};
 
-/// The number that Chrome's API shows for a call that the network refused.
+/// The number that Chrome's API returns for a call that the network refused.
 pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
     match within(call, answer).await {
         Ok(value) => panic!("{call} should fail, not answer {value:?}"),
@@ -37,22 +37,21 @@ async fn create(app: &App) -> ServerSocketId {
     created.expect("create").socket_id
 }
 
-/// Where a server socket listens.
+/// The address of a server socket.
 async fn address(app: &App, id: ServerSocketId) -> SocketAddr {
     let info = app.tcp_server.get_info(id).await.expect("it exists");
     info.local_addr().expect("it listens")
 }
 
-/// Whether it listens, as `getInfo` says.
+/// Whether it listens, according to `getInfo`.
 async fn listens(app: &App, id: ServerSocketId) -> bool {
     let info = app.tcp_server.get_info(id).await.expect("it exists");
     assert_eq!(info.local_address.is_some(), info.local_port.is_some());
     info.local_address.is_some()
 }
 
-/// A server socket that listens at `ip`. A test that wants its port a second
-/// time has an address of its own, so that no other is given the port
-/// meanwhile.
+/// A server socket that listens at `ip`. A test that needs its port a second time uses an
+/// address of its own, so that no other test gets the port in between.
 async fn listen_at(app: &App, ip: &str) -> (ServerSocketId, SocketAddr) {
     let id = create(app).await;
     let answer = app.tcp_server.listen(id, ip, 0, None);
@@ -67,16 +66,16 @@ pub async fn dial(address: SocketAddr) -> TcpStream {
         .expect("connect")
 }
 
-/// The port that a client socket shows for its peer, which tells whose it is.
-async fn peer_port(world: &World, client: ClientSocketId) -> u16 {
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+/// The peer's port of a client socket, which identifies the peer.
+async fn peer_port(test: &TestApp, client: ClientSocketId) -> u16 {
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     info.peer_port.expect("it is connected")
 }
 
-/// The next event, which must be `onAccept` for the connection of `peer`.
-pub async fn accepts(world: &mut World, peer: &TcpStream) -> ClientSocketId {
-    let client = world.accepted().await.id();
+/// Expects `onAccept` of the connection of `peer`.
+pub async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocketId {
+    let client = test.accepted().await.id();
     let port = peer.local_addr().expect("its address").port();
-    assert_eq!(peer_port(world, client).await, port, "another connection");
+    assert_eq!(peer_port(test, client).await, port, "another connection");
     client
 }

@@ -1,4 +1,4 @@
-//! TLS: `tcp.secure`, and server sockets whose connections are encrypted.
+//! TLS: `tcp.secure`, and encrypted server sockets.
 #![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod arbiters;
@@ -7,14 +7,14 @@ mod draining;
 mod failing;
 mod foreign_clients;
 mod foreign_servers;
-mod handed_over;
+mod handover;
 mod limits;
-mod script;
+mod scripted_network;
 mod secure;
 mod serving;
 mod states;
 mod suspended;
-mod unheard_ends;
+mod unread_connections;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,53 +27,51 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 use self::certificates::{Authority, Issued};
-use support::{World, within};
+use support::{TestApp, within};
 
-/// Bytes of which none is like the one beside it, nor a whole record like
-/// another.
+/// Bytes without equal neighbours or repeated records.
 fn pattern(length: usize) -> Bytes {
     (0..length)
         .map(|i| (i ^ (i >> 8) ^ (i >> 16)) as u8)
         .collect()
 }
 
-/// A world that trusts an authority of its own, and nobody else.
-struct Trusting {
-    world: World,
+/// A test app that trusts only an authority of its own.
+struct TlsFixture {
+    test: TestApp,
     authority: Authority,
 }
 
-impl Trusting {
+impl TlsFixture {
     async fn new() -> Self {
         let authority = Authority::new();
         let registry = Registry::new().tls_client(authority.client());
-        Trusting {
-            world: World::on(registry).await,
+        TlsFixture {
+            test: TestApp::on(registry).await,
             authority,
         }
     }
 
-    /// A server socket that encrypts.
+    /// An encrypted server socket.
     async fn serve(&self, server: tls::Server) -> (ServerSocketId, SocketAddr) {
-        let (id, at) = self.world.listen().await;
-        let set = self.world.app.tcp_server.set_tls(id, Some(server));
+        let (id, at) = self.test.listen().await;
+        let set = self.test.app.tcp_server.set_tls(id, Some(server));
         set.await.expect("it exists");
         (id, at)
     }
 
-    /// A socket connected by this name, paused, and its peer, which has not
-    /// spoken yet.
+    /// A paused socket that is connected by this name, and its peer before the handshake.
     async fn dial(&self, host: &str) -> (ClientSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let at = listener.local_addr().expect("its address");
-        let client = dialled(&self.world, host, at.port()).await;
+        let client = dialled(&self.test, host, at.port()).await;
         let (peer, _) = within("the connection", listener.accept())
             .await
             .expect("accept");
         (client, peer)
     }
 
-    /// A secured socket, paused, and its peer.
+    /// A secured, paused socket, and its peer.
     async fn secured(&self) -> (ClientSocket, server::TlsStream<TcpStream>) {
         let (client, peer) = self.dial("localhost").await;
         let issued = self.authority.issue("localhost");
@@ -85,9 +83,9 @@ impl Trusting {
 }
 
 /// A paused socket that is connected.
-async fn dialled(world: &World, host: &str, port: u16) -> ClientSocket {
-    let id = world.create().await;
-    let tcp = &world.app.tcp;
+async fn dialled(test: &TestApp, host: &str, port: u16) -> ClientSocket {
+    let id = test.create().await;
+    let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");
     tcp.connect(id, host, port.into(), DnsQueryType::Ipv4)
         .await
@@ -128,37 +126,36 @@ async fn write(peer: &mut (impl tokio::io::AsyncWrite + Unpin), data: &[u8]) {
     .expect("write");
 }
 
-/// What the peer reads next.
+/// The next bytes that the peer reads.
 async fn read(peer: &mut (impl tokio::io::AsyncRead + Unpin), length: usize) -> Vec<u8> {
     let mut data = vec![0; length];
-    within("what the peer reads", peer.read_exact(&mut data))
+    within("the peer's data", peer.read_exact(&mut data))
         .await
         .expect("read");
     data
 }
 
-/// Fails unless the peer reads the end next, which TLS says is meant.
-async fn reads_the_end(peer: &mut (impl tokio::io::AsyncRead + Unpin)) {
+/// Fails unless the peer reads a clean end (`close_notify`) next.
+async fn expect_clean_end(peer: &mut (impl tokio::io::AsyncRead + Unpin)) {
     let end = within("the end", peer.read(&mut [0; 1])).await;
     assert!(matches!(end, Ok(0)), "no close_notify: {end:?}");
 }
 
-/// Waits until the peer reads the end, as an error or not.
-async fn reads_some_end(peer: &mut TcpStream) {
+/// Waits until the peer reads an end, clean or not.
+async fn expect_any_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the end", peer.read_to_end(&mut rest)).await;
 }
 
-/// Asserts that data goes both ways between a socket and its peer, and leaves
-/// the socket paused.
+/// Checks both directions of a connection, and leaves the socket paused.
 async fn assert_talks(
-    world: &mut World,
+    test: &mut TestApp,
     client: &ClientSocket,
     peer: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin),
 ) {
     client.set_paused(false).await.expect("resume");
     write(peer, b"there").await;
-    assert_eq!(world.received(client.id(), 5).await, b"there");
+    assert_eq!(test.received(client.id(), 5).await, b"there");
     let sent = client.send(&b"back"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 4);
     assert_eq!(read(peer, 4).await, b"back");

@@ -1,15 +1,15 @@
-//! What the fuzzer has kept (`fuzz/corpus`): it is read without a fault, by a toolchain that cannot fuzz.
+//! Replays the inputs that the fuzzer has kept (`fuzz/corpus`), on a stable toolchain.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The targets of the crate.
+/// The crate's targets.
 pub const CRATE: [&str; 3] = ["handover", "manifest", "faults"];
 
-/// The targets of the host.
+/// The host's targets.
 pub const HOST: [&str; 2] = ["host", "head"];
 
-/// The most bytes of one kept input, and of all of one target.
+/// The most bytes of one input, and of all inputs of a target.
 const LONGEST: usize = 8 * 1024;
 const ALL: usize = 100 * 1024;
 
@@ -18,7 +18,7 @@ pub fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
 }
 
-/// Calls a target with each input that was kept.
+/// Calls a target with each kept input.
 pub fn replay(target: &str, run: fn(&[u8])) {
     let entries =
         fs::read_dir(fuzz().join("corpus").join(target)).expect("the target has a corpus");

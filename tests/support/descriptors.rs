@@ -1,4 +1,4 @@
-//! What the OS says of a descriptor of this process, past the crate.
+//! Descriptors of this process, as the OS reports them.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -16,7 +16,7 @@ pub fn find(local: SocketAddr, peer: SocketAddr) -> Socket {
     found.next().expect("a descriptor of the connection")
 }
 
-/// What stands for a socket, however many descriptors of it there are.
+/// The inode identifies a socket, however many descriptors it has.
 pub fn inode(socket: &Socket) -> u64 {
     rustix::fs::fstat(socket).expect("it is open").st_ino
 }
@@ -40,7 +40,7 @@ fn all() -> impl Iterator<Item = (u64, OwnedFd)> {
     });
     let sockets: Vec<(u64, i32)> = sockets.collect();
     sockets.into_iter().filter_map(move |(inode, number)| {
-        // Another test's may be gone by now.
+        // A descriptor of another test may be closed by now.
         let socket = pidfd_getfd(&this, number, PidfdGetfdFlags::empty()).ok()?;
         let stat = rustix::fs::fstat(&socket).ok()?;
         (stat.st_ino == inode).then_some((inode, socket))

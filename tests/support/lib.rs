@@ -1,5 +1,5 @@
-//! What the tests share: an app with a listener that writes down what it
-//! hears, and waits with a limit that say what did not come.
+//! Shared helpers: an app with a listener that records its events, and waits with a time limit
+//! that name what did not come.
 #![expect(missing_docs, reason = "the names of these helpers say enough")]
 
 pub mod corpus;
@@ -19,39 +19,39 @@ use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
 use chrome_sockets::{Answer, App, ClientSocketId, Event, NetError, Registry, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// How long anything may take before a test fails: far longer than it takes.
+/// Time limit of every wait: far longer than it takes.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// How long is waited for what must not come.
+/// How long a test waits for what must not come.
 pub const QUIET: Duration = Duration::from_millis(100);
 
-/// Has a process run its tests on so many arbiters.
+/// The environment variable with the number of arbiters of the registries of a test process.
 pub const ARBITERS: &str = "CHROME_SOCKETS_TEST_ARBITERS";
 
-/// What a listener heard.
+/// An event at the test's listener.
 #[derive(Debug)]
-pub enum Heard {
+pub enum ListenerEvent {
     Accept(ServerSocketId, ClientSocket),
     AcceptError(ServerSocketId, NetError),
     Receive(ClientSocketId, Bytes),
     ReceiveError(ClientSocketId, NetError),
 }
 
-/// Tells all that it hears.
-pub struct Listener(UnboundedSender<Heard>);
+/// Passes all its events to the test.
+pub struct Listener(UnboundedSender<ListenerEvent>);
 
 impl Actor for Listener {
     type Context = Context<Self>;
 }
 
 impl Listener {
-    pub fn new(tell: UnboundedSender<Heard>) -> Self {
-        Listener(tell)
+    pub fn new(sender: UnboundedSender<ListenerEvent>) -> Self {
+        Listener(sender)
     }
 
-    fn tell(&self, heard: Heard) {
-        // A test that is over hears no more.
-        let _ = self.0.send(heard);
+    fn notify(&self, events: ListenerEvent) {
+        // The receiver is gone when the test has ended.
+        let _ = self.0.send(events);
     }
 }
 
@@ -60,7 +60,7 @@ impl Handler<AcceptInfo> for Listener {
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
         assert_eq!(info.client().id(), info.client_socket_id);
-        self.tell(Heard::Accept(info.socket_id, info.client().clone()));
+        self.notify(ListenerEvent::Accept(info.socket_id, info.client().clone()));
     }
 }
 
@@ -68,7 +68,7 @@ impl Handler<AcceptErrorInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
-        self.tell(Heard::AcceptError(info.socket_id, info.result_code));
+        self.notify(ListenerEvent::AcceptError(info.socket_id, info.result_code));
     }
 }
 
@@ -76,7 +76,7 @@ impl Handler<ReceiveInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(Heard::Receive(info.socket_id, info.into_data()));
+        self.notify(ListenerEvent::Receive(info.socket_id, info.into_data()));
     }
 }
 
@@ -84,11 +84,14 @@ impl Handler<ReceiveErrorInfo> for Listener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(Heard::ReceiveError(info.socket_id, info.result_code));
+        self.notify(ListenerEvent::ReceiveError(
+            info.socket_id,
+            info.result_code,
+        ));
     }
 }
 
-/// Hands its events to the test, which keeps them as long as it likes.
+/// Passes its events to the test unhandled.
 pub struct EventSender<E>(pub UnboundedSender<E>);
 
 impl<E: Event> Actor for EventSender<E> {
@@ -99,12 +102,12 @@ impl<E: Event> Handler<E> for EventSender<E> {
     type Result = ();
 
     fn handle(&mut self, event: E, _: &mut Self::Context) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.0.send(event);
     }
 }
 
-/// Has a listener hear every event of an app.
+/// Adds a listener to every event of an app.
 pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server.on_accept.add_listener(listener.clone().recipient());
@@ -115,16 +118,16 @@ pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     ends.add_listener(listener.clone().recipient())
 }
 
-/// An app on a registry of its own, and what its listener hears.
-pub struct World {
+/// An app on a registry of its own, and the events of its listener.
+pub struct TestApp {
     pub app: App,
     pub registry: Addr<Registry>,
     pub listener: Addr<Listener>,
-    tell: UnboundedSender<Heard>,
-    heard: UnboundedReceiver<Heard>,
+    sender: UnboundedSender<ListenerEvent>,
+    events: UnboundedReceiver<ListenerEvent>,
 }
 
-impl World {
+impl TestApp {
     pub async fn new() -> Self {
         Self::on(Registry::new()).await
     }
@@ -133,7 +136,7 @@ impl World {
         Self::on(Registry::with_network(network)).await
     }
 
-    /// On as many arbiters as the process that runs the test was told.
+    /// On as many arbiters as [`ARBITERS`] says.
     pub async fn on(registry: Registry) -> Self {
         let arbiters = std::env::var(ARBITERS).ok();
         let arbiters = arbiters.map(|it| it.parse().expect("a number of arbiters"));
@@ -144,23 +147,23 @@ impl World {
         Self::at(registry.start()).await
     }
 
-    /// An app on a registry that runs already, wherever it does.
+    /// An app on a running registry.
     pub async fn at(registry: Addr<Registry>) -> Self {
         let app = App::new("test", &registry);
-        let (tell, heard) = unbounded_channel();
-        let listener = Listener(tell.clone()).start();
+        let (sender, events) = unbounded_channel();
+        let listener = Listener(sender.clone()).start();
         subscribe(&app, &listener).await.expect("the registry runs");
-        World {
+        TestApp {
             app,
             registry,
             listener,
-            tell,
-            heard,
+            sender,
+            events,
         }
     }
 
-    /// Has the world's own listener hear nothing more.
-    pub async fn deafen(&self) {
+    /// Removes the test's own listener from all events.
+    pub async fn remove_listener(&self) {
         let (tcp, server) = (&self.app.tcp, &self.app.tcp_server);
         let own = &self.listener;
         server.on_accept.remove_listener(own.clone().recipient());
@@ -172,10 +175,10 @@ impl World {
         removed.await.expect("the registry runs");
     }
 
-    /// Another listener, which the world hears too.
+    /// More listeners whose events come to this test.
     pub fn another_listener(&self) -> impl Fn() -> Listener + use<> {
-        let tell = self.tell.clone();
-        move || Listener(tell.clone())
+        let sender = self.sender.clone();
+        move || Listener(sender.clone())
     }
 
     /// A server socket that listens on a port of the OS's choice.
@@ -200,40 +203,40 @@ impl World {
         created.expect("create").socket_id
     }
 
-    /// The next event, whatever it is.
-    pub async fn next(&mut self) -> Heard {
-        within("an event", self.heard.recv())
+    /// The next event.
+    pub async fn next(&mut self) -> ListenerEvent {
+        within("an event", self.events.recv())
             .await
             .expect("the listener runs")
     }
 
     /// The next event, by a clock that the test may have paused.
-    pub async fn next_before(&mut self, limit: Duration) -> Heard {
-        match actix_rt::time::timeout(limit, self.heard.recv()).await {
-            Ok(heard) => heard.expect("the listener runs"),
+    pub async fn next_before(&mut self, limit: Duration) -> ListenerEvent {
+        match actix_rt::time::timeout(limit, self.events.recv()).await {
+            Ok(events) => events.expect("the listener runs"),
             Err(_) => panic!("no event came within {limit:?}"),
         }
     }
 
-    /// An event that has come by now.
-    pub fn heard_already(&mut self) -> Option<Heard> {
-        self.heard.try_recv().ok()
+    /// An event that has already come.
+    pub fn try_next(&mut self) -> Option<ListenerEvent> {
+        self.events.try_recv().ok()
     }
 
-    /// The next event, which must be an accepted client.
+    /// The next event, which must be `onAccept`.
     pub async fn accepted(&mut self) -> ClientSocket {
         match self.next().await {
-            Heard::Accept(_, client) => client,
+            ListenerEvent::Accept(_, client) => client,
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
 
-    /// The data of the next events, until there is as much as this.
+    /// The data of the next events, until it has this length.
     pub async fn received(&mut self, id: ClientSocketId, length: usize) -> Vec<u8> {
         let mut data = Vec::new();
         while data.len() < length {
             match self.next().await {
-                Heard::Receive(from, bytes) if from == id => data.extend_from_slice(&bytes),
+                ListenerEvent::Receive(from, bytes) if from == id => data.extend_from_slice(&bytes),
                 other => panic!(
                     "expected onReceive of {id} after {} of {length} bytes, not {other:?}",
                     data.len()
@@ -247,20 +250,20 @@ impl World {
     /// The next event, which must be the end of this socket's connection.
     pub async fn ended(&mut self, id: ClientSocketId) -> NetError {
         match self.next().await {
-            Heard::ReceiveError(from, code) if from == id => code,
+            ListenerEvent::ReceiveError(from, code) if from == id => code,
             other => panic!("expected onReceiveError of {id}, not {other:?}"),
         }
     }
 
-    /// Fails if any event comes for a while.
-    pub async fn nothing(&mut self) {
-        if let Ok(heard) = actix_rt::time::timeout(QUIET, self.heard.recv()).await {
-            panic!("expected no event, not {heard:?}");
+    /// Fails if any event comes within [`QUIET`].
+    pub async fn expect_no_event(&mut self) {
+        if let Ok(events) = actix_rt::time::timeout(QUIET, self.events.recv()).await {
+            panic!("expected no event, not {events:?}");
         }
     }
 }
 
-/// Waits no longer than [`LIMIT`], and says what did not come.
+/// Waits no longer than [`LIMIT`], and names what did not come.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match actix_rt::time::timeout(LIMIT, future).await {
         Ok(value) => value,

@@ -23,7 +23,7 @@ const WHOLE_RUN: Duration = Duration::from_secs(60);
 
 /// Where cargo has put the example.
 pub fn binary(example: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test knows where it is");
+    let test = std::env::current_exe().expect("the path of the test binary");
     let target = test.ancestors().nth(2).expect("target/PROFILE/deps/it");
     let path = target
         .join("examples")
@@ -90,12 +90,12 @@ impl Output {
     }
 
     /// Waits for the first word, or the end. `false`: it ended without one.
-    pub fn says_anything(&mut self) -> bool {
+    pub fn wait_for_output(&mut self) -> bool {
         !self.seen.is_empty() || self.more("any word", Instant::now() + LIMIT)
     }
 
     /// Waits for the next words. `false`: it ended without any.
-    pub fn says_more(&mut self) -> bool {
+    pub fn wait_for_more(&mut self) -> bool {
         self.more("more words", Instant::now() + LIMIT)
     }
 
@@ -182,7 +182,7 @@ impl Output {
 pub struct Program {
     child: Child,
     /// It was waited for, and its number may be another one's.
-    is_over: bool,
+    is_reaped: bool,
     pub stdout: Output,
     pub stderr: Output,
 }
@@ -224,7 +224,7 @@ impl Program {
             stdout: Output::of("stdout", child.stdout.take()),
             stderr: Output::of("stderr", child.stderr.take()),
             child,
-            is_over: false,
+            is_reaped: false,
         })
     }
 
@@ -242,7 +242,7 @@ impl Program {
     }
 
     /// What happens meanwhile comes upon the program all at once.
-    pub fn while_it_stands_still<T>(&self, act: impl FnOnce() -> T) -> T {
+    pub fn while_stopped<T>(&self, act: impl FnOnce() -> T) -> T {
         self.signal(Signal::STOP);
         let result = act();
         self.signal(Signal::CONT);
@@ -278,7 +278,7 @@ impl Program {
         let _ = waitid(WaitId::Pid(Pid::from_child(&self.child)), ended);
         self.kill_group();
         let status = self.child.wait().expect("it is this process's child");
-        self.is_over = true;
+        self.is_reaped = true;
         Ended {
             status,
             stdout,
@@ -297,7 +297,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        if !self.is_over {
+        if !self.is_reaped {
             self.kill_group();
         }
         // After its end, both do nothing.
@@ -347,19 +347,23 @@ impl Example {
     }
 
     /// Waits for its end, which must be a good one.
-    pub fn has_ended_well(self) {
+    pub fn assert_success(self) {
         let ended = self.program.ended_within(LIMIT);
         assert!(ended.status.success(), "{}: {}", ended.status, ended.stderr);
-        assert!(panics_only_as_injected(&ended.stderr), "{}", ended.stderr);
+        assert!(
+            assert_only_injected_panics(&ended.stderr),
+            "{}",
+            ended.stderr
+        );
     }
 
     /// Ctrl-C: it must end, say nothing bad, and report success.
-    pub fn ends_well(self) {
-        self.ended_by_ctrl_c();
+    pub fn expect_success(self) {
+        self.stop_with_ctrl_c();
     }
 
     /// The same, and what it said after it had said where it listens.
-    pub fn ended_by_ctrl_c(self) -> String {
+    pub fn stop_with_ctrl_c(self) -> String {
         self.program.signal(Signal::INT);
         let ended = self.program.ended_within(LIMIT);
         assert!(
@@ -368,7 +372,11 @@ impl Example {
             ended.status,
             ended.stderr
         );
-        assert!(panics_only_as_injected(&ended.stderr), "{}", ended.stderr);
+        assert!(
+            assert_only_injected_panics(&ended.stderr),
+            "{}",
+            ended.stderr
+        );
         let said = String::from_utf8_lossy(&ended.stdout);
         let listening = said.split_once('\n');
         listening.map_or("", |(_, rest)| rest).to_owned()
@@ -376,7 +384,7 @@ impl Example {
 }
 
 /// Whether each panic that it speaks of is one that a rule asked for.
-fn panics_only_as_injected(stderr: &str) -> bool {
+fn assert_only_injected_panics(stderr: &str) -> bool {
     let mut lines = stderr.lines();
     // What it was stands in the line after.
     while let Some(line) = lines.next() {
@@ -390,7 +398,7 @@ fn panics_only_as_injected(stderr: &str) -> bool {
 }
 
 #[test]
-fn what_a_program_has_started_does_not_outlive_it() {
+fn child_processes_of_a_program_do_not_outlive_it() {
     for ends_by_itself in [true, false] {
         let wait = if ends_by_itself { "" } else { "; wait" };
         // Its child has no pipe, and would stay for an hour.

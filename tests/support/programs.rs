@@ -39,7 +39,7 @@ const COUNT: &str = r#"
 "#;
 
 #[test]
-fn what_was_left_out_is_counted_when_the_run_is_over() {
+fn left_out_tests_are_counted_at_the_end_of_the_run() {
     let mut counter = Command::new("sh");
     let mut counter = Program::start(counter.args(["-c", COUNT]));
     counter.feed(b"nc is not installed\nno chromium\nnc is not installed\n");

@@ -122,7 +122,7 @@ async fn frames_that_are_large_as_trees_cost_no_more_than_their_bytes() {
     );
     // As trees they would have 80 MiB each.
     assert!(grown < 512, "the host has grown to {grown} MiB");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -141,7 +141,7 @@ async fn a_hello_costs_no_more_than_its_bytes() {
     slowest_call(&mut honest, 5).await;
     let grown = resident(&host) >> 20;
     assert!(grown < 150, "the host has grown to {grown} MiB");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -166,7 +166,7 @@ async fn clients_that_flood_tiny_frames_leave_others_their_turn() {
     assert_eq!(flood.count(), 8, "all of them are still let in");
     println!("an honest call beside 8 flooders: p99 {late:?}");
     assert!(late < patience(Duration::from_millis(20)), "{late:?}");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -199,7 +199,7 @@ async fn an_answer_and_an_end_repeat_little_of_what_was_said() {
         let last = next(&mut socket).await.expect("a last word").to_string();
         assert!(last.contains("\"end\"") && last.len() < 300, "{last:.400}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -223,7 +223,7 @@ async fn strangers_write_few_log_lines_and_nothing_that_a_terminal_obeys() {
         assert!(!line.contains(['\u{1b}', '\u{9b}', '\r']), "{line:?}");
         assert!(line.chars().count() < 400, "{line}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -264,7 +264,7 @@ async fn the_owner_reads_who_came_and_what_was_denied() {
     host.0.program.stderr.line(denied);
     client.vanish();
     host.0.program.stderr.line("app web disconnected");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -288,7 +288,7 @@ async fn one_frame_makes_no_more_sockets_than_an_app_may_have() {
         }
     }
     assert_eq!(made, most);
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -325,7 +325,7 @@ async fn a_list_follows_the_creates_before_it_and_comes_in_parts() {
     }
     assert_eq!(listed, [20, 19]);
     assert!(parts > 10, "{parts}");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -350,7 +350,7 @@ async fn an_update_that_failed_changes_nothing() {
         assert!(length <= 4, "{length} bytes at once");
         received += length;
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -378,7 +378,7 @@ async fn what_all_apps_queue_to_send_has_a_bound() {
     other.call("tcp.connect", connect).await;
     let sent = other.begin("tcp.send", json!([id]), b"hello").await;
     assert_eq!(other.answer(sent).await[0], "answer");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -392,7 +392,7 @@ async fn one_page_takes_not_every_place() {
     let mut one_more = dial_page().await.expect("it is told");
     assert_eq!(end(&mut one_more).await, "busy");
     Client::enter(&host, "a").await.vanish();
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -407,5 +407,5 @@ async fn one_address_takes_not_every_place() {
     let mut one_more = dialled.await.expect("it is told");
     assert_eq!(end(&mut one_more).await, "busy");
     drop(enter_from(&host, 9, "other").await);
-    host.ends_well();
+    host.expect_success();
 }

@@ -118,7 +118,7 @@ async fn only_the_hosts_own_page_with_its_key_looks_after_it() {
         }
         let welcome = caretaker(&host, &key).await.welcome;
         assert_eq!(welcome["admin"], 1, "{own_origin}: {welcome}");
-        host.ends_well();
+        host.expect_success();
     }
 }
 
@@ -136,7 +136,7 @@ async fn a_few_look_after_a_host_at_once_and_no_more() {
     inside.pop();
     let again = async { while try_look(&host, hello.clone()).await.is_err() {} };
     within("the place of one that went", again).await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -162,7 +162,7 @@ async fn an_app_is_no_caretaker_and_a_caretaker_no_app() {
     caretaker.listen(&["tcp.onReceive"]).await;
     let end = next(&mut caretaker.socket).await.expect("a last word");
     assert_eq!(end["end"]["code"], "bad-frame", "it hears no events");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -248,7 +248,7 @@ async fn a_caretaker_sees_every_apps_sockets_and_what_they_have_carried() {
         apps["all"],
         with(json!({ "servers": 0, "clients": 0, "problems": 0 }))
     );
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -314,7 +314,7 @@ async fn a_caretaker_pauses_resumes_and_closes_and_the_app_is_told() {
         let failed = failure(&mut look, function, arguments.clone()).await;
         assert_eq!(failed, text, "{function} {arguments}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -343,7 +343,7 @@ async fn lists_come_a_slice_at_a_time() {
         assert!(size < 64 * 1024, "{size} bytes");
     }
     assert!(seen.is_sorted() && seen.len() == 300, "{seen:?}");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -377,7 +377,7 @@ async fn apps_whose_servers_are_kept_from_accepting_come_first() {
     b.call("tcpServer.setPaused", json!([second, false])).await;
     let apps = ask(&mut look, "host.listApps", json!([0, 64, true])).await;
     assert_eq!(names(&apps), json!(["a", "b"]), "it is over");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -424,7 +424,7 @@ async fn apps_and_sockets_are_found_by_their_names_and_addresses() {
         (&json!(2), Some("tcp"))
     );
     assert!(second["found"][0]["age"].is_u64(), "{second}");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -485,7 +485,7 @@ async fn a_drain_stops_listening_and_lets_connections_finish_until_its_deadline(
         let failed = failure(&mut look, "host.drain", arguments.clone()).await;
         assert_eq!(failed, text, "{arguments}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -534,5 +534,5 @@ async fn what_a_caretaker_says_wrong_is_answered_or_ends_it() {
         assert_eq!(last["end"]["code"], code, "{breach}: {last}");
         assert_eq!(next(&mut look.socket).await, None, "it closes");
     }
-    host.ends_well();
+    host.expect_success();
 }

@@ -87,7 +87,7 @@ async fn pages_come_in_that_are_its_own_or_on_its_list() {
         let mut socket = dial(host.address(), request).await.expect("it is told why");
         assert_eq!(end(&mut socket).await, "origin", "{name} {origin}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 /// A handshake that shows this token, as browsers can, of this page.
@@ -183,13 +183,13 @@ async fn a_token_is_asked_of_everybody_with_the_handshake() {
         "origin",
         "with the token too"
     );
-    host.ends_well();
+    host.expect_success();
 
     let host = Host::start(&["--dev", "--token", "secret", "--any-origin"]);
     let any = showing(&host, Some("secret"), Some("https://bad.example"));
     let entered = Client::try_enter_by(host.address(), any, json!({ "app": "a" })).await;
     assert!(entered.is_ok());
-    host.ends_well();
+    host.expect_success();
 }
 
 #[test]
@@ -227,7 +227,7 @@ async fn after_wrong_tokens_the_next_has_to_wait_and_then_comes_in() {
         }
     })
     .await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -246,7 +246,7 @@ async fn a_page_is_the_apps_that_its_origin_is_bound_to() {
         let end = entered.err().map(|end| end["end"]["code"].clone());
         assert_eq!(end, code.map(Value::from), "{origin} {app}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -276,7 +276,7 @@ async fn an_app_cannot_reach_the_gateway_itself() {
             host.0.program.stderr.line(&line);
         }
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -336,7 +336,7 @@ async fn http_is_as_the_rfcs_say() {
         named.contains(&format!("location: http://{own}/js/api.mjs")),
         "{named}"
     );
-    host.ends_well();
+    host.expect_success();
 }
 
 #[test]
@@ -390,7 +390,7 @@ async fn the_page_is_served_and_nothing_else() {
         let expected = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&expected), "{request:.60}: {answer:.60}");
     }
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -445,7 +445,7 @@ async fn the_first_frame_is_a_hello() {
         answer["welcome"]["app"], "a",
         "a text frame is one too: {answer}"
     );
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -478,7 +478,7 @@ async fn an_app_does_what_its_manifest_says() {
         (&listening[0], &listening[2]),
         (&json!("answer"), &json!(0))
     );
-    host.ends_well();
+    host.expect_success();
     fs::remove_dir_all(folder).expect("removed");
 
     let host = Host::start(&[]);
@@ -490,7 +490,7 @@ async fn an_app_does_what_its_manifest_says() {
         .call("tcp.connect", json!([id, "127.0.0.1", 1]))
         .await;
     assert_eq!(denied[2], "Does not have permission");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -516,7 +516,7 @@ async fn an_app_is_one_clients_at_a_time() {
         }
     };
     within("the seat of one that went", again).await;
-    host.ends_well();
+    host.expect_success();
 }
 
 /// Starts a host that should not serve, and gives its exit code and what it says of that.
@@ -565,7 +565,7 @@ fn a_manifest_that_cannot_be_used_ends_the_host_at_its_start() {
         let alive = Client::try_enter(&host, json!({ "app": "a" })).await;
         alive.expect("another app comes in");
     });
-    host.ends_well();
+    host.expect_success();
     fs::remove_dir_all(folder).expect("it is the test's own");
 }
 
@@ -574,11 +574,11 @@ fn a_host_says_at_its_start_that_apps_may_do_nothing() {
     let mut closed = Host::start(&[]);
     let line = closed.0.program.stdout.line("--manifest");
     assert!(line.contains("neither listen nor connect"), "{line}");
-    closed.ends_well();
+    closed.expect_success();
     let mut open = Host::dev();
     open.key();
     assert!(!open.0.program.stdout.so_far().contains("neither listen"));
-    open.ends_well();
+    open.expect_success();
 }
 
 #[test]
@@ -591,5 +591,5 @@ fn a_port_that_is_taken_is_named() {
     assert_eq!(ended.status.code(), Some(1), "{}", ended.stderr);
     let said = format!("{address} is in use");
     assert!(ended.stderr.contains(&said), "{}", ended.stderr);
-    host.ends_well();
+    host.expect_success();
 }

@@ -52,7 +52,7 @@ async fn what_a_client_does_not_acknowledge_stops_the_reading() {
         received += data[2].as_str().expect("data").chars().count();
     }
     assert_eq!(received, written, "all of it comes in the end");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -79,7 +79,7 @@ async fn a_deaf_app_holds_up_no_other() {
         .await;
     stream.write_all(b"hello").await.expect("it is connected");
     assert_eq!(client.event("tcp.onReceive").await[2], "hello");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -133,5 +133,5 @@ async fn sends_beyond_the_quota_are_refused_and_those_before_arrive() {
         .await
         .expect("it has read");
     assert_eq!(arrived, sent, "whole sends, and no part of another");
-    host.ends_well();
+    host.expect_success();
 }

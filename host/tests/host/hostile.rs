@@ -94,7 +94,7 @@ async fn a_call_that_is_wrong_is_answered_and_does_nothing() {
     }
     let none = client.call("tcp.getSockets", json!([])).await;
     assert_eq!(none[2], json!([]), "nothing was made");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -176,7 +176,7 @@ async fn a_client_that_breaks_the_protocol_is_told_and_ended() {
         assert_eq!(last["end"]["code"], code, "{shown}: {last}");
     }
     witness.is_undisturbed().await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -228,7 +228,7 @@ async fn a_client_with_more_unanswered_calls_than_the_welcome_allows_is_ended() 
         "so many calls were unanswered, and none was too many"
     );
     witness.is_undisturbed().await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -253,7 +253,7 @@ async fn ten_thousand_mutated_frames_harm_nobody() {
     };
     mutate(&good, enter).await;
     witness.is_undisturbed().await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -275,7 +275,7 @@ async fn ten_thousand_mutated_frames_of_a_caretaker_harm_nobody() {
     let enter = async |_| Some(super::caretaker::caretaker(&host, &key).await);
     mutate(&good, enter).await;
     witness.is_undisturbed().await;
-    host.ends_well();
+    host.expect_success();
 }
 
 /// Sends a frame thousands of times, each time with a few bytes changed, on
@@ -338,7 +338,7 @@ async fn a_caretaker_that_asks_without_end_disturbs_nobody() {
     witness.is_undisturbed().await;
     let grown = resident(&host);
     assert!(grown < 200 << 20, "the host has grown to {grown} bytes");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -370,7 +370,7 @@ async fn connections_that_say_nothing_take_no_ones_place() {
         }
     };
     within("the page, when they are gone", again).await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -395,7 +395,7 @@ async fn a_client_that_reads_no_answers_is_not_read() {
     witness.is_undisturbed().await;
     let grown = resident(&host);
     assert!(grown < 200 << 20, "the host has grown to {grown} bytes");
-    host.ends_well();
+    host.expect_success();
 }
 
 /// The host's memory, in bytes.
@@ -428,7 +428,7 @@ async fn one_frame_that_asks_for_much_is_answered_piece_by_piece() {
     assert!(grown < 300 << 20, "the host has grown to {grown} bytes");
     client.vanish();
     Witness::of(&host).await.is_undisturbed().await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -468,7 +468,7 @@ async fn a_client_has_so_many_sockets_and_no_more() {
     let mut client = within("the app's seat", again).await;
     let refused = client.call("tcp.create", json!([])).await;
     assert_eq!(refused[2], "Too many sockets", "those that waited count");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -477,5 +477,5 @@ async fn an_end_closes_the_connection() {
     let mut client = Client::enter(&host, "a").await;
     client.say(json!({ "ack": 99 })).await;
     assert_eq!(end(&mut client.socket).await, "overrun");
-    host.ends_well();
+    host.expect_success();
 }

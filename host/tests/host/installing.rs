@@ -202,7 +202,7 @@ fn native(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
             {
                 break text.to_owned();
             }
-            assert!(program.stdout.says_more(), "{said}");
+            assert!(program.stdout.wait_for_more(), "{said}");
         };
         results.push(text);
     }

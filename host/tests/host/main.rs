@@ -50,7 +50,7 @@ impl Host {
         key.expect("a key in the page's address")
     }
 
-    fn ends_well(self) {
-        self.0.ends_well();
+    fn expect_success(self) {
+        self.0.expect_success();
     }
 }

@@ -79,7 +79,7 @@ impl Native {
     }
 
     /// The browser closes the port.
-    fn ends_well(self) {
+    fn expect_success(self) {
         let Native { program, stdin, .. } = self;
         drop(stdin);
         let ended = program.ended();
@@ -117,7 +117,7 @@ fn calls_and_events_travel_as_json() {
     let mut answer = [9; 3];
     stream.read_exact(&mut answer).expect("it was sent");
     assert_eq!(answer, [0, 1, 2]);
-    native.ends_well();
+    native.expect_success();
     let refused = TcpStream::connect(("127.0.0.1", port));
     assert!(refused.is_err(), "its sockets end with it");
 }
@@ -199,7 +199,7 @@ async fn an_extension_goes_on_by_a_web_socket_that_is_for_it_alone() {
     );
 
     // The browser closes the port: that is the end of all of it.
-    native.ends_well();
+    native.expect_success();
     while client::next(&mut client.socket).await.is_some() {}
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
     assert!(TcpStream::connect(address).is_err());
@@ -217,7 +217,7 @@ fn an_extension_that_cannot_go_elsewhere_stays() {
         TcpStream::connect(address).is_err(),
         "the other way is closed"
     );
-    native.ends_well();
+    native.expect_success();
 }
 
 #[test]
@@ -226,12 +226,12 @@ fn an_extension_has_what_was_installed_for_it() {
     native.say(&json!({ "messages": [[1, "tcp.create"], [2, "tcp.connect", 1, "127.0.0.1", 1]] }));
     let denied = native.message("error");
     assert_eq!(denied, json!(["error", 2, "Does not have permission"]));
-    native.ends_well();
+    native.expect_success();
 
     let mut native = Native::start(&["--dev"]);
     native.say(&json!({ "hello": { "protocol": [1], "app": "another" } }));
     assert_eq!(native.next()["end"]["code"], "unknown-app");
-    native.ends_well();
+    native.expect_success();
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn what_is_no_frame_ends_it_with_a_word() {
         native.bytes(&bytes);
         let last = native.next();
         assert_eq!(last["end"]["code"], code, "{last}");
-        native.ends_well();
+        native.expect_success();
     }
 }
 
@@ -270,7 +270,7 @@ fn half_a_frame_and_the_end_is_an_end() {
         .stdin
         .write_all(&[200, 0, 0, 0, b'{'])
         .expect("it reads");
-    native.ends_well();
+    native.expect_success();
 }
 
 #[test]
@@ -296,6 +296,6 @@ fn mutated_frames_never_crash_it() {
             }
             native.bytes(&bytes);
         }
-        native.ends_well();
+        native.expect_success();
     }
 }

@@ -65,7 +65,7 @@ async fn who_comes_back_finds_persistent_sockets_and_no_others() {
         (&received[1], &received[2]),
         (&accepted[2], &json!("hello"))
     );
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -90,7 +90,7 @@ async fn a_connection_that_the_client_never_heard_of_is_told_to_the_next_one() {
         .await
         .expect("it is connected");
     assert_eq!(client.event("tcp.onReceive").await[2], "still here");
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -105,7 +105,7 @@ async fn a_connection_that_the_client_has_acknowledged_goes_with_it() {
     client.vanish();
     let read = within("the end of the connection", stream.read(&mut [0])).await;
     assert_eq!(read.expect("it is closed"), 0);
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -118,7 +118,7 @@ async fn an_app_with_nothing_left_begins_anew() {
     assert_eq!(ids(&mut client, "tcpServer.getSockets").await, [0; 0]);
     let gone = client.call("tcpServer.getInfo", json!([server])).await;
     assert_eq!(gone, json!(["error", 2, "Socket not found"]));
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -140,7 +140,7 @@ async fn one_apps_sockets_are_nobody_elses() {
     }
     peer(port).await;
     a.event("tcpServer.onAccept").await;
-    host.ends_well();
+    host.expect_success();
 }
 
 #[actix_rt::test]
@@ -150,5 +150,5 @@ async fn a_host_that_stops_says_so() {
     ids(&mut client, "tcp.getSockets").await;
     host.0.terminate();
     assert_eq!(super::client::end(&mut client.socket).await, "stopping");
-    host.0.has_ended_well();
+    host.0.assert_success();
 }

@@ -28,7 +28,7 @@ impl Limit {
     /// Like the drop of a `ConnectionGuard`, in any thread.
     fn free(&self) {
         self.accepted.fetch_sub(1, AcqRel);
-        self.queue.call();
+        self.queue.wake_first();
     }
 }
 
@@ -60,9 +60,9 @@ impl Acceptor {
         }
         self.waker.register(cx.waker());
         if !std::mem::replace(&mut self.is_queued, true) {
-            queue.join(&self.waker);
+            queue.enqueue(&self.waker);
         }
-        if queue.is_first(&self.waker) && queue.look(|| self.limit.has_room()) {
+        if queue.is_first(&self.waker) && queue.recheck(|| self.limit.has_room()) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -70,9 +70,9 @@ impl Acceptor {
 
     fn leave(&mut self) {
         if std::mem::take(&mut self.is_queued) {
-            self.limit.queue.leave(&self.waker);
+            self.limit.queue.remove(&self.waker);
             if self.limit.has_room() {
-                self.limit.queue.call();
+                self.limit.queue.wake_first();
             }
         }
     }

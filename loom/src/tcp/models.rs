@@ -10,8 +10,7 @@ use loom::thread;
 
 use super::credits::{AppWindow, EVENT, SocketWindow, Starving};
 use super::ending::{CallsAhead, Ending};
-use super::shared_writer::SharedWriter;
-use crate::sync::{ReadyFlag, WorkQueue};
+use crate::sync::{ReadyFlag, SharedWriter, WorkQueue};
 
 /// The parts of `ClientSocket` that a socket, its credits and its handles share.
 struct Shared {

@@ -131,6 +131,12 @@ fn tcp_socket(descriptor: OwnedFd) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// The address of a connected socket's peer.
+#[cfg(feature = "testing")]
+pub(crate) fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
 fn wrong_descriptor(expected: &str) -> io::Error {
     let text = format!("the descriptor is not {expected}");
     io::Error::new(io::ErrorKind::InvalidInput, text)

@@ -9,9 +9,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use socket2::SockRef;
 
-use crate::os::{Checkpoint, Listener, Network, Stream};
+use crate::os::{self, Checkpoint, Listener, Network, Stream};
 use crate::testing::faulty::listener::FaultyListener;
 use crate::testing::faulty::rule::{CallSite, Fault, Operation, Rule};
 use crate::testing::faulty::rule_set::{
@@ -248,8 +247,7 @@ impl Network for FaultyNetwork {
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
-        let peer = SockRef::from(&stream).peer_addr().ok();
-        let peer = peer.and_then(|peer| peer.as_socket());
+        let peer = os::peer_of(&stream);
         let stream = self.network.adopt_stream(stream)?;
         let stream = FaultyStream::new(stream, self.rules.clone(), None, peer);
         Ok(Box::new(stream))

@@ -1,4 +1,4 @@
-//! What is bounded for an app is bounded over all arbiters.
+//! Bounds of an app hold over all arbiters together.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use chrome_sockets::tcp_server::{AtLimit, Limit, Limits};
 use chrome_sockets::{AppLimits, Error};
 
 use super::*;
-use support::{EventSender, Heard};
+use support::{EventSender, ListenerEvent};
 
 #[actix_rt::test]
-async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
+async fn an_app_has_at_most_four_megabytes_unhandled_over_all_arbiters() {
     const PEERS: usize = 150;
     const EACH: usize = WINDOW;
-    let mut world = World::on(Registry::new().arbiters(3)).await;
-    let tcp = &world.app.tcp;
+    let mut test = TestApp::on(Registry::new().arbiters(3)).await;
+    let tcp = &test.app.tcp;
     let deaf = tcp
         .on_receive
-        .remove_listener(world.listener.clone().recipient());
+        .remove_listener(test.listener.clone().recipient());
     deaf.await.expect("it runs");
     let (tell, mut kept) = unbounded_channel();
     let keeper = EventSender(tell).start();
@@ -25,10 +25,10 @@ async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
         .add_listener(keeper.recipient())
         .await
         .expect("it runs");
-    let (_, at) = world.listen().await;
+    let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..PEERS {
-        let (client, mut peer) = accept(&mut world, at).await;
+        let (client, mut peer) = accept(&mut test, at).await;
         write(&mut peer, &vec![7; EACH]).await;
         client.set_paused(false);
         peers.push((client, peer));
@@ -39,7 +39,7 @@ async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
     }
     let bytes = |held: &[ReceiveInfo]| held.iter().map(|info| info.data.len()).sum::<usize>();
     let all = bytes(&held);
-    // One that is read when there is room left may fill its window.
+    // A socket that reads when there is room may fill its whole window.
     assert!(all <= (64 + 3) * WINDOW, "{all} bytes are held");
     assert!(all >= 50 * WINDOW, "only {all} bytes were raised");
     drop(held);
@@ -51,11 +51,11 @@ async fn an_app_holds_four_megabytes_at_most_over_all_arbiters() {
 }
 
 #[actix_rt::test]
-async fn the_write_quota_is_one_for_all_arbiters() {
-    let mut world = World::on(Registry::new().arbiters(2).write_quota(48 << 20)).await;
-    let (_, at) = world.listen().await;
-    let (one, _one_peer) = accept(&mut world, at).await;
-    let (two, _two_peer) = accept(&mut world, at).await;
+async fn all_arbiters_share_the_write_quota() {
+    let mut test = TestApp::on(Registry::new().arbiters(2).write_quota(48 << 20)).await;
+    let (_, at) = test.listen().await;
+    let (one, _one_peer) = accept(&mut test, at).await;
+    let (two, _two_peer) = accept(&mut test, at).await;
     let many = vec![0; 40 << 20];
     one.try_send(many.clone()).expect("it is within the quota");
     assert_eq!(two.try_send(many), Err(Error::WriteQuotaExceeded));
@@ -63,7 +63,7 @@ async fn the_write_quota_is_one_for_all_arbiters() {
 
 #[actix_rt::test]
 async fn limits_are_exact_over_all_arbiters() {
-    let mut world = World::on(Registry::new().arbiters(3)).await;
+    let mut test = TestApp::on(Registry::new().arbiters(3)).await;
     let connections = Some(Limit {
         most: 5,
         then: AtLimit::Close,
@@ -76,20 +76,16 @@ async fn limits_are_exact_over_all_arbiters() {
         accepted,
         sockets: Some(4),
     };
-    world
-        .app
-        .set_limits(limits)
-        .await
-        .expect("they mean something");
-    let (_, at) = world.listen().await;
+    test.app.set_limits(limits).await.expect("valid limits");
+    let (_, at) = test.listen().await;
     for _ in 0..3 {
-        world.create().await;
+        test.create().await;
     }
-    let one_more = world.app.tcp.create(Default::default()).await;
+    let one_more = test.app.tcp.create(Default::default()).await;
     assert_eq!(one_more, Err(Error::TooManySockets));
     let mut peers = Vec::new();
     for _ in 0..5 {
-        peers.push(accept(&mut world, at).await);
+        peers.push(accept(&mut test, at).await);
     }
     let mut refused = dial(at).await;
     let mut rest = Vec::new();
@@ -98,5 +94,5 @@ async fn limits_are_exact_over_all_arbiters() {
     let (client, _) = peers.pop().expect("five");
     client.close().await.expect("close");
     let _sixth = dial(at).await;
-    assert!(matches!(world.next().await, Heard::Accept(..)));
+    assert!(matches!(test.next().await, ListenerEvent::Accept(..)));
 }

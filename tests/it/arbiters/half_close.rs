@@ -1,5 +1,5 @@
-//! A client that ends its own side and waits gets its whole answer, wherever
-//! the listener is that gives it.
+//! A client that shuts its writing side gets the whole answer, whichever arbiter its listener is
+//! in.
 
 use chrome_sockets::App;
 use chrome_sockets::tcp::{ClientSocket, ReceiveErrorInfo};
@@ -8,32 +8,32 @@ use tokio::task::JoinSet;
 
 use super::*;
 
-/// How many clients are there at once.
+/// Number of clients at the same time.
 const AT_ONCE: usize = 100;
 
-/// How a handler sends what it has received.
+/// How a handler sends back what it received.
 #[derive(Clone, Copy)]
-enum How {
+enum ReplyMode {
     /// It takes the data out first.
     IntoData,
-    /// It holds the event, with its credit, until it has called.
+    /// It keeps the event, with its credit, until it has called `send`.
     Holding,
-    /// As that, and every call is by the socket's id.
+    /// The same, with calls by socket id.
     ById,
 }
 
-/// Answers with what it has received, and closes at the end.
-struct Answerer {
+/// Sends back what it received, and closes at the end.
+struct Replier {
     app: App,
-    how: How,
+    mode: ReplyMode,
     failed: UnboundedSender<String>,
 }
 
-impl Actor for Answerer {
+impl Actor for Replier {
     type Context = Context<Self>;
 }
 
-impl Answerer {
+impl Replier {
     fn check(
         &self,
         client: ClientSocket,
@@ -42,70 +42,70 @@ impl Answerer {
         let failed = self.failed.clone();
         actix_rt::spawn(async move {
             if let Err(error) = answer.await {
-                // A test that is over hears no more.
+                // The receiver is gone when the test has ended.
                 let _ = failed.send(format!("{}: {error}", client.id()));
             }
         });
     }
 }
 
-impl Handler<AcceptInfo> for Answerer {
+impl Handler<AcceptInfo> for Replier {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        match self.how {
-            How::ById => self.app.tcp.set_paused(info.client_socket_id, false),
+        match self.mode {
+            ReplyMode::ById => self.app.tcp.set_paused(info.client_socket_id, false),
             _ => info.client().set_paused(false),
         };
     }
 }
 
-impl Handler<ReceiveInfo> for Answerer {
+impl Handler<ReceiveInfo> for Replier {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
         let client = info.client().clone();
-        let answer = match self.how {
-            How::IntoData => client.send(info.into_data()),
-            How::Holding => client.send(info.data.clone()),
-            How::ById => self.app.tcp.send(client.id(), info.data.clone()),
+        let answer = match self.mode {
+            ReplyMode::IntoData => client.send(info.into_data()),
+            ReplyMode::Holding => client.send(info.data.clone()),
+            ReplyMode::ById => self.app.tcp.send(client.id(), info.data.clone()),
         };
         self.check(client, answer);
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Answerer {
+impl Handler<ReceiveErrorInfo> for Replier {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        match self.how {
-            How::ById => self.app.tcp.close(info.socket_id),
+        match self.mode {
+            ReplyMode::ById => self.app.tcp.close(info.socket_id),
             _ => info.client().close(),
         };
     }
 }
 
-async fn half_close(arbiters: usize, how: How, clients: usize) {
-    let world = World::on(Registry::new().arbiters(arbiters)).await;
-    let (server, tcp) = (&world.app.tcp_server, &world.app.tcp);
+async fn half_close(arbiters: usize, mode: ReplyMode, clients: usize) {
+    let test = TestApp::on(Registry::new().arbiters(arbiters)).await;
+    let (server, tcp) = (&test.app.tcp_server, &test.app.tcp);
     server
         .on_accept
-        .remove_listener(world.listener.clone().recipient());
+        .remove_listener(test.listener.clone().recipient());
     tcp.on_receive
-        .remove_listener(world.listener.clone().recipient());
+        .remove_listener(test.listener.clone().recipient());
     tcp.on_receive_error
-        .remove_listener(world.listener.clone().recipient());
+        .remove_listener(test.listener.clone().recipient());
     let (failed, mut failures) = unbounded_channel();
     let elsewhere = Arbiter::new();
-    let app = world.app.clone();
-    let answerer = Answerer { app, how, failed };
-    let answerer = Answerer::start_in_arbiter(&elsewhere.handle(), |_| answerer);
+    let app = test.app.clone();
+    let answerer = Replier { app, mode, failed };
+    let answerer = Replier::start_in_arbiter(&elsewhere.handle(), |_| answerer);
     server.on_accept.add_listener(answerer.clone().recipient());
     tcp.on_receive_error
         .add_listener(answerer.clone().recipient());
     let added = tcp.on_receive.add_listener(answerer.recipient());
     added.await.expect("the registry runs");
-    let (_, at) = world.listen().await;
+    let (_, at) = test.listen().await;
 
     let mut running = JoinSet::new();
     let mut short = 0;
@@ -134,19 +134,19 @@ async fn half_close(arbiters: usize, how: How, clients: usize) {
 }
 
 #[actix_rt::test]
-async fn an_answer_that_is_sent_as_the_data_is_taken_out_arrives() {
-    half_close(1, How::IntoData, 4_000).await;
-    half_close(3, How::IntoData, 4_000).await;
+async fn a_reply_sent_while_taking_the_data_out_arrives() {
+    half_close(1, ReplyMode::IntoData, 4_000).await;
+    half_close(3, ReplyMode::IntoData, 4_000).await;
 }
 
 #[actix_rt::test]
-async fn an_answer_that_is_sent_before_the_event_is_dropped_arrives() {
-    half_close(1, How::Holding, 10_000).await;
-    half_close(3, How::Holding, 10_000).await;
+async fn a_reply_sent_before_dropping_the_event_arrives() {
+    half_close(1, ReplyMode::Holding, 10_000).await;
+    half_close(3, ReplyMode::Holding, 10_000).await;
 }
 
 #[actix_rt::test]
-async fn an_answer_by_id_arrives() {
-    half_close(1, How::ById, 4_000).await;
-    half_close(3, How::ById, 4_000).await;
+async fn a_reply_sent_by_socket_id_arrives() {
+    half_close(1, ReplyMode::ById, 4_000).await;
+    half_close(3, ReplyMode::ById, 4_000).await;
 }

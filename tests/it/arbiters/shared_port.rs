@@ -1,4 +1,4 @@
-//! A server socket with a listener in each arbiter is one server socket.
+//! A server socket with a listener in each arbiter behaves like one server socket.
 
 use std::collections::HashSet;
 
@@ -7,15 +7,15 @@ use chrome_sockets::tcp_server::{AtLimit, BlockReason, Limit, Limits};
 use chrome_sockets::testing::FaultyNetwork;
 use chrome_sockets::{NetError, ServerSocketId};
 
-use super::spy::Spy;
+use super::recording_network::RecordingNetwork;
 use super::*;
-use crate::tcp::networks::Silent;
-use support::Heard;
+use crate::tcp::networks::SilentNetwork;
+use support::ListenerEvent;
 use tokio::sync::mpsc::unbounded_channel;
 
 /// Listens in every arbiter.
-pub async fn listen(world: &World) -> (ServerSocketId, SocketAddr) {
-    let server = &world.app.tcp_server;
+pub async fn listen(test: &TestApp) -> (ServerSocketId, SocketAddr) {
+    let server = &test.app.tcp_server;
     let created = server.create(Default::default()).await;
     let id = created.expect("create").socket_id;
     server.set_reuse_port(id, true).await.expect("it is set");
@@ -34,9 +34,9 @@ pub async fn dial_many(at: SocketAddr, count: usize) -> Vec<TcpStream> {
     peers
 }
 
-pub async fn echo_all(world: &mut World, peers: &mut [TcpStream]) {
+pub async fn echo_all(test: &mut TestApp, peers: &mut [TcpStream]) {
     for _ in 0..peers.len() {
-        world.accepted().await.set_paused(false);
+        test.accepted().await.set_paused(false);
     }
     for peer in peers {
         write(peer, b"echo").await;
@@ -46,16 +46,16 @@ pub async fn echo_all(world: &mut World, peers: &mut [TcpStream]) {
 
 #[actix_rt::test]
 async fn a_connection_stays_in_the_thread_that_accepts_it() {
-    let spy = Spy::default();
-    let registry = Registry::with_network(spy.clone()).arbiters(3);
-    let (mut world, mut heard) = echoing(registry).await;
-    let (_, at) = listen(&world).await;
+    let network_log = RecordingNetwork::default();
+    let registry = Registry::with_network(network_log.clone()).arbiters(3);
+    let (mut test, mut heard) = echoing(registry).await;
+    let (_, at) = listen(&test).await;
     let mut peers = dial_many(at, 60).await;
-    echo_all(&mut world, &mut peers).await;
+    echo_all(&mut test, &mut peers).await;
     let peers = peers
         .iter()
         .map(|peer| peer.local_addr().expect("an address"));
-    let threads: HashSet<_> = peers.map(|peer| spy.thread_of(peer)).collect();
+    let threads: HashSet<_> = peers.map(|peer| network_log.thread_of(peer)).collect();
     assert_eq!(threads.len(), 3, "the kernel spreads them");
     while let Ok(heard) = heard.try_recv() {
         assert!(
@@ -66,39 +66,39 @@ async fn a_connection_stays_in_the_thread_that_accepts_it() {
 }
 
 #[actix_rt::test]
-async fn a_pause_holds_all_listeners_and_nobody_is_lost() {
+async fn a_pause_stops_all_listeners_and_loses_no_client() {
     const PEERS: usize = 150;
-    let mut world = World::on(Registry::new().arbiters(3)).await;
-    let (id, at) = listen(&world).await;
+    let mut test = TestApp::on(Registry::new().arbiters(3)).await;
+    let (id, at) = listen(&test).await;
     let storm = actix_rt::spawn(dial_many(at, PEERS));
     let mut come = HashSet::new();
-    let server = world.app.tcp_server.clone();
+    let server = test.app.tcp_server.clone();
     for round in 0..10 {
         while come.len() < round * 10 {
-            assert!(come.insert(world.accepted().await.id()));
+            assert!(come.insert(test.accepted().await.id()));
         }
         server.set_paused(id, true).await.expect("paused");
-        while let Some(heard) = world.heard_already() {
-            let Heard::Accept(_, client) = heard else {
+        while let Some(heard) = test.try_next() {
+            let ListenerEvent::Accept(_, client) = heard else {
                 panic!("{heard:?} is no accept");
             };
             assert!(come.insert(client.id()));
         }
         actix_rt::time::sleep(std::time::Duration::from_millis(5)).await;
-        assert!(world.heard_already().is_none(), "paused is paused");
+        assert!(test.try_next().is_none(), "a paused socket accepts nothing");
         server.set_paused(id, false).await.expect("resumed");
     }
     while come.len() < PEERS {
-        assert!(come.insert(world.accepted().await.id()));
+        assert!(come.insert(test.accepted().await.id()));
     }
-    let peers = within("the peers", storm).await.expect("they connect");
-    world.nothing().await;
-    // Those that come now wait.
+    let peers = within("the peers", storm).await.expect("the peers connect");
+    test.expect_no_event().await;
+    // Later clients wait.
     server.set_paused(id, true).await.expect("paused");
     let _more = dial_many(at, 70).await;
-    world.nothing().await;
+    test.expect_no_event().await;
     let info = server.get_info(id).await.expect("it exists");
-    // Linux does not tell it of listeners that share a port.
+    // Linux does not report the backlog of listeners that share a port.
     assert!(info.backlog.is_none_or(|waiting| waiting == 70));
     assert_eq!(info.counts.accepted, PEERS as u64);
     assert_eq!(info.blocked_by, [BlockReason::App]);
@@ -106,35 +106,35 @@ async fn a_pause_holds_all_listeners_and_nobody_is_lost() {
 }
 
 #[actix_rt::test]
-async fn an_accept_error_of_one_pauses_all_of_it_once() {
+async fn an_accept_error_of_one_listener_pauses_all_listeners_once() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut world, _heard) = echoing(registry).await;
-    let (id, at) = listen(&world).await;
+    let (mut test, _heard) = echoing(registry).await;
+    let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
-    echo_all(&mut world, &mut before).await;
+    echo_all(&mut test, &mut before).await;
     network.inject("accept=EMFILE,times=1".parse().expect("a rule"));
     let mut peers = dial_many(at, 40).await;
     let mut come = 0;
     loop {
-        match world.next().await {
-            Heard::AcceptError(from, code) => {
+        match test.next().await {
+            ListenerEvent::AcceptError(from, code) => {
                 assert_eq!((from, code), (id, NetError::INSUFFICIENT_RESOURCES));
                 break;
             }
-            Heard::Accept(_, client) => {
+            ListenerEvent::Accept(_, client) => {
                 client.set_paused(false);
                 come += 1;
             }
             other => panic!("expected no {other:?}"),
         }
     }
-    world.nothing().await;
-    let server = world.app.tcp_server.clone();
+    test.expect_no_event().await;
+    let server = test.app.tcp_server.clone();
     assert!(server.get_info(id).await.expect("it exists").paused);
     server.set_paused(id, false).await.expect("resumed");
     for _ in come..40 {
-        world.accepted().await.set_paused(false);
+        test.accepted().await.set_paused(false);
     }
     for peer in &mut peers {
         write(peer, b"echo").await;
@@ -143,9 +143,9 @@ async fn an_accept_error_of_one_pauses_all_of_it_once() {
 }
 
 #[actix_rt::test]
-async fn its_limits_are_exact() {
-    let mut world = World::on(Registry::new().arbiters(3)).await;
-    let (id, at) = listen(&world).await;
+async fn limits_of_a_shared_port_are_exact() {
+    let mut test = TestApp::on(Registry::new().arbiters(3)).await;
+    let (id, at) = listen(&test).await;
     let connections = Some(Limit {
         most: 5,
         then: AtLimit::Queue,
@@ -154,54 +154,51 @@ async fn its_limits_are_exact() {
         connections,
         ..Limits::default()
     };
-    let server = world.app.tcp_server.clone();
-    server
-        .set_limits(id, limits)
-        .await
-        .expect("they mean something");
+    let server = test.app.tcp_server.clone();
+    server.set_limits(id, limits).await.expect("valid limits");
     let _peers = dial_many(at, 50).await;
     let mut clients = Vec::new();
     for _ in 0..5 {
-        clients.push(world.accepted().await);
+        clients.push(test.accepted().await);
     }
-    world.nothing().await;
+    test.expect_no_event().await;
     for come in 6..=50 {
         let client = clients.remove(0);
         client.close().await.expect("close");
-        clients.push(world.accepted().await);
+        clients.push(test.accepted().await);
         let info = server.get_info(id).await.expect("it exists");
         assert_eq!(info.counts.accepted, come);
     }
 }
 
 #[actix_rt::test]
-async fn a_listener_whose_arbiter_ends_goes_on_in_the_next() {
-    let (mut world, _heard) = echoing(Registry::new().arbiters(2)).await;
+async fn a_listener_whose_arbiter_ends_moves_to_another_arbiter() {
+    let (mut test, _heard) = echoing(Registry::new().arbiters(2)).await;
     let (tell, mut arbiters) = unbounded_channel();
-    let set_up = world.app.on_each_arbiter(move |local| {
-        // The other one is the test's own.
+    let set_up = test.app.on_each_arbiter(move |local| {
+        // The other arbiter is the test's own.
         if local.index() == 1 {
             let _ = tell.send(Arbiter::current());
         }
     });
     set_up.await.expect("it runs");
-    let (_, at) = listen(&world).await;
+    let (_, at) = listen(&test).await;
     let mut before = dial_many(at, 20).await;
-    echo_all(&mut world, &mut before).await;
+    echo_all(&mut test, &mut before).await;
     let other = within("an arbiter", arbiters.recv()).await;
     other.expect("one of two").stop();
     within("the new arbiter", arbiters.recv())
         .await
         .expect("one");
     let mut after = dial_many(at, 40).await;
-    echo_all(&mut world, &mut after).await;
+    echo_all(&mut test, &mut after).await;
 }
 
 #[actix_rt::test]
-async fn closing_it_frees_the_port_and_resets_who_waits() {
-    let world = World::on(Registry::new().arbiters(2)).await;
-    let (id, at) = listen(&world).await;
-    let server = &world.app.tcp_server;
+async fn close_frees_the_port_and_resets_waiting_clients() {
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
+    let (id, at) = listen(&test).await;
+    let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("paused");
     let waiting = dial_many(at, 40).await;
     server.close(id).await.expect("close");
@@ -214,10 +211,10 @@ async fn closing_it_frees_the_port_and_resets_who_waits() {
 }
 
 #[actix_rt::test]
-async fn a_drain_turns_away_who_waits() {
-    let world = World::on(Registry::new().arbiters(2)).await;
-    let (id, at) = listen(&world).await;
-    let server = &world.app.tcp_server;
+async fn a_drain_closes_waiting_clients() {
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
+    let (id, at) = listen(&test).await;
+    let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("paused");
     let _waiting = dial_many(at, 50).await;
     let drained = within("the drain", server.drain(id, support::LIMIT)).await;
@@ -225,10 +222,10 @@ async fn a_drain_turns_away_who_waits() {
 }
 
 #[actix_rt::test]
-async fn what_cannot_be_is_said() {
-    let world = World::on(Registry::new().arbiters(2)).await;
-    let (id, _) = listen(&world).await;
-    let server = &world.app.tcp_server;
+async fn reuse_port_is_refused_while_listening_and_by_networks_without_it() {
+    let test = TestApp::on(Registry::new().arbiters(2)).await;
+    let (id, _) = listen(&test).await;
+    let server = &test.app.tcp_server;
     let late = server.set_reuse_port(id, false).await;
     assert_eq!(late, Err(NetError::SOCKET_IS_CONNECTED.into()));
     server.disconnect(id).await.expect("disconnect");
@@ -237,11 +234,11 @@ async fn what_cannot_be_is_said() {
     assert!(!info.reuse_port);
 
     for arbiters in [1, 2] {
-        // It does not say how to share a port.
+        // A network that cannot share ports.
         let (tell, _) = unbounded_channel();
-        let registry = Registry::with_network(Silent(tell)).arbiters(arbiters);
-        let world = World::on(registry).await;
-        let server = &world.app.tcp_server;
+        let registry = Registry::with_network(SilentNetwork(tell)).arbiters(arbiters);
+        let test = TestApp::on(registry).await;
+        let server = &test.app.tcp_server;
         let created = server.create(Default::default()).await;
         let id = created.expect("create").socket_id;
         server.set_reuse_port(id, true).await.expect("it is set");

@@ -1,41 +1,38 @@
 //! `onDrain`.
 
 use actix::prelude::*;
-use chrome_sockets::draining::PROGRESS;
+use chrome_sockets::draining::PROGRESS_INTERVAL;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
 use support::EventSender;
 
 #[actix_rt::test]
-async fn progress_is_told_at_both_ends_and_no_event_a_connection() {
+async fn progress_is_reported_first_and_last_but_not_for_every_connection() {
     const CLIENTS: usize = 100;
-    let mut world = World::new().await;
+    let mut test = TestApp::new().await;
     let (tell, mut told) = unbounded_channel();
-    let listening = world
+    let listening = test
         .app
         .on_drain
         .add_listener(EventSender(tell).start().recipient());
     listening.await.expect("it runs");
-    let (server, at) = world.listen().await;
+    let (server, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..CLIENTS {
-        peers.push(open(&mut world, at).await);
+        peers.push(open(&mut test, at).await);
     }
     let from = std::time::Instant::now();
-    let drained = world.app.tcp_server.drain(server, LIMIT);
+    let drained = test.app.tcp_server.drain(server, LIMIT);
     let first = within("the first", told.recv()).await.expect("it runs");
     assert_eq!((first.open, first.finished, first.forced), (CLIENTS, 0, 0));
-    assert_eq!(
-        (&first.app, first.socket_id),
-        (world.app.id(), Some(server))
-    );
-    // Held until the end: no other one comes in between.
+    assert_eq!((&first.app, first.socket_id), (test.app.id(), Some(server)));
+    // Kept until the end, so no other event is in flight.
     let mut last = None;
     for (client, peer) in peers {
         last = Some(client.id());
         drop(peer);
-        world.ended(client.id()).await;
+        test.ended(client.id()).await;
     }
     assert!(last.is_some());
     let drained = within("the receipt", drained).await.expect("drained");
@@ -45,13 +42,13 @@ async fn progress_is_told_at_both_ends_and_no_event_a_connection() {
     assert!(told.try_recv().is_err(), "the first one was not handled");
     drop((first, end));
 
-    // Handled ones come, as often as may be.
-    let again = world.app.drain(Duration::ZERO).await.expect("drained");
+    // Handled at once, so they come at the highest rate.
+    let again = test.app.drain(Duration::ZERO).await.expect("drained");
     assert_eq!(again, Drained::default());
     let mut events = 0;
     while told.try_recv().is_ok() {
         events += 1;
     }
-    let most = 2 + from.elapsed().div_duration_f64(PROGRESS) as usize;
+    let most = 2 + from.elapsed().div_duration_f64(PROGRESS_INTERVAL) as usize;
     assert!((1..=most).contains(&events), "{events} of {most}");
 }

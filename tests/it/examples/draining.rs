@@ -1,5 +1,4 @@
-//! SIGTERM: the servers let their clients finish, for five seconds or until a
-//! second signal.
+//! SIGTERM: servers let their clients finish, for five seconds or until a second signal.
 
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
@@ -16,7 +15,7 @@ fn servers() -> [Example; 2] {
     [Example::echo(), persistent]
 }
 
-/// Waits until nobody listens there.
+/// Waits until the port is free.
 fn is_free(address: SocketAddr) {
     let until = Instant::now() + LIMIT;
     while TcpStream::connect(address).is_ok() {
@@ -25,7 +24,7 @@ fn is_free(address: SocketAddr) {
     }
 }
 
-/// A client of a server that lets it finish.
+/// A client of a server that is draining.
 fn draining(server: &Example) -> TcpStream {
     let client = dial(server.address);
     echo_line(&client, "before");
@@ -36,45 +35,45 @@ fn draining(server: &Example) -> TcpStream {
 }
 
 #[test]
-fn clients_are_served_to_their_end_after_sigterm() {
+fn clients_are_served_until_they_end_after_sigterm() {
     for server in servers() {
         let began = Instant::now();
         drop(draining(&server));
-        server.has_ended_well();
-        assert!(began.elapsed() < DEADLINE, "nobody was there any more");
+        server.assert_success();
+        assert!(began.elapsed() < DEADLINE, "it ends with its last client");
     }
 }
 
 #[test]
-fn a_second_signal_ends_them_at_once() {
+fn a_second_signal_ends_clients_at_once() {
     for server in servers() {
         let began = Instant::now();
         let _client = draining(&server);
         server.terminate();
-        server.has_ended_well();
+        server.assert_success();
         assert!(began.elapsed() < DEADLINE, "it did not wait");
     }
     let began = Instant::now();
     let server = Example::echo();
     let _client = draining(&server);
-    server.ends_well();
+    server.expect_success();
     assert!(began.elapsed() < DEADLINE, "Ctrl-C is a second signal too");
 }
 
 #[test]
-fn at_the_deadline_those_that_stay_are_ended() {
+fn the_deadline_ends_the_remaining_clients() {
     let server = Example::echo();
     let client = dial(server.address);
     echo_line(&client, "before");
     let began = Instant::now();
     server.terminate();
-    server.has_ended_well();
+    server.assert_success();
     assert!(began.elapsed() >= DEADLINE, "{:?}", began.elapsed());
     drop(client);
 }
 
 #[test]
-fn the_others_end_by_sigterm_too() {
+fn the_other_examples_end_on_sigterm_too() {
     for (example, args) in [
         ("event_page", ["127.0.0.1:0", "2"]),
         ("pause_resume", ["127.0.0.1:0", "1"]),
@@ -82,7 +81,10 @@ fn the_others_end_by_sigterm_too() {
         let began = Instant::now();
         let server = Example::start(example, &args);
         server.terminate();
-        server.has_ended_well();
-        assert!(began.elapsed() < DEADLINE, "{example}: nobody was there");
+        server.assert_success();
+        assert!(
+            began.elapsed() < DEADLINE,
+            "{example}: no client was connected"
+        );
     }
 }

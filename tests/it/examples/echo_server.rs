@@ -1,4 +1,4 @@
-//! `echo_server`: how it starts, what it echoes, how it ends.
+//! `echo_server`: start, echo and end.
 
 use std::io::{Read, Write};
 use std::process::Command;
@@ -19,7 +19,7 @@ fn refused(args: &[&str]) -> Ended {
 }
 
 #[test]
-fn it_says_where_it_listens_and_echoes() {
+fn it_prints_its_address_and_echoes() {
     let server = Example::echo();
     assert_eq!(server.address.ip().to_string(), "127.0.0.1");
     assert_ne!(server.address.port(), 0, "the OS chose a port");
@@ -27,7 +27,7 @@ fn it_says_where_it_listens_and_echoes() {
     echo_line(&client, "hello");
     echo_line(&client, "");
     echo_line(&dial(server.address), "hello from another");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
@@ -37,8 +37,8 @@ fn the_default_address_is_the_documented_one() {
     assert!(docs.join("\n").contains("`127.0.0.1:7007`"), "{docs:?}");
 
     let mut program = Program::start(&mut Command::new(binary("echo_server")));
-    // Somebody else may have the port, which then shows in the message.
-    let line = if program.stdout.says_anything() {
+    // Another program may have the port, which the message then says.
+    let line = if program.stdout.wait_for_output() {
         program.stdout.line("listening on ")
     } else {
         program.stderr.line("cannot listen on ")
@@ -47,7 +47,7 @@ fn the_default_address_is_the_documented_one() {
 }
 
 #[test]
-fn an_address_that_is_none_is_an_error_that_names_it() {
+fn an_invalid_address_is_an_error_that_names_it() {
     for address in [
         "nonsense",
         "127.0.0.1",
@@ -78,10 +78,10 @@ fn an_address_in_use_is_an_error_that_names_it() {
 }
 
 #[test]
-fn ctrl_c_as_soon_as_it_listens_ends_it_well() {
-    // Often, because what goes wrong here does so one time in some.
+fn ctrl_c_directly_after_listen_ends_it_cleanly() {
+    // Repeated, because a race would show only sometimes.
     for _ in 0..20 {
-        Example::echo().ends_well();
+        Example::echo().expect_success();
     }
 }
 
@@ -91,16 +91,16 @@ fn ctrl_c_closes_every_client() {
     let idle = dial(server.address);
     let active = dial(server.address);
     echo_line(&active, "before");
-    // A client that sends and does not read: both directions are full.
+    // A client that sends and does not read fills both directions.
     let deaf = dial(server.address);
     deaf.set_nonblocking(true).expect("a mode");
     while (&deaf).write(&[b'x'; 64 * 1024]).is_ok() {}
 
-    server.ends_well();
+    server.expect_success();
     expect_end(&idle, "the idle client");
     expect_end(&active, "the active client");
     deaf.set_nonblocking(false).expect("a mode");
-    // What was under way may still come, but then the end, as EOF or reset.
+    // Data in flight may still arrive, and then the end: EOF or reset.
     let mut buffer = vec![0; MIB];
     while let Ok(1..) = (&deaf).read(&mut buffer) {}
     let end = (&deaf).read(&mut buffer).map_err(|error| error.kind());
@@ -112,15 +112,14 @@ fn ctrl_c_closes_every_client() {
 
 #[test]
 fn the_port_is_free_at_once_after_ctrl_c() {
-    // No client of another test has this address, nor can one get the port
-    // in between.
+    // No other test uses this address, so none can get the port in between.
     let mut server = Example::start("echo_server", &["127.0.0.7:0"]);
     let address = server.address;
     for round in 0..3 {
-        // The server closes first, so it is its port that TIME_WAIT holds.
+        // The server closes first, so TIME_WAIT holds its port.
         let client = dial(address);
         echo_line(&client, &format!("round {round}"));
-        server.ends_well();
+        server.expect_success();
         server = Example::start("echo_server", &[&address.to_string()]);
         assert_eq!(server.address, address);
     }
@@ -132,11 +131,11 @@ fn all_of_64_mib_comes_back_and_then_the_end() {
     let server = Example::echo();
     echo_all(&dial(server.address), 64 * MIB);
     echo_line(&dial(server.address), "and it goes on");
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
-fn many_small_lines_come_back_one_by_one_and_in_a_row() {
+fn many_small_lines_come_back_singly_and_pipelined() {
     let server = Example::echo();
     let client = dial(server.address);
     client.set_nodelay(true).expect("an option");
@@ -144,7 +143,7 @@ fn many_small_lines_come_back_one_by_one_and_in_a_row() {
         echo_line(&client, &format!("line {i}"));
     }
 
-    // Each in a write of its own, without waiting for any echo.
+    // Each line in a write of its own, without waiting for an echo.
     let lines: Vec<String> = (0..10_000).map(|i| format!("{i:07}\r\n")).collect();
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -1,4 +1,4 @@
-//! `pause_resume`: LIMIT clients are served, the others wait their turn.
+//! `pause_resume`: LIMIT clients are served, the others wait.
 
 use std::io::ErrorKind;
 use std::net::{Shutdown, TcpStream};
@@ -32,7 +32,7 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     welcome(&second, 2);
     door.program.stdout.line("2 of 2 inside, paused");
 
-    // What was printed is now carried out as well.
+    // The printed pause is in force after this echo.
     echo_line(&first, "inside");
 
     let third = dial(door.address);
@@ -51,16 +51,16 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     welcome(&third, 3);
     echo_line(&third, "let in");
     echo_line(&second, "not disturbed");
-    door.ends_well();
+    door.expect_success();
 }
 
 #[test]
-fn however_many_come_at_once_two_are_inside_and_all_get_their_turn() {
+fn many_clients_at_once_are_served_two_at_a_time() {
     const CLIENTS: usize = 20;
     let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
     let waiting: Vec<TcpStream> = door
         .program
-        .while_it_stands_still(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
+        .while_stopped(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
     for (i, client) in waiting.iter().enumerate() {
         welcome(client, i + 1);
         echo_line(client, "my turn");
@@ -72,32 +72,32 @@ fn however_many_come_at_once_two_are_inside_and_all_get_their_turn() {
         }
         client.shutdown(Shutdown::Both).expect("it is connected");
     }
-    // All have left, so the door is open again.
+    // All have left, so new clients are accepted.
     let last = dial(door.address);
     welcome(&last, CLIENTS + 1);
-    door.ends_well();
+    door.expect_success();
 }
 
 #[test]
-fn ctrl_c_ends_it_well_with_clients_inside_and_outside() {
+fn ctrl_c_ends_it_cleanly_with_served_and_waiting_clients() {
     let door = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
     let inside = dial(door.address);
     welcome(&inside, 1);
     let outside = dial(door.address);
     hears_nothing(&outside);
-    door.ends_well();
+    door.expect_success();
     super::expect_end(&inside, "the client inside");
 }
 
 #[test]
-fn ctrl_c_as_soon_as_it_listens_ends_it_well() {
+fn ctrl_c_directly_after_listen_ends_it_cleanly() {
     for _ in 0..20 {
-        Example::start("pause_resume", &["127.0.0.1:0"]).ends_well();
+        Example::start("pause_resume", &["127.0.0.1:0"]).expect_success();
     }
 }
 
 #[test]
-fn arguments_that_are_wrong_are_errors_that_say_what_is_right() {
+fn invalid_arguments_are_errors_that_name_the_valid_ones() {
     for (args, words) in [
         (["nonsense", "2"], "ADDR is"),
         (["127.0.0.1:0", "many"], "LIMIT is"),

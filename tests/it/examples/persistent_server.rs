@@ -1,5 +1,4 @@
-//! `persistent_server`: a restart loses nobody, counted from the client's
-//! side.
+//! `persistent_server`: a restart loses no client, as counted by the clients.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -15,36 +14,36 @@ use super::{dial, echo_line, expect_end};
 use support::LIMIT;
 use support::process::{Program, binary};
 
-/// How long the restarts go on, and how often there is one.
+/// Duration of the restarts, and the time between two.
 const STORM: Duration = Duration::from_secs(60);
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How many clients there are at any time, and how many each is a second.
+/// Clients at any time, and connections of each per second.
 const CLIENTS: u8 = 4;
 const A_SECOND: u32 = 80;
 
-/// The processes of one server, the first of which this test has started.
-struct Family {
+/// The processes of one server. The test starts the first; each starts its successor.
+struct ServerProcesses {
     first: Program,
     address: SocketAddr,
     pids: Vec<Pid>,
 }
 
-impl Family {
+impl ServerProcesses {
     fn start() -> Self {
         let mut command = Command::new(binary("persistent_server"));
         let first = Program::start(command.arg("127.0.0.1:0"));
-        let mut family = Family {
+        let mut processes = ServerProcesses {
             first,
             address: (Ipv4Addr::UNSPECIFIED, 0).into(),
             pids: Vec::new(),
         };
-        family.address = family.next();
-        family
+        processes.address = processes.wait_for_next();
+        processes
     }
 
-    /// Waits for the next one to listen.
-    fn next(&mut self) -> SocketAddr {
+    /// Waits until the next process listens.
+    fn wait_for_next(&mut self) -> SocketAddr {
         let count = self.pids.len() + 1;
         let lines = self.first.stdout.lines("listening on ", count);
         let (address, pid) = listening(&lines[count - 1]);
@@ -52,30 +51,34 @@ impl Family {
         address
     }
 
-    fn last(&self) -> Pid {
+    fn current(&self) -> Pid {
         *self.pids.last().expect("there is one")
     }
 
-    /// The last one hands over to a new one.
+    /// Has the current process hand over to a new one.
     fn restart(&mut self) {
-        kill_process(self.last(), Signal::HUP).expect("it runs");
-        assert_eq!(self.next(), self.address, "the successor listens there too");
+        kill_process(self.current(), Signal::HUP).expect("it runs");
+        assert_eq!(
+            self.wait_for_next(),
+            self.address,
+            "the successor listens there too"
+        );
     }
 }
 
-impl Drop for Family {
+impl Drop for ServerProcesses {
     fn drop(&mut self) {
         for pid in &self.pids {
-            kill(*pid);
+            kill_process_group(*pid);
         }
     }
 }
 
-/// The address and the process id of a `listening on ADDR pid PID`.
+/// The address and the process id of a line `listening on ADDR pid PID`.
 pub fn listening(line: &str) -> (SocketAddr, Pid) {
     let words: Vec<&str> = line.split(' ').collect();
     let ["listening", "on", address, "pid", pid] = words[..] else {
-        panic!("{line:?} does not say where and who");
+        panic!("{line:?} has no address and process id");
     };
     let pid = pid.parse().ok().and_then(Pid::from_raw);
     (
@@ -84,31 +87,31 @@ pub fn listening(line: &str) -> (SocketAddr, Pid) {
     )
 }
 
-/// Whether it is still this program, and no zombie.
-fn runs(pid: Pid) -> bool {
+/// Whether the process still runs, and is no zombie.
+fn is_running(pid: Pid) -> bool {
     let command = std::fs::read(format!("/proc/{pid}/cmdline"));
     let command = String::from_utf8_lossy(&command.unwrap_or_default()).into_owned();
     command.contains("persistent_server")
 }
 
-/// Ends it at once, if it still runs.
-pub fn kill(pid: Pid) {
-    if runs(pid) {
-        // It may have ended by now.
+/// Kills the process group, if it still runs.
+pub fn kill_process_group(pid: Pid) {
+    if is_running(pid) {
+        // It may have ended already.
         let _ = kill_process(pid, Signal::KILL);
     }
 }
 
-fn ends(pid: Pid) {
+fn wait_until_ended(pid: Pid) {
     let until = Instant::now() + LIMIT;
-    while runs(pid) {
+    while is_running(pid) {
         assert!(Instant::now() < until, "process {pid} did not end");
         thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// A connection from a loopback address of its own, which has its own ports:
-/// there are more connections than one has in TIME_WAIT.
+/// A connection from a loopback address of its own, with its own ports: there are more
+/// connections than ports of one address outside TIME_WAIT.
 fn dial_from(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     let from = SocketAddr::from(([127, 0, 1, from], 0));
@@ -119,8 +122,8 @@ fn dial_from(from: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One client: comes, says something, hears it, goes, and sees the end.
-fn visit(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
+/// One client: connects, sends, expects the echo, shuts its side, and expects the end.
+fn connect_and_echo(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
     let mut stream = dial_from(from, to)?;
     let word = format!("client {from} visit {number}");
     stream.write_all(word.as_bytes())?;
@@ -134,8 +137,8 @@ fn visit(from: u8, number: usize, to: SocketAddr) -> std::io::Result<()> {
 
 #[test]
 fn a_restart_every_second_for_a_minute_loses_no_client() {
-    let mut family = Family::start();
-    let address = family.address;
+    let mut processes = ServerProcesses::start();
+    let address = processes.address;
     let over = AtomicBool::new(false);
     let visits = AtomicUsize::new(0);
     let mut long: Vec<(TcpStream, usize)> = Vec::new();
@@ -148,12 +151,12 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
                     if over.load(SeqCst) {
                         return;
                     }
-                    if let Err(error) = visit(from, number, address) {
+                    if let Err(error) = connect_and_echo(from, number, address) {
                         over.store(true, SeqCst);
                         panic!("client {from}, visit {number}: {error}");
                     }
                     visits.fetch_add(1, SeqCst);
-                    // The rate, not a wait for anything.
+                    // Keeps the rate; nothing is waited for.
                     let rest = (Duration::from_secs(1) / A_SECOND).checked_sub(began.elapsed());
                     thread::sleep(rest.unwrap_or_default());
                 }
@@ -162,9 +165,9 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
         let began = Instant::now();
         let mut next = began;
         while began.elapsed() < STORM && !over.load(SeqCst) {
-            family.restart();
-            let generation = family.pids.len();
-            // Some stay for five restarts; their process stays for them.
+            processes.restart();
+            let generation = processes.pids.len();
+            // Some clients stay for five restarts; their process stays for them.
             long.retain(|(stream, since)| {
                 echo_line(stream, &format!("in generation {generation}"));
                 generation - since < 5
@@ -177,38 +180,38 @@ fn a_restart_every_second_for_a_minute_loses_no_client() {
         }
         over.store(true, SeqCst);
     });
-    let (restarts, visits) = (family.pids.len() - 1, visits.load(SeqCst));
+    let (restarts, visits) = (processes.pids.len() - 1, visits.load(SeqCst));
     println!("{restarts} restarts, {visits} visits");
     assert!(restarts >= 20, "only {restarts} restarts in a minute");
     assert!(visits >= 20 * restarts, "only {visits} visits");
     drop(long);
-    for pid in &family.pids[..restarts] {
-        ends(*pid);
+    for pid in &processes.pids[..restarts] {
+        wait_until_ended(*pid);
     }
     echo_line(&dial(address), "proof of life");
 }
 
 #[test]
-fn it_says_where_and_who_and_its_successor_says_the_same() {
-    let mut family = Family::start();
-    let first = family.last();
-    let client = dial(family.address);
+fn the_successor_prints_the_same_address_and_another_process_id() {
+    let mut processes = ServerProcesses::start();
+    let first = processes.current();
+    let client = dial(processes.address);
     echo_line(&client, "before");
-    family.restart();
-    assert_ne!(family.last(), first);
+    processes.restart();
+    assert_ne!(processes.current(), first);
     echo_line(&client, "the old process has its clients still");
-    assert!(runs(first));
-    echo_line(&dial(family.address), "the new one takes new ones");
+    assert!(is_running(first));
+    echo_line(&dial(processes.address), "the new one takes new ones");
     drop(client);
-    ends(first);
-    kill_process(family.last(), Signal::TERM).expect("it runs");
-    ends(family.last());
-    TcpStream::connect(family.address).expect_err("the port is free");
+    wait_until_ended(first);
+    kill_process(processes.current(), Signal::TERM).expect("it runs");
+    wait_until_ended(processes.current());
+    TcpStream::connect(processes.address).expect_err("the port is free");
 }
 
 #[test]
 fn a_successor_that_cannot_start_changes_nothing() {
-    // It starts and fails: its program is found, and may open no file.
+    // A successor that starts and fails: its program exists, but may not open files.
     let folder = std::env::temp_dir().join(format!("persistent-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let copy = folder.join("persistent_server");
@@ -233,7 +236,7 @@ fn a_successor_that_cannot_start_changes_nothing() {
         echo_line(&dial(address), "and it takes new ones");
     }
     std::fs::remove_dir_all(&folder).expect("it was here");
-    // What was started has ended with its failure.
+    // The failed successor has ended.
     kill_process(pid, Signal::INT).expect("it runs");
     let ended = program.ended();
     assert!(ended.status.success(), "{}", ended.stderr);
@@ -241,7 +244,7 @@ fn a_successor_that_cannot_start_changes_nothing() {
 }
 
 #[test]
-fn a_variable_of_another_process_is_not_taken_for_its_own() {
+fn an_environment_variable_of_another_process_is_ignored() {
     for (variable, value) in [
         ("CHROME_SOCKETS_PREDECESSOR", "1"),
         ("CHROME_SOCKETS_PREDECESSOR", ""),
@@ -256,7 +259,7 @@ fn a_variable_of_another_process_is_not_taken_for_its_own() {
 }
 
 #[test]
-fn a_predecessor_that_is_none_is_an_error() {
+fn an_invalid_predecessor_is_an_error() {
     let pid = std::process::id().to_string();
     let mut command = Command::new(binary("persistent_server"));
     let command = command.env("CHROME_SOCKETS_PREDECESSOR", pid);

@@ -1,5 +1,5 @@
-//! `persistent_server` under a service manager: socket activation by a real
-//! one and a made-up one, and the descriptor store.
+//! `persistent_server` under a service manager: socket activation by systemd and by a test
+//! double, and the descriptor store.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -7,34 +7,34 @@ use std::process::{ChildStdin, Command};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::persistent_server::{kill, listening};
+use super::persistent_server::{kill_process_group, listening};
 use super::{dial, echo_line};
 use support::process::{Program, binary};
 use support::programs::has;
 
-struct Manager {
+struct ServiceManager {
     program: Program,
     orders: ChildStdin,
     starts: usize,
     service: Option<Pid>,
 }
 
-/// The manager is killed and cannot end its service by itself then.
-impl Drop for Manager {
+/// The manager is killed, so it cannot end its service itself.
+impl Drop for ServiceManager {
     fn drop(&mut self) {
         if let Some(service) = self.service {
-            kill(service);
+            kill_process_group(service);
         }
     }
 }
 
-impl Manager {
+impl ServiceManager {
     fn new(listen: &str) -> Option<Self> {
-        Self::with_room(listen, None)
+        Self::with_store_size(listen, None)
     }
 
-    /// Tells the service that its store keeps so many.
-    fn with_room(listen: &str, room: Option<&str>) -> Option<Self> {
+    /// Sets how many descriptors the store holds.
+    fn with_store_size(listen: &str, room: Option<&str>) -> Option<Self> {
         if !has("python3", "--version", "Python 3") {
             return None;
         }
@@ -49,7 +49,7 @@ impl Manager {
             command.env("FDSTORE", room);
         }
         let mut program = Program::start(&mut command);
-        Some(Manager {
+        Some(ServiceManager {
             orders: program.stdin(),
             program,
             starts: 0,
@@ -57,13 +57,13 @@ impl Manager {
         })
     }
 
-    fn order(&mut self, order: &str) {
+    fn command(&mut self, order: &str) {
         writeln!(self.orders, "{order}").expect("it reads");
     }
 
-    /// Starts the service and says where it listens.
+    /// Starts the service and returns its address.
     fn start(&mut self) -> SocketAddr {
-        self.order("start");
+        self.command("start");
         self.starts += 1;
         let stdout = &mut self.program.stdout;
         let lines = stdout.lines("listening on ", self.starts);
@@ -73,13 +73,13 @@ impl Manager {
     }
 
     fn stop(&mut self) {
-        self.order("stop");
+        self.command("stop");
         let stopped = self.program.stdout.lines("stopped", self.starts);
         assert_eq!(stopped[self.starts - 1], "stopped 0");
     }
 
-    /// Has the service get no more than this many descriptors from now on.
-    fn leave(&self, free: u64) {
+    /// Limits the service to `free` more descriptors.
+    fn limit_descriptors(&self, free: u64) {
         let service = self.service.expect("it was started");
         let number = service.as_raw_nonzero();
         let open = std::fs::read_dir(format!("/proc/{number}/fd")).expect("it runs");
@@ -96,15 +96,15 @@ impl Manager {
     }
 
     fn stored(&mut self, count: usize) -> String {
-        self.order("store");
+        self.command("store");
         let lines = self.program.stdout.lines("store", count);
         lines[count - 1].clone()
     }
 }
 
 #[test]
-fn the_descriptor_store_keeps_who_comes_between_two_processes() {
-    let Some(mut manager) = Manager::new("--no-listen") else {
+fn the_descriptor_store_keeps_clients_that_connect_between_two_processes() {
+    let Some(mut manager) = ServiceManager::new("--no-listen") else {
         return;
     };
     let address = manager.start();
@@ -121,45 +121,45 @@ fn the_descriptor_store_keeps_who_comes_between_two_processes() {
         (&between).read_exact(&mut echo).expect("it is served");
         assert_eq!(&echo, b"between\n");
         echo_line(&dial(address), "after");
-        // It was taken out again: what the service closes is closed.
+        // The service closed and removed it.
         assert_eq!(manager.stored(2 * round), "store");
     }
 }
 
 #[test]
-fn what_was_stored_by_half_is_forgotten_before_the_next_start() {
-    let Some(mut manager) = Manager::new("--no-listen") else {
+fn partly_stored_sockets_are_removed_before_the_next_start() {
+    let Some(mut manager) = ServiceManager::new("--no-listen") else {
         return;
     };
     manager.start();
-    // For the listener's duplicate, the records, and one message at a time: the
-    // last of them, which needs a pipe, cannot be sent.
-    manager.leave(3);
+    // Room for the listener's duplicate, the records, and one message at a time: the last
+    // message needs a pipe and cannot be sent.
+    manager.limit_descriptors(3);
     manager.stop();
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
     assert!(line.contains("giving descriptors to systemd"), "{line}");
-    manager.order("taken");
+    manager.command("taken");
     let taken = manager.program.stdout.line("taken");
     assert!(taken.contains("chrome-sockets-state"), "{taken}");
     assert_eq!(manager.stored(1), "store");
-    // The next start begins anew.
+    // The next start begins with an empty store.
     let address = manager.start();
     echo_line(&dial(address), "as ever");
 }
 
 #[test]
-fn what_is_stored_takes_the_place_of_what_was_and_is_waited_for() {
-    let Some(mut manager) = Manager::new("--no-listen") else {
+fn storing_replaces_what_was_stored_and_waits_for_confirmation() {
+    let Some(mut manager) = ServiceManager::new("--no-listen") else {
         return;
     };
     let address = manager.start();
-    manager.order("plant chrome-sockets-state");
-    manager.order("plant chrome-sockets-server-1");
+    manager.command("plant chrome-sockets-state");
+    manager.command("plant chrome-sockets-server-1");
     manager.stop();
     let stored = manager.stored(1);
     assert_eq!(stored, "store chrome-sockets-server-1:chrome-sockets-state");
-    manager.order("taken");
+    manager.command("taken");
     let taken = manager.program.stdout.line("taken");
     let names = "chrome-sockets-server-1:chrome-sockets-state:barrier";
     assert_eq!(taken, format!("taken {names}"));
@@ -168,8 +168,8 @@ fn what_is_stored_takes_the_place_of_what_was_and_is_waited_for() {
 }
 
 #[test]
-fn nothing_goes_to_a_store_that_is_too_small_for_all() {
-    let Some(mut manager) = Manager::with_room("--no-listen", Some("1")) else {
+fn nothing_is_stored_if_the_store_is_too_small_for_all() {
+    let Some(mut manager) = ServiceManager::with_store_size("--no-listen", Some("1")) else {
         return;
     };
     manager.start();
@@ -177,17 +177,18 @@ fn nothing_goes_to_a_store_that_is_too_small_for_all() {
     let stderr = &mut manager.program.stderr;
     let line = stderr.line("the sockets are not kept");
     assert!(line.contains("2 descriptors must be stored"), "{line}");
-    manager.order("taken");
+    manager.command("taken");
     assert_eq!(manager.program.stdout.line("taken"), "taken");
 
-    let mut manager = Manager::with_room("--no-listen", Some("2")).expect("it was there");
+    let mut manager =
+        ServiceManager::with_store_size("--no-listen", Some("2")).expect("it was there");
     let address = manager.start();
     manager.stop();
     assert_eq!(manager.start(), address, "there is room for both");
 }
 
 #[test]
-fn what_was_passed_to_another_process_is_not_taken() {
+fn descriptors_passed_to_another_process_are_ignored() {
     let mut command = Command::new(binary("persistent_server"));
     command.arg("127.0.0.1:0");
     command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
@@ -197,8 +198,8 @@ fn what_was_passed_to_another_process_is_not_taken() {
 }
 
 #[test]
-fn a_socket_units_listener_is_taken_once_and_kept() {
-    let Some(mut manager) = Manager::new("--listen") else {
+fn a_listener_of_a_socket_unit_is_adopted_once_and_kept() {
+    let Some(mut manager) = ServiceManager::new("--listen") else {
         return;
     };
     let line = manager.program.stdout.line("activated at ");
@@ -208,7 +209,7 @@ fn a_socket_units_listener_is_taken_once_and_kept() {
     echo_line(&early, "it came before the service");
     manager.stop();
     let between = dial(address);
-    // The listener comes by both ways now.
+    // The listener now comes both from the unit and from the store.
     assert_eq!(manager.start(), address);
     echo_line(&between, "between");
     for i in 0..10 {
@@ -222,7 +223,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
     if !has(PROGRAM, "--help", "--fdname") {
         return;
     }
-    // A port that is free, at an address that no other test uses.
+    // A free port at an address that no other test uses.
     let free = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 77), 0)).expect("a port");
     let address = free.local_addr().expect("bound");
     drop(free);
@@ -230,7 +231,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
     let arguments = ["--fdname=web", &format!("--listen={address}")];
     let mut program = Program::start(command.args(arguments).arg(binary("persistent_server")));
     program.stderr.line("Listening on");
-    // It starts the service when somebody comes.
+    // The first connection starts the service.
     let client = dial(address);
     let line = program.stdout.line("listening on ");
     assert!(line.contains(&address.to_string()), "{line}");
@@ -239,7 +240,7 @@ fn systemd_socket_activate_passes_a_listener_with_a_name() {
 }
 
 #[test]
-fn descriptors_that_were_not_passed_are_not_taken() {
+fn descriptors_that_were_not_passed_are_ignored() {
     for (count, words) in [
         ("2", "descriptor 3 was not passed"),
         ("65536", "descriptor 3 was not passed"),
@@ -259,7 +260,7 @@ fn descriptors_that_were_not_passed_are_not_taken() {
 }
 
 #[test]
-fn a_descriptor_that_is_no_listener_is_an_error() {
+fn a_descriptor_that_is_not_a_listener_is_an_error() {
     let mut command = Command::new("sh");
     let script = r#"LISTEN_PID=$$ exec "$0" 127.0.0.1:0 3</dev/null"#;
     command

@@ -1,19 +1,19 @@
-//! A process that may not have more memory, and a kernel that has no buffers.
+//! A process with limited memory, and a kernel without buffers.
 
 use rustix::process::{Pid, Rlimit, prlimit};
 
-use super::children::Crowd;
-use super::resets::storm;
+use super::child_processes::Crowd;
+use super::resets::reset_many;
 use super::*;
 use crate::examples::block;
 
-/// Ends the server's life if it asks for more than this beyond what it has.
+/// Limits the server to `more` bytes beyond what it has.
 ///
-/// It limits what may be written to (`RLIMIT_DATA`), because that is what a
-/// process can run out of: address space alone (`RLIMIT_AS`) costs nothing, and
-/// Linux knows no limit of resident memory for one process. A Rust program
-/// that is refused memory is aborted, so what is kept to here is a bound.
-fn cap(program: &Program, more: usize) {
+/// The limit is on writable memory (`RLIMIT_DATA`), because that is what a process runs out of:
+/// address space (`RLIMIT_AS`) costs nothing, and Linux has no limit of resident memory for a
+/// process. A Rust program whose allocation fails aborts, so the test fails if the bound is
+/// exceeded.
+fn limit_memory(program: &Program, more: usize) {
     let process = i32::try_from(program.id()).ok().and_then(Pid::from_raw);
     let most = status(program.id(), "VmData:") + more;
     let most = u64::try_from(most).ok();
@@ -21,21 +21,21 @@ fn cap(program: &Program, more: usize) {
         current: most,
         maximum: most,
     };
-    prlimit(process, Resource::Data, limit).expect("it is a child");
+    prlimit(process, Resource::Data, limit).expect("the process is a child");
 }
 
 #[test]
-fn a_cap_on_memory_is_never_met_whatever_the_clients_do() {
-    const DEAF: usize = 100;
+fn hostile_clients_do_not_exhaust_limited_memory() {
+    const NON_READING: usize = 100;
     const IDLE: usize = 1_000;
-    let _alone = alone();
+    let _exclusive = exclusive();
     let server = echo_server(&[]);
     let at = server.address;
-    let watched = Watched::after_the_first(&server.program, at);
-    cap(&server.program, 40 * MIB);
-    let honest = Honest::new(at);
-    let crowd = Crowd::comes(at, IDLE);
-    let deaf: Vec<TcpStream> = (0..DEAF).map(|_| slow(at)).collect();
+    let baseline = Baseline::after_first_client(&server.program, at);
+    limit_memory(&server.program, 40 * MIB);
+    let honest_client = HonestClient::new(at);
+    let crowd = Crowd::connect(at, IDLE);
+    let deaf: Vec<TcpStream> = (0..NON_READING).map(|_| small_buffer_client(at)).collect();
     let mut sent = 0;
     for _ in 0..50 {
         for mut client in &deaf {
@@ -43,28 +43,28 @@ fn a_cap_on_memory_is_never_met_whatever_the_clients_do() {
                 sent += length;
             }
         }
-        storm(at, 1, 20);
+        reset_many(at, 1, 20);
     }
     let amid = "100 that never read, 1000 that never speak, 1000 resets";
     println!("{amid}: {} MiB were taken", sent / MIB);
-    watched.has_grown_at_most(40 * MIB, amid);
-    crowd.vanishes();
+    baseline.assert_growth(40 * MIB, amid);
+    crowd.reset_all();
     drop(deaf);
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    server.ends_well();
+    baseline.assert_descriptors_released();
+    server.expect_success();
 }
 
 #[test]
-fn a_kernel_without_buffers_for_every_third_client_loses_none() {
-    let _alone = alone();
-    // Injected: Linux says this of a TCP socket only under a memory pressure
-    // that would be the whole machine's.
+fn enobufs_for_every_third_accept_loses_no_client() {
+    let _exclusive = exclusive();
+    // Injected, because Linux returns this for a TCP socket only if the whole machine is short
+    // of memory.
     let server = echo_server(&["--seed", "1", "--inject", "accept=ENOBUFS,every=3"]);
     let at = server.address;
-    let watched = Watched::after_the_first(&server.program, at);
-    let honest = Honest::new(at);
+    let baseline = Baseline::after_first_client(&server.program, at);
+    let honest_client = HonestClient::new(at);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -75,11 +75,11 @@ fn a_kernel_without_buffers_for_every_third_client_loses_none() {
         }
     });
     let amid = "accept=ENOBUFS,every=3";
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    watched.has_grown_at_most(SLACK, amid);
-    let said = server.ended_by_ctrl_c();
+    baseline.assert_descriptors_released();
+    baseline.assert_growth(SLACK, amid);
+    let said = server.stop_with_ctrl_c();
     assert!(
         said.starts_with("accept=ENOBUFS,every=3: triggered "),
         "{said}"

@@ -1,242 +1,264 @@
-//! 60 clients and 40 descriptors, under each policy: who is served, who is
-//! closed, who waits.
+//! 60 clients and 40 descriptors, under each policy: which clients are served, closed, or wait.
 
 use super::*;
 
 const DESCRIPTORS: u64 = 40;
 const CLIENTS: usize = 60;
 
-/// A host that has had more clients than it has descriptors.
-struct Scene {
-    host: Host,
-    watched: Watched,
-    honest: Honest,
-    /// In the order in which they came.
+/// A server that has had more clients than descriptors.
+struct Fixture {
+    server: ServerProcess,
+    baseline: Baseline,
+    honest_client: HonestClient,
+    /// In the order in which they connected.
     clients: Vec<TcpStream>,
-    /// Those that the host has accepted besides: the first and the honest one.
+    /// Other accepted connections: the first client and the honest one.
     others: u64,
 }
 
-impl Scene {
+impl Fixture {
     fn new(policy: &str) -> Self {
-        let mut host = Host::start(policy, 0, Some(DESCRIPTORS));
-        let watched = Watched::after_the_first(&host.program, host.at);
-        let honest = Honest::with_an_old_connection(host.at);
-        // All of them are there before the first is accepted.
-        host.call("pause");
-        let at = host.at;
-        let clients = (0..CLIENTS).map(|_| knock(at)).collect();
-        host.call("resume");
-        Scene {
-            host,
-            watched,
-            honest,
+        let mut server = ServerProcess::start(policy, 0, Some(DESCRIPTORS));
+        let baseline = Baseline::after_first_client(&server.program, server.at);
+        let honest_client = HonestClient::on_one_connection(server.at);
+        // All of them are connected before the first is accepted.
+        server.call("pause");
+        let at = server.at;
+        let clients = (0..CLIENTS).map(|_| send_probe(at)).collect();
+        server.call("resume");
+        Fixture {
+            server,
+            baseline,
+            honest_client,
             clients,
             others: 2,
         }
     }
 
-    /// How many of them have been accepted, of which nobody has been lost.
+    /// Number of accepted clients. Checks that none was lost.
     fn accepted(&mut self) -> usize {
-        let info = self.host.info();
+        let info = self.server.info();
         assert_eq!(info.refused, 0);
         assert!(info.delivered <= info.accepted, "{info:?}");
         usize::try_from(info.accepted - self.others).expect("few")
     }
 
-    /// Whether it is, and for as many times by now.
-    fn is_paused_for_good(&mut self, lasting: &str, times: usize) -> bool {
-        let said = self.host.program.stdout.so_far();
-        said.matches(lasting).count() >= times && self.host.info().paused
+    /// Whether it is paused, after this many pauses.
+    fn stays_paused(&mut self, lasting: &str, times: usize) -> bool {
+        let said = self.server.program.stdout.so_far();
+        said.matches(lasting).count() >= times && self.server.info().paused
     }
 
-    /// The first of them are served and the others wait, as the counts say.
-    fn the_first_are_served(&mut self) -> usize {
+    /// Checks that the first clients are served and the others wait, as the counts say.
+    fn expect_first_served(&mut self) -> usize {
         let served = self.accepted();
         assert!(0 < served && served < CLIENTS, "{served} of {CLIENTS}");
         for (i, client) in self.clients.iter().enumerate() {
-            let (fate, expected) = match i < served {
-                true => (fate(client), Fate::Served),
-                false => (fate_by_now(client), Fate::Waits),
+            let (outcome, expected) = match i < served {
+                true => (outcome(client), ClientOutcome::Served),
+                false => (outcome_now(client), ClientOutcome::Waiting),
             };
-            assert_eq!(fate, expected, "client {i}, where {served} are served");
+            assert_eq!(outcome, expected, "client {i}, where {served} are served");
         }
         served
     }
 
-    /// The server is as it was before; this many descriptors fewer, though.
-    fn ends(mut self, fewer: usize) {
+    /// Checks that the server is as before, with `fewer` descriptors less.
+    fn finish(mut self, fewer: usize) {
         self.clients.clear();
         let amid = "60 clients on 40 descriptors";
-        self.honest.was_served_within_a_second_each_time(amid);
-        self.watched.descriptors -= fewer;
-        self.watched.has_the_descriptors_of_the_beginning();
-        echo_line(&dial(self.host.beside), "proof of life");
-        self.watched.has_the_descriptors_of_the_beginning();
-        self.watched.has_grown_at_most(SLACK, amid);
-        self.host.ends_well();
+        self.honest_client.assert_prompt(amid);
+        self.baseline.descriptors -= fewer;
+        self.baseline.assert_descriptors_released();
+        echo_line(&dial(self.server.beside), "proof of life");
+        self.baseline.assert_descriptors_released();
+        self.baseline.assert_growth(SLACK, amid);
+        self.server.expect_success();
     }
 }
 
-/// The server socket pauses, and all are served in the end because it is
-/// resumed, as often as it takes. What the child says at each pause that lasts is `lasting`.
-fn all_are_served_by_resuming(mut scene: Scene, lasting: &str) {
-    eventually("the pause", || scene.is_paused_for_good(lasting, 1));
-    let mut served = scene.the_first_are_served();
+/// The server socket pauses, and all clients are served after enough resumes. The child prints
+/// `lasting` at each pause.
+fn expect_all_served_by_resuming(mut fixture: Fixture, lasting: &str) {
+    eventually("the pause", || fixture.stays_paused(lasting, 1));
+    let mut served = fixture.expect_first_served();
     let mut left = 0;
     let mut resumed = 0;
     while served < CLIENTS {
-        // Their descriptors are free, and still nobody is accepted.
-        drop(scene.clients.drain(..served - left));
+        // Their descriptors are free, and the socket still accepts nothing.
+        drop(fixture.clients.drain(..served - left));
         left = served;
-        eventually("the end of the served", || {
-            scene.watched.more_descriptors() == 1
+        eventually("the end of the served clients", || {
+            fixture.baseline.extra_descriptors() == 1
         });
-        assert!(scene.host.info().paused);
-        assert_eq!(scene.accepted(), served);
-        for client in &scene.clients {
-            assert_eq!(fate_by_now(client), Fate::Waits, "it is paused");
+        assert!(fixture.server.info().paused);
+        assert_eq!(fixture.accepted(), served);
+        for client in &fixture.clients {
+            assert_eq!(outcome_now(client), ClientOutcome::Waiting, "it is paused");
         }
-        scene.host.call("resume");
+        fixture.server.call("resume");
         resumed += 1;
         eventually("the next ones, or a pause", || {
-            scene.accepted() == CLIENTS || scene.is_paused_for_good(lasting, resumed + 1)
+            fixture.accepted() == CLIENTS || fixture.stays_paused(lasting, resumed + 1)
         });
-        served = scene.accepted();
-        let (now, later) = scene.clients.split_at(served - left);
+        served = fixture.accepted();
+        let (now, later) = fixture.clients.split_at(served - left);
         assert!(!now.is_empty(), "there were descriptors");
-        assert!(now.iter().all(|client| fate(client) == Fate::Served));
+        assert!(
+            now.iter()
+                .all(|client| outcome(client) == ClientOutcome::Served)
+        );
         assert!(
             later
                 .iter()
-                .all(|client| fate_by_now(client) == Fate::Waits)
+                .all(|client| outcome_now(client) == ClientOutcome::Waiting)
         );
     }
-    let info = scene.host.info();
-    assert_eq!(info.delivered, info.accepted, "nobody is lost");
+    let info = fixture.server.info();
+    assert_eq!(info.delivered, info.accepted, "no client is lost");
     assert!(info.failed > 0);
-    for client in &scene.clients {
-        assert_eq!(fate_by_now(client), Fate::Waits, "each is served once");
+    for client in &fixture.clients {
+        assert_eq!(
+            outcome_now(client),
+            ClientOutcome::Waiting,
+            "each is served once"
+        );
     }
-    scene.clients.clear();
-    scene.host.call("resume");
-    echo_line(&dial(scene.host.at), "proof of life");
-    scene.ends(0);
+    fixture.clients.clear();
+    fixture.server.call("resume");
+    echo_line(&dial(fixture.server.at), "proof of life");
+    fixture.finish(0);
 }
 
 #[test]
-fn by_default_those_that_40_descriptors_cannot_serve_wait_and_none_is_lost_after_a_resume() {
-    let mut scene = Scene::new("default");
-    let told = scene.host.program.stdout.line("error ");
+fn by_default_clients_without_a_descriptor_wait_and_are_all_served_after_a_resume() {
+    let mut fixture = Fixture::new("default");
+    let told = fixture.server.program.stdout.line("error ");
     assert_eq!(told, format!("error {} attempt 1 Pause", libc::EMFILE));
-    all_are_served_by_resuming(scene, " Pause");
+    expect_all_served_by_resuming(fixture, " Pause");
 }
 
 #[test]
-fn to_go_on_without_descriptors_is_refused_and_the_default_holds() {
-    let mut scene = Scene::new("go-on");
-    let set = scene.host.program.stdout.line("policy ");
+fn go_on_is_refused_for_resources_and_the_default_stays() {
+    let mut fixture = Fixture::new("go-on");
+    let set = fixture.server.program.stdout.line("policy ");
     assert!(set.contains("Err(") && set.contains("INVALID"), "{set}");
-    scene.host.program.stdout.line("attempt 1 Pause");
-    all_are_served_by_resuming(scene, " Pause");
+    fixture.server.program.stdout.line("attempt 1 Pause");
+    expect_all_served_by_resuming(fixture, " Pause");
 }
 
 #[test]
-fn an_escalation_is_decided_above_and_those_that_wait_for_it_are_served_after_a_resume() {
-    let mut scene = Scene::new("escalate");
-    scene.host.program.stdout.line("attempt 1 Escalate");
+fn escalate_waits_for_a_decision_and_serves_waiting_clients_after_a_resume() {
+    let mut fixture = Fixture::new("escalate");
+    fixture.server.program.stdout.line("attempt 1 Escalate");
     for attempt in 1..=3 {
         let said = format!("attempt {attempt} BackOff");
-        scene.host.program.stdout.line(&said);
+        fixture.server.program.stdout.line(&said);
     }
-    scene.host.program.stdout.line("asked for the 4 attempt");
-    all_are_served_by_resuming(scene, "asked for the 4 attempt");
+    fixture
+        .server
+        .program
+        .stdout
+        .line("asked for the 4 attempt");
+    expect_all_served_by_resuming(fixture, "asked for the 4 attempt");
 }
 
 #[test]
-fn backing_off_leaves_them_waiting_and_serves_them_by_itself_as_soon_as_it_can() {
-    let mut scene = Scene::new("back-off");
+fn back_off_serves_waiting_clients_as_soon_as_descriptors_are_free() {
+    let mut fixture = Fixture::new("back-off");
     for attempt in 1..=5 {
         let said = format!("error {} attempt {attempt} BackOff", libc::EMFILE);
-        scene.host.program.stdout.line(&said);
+        fixture.server.program.stdout.line(&said);
     }
-    assert!(!scene.host.info().paused, "it tries by itself");
-    let served = scene.the_first_are_served();
-    drop(scene.clients.drain(..served));
-    for client in scene.clients.drain(..) {
-        assert_eq!(fate(&client), Fate::Served);
+    assert!(!fixture.server.info().paused, "it retries by itself");
+    let served = fixture.expect_first_served();
+    drop(fixture.clients.drain(..served));
+    for client in fixture.clients.drain(..) {
+        assert_eq!(outcome(&client), ClientOutcome::Served);
     }
-    assert_eq!(scene.accepted(), CLIENTS);
-    let info = scene.host.info();
-    assert_eq!(info.delivered, info.accepted, "nobody is lost");
-    echo_line(&dial(scene.host.at), "proof of life");
-    scene.ends(0);
+    assert_eq!(fixture.accepted(), CLIENTS);
+    let info = fixture.server.info();
+    assert_eq!(info.delivered, info.accepted, "no client is lost");
+    echo_line(&dial(fixture.server.at), "proof of life");
+    fixture.finish(0);
 }
 
 #[test]
-fn shedding_closes_those_that_40_descriptors_cannot_serve_and_none_waits() {
-    let mut scene = Scene::new("shed");
-    let fates: Vec<Fate> = scene.clients.iter().map(fate).collect();
-    let served = fates.iter().take_while(|it| **it == Fate::Served).count();
-    let closed = fates[served..].iter().filter(|it| **it == Fate::Closed);
+fn shed_closes_clients_without_a_descriptor_and_none_waits() {
+    let mut fixture = Fixture::new("shed");
+    let outcomes: Vec<ClientOutcome> = fixture.clients.iter().map(outcome).collect();
+    let served = outcomes
+        .iter()
+        .take_while(|it| **it == ClientOutcome::Served)
+        .count();
+    let closed = outcomes[served..]
+        .iter()
+        .filter(|it| **it == ClientOutcome::Closed);
     let closed = closed.count();
-    assert!(0 < served && 0 < closed, "{fates:?}");
-    assert_eq!(served + closed, CLIENTS, "{fates:?}");
-    let info = scene.host.info();
-    let others = usize::try_from(scene.others).expect("few");
+    assert!(0 < served && 0 < closed, "{outcomes:?}");
+    assert_eq!(served + closed, CLIENTS, "{outcomes:?}");
+    let info = fixture.server.info();
+    let others = usize::try_from(fixture.others).expect("few");
     let all = [info.accepted, info.delivered, info.refused].map(usize::try_from);
     assert_eq!(
         all.map(|count| count.expect("few")),
         [CLIENTS + others, served + others, closed]
     );
-    for client in &scene.clients[..served] {
-        assert_eq!(fate_by_now(client), Fate::Waits, "it lives on");
+    for client in &fixture.clients[..served] {
+        assert_eq!(outcome_now(client), ClientOutcome::Waiting, "it continues");
     }
-    scene.clients.clear();
-    eventually("the end of the served", || {
-        scene.watched.more_descriptors() == 1
+    fixture.clients.clear();
+    eventually("the end of the served clients", || {
+        fixture.baseline.extra_descriptors() == 1
     });
-    echo_line(&dial(scene.host.at), "proof of life");
-    scene.ends(0);
+    echo_line(&dial(fixture.server.at), "proof of life");
+    fixture.finish(0);
 }
 
 #[test]
-fn shedding_on_a_shared_port_leaves_nobody_waiting_at_either_listener() {
-    let mut scene = Scene::new("shed-shared");
-    let fates: Vec<Fate> = scene.clients.iter().map(fate).collect();
-    let count = |wanted| fates.iter().filter(|it| **it == wanted).count();
-    let (served, closed) = (count(Fate::Served), count(Fate::Closed));
-    assert!(0 < served && 0 < closed, "{fates:?}");
-    assert_eq!(served + closed, CLIENTS, "{fates:?}");
-    let info = scene.host.info();
-    let others = usize::try_from(scene.others).expect("few");
+fn shed_on_a_shared_port_leaves_no_client_waiting_at_either_listener() {
+    let mut fixture = Fixture::new("shed-shared");
+    let outcomes: Vec<ClientOutcome> = fixture.clients.iter().map(outcome).collect();
+    let count = |wanted| outcomes.iter().filter(|it| **it == wanted).count();
+    let (served, closed) = (count(ClientOutcome::Served), count(ClientOutcome::Closed));
+    assert!(0 < served && 0 < closed, "{outcomes:?}");
+    assert_eq!(served + closed, CLIENTS, "{outcomes:?}");
+    let info = fixture.server.info();
+    let others = usize::try_from(fixture.others).expect("few");
     let all = [info.accepted, info.delivered, info.refused].map(usize::try_from);
     assert_eq!(
         all.map(|count| count.expect("few")),
         [CLIENTS + others, served + others, closed]
     );
-    scene.clients.clear();
-    eventually("the end of the served", || {
-        scene.watched.more_descriptors() <= 1
+    fixture.clients.clear();
+    eventually("the end of the served clients", || {
+        fixture.baseline.extra_descriptors() <= 1
     });
-    echo_line(&dial(scene.host.at), "proof of life");
+    echo_line(&dial(fixture.server.at), "proof of life");
 }
 
 #[test]
-fn closing_ends_those_that_wait_and_those_that_are_served_are_served_on() {
-    let mut scene = Scene::new("close");
-    let told = scene.host.program.stdout.line("error ");
+fn close_resets_waiting_clients_and_continues_to_serve_open_ones() {
+    let mut fixture = Fixture::new("close");
+    let told = fixture.server.program.stdout.line("error ");
     assert_eq!(told, format!("error {} attempt 1 Close", libc::EMFILE));
-    eventually("its end", || scene.host.call("info").is_none());
-    let fates: Vec<Fate> = scene.clients.iter().map(fate).collect();
-    let served = fates.iter().take_while(|it| **it == Fate::Served).count();
-    assert!(0 < served && served < CLIENTS, "{fates:?}");
-    assert!(fates[served..].iter().all(|it| *it == Fate::Closed));
-    for client in &scene.clients[..served] {
+    eventually("its end", || fixture.server.call("info").is_none());
+    let outcomes: Vec<ClientOutcome> = fixture.clients.iter().map(outcome).collect();
+    let served = outcomes
+        .iter()
+        .take_while(|it| **it == ClientOutcome::Served)
+        .count();
+    assert!(0 < served && served < CLIENTS, "{outcomes:?}");
+    assert!(
+        outcomes[served..]
+            .iter()
+            .all(|it| *it == ClientOutcome::Closed)
+    );
+    for client in &fixture.clients[..served] {
         echo_line(client, "a client of a server socket that is no more");
     }
-    let refused = TcpStream::connect(scene.host.at).map_err(|error| error.kind());
+    let refused = TcpStream::connect(fixture.server.at).map_err(|error| error.kind());
     assert_eq!(refused.err(), Some(ErrorKind::ConnectionRefused));
-    // The listener's own descriptor is gone.
-    scene.ends(1);
+    // The listener's own descriptor is closed.
+    fixture.finish(1);
 }

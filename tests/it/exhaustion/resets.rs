@@ -8,15 +8,15 @@ fn reset(client: TcpStream) {
     socket.set_linger(Some(Duration::ZERO)).expect("an option");
 }
 
-/// Thousands of them, from several threads: some say something before.
-pub fn storm(at: SocketAddr, threads: usize, each: usize) {
-    /// At most so many of a thread are in the backlog: the honest client, too,
-    /// must find room in it, or TCP lets it try again after a second.
+/// Thousands of such clients, from several threads; some send data first.
+pub fn reset_many(at: SocketAddr, threads: usize, each: usize) {
+    /// Unaccepted connections of each thread: the honest client needs room in the backlog too,
+    /// or TCP retries only after a second.
     const AHEAD: usize = 25;
     thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                comes_last();
+                lower_priority();
                 for i in 0..each {
                     let client = dial(at);
                     if i % AHEAD == 0 {
@@ -32,39 +32,39 @@ pub fn storm(at: SocketAddr, threads: usize, each: usize) {
 }
 
 #[test]
-fn ten_thousand_resets_do_not_keep_an_honest_client_waiting() {
-    let _alone = alone();
+fn ten_thousand_resets_do_not_delay_an_honest_client() {
+    let _exclusive = exclusive();
     let server = echo_server(&[]);
-    let watched = Watched::after_the_first(&server.program, server.address);
-    let honest = Honest::new(server.address);
-    storm(server.address, 2, 5_000);
+    let baseline = Baseline::after_first_client(&server.program, server.address);
+    let honest_client = HonestClient::new(server.address);
+    reset_many(server.address, 2, 5_000);
     let amid = "10,000 resets";
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(server.address), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    watched.has_grown_at_most(SLACK, amid);
-    server.ends_well();
+    baseline.assert_descriptors_released();
+    baseline.assert_growth(SLACK, amid);
+    server.expect_success();
 }
 
 #[test]
-fn clients_that_have_reset_before_they_are_accepted_are_told_and_leave_nothing() {
+fn clients_that_reset_in_the_backlog_are_reported_and_leave_nothing_behind() {
     const MANY: u64 = 2_000;
-    let _alone = alone();
-    let mut host = Host::start("default", 0, None);
-    let watched = Watched::after_the_first(&host.program, host.at);
-    host.call("pause");
-    let honest = Honest::new(host.beside);
-    let at = host.at;
-    (0..MANY).for_each(|_| reset(knock(at)));
-    assert_eq!(host.info().backlog, MANY, "Linux keeps them there");
-    host.call("resume");
-    eventually("all of them", || host.info().delivered == MANY + 1);
-    let info = host.info();
+    let _exclusive = exclusive();
+    let mut server = ServerProcess::start("default", 0, None);
+    let baseline = Baseline::after_first_client(&server.program, server.at);
+    server.call("pause");
+    let honest_client = HonestClient::new(server.beside);
+    let at = server.at;
+    (0..MANY).for_each(|_| reset(send_probe(at)));
+    assert_eq!(server.info().backlog, MANY, "Linux keeps them there");
+    server.call("resume");
+    eventually("all of them", || server.info().delivered == MANY + 1);
+    let info = server.info();
     assert_eq!((info.accepted, info.refused, info.failed), (MANY + 1, 0, 0));
     let amid = "2,000 that were gone already";
-    honest.was_served_within_a_second_each_time(amid);
+    honest_client.assert_prompt(amid);
     echo_line(&dial(at), "proof of life");
-    watched.has_the_descriptors_of_the_beginning();
-    watched.has_grown_at_most(SLACK, amid);
-    host.ends_well();
+    baseline.assert_descriptors_released();
+    baseline.assert_growth(SLACK, amid);
+    server.expect_success();
 }

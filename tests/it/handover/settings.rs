@@ -1,4 +1,4 @@
-//! Policy and limits go along with their sockets.
+//! Policies and limits are transferred with their sockets.
 
 use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::{
@@ -20,9 +20,9 @@ fn connections(most: usize) -> Limits {
 }
 
 #[actix_rt::test]
-async fn policy_and_limits_go_with_their_socket_and_hold_there() {
-    let old = World::new().await;
-    let mut new = World::new().await;
+async fn policy_and_limits_are_transferred_and_apply_in_the_successor() {
+    let old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "web").await;
     let (plain, _) = persistent(&old, "plain").await;
     let policy = AcceptPolicy {
@@ -47,22 +47,22 @@ async fn policy_and_limits_go_with_their_socket_and_hold_there() {
     };
     let server = &old.app.tcp_server;
     let set = server.set_accept_policy(id, policy).await;
-    set.expect("a good policy");
+    set.expect("a valid policy");
     let set = server.set_limits(id, limits).await;
-    set.expect("good limits");
+    set.expect("valid limits");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let server = new.app.tcp_server.clone();
-    let info = server.get_info(id).await.expect("it is here");
+    let info = server.get_info(id).await.expect("it has arrived");
     assert_eq!((info.accept_policy, info.limits), (policy, limits));
-    let info = server.get_info(plain).await.expect("it is here");
+    let info = server.get_info(plain).await.expect("it has arrived");
     assert_eq!(info.accept_policy, AcceptPolicy::default());
     assert_eq!((info.limits, info.timeouts), Default::default());
 
     let _peers = [dial(address), dial(address)];
     let first = new.accepted().await;
-    new.nothing().await;
-    let info = server.get_info(id).await.expect("it is here");
+    new.expect_no_event().await;
+    let info = server.get_info(id).await.expect("it has arrived");
     let limit = LimitKind::Connections(LimitScope::Socket);
     assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
     first.close().await.expect("it is open");
@@ -71,48 +71,53 @@ async fn policy_and_limits_go_with_their_socket_and_hold_there() {
 }
 
 #[actix_rt::test]
-async fn an_apps_limits_go_along_unless_it_has_others_there() {
+async fn an_apps_limits_are_transferred_unless_the_successor_has_set_others() {
     for has_others in [false, true] {
-        let old = World::new().await;
-        let mut new = World::new().await;
+        let old = TestApp::new().await;
+        let mut new = TestApp::new().await;
         let (id, address) = persistent(&old, "").await;
         let limits = AppLimits {
             accepted: connections(1),
             sockets: Some(1),
         };
-        old.app.set_limits(limits).await.expect("good limits");
+        old.app.set_limits(limits).await.expect("valid limits");
         if has_others {
             let others = AppLimits {
                 accepted: connections(2),
                 sockets: None,
             };
-            new.app.set_limits(others).await.expect("good limits");
+            new.app.set_limits(others).await.expect("valid limits");
         }
-        succeeds(&old, &new).await;
+        expect_handover(&old, &new).await;
         let most = if has_others { 2 } else { 1 };
         let _peers = [dial(address), dial(address), dial(address)];
         for _ in 0..most {
             new.accepted().await;
         }
-        new.nothing().await;
-        let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+        new.expect_no_event().await;
+        let info = new
+            .app
+            .tcp_server
+            .get_info(id)
+            .await
+            .expect("it has arrived");
         let limit = LimitKind::Connections(LimitScope::App);
         assert_eq!(info.blocked_by, [BlockReason::Limit(limit)]);
         let created = new.app.tcp.create(Default::default()).await;
         match has_others {
-            true => drop(created.expect("it may")),
+            true => drop(created.expect("it succeeds")),
             false => assert_eq!(created, Err(Error::TooManySockets)),
         }
     }
 }
 
 #[actix_rt::test]
-async fn a_connection_that_went_along_is_ended_by_a_drain_there() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn a_transferred_connection_is_ended_by_a_drain_of_the_successor() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (_, address) = persistent(&old, "").await;
     let (client, peer) = accept_persistent(&mut old, address).await;
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let drained = new.app.drain(Duration::from_millis(50)).await;
     let drained = drained.expect("the registry runs");
     assert_eq!((drained.finished, drained.forced), (0, vec![client.id()]));

@@ -1,13 +1,13 @@
-//! Server sockets that share their port, when a process leaves them to another.
+//! Handover of server sockets that share their port.
 
 use chrome_sockets::Registry;
-use chrome_sockets::handover::SocketName;
+use chrome_sockets::handover::AnySocketId;
 
 use super::*;
 
-/// A persistent server socket that shares its port, not listening yet.
-async fn sharing(world: &World) -> ServerSocketId {
-    let server = &world.app.tcp_server;
+/// A persistent server socket with a shared port that does not listen yet.
+async fn sharing(test: &TestApp) -> ServerSocketId {
+    let server = &test.app.tcp_server;
     let properties = SocketProperties {
         persistent: Some(true),
         ..SocketProperties::default()
@@ -18,36 +18,36 @@ async fn sharing(world: &World) -> ServerSocketId {
     id
 }
 
-async fn listen(world: &World, id: ServerSocketId) -> SocketAddr {
-    let server = &world.app.tcp_server;
+async fn listen(test: &TestApp, id: ServerSocketId) -> SocketAddr {
+    let server = &test.app.tcp_server;
     let listening = server.listen(id, "127.0.0.1", 0, None).await;
     listening.expect("listen");
     let info = server.get_info(id).await.expect("it exists");
     info.local_addr().expect("it listens")
 }
 
-async fn on(arbiters: usize) -> World {
-    World::at(Registry::new().arbiters(arbiters).start()).await
+async fn on(arbiters: usize) -> TestApp {
+    TestApp::at(Registry::new().arbiters(arbiters).start()).await
 }
 
 #[actix_rt::test]
-async fn one_that_listens_in_several_arbiters_stays_and_the_receipt_says_why() {
+async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_why() {
     let mut old = on(2).await;
     let new = on(2).await;
     let stays = sharing(&old).await;
     let at = listen(&old, stays).await;
     let goes = sharing(&old).await;
-    // Some are accepted ahead.
+    // Some connections are accepted ahead.
     let server = old.app.tcp_server.clone();
     server.set_paused(stays, true).await.expect("paused");
     let waiting: Vec<_> = (0..10).map(|_| dial(at)).collect();
 
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), goes)]);
     let [left] = &receipt.not_transferred[..] else {
         panic!("one is left: {receipt:?}");
     };
-    assert_eq!(left.socket, SocketName::Server("test".into(), stays));
+    assert_eq!(left.socket, AnySocketId::Server("test".into(), stays));
     assert!(left.reason.contains("several arbiters"), "{left:?}");
 
     let there = new.app.tcp_server.get_sockets().await.expect("it runs");
@@ -60,21 +60,26 @@ async fn one_that_listens_in_several_arbiters_stays_and_the_receipt_says_why() {
     for _ in &waiting {
         old.accepted().await;
     }
-    serves(&mut old, at).await;
+    expect_service(&mut old, at).await;
 }
 
 #[actix_rt::test]
-async fn one_that_listens_in_one_arbiter_goes_with_the_setting() {
+async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting() {
     let old = on(1).await;
     let mut new = on(2).await;
     let id = sharing(&old).await;
     let at = listen(&old, id).await;
-    let receipt = succeeds(&old, &new).await;
+    let receipt = expect_handover(&old, &new).await;
     assert_eq!(
         (receipt.servers.len(), receipt.not_transferred),
         (1, Vec::new())
     );
-    let info = new.app.tcp_server.get_info(id).await.expect("it is here");
+    let info = new
+        .app
+        .tcp_server
+        .get_info(id)
+        .await
+        .expect("it has arrived");
     assert!(info.reuse_port);
-    serves(&mut new, at).await;
+    expect_service(&mut new, at).await;
 }

@@ -1,13 +1,13 @@
-//! Time-outs go along with their sockets.
+//! Timeouts are transferred with their sockets.
 
 use chrome_sockets::tcp::Timeouts;
 
 use super::*;
 
 #[actix_rt::test]
-async fn time_outs_go_with_their_sockets() {
-    let mut old = World::new().await;
-    let mut new = World::new().await;
+async fn timeouts_are_transferred_with_their_sockets() {
+    let mut old = TestApp::new().await;
+    let mut new = TestApp::new().await;
     let (id, address) = persistent(&old, "web").await;
     let of_accepted = Timeouts {
         claim: Some(LIMIT),
@@ -23,7 +23,7 @@ async fn time_outs_go_with_their_sockets() {
     };
     client.set_timeouts(own).await.expect("it is open");
 
-    succeeds(&old, &new).await;
+    expect_handover(&old, &new).await;
     let info = new.app.tcp.get_info(client.id()).await;
     assert_eq!(info.map(|info| info.timeouts), Ok(own));
     let _later = dial(address);

@@ -1,8 +1,8 @@
-//! Arguments at their ends and beyond.
+//! Extreme and invalid arguments.
 
 use super::*;
 
-/// What is no canonical IP literal, though much of it is taken somewhere.
+/// Texts that are not canonical IP addresses, though some parsers accept them.
 fn hostile_addresses() -> Vec<String> {
     #[rustfmt::skip]
     let short = [
@@ -17,7 +17,7 @@ fn hostile_addresses() -> Vec<String> {
         "99999999999999999999.0.0.1", "::ffff:127.1", "::127.0.0.1:80", "1::2::3", "12345::",
         "g::", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "::-1", "::0x1", "fe80::1%lo", "fe80::1%1",
         "::1%", "::1%25lo", "127.0.0.1%lo", "fe80::1%99999999999",
-        // Digits and dots of other scripts, and what cannot be seen.
+        // Digits and dots of other scripts, and invisible characters.
         "١٢٧.٠.٠.١", "127.0.0.１", "１２７.0.0.1", "127。0。0。1", "①②⑦.0.0.1", "127.0.0.1\u{200b}",
         "\u{202e}127.0.0.1", "\u{feff}127.0.0.1", "127.0.0.1\u{301}", "💥", "../../etc/passwd",
         "%s%s%s%n", "$(id)", "'; --",
@@ -33,16 +33,16 @@ fn hostile_addresses() -> Vec<String> {
     all
 }
 
-/// A text that may be long, as a failure shows it.
-fn shown(text: &str) -> String {
+/// A text that may be long, shortened for a failure message.
+fn shortened(text: &str) -> String {
     let start: String = text.chars().take(40).collect();
     format!("{start:?} of {} bytes", text.len())
 }
 
 #[actix_rt::test]
 async fn listening_at_a_hostile_address_is_an_invalid_argument() {
-    let mut scene = Scene::new().await;
-    let server = scene.world.app.tcp_server.clone();
+    let mut fixture = Fixture::new().await;
+    let server = fixture.test.app.tcp_server.clone();
     let id = server.create(Default::default()).await.expect("create");
     let id = id.socket_id;
     let before = server.get_info(id).await;
@@ -51,20 +51,20 @@ async fn listening_at_a_hostile_address_is_an_invalid_argument() {
         .map(String::as_str)
         .chain(["localhost", "example.com"])
     {
-        let what = shown(address);
+        let what = shortened(address);
         let answer = within(&what, server.listen(id, address, 0, None)).await;
         assert_eq!(code(answer), -4, "{what}");
         assert_eq!(server.get_info(id).await, before, "{what}");
     }
     let listening = server.listen(id, "127.0.0.1", 0, None).await;
-    listening.expect("it may listen after all of these");
-    scene.assert_alive().await;
+    listening.expect("it can listen after all refusals");
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
 async fn listening_at_an_address_that_is_not_this_machines_is_answered_by_the_os() {
-    let mut scene = Scene::new().await;
-    let server = scene.world.app.tcp_server.clone();
+    let mut fixture = Fixture::new().await;
+    let server = fixture.test.app.tcp_server.clone();
     let id = server.create(Default::default()).await.expect("create");
     let id = id.socket_id;
     let before = server.get_info(id).await;
@@ -72,9 +72,9 @@ async fn listening_at_an_address_that_is_not_this_machines_is_answered_by_the_os
         ("192.0.2.1", Some(-108)),
         ("203.0.113.255", Some(-108)),
         ("2001:db8::1", Some(-108)),
-        // A link-local address without its link.
+        // A link-local address without its scope.
         ("fe80::1", Some(-4)),
-        // Groups and broadcasts, which some systems bind to.
+        // Multicast and broadcast addresses, which some systems bind to.
         ("224.0.0.1", None),
         ("255.255.255.255", None),
         ("ff02::1", None),
@@ -89,48 +89,52 @@ async fn listening_at_an_address_that_is_not_this_machines_is_answered_by_the_os
         assert_eq!(server.get_info(id).await, before, "{address}");
     }
     let listening = server.listen(id, "127.0.0.1", 0, None).await;
-    listening.expect("it may listen after all of these");
-    scene.assert_alive().await;
+    listening.expect("it can listen after all refusals");
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn connecting_to_a_hostile_address_is_a_name_that_is_not_resolved() {
+async fn connecting_to_a_hostile_address_is_name_not_resolved() {
     let network = ScriptedNetwork::new();
-    let mut world = World::with_network(network.clone()).await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::with_network(network.clone()).await;
+    let (_, at) = test.listen().await;
     let peer = network.client(at).expect("it listens");
-    let client = world.accepted().await;
-    let id = world.create().await;
-    let before = world.app.tcp.get_info(id).await;
-    let by_handle = world.app.tcp.socket(id).await.expect("it exists");
+    let client = test.accepted().await;
+    let id = test.create().await;
+    let before = test.app.tcp.get_info(id).await;
+    let by_handle = test.app.tcp.socket(id).await.expect("it exists");
     for address in &hostile_addresses() {
-        let what = shown(address);
-        let answer = within(&what, world.app.tcp.connect(id, address, 80, ANY)).await;
+        let what = shortened(address);
+        let answer = within(&what, test.app.tcp.connect(id, address, 80, ANY)).await;
         assert_eq!(code(answer), -105, "{what}");
         let answer = within(&what, by_handle.connect(address, 80, ANY)).await;
         assert_eq!(code(answer), -105, "{what} by handle");
-        assert_eq!(world.app.tcp.get_info(id).await, before, "{what}");
+        assert_eq!(test.app.tcp.get_info(id).await, before, "{what}");
     }
-    // The resolver is not asked what cannot be a name.
+    // The resolver does not see invalid names.
     for call in network.calls() {
         if let Call::Resolve { host } = call {
-            assert!(!host.is_empty() && host.len() <= 253, "{}", shown(&host));
+            assert!(
+                !host.is_empty() && host.len() <= 253,
+                "{}",
+                shortened(&host)
+            );
             assert!(!host.contains(['\0', ' ', '\n', '\t']), "{host:?}");
         }
     }
     let host = at.ip().to_string();
-    let connecting = world.app.tcp.connect(id, host, at.port().into(), ANY);
+    let connecting = test.app.tcp.connect(id, host, at.port().into(), ANY);
     within("connect", connecting)
         .await
         .expect("it may connect after all of these");
-    world.accepted().await;
-    assert_scripted_talks(&mut world, &client, &peer).await;
+    test.accepted().await;
+    assert_scripted_talks(&mut test, &client, &peer).await;
 }
 
 #[actix_rt::test]
-async fn names_are_kept_as_they_are_or_refused_for_their_length() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+async fn names_are_kept_unchanged_or_refused_for_their_length() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     let fits = ["web", "\0", "a\0b", "\u{202e}", "💥", " ", "'; --", "%s%n"];
     let fits: Vec<String> = fits
         .map(String::from)
@@ -153,22 +157,22 @@ async fn names_are_kept_as_they_are_or_refused_for_their_length() {
         ..Default::default()
     };
     for name in &fits {
-        let what = shown(name);
+        let what = shortened(name);
         let created = app.tcp_server.create(server_named(name)).await;
         let server = created.expect(&what).socket_id;
         let created = app.tcp.create(client_named(name)).await;
         let client = created.expect(&what).socket_id;
         for long in &too_long {
             let answer = app.tcp_server.update(server, server_named(long)).await;
-            assert_eq!(code(answer), -4, "{}", shown(long));
+            assert_eq!(code(answer), -4, "{}", shortened(long));
             let answer = app.tcp.update(client, client_named(long)).await;
-            assert_eq!(code(answer), -4, "{}", shown(long));
+            assert_eq!(code(answer), -4, "{}", shortened(long));
         }
         let info = app.tcp_server.get_info(server).await.expect("it exists");
         assert!(info.name.as_ref() == Some(name), "{what}");
         let info = app.tcp.get_info(client).await.expect("it exists");
         assert!(info.name.as_ref() == Some(name), "{what}");
-        // The empty one takes it away.
+        // An empty name removes the name.
         let none = String::new();
         let answer = app.tcp_server.update(server, server_named(&none)).await;
         answer.expect("update");
@@ -179,21 +183,21 @@ async fn names_are_kept_as_they_are_or_refused_for_their_length() {
     }
     for long in &too_long {
         let answer = app.tcp_server.create(server_named(long)).await;
-        assert_eq!(code(answer), -4, "{}", shown(long));
+        assert_eq!(code(answer), -4, "{}", shortened(long));
         let answer = app.tcp.create(client_named(long)).await;
-        assert_eq!(code(answer), -4, "{}", shown(long));
+        assert_eq!(code(answer), -4, "{}", shortened(long));
     }
     let servers = app.tcp_server.get_sockets().await.expect("alive");
     assert_eq!(servers.len(), 1, "a refused create makes no socket");
     let clients = app.tcp.get_sockets().await.expect("alive");
     assert_eq!(clients.len(), 1, "a refused create makes no socket");
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn the_ends_of_buffer_size_lose_no_byte() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+async fn extreme_buffer_sizes_lose_no_byte() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     let data: Vec<u8> = (0..200_000u32).map(|i| (i ^ (i >> 8)) as u8).collect();
     for (size, shown, most) in [
         (i32::MIN, None, 4096),
@@ -211,18 +215,18 @@ async fn the_ends_of_buffer_size_lose_no_byte() {
         let info = app.tcp.get_info(created.expect("create").socket_id).await;
         assert_eq!(info.expect("it exists").buffer_size, shown, "{size}");
 
-        let mut peer = dial(scene.at).await;
-        let client = scene.world.accepted().await;
+        let mut peer = dial(fixture.at).await;
+        let client = fixture.test.accepted().await;
         client.update(properties).await.expect("update");
         client.set_paused(false).await.expect("resume");
-        // One event a byte is slow where it is asked for.
+        // Events of one byte are slow, so this case uses less data.
         let data = &data[..if most == 1 { 5_000 } else { data.len() }];
         let writing = peer.write_all(data);
         let reading = async {
             let mut received = Vec::new();
             while received.len() < data.len() {
-                match scene.world.next().await {
-                    Heard::Receive(id, bytes) if id == client.id() => {
+                match fixture.test.next().await {
+                    ListenerEvent::Receive(id, bytes) if id == client.id() => {
                         assert!((1..=most).contains(&bytes.len()), "{size}");
                         received.extend_from_slice(&bytes);
                     }
@@ -236,16 +240,16 @@ async fn the_ends_of_buffer_size_lose_no_byte() {
         assert!(received == data, "not what was sent, with {size}");
         client.set_paused(true).await.expect("pause");
     }
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn the_ends_of_ports_and_backlogs_are_invalid_or_taken() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+async fn extreme_ports_and_backlogs_are_invalid_or_accepted() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     let created = app.tcp_server.create(Default::default()).await;
     let server = created.expect("create").socket_id;
-    let client = scene.world.create().await;
+    let client = fixture.test.create().await;
     for port in [i32::MIN, -65_536, -1, 65_536, 65_536 + 80, i32::MAX] {
         let answer = app.tcp_server.listen(server, "127.0.0.1", port, None).await;
         assert_eq!(code(answer), -4, "listen on {port}");
@@ -264,15 +268,15 @@ async fn the_ends_of_ports_and_backlogs_are_invalid_or_taken() {
     answer.await.expect("the OS cuts it to its own limit");
     let info = app.tcp_server.get_info(server).await.expect("it exists");
     let _peer = dial(info.local_addr().expect("it listens")).await;
-    scene.world.accepted().await;
-    scene.assert_alive().await;
+    fixture.test.accepted().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn the_ends_of_keep_alive_delays_are_set_or_fail_and_the_connection_goes_on() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
-    let client = scene.client.clone();
+async fn extreme_keep_alive_delays_are_set_or_fail_and_the_connection_continues() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
+    let client = fixture.client.clone();
     for enable in [true, false] {
         for delay in [i32::MIN, -1] {
             let what = format!("setKeepAlive({enable}, {delay})");
@@ -286,17 +290,17 @@ async fn the_ends_of_keep_alive_delays_are_set_or_fail_and_the_connection_goes_o
             assert_eq!(answer, Ok(()), "setKeepAlive({enable}, {delay:?})");
         }
     }
-    // No OS takes 68 years; one that did would be right too.
+    // No OS accepts 68 years; one that does would be right too.
     let answer = client.set_keep_alive(true, Some(i32::MAX)).await;
     assert!(answer.is_ok() || code(answer) == -2);
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn a_send_above_the_quota_sends_nothing_and_one_of_the_quota_works() {
-    let mut scene = Scene::on(Registry::new().write_quota(MIB)).await;
-    let tcp = scene.world.app.tcp.clone();
-    let client = scene.client.clone();
+async fn a_send_above_the_quota_sends_nothing_and_one_of_exactly_the_quota_works() {
+    let mut fixture = Fixture::on(Registry::new().write_quota(MIB)).await;
+    let tcp = fixture.test.app.tcp.clone();
+    let client = fixture.client.clone();
     let exceeded = Err(Error::WriteQuotaExceeded);
     for round in 0..3u8 {
         for size in [MIB + 1, 2 * MIB, 64 * MIB] {
@@ -313,12 +317,12 @@ async fn a_send_above_the_quota_sends_nothing_and_one_of_the_quota_works() {
             _ => client.send(exact.clone()),
         };
         let mut heard = vec![0; MIB];
-        within("what was sent", scene.peer.read_exact(&mut heard))
+        within("the sent data", fixture.peer.read_exact(&mut heard))
             .await
             .expect("read");
         assert!(heard == exact, "something else came");
         let sent = within("the send", sending).await;
         assert_eq!(sent.map(|sent| sent.bytes_sent), Ok(MIB));
     }
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }

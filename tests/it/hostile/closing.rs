@@ -1,17 +1,17 @@
-//! Closing more than once, and calls after it.
+//! Closing more than once, and calls after `close`.
 
 use super::*;
 use support::EventSender;
 
 #[actix_rt::test]
-async fn of_many_closes_at_once_one_closes_and_the_others_find_nothing() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+async fn of_many_closes_at_once_one_succeeds_and_the_others_find_no_socket() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     for round in 0..20 {
         let created = app.tcp_server.create(Default::default()).await;
         let server = created.expect("create").socket_id;
-        let mut peer = dial(scene.at).await;
-        let client = scene.world.accepted().await;
+        let mut peer = dial(fixture.at).await;
+        let client = fixture.test.accepted().await;
         let closes = (0..10).map(|i| match (i + round) % 3 {
             0 => client.close(),
             1 => client.clone().close(),
@@ -34,16 +34,16 @@ async fn of_many_closes_at_once_one_closes_and_the_others_find_nothing() {
         assert_eq!(answers[0], Ok(()));
         assert!(answers[1..].iter().all(|answer| *answer == NOT_FOUND));
     }
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn of_many_closes_from_many_threads_one_closes() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+async fn of_many_closes_from_many_threads_one_succeeds() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     for _ in 0..50 {
-        let mut peer = dial(scene.at).await;
-        let client = scene.world.accepted().await;
+        let mut peer = dial(fixture.at).await;
+        let client = fixture.test.accepted().await;
         let barrier = std::sync::Arc::new(std::sync::Barrier::new(4));
         let threads: Vec<_> = (0..4)
             .map(|i| {
@@ -66,33 +66,33 @@ async fn of_many_closes_from_many_threads_one_closes() {
         let end = within("the end", peer.read(&mut [0])).await;
         assert_eq!(end.expect("closed in order"), 0);
     }
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }
 
 #[actix_rt::test]
-async fn calls_on_handles_after_close_say_that_the_socket_is_not_found() {
-    let mut scene = Scene::new().await;
-    let app = scene.world.app.clone();
+async fn calls_on_handles_after_close_answer_socket_not_found() {
+    let mut fixture = Fixture::new().await;
+    let app = fixture.test.app.clone();
     let (sender, mut kept) = unbounded_channel();
     let keeper = EventSender(sender).start();
     let added = app.tcp.on_receive.add_listener(keeper.clone().recipient());
     added.await.expect("added");
-    let mut peer = dial(scene.at).await;
-    let client = scene.world.accepted().await;
+    let mut peer = dial(fixture.at).await;
+    let client = fixture.test.accepted().await;
     client.set_paused(false).await.expect("resume");
     peer.write_all(b"early").await.expect("write");
-    assert_eq!(scene.world.received(client.id(), 5).await, b"early");
-    let info = within("the event", kept.recv()).await.expect("it lives");
+    assert_eq!(fixture.test.received(client.id(), 5).await, b"early");
+    let info = within("the event", kept.recv()).await.expect("it is alive");
     let removed = app.tcp.on_receive.remove_listener(keeper.recipient());
     removed.await.expect("removed");
 
     app.tcp.close(client.id()).await.expect("close");
-    assert_eq!(scene.world.ended(client.id()).await.code(), -100);
+    assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
     for (function, answer) in handle_functions(&client).await {
         assert_eq!(answer, NOT_FOUND, "{function}");
     }
-    // What an event still holds is no way around it.
+    // A kept event does not circumvent the close.
     assert_eq!(info.client().forward(info.clone()), NOT_FOUND);
     assert_eq!(client.forward(info), NOT_FOUND);
-    scene.assert_alive().await;
+    fixture.assert_alive().await;
 }

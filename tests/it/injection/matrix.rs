@@ -1,10 +1,10 @@
-//! Every error that the manual pages of the socket calls name, on real sockets.
+//! Every error in the manual pages of the socket calls, on real sockets.
 
 use tokio::net::TcpListener;
 
 use super::*;
 
-/// What comes of an error.
+/// The effect of an error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Outcome {
     /// `listen` answers this code.
@@ -13,29 +13,29 @@ pub(super) enum Outcome {
     NotConnected(i32),
     /// `onAcceptError` with this code.
     Paused(i32),
-    /// The next accept finds the client.
+    /// The next accept returns the client.
     AcceptedAgain,
-    /// That client is lost.
+    /// The client is lost.
     Aborted,
     /// `onReceiveError` with this code.
     Ended(i32),
-    /// The next read finds the data.
+    /// The next read returns the data.
     ReadAgain,
     /// `send` answers this code.
     Unwritable(i32),
-    /// `send` answers the first, and `onReceiveError` comes with the second.
+    /// `send` answers the first code, and `onReceiveError` has the second.
     Broken(i32, i32),
-    /// The next write takes the data.
+    /// The next write succeeds.
     WrittenAgain,
 }
 
 use Outcome::*;
 
-/// A manual page: each error that it names.
+/// A manual page with all its errors.
 pub(super) struct Page {
-    /// As it is cited.
+    /// Its citation.
     pub(super) name: &'static str,
-    /// The test below that goes through its rows.
+    /// The test below that covers its rows.
     pub(super) test: &'static str,
     pub(super) rows: &'static [(&'static str, Outcome)],
 }
@@ -60,7 +60,7 @@ const ACCEPT: Page = Page {
         ("EOPNOTSUPP", AcceptedAgain),
         ("EPERM", Paused(-10)),
         ("EPROTO", AcceptedAgain),
-        // "Error handling": errors of the new connection.
+        // Section "Error handling": errors of the new connection.
         ("ENETDOWN", AcceptedAgain),
         ("ENOPROTOOPT", AcceptedAgain),
         ("EHOSTDOWN", AcceptedAgain),
@@ -186,17 +186,17 @@ const LISTEN: Page = Page {
     ],
 };
 
-/// A rule that strikes once, and must have.
-struct Once<'a>(&'a FaultyNetwork, RuleId, &'a str);
+/// A rule that must apply exactly once.
+struct OneShotRule<'a>(&'a FaultyNetwork, RuleId, &'a str);
 
-impl<'a> Once<'a> {
+impl<'a> OneShotRule<'a> {
     fn inject(network: &'a FaultyNetwork, text: &'a str) -> Self {
         let id = network.inject(rule(text).times(1));
-        Once(network, id, text)
+        OneShotRule(network, id, text)
     }
 
-    fn assert_struck(self) {
-        let Once(network, id, text) = self;
+    fn assert_applied(self) {
+        let OneShotRule(network, id, text) = self;
         let report = network.remove(id).expect("it was injected");
         assert_eq!(report.triggered, 1, "{text}");
     }
@@ -204,31 +204,31 @@ impl<'a> Once<'a> {
 
 #[actix_rt::test]
 async fn each_accept_error() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     for (errno, outcome) in ACCEPT.rows {
-        let network = scene.network.clone();
+        let network = fixture.network.clone();
         let text = format!("accept={errno}");
-        let once = Once::inject(&network, &text);
-        let mut during = dial(scene.at).await;
+        let once = OneShotRule::inject(&network, &text);
+        let mut during = dial(fixture.at).await;
         match *outcome {
             Paused(code) => {
-                assert_eq!(scene.accept_error().await.code(), code, "{errno}");
-                scene.assert_paused(true).await;
-                once.assert_struck();
-                scene.resume().await;
-                scene.assert_alive(vec![during]).await;
+                assert_eq!(fixture.accept_error().await.code(), code, "{errno}");
+                fixture.assert_paused(true).await;
+                once.assert_applied();
+                fixture.resume().await;
+                fixture.assert_alive(vec![during]).await;
             }
             AcceptedAgain => {
                 // The next event is the client's.
-                scene.assert_alive(vec![during]).await;
-                once.assert_struck();
-                scene.assert_paused(false).await;
+                fixture.assert_alive(vec![during]).await;
+                once.assert_applied();
+                fixture.assert_paused(false).await;
             }
             Aborted => {
                 assert_eq!(end(&mut during).await, Err(io::ErrorKind::ConnectionReset));
-                once.assert_struck();
-                scene.assert_alive(vec![]).await;
-                scene.assert_paused(false).await;
+                once.assert_applied();
+                fixture.assert_alive(vec![]).await;
+                fixture.assert_paused(false).await;
             }
             other => panic!("{other:?} does not come of an accept"),
         }
@@ -237,59 +237,61 @@ async fn each_accept_error() {
 
 #[actix_rt::test]
 async fn each_read_error() {
-    let mut scene = Scene::new().await;
-    let network = scene.network.clone();
+    let mut fixture = Fixture::new().await;
+    let network = fixture.network.clone();
     for (errno, outcome) in READ.rows {
-        let (client, mut peer) = scene.accepted().await;
+        let (client, mut peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
         write(&mut peer, b"before").await;
-        let received = scene.world.received(client.id(), 6).await;
+        let received = fixture.test.received(client.id(), 6).await;
         assert_eq!(received, b"before", "{errno}");
 
         let from = peer.local_addr().expect("it is connected");
         let text = format!("read={errno},peer={from}");
-        let once = Once::inject(&network, &text);
+        let once = OneShotRule::inject(&network, &text);
         write(&mut peer, b"after").await;
         match *outcome {
             Ended(code) => {
-                let ended = scene.world.ended(client.id()).await;
+                let ended = fixture.test.ended(client.id()).await;
                 assert_eq!(ended.code(), code, "{errno}");
-                let info = client.get_info().await.expect("its id lives on");
+                let info = client.get_info().await.expect("the id stays valid");
                 assert!(!info.connected && info.paused, "{info:?}");
-                // What was not read makes the end a reset for its peer.
+                // Unread input makes the end a reset for the peer.
                 let _ = end(&mut peer).await;
-                once.assert_struck();
+                once.assert_applied();
 
                 let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
                 let to = far.local_addr().expect("it is bound");
-                let again = connect(&scene.world, client.id(), to);
-                within("connect", again).await.expect("it may connect then");
+                let again = connect(&fixture.test, client.id(), to);
+                within("connect", again)
+                    .await
+                    .expect("it can connect afterwards");
                 let (mut peer, _) = far.accept().await.expect("it connected");
-                assert_talks(&mut scene.world, &client, &mut peer).await;
+                assert_talks(&mut fixture.test, &client, &mut peer).await;
             }
             ReadAgain => {
-                let received = scene.world.received(client.id(), 5).await;
+                let received = fixture.test.received(client.id(), 5).await;
                 assert_eq!(received, b"after", "{errno}");
-                once.assert_struck();
-                assert_talks(&mut scene.world, &client, &mut peer).await;
+                once.assert_applied();
+                assert_talks(&mut fixture.test, &client, &mut peer).await;
             }
             other => panic!("{other:?} does not come of a read"),
         }
-        let during = dial(scene.at).await;
-        scene.assert_alive(vec![during]).await;
+        let during = dial(fixture.at).await;
+        fixture.assert_alive(vec![during]).await;
     }
 }
 
 #[actix_rt::test]
 async fn each_write_error() {
-    let mut scene = Scene::new().await;
-    let network = scene.network.clone();
+    let mut fixture = Fixture::new().await;
+    let network = fixture.network.clone();
     for (errno, outcome) in WRITE.rows {
-        let (client, mut peer) = scene.accepted().await;
+        let (client, mut peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
         let from = peer.local_addr().expect("it is connected");
         let text = format!("write={errno},peer={from}");
-        let once = Once::inject(&network, &text);
+        let once = OneShotRule::inject(&network, &text);
         let answers = [(); 3].map(|()| client.send(&b"data"[..]));
         match *outcome {
             Unwritable(expected) | Broken(expected, _) => {
@@ -303,69 +305,71 @@ async fn each_write_error() {
                     assert_eq!(sent, Ok(SendInfo { bytes_sent: 4 }), "{errno}");
                 }
                 assert_eq!(read(&mut peer, 12).await, b"datadatadata");
-                assert_talks(&mut scene.world, &client, &mut peer).await;
+                assert_talks(&mut fixture.test, &client, &mut peer).await;
             }
             other => panic!("{other:?} does not come of a write"),
         }
-        once.assert_struck();
+        once.assert_applied();
         match *outcome {
             Unwritable(_) => {
                 write(&mut peer, b"still read").await;
-                let received = scene.world.received(client.id(), 10).await;
+                let received = fixture.test.received(client.id(), 10).await;
                 assert_eq!(received, b"still read", "{errno}");
                 drop(peer);
-                assert_eq!(scene.world.ended(client.id()).await.code(), -100);
+                assert_eq!(fixture.test.ended(client.id()).await.code(), -100);
             }
             Broken(_, expected) => {
-                let ended = scene.world.ended(client.id()).await;
+                let ended = fixture.test.ended(client.id()).await;
                 assert_eq!(ended.code(), expected, "{errno}");
                 assert_eq!(end(&mut peer).await, Ok(()), "{errno}");
             }
             _ => {}
         }
-        let during = dial(scene.at).await;
-        scene.assert_alive(vec![during]).await;
+        let during = dial(fixture.at).await;
+        fixture.assert_alive(vec![during]).await;
     }
 }
 
 #[actix_rt::test]
 async fn each_connect_error() {
-    let mut scene = Scene::new().await;
-    let network = scene.network.clone();
+    let mut fixture = Fixture::new().await;
+    let network = fixture.network.clone();
     let far = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let to = far.local_addr().expect("it is bound");
     for (errno, outcome) in CONNECT.rows {
         let NotConnected(expected) = *outcome else {
             panic!("{outcome:?} does not come of a connect");
         };
-        let id = scene.world.create().await;
-        let before = scene.world.app.tcp.get_info(id).await;
+        let id = fixture.test.create().await;
+        let before = fixture.test.app.tcp.get_info(id).await;
         let text = format!("connect={errno},peer={to}");
-        let once = Once::inject(&network, &text);
-        let refused = connect(&scene.world, id, to);
+        let once = OneShotRule::inject(&network, &text);
+        let refused = connect(&fixture.test, id, to);
         assert_eq!(code("connect", refused).await, expected, "{errno}");
-        assert_eq!(scene.world.app.tcp.get_info(id).await, before, "{errno}");
-        once.assert_struck();
-        let during = dial(scene.at).await;
+        assert_eq!(fixture.test.app.tcp.get_info(id).await, before, "{errno}");
+        once.assert_applied();
+        let during = dial(fixture.at).await;
 
-        let again = connect(&scene.world, id, to);
-        within("connect", again).await.expect("it may connect then");
+        let again = connect(&fixture.test, id, to);
+        within("connect", again)
+            .await
+            .expect("it can connect afterwards");
         let (mut peer, _) = far.accept().await.expect("it connected");
-        let client = scene.world.app.tcp.socket(id).await.expect("it exists");
-        // Its event is before all that this connection does.
-        let came = accepts(&mut scene.world, &during).await;
-        assert_talks(&mut scene.world, &client, &mut peer).await;
+        let client = fixture.test.app.tcp.socket(id).await.expect("it exists");
+        // The accept event precedes all events of this connection.
+        let came = accepts(&mut fixture.test, &during).await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
         let mut during = during;
-        assert_talks(&mut scene.world, &came, &mut during).await;
-        scene.assert_alive(vec![]).await;
+        assert_talks(&mut fixture.test, &came, &mut during).await;
+        fixture.assert_alive(vec![]).await;
     }
 }
 
 #[actix_rt::test]
 async fn each_bind_and_listen_error() {
-    let mut scene = Scene::new().await;
-    let network = scene.network.clone();
-    let server = scene.world.app.tcp_server.clone();
+    let mut fixture = Fixture::new().await;
+    let network = fixture.network.clone();
+    let server = fixture.test.app.tcp_server.clone();
     for (errno, outcome) in BIND.rows.iter().chain(LISTEN.rows) {
         let NotListening(expected) = *outcome else {
             panic!("{outcome:?} does not come of a listen");
@@ -374,20 +378,20 @@ async fn each_bind_and_listen_error() {
         let id = created.socket_id;
         let before = server.get_info(id).await;
         let text = format!("listen={errno}");
-        let once = Once::inject(&network, &text);
+        let once = OneShotRule::inject(&network, &text);
         let refused = server.listen(id, "127.0.0.1", 0, None);
         assert_eq!(code("listen", refused).await, expected, "{errno}");
         assert_eq!(server.get_info(id).await, before, "{errno}");
-        once.assert_struck();
+        once.assert_applied();
 
-        let during = dial(scene.at).await;
+        let during = dial(fixture.at).await;
         let listening = server.listen(id, "127.0.0.1", 0, None).await;
         assert_eq!(listening, Ok(()), "after {errno}");
-        scene.assert_alive(vec![during]).await;
+        fixture.assert_alive(vec![during]).await;
         let info = server.get_info(id).await.expect("it exists");
         let mut peer = dial(info.local_addr().expect("it listens")).await;
-        let client = accepts(&mut scene.world, &peer).await;
-        assert_talks(&mut scene.world, &client, &mut peer).await;
+        let client = accepts(&mut fixture.test, &peer).await;
+        assert_talks(&mut fixture.test, &client, &mut peer).await;
         server.close(id).await.expect("close");
     }
 }

@@ -1,5 +1,5 @@
-//! Listeners that are slow, panic or die: what they have not handled comes to
-//! the next one, and nobody else waits for it.
+//! Listeners that are slow, panic or die: the next listener receives what they have not handled,
+//! and nothing else waits for them.
 
 use actix::prelude::*;
 use chrome_sockets::testing::{Peer, ScriptedNetwork};
@@ -8,43 +8,43 @@ use chrome_sockets::{AddListener, Event, OnEvent, RemoveListener};
 use super::*;
 use support::Listener;
 
-/// An app that hears each event through a subscriber that may fail.
-struct Behind {
-    world: World,
+/// An app that receives each event through a subscriber that may fail.
+struct SubscriberFixture {
+    test: TestApp,
     scripted: ScriptedNetwork,
     network: FaultyNetwork,
     server: ServerSocketId,
     at: SocketAddr,
 }
 
-impl Behind {
+impl SubscriberFixture {
     async fn new() -> Self {
         let scripted = ScriptedNetwork::new();
         let network = FaultyNetwork::new(scripted.clone(), SEED);
-        let world = World::with_network(network.clone()).await;
-        let (server, at) = world.listen().await;
-        let behind = Behind {
-            world,
+        let test = TestApp::with_network(network.clone()).await;
+        let (server, at) = test.listen().await;
+        let fixture = SubscriberFixture {
+            test,
             scripted,
             network,
             server,
             at,
         };
-        let app = behind.world.app.clone();
-        behind.hear(&app.tcp_server.on_accept).await;
-        behind.hear(&app.tcp_server.on_accept_error).await;
-        behind.hear(&app.tcp.on_receive).await;
-        behind.hear(&app.tcp.on_receive_error).await;
-        behind
+        let app = fixture.test.app.clone();
+        fixture.hear(&app.tcp_server.on_accept).await;
+        fixture.hear(&app.tcp_server.on_accept_error).await;
+        fixture.hear(&app.tcp.on_receive).await;
+        fixture.hear(&app.tcp.on_receive_error).await;
+        fixture
     }
 
-    /// Adds a subscriber before the world's listener, which itself leaves.
+    /// Adds a subscriber in place of the app's own listener.
     async fn hear<E: Event>(&self, event: &OnEvent<E>) -> Recipient<E>
     where
         Listener: Handler<E>,
         Registry: Handler<AddListener<E>> + Handler<RemoveListener<E>>,
     {
-        let listener = self.world.listener.clone().recipient();
+        let listener = self.test.listener.clone().recipient();
         let subscriber = self.network.subscriber(listener.clone());
         event.add_listener(subscriber.clone());
         let left = event.remove_listener(listener).await;
@@ -63,7 +63,7 @@ impl Behind {
     /// A connection that receives.
     async fn connection(&mut self) -> (ClientSocket, Peer) {
         let peer = self.dial();
-        let client = self.world.accepted().await;
+        let client = self.test.accepted().await;
         client.set_paused(false).await.expect("resume");
         (client, peer)
     }
@@ -75,52 +75,54 @@ impl Behind {
 }
 
 #[actix_rt::test]
-async fn a_slow_subscriber_holds_its_events_in_order_and_their_credit() {
-    let mut behind = Behind::new().await;
-    let (client, peer) = behind.connection().await;
-    let (other, _peer) = behind.connection().await;
-    let reads = behind.inject("read=EINTR,times=0");
-    let slow = behind.inject("subscriber=stall,times=1");
+async fn a_slow_subscriber_keeps_its_events_in_order_and_their_credit() {
+    let mut fixture = SubscriberFixture::new().await;
+    let (client, peer) = fixture.connection().await;
+    let (other, _peer) = fixture.connection().await;
+    let reads = fixture.inject("read=EINTR,times=0");
+    let slow = fixture.inject("subscriber=stall,times=1");
     let data: Vec<u8> = (0..1_000_000).map(|i| (i % 251) as u8).collect();
     peer.send(&data);
-    behind.triggered(slow, 1).await;
-    // Whatever is still to be read is read by now.
+    fixture.triggered(slow, 1).await;
+    // After this, everything that can be read has been read.
     for _ in 0..100 {
         other.get_info().await.expect("it exists");
     }
-    assert!(behind.world.heard_already().is_none());
-    assert_eq!(behind.network.stalled(slow), 1);
-    // A window of 4096 bytes each; the last one may not begin.
-    assert!(behind.network.evaluated(reads) <= 17);
-    assert!(behind.network.release(slow));
-    let received = behind.world.received(client.id(), data.len()).await;
+    assert!(fixture.test.try_next().is_none());
+    assert_eq!(fixture.network.stalled(slow), 1);
+    // A window of events of 4096 bytes; the next read may not begin.
+    assert!(fixture.network.evaluated(reads) <= 17);
+    assert!(fixture.network.release(slow));
+    let received = fixture.test.received(client.id(), data.len()).await;
     assert!(received == data, "in order");
 }
 
 #[actix_rt::test]
-async fn a_stall_with_a_time_delays_every_event_so_long() {
-    let mut behind = Behind::new().await;
-    let (client, peer) = behind.connection().await;
+async fn a_stall_with_a_duration_delays_every_event_by_it() {
+    let mut fixture = SubscriberFixture::new().await;
+    let (client, peer) = fixture.connection().await;
     tokio::time::pause();
-    behind.inject("subscriber=stall,for=200ms");
+    fixture.inject("subscriber=stall,for=200ms");
     let begun = tokio::time::Instant::now();
     for text in ["one", "two"] {
         peer.send(text);
-        let heard = behind.world.next_before(std::time::Duration::from_secs(1));
+        let heard = fixture.test.next_before(std::time::Duration::from_secs(1));
         match heard.await {
-            Heard::Receive(id, bytes) => assert_eq!((id, &*bytes), (client.id(), text.as_bytes())),
+            ListenerEvent::Receive(id, bytes) => {
+                assert_eq!((id, &*bytes), (client.id(), text.as_bytes()))
+            }
             other => panic!("expected onReceive, not {other:?}"),
         }
     }
     assert_eq!(begun.elapsed().as_millis() / 10, 40);
 }
 
-/// What a subscriber that dies had in hand, and in its mailbox, comes to the
-/// next one, in order.
-async fn dies(text: &str) {
-    let mut behind = Behind::new().await;
-    let app = behind.world.app.clone();
-    let (client, peer) = behind.connection().await;
+/// The next listener receives, in order, what a dying subscriber had in its handler and its
+/// mailbox.
+async fn check_dying_subscriber(text: &str) {
+    let mut fixture = SubscriberFixture::new().await;
+    let app = fixture.test.app.clone();
+    let (client, peer) = fixture.connection().await;
     client
         .update(chrome_sockets::tcp::SocketProperties {
             buffer_size: Some(10),
@@ -128,99 +130,101 @@ async fn dies(text: &str) {
         })
         .await
         .expect("update");
-    let fault = behind.inject(text);
+    let fault = fixture.inject(text);
 
     // onReceive: the third of ten.
     peer.send([7; 100]);
-    behind.triggered(fault, 1).await;
-    assert_eq!(behind.world.received(client.id(), 20).await, [7; 20]);
-    behind.world.nothing().await;
-    behind.hear(&app.tcp.on_receive).await;
-    assert_eq!(behind.world.received(client.id(), 80).await, [7; 80]);
+    fixture.triggered(fault, 1).await;
+    assert_eq!(fixture.test.received(client.id(), 20).await, [7; 20]);
+    fixture.test.expect_no_event().await;
+    fixture.hear(&app.tcp.on_receive).await;
+    assert_eq!(fixture.test.received(client.id(), 80).await, [7; 80]);
 
     // onReceiveError.
-    behind.network.clear();
+    fixture.network.clear();
     let text = text.split(',').next().expect("a rule");
-    let fault = behind.inject(&format!("{text},times=1"));
+    let fault = fixture.inject(&format!("{text},times=1"));
     peer.shutdown();
-    behind.triggered(fault, 1).await;
-    behind.world.nothing().await;
-    behind.hear(&app.tcp.on_receive_error).await;
-    let end = behind.world.ended(client.id()).await;
+    fixture.triggered(fault, 1).await;
+    fixture.test.expect_no_event().await;
+    fixture.hear(&app.tcp.on_receive_error).await;
+    let end = fixture.test.ended(client.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
 
     // onAccept.
-    let fault = behind.inject(&format!("{text},after=1,times=1"));
-    let peers = [0; 4].map(|_| behind.dial());
-    behind.triggered(fault, 1).await;
-    let mut came = vec![behind.world.accepted().await];
-    behind.world.nothing().await;
-    behind.hear(&app.tcp_server.on_accept).await;
+    let fault = fixture.inject(&format!("{text},after=1,times=1"));
+    let peers = [0; 4].map(|_| fixture.dial());
+    fixture.triggered(fault, 1).await;
+    let mut came = vec![fixture.test.accepted().await];
+    fixture.test.expect_no_event().await;
+    fixture.hear(&app.tcp_server.on_accept).await;
     while came.len() < peers.len() {
-        came.push(behind.world.accepted().await);
+        came.push(fixture.test.accepted().await);
     }
     if text.starts_with("panic") {
-        // The one at which it has panicked comes last.
+        // The client at which it panicked comes last.
         came[1..].rotate_right(1);
     }
     for (client, peer) in came.iter().zip(&peers) {
         let info = client.get_info().await.expect("it exists");
         assert_eq!(info.peer_addr(), Some(peer.addr()), "in order");
     }
-    let info = app.tcp_server.get_info(behind.server).await;
+    let info = app.tcp_server.get_info(fixture.server).await;
     let counts = info.expect("it exists").counts;
     assert_eq!((counts.accepted, counts.delivered), (5, 5));
 }
 
 #[actix_rt::test]
-async fn what_a_subscriber_panics_at_comes_to_the_next_one_and_what_waited_behind_it() {
-    dies("panic=subscriber,after=2,times=1").await;
+async fn the_next_subscriber_receives_the_event_at_which_one_panicked_and_those_behind_it() {
+    check_dying_subscriber("panic=subscriber,after=2,times=1").await;
 }
 
 #[actix_rt::test]
-async fn what_a_subscriber_has_that_stops_comes_to_the_next_one() {
-    dies("stop=subscriber,after=2,times=1").await;
+async fn the_next_subscriber_receives_the_events_of_one_that_stopped() {
+    check_dying_subscriber("stop=subscriber,after=2,times=1").await;
 }
 
 #[actix_rt::test]
-async fn an_accept_error_that_a_dying_listener_has_not_heard_comes_to_the_next_one() {
+async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_handled() {
     for text in ["panic=subscriber,times=1", "stop=subscriber,times=1"] {
-        let mut behind = Behind::new().await;
-        let app = behind.world.app.clone();
-        let fault = behind.inject(text);
-        behind.inject("accept=EMFILE,times=1");
-        let _peer = behind.dial();
-        behind.triggered(fault, 1).await;
-        behind.world.nothing().await;
-        behind.hear(&app.tcp_server.on_accept_error).await;
+        let mut fixture = SubscriberFixture::new().await;
+        let app = fixture.test.app.clone();
+        let fault = fixture.inject(text);
+        fixture.inject("accept=EMFILE,times=1");
+        let _peer = fixture.dial();
+        fixture.triggered(fault, 1).await;
+        fixture.test.expect_no_event().await;
+        fixture.hear(&app.tcp_server.on_accept_error).await;
         let told = |heard, server| match heard {
-            Heard::AcceptError(from, code) => assert_eq!((from, code.code()), (server, -12)),
+            ListenerEvent::AcceptError(from, code) => {
+                assert_eq!((from, code.code()), (server, -12))
+            }
             other => panic!("expected onAcceptError, not {other:?}"),
         };
-        told(behind.world.next().await, behind.server);
-        behind.world.nothing().await;
+        told(fixture.test.next().await, fixture.server);
+        fixture.test.expect_no_event().await;
 
-        // One that is raised while nobody lives waits, too.
-        let fault = behind.inject(text);
-        behind.inject("accept=EMFILE,times=2");
+        // An error that is raised while no listener lives waits too.
+        let fault = fixture.inject(text);
+        fixture.inject("accept=EMFILE,times=2");
         for times in 1..=2 {
-            let resumed = app.tcp_server.set_paused(behind.server, false);
+            let resumed = app.tcp_server.set_paused(fixture.server, false);
             resumed.await.expect("resume");
-            behind.triggered(fault, 1).await;
+            fixture.triggered(fault, 1).await;
             until("the error", || {
-                let reports = behind.network.report();
+                let reports = fixture.network.report();
                 reports
                     .iter()
                     .any(|it| it.triggered == times && it.id > fault)
             })
             .await;
         }
-        behind.hear(&app.tcp_server.on_accept_error).await;
+        fixture.hear(&app.tcp_server.on_accept_error).await;
         for _ in 0..2 {
-            told(behind.world.next().await, behind.server);
+            told(fixture.test.next().await, fixture.server);
         }
-        let resumed = app.tcp_server.set_paused(behind.server, false);
+        let resumed = app.tcp_server.set_paused(fixture.server, false);
         resumed.await.expect("resume");
-        behind.world.accepted().await;
+        fixture.test.accepted().await;
     }
 }

@@ -1,4 +1,4 @@
-//! What a suspension ends, what it keeps, and when it is over.
+//! What a suspension ends, what it keeps, and when it is answered.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -13,23 +13,23 @@ use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::slow::Slow;
+use super::slow_listener::SlowListener;
 use super::{
     client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
     suspend,
 };
 use crate::tcp_server::dial;
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 
 #[actix_rt::test]
 async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
-    let mut world = World::new().await;
-    let (server, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (server, at) = test.listen().await;
     let accepted = dial(at).await;
-    let first = world.accepted().await;
-    let made = world.create().await;
-    let connected = connect(&world.app, made).await;
-    suspend(&world.app).await;
+    let first = test.accepted().await;
+    let made = test.create().await;
+    let connected = connect(&test.app, made).await;
+    suspend(&test.app).await;
 
     ends(accepted).await;
     ends(connected).await;
@@ -37,25 +37,25 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
         tokio::net::TcpStream::connect(at).await.is_err(),
         "its port is free"
     );
-    assert_eq!(server_sockets(&world.app).await, []);
-    assert_eq!(client_sockets(&world.app).await, []);
+    assert_eq!(server_sockets(&test.app).await, []);
+    assert_eq!(client_sockets(&test.app).await, []);
     let gone = Err(Error::SocketNotFound);
-    assert_eq!(world.app.tcp_server.set_paused(server, false).await, gone);
-    assert_eq!(world.app.tcp.set_paused(made, false).await, gone);
+    assert_eq!(test.app.tcp_server.set_paused(server, false).await, gone);
+    assert_eq!(test.app.tcp.set_paused(made, false).await, gone);
     assert_eq!(first.set_paused(false).await, gone);
-    // Their numbers are not given out again.
-    let (later, _) = world.listen().await;
+    // Their ids are not allocated again.
+    let (later, _) = test.listen().await;
     assert!(later > server);
-    assert!(world.create().await > made);
-    world.nothing().await;
+    assert!(test.create().await > made);
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn calls_that_meet_the_end_of_their_socket_do_not_find_it() {
-    let world = World::new().await;
-    let (server, _) = world.listen().await;
-    let client = world.create().await;
-    let app = &world.app;
+async fn calls_on_sockets_that_a_suspension_closes_answer_socket_not_found() {
+    let test = TestApp::new().await;
+    let (server, _) = test.listen().await;
+    let client = test.create().await;
+    let app = &test.app;
     let (mut servers, mut clients) = (Vec::new(), Vec::new());
     let mut suspended = app.suspend();
     while (&mut suspended).now_or_never().is_none() {
@@ -72,90 +72,88 @@ async fn calls_that_meet_the_end_of_their_socket_do_not_find_it() {
 }
 
 #[actix_rt::test]
-async fn persistent_sockets_keep_what_they_are() {
-    let mut world = World::new().await;
-    let (server, at) = persistent_server(&world).await;
+async fn persistent_sockets_keep_their_properties() {
+    let mut test = TestApp::new().await;
+    let (server, at) = persistent_server(&test).await;
     let properties = SocketProperties {
         name: Some("kept".into()),
         ..Default::default()
     };
-    let updated = world.app.tcp_server.update(server, properties).await;
+    let updated = test.app.tcp_server.update(server, properties).await;
     updated.expect("it exists");
-    world
-        .app
+    test.app
         .tcp_server
         .set_paused(server, true)
         .await
         .expect("it exists");
-    let (client, mut peer) = persistent_client(&world).await;
+    let (client, mut peer) = persistent_client(&test).await;
     let infos = async || {
-        let server = world.app.tcp_server.get_info(server).await;
-        // What holds it up is another one now.
+        let server = test.app.tcp_server.get_info(server).await;
+        // The reason that blocks it has changed.
         let server = server.map(|mut info| {
             info.blocked_by.clear();
             info
         });
-        (server, world.app.tcp.get_info(client).await)
+        (server, test.app.tcp.get_info(client).await)
     };
     let before = infos().await;
-    suspend(&world.app).await;
+    suspend(&test.app).await;
     assert_eq!(infos().await, before);
-    resume(&world.app).await;
-    assert_eq!(server_sockets(&world.app).await, [server]);
-    assert_eq!(client_sockets(&world.app).await, [client]);
+    resume(&test.app).await;
+    assert_eq!(server_sockets(&test.app).await, [server]);
+    assert_eq!(client_sockets(&test.app).await, [client]);
     assert_eq!(infos().await, before);
 
-    // They work: nobody listens any more, so somebody does again.
-    support::subscribe(&world.app, &world.listener);
+    // They work once listeners are added again.
+    support::subscribe(&test.app, &test.listener);
     peer.write_all(b"x").await.expect("it is open");
-    assert_eq!(world.received(client, 1).await, b"x");
-    world
-        .app
+    assert_eq!(test.received(client, 1).await, b"x");
+    test.app
         .tcp_server
         .set_paused(server, false)
         .await
         .expect("it exists");
     let _dialed = dial(at).await;
-    world.accepted().await;
+    test.accepted().await;
 }
 
 #[actix_rt::test]
-async fn a_client_socket_that_was_created_meanwhile_receives_and_sends_afterwards() {
+async fn a_client_socket_created_while_suspended_receives_and_sends_after_loading() {
     use tokio::io::AsyncReadExt;
-    let mut world = World::new().await;
-    suspend(&world.app).await;
-    let client = world.create().await;
-    resume(&world.app).await;
-    support::subscribe(&world.app, &world.listener);
-    let mut peer = connect(&world.app, client).await;
+    let mut test = TestApp::new().await;
+    suspend(&test.app).await;
+    let client = test.create().await;
+    resume(&test.app).await;
+    support::subscribe(&test.app, &test.listener);
+    let mut peer = connect(&test.app, client).await;
     peer.write_all(b"x").await.expect("it is open");
-    assert_eq!(world.received(client, 1).await, b"x");
-    // More than the OS takes at once.
+    assert_eq!(test.received(client, 1).await, b"x");
+    // More than the OS buffers.
     const LENGTH: usize = 16 << 20;
-    let sent = world.app.tcp.send(client, vec![7; LENGTH]);
+    let sent = test.app.tcp.send(client, vec![7; LENGTH]);
     let mut all = vec![0; LENGTH];
-    let read = within("what was sent", peer.read_exact(&mut all)).await;
+    let read = within("the sent data", peer.read_exact(&mut all)).await;
     read.expect("it is open");
     assert_eq!(sent.await.map(|sent| sent.bytes_sent), Ok(LENGTH));
 }
 
 #[actix_rt::test]
-async fn suspending_twice_resuming_twice_and_an_app_that_was_never_heard_of_are_all_right() {
-    let world = World::new().await;
-    let app = App::new("never heard of", &world.registry);
+async fn suspending_twice_resuming_twice_and_unknown_apps_are_allowed() {
+    let test = TestApp::new().await;
+    let app = App::new("never heard of", &test.registry);
     assert_eq!(app.is_suspended().await, Ok(false));
     resume(&app).await;
     suspend(&app).await;
     suspend(&app).await;
     resume(&app).await;
     resume(&app).await;
-    assert_eq!(world.app.is_suspended().await, Ok(false), "another app");
+    assert_eq!(test.app.is_suspended().await, Ok(false), "another app");
 }
 
 #[actix_rt::test]
-async fn calls_one_after_the_other_are_carried_out_in_their_order() {
-    let world = World::new().await;
-    let app = &world.app;
+async fn suspend_and_resume_calls_are_carried_out_in_order() {
+    let test = TestApp::new().await;
+    let app = &test.app;
     let calls = [
         app.suspend(),
         app.resume(),
@@ -172,17 +170,17 @@ async fn calls_one_after_the_other_are_carried_out_in_their_order() {
 }
 
 #[actix_rt::test]
-async fn another_apps_sockets_and_listeners_are_left_alone() {
-    let mut world = World::new().await;
-    let (server, at) = world.listen().await;
-    let other = App::new("other", &world.registry);
+async fn a_suspension_does_not_affect_other_apps() {
+    let mut test = TestApp::new().await;
+    let (server, at) = test.listen().await;
+    let other = App::new("other", &test.registry);
     suspend(&other).await;
     let _dialed = dial(at).await;
-    assert!(matches!(world.next().await, Heard::Accept(id, _) if id == server));
+    assert!(matches!(test.next().await, ListenerEvent::Accept(id, _) if id == server));
 }
 
-/// That a suspension is answered when the listener has handled its event.
-async fn waits_for(
+/// Checks that a suspension is answered after the listener has handled its event.
+async fn expect_waiting_suspension(
     app: &App,
     began: &mut mpsc::UnboundedReceiver<()>,
     release: oneshot::Sender<()>,
@@ -199,11 +197,13 @@ async fn waits_for(
 }
 
 #[actix_rt::test]
-async fn it_waits_until_an_on_accept_on_its_way_is_handled() {
-    let world = World::new().await;
-    let app = App::new("slow", &world.registry);
-    let (slow, mut began, release, done) = Slow::start();
-    app.tcp_server.on_accept.add_listener(slow.recipient());
+async fn a_suspension_waits_for_an_on_accept_in_flight() {
+    let test = TestApp::new().await;
+    let app = App::new("slow", &test.registry);
+    let (slow_listener, mut began, release, done) = SlowListener::start();
+    app.tcp_server
+        .on_accept
+        .add_listener(slow_listener.recipient());
     let server = app
         .tcp_server
         .create(Default::default())
@@ -216,16 +216,16 @@ async fn it_waits_until_an_on_accept_on_its_way_is_handled() {
         .expect("listen");
     let info = app.tcp_server.get_info(server).await.expect("it exists");
     let peer = dial(info.local_addr().expect("it listens")).await;
-    waits_for(&app, &mut began, release, &done).await;
+    expect_waiting_suspension(&app, &mut began, release, &done).await;
     ends(peer).await;
 }
 
 #[actix_rt::test]
-async fn it_waits_until_an_on_receive_on_its_way_is_handled() {
-    let world = World::new().await;
-    let app = App::new("slow", &world.registry);
-    let (slow, mut began, release, done) = Slow::start();
-    app.tcp.on_receive.add_listener(slow.recipient());
+async fn a_suspension_waits_for_an_on_receive_in_flight() {
+    let test = TestApp::new().await;
+    let app = App::new("slow", &test.registry);
+    let (slow_listener, mut began, release, done) = SlowListener::start();
+    app.tcp.on_receive.add_listener(slow_listener.recipient());
     let client = app
         .tcp
         .create(Default::default())
@@ -234,16 +234,16 @@ async fn it_waits_until_an_on_receive_on_its_way_is_handled() {
         .socket_id;
     let mut peer = connect(&app, client).await;
     peer.write_all(b"x").await.expect("it is open");
-    waits_for(&app, &mut began, release, &done).await;
+    expect_waiting_suspension(&app, &mut began, release, &done).await;
     ends(peer).await;
 }
 
 #[actix_rt::test]
-async fn on_suspend_is_raised_first_and_waited_for() {
-    let world = World::new().await;
-    let app = App::new("slow", &world.registry);
-    let (slow, mut began, release, done) = Slow::start();
-    app.on_suspend.add_listener(slow.recipient());
+async fn a_suspension_raises_on_suspend_first_and_waits_for_its_handlers() {
+    let test = TestApp::new().await;
+    let app = App::new("slow", &test.registry);
+    let (slow_listener, mut began, release, done) = SlowListener::start();
+    app.on_suspend.add_listener(slow_listener.recipient());
     let client = app
         .tcp
         .create(Default::default())
@@ -254,7 +254,7 @@ async fn on_suspend_is_raised_first_and_waited_for() {
     within("onSuspend", began.recv()).await.expect("it runs");
     let early = actix_rt::time::timeout(support::QUIET, &mut answer).await;
     assert!(early.is_err(), "answered before onSuspend was handled");
-    // Until then the app has what it had.
+    // Until then the app has its sockets.
     assert_eq!(
         app.tcp.get_info(client).await.map(|info| info.socket_id),
         Ok(client)
@@ -267,12 +267,12 @@ async fn on_suspend_is_raised_first_and_waited_for() {
 }
 
 #[actix_rt::test]
-async fn a_listener_that_holds_an_event_for_ever_is_told_and_the_app_is_suspended() {
+async fn a_listener_that_keeps_an_event_forever_is_reported_and_the_app_is_suspended() {
     tokio::time::pause();
-    let world = World::with_network(chrome_sockets::testing::ScriptedNetwork::new()).await;
-    let app = App::new("slow", &world.registry);
-    let (slow, mut began, release, _) = Slow::start();
-    app.on_suspend.add_listener(slow.recipient());
+    let test = TestApp::with_network(chrome_sockets::testing::ScriptedNetwork::new()).await;
+    let app = App::new("slow", &test.registry);
+    let (slow_listener, mut began, release, _) = SlowListener::start();
+    app.on_suspend.add_listener(slow_listener.recipient());
     let client = app
         .tcp
         .create(Default::default())
@@ -291,7 +291,7 @@ async fn a_listener_that_holds_an_event_for_ever_is_told_and_the_app_is_suspende
 }
 
 #[actix_rt::test]
-async fn listeners_are_forgotten_and_an_actor_of_the_apps_own_ends() {
+async fn a_suspension_removes_listeners_so_actors_of_the_app_end() {
     struct Page(Option<oneshot::Sender<()>>);
     impl Actor for Page {
         type Context = Context<Self>;
@@ -306,19 +306,15 @@ async fn listeners_are_forgotten_and_an_actor_of_the_apps_own_ends() {
 
         fn handle(&mut self, _: AcceptInfo, _: &mut Self::Context) {}
     }
-    let world = World::new().await;
+    let test = TestApp::new().await;
     let (ended, has_ended) = oneshot::channel();
     let page = Page(Some(ended)).start();
-    world
-        .app
-        .tcp_server
-        .on_accept
-        .add_listener(page.recipient());
-    suspend(&world.app).await;
+    test.app.tcp_server.on_accept.add_listener(page.recipient());
+    suspend(&test.app).await;
     within("the end of the page", has_ended)
         .await
-        .expect("it said so");
-    let app = &world.app;
+        .expect("it reported it");
+    let app = &test.app;
     assert_eq!(app.tcp_server.on_accept.has_listeners().await, Ok(false));
     assert_eq!(
         app.tcp_server.on_accept_error.has_listeners().await,
@@ -329,29 +325,29 @@ async fn listeners_are_forgotten_and_an_actor_of_the_apps_own_ends() {
 }
 
 #[actix_rt::test]
-async fn a_client_whose_sends_are_on_their_way_gets_them_all() {
+async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
     use tokio::io::AsyncReadExt;
     const LENGTH: usize = 4 << 20;
-    let world = World::new().await;
-    let client = world.create().await;
-    let mut peer = connect(&world.app, client).await;
-    world.app.tcp.send(client, vec![7; LENGTH]);
-    suspend(&world.app).await;
+    let test = TestApp::new().await;
+    let client = test.create().await;
+    let mut peer = connect(&test.app, client).await;
+    test.app.tcp.send(client, vec![7; LENGTH]);
+    suspend(&test.app).await;
     let mut all = Vec::new();
     let read = within("the end of what was sent", peer.read_to_end(&mut all)).await;
     read.expect("it ends in order");
     assert!(all.len() == LENGTH && all.iter().all(|byte| *byte == 7));
 }
 
-/// Suspends an app whose server socket has an undelivered accept error, which closes the
-/// socket, and resumes it with a listener. Returns how often the actor then met `fault`.
-async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
+/// Suspends an app whose server socket has an undelivered accept error, which closes the socket,
+/// and resumes it with a listener. Returns how often the actor then met `fault`.
+async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     /// Stops at a `Die` message.
-    struct Mortal;
-    impl Actor for Mortal {
+    struct StoppableListener;
+    impl Actor for StoppableListener {
         type Context = Context<Self>;
     }
-    impl Handler<AcceptErrorInfo> for Mortal {
+    impl Handler<AcceptErrorInfo> for StoppableListener {
         type Result = ();
 
         fn handle(&mut self, _: AcceptErrorInfo, _: &mut Self::Context) {}
@@ -359,7 +355,7 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
     #[derive(Message)]
     #[rtype(result = "()")]
     struct Die;
-    impl Handler<Die> for Mortal {
+    impl Handler<Die> for StoppableListener {
         type Result = ();
 
         fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
@@ -371,9 +367,9 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
     const REST: Duration = Duration::from_secs(10);
     let network = ScriptedNetwork::new();
     let faulty = FaultyNetwork::new(network.clone(), 0);
-    let world = World::with_network(faulty.clone()).await;
-    let (server, at) = world.listen().await;
-    let api = &world.app.tcp_server;
+    let test = TestApp::with_network(faulty.clone()).await;
+    let (server, at) = test.listen().await;
+    let api = &test.app.tcp_server;
     let policy = AcceptPolicy {
         resources: AcceptAction::BackOff {
             first: REST,
@@ -382,12 +378,12 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
         ..AcceptPolicy::default()
     };
     let set = api.set_accept_policy(server, policy).await;
-    set.expect("it may");
+    set.expect("it succeeds");
     // The error waits for a listener, because the last one has died.
-    let own = world.listener.clone().recipient();
+    let own = test.listener.clone().recipient();
     let removed = api.on_accept_error.remove_listener(own.clone()).await;
     removed.expect("the registry runs");
-    let mortal = Mortal.start();
+    let mortal = StoppableListener.start();
     let added = api.on_accept_error.add_listener(mortal.clone().recipient());
     added.await.expect("the registry runs");
     mortal.send(Die).await.expect("it runs");
@@ -395,21 +391,21 @@ async fn closed_with_an_error_untold(fault: Option<&str>) -> (World, u64) {
     while api.get_info(server).await.expect("it exists").counts.failed == 0 {
         tokio::task::yield_now().await;
     }
-    suspend(&world.app).await;
-    let heard = world.app.tcp_server.on_accept_error.add_listener(own);
+    suspend(&test.app).await;
+    let heard = test.app.tcp_server.on_accept_error.add_listener(own);
     heard.await.expect("the registry runs");
-    resume(&world.app).await;
+    resume(&test.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;
     let struck = rule.map(|rule| faulty.triggered(rule));
-    (world, struck.unwrap_or(0))
+    (test, struck.unwrap_or(0))
 }
 
 #[actix_rt::test]
-async fn a_closed_server_socket_tells_nothing_more_and_its_actor_ends() {
+async fn a_server_socket_that_a_suspension_closes_raises_no_event_and_its_actor_ends() {
     tokio::time::pause();
-    let (mut world, _) = closed_with_an_error_untold(None).await;
-    assert!(world.heard_already().is_none(), "it is closed");
-    let (_, turns) = closed_with_an_error_untold(Some("panic=server")).await;
+    let (mut test, _) = suspend_with_undelivered_error(None).await;
+    assert!(test.try_next().is_none(), "it is closed");
+    let (_, turns) = suspend_with_undelivered_error(Some("panic=server")).await;
     assert_eq!(turns, 0, "its actor has ended");
 }

@@ -1,4 +1,4 @@
-//! `unload`: nothing is left.
+//! `unload` leaves nothing.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -11,17 +11,17 @@ use super::{
     client_sockets, ends, persistent_client, persistent_server, server_sockets, suspend, with_page,
 };
 use crate::tcp_server::{accepts, dial};
-use support::{World, subscribe, within};
+use support::{TestApp, subscribe, within};
 
 #[actix_rt::test]
-async fn everything_is_closed_persistent_or_not_and_the_ports_are_free() {
-    let mut world = World::new().await;
-    let (server, at) = persistent_server(&world).await;
-    let (other_server, other_at) = world.listen().await;
+async fn unload_closes_all_sockets_and_frees_their_ports() {
+    let mut test = TestApp::new().await;
+    let (server, at) = persistent_server(&test).await;
+    let (other_server, other_at) = test.listen().await;
     let accepted = dial(at).await;
-    let first = world.accepted().await;
-    let (client, peer) = persistent_client(&world).await;
-    let app = &world.app;
+    let first = test.accepted().await;
+    let (client, peer) = persistent_client(&test).await;
+    let app = &test.app;
     assert_eq!(within("the answer to unload", app.unload()).await, Ok(()));
     for at in [at, other_at] {
         assert!(TcpStream::connect(at).await.is_err(), "{at} is free");
@@ -39,60 +39,60 @@ async fn everything_is_closed_persistent_or_not_and_the_ports_are_free() {
 }
 
 #[actix_rt::test]
-async fn a_suspended_app_is_unloaded_with_what_waits_for_it() {
-    let mut world = World::new().await;
-    let starts = with_page(&world).await;
-    let (_, at) = persistent_server(&world).await;
-    world.app.set_event_page(None).await.expect("it runs");
-    suspend(&world.app).await;
+async fn unload_of_a_suspended_app_closes_waiting_clients() {
+    let mut test = TestApp::new().await;
+    let starts = with_page(&test).await;
+    let (_, at) = persistent_server(&test).await;
+    test.app.set_event_page(None).await.expect("it runs");
+    suspend(&test.app).await;
     let waiting = dial(at).await;
-    world.nothing().await;
-    world.app.unload().await.expect("it runs");
+    test.expect_no_event().await;
+    test.app.unload().await.expect("it runs");
     ends(waiting).await;
     assert_eq!(starts.load(SeqCst), 0);
-    world.nothing().await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn what_comes_after_is_a_new_app() {
-    let mut world = World::new().await;
-    let starts = with_page(&world).await;
-    let (before, _) = persistent_server(&world).await;
-    suspend(&world.app).await;
-    world.app.unload().await.expect("it runs");
-    assert_eq!(world.app.is_suspended().await, Ok(false));
-    // Its event page and listeners are forgotten; its numbers go on.
-    let (server, at) = persistent_server(&world).await;
+async fn after_unload_the_same_id_is_a_new_app() {
+    let mut test = TestApp::new().await;
+    let starts = with_page(&test).await;
+    let (before, _) = persistent_server(&test).await;
+    suspend(&test.app).await;
+    test.app.unload().await.expect("it runs");
+    assert_eq!(test.app.is_suspended().await, Ok(false));
+    // The event page and the listeners are removed; ids continue.
+    let (server, at) = persistent_server(&test).await;
     assert!(server > before);
     let peer = dial(at).await;
-    world.nothing().await;
-    subscribe(&world.app, &world.listener);
-    accepts(&mut world, &peer).await;
-    suspend(&world.app).await;
+    test.expect_no_event().await;
+    subscribe(&test.app, &test.listener);
+    accepts(&mut test, &peer).await;
+    suspend(&test.app).await;
     let _waiting = dial(at).await;
-    world.nothing().await;
+    test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
 }
 
 #[actix_rt::test]
-async fn another_app_is_left_alone_and_unloading_nothing_is_all_right() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
-    let other = App::new("other", &world.registry);
+async fn unload_does_not_affect_other_apps_and_accepts_unknown_ones() {
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
+    let other = App::new("other", &test.registry);
     assert_eq!(other.unload().await, Ok(()));
     assert_eq!(other.unload().await, Ok(()));
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }
 
-/// Never gives an event back.
-struct Keeper(Vec<SuspendInfo>);
+/// Never drops an event.
+struct KeepingListener(Vec<SuspendInfo>);
 
-impl Actor for Keeper {
+impl Actor for KeepingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<SuspendInfo> for Keeper {
+impl Handler<SuspendInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: SuspendInfo, _: &mut Self::Context) {
@@ -101,18 +101,18 @@ impl Handler<SuspendInfo> for Keeper {
 }
 
 #[actix_rt::test]
-async fn calls_that_wait_when_an_app_is_unloaded_are_answered() {
-    let world = World::new().await;
-    let app = &world.app;
-    // One that is being suspended, with two calls behind.
-    let keeper = Keeper(Vec::new()).start();
+async fn pending_calls_are_answered_by_an_unload() {
+    let test = TestApp::new().await;
+    let app = &test.app;
+    // An app that is being suspended, with two pending calls.
+    let keeper = KeepingListener(Vec::new()).start();
     app.on_suspend.add_listener(keeper.recipient());
     let waiting = [app.suspend(), app.resume(), app.suspend()];
     assert_eq!(app.unload().await, Ok(()));
     for answer in waiting {
         assert_eq!(within("the answer", answer).await, Err(Error::Unloaded));
     }
-    // One that is being loaded.
+    // An app that is being loaded.
     let never = EventPage::new(|_| std::future::pending());
     app.set_event_page(Some(never)).await.expect("it runs");
     suspend(app).await;
@@ -125,5 +125,5 @@ async fn calls_that_wait_when_an_app_is_unloaded_are_answered() {
     let created = app
         .tcp_server
         .create(tcp_server::SocketProperties::default());
-    assert!(created.await.is_ok(), "a new app of that name");
+    assert!(created.await.is_ok(), "a new app with the same id");
 }

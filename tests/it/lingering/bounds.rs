@@ -1,5 +1,5 @@
-//! How long, how much and how many: on the scripted network, whose clock runs
-//! when nothing else does.
+//! Bounds on time, bytes and connections, on the scripted network, whose clock advances only
+//! when everything is idle.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use chrome_sockets::testing::{Peer, ScriptedNetwork};
 use chrome_sockets::{Error, NetError, ServerSocketId};
 use tokio::time::{Instant, sleep};
 
-use support::World;
+use support::TestApp;
 
 /// As documented.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -18,21 +18,21 @@ const LINGERING: usize = 256;
 
 const SLACK: Duration = Duration::from_millis(20);
 
-struct Scene {
-    world: World,
+struct Fixture {
+    test: TestApp,
     network: ScriptedNetwork,
     server: ServerSocketId,
     at: std::net::SocketAddr,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         tokio::time::pause();
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
-        let (server, at) = world.listen().await;
-        Scene {
-            world,
+        let test = TestApp::with_network(network.clone()).await;
+        let (server, at) = test.listen().await;
+        Fixture {
+            test,
             network,
             server,
             at,
@@ -48,7 +48,7 @@ impl Scene {
 
     async fn unused(&mut self) -> (ClientSocket, Peer) {
         let peer = self.network.client(self.at).expect("it listens");
-        (self.world.accepted().await, peer)
+        (self.test.accepted().await, peer)
     }
 
     async fn proof_of_life(&mut self) {
@@ -61,9 +61,9 @@ impl Scene {
 }
 
 #[actix_rt::test]
-async fn a_closed_connection_is_shut_at_once_and_released_at_the_peers_end() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+async fn close_shuts_the_writing_side_at_once_and_releases_the_connection_at_the_peers_end() {
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     peer.send("unread");
     client.send(&b"all"[..]).await.expect("it is sent");
     client.close().await.expect("it is open");
@@ -75,24 +75,24 @@ async fn a_closed_connection_is_shut_at_once_and_released_at_the_peers_end() {
     peer.shutdown();
     sleep(SLACK).await;
     assert!(peer.is_released() && !peer.is_reset());
-    scene.proof_of_life().await;
+    fixture.proof_of_life().await;
 }
 
 #[actix_rt::test]
 async fn a_connection_whose_peer_has_ended_is_released_at_once() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     client.set_paused(false).await.expect("it is open");
     peer.shutdown();
-    scene.world.ended(client.id()).await;
+    fixture.test.ended(client.id()).await;
     assert!(peer.is_released() && !peer.is_reset());
 }
 
 #[actix_rt::test]
 async fn a_connection_on_which_nothing_was_sent_is_released_at_once_unless_much_is_unread() {
-    let mut scene = Scene::new().await;
+    let mut fixture = Fixture::new().await;
     for (unread, at_once) in [(0, true), (1, true), (60_000, false)] {
-        let (client, peer) = scene.unused().await;
+        let (client, peer) = fixture.unused().await;
         peer.send(vec![0; unread]);
         client.close().await.expect("it is open");
         assert_eq!((peer.is_released(), peer.is_closed()), (at_once, true));
@@ -103,22 +103,22 @@ async fn a_connection_on_which_nothing_was_sent_is_released_at_once_unless_much_
 }
 
 #[actix_rt::test]
-async fn a_peer_that_has_everything_and_does_not_end_is_left_after_thirty_seconds() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+async fn a_peer_that_has_everything_but_does_not_end_is_closed_after_thirty_seconds() {
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     client.send(&b"all"[..]).await.expect("it is sent");
     client.close().await.expect("it is open");
     sleep(LIMIT - SLACK).await;
     assert!(!peer.is_released());
     sleep(2 * SLACK).await;
     assert!(peer.is_released() && !peer.is_reset(), "nothing is missing");
-    scene.proof_of_life().await;
+    fixture.proof_of_life().await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_acknowledges_nothing_is_reset_after_thirty_seconds() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     peer.set_unacknowledged(3);
     client.send(&b"all"[..]).await.expect("it is sent");
     client.close().await.expect("it is open");
@@ -126,13 +126,13 @@ async fn a_peer_that_acknowledges_nothing_is_reset_after_thirty_seconds() {
     assert!(!peer.is_released());
     sleep(2 * SLACK).await;
     assert!(peer.is_released() && peer.is_reset());
-    scene.proof_of_life().await;
+    fixture.proof_of_life().await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_takes_nothing_is_reset_after_thirty_seconds_and_the_send_fails() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     peer.limit_writes(1);
     let from = Instant::now();
     let sent = client.send(&b"all"[..]);
@@ -140,13 +140,13 @@ async fn a_peer_that_takes_nothing_is_reset_after_thirty_seconds_and_the_send_fa
     assert_eq!(sent.await.err(), Some(Error::Net(NetError::TIMED_OUT)));
     assert!((LIMIT..LIMIT + SLACK).contains(&from.elapsed()));
     assert!(peer.is_released() && peer.is_reset());
-    scene.proof_of_life().await;
+    fixture.proof_of_life().await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_acknowledges_a_byte_every_twenty_seconds_is_waited_for() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     let bytes = 30;
     peer.set_unacknowledged(bytes);
     client.send(vec![0; bytes]).await.expect("it is sent");
@@ -162,9 +162,9 @@ async fn a_peer_that_acknowledges_a_byte_every_twenty_seconds_is_waited_for() {
 }
 
 #[actix_rt::test]
-async fn input_is_no_progress() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+async fn input_does_not_count_as_progress() {
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     peer.set_unacknowledged(1);
     client.close().await.expect("it is open");
     for _ in 0..35 {
@@ -175,9 +175,9 @@ async fn input_is_no_progress() {
 }
 
 #[actix_rt::test]
-async fn a_mebibyte_is_discarded_and_more_resets() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+async fn one_mebibyte_of_input_is_discarded_and_more_resets_the_connection() {
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     client.close().await.expect("it is open");
     peer.send(vec![0; DISCARDED]);
     sleep(SLACK).await;
@@ -185,24 +185,24 @@ async fn a_mebibyte_is_discarded_and_more_resets() {
     peer.send("?");
     sleep(SLACK).await;
     assert!(peer.is_released() && peer.is_reset());
-    scene.proof_of_life().await;
+    fixture.proof_of_life().await;
 }
 
 #[actix_rt::test]
-async fn input_is_discarded_while_the_peer_takes_nothing() {
-    let mut scene = Scene::new().await;
-    let (client, peer) = scene.client().await;
+async fn input_is_discarded_while_the_peer_does_not_read() {
+    let mut fixture = Fixture::new().await;
+    let (client, peer) = fixture.client().await;
     peer.limit_writes(0);
     let sent = client.send(&b"all"[..]);
     client.close().await.expect("it is open");
     peer.send(vec![0; DISCARDED + 1]);
-    sent.await.expect_err("it is cut off");
+    sent.await.expect_err("it is reset");
     assert!(peer.is_reset());
 }
 
 #[actix_rt::test]
-async fn a_lingering_connection_has_no_place_in_limits_and_a_drain_waits_for_it() {
-    let mut scene = Scene::new().await;
+async fn a_lingering_connection_does_not_count_in_limits_and_a_drain_waits_for_it() {
+    let mut fixture = Fixture::new().await;
     let limits = Limits {
         connections: Some(Limit {
             most: 1,
@@ -210,24 +210,24 @@ async fn a_lingering_connection_has_no_place_in_limits_and_a_drain_waits_for_it(
         }),
         ..Default::default()
     };
-    let server = &scene.world.app.tcp_server;
-    let set = server.set_limits(scene.server, limits);
-    set.await.expect("good limits");
-    let (client, peer) = scene.client().await;
+    let server = &fixture.test.app.tcp_server;
+    let set = server.set_limits(fixture.server, limits);
+    set.await.expect("valid limits");
+    let (client, peer) = fixture.client().await;
     peer.set_unacknowledged(1);
     client.close().await.expect("it is open");
-    let (next, _next) = scene.client().await;
+    let (next, _next) = fixture.client().await;
     next.close().await.expect("it is open");
-    let drained = scene.world.app.drain(LIMIT / 2).await;
+    let drained = fixture.test.app.drain(LIMIT / 2).await;
     assert_eq!(drained.expect("it is loaded").forced, [client.id()]);
 }
 
 #[actix_rt::test]
-async fn of_too_many_the_oldest_goes_first() {
-    let mut scene = Scene::new().await;
+async fn of_too_many_lingering_connections_the_oldest_is_closed_first() {
+    let mut fixture = Fixture::new().await;
     let mut peers = Vec::new();
     for _ in 0..LINGERING + 2 {
-        let (client, peer) = scene.client().await;
+        let (client, peer) = fixture.client().await;
         client.send(&b"all"[..]).await.expect("it is sent");
         client.close().await.expect("it is open");
         peers.push(peer);
@@ -241,19 +241,19 @@ async fn of_too_many_the_oldest_goes_first() {
             .iter()
             .all(|peer| peer.is_closed() && !peer.is_reset())
     );
-    scene.proof_of_life().await;
+    fixture.proof_of_life().await;
 }
 
 #[actix_rt::test]
-async fn of_too_many_the_oldest_is_reset_if_something_of_it_waits() {
-    let mut scene = Scene::new().await;
-    let (client, stuck) = scene.client().await;
+async fn of_too_many_lingering_connections_the_oldest_is_reset_if_sends_of_it_wait() {
+    let mut fixture = Fixture::new().await;
+    let (client, stuck) = fixture.client().await;
     stuck.limit_writes(0);
     let sent = client.send(&b"all"[..]);
     client.close().await.expect("it is open");
     let mut peers = Vec::new();
     for _ in 0..LINGERING {
-        let (client, peer) = scene.client().await;
+        let (client, peer) = fixture.client().await;
         client.close().await.expect("it is open");
         peers.push(peer);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Counts the clients; greets them, or echoes what they say.
+/// Counts clients, and greets them or echoes their data.
 struct Greeter {
     clients: Arc<AtomicUsize>,
     greets: bool,
@@ -35,7 +35,7 @@ impl Handler<ReceiveInfo> for Greeter {
 
 impl Greeter {
     /// Starts it as the app's only listener.
-    async fn on(stage: &Stage, greets: bool) -> Arc<AtomicUsize> {
+    async fn start_on(child_app: &ChildApp, greets: bool) -> Arc<AtomicUsize> {
         let clients = Arc::<AtomicUsize>::default();
         let count = clients.clone();
         let greeter = Greeter {
@@ -43,19 +43,19 @@ impl Greeter {
             greets,
         };
         let greeter = greeter.start();
-        stage.hears_accept(greeter.clone()).await;
-        stage.hears_receive(greeter).await;
+        child_app.add_accept_listener(greeter.clone()).await;
+        child_app.add_receive_listener(greeter).await;
         clients
     }
 }
 
-/// How many connections wait, or are idle.
+/// Number of waiting or idle connections.
 const MANY: usize = 4_000;
 
-/// What an idle connection may cost.
+/// Memory that an idle connection may take.
 const IDLE: usize = 4 * KIB;
 
-/// Connects as many peers, from several threads.
+/// Connects this many peers, from several threads.
 fn connect_many(at: SocketAddr, many: usize) -> Vec<TcpStream> {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..8)
@@ -69,25 +69,25 @@ fn connect_many(at: SocketAddr, many: usize) -> Vec<TcpStream> {
 #[test]
 fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_process() {
     if part().is_some() {
-        return play(async {
-            let mut stage = Stage::set(Registry::new()).await;
-            let clients = Greeter::on(&stage, true).await;
-            stage.pause(true).await;
+        return run_child(async {
+            let mut child_app = ChildApp::set(Registry::new()).await;
+            let clients = Greeter::start_on(&child_app, true).await;
+            child_app.pause(true).await;
             let before = resident();
-            stage.listen(4096).await;
-            stage.hear("all connected").await;
-            stage.pause(true).await;
+            child_app.listen(4096).await;
+            child_app.wait_for("all connected").await;
+            child_app.pause(true).await;
             let waiting = resident().saturating_sub(before);
             assert_eq!(clients.load(SeqCst), 0, "it is paused");
-            assert_eq!(stage.app.tcp.get_sockets().await, Ok(vec![]));
+            assert_eq!(child_app.app.tcp.get_sockets().await, Ok(vec![]));
             assert!(waiting <= 8 * MIB, "grown by {}", kib(waiting));
 
-            stage.pause(false).await;
+            child_app.pause(false).await;
             let all = || clients.load(SeqCst) == MANY;
             let accepted = growth_until("all of them", before, all).await;
             let most = 8 * MIB + MANY * IDLE;
             assert!(accepted <= most, "grown by {}", kib(accepted));
-            stage
+            child_app
                 .done(&format!(
                     "{} waiting, {} accepted",
                     kib(waiting),
@@ -96,54 +96,54 @@ fn four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_proce
                 .await;
         });
     }
-    let mut measured = Measured::start(
+    let mut process = MeasuredProcess::start(
         "connections::four_thousand_connections_that_wait_for_a_paused_server_do_not_grow_the_process",
         "the paused server",
     );
-    let mut peers = connect_many(measured.at, MANY);
-    measured.say("all connected");
+    let mut peers = connect_many(process.at, MANY);
+    process.send_line("all connected");
     for peer in &mut peers {
         let mut greeting = [0];
         peer.read_exact(&mut greeting).expect("each is accepted");
         assert_eq!(&greeting, b"!");
     }
-    measured.finish();
+    process.finish();
 }
 
 #[test]
 fn an_idle_connection_costs_at_most_four_kibibytes() {
     const WARM: usize = 800;
     if part().is_some() {
-        return play(async {
-            let mut stage = Stage::set(Registry::new()).await;
-            let clients = Greeter::on(&stage, false).await;
-            stage.listen(4096).await;
-            stage.hear("warm").await;
+        return run_child(async {
+            let mut child_app = ChildApp::set(Registry::new()).await;
+            let clients = Greeter::start_on(&child_app, false).await;
+            child_app.listen(4096).await;
+            child_app.wait_for("warm").await;
             growth_until("the first", 0, || clients.load(SeqCst) == WARM).await;
-            stage.all_resumed(WARM).await;
+            child_app.all_resumed(WARM).await;
             let before = resident();
-            stage.say("go on");
-            stage.hear("all connected").await;
+            child_app.send_line("go on");
+            child_app.wait_for("all connected").await;
             let all = || clients.load(SeqCst) == WARM + MANY;
             growth_until("all of them", before, all).await;
-            stage.all_resumed(WARM + MANY).await;
+            child_app.all_resumed(WARM + MANY).await;
             let each = resident().saturating_sub(before) / MANY;
             assert!(each <= IDLE, "{each} bytes each");
-            stage.say("idle");
-            stage.done(&format!("{each} bytes each")).await;
+            child_app.send_line("idle");
+            child_app.done(&format!("{each} bytes each")).await;
         });
     }
-    let mut measured = Measured::start(
+    let mut process = MeasuredProcess::start(
         "connections::an_idle_connection_costs_at_most_four_kibibytes",
         "the server",
     );
-    let mut peers = connect_many(measured.at, WARM);
-    measured.say("warm");
-    measured.hear("go on");
-    peers.extend(connect_many(measured.at, MANY));
-    measured.say("all connected");
-    measured.hear("idle");
-    // Each is a connection that works.
+    let mut peers = connect_many(process.at, WARM);
+    process.send_line("warm");
+    process.wait_for("go on");
+    peers.extend(connect_many(process.at, MANY));
+    process.send_line("all connected");
+    process.wait_for("idle");
+    // Each connection works.
     for peer in &mut peers {
         peer.write_all(b"echo").expect("write");
     }
@@ -152,7 +152,7 @@ fn an_idle_connection_costs_at_most_four_kibibytes() {
         peer.read_exact(&mut echo).expect("read");
         assert_eq!(&echo, b"echo");
     }
-    measured.finish();
+    process.finish();
 }
 
 #[test]
@@ -160,30 +160,30 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
     const WARM: usize = 4 * MIB;
     const ALL: usize = 64 * MIB;
     if part().is_some() {
-        return play(async {
-            let mut stage = Stage::set(Registry::new()).await;
-            Greeter::on(&stage, false).await;
-            stage.listen(16).await;
-            stage.hear("warm").await;
+        return run_child(async {
+            let mut child_app = ChildApp::set(Registry::new()).await;
+            Greeter::start_on(&child_app, false).await;
+            child_app.listen(16).await;
+            child_app.wait_for("warm").await;
             let before = resident();
-            stage.say("go on");
-            stage.hear("stalled").await;
+            child_app.send_line("go on");
+            child_app.wait_for("stalled").await;
             let stalled = resident().saturating_sub(before);
             assert!(stalled <= 8 * MIB, "grown by {}", kib(stalled));
-            stage.say("read");
-            stage.hear("all read").await;
+            child_app.send_line("read");
+            child_app.wait_for("all read").await;
             let after = resident().saturating_sub(before);
             assert!(after <= 8 * MIB, "grown by {} then", kib(after));
-            stage
+            child_app
                 .done(&format!("{} stalled, {} after", kib(stalled), kib(after)))
                 .await;
         });
     }
-    let mut measured = Measured::start(
+    let mut process = MeasuredProcess::start(
         "connections::the_echo_of_a_peer_that_never_reads_does_not_grow_the_process",
         "the echo server",
     );
-    let peer = connect(measured.at);
+    let peer = connect(process.at);
     let read = |start: usize, length: usize| {
         let mut echo = vec![0; 64 * KIB];
         for at in (start..start + length).step_by(echo.len()) {
@@ -195,11 +195,11 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
         scope.spawn(|| (&peer).write_all(&pattern(0, WARM)).expect("write"));
         read(0, WARM);
     });
-    measured.say("warm");
-    measured.hear("go on");
+    process.send_line("warm");
+    process.wait_for("go on");
     let all = pattern(WARM, ALL);
     let mut written = 0;
-    // Nothing moves any more when nothing has for as long as this.
+    // Without progress for this long, everything has stalled.
     let stall = Some(Duration::from_millis(500));
     peer.set_write_timeout(stall).expect("an option");
     loop {
@@ -210,25 +210,25 @@ fn the_echo_of_a_peer_that_never_reads_does_not_grow_the_process() {
         }
         assert!(written < ALL, "a peer that does not read is not slowed");
     }
-    measured.say("stalled");
-    measured.hear("read");
+    process.send_line("stalled");
+    process.wait_for("read");
     peer.set_write_timeout(None).expect("an option");
     thread::scope(|scope| {
         scope.spawn(|| (&peer).write_all(&all[written..]).expect("write"));
         read(WARM, ALL);
     });
-    measured.say("all read");
-    measured.finish();
+    process.send_line("all read");
+    process.finish();
 }
 
 /// Passes the first client on.
-struct First(UnboundedSender<ClientSocket>);
+struct FirstClientListener(UnboundedSender<ClientSocket>);
 
-impl Actor for First {
+impl Actor for FirstClientListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for First {
+impl Handler<AcceptInfo> for FirstClientListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -236,18 +236,19 @@ impl Handler<AcceptInfo> for First {
     }
 }
 
-/// Plays the app that sends more than anybody reads.
-async fn floods() {
-    let mut stage = Stage::set(Registry::new().write_quota(MIB)).await;
+/// The role of an app that sends more than its peer reads.
+async fn run_flood() {
+    let mut child_app = ChildApp::set(Registry::new().write_quota(MIB)).await;
     let (sender, mut accepted) = unbounded_channel();
-    stage.hears_accept(First(sender).start()).await;
-    stage.listen(16).await;
+    child_app
+        .add_accept_listener(FirstClientListener(sender).start())
+        .await;
+    child_app.listen(16).await;
     let client = within("a client", accepted.recv()).await;
-    let client = client.expect("it lives");
+    let client = client.expect("it is alive");
     let mut sent = 0;
 
-    // Until the kernel takes no more: a call that is answered means that the
-    // send before it was tried.
+    // Until the kernel takes no more: an answered call means that the send before it was tried.
     let before = resident();
     loop {
         let answer = client.send(pattern(sent, 64 * KIB));
@@ -258,7 +259,7 @@ async fn floods() {
             None => break,
         }
     }
-    // From here on everything waits, and the smallest sends are the most.
+    // From here on every send waits, and small sends have the largest overhead.
     let exceeded = Err(Error::WriteQuotaExceeded);
     let mut refused = 0;
     while refused < 1000 {
@@ -282,19 +283,19 @@ async fn floods() {
         }
     }
     for _ in 0..10_000 {
-        let by_id = stage.app.tcp.send(client.id(), &b"refused"[..]).await;
+        let by_id = child_app.app.tcp.send(client.id(), &b"refused"[..]).await;
         assert_eq!(by_id.map(drop), exceeded);
     }
     let flooded = resident().saturating_sub(before);
     assert!(flooded <= 8 * MIB, "grown by {}", kib(flooded));
 
-    stage.say(&format!("sent {sent}"));
-    stage.hear("all read").await;
+    child_app.send_line(&format!("sent {sent}"));
+    child_app.wait_for("all read").await;
     let later = within("a later send", client.send(&b"later"[..])).await;
     assert_eq!(later.map(|sent| sent.bytes_sent), Ok(5));
     let after = resident().saturating_sub(before);
     assert!(after <= 8 * MIB, "grown by {} then", kib(after));
-    stage
+    child_app
         .done(&format!("{} flooded, {} after", kib(flooded), kib(after)))
         .await;
 }
@@ -302,22 +303,22 @@ async fn floods() {
 #[test]
 fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
     if part().is_some() {
-        return play(floods());
+        return run_child(run_flood());
     }
-    let mut measured = Measured::start(
+    let mut process = MeasuredProcess::start(
         "connections::a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota",
         "the sender",
     );
-    let mut peer = connect(measured.at);
-    let sent: usize = measured.hear("sent ").parse().expect("a number");
-    assert!(sent > MIB, "the quota and what the kernel has");
-    // All that was not refused, and nothing else.
+    let mut peer = connect(process.at);
+    let sent: usize = process.wait_for("sent ").parse().expect("a number");
+    assert!(sent > MIB, "the quota and the kernel's buffer");
+    // Everything that was not refused, and nothing else.
     let mut heard = vec![0; sent];
     peer.read_exact(&mut heard).expect("read");
-    assert!(heard == pattern(0, sent), "not what was sent");
-    measured.say("all read");
+    assert!(heard == pattern(0, sent), "other data than was sent");
+    process.send_line("all read");
     let mut later = [0; 5];
     peer.read_exact(&mut later).expect("read");
     assert_eq!(&later, b"later");
-    measured.finish();
+    process.finish();
 }

@@ -6,21 +6,21 @@ use chrome_sockets::tls;
 use super::*;
 use crate::tls::certificates::Authority;
 
-/// As many as go on at once where nothing else is set.
+/// The default bound on concurrent handshakes.
 const STALLED: usize = tls::DEFAULT_HANDSHAKES;
 
-/// What one that says nothing may cost, and one that says all it can.
+/// Memory for a silent client, and for one that sends as much as possible.
 const SILENT: usize = 16 * KIB;
 const LOUD: usize = 128 * KIB;
 
-/// Counts the failures, those that it was not told of too.
-struct Counter(Arc<AtomicUsize>);
+/// Counts failures, including missed ones.
+struct FailureCounter(Arc<AtomicUsize>);
 
-impl Actor for Counter {
+impl Actor for FailureCounter {
     type Context = Context<Self>;
 }
 
-impl Handler<HandshakeErrorInfo> for Counter {
+impl Handler<HandshakeErrorInfo> for FailureCounter {
     type Result = ();
 
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
@@ -28,28 +28,28 @@ impl Handler<HandshakeErrorInfo> for Counter {
     }
 }
 
-impl Handler<AcceptInfo> for Counter {
+impl Handler<AcceptInfo> for FailureCounter {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        panic!("client {} has not said enough", info.client_socket_id);
+        panic!("client {} has not sent enough", info.client_socket_id);
     }
 }
 
-async fn stalls(most: usize) {
-    let stage = Stage::set(Registry::new()).await;
+async fn run_stalled_handshakes(most: usize) {
+    let child_app = ChildApp::set(Registry::new()).await;
     let failed = Arc::<AtomicUsize>::default();
-    let counter = Counter(failed.clone()).start();
-    stage.hears_accept(counter.clone()).await;
-    let server = &stage.app.tcp_server;
+    let counter = FailureCounter(failed.clone()).start();
+    child_app.add_accept_listener(counter.clone()).await;
+    let server = &child_app.app.tcp_server;
     let adding = server.on_handshake_error.add_listener(counter.recipient());
     adding.await.expect("added");
     let tls = Authority::new().issue("localhost").server();
     let tls = tls.timeout(Duration::from_secs(5));
-    let set = server.set_tls(stage.server, Some(tls));
+    let set = server.set_tls(child_app.server, Some(tls));
     set.await.expect("alive");
     let before = resident();
-    stage.listen(4096).await;
+    child_app.listen(4096).await;
     let grown = growth_until("their ends", before, || failed.load(SeqCst) >= STALLED).await;
     assert!(
         grown <= STALLED * most,
@@ -57,49 +57,49 @@ async fn stalls(most: usize) {
         kib(grown)
     );
     let each = grown / STALLED;
-    stage
+    child_app
         .done(&format!(" {}, {each} bytes each", kib(grown)))
         .await;
 }
 
 #[test]
-fn stalled_handshakes_cost_no_more_than_they_may_say() {
-    const NAME: &str = "handshakes::stalled_handshakes_cost_no_more_than_they_may_say";
+fn stalled_handshakes_cost_no_more_memory_than_their_bound() {
+    const NAME: &str = "handshakes::stalled_handshakes_cost_no_more_memory_than_their_bound";
     if let Some(part) = part() {
-        return play(async move {
+        return run_child(async move {
             match part.as_str() {
-                "silent" => stalls(SILENT).await,
-                _ => stalls(LOUD).await,
+                "silent" => run_stalled_handshakes(SILENT).await,
+                _ => run_stalled_handshakes(LOUD).await,
             }
         });
     }
     for part in ["silent", "loud"] {
-        let measured = Measured::start(NAME, part);
+        let process = MeasuredProcess::start(NAME, part);
         let peers: Vec<_> = (0..STALLED)
             .map(|_| {
-                let peer = connect(measured.at);
+                let peer = connect(process.at);
                 if part == "loud" {
-                    say_all_there_is_but_the_end(&peer);
+                    send_longest_hello(&peer);
                 }
                 peer
             })
             .collect();
-        measured.finish();
+        process.finish();
         drop(peers);
     }
 }
 
-/// A ClientHello about as long as there may be, in records as long as there
-/// may be, without its last byte.
-fn say_all_there_is_but_the_end(mut peer: &TcpStream) {
+/// A ClientHello of about the maximum length, in records of the maximum length, without its last
+/// byte.
+fn send_longest_hello(mut peer: &TcpStream) {
     const RECORD: usize = 16_384;
-    // Beyond 64 KiB it would be refused.
+    // More than 64 KiB would be refused.
     let mut message = vec![0; 0xf000 + 4];
     message[..4].copy_from_slice(&[1, 0, 0xf0, 0]);
     message.pop();
     for piece in message.chunks(RECORD) {
         let length = u16::try_from(piece.len()).expect("a record").to_be_bytes();
-        // It may have been given up.
+        // The server may have dropped it.
         let _ = peer.write_all(&[22, 3, 1, length[0], length[1]]);
         let _ = peer.write_all(piece);
     }

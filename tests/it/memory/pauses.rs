@@ -1,19 +1,19 @@
-//! Pauses that wait for an event, and are resumed: again and again.
+//! Pauses that wait for an event and are answered by a resume, repeated many times.
 
 use super::*;
 
-/// Keeps every event that it hears, and resumes each client.
+/// Keeps every event, and resumes each client.
 #[derive(Default)]
-struct Keeper {
+struct KeepingListener {
     events: Vec<Box<dyn std::any::Any>>,
     heard: Option<UnboundedSender<ClientSocket>>,
 }
 
-impl Actor for Keeper {
+impl Actor for KeepingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptInfo> for Keeper {
+impl Handler<AcceptInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
@@ -22,7 +22,7 @@ impl Handler<AcceptInfo> for Keeper {
     }
 }
 
-impl Handler<ReceiveInfo> for Keeper {
+impl Handler<ReceiveInfo> for KeepingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
@@ -33,8 +33,7 @@ impl Handler<ReceiveInfo> for Keeper {
     }
 }
 
-/// How much the process grows by so many pauses, each of which waits until it
-/// is resumed.
+/// Growth of the process by many pauses, each of which waits until the resume.
 async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
     let rounds = async |rounds| {
         for _ in 0..rounds {
@@ -55,23 +54,23 @@ async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
 }
 
 #[test]
-fn a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process() {
+fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
     if part().is_some() {
-        return play(async {
-            let stage = Stage::set(Registry::new()).await;
+        return run_child(async {
+            let child_app = ChildApp::set(Registry::new()).await;
             let (sender, mut heard) = unbounded_channel();
-            let keeper = Keeper {
+            let keeper = KeepingListener {
                 heard: Some(sender),
                 ..Default::default()
             };
             let keeper = keeper.start();
-            stage.hears_accept(keeper.clone()).await;
-            stage.hears_receive(keeper).await;
-            stage.listen(1).await;
+            child_app.add_accept_listener(keeper.clone()).await;
+            child_app.add_receive_listener(keeper).await;
+            child_app.listen(1).await;
             let client = within("the data", heard.recv()).await;
             let client = client.expect("its listener lives");
-            let tcp_server = &stage.app.tcp_server;
-            let server = growth(|paused| tcp_server.set_paused(stage.server, paused)).await;
+            let tcp_server = &child_app.app.tcp_server;
+            let server = growth(|paused| tcp_server.set_paused(child_app.server, paused)).await;
             let client = growth(|paused| client.set_paused(paused)).await;
             for grown in [server, client] {
                 assert!(grown <= 4 * MIB, "grown by {}", kib(grown));
@@ -81,14 +80,14 @@ fn a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process() {
                 kib(server),
                 kib(client)
             );
-            stage.done(&said).await;
+            child_app.done(&said).await;
         });
     }
-    let measured = Measured::start(
-        "pauses::a_hundred_thousand_pauses_that_are_resumed_do_not_grow_the_process",
+    let process = MeasuredProcess::start(
+        "pauses::a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process",
         "the pauses",
     );
-    let mut peer = connect(measured.at);
-    peer.write_all(b"kept").expect("it is taken");
-    measured.finish();
+    let mut peer = connect(process.at);
+    peer.write_all(b"kept").expect("it is accepted");
+    process.finish();
 }

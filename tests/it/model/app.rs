@@ -1,7 +1,7 @@
-//! What an app's sockets all depend on: who listens, and whether it is loaded.
+//! What all sockets of an app depend on: its listeners, and whether it is loaded.
 
-/// How many listeners an app has.
-pub const EARS: usize = 3;
+/// Number of listeners of an app.
+pub const LISTENERS: usize = 3;
 
 /// Which event.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,32 +19,32 @@ pub const KINDS: [Kind; 4] = [
     Kind::ReceiveError,
 ];
 
-/// Which listeners, a bit each.
-pub type Ears = u8;
+/// A set of listeners, one bit each.
+pub type ListenerMap = u8;
 
 /// One app, as each of its sockets sees it.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct AppState {
-    ears: [Ears; 4],
+    listeners: [ListenerMap; 4],
     /// Whether the last listener of the event has died.
     orphaned: [bool; 4],
-    /// Nothing is raised.
+    /// No events are raised.
     pub suspended: bool,
     pub ending: Ending,
 }
 
-/// What is about to be closed.
+/// Which sockets are about to be closed.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub enum Ending {
     #[default]
     Nothing,
-    /// The app is being suspended: what is not persistent.
+    /// The app is being suspended: sockets that are not persistent.
     Transient,
-    /// It is being unloaded.
+    /// The app is being unloaded: all sockets.
     All,
 }
 
-/// What changes it.
+/// A change of an app.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum AppChange {
     /// `addListener`, `removeListener`.
@@ -52,19 +52,19 @@ pub enum AppChange {
     /// The listener's actor has ended.
     Died(usize),
     Suspend,
-    /// `resume`, or its event page was wanted; who listens for everything then.
-    Resume(Ears),
+    /// `resume`, or a load by the event page, with the listeners of everything after it.
+    Resume(ListenerMap),
     Unload,
 }
 
 impl AppState {
-    pub fn ears(&self, kind: Kind) -> Ears {
-        self.ears[kind as usize]
+    pub fn listeners(&self, kind: Kind) -> ListenerMap {
+        self.listeners[kind as usize]
     }
 
-    /// Whether an event that nobody hears waits for the next listener.
-    pub fn keeps(&self, kind: Kind) -> bool {
-        self.ears(kind) == 0 && self.orphaned[kind as usize]
+    /// Whether an event without a listener waits for the next one.
+    pub fn keeps_event(&self, kind: Kind) -> bool {
+        self.listeners(kind) == 0 && self.orphaned[kind as usize]
     }
 
     pub fn change(&mut self, change: AppChange) {
@@ -72,12 +72,16 @@ impl AppState {
             self.orphaned[kind as usize] = false;
         }
         match change {
-            AppChange::Listens(kind, ear, true) => self.ears[kind as usize] |= 1 << ear,
-            AppChange::Listens(kind, ear, false) => self.ears[kind as usize] &= !(1 << ear),
-            AppChange::Died(ear) => {
-                for (ears, orphaned) in self.ears.iter_mut().zip(&mut self.orphaned) {
-                    *orphaned |= *ears == 1 << ear;
-                    *ears &= !(1 << ear);
+            AppChange::Listens(kind, listener, true) => {
+                self.listeners[kind as usize] |= 1 << listener
+            }
+            AppChange::Listens(kind, listener, false) => {
+                self.listeners[kind as usize] &= !(1 << listener)
+            }
+            AppChange::Died(listener) => {
+                for (listeners, orphaned) in self.listeners.iter_mut().zip(&mut self.orphaned) {
+                    *orphaned |= *listeners == 1 << listener;
+                    *listeners &= !(1 << listener);
                 }
             }
             AppChange::Suspend if !self.suspended => {
@@ -87,7 +91,9 @@ impl AppState {
             AppChange::Suspend => {}
             AppChange::Resume(page) if self.suspended => {
                 self.suspended = false;
-                self.ears.iter_mut().for_each(|ears| *ears |= page);
+                self.listeners
+                    .iter_mut()
+                    .for_each(|listeners| *listeners |= page);
                 if page != 0 {
                     self.orphaned = [false; 4];
                 }
@@ -106,13 +112,13 @@ impl AppState {
         }
     }
 
-    /// What was about to be closed is closed.
+    /// The sockets that were about to be closed are closed.
     pub fn ended(&mut self) {
         match self.ending {
             Ending::All => *self = AppState::default(),
             _ => {
                 self.ending = Ending::Nothing;
-                self.ears = [0; 4];
+                self.listeners = [0; 4];
                 self.orphaned = [false; 4];
             }
         }

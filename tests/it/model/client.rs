@@ -1,5 +1,4 @@
-//! The model of a client socket: what `SPEC.md` says of `tcp`, and the public
-//! documentation where it says no more.
+//! The model of a client socket: what the public documentation says of `tcp`.
 
 mod steps;
 
@@ -9,8 +8,8 @@ use chrome_sockets::tcp::{DEFAULT_BUFFER_SIZE, SocketInfo};
 
 use super::app::{AppState, Kind};
 use super::connection::{Act, Connection, Readable, incoming_byte};
-use super::ears::{Answer, CallId, Heard};
-use super::possible::{Progress, Seen, raise};
+use super::event_log::{Answer, CallId, ObservedEvent};
+use super::possible_states::{Progress, Seen, raise};
 use super::server::{MAX_NAME, net};
 
 /// One of a client socket's possible states.
@@ -20,18 +19,18 @@ pub struct Client {
     pub id: u64,
     pub open: bool,
     link: Link,
-    /// Connections whose last sends are still leaving.
+    /// Connections whose last sends are still being written.
     leaving: Vec<Connection>,
-    /// Connections that the app is done with, and that may linger.
+    /// Connections that the app has ended, and that may linger.
     closed: Vec<Connection>,
     paused: bool,
     persistent: bool,
     name: Option<&'static str>,
     buffer_size: Option<i32>,
     /// An end that waits for a listener, because the last one has died.
-    untold: Option<i32>,
-    /// A `setPaused(true)` of this batch was given up, as only `close` may.
-    gave_up: bool,
+    unreported: Option<i32>,
+    /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
+    cancelled: bool,
     app: AppState,
 }
 
@@ -42,19 +41,19 @@ enum Link {
     Connected(Box<Connection>),
 }
 
-/// Where a `connect` goes.
+/// The target of a `connect`.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Target {
     pub permitted: bool,
-    /// What is wrong with the arguments.
+    /// The error of invalid arguments.
     pub wrong: Option<i32>,
-    /// What comes of it.
+    /// The outcome.
     pub end: Result<Connection, i32>,
-    /// It takes until `Event::LetGo` of this number.
+    /// Pending until `Event::Release` with this number.
     pub held: Option<usize>,
 }
 
-/// A function of `tcp`, with what the test knows of the world around.
+/// A function of `tcp`, with what the test knows of its surroundings.
 #[derive(Clone, Debug)]
 pub enum Call {
     Update {
@@ -63,8 +62,7 @@ pub enum Call {
         buffer_size: Option<i32>,
     },
     SetPaused(bool),
-    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have
-    /// answered.
+    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have answered.
     PausedUntilResumed,
     SetKeepAlive {
         enable: bool,
@@ -73,21 +71,21 @@ pub enum Call {
     SetNoDelay(bool),
     Connect(Box<Target>),
     Disconnect,
-    /// That many bytes.
+    /// This many bytes.
     Send(usize),
     Close,
     GetInfo,
     GetSockets,
 }
 
-/// What the world does.
+/// An event outside the API.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// The peer of a connection.
+    /// An action of the peer of a connection.
     Peer(usize, Act),
-    /// An attempt to connect may come to its end.
-    LetGo(usize),
-    /// So much time that whatever waits for time has come.
+    /// A pending connect may complete.
+    Release(usize),
+    /// Enough time passes for every timeout.
     LongTime,
 }
 
@@ -104,8 +102,8 @@ impl Client {
             persistent: false,
             name: None,
             buffer_size: None,
-            untold: None,
-            gave_up: false,
+            unreported: None,
+            cancelled: false,
             app,
         }
     }
@@ -118,7 +116,7 @@ impl Client {
         }
     }
 
-    /// As `create` and `update` set them; whether they may.
+    /// `create` and `update`; whether they succeed.
     pub fn set(
         &mut self,
         persistent: Option<bool>,
@@ -138,7 +136,7 @@ impl Client {
         true
     }
 
-    /// The connections that are open, or may become so.
+    /// Connections that are open, or may become open.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         let link = match &self.link {
             Link::None => None,
@@ -169,16 +167,16 @@ impl Client {
         }
     }
 
-    /// The app is done with a connection.
-    fn leave(&mut self, connection: Connection) {
+    /// The app ends a connection.
+    fn end_connection(&mut self, connection: Connection) {
         match connection.is_sending() {
             true => self.leaving.push(connection),
             false => self.closed.push(connection),
         }
     }
 
-    /// `disconnect`, without its event: whether there is one, unless what it
-    /// has to answer was not seen.
+    /// `disconnect` without its event: whether it raises one, or `None` if an answer that it
+    /// causes was not seen.
     fn disconnect(&mut self, seen: &Seen) -> Option<bool> {
         match std::mem::replace(&mut self.link, Link::None) {
             Link::None => Some(false),
@@ -187,26 +185,27 @@ impl Client {
                 seen.answered(call, &aborted).then_some(false)
             }
             Link::Connected(connection) => {
-                self.leave(*connection);
-                let tells = !self.paused;
+                self.end_connection(*connection);
+                let raises = !self.paused;
                 self.paused = true;
-                Some(tells)
+                Some(raises)
             }
         }
     }
 
-    /// `disconnect` and `close`, but for their answer.
+    /// `disconnect` and `close`, except for their answer.
     fn end(mut self, seen: &Seen) -> Vec<Self> {
-        let Some(tells) = self.disconnect(seen) else {
+        let Some(raises) = self.disconnect(seen) else {
             return Vec::new();
         };
         let suspended = self.app.suspended;
-        let silent = (!tells || suspended).then(|| self.clone());
-        let told = tells.then(|| self.tell_end(-100, seen));
-        told.flatten().into_iter().chain(silent).collect()
+        let silent = (!raises || suspended).then(|| self.clone());
+        let reported = raises.then(|| self.report_end(-100, seen));
+        reported.flatten().into_iter().chain(silent).collect()
     }
 
-    /// What ends with its app ends: some time after that was suspended, or unloaded.
+    /// A socket that ends with its app is closed some time after the app was suspended or
+    /// unloaded.
     fn end_with_app(&self, seen: &Seen) -> Option<Self> {
         if self.app.ending == Default::default() {
             return None;
@@ -220,29 +219,28 @@ impl Client {
         Some(state)
     }
 
-    fn tell_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
-        if self.open && self.app.keeps(Kind::ReceiveError) {
-            self.untold = Some(code);
+    fn report_end(mut self, code: i32, seen: &Seen) -> Option<Self> {
+        if self.open && self.app.keeps_event(Kind::ReceiveError) {
+            self.unreported = Some(code);
             return Some(self);
         }
-        self.untold = None;
+        self.unreported = None;
         raise(self, Kind::ReceiveError, seen, |heard| is_end(heard, code))
     }
 
-    /// Whether somebody is there for an end that waits.
-    fn may_tell_again(&self) -> bool {
-        let ears = self.app.ears(Kind::ReceiveError);
-        self.open && matches!(self.link, Link::None) && !self.app.suspended && ears != 0
+    /// Whether a waiting end has a listener.
+    fn can_report_waiting_end(&self) -> bool {
+        let listeners = self.app.listeners(Kind::ReceiveError);
+        self.open && matches!(self.link, Link::None) && !self.app.suspended && listeners != 0
     }
 
-    /// An end that has waited for a listener is told, or forgotten by what
-    /// comes after it.
-    fn tell_again(&self, seen: &Seen) -> Option<Self> {
-        let code = self.untold?;
+    /// Reports an end that waited for a listener, or drops it because of what follows.
+    fn report_waiting_end(&self, seen: &Seen) -> Option<Self> {
+        let code = self.unreported?;
         let mut state = self.clone();
-        state.untold = None;
-        if self.may_tell_again() {
-            return state.tell_end(code, seen);
+        state.unreported = None;
+        if self.can_report_waiting_end() {
+            return state.report_end(code, seen);
         }
         (!matches!(self.link, Link::None)).then_some(state)
     }
@@ -254,12 +252,12 @@ impl Client {
             Link::Connecting(..) => Some(-104),
             Link::Connected(_) => Some(-23),
         };
-        // Which is looked at first is not said.
+        // The order of the checks is not specified.
         busy.into_iter().chain(target.wrong).collect()
     }
 
-    /// Whether `getInfo` may tell this.
-    fn is_told(&self, info: &SocketInfo) -> bool {
+    /// Whether `getInfo` may answer this.
+    fn allows_info(&self, info: &SocketInfo) -> bool {
         let connection = self.connection();
         let local: Option<SocketAddr> = connection.and_then(|c| c.local);
         info.socket_id.get() == self.id
@@ -278,15 +276,15 @@ impl Client {
     }
 
     fn reads(&self) -> bool {
-        self.may_hear() && self.app.ears(Kind::Receive) != 0
+        self.may_hear() && self.app.listeners(Kind::Receive) != 0
     }
 
-    /// Whether it looks for an end with nothing before it, as nobody can hear
-    /// of data; of a suspended app, for what it may be loaded for.
-    fn looks_ahead(&self) -> bool {
+    /// Whether the socket peeks for an end: no listener of data exists, or the app is suspended
+    /// and may be loaded for it.
+    fn peeks(&self) -> bool {
         let nobody = match self.app.suspended {
             true => self.persistent,
-            false => self.app.ears(Kind::Receive) == 0,
+            false => self.app.listeners(Kind::Receive) == 0,
         };
         self.open && !self.paused && nobody
     }
@@ -297,17 +295,17 @@ impl Client {
         set.unwrap_or(DEFAULT_BUFFER_SIZE).min(65_536)
     }
 
-    /// Listeners hear of some of this many bytes.
+    /// Listeners receive some of this many bytes.
     fn receive(&self, bytes: usize, seen: &Seen) -> Option<Self> {
-        let ears = self.app.ears(Kind::Receive);
-        let Some(Heard::Receive(data)) = seen.next(&self.progress, ears) else {
+        let listeners = self.app.listeners(Kind::Receive);
+        let Some(ObservedEvent::Receive(data)) = seen.next(&self.progress, listeners) else {
             return None;
         };
         let connection = self.connection()?;
-        let (number, told) = (connection.number, connection.told);
+        let (number, delivered) = (connection.number, connection.delivered);
         let mut places = data.iter().enumerate();
         let fits = (1..=bytes.min(self.chunk())).contains(&data.len())
-            && places.all(|(place, byte)| *byte == incoming_byte(number, told + place));
+            && places.all(|(place, byte)| *byte == incoming_byte(number, delivered + place));
         if !fits {
             return None;
         }
@@ -319,11 +317,11 @@ impl Client {
             state,
             Kind::Receive,
             seen,
-            |heard| matches!(heard, Heard::Receive(same) if same == data),
+            |heard| matches!(heard, ObservedEvent::Receive(same) if same == data),
         )
     }
 
-    /// What may come of a look at what has come in.
+    /// The possible outcomes of a read.
     fn read(&self, seen: &Seen) -> Option<Self> {
         let connection = self.connection()?;
         let mut state = self.clone();
@@ -335,9 +333,9 @@ impl Client {
                 return None;
             }
             state.disconnect(seen);
-            return state.tell_end(code, seen);
+            return state.report_end(code, seen);
         }
-        if !self.reads() && !self.looks_ahead() {
+        if !self.reads() && !self.peeks() {
             return None;
         }
         match connection.readable() {
@@ -357,17 +355,17 @@ impl Client {
     }
 
     /// The OS reports that the connection is gone, whatever the socket does.
-    fn let_go(&self, seen: &Seen) -> Option<Self> {
-        let end = self.connection()?.may_be_let_go()?;
+    fn observe_gone(&self, seen: &Seen) -> Option<Self> {
+        let end = self.connection()?.gone_error()?;
         let mut state = self.clone();
         match &mut state.link {
-            Link::Connected(connection) => connection.let_go(end, seen).then_some(state),
+            Link::Connected(connection) => connection.release(end, seen).then_some(state),
             _ => None,
         }
     }
 
-    /// The attempt to connect comes to its end.
-    fn arrive(&self, seen: &Seen) -> Option<Self> {
+    /// A pending connect completes.
+    fn complete_connect(&self, seen: &Seen) -> Option<Self> {
         let Link::Connecting(call, target) = &self.link else {
             return None;
         };
@@ -411,7 +409,7 @@ impl Client {
         Some(state)
     }
 
-    /// Whether there is something that it has to do.
+    /// Whether the socket has something left to do.
     fn is_busy(&self) -> bool {
         let link = match &self.link {
             Link::None => false,
@@ -419,9 +417,9 @@ impl Client {
             Link::Connected(c) => {
                 c.may_write()
                     || (self.reads() && c.may_read() && c.end.is_none())
-                    || (self.looks_ahead() && !self.app.suspended && c.may_end())
+                    || (self.peeks() && !self.app.suspended && c.may_end())
                     || (self.may_hear() && c.end.is_some())
-                    || c.may_be_let_go().is_some()
+                    || c.gone_error().is_some()
             }
         };
         link || self.leaving.iter().any(Connection::may_leave)
@@ -429,10 +427,10 @@ impl Client {
     }
 }
 
-fn is_data(heard: &Heard) -> bool {
-    matches!(heard, Heard::Receive(_))
+fn is_data(heard: &ObservedEvent) -> bool {
+    matches!(heard, ObservedEvent::Receive(_))
 }
 
-fn is_end(heard: &Heard, code: i32) -> bool {
-    matches!(heard, Heard::ReceiveError(told) if *told == code)
+fn is_end(heard: &ObservedEvent, code: i32) -> bool {
+    matches!(heard, ObservedEvent::ReceiveError(reported) if *reported == code)
 }

@@ -1,5 +1,5 @@
-//! The model of a connection: what its peer, which the test plays, has done,
-//! and how far the socket has come with it.
+//! The model of a connection: the actions of its peer, which the test plays, and how far the
+//! socket has followed them.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -7,44 +7,44 @@ use std::time::Duration;
 
 use chrome_sockets::Error;
 
-use super::ears::{Answer, CallId};
+use super::event_log::{Answer, CallId};
 use super::faults::{READ, WRITE, code};
-use super::possible::{PeerSeen, Seen};
+use super::possible_states::{PeerSeen, Seen};
 use super::server::net;
 
-/// Both directions.
+/// Both directions of a connection.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Connection {
     /// Its number in this test.
     pub number: usize,
-    /// Bytes of the peer that listeners have heard.
-    pub told: usize,
-    /// Bytes that the peer has got.
+    /// Bytes of the peer that listeners received.
+    pub delivered: usize,
+    /// Bytes that the peer received.
     written: usize,
     incoming: VecDeque<Incoming>,
-    /// Why nothing more comes, if the socket has found out.
+    /// Why no more data comes, if the socket knows.
     pub end: Option<i32>,
     queue: VecDeque<Sending>,
-    /// Why nothing more can be sent, if the socket has found out.
+    /// Why nothing more can be sent, if the socket knows.
     broken: Option<i32>,
-    /// Whether that tells that nobody is at the other end.
+    /// Whether that error says that the peer is gone.
     lost_peer: bool,
     pub peer: SocketAddr,
-    /// Of what was made by `connect`.
+    /// Known if `connect` made the connection.
     pub local: Option<SocketAddr>,
     ended: bool,
     reset: bool,
     gone: bool,
     write_errors: VecDeque<i32>,
     option_errors: usize,
-    /// How many bytes the peer still takes.
+    /// How many more bytes the peer accepts.
     limit: Option<usize>,
     no_delay: Option<bool>,
     keep_alive: Option<Option<Duration>>,
-    /// The app is done with it, and its peer has not read for too long.
+    /// The app has ended it, and its peer has not read for too long.
     pub overdue: bool,
-    /// Only its end is left: its peer is gone, and nothing is unread.
-    pub let_go: bool,
+    /// Only its end is left: the peer is gone, and nothing is unread.
+    pub released: bool,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -60,14 +60,14 @@ struct Sending {
     left: usize,
 }
 
-/// What a peer does.
+/// An action of a peer.
 #[derive(Clone, Debug)]
 pub enum Act {
     Send(usize),
     End,
     Reset,
-    /// It is dropped: closed, which resets the connection if something is unread,
-    /// and writes to it fail.
+    /// The peer is dropped: closed, which resets the connection if something is unread. Later
+    /// writes fail.
     Leave,
     ReadError(i32),
     WriteError(i32),
@@ -75,16 +75,16 @@ pub enum Act {
     Limit(Option<usize>),
 }
 
-/// What the socket may do next with what comes.
+/// What the socket may do next with its input.
 pub enum Readable {
     Nothing,
     Data(usize),
-    /// An error that is none.
+    /// An error that does not count, such as `EINTR`.
     Again,
     End(i32),
 }
 
-/// The byte that a peer sends at this place.
+/// The byte that a peer sends at this offset.
 pub fn incoming_byte(conn: usize, place: usize) -> u8 {
     (conn.wrapping_mul(31) ^ place.wrapping_mul(7) ^ (place >> 8)) as u8
 }
@@ -98,7 +98,7 @@ impl Connection {
     pub fn new(number: usize, peer: SocketAddr, local: Option<SocketAddr>) -> Self {
         Connection {
             number,
-            told: 0,
+            delivered: 0,
             written: 0,
             incoming: VecDeque::new(),
             end: None,
@@ -116,11 +116,11 @@ impl Connection {
             no_delay: None,
             keep_alive: None,
             overdue: false,
-            let_go: false,
+            released: false,
         }
     }
 
-    pub fn happens(&mut self, act: &Act) {
+    pub fn apply_event(&mut self, act: &Act) {
         match act {
             Act::Send(bytes) => match self.incoming.back_mut() {
                 Some(Incoming::Data(data)) => *data += bytes,
@@ -130,7 +130,7 @@ impl Connection {
             Act::Reset => self.reset = true,
             Act::Leave => {
                 self.gone = true;
-                // It has read nothing of what it has got: so its close is a reset.
+                // The peer has not read what it received, so its close is a reset.
                 self.reset |= self.written > 0;
             }
             Act::ReadError(errno) => self.incoming.push_back(Incoming::Error(*errno)),
@@ -145,15 +145,15 @@ impl Connection {
         self.reset || (self.broken.is_some() && self.lost_peer)
     }
 
-    /// Why nothing more can be read of one that is gone, if nothing is unread.
-    pub fn may_be_let_go(&self) -> Option<i32> {
-        if self.let_go || !self.is_gone() {
+    /// The error of a connection that is gone, if nothing is unread.
+    pub fn gone_error(&self) -> Option<i32> {
+        if self.released || !self.is_gone() {
             return None;
         }
         if self.end.is_some() {
             return self.end;
         }
-        // What is no error is looked past.
+        // Errors that do not count are skipped.
         let mut rest = self.clone();
         while let Readable::Again = rest.readable() {
             rest.read(0);
@@ -164,12 +164,12 @@ impl Connection {
         }
     }
 
-    /// Adds to all that a connection may be, of which nobody has heard, what it
-    /// is if it was let go.
-    pub fn may_have_been_let_go(all: &mut Vec<Self>) {
+    /// Adds, for each possible state of an unreported connection, the state in which it was
+    /// released.
+    pub fn add_released_states(all: &mut Vec<Self>) {
         for place in 0..all.len() {
             let mut connection = all[place].clone();
-            let Some(end) = connection.may_be_let_go() else {
+            let Some(end) = connection.gone_error() else {
                 continue;
             };
             connection.lose(end);
@@ -179,15 +179,15 @@ impl Connection {
         }
     }
 
-    /// Its descriptor is closed; whether what waits was answered.
-    pub fn let_go(&mut self, end: i32, seen: &Seen) -> bool {
+    /// Closes the descriptor. Returns whether waiting sends were answered.
+    pub fn release(&mut self, end: i32, seen: &Seen) -> bool {
         let broken = self.lose(end);
         self.fail(net(broken), Some(broken), seen)
     }
 
-    /// Its descriptor is closed, and why nothing can be sent any more.
+    /// Closes the descriptor. Returns why nothing can be sent any more.
     fn lose(&mut self, end: i32) -> i32 {
-        self.let_go = true;
+        self.released = true;
         self.end = Some(end);
         let broken = self.broken.unwrap_or(if end == -100 { -101 } else { end });
         self.broken = Some(broken);
@@ -198,7 +198,7 @@ impl Connection {
         !self.incoming.is_empty() || self.ended || self.reset || self.gone
     }
 
-    /// Whether a look tells more than that there is data, or nothing.
+    /// Whether a peek finds more than data or nothing.
     pub fn may_end(&self) -> bool {
         let more = matches!(self.readable(), Readable::Again | Readable::End(_));
         more && self.end.is_none()
@@ -216,13 +216,13 @@ impl Connection {
         }
     }
 
-    /// This much data was read, or an error if it is 0.
+    /// Reads this much data, or an error if it is 0.
     pub fn read(&mut self, bytes: usize) {
         match self.incoming.front_mut() {
             Some(Incoming::Data(left)) if *left > bytes => *left -= bytes,
             _ => drop(self.incoming.pop_front()),
         }
-        self.told += bytes;
+        self.delivered += bytes;
     }
 
     /// `send`, if it is answered at once.
@@ -255,7 +255,7 @@ impl Connection {
     }
 
     fn sets_option(&mut self) -> bool {
-        if self.let_go {
+        if self.released {
             return false;
         }
         let fails = self.option_errors > 0;
@@ -263,12 +263,12 @@ impl Connection {
         !fails
     }
 
-    /// Whether something waits to be sent.
+    /// Whether a send waits.
     pub fn is_sending(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// Whether something that waits can be sent, or fail.
+    /// Whether a waiting send can be written, or fail.
     pub fn may_write(&self) -> bool {
         let first = self.queue.front();
         let stalled =
@@ -276,13 +276,12 @@ impl Connection {
         first.is_some_and(|first| first.left == 0 || !stalled)
     }
 
-    /// As [`may_write`](Self::may_write), of one that the app is done with.
+    /// [`may_write`](Self::may_write) for a connection that the app has ended.
     pub fn may_leave(&self) -> bool {
         self.may_write() || self.overdue
     }
 
-    /// Sends some of what waits, or finds that it cannot be; whether the
-    /// answers were given that come of it.
+    /// Writes some of what waits, or fails. Returns whether the resulting answers were seen.
     pub fn write(&mut self, seen: &Seen) -> bool {
         let Some(first) = self.queue.front_mut() else {
             return false;
@@ -334,7 +333,7 @@ impl Connection {
         answered
     }
 
-    /// All that waits fails; whether that was answered.
+    /// Fails everything that waits. Returns whether that was answered.
     pub fn fail(&mut self, error: Error, broken: Option<i32>, seen: &Seen) -> bool {
         self.broken = broken;
         let failed = Answer::Sent(Err(error));
@@ -342,17 +341,16 @@ impl Connection {
         queue.all(|sending| seen.answered(sending.call, &failed))
     }
 
-    /// Whether its peer, and who waits for answers, find what they should.
+    /// Whether the peer and the callers of `send` saw what they should.
     pub fn is_seen(&self, seen: &Seen) -> bool {
         let mut queue = self.queue.iter();
         let waits = queue.all(|sending| seen.answer(sending.call).is_none());
         let peer = seen.peers.get(&self.number);
-        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.let_go)
+        waits && peer.is_none_or(|peer| self.is_seen_by(peer) && peer.closed == self.released)
     }
 
-    /// As [`is_seen`](Self::is_seen), of one that the app is done with: its peer
-    /// finds the end at once. It may linger until its peer has ended it too, for
-    /// some time.
+    /// [`is_seen`](Self::is_seen) for a connection that the app has ended: the peer sees the end
+    /// at once. It may linger until its peer has ended it too, for some time.
     pub fn is_closed(&self, seen: &Seen) -> bool {
         let is_over = self.ended || self.reset || self.gone || self.overdue;
         let peer = seen.peers.get(&self.number);

@@ -1,4 +1,4 @@
-//! Operations, carried out on both sides.
+//! Operations, carried out on the real side and on the model.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::LazyLock;
@@ -9,13 +9,13 @@ use chrome_sockets::{Error, ServerSocketId};
 
 use super::client;
 use super::connection::{Act, Connection, incoming_byte};
-use super::ears::Answer;
-use super::ops::{How, Properties, ServerOp, Who};
-use super::possible::{Possible, Socket, Step};
+use super::event_log::Answer;
+use super::harness::{Harness, PeerConnection, SocketModel};
+use super::ops::{ChoiceKind, Properties, ServerOp, SocketChoice};
+use super::possible_states::{Possible, Socket, Step};
 use super::server::{self, Action, MAX_NAME, Policy, Server};
-use super::world::{Conn, Known, World};
 
-/// No more sockets than this are created: they are to meet each other.
+/// At most this many sockets are created, so that operations meet on the same ones.
 const MOST_SERVERS: usize = 4;
 
 static NAMES: LazyLock<[String; 5]> = LazyLock::new(|| {
@@ -37,9 +37,9 @@ pub fn name(properties: &Properties) -> Option<&'static str> {
 pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
-/// Where is listened: a few, so that they are taken. The last is of the
-/// network's choice.
-const PLACES: [(IpAddr, u16); 7] = [
+/// The addresses for `listen`: few, so that they collide. The network chooses the last one's
+/// port.
+const ADDRESSES: [(IpAddr, u16); 7] = [
     (V4, 7001),
     (V4, 7001),
     (V4, 7002),
@@ -57,18 +57,19 @@ fn may_listen(permissions: u8, (ip, port): (IpAddr, u16)) -> bool {
     }
 }
 
-/// Which of the sockets is meant.
+/// Picks one of the sockets.
 pub fn choose<S: Socket>(
-    known: &[Known<S>],
-    who: Who,
+    model: &[SocketModel<S>],
+    choice: SocketChoice,
     is_open: impl Fn(&Possible<S>) -> bool,
 ) -> Option<usize> {
-    let all = known.iter().enumerate();
-    let own = all.filter(|(_, known)| {
-        known.app == who.app.0 && (matches!(who.how, How::Any) || is_open(&known.possible))
+    let all = model.iter().enumerate();
+    let own = all.filter(|(_, model)| {
+        model.app == choice.app.0
+            && (matches!(choice.how, ChoiceKind::Any) || is_open(&model.possible))
     });
     let own: Vec<usize> = own.map(|(place, _)| place).collect();
-    let pick = usize::from(who.pick).checked_rem(own.len())?;
+    let pick = usize::from(choice.pick).checked_rem(own.len())?;
     Some(own[pick])
 }
 
@@ -76,48 +77,48 @@ pub fn done(result: Result<(), Error>) -> Answer {
     Answer::Done(result)
 }
 
-impl World {
-    pub async fn server_op(&mut self, who: Who, op: &ServerOp) -> Result<(), String> {
-        let app = who.app.0;
+impl Harness {
+    pub async fn server_op(&mut self, choice: SocketChoice, op: &ServerOp) -> Result<(), String> {
+        let app = choice.app.0;
         let api = self.apps[app].app.tcp_server.clone();
         match op {
             ServerOp::Create(properties) => {
                 let open = self
                     .servers
                     .iter()
-                    .filter(|known| known.possible.any(|s| s.open));
+                    .filter(|model| model.possible.any(|s| s.open));
                 if open.count() < MOST_SERVERS {
-                    self.rest_from_suspending().await?;
+                    self.rest_after_suspending().await?;
                     let mut server = Server::new(0, self.apps[app].state, self.shape);
                     let may = server.set(properties.persistent, name(properties));
                     let real = server_properties(properties);
                     let wrap = |result: Result<tcp_server::CreateInfo, Error>| {
                         Answer::ServerId(result.map(|info| info.socket_id.get()))
                     };
-                    let call = self.ask(|_| api.create(real), wrap);
+                    let call = self.call(|_| api.create(real), wrap);
                     self.creates_server(call, app, may.then_some(server));
                 }
                 return Ok(());
             }
             ServerOp::GetSockets => {
                 let wrap = |result: Result<Vec<_>, _>| Answer::Servers(result.unwrap_or_default());
-                let call = self.ask(|_| api.get_sockets(), wrap);
-                for known in self.servers.iter_mut().filter(|known| known.app == app) {
+                let call = self.call(|_| api.get_sockets(), wrap);
+                for model in self.servers.iter_mut().filter(|model| model.app == app) {
                     let step = Step::Call(call, server::Call::GetSockets);
-                    known.steps.push(step);
+                    model.steps.push(step);
                 }
                 return Ok(());
             }
             _ => {}
         }
-        if let Some(unknown) = self.unknown(who, |world| {
-            world.servers.iter().map(|k| (k.app, k.id)).collect()
+        if let Some(unknown) = self.unknown(choice, |harness| {
+            harness.servers.iter().map(|k| (k.app, k.id)).collect()
         }) {
-            let call = self.ask(|_| api.get_info(unknown.into()), Answer::Server);
+            let call = self.call(|_| api.get_info(unknown.into()), Answer::Server);
             self.expect(call, Answer::Server(Err(Error::SocketNotFound)));
             return Ok(());
         }
-        let Some(place) = choose(&self.servers, who, |s| s.any(|s| s.open)) else {
+        let Some(place) = choose(&self.servers, choice, |s| s.any(|s| s.open)) else {
             return Ok(());
         };
         if let ServerOp::Listen {
@@ -135,25 +136,25 @@ impl World {
         let (call, model) = match op {
             ServerOp::Update(properties) => {
                 let real = server_properties(properties);
-                let call = self.ask(|_| api.update(id, real), done);
+                let call = self.call(|_| api.update(id, real), done);
                 let (persistent, name) = (properties.persistent, name(properties));
                 (call, server::Call::Update { persistent, name })
             }
             ServerOp::SetPaused(paused) => (
-                self.ask(|_| api.set_paused(id, *paused), done),
+                self.call(|_| api.set_paused(id, *paused), done),
                 server::Call::SetPaused(*paused),
             ),
             ServerOp::SetPolicy(policy) => (
-                self.ask(|_| api.set_accept_policy(id, real_policy(*policy)), done),
+                self.call(|_| api.set_accept_policy(id, real_policy(*policy)), done),
                 server::Call::SetPolicy(*policy),
             ),
             ServerOp::Disconnect => (
-                self.ask(|_| api.disconnect(id), done),
+                self.call(|_| api.disconnect(id), done),
                 server::Call::Disconnect,
             ),
-            ServerOp::Close => (self.ask(|_| api.close(id), done), server::Call::Close),
+            ServerOp::Close => (self.call(|_| api.close(id), done), server::Call::Close),
             _ => (
-                self.ask(|_| api.get_info(id), Answer::Server),
+                self.call(|_| api.get_info(id), Answer::Server),
                 server::Call::GetInfo,
             ),
         };
@@ -170,13 +171,17 @@ impl World {
     }
 
     /// An id that the app does not have.
-    pub fn unknown(&self, who: Who, ids: impl Fn(&World) -> Vec<(usize, u64)>) -> Option<u64> {
-        match who.how {
-            How::Open | How::Any => None,
-            How::Unknown => Some(u64::MAX - u64::from(who.pick)),
-            How::Foreign => {
+    pub fn unknown(
+        &self,
+        choice: SocketChoice,
+        ids: impl Fn(&Harness) -> Vec<(usize, u64)>,
+    ) -> Option<u64> {
+        match choice.how {
+            ChoiceKind::Open | ChoiceKind::Any => None,
+            ChoiceKind::Unknown => Some(u64::MAX - u64::from(choice.pick)),
+            ChoiceKind::Foreign => {
                 let ids = ids(self);
-                let mut foreign = ids.iter().filter(|(app, _)| *app != who.app.0);
+                let mut foreign = ids.iter().filter(|(app, _)| *app != choice.app.0);
                 foreign.next_back().map(|(_, id)| *id)
             }
         }
@@ -190,35 +195,35 @@ impl World {
         wrong: Option<u8>,
         fault: Option<(i32, i32)>,
     ) -> Result<(), String> {
-        let (ip, port) = PLACES[usize::from(port)];
+        let (ip, port) = ADDRESSES[usize::from(port)];
         let at = SocketAddr::new(ip, port);
         let app = self.servers[place].app;
         let permissions = self.apps[app].permissions;
         let wrong = wrong.filter(|_| permissions == 0);
         let permitted = may_listen(permissions, (ip, port));
-        let others = |known: &Known<Server>| {
-            known.possible.any(|s| s.is_at(at))
-                || known.steps.iter().any(|step| listens_at(step, at))
+        let others = |model: &SocketModel<Server>| {
+            model.possible.any(|s| s.is_at(at))
+                || model.steps.iter().any(|step| listens_at(step, at))
         };
-        let contended = |servers: &[Known<Server>]| {
+        let contended = |servers: &[SocketModel<Server>]| {
             let mut all = servers.iter().enumerate();
-            all.any(|(other, known)| other != place && others(known))
+            all.any(|(other, model)| other != place && others(model))
         };
-        // Who comes first is not said: one at a time.
+        // The order of concurrent listens is not specified: one at a time.
         let mut alone = port == 0 || fault.is_some();
         if alone || contended(&self.servers) {
             self.rest().await?;
         }
         let taken = contended(&self.servers);
         if taken && self.shape.shared_port {
-            // Both would listen, and who gets a connection is not said.
+            // Both would listen, and which gets a connection is not specified.
             return Ok(());
         }
         alone |= taken;
         let free = self.servers[place]
             .possible
             .all(|s| s.open && s.listening.is_none());
-        // A fault that does not come now would come later.
+        // A fault that does not apply now would apply later.
         let fault = fault.filter(|_| free && permitted && wrong.is_none());
         if let Some((errno, _)) = fault {
             self.network.listen_error(errno);
@@ -243,7 +248,7 @@ impl World {
         };
         let id = ServerSocketId::new(self.servers[place].id);
         let api = self.apps[app].app.tcp_server.clone();
-        let call = self.ask(|_| api.listen(id, text, number, waiting), done);
+        let call = self.call(|_| api.listen(id, text, number, waiting), done);
         let model = server::Call::Listen {
             at: wrong.is_none().then_some(at),
             backlog: backlog.map(u32::from),
@@ -252,11 +257,12 @@ impl World {
         };
         self.servers[place].steps.push(Step::Call(call, model));
         if port == 0 {
-            // Which one it is only the network knows.
+            // Only the network knows which port it is.
             self.come_to_rest().await;
             let mut found = self.network.listening().into_iter();
-            let known = |at: &SocketAddr| self.servers.iter().any(|k| k.possible.one().is_at(*at));
-            if let Some(bound) = found.find(|at| !known(at)) {
+            let is_known =
+                |at: &SocketAddr| self.servers.iter().any(|k| k.possible.one().is_at(*at));
+            if let Some(bound) = found.find(|at| !is_known(at)) {
                 let event = server::Event::Bound(bound);
                 self.servers[place].steps.push(Step::Event(event));
             }
@@ -268,7 +274,7 @@ impl World {
     }
 
     pub fn dial(&mut self, pick: u8) -> Result<(), String> {
-        let Some(at) = self.place(pick) else {
+        let Some(at) = self.pick_address(pick) else {
             return Ok(());
         };
         let dialled = self.network.client(at);
@@ -278,7 +284,7 @@ impl World {
                 let number = self.conns.len();
                 let from = peer.addr();
                 let connection = Connection::new(number, from, None);
-                self.conns.push(Conn {
+                self.conns.push(PeerConnection {
                     peer: Some(peer),
                     possible: vec![connection],
                     client: None,
@@ -299,12 +305,12 @@ impl World {
     }
 
     pub fn accept_error(&mut self, pick: u8, errno: i32) {
-        let Some(at) = self.place(pick) else {
+        let Some(at) = self.pick_address(pick) else {
             return;
         };
         if self.shape.shared_port && self.has_error(at) {
-            // Where several arbiters accept, what keeps one from it is told for
-            // all: once, however many have failed.
+            // With several arbiters, errors of any number of listeners are reported once for
+            // all.
             return;
         }
         let event = match self.network.accept_error(at, errno) {
@@ -316,30 +322,30 @@ impl World {
         }
     }
 
-    /// Whether an accept error may wait there.
+    /// Whether an accept error may wait at this address.
     fn has_error(&self, at: SocketAddr) -> bool {
         let Some(place) = self.listener_at(at) else {
             return false;
         };
-        let known = &self.servers[place];
+        let model = &self.servers[place];
         let error = |step: &Step<_>| matches!(step, Step::Event(server::Event::AcceptError(..)));
-        known.possible.any(Server::has_error) || known.steps.iter().any(error)
+        model.possible.any(Server::has_error) || model.steps.iter().any(error)
     }
 
-    /// An address that is listened on, or may be.
-    fn place(&self, pick: u8) -> Option<SocketAddr> {
+    /// An address of a server socket, or one that may become such.
+    fn pick_address(&self, pick: u8) -> Option<SocketAddr> {
         let mut all = self.network.listening();
         all.extend(pick.is_multiple_of(16).then_some(SocketAddr::new(V4, 7001)));
         let pick = usize::from(pick).checked_rem(all.len())?;
         Some(all[pick])
     }
 
-    /// Who may listen there in this batch.
+    /// The server socket that may listen there in this batch.
     fn listener_at(&self, at: SocketAddr) -> Option<usize> {
         let mut all = self.servers.iter();
-        all.position(|known| {
-            known.possible.any(|s| s.is_at(at))
-                || known.steps.iter().any(|step| listens_at(step, at))
+        all.position(|model| {
+            model.possible.any(|s| s.is_at(at))
+                || model.steps.iter().any(|step| listens_at(step, at))
         })
     }
 
@@ -381,8 +387,8 @@ impl World {
         match conn.client {
             None => {
                 // The server may have acted on the connection before this.
-                Connection::may_have_been_let_go(&mut conn.possible);
-                conn.possible.iter_mut().for_each(|c| c.happens(act));
+                Connection::add_released_states(&mut conn.possible);
+                conn.possible.iter_mut().for_each(|c| c.apply_event(act));
             }
             Some(client) => {
                 let event = client::Event::Peer(number, act.clone());
@@ -397,7 +403,7 @@ impl World {
         };
         let (client, attempt, hold) = self.holds.remove(pick);
         hold.release();
-        let event = client::Event::LetGo(attempt);
+        let event = client::Event::Release(attempt);
         self.clients[client].steps.push(Step::Event(event));
     }
 }

@@ -1,4 +1,4 @@
-//! Operations on client sockets and apps, carried out on both sides.
+//! Operations on client sockets and apps, carried out on the real side and on the model.
 
 use std::net::SocketAddr;
 
@@ -7,32 +7,32 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::tcp::{self, ClientSocket, DnsQueryType};
 use chrome_sockets::{App, ClientSocketId, Error, Permissions};
 
-use super::app::{AppChange, AppState, EARS, Ears, KINDS, Kind};
+use super::app::{AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
 use super::client::{Call, Client, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
-use super::ears::{Answer, CallId, Die, Ear, listen, listens};
-use super::ops::{AppOp, ClientOp, Properties, To, Who};
-use super::possible::Step;
-use super::world::{Conn, World};
+use super::event_log::{Answer, CallId, Die, LoggingListener, listen, listens};
+use super::harness::{Harness, PeerConnection};
+use super::ops::{AppOp, ClientOp, ConnectTarget, Properties, SocketChoice};
+use super::possible_states::Step;
 
-/// No more sockets than this are created: they are to meet each other.
+/// At most this many sockets are created, so that operations meet on the same ones.
 const MOST_CLIENTS: usize = 10;
 
-/// No more faults of one of the crate's own actors come together.
+/// Injected panics of the crate's own actors per batch.
 const MOST_PANICS: usize = 2;
 
-/// What may be set by `setPermissions`, as the manifest has it.
+/// The arguments of `setPermissions`, as in a manifest.
 const PERMISSIONS: [&str; 3] = [
     r#"{ "tcpServer": { "listen": "" }, "tcp": { "connect": "" } }"#,
     r#"{ "tcpServer": { "listen": "127.0.0.1:*" }, "tcp": { "connect": "127.0.0.1:*" } }"#,
     r#"{ "tcpServer": { "listen": "*:7001" } }"#,
 ];
 
-/// Each attempt to connect has a port of its own, from here on.
+/// Each connect has a port of its own, from here on.
 const FIRST_PORT: u16 = 10_000;
 
-/// A call by the id of its socket, or by its handle.
+/// A call by socket id or by handle.
 enum Api {
     Id(tcp_api::Tcp, ClientSocketId),
     Handle(ClientSocket),
@@ -49,18 +49,18 @@ macro_rules! by {
     };
 }
 
-impl World {
-    pub async fn client_op(&mut self, who: Who, op: &ClientOp) -> Result<(), String> {
-        let app = who.app.0;
+impl Harness {
+    pub async fn client_op(&mut self, choice: SocketChoice, op: &ClientOp) -> Result<(), String> {
+        let app = choice.app.0;
         let api = self.apps[app].app.tcp.clone();
         match op {
             ClientOp::Create(properties) => {
                 let open = self
                     .clients
                     .iter()
-                    .filter(|known| known.possible.any(|s| s.open));
+                    .filter(|model| model.possible.any(|s| s.open));
                 if open.count() < MOST_CLIENTS {
-                    self.rest_from_suspending().await?;
+                    self.rest_after_suspending().await?;
                     let mut client = Client::new(0, self.apps[app].state);
                     let Properties {
                         persistent,
@@ -72,42 +72,42 @@ impl World {
                     let wrap = |result: Result<tcp::CreateInfo, Error>| {
                         Answer::ClientId(result.map(|info| info.socket_id.get()))
                     };
-                    let call = self.ask(|_| api.create(real), wrap);
+                    let call = self.call(|_| api.create(real), wrap);
                     self.creates_client(call, app, may.then_some(client));
                 }
                 return Ok(());
             }
             ClientOp::GetSockets => {
-                let mut own = self.clients.iter().filter(|known| known.app == app);
-                if own.any(|known| known.by_handle == Some(true)) {
-                    // It may be overtaken by those.
+                let mut own = self.clients.iter().filter(|model| model.app == app);
+                if own.any(|model| model.by_handle == Some(true)) {
+                    // Calls by handle may overtake it.
                     self.rest().await?;
                 }
                 let wrap = |result: Result<Vec<_>, _>| Answer::Clients(result.unwrap_or_default());
-                let call = self.ask(|_| api.get_sockets(), wrap);
-                for known in self.clients.iter_mut().filter(|known| known.app == app) {
-                    known.by_handle = Some(false);
-                    known.steps.push(Step::Call(call, Call::GetSockets));
+                let call = self.call(|_| api.get_sockets(), wrap);
+                for model in self.clients.iter_mut().filter(|model| model.app == app) {
+                    model.by_handle = Some(false);
+                    model.steps.push(Step::Call(call, Call::GetSockets));
                 }
-                // Calls that come after it may show in its answer.
+                // Later calls may already show in its answer.
                 return self.rest().await;
             }
             _ => {}
         }
-        let ids = |world: &World| world.clients.iter().map(|k| (k.app, k.id)).collect();
-        if let Some(unknown) = self.unknown(who, ids) {
-            let call = self.ask(|_| api.get_info(unknown.into()), Answer::Client);
+        let ids = |harness: &Harness| harness.clients.iter().map(|k| (k.app, k.id)).collect();
+        if let Some(unknown) = self.unknown(choice, ids) {
+            let call = self.call(|_| api.get_info(unknown.into()), Answer::Client);
             self.expect(call, Answer::Client(Err(Error::SocketNotFound)));
             return Ok(());
         }
-        let Some(place) = choose(&self.clients, who, |s| s.any(|s| s.open)) else {
+        let Some(place) = choose(&self.clients, choice, |s| s.any(|s| s.open)) else {
             return Ok(());
         };
-        let known = &mut self.clients[place];
-        let by_handle = *known.by_handle.get_or_insert(who.by_handle);
-        let api = match &known.handle {
+        let model = &mut self.clients[place];
+        let by_handle = *model.by_handle.get_or_insert(choice.by_handle);
+        let api = match &model.handle {
             Some(handle) if by_handle => Api::Handle(handle.clone()),
-            _ => Api::Id(api, known.id.into()),
+            _ => Api::Id(api, model.id.into()),
         };
         if let ClientOp::Connect { to, held } = op {
             return self.client_connects(place, &api, *to, *held).await;
@@ -129,7 +129,7 @@ impl World {
         match op {
             ClientOp::Update(properties) => {
                 let real = real_properties(properties);
-                let call = self.ask(|_| by!(api, update(real)), done);
+                let call = self.call(|_| by!(api, update(real)), done);
                 let Properties {
                     persistent,
                     buffer_size,
@@ -146,16 +146,16 @@ impl World {
                 )
             }
             ClientOp::SetPaused(paused) => (
-                self.ask(|_| by!(api, set_paused(*paused)), done),
+                self.call(|_| by!(api, set_paused(*paused)), done),
                 Call::SetPaused(*paused),
             ),
             ClientOp::SetKeepAlive(enable, delay) => {
-                let call = self.ask(|_| by!(api, set_keep_alive(*enable, *delay)), done);
+                let call = self.call(|_| by!(api, set_keep_alive(*enable, *delay)), done);
                 let (enable, delay) = (*enable, *delay);
                 (call, Call::SetKeepAlive { enable, delay })
             }
             ClientOp::SetNoDelay(no_delay) => (
-                self.ask(|_| by!(api, set_no_delay(*no_delay)), done),
+                self.call(|_| by!(api, set_no_delay(*no_delay)), done),
                 Call::SetNoDelay(*no_delay),
             ),
             ClientOp::Send(bytes) => {
@@ -167,13 +167,16 @@ impl World {
                 let wrap = |result: Result<tcp::SendInfo, Error>| {
                     Answer::Sent(result.map(|info| info.bytes_sent))
                 };
-                let call = self.ask(|call| by!(api, send(data(call))), wrap);
+                let call = self.call(|call| by!(api, send(data(call))), wrap);
                 (call, Call::Send(*bytes))
             }
-            ClientOp::Disconnect => (self.ask(|_| by!(api, disconnect()), done), Call::Disconnect),
-            ClientOp::Close => (self.ask(|_| by!(api, close()), done), Call::Close),
+            ClientOp::Disconnect => (
+                self.call(|_| by!(api, disconnect()), done),
+                Call::Disconnect,
+            ),
+            ClientOp::Close => (self.call(|_| by!(api, close()), done), Call::Close),
             _ => (
-                self.ask(|_| by!(api, get_info()), Answer::Client),
+                self.call(|_| by!(api, get_info()), Answer::Client),
                 Call::GetInfo,
             ),
         }
@@ -183,7 +186,7 @@ impl World {
         &mut self,
         place: usize,
         api: &Api,
-        to: To,
+        to: ConnectTarget,
         held: bool,
     ) -> Result<(), String> {
         let number = self.conns.len();
@@ -194,29 +197,29 @@ impl World {
         let mut wrong = None;
         let mut port = i32::from(port);
         let host = match to {
-            To::Localhost => "localhost",
-            To::UnknownName => "nobody.example",
+            ConnectTarget::Localhost => "localhost",
+            ConnectTarget::UnknownName => "nobody.example",
             _ => "127.0.0.1",
         };
         let mut dns = DnsQueryType::Any;
         let end = match to {
-            To::Literal | To::Localhost => Ok(()),
-            To::Nobody => Err(-102),
-            To::Fault(errno, code) => {
+            ConnectTarget::Literal | ConnectTarget::Localhost => Ok(()),
+            ConnectTarget::Nobody => Err(-102),
+            ConnectTarget::Fault(errno, code) => {
                 self.network.connect_error(at, errno);
                 Err(code)
             }
-            To::UnknownName => Err(-105),
-            To::V4AsV6 => {
+            ConnectTarget::UnknownName => Err(-105),
+            ConnectTarget::V4AsV6 => {
                 dns = DnsQueryType::Ipv6;
                 Err(-105)
             }
-            To::WrongPort => {
+            ConnectTarget::WrongPort => {
                 port = 65_536;
                 wrong = Some(-4);
                 Err(-4)
             }
-            To::PortZero => {
+            ConnectTarget::PortZero => {
                 port = 0;
                 wrong = Some(-108);
                 Err(-108)
@@ -228,15 +231,22 @@ impl World {
             _ => false,
         };
         if permissions != 0 && wrong.is_some() {
-            // Whether a port that is none is covered is not said.
+            // Whether a pattern covers an invalid port is not specified.
             return Ok(());
         }
-        let held = held && matches!(to, To::Literal | To::Localhost | To::Nobody | To::Fault(..));
+        let held = held
+            && matches!(
+                to,
+                ConnectTarget::Literal
+                    | ConnectTarget::Localhost
+                    | ConnectTarget::Nobody
+                    | ConnectTarget::Fault(..)
+            );
         if held {
             self.holds
                 .push((place, number, self.network.block_connect(at)));
         }
-        // Its number is taken, whatever comes of it.
+        // The port is used up, whatever the outcome.
         let peer = end.is_ok().then(|| self.network.server(at));
         let local = peer.as_ref().map(|peer| peer.stream_addr());
         let connection = Connection::new(number, at, local);
@@ -246,7 +256,7 @@ impl World {
             end: end.map(|()| connection.clone()),
             held: held.then_some(number),
         };
-        self.conns.push(Conn {
+        self.conns.push(PeerConnection {
             peer,
             possible: vec![connection],
             client: Some(place),
@@ -254,7 +264,7 @@ impl World {
             shut: false,
             is_new: true,
         });
-        let call = self.ask(|_| by!(api, connect(host, port, dns)), done);
+        let call = self.call(|_| by!(api, connect(host, port, dns)), done);
         let step = Step::Call(call, Call::Connect(Box::new(target)));
         self.clients[place].steps.push(step);
         if held {
@@ -263,19 +273,19 @@ impl World {
         Ok(())
     }
 
-    /// Listens to everything of an app by its first ear.
+    /// Adds the app's first listener to every event.
     pub fn listen_to_all(&mut self, app: usize) {
         for kind in KINDS {
             self.listener(app, kind, 0, true);
         }
     }
 
-    fn listener(&mut self, app: usize, kind: Kind, ear: usize, add: bool) {
+    fn listener(&mut self, app: usize, kind: Kind, listener: usize, add: bool) {
         let side = &self.apps[app];
-        let (of, ear_of) = (side.app.clone(), side.ears[ear].clone());
-        let call = self.ask(|_| listen(&of, kind, &ear_of, add), done);
+        let (of, ear_of) = (side.app.clone(), side.listeners[listener].clone());
+        let call = self.call(|_| listen(&of, kind, &ear_of, add), done);
         self.expect(call, Answer::Done(Ok(())));
-        self.change(app, AppChange::Listens(kind, ear, add));
+        self.change(app, AppChange::Listens(kind, listener, add));
     }
 
     pub async fn app_op(&mut self, app: usize, op: &AppOp) -> Result<(), String> {
@@ -284,8 +294,8 @@ impl World {
                 true => (0, "panic=server,times=1"),
                 false => (1, "panic=clients,times=1"),
             };
-            // The third at one and the same socket is the end of its
-            // connection. That has tests of its own.
+            // The third panic in a row at one socket ends its connection. That has its own
+            // tests.
             if self.panics[kind].len() < MOST_PANICS {
                 let rule = self.faults.inject(rule.parse().expect("it is right"));
                 self.panics[kind].push(rule);
@@ -297,69 +307,69 @@ impl World {
         }
         let api = self.apps[app].app.clone();
         match op {
-            AppOp::Listen(kind, ear, add) => {
-                self.rest_from_suspending().await?;
-                self.listener(app, *kind, *ear, *add);
+            AppOp::Listen(kind, listener, add) => {
+                self.rest_after_suspending().await?;
+                self.listener(app, *kind, *listener, *add);
                 return Ok(());
             }
-            AppOp::HasListener(kind, ear) => {
+            AppOp::HasListener(kind, listener) => {
                 self.rest().await?;
-                let ears = self.apps[app].state.ears(*kind);
-                let has = ear.map_or(ears, |ear| ears & (1 << ear)) != 0;
-                let ear = ear.map(|ear| self.apps[app].ears[ear].clone());
-                let call = self.ask(|_| listens(&api, *kind, ear.as_ref()), Answer::Flag);
+                let listeners = self.apps[app].state.listeners(*kind);
+                let has = listener.map_or(listeners, |listener| listeners & (1 << listener)) != 0;
+                let listener = listener.map(|listener| self.apps[app].listeners[listener].clone());
+                let call = self.call(|_| listens(&api, *kind, listener.as_ref()), Answer::Flag);
                 self.expect(call, Answer::Flag(Ok(has)));
                 return Ok(());
             }
             AppOp::Die(_) if self.apps[app].page.is_some() => {}
-            AppOp::SetEventPage(Some(_)) if self.apps[app].bereft => {}
-            AppOp::Die(ear) => {
+            AppOp::SetEventPage(Some(_)) if self.apps[app].has_dead_listener => {}
+            AppOp::Die(listener) => {
                 let side = &mut self.apps[app];
-                side.bereft = true;
-                side.ears[*ear].do_send(Die);
-                side.ears[*ear] = Ear::start(*ear, self.slow, &self.log);
-                self.change(app, AppChange::Died(*ear));
+                side.has_dead_listener = true;
+                side.listeners[*listener].do_send(Die);
+                side.listeners[*listener] = LoggingListener::start(*listener, self.slow, &self.log);
+                self.change(app, AppChange::Died(*listener));
             }
             AppOp::Suspend => {
-                let call = self.ask(|_| api.suspend(), done);
+                let call = self.call(|_| api.suspend(), done);
                 self.expect(call, Answer::Done(Ok(())));
                 self.change(app, AppChange::Suspend);
-                // What is called meanwhile may come before or after.
+                // Concurrent calls may come before or after.
                 if self.apps[app].page.is_none() {
                     return Ok(());
                 }
             }
             AppOp::Resume => {
-                let call = self.ask(|_| api.resume(), done);
+                let call = self.call(|_| api.resume(), done);
                 self.expect(call, Answer::Done(Ok(())));
                 let page = self.apps[app].page.unwrap_or(0);
                 self.change(app, AppChange::Resume(page));
             }
             AppOp::IsSuspended => {
                 let suspended = self.apps[app].state.suspended;
-                let call = self.ask(|_| api.is_suspended(), Answer::Flag);
+                let call = self.call(|_| api.is_suspended(), Answer::Flag);
                 self.expect(call, Answer::Flag(Ok(suspended)));
             }
             AppOp::SetEventPage(page) => {
-                let real = page.map(|page| event_page(page, &self.apps[app].ears));
-                let call = self.ask(|_| api.set_event_page(real), done);
+                let real = page.map(|page| event_page(page, &self.apps[app].listeners));
+                let call = self.call(|_| api.set_event_page(real), done);
                 self.expect(call, Answer::Done(Ok(())));
                 self.apps[app].page = *page;
                 self.apps[app].page_is_new = true;
             }
             AppOp::Unload => {
-                let call = self.ask(|_| api.unload(), done);
+                let call = self.call(|_| api.unload(), done);
                 self.expect(call, Answer::Done(Ok(())));
                 self.change(app, AppChange::Unload);
                 self.apps[app].page = None;
-                self.apps[app].bereft = false;
+                self.apps[app].has_dead_listener = false;
                 self.apps[app].permissions = 0;
                 self.rest().await?;
                 debug_assert_eq!(self.apps[app].state, AppState::default());
                 self.listen_to_all(app);
             }
             AppOp::SetPermissions(which) => {
-                // All of it, most of the time.
+                // Mostly all permissions.
                 let which = if usize::from(*which) < PERMISSIONS.len() {
                     *which
                 } else {
@@ -367,7 +377,7 @@ impl World {
                 };
                 let key = PERMISSIONS[usize::from(which)];
                 let permissions = Permissions::from_sockets(key).expect("it is right");
-                let call = self.ask(|_| api.set_permissions(permissions), done);
+                let call = self.call(|_| api.set_permissions(permissions), done);
                 self.expect(call, Answer::Done(Ok(())));
                 self.apps[app].permissions = which;
             }
@@ -377,16 +387,16 @@ impl World {
     }
 }
 
-/// An event page that has these ears listen to everything.
-fn event_page(ears: Ears, all: &[Addr<Ear>; EARS]) -> EventPage {
-    let numbers = (0..EARS).filter(|ear| ears & (1 << ear) != 0);
-    let ears: Vec<_> = numbers.map(|ear| all[ear].clone()).collect();
+/// An event page that adds these listeners to every event.
+fn event_page(listeners: ListenerMap, all: &[Addr<LoggingListener>; LISTENERS]) -> EventPage {
+    let numbers = (0..LISTENERS).filter(|listener| listeners & (1 << listener) != 0);
+    let listeners: Vec<_> = numbers.map(|listener| all[listener].clone()).collect();
     EventPage::new(move |app: App| {
-        let ears = ears.clone();
+        let listeners = listeners.clone();
         async move {
-            for ear in &ears {
+            for listener in &listeners {
                 for kind in KINDS {
-                    listen(&app, kind, ear, true);
+                    listen(&app, kind, listener, true);
                 }
             }
             Ok(())

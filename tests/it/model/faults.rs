@@ -1,7 +1,6 @@
-//! What the errors of the OS are called: the tables of `docs/faults.md`, as
-//! far as they are used here.
+//! The OS errors that the model uses, with their codes of `docs/faults.md`.
 
-/// Whose an accept error is.
+/// The class of an accept error.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Class {
     Connection,
@@ -9,7 +8,7 @@ pub enum Class {
     Listener,
 }
 
-/// An error of `accept` that is one, and its code.
+/// The class and code of an error of `accept`; `None` if it does not count.
 pub fn accept_error(errno: i32) -> Option<(Class, i32)> {
     match errno {
         libc::EAGAIN | libc::EINTR | libc::ECONNABORTED => None,
@@ -18,7 +17,7 @@ pub fn accept_error(errno: i32) -> Option<(Class, i32)> {
         libc::ENOBUFS => Some((Class::Resources, -176)),
         libc::EBADF => Some((Class::Listener, -5)),
         libc::EINVAL => Some((Class::Listener, -4)),
-        // Its code is never told.
+        // Its code is never reported.
         _ => Some((Class::Connection, 0)),
     }
 }
@@ -56,7 +55,7 @@ pub const CONNECT: [(i32, i32); 6] = [
     (libc::EAGAIN, -104),
 ];
 
-/// An error of `read`, and its code; 0 for those that are none.
+/// An error of `read`, and its code; 0 for errors that do not count.
 pub const READ: [(i32, i32); 6] = [
     (libc::ECONNRESET, -100),
     (libc::ETIMEDOUT, -7),
@@ -66,7 +65,7 @@ pub const READ: [(i32, i32); 6] = [
     (libc::EINTR, 0),
 ];
 
-/// An error of `write`, and its code; 0 for those that are none.
+/// An error of `write`, and its code; 0 for errors that do not count.
 pub const WRITE: [(i32, i32); 7] = [
     (libc::ECONNRESET, -101),
     (libc::EPIPE, -101),

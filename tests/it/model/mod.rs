@@ -1,32 +1,30 @@
-//! Everything at random, against a model that knows only what is promised.
+//! Random operations against a model of what is promised.
 //!
-//! Calls, what peers do, faults, listeners that come and go, suspensions: made
-//! at random, carried out by the real actors on the scripted network, and
-//! compared with a model ([`possible`]) of what `SPEC.md` and the public
-//! documentation say: every answer, every event that every listener hears, in
-//! its order, and what every peer gets.
+//! API calls, actions of peers, faults, listeners that come and go, and suspensions are made at
+//! random and carried out by the real actors on the scripted network. A model
+//! ([`possible_states`]) of the public documentation judges every answer, every event at every
+//! listener in its order, and everything that a peer receives.
 //!
-//! `MODEL_OPERATIONS=5000000 cargo test --workspace --release --test it model::` runs
-//! longer; `MODEL_SEED` begins elsewhere, and `MODEL_SEEDS`, several numbers,
-//! begins at each of them. A failure tells its seed, and the least operations
-//! that it was found to need.
+//! `MODEL_OPERATIONS=5000000 cargo test --workspace --release --test it model::` runs longer.
+//! `MODEL_SEED` sets the first seed, and `MODEL_SEEDS` a list of them. A failure prints its seed
+//! and the smallest list of operations that was found to fail.
 //!
-//! The seed of a case says how its registry is made too ([`shape`]). With
-//! several arbiters a seed makes the same operations again, but the threads
-//! take their turns as they will: a failure may need several runs to come back.
+//! The seed also chooses how the registry is made ([`shape`]). With several arbiters a seed
+//! repeats the operations but not the order of threads, so a failure may need several runs to
+//! come back.
 
 mod app;
 mod client;
 mod connection;
 mod drive;
 mod drive_tcp;
-mod ears;
+mod event_log;
 mod faults;
+mod harness;
 mod ops;
-mod possible;
+mod possible_states;
 mod server;
 mod threads;
-mod world;
 
 use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
@@ -36,14 +34,14 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use ops::{Case, Shape};
 
-/// How many operations `cargo test` makes.
+/// Number of operations of `cargo test`.
 const OPERATIONS: usize = 200_000;
 
-/// How many operations one run has at most.
+/// The most operations of one run.
 const MOST: usize = 600;
 
-/// How a registry is made, by the seed: with one arbiter and ports of its own
-/// most of the time, since that is the fastest.
+/// How the registry of a seed is made: mostly with one arbiter and without shared ports, because
+/// that is the fastest.
 fn shape(seed: u64) -> Shape {
     let (arbiters, shared_port) = match seed % 8 {
         5 => (1, true),
@@ -57,14 +55,14 @@ fn shape(seed: u64) -> Shape {
     }
 }
 
-/// From the environment.
+/// A setting from the environment.
 fn setting<T: FromStr>(name: &str, default: T) -> T {
     let text = std::env::var(name).ok();
     let value = text.map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")));
     value.unwrap_or(default)
 }
 
-/// The same of the same seed.
+/// The case of a seed.
 fn case(seed: u64) -> Case {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -76,17 +74,17 @@ fn case(seed: u64) -> Case {
     Case { shape, ..case }
 }
 
-/// On a system of its own, so that nothing is left of it. What panics, on
-/// either side, is a failure like another.
+/// Runs a case on an actix system of its own, so that nothing of it remains. A panic on either
+/// side is a failure.
 fn run(case: &Case) -> Result<(), String> {
-    let run = || actix_rt::System::new().block_on(world::run(case));
+    let run = || actix_rt::System::new().block_on(harness::run(case));
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         Err(text.unwrap_or_else(|| "a panic".into()))
     })
 }
 
-/// As few of the operations as are found to fail, and how.
+/// Reduces the operations to as few as still fail.
 fn least(mut case: Case, mut failure: String) -> (Case, String) {
     let mut part = case.ops.len().div_ceil(2);
     while part > 0 {
@@ -107,7 +105,7 @@ fn least(mut case: Case, mut failure: String) -> (Case, String) {
     (case, failure)
 }
 
-/// Where to begin.
+/// The first seeds.
 fn seeds() -> Vec<u64> {
     let Ok(all) = std::env::var("MODEL_SEEDS") else {
         return vec![setting("MODEL_SEED", 1)];
@@ -119,7 +117,7 @@ fn seeds() -> Vec<u64> {
 }
 
 #[test]
-fn random_operations_do_what_the_model_says() {
+fn random_operations_match_the_model() {
     let operations = setting("MODEL_OPERATIONS", OPERATIONS);
     for seed in seeds() {
         runs_from(seed, operations);

@@ -1,11 +1,11 @@
-//! Operations, made at random: each makes sense in every state, so that those
-//! of a failure can be left out one by one.
+//! Random operations. Each makes sense in every state, so that those of a failure can be left
+//! out one by one.
 
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::app::{EARS, Ears, KINDS, Kind};
+use super::app::{KINDS, Kind, LISTENERS, ListenerMap};
 use super::connection::Act;
 use super::faults::{ACCEPT, CONNECT, LISTEN, READ, WRITE};
 use super::server::{Action, Policy};
@@ -18,12 +18,11 @@ pub struct Shape {
     pub shared_port: bool,
 }
 
-/// One run from an empty registry on.
+/// One run, from an empty registry.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub shape: Shape,
-    /// How many operations are made, at most, before it is waited until all has
-    /// come to rest.
+    /// The most operations before the next rest.
     pub batch: usize,
     /// Listeners take some time for each event.
     pub slow: bool,
@@ -32,52 +31,52 @@ pub struct Case {
 
 #[derive(Clone, Debug)]
 pub enum Op {
-    Server(Who, ServerOp),
-    Client(Who, ClientOp),
-    /// Somebody connects to one of the addresses that are listened on.
+    Server(SocketChoice, ServerOp),
+    Client(SocketChoice, ClientOp),
+    /// A client connects to one of the listening addresses.
     Dial(u8),
     /// An accept error on one of the addresses.
     AcceptError(u8, i32),
-    /// One of the peers.
+    /// An action of one of the peers.
     Peer(u8, Act),
-    /// One of the attempts to connect that are held may go on.
-    LetGo(u8),
-    App(Which, AppOp),
-    /// The other tasks have a few turns.
+    /// One of the pending connects may complete.
+    Release(u8),
+    App(AppChoice, AppOp),
+    /// Other tasks get a few turns.
     Turns(u8),
     LongTime,
 }
 
-/// Which of the two apps.
+/// One of the two apps.
 #[derive(Clone, Copy, Debug)]
-pub struct Which(pub usize);
+pub struct AppChoice(pub usize);
 
 /// Which socket, and how it is called.
 #[derive(Clone, Copy, Debug)]
-pub struct Who {
-    pub app: Which,
+pub struct SocketChoice {
+    pub app: AppChoice,
     pub pick: u8,
-    pub how: How,
+    pub how: ChoiceKind,
     /// By its `ClientSocket` rather than by its id.
     pub by_handle: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum How {
+pub enum ChoiceKind {
     /// One of the app's open sockets.
     Open,
-    /// One of those that it has or had.
+    /// One of the sockets that the app has or had.
     Any,
     /// One of the other app's.
     Foreign,
-    /// An id that was not given out.
+    /// An id that was not allocated.
     Unknown,
 }
 
 #[derive(Clone, Debug)]
 pub struct Properties {
     pub persistent: Option<bool>,
-    /// One of the test's names.
+    /// An index into the test's names.
     pub name: Option<u8>,
     pub buffer_size: Option<i32>,
 }
@@ -90,11 +89,11 @@ pub enum ServerOp {
     Listen {
         port: u8,
         backlog: Option<u8>,
-        /// One of the ways to be wrong.
+        /// An index into the invalid arguments.
         wrong: Option<u8>,
         fault: Option<(i32, i32)>,
     },
-    /// `None` is one that may not be set.
+    /// `None` is an invalid policy.
     SetPolicy(Option<Policy>),
     Disconnect,
     Close,
@@ -109,7 +108,7 @@ pub enum ClientOp {
     SetPaused(bool),
     SetKeepAlive(bool, Option<i32>),
     SetNoDelay(bool),
-    Connect { to: To, held: bool },
+    Connect { to: ConnectTarget, held: bool },
     Disconnect,
     Send(usize),
     Close,
@@ -117,9 +116,9 @@ pub enum ClientOp {
     GetSockets,
 }
 
-/// Where to connect.
+/// The target of a connect.
 #[derive(Clone, Copy, Debug)]
-pub enum To {
+pub enum ConnectTarget {
     Literal,
     Localhost,
     Nobody,
@@ -139,13 +138,13 @@ pub enum AppOp {
     Suspend,
     Resume,
     IsSuspended,
-    /// With which listeners for everything it starts.
-    SetEventPage(Option<Ears>),
+    /// Which listeners it adds to every event.
+    SetEventPage(Option<ListenerMap>),
     Unload,
-    /// One of the test's permissions.
+    /// An index into the test's permissions.
     SetPermissions(u8),
-    /// The crate's own actor of the client sockets panics, or that of a server
-    /// socket, whichever comes first. Nobody is to notice.
+    /// The actor of the client sockets, or that of the next server socket to take a turn,
+    /// panics. No one may notice.
     Panic(bool),
 }
 
@@ -162,12 +161,12 @@ pub fn case(most: usize) -> impl Strategy<Value = Case> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        24 => (who(), server_op()).prop_map(|(who, op)| Op::Server(who, op)),
-        40 => (who(), client_op()).prop_map(|(who, op)| Op::Client(who, op)),
+        24 => (who(), server_op()).prop_map(|(choice, op)| Op::Server(choice, op)),
+        40 => (who(), client_op()).prop_map(|(choice, op)| Op::Client(choice, op)),
         12 => any::<u8>().prop_map(Op::Dial),
         4 => (any::<u8>(), pick(&ACCEPT)).prop_map(|(at, errno)| Op::AcceptError(at, errno)),
         30 => (any::<u8>(), act()).prop_map(|(peer, act)| Op::Peer(peer, act)),
-        2 => any::<u8>().prop_map(Op::LetGo),
+        2 => any::<u8>().prop_map(Op::Release),
         12 => (which(), app_op()).prop_map(|(app, op)| Op::App(app, op)),
         3 => (0..6_u8).prop_map(Op::Turns),
         1 => Just(Op::LongTime),
@@ -178,22 +177,24 @@ fn pick<T: Copy + std::fmt::Debug + 'static>(from: &'static [T]) -> impl Strateg
     (0..from.len()).prop_map(|place| from[place])
 }
 
-fn which() -> impl Strategy<Value = Which> {
-    prop_oneof![9 => Just(Which(0)), 1 => Just(Which(1))]
+fn which() -> impl Strategy<Value = AppChoice> {
+    prop_oneof![9 => Just(AppChoice(0)), 1 => Just(AppChoice(1))]
 }
 
-fn who() -> impl Strategy<Value = Who> {
+fn who() -> impl Strategy<Value = SocketChoice> {
     let how = prop_oneof![
-        60 => Just(How::Open),
-        4 => Just(How::Any),
-        1 => Just(How::Foreign),
-        1 => Just(How::Unknown),
+        60 => Just(ChoiceKind::Open),
+        4 => Just(ChoiceKind::Any),
+        1 => Just(ChoiceKind::Foreign),
+        1 => Just(ChoiceKind::Unknown),
     ];
-    (which(), any::<u8>(), how, any::<bool>()).prop_map(|(app, pick, how, by_handle)| Who {
-        app,
-        pick,
-        how,
-        by_handle,
+    (which(), any::<u8>(), how, any::<bool>()).prop_map(|(app, pick, how, by_handle)| {
+        SocketChoice {
+            app,
+            pick,
+            how,
+            by_handle,
+        }
     })
 }
 
@@ -248,14 +249,14 @@ fn server_op() -> impl Strategy<Value = ServerOp> {
 
 fn client_op() -> impl Strategy<Value = ClientOp> {
     let to = prop_oneof![
-        10 => Just(To::Literal),
-        3 => Just(To::Localhost),
-        1 => Just(To::Nobody),
-        2 => pick(&CONNECT).prop_map(|(errno, code)| To::Fault(errno, code)),
-        1 => Just(To::UnknownName),
-        1 => Just(To::WrongPort),
-        1 => Just(To::PortZero),
-        1 => Just(To::V4AsV6),
+        10 => Just(ConnectTarget::Literal),
+        3 => Just(ConnectTarget::Localhost),
+        1 => Just(ConnectTarget::Nobody),
+        2 => pick(&CONNECT).prop_map(|(errno, code)| ConnectTarget::Fault(errno, code)),
+        1 => Just(ConnectTarget::UnknownName),
+        1 => Just(ConnectTarget::WrongPort),
+        1 => Just(ConnectTarget::PortZero),
+        1 => Just(ConnectTarget::V4AsV6),
     ];
     let connect = (to, prop::bool::weighted(0.2));
     let delay = option::of(pick(&[-1, 0, 1, 60, i32::MAX]));
@@ -294,17 +295,17 @@ fn act() -> impl Strategy<Value = Act> {
 
 fn app_op() -> impl Strategy<Value = AppOp> {
     let kind = || pick(&KINDS);
-    let ears: Ears = 1 << EARS;
-    let has = (kind(), option::of(0..EARS));
+    let listeners: ListenerMap = 1 << LISTENERS;
+    let has = (kind(), option::of(0..LISTENERS));
     prop_oneof![
-        30 => (kind(), 0..EARS, prop::bool::weighted(0.7))
-            .prop_map(|(kind, ear, add)| AppOp::Listen(kind, ear, add)),
-        4 => has.prop_map(|(kind, ear)| AppOp::HasListener(kind, ear)),
-        2 => (0..EARS).prop_map(AppOp::Die),
+        30 => (kind(), 0..LISTENERS, prop::bool::weighted(0.7))
+            .prop_map(|(kind, listener, add)| AppOp::Listen(kind, listener, add)),
+        4 => has.prop_map(|(kind, listener)| AppOp::HasListener(kind, listener)),
+        2 => (0..LISTENERS).prop_map(AppOp::Die),
         5 => Just(AppOp::Suspend),
         9 => Just(AppOp::Resume),
         2 => Just(AppOp::IsSuspended),
-        5 => option::of(0..ears).prop_map(AppOp::SetEventPage),
+        5 => option::of(0..listeners).prop_map(AppOp::SetEventPage),
         1 => Just(AppOp::Unload),
         2 => (0..6_u8).prop_map(AppOp::SetPermissions),
         5 => any::<bool>().prop_map(AppOp::Panic),

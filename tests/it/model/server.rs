@@ -1,5 +1,5 @@
-//! The model of a server socket: what `SPEC.md`'s table of `tcpServer` and the
-//! public documentation say, and nothing of how it is done.
+//! The model of a server socket: what the public documentation says of `tcpServer`, independent
+//! of the implementation.
 
 mod steps;
 
@@ -12,10 +12,10 @@ use chrome_sockets::NetError;
 use chrome_sockets::tcp_server::{BlockReason, DEFAULT_BACKLOG, SocketInfo};
 
 use super::app::{AppState, Ending, Kind};
-use super::ears::Heard;
+use super::event_log::ObservedEvent;
 use super::faults::{Class, accept_error};
 use super::ops::Shape;
-use super::possible::{Progress, Seen, raise};
+use super::possible_states::{Progress, Seen, raise};
 
 /// One of a server socket's possible states.
 #[derive(Clone, PartialEq, Debug)]
@@ -25,30 +25,29 @@ pub struct Server {
     pub open: bool,
     shape: Shape,
     pub listening: Option<Listening>,
-    /// What was accepted in this batch, and heard of: connection and id.
+    /// Connections that were accepted and reported in this batch, with their ids.
     pub accepted: Vec<(usize, u64)>,
-    /// Connections that were closed in this batch, before anybody heard of
-    /// them.
+    /// Connections that were closed in this batch before they were reported.
     pub dropped: Vec<usize>,
     app: AppState,
     persistent: bool,
     name: Option<&'static str>,
     paused: bool,
-    /// By an accept error.
+    /// Paused by this accept error.
     failed: Option<i32>,
     policy: Policy,
-    resting: Option<Resting>,
-    /// Whatever waits for time does not wait in this batch.
+    backing_off: Option<BackingOff>,
+    /// Timeouts have passed in this batch.
     long_time: bool,
-    /// How many errors there were in a row.
+    /// Number of errors in a row.
     attempt: u32,
-    /// Accept errors that its app, suspended, has not been told of.
-    untold: VecDeque<(i32, u32)>,
-    /// A `setPaused(true)` of this batch was given up, as only `close` may.
-    gave_up: bool,
-    /// Closed when the error has been told.
+    /// Accept errors that its suspended app has not received.
+    unreported: VecDeque<(i32, u32)>,
+    /// A `setPaused(true)` of this batch was cancelled, as only `close` does.
+    cancelled: bool,
+    /// Closes once the error was reported.
     closing: bool,
-    /// Accepted for an app that is suspended.
+    /// Accepted for a suspended app.
     held: Option<(usize, SocketAddr)>,
     counts: Counts,
 }
@@ -57,7 +56,7 @@ pub struct Server {
 pub struct Listening {
     pub at: SocketAddr,
     most: usize,
-    line: VecDeque<Waiting>,
+    waiting: VecDeque<Waiting>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -67,7 +66,7 @@ enum Waiting {
 }
 
 #[derive(Clone, PartialEq, Debug)]
-struct Resting {
+struct BackingOff {
     code: i32,
     /// It may be over.
     over: bool,
@@ -77,12 +76,12 @@ struct Resting {
 struct Counts {
     accepted: u64,
     delivered: u64,
-    /// When the batch began: events take their time.
+    /// At the beginning of the batch: events take their time.
     delivered_before: u64,
     failed: u64,
 }
 
-/// What is done about accept errors; those of one connection are passed over.
+/// The policy on accept errors; those of one connection are ignored.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Policy {
     pub resources: Action,
@@ -97,7 +96,7 @@ pub enum Action {
     Close,
 }
 
-/// A function of `tcpServer`, with what the test knows of the world around.
+/// A function of `tcpServer`, with what the test knows of its surroundings.
 #[derive(Clone, Debug)]
 pub enum Call {
     Update {
@@ -105,18 +104,17 @@ pub enum Call {
         name: Option<&'static str>,
     },
     SetPaused(bool),
-    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have
-    /// answered.
+    /// `setPaused(true)`, which a later `setPaused(false)` of the batch may have answered.
     PausedUntilResumed,
     Listen {
-        /// `None` if the address, the port or the backlog is none.
+        /// `None` if the address, the port or the backlog is invalid.
         at: Option<SocketAddr>,
         backlog: Option<u32>,
         permitted: bool,
-        /// What keeps the network from listening there.
+        /// The error of the network's `listen`.
         fault: Option<i32>,
     },
-    /// `None` is one that may not be set.
+    /// `None` is an invalid policy.
     SetPolicy(Option<Policy>),
     Disconnect,
     Close,
@@ -124,27 +122,27 @@ pub enum Call {
     GetSockets,
 }
 
-/// What the world does.
+/// An event outside the API.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The OS has chosen the port.
     Bound(SocketAddr),
-    /// To this address this connection was made, from there.
+    /// A connection to this address, its number, and where it comes from.
     Dialled(SocketAddr, usize, SocketAddr),
-    /// Nobody listened there, or the backlog was full.
+    /// Without a listener, or with a full backlog.
     Refused(SocketAddr),
     AcceptError(SocketAddr, i32),
-    /// Nobody listened there.
+    /// Without a listener.
     NoAcceptError(SocketAddr),
-    /// So much time that whatever waits for time has come.
+    /// Enough time passes for every timeout.
     LongTime,
 }
 
-/// Where several arbiters accept, each takes up to this many ahead, which make
-/// room for others.
+/// With several arbiters, each accepts up to this many connections ahead, which makes room in
+/// the backlog.
 const AHEAD: usize = 16;
 
-/// A name above this many bytes is refused.
+/// A longer name, in bytes, is refused.
 pub const MAX_NAME: usize = 4096;
 
 pub fn net(code: i32) -> Error {
@@ -169,18 +167,18 @@ impl Server {
             paused: false,
             failed: None,
             policy: Policy::default(),
-            resting: None,
+            backing_off: None,
             long_time: false,
             attempt: 0,
-            untold: VecDeque::new(),
-            gave_up: false,
+            unreported: VecDeque::new(),
+            cancelled: false,
             closing: false,
             held: None,
             counts: Counts::default(),
         }
     }
 
-    /// As `create` and `update` set them; whether they may.
+    /// `create` and `update`; whether they succeed.
     pub fn set(&mut self, persistent: Option<bool>, name: Option<&'static str>) -> bool {
         if name.is_some_and(|name| name.len() > MAX_NAME) {
             return false;
@@ -202,7 +200,7 @@ impl Server {
     }
 
     fn disconnect(&mut self) {
-        for waiting in self.listening.take().into_iter().flat_map(|l| l.line) {
+        for waiting in self.listening.take().into_iter().flat_map(|l| l.waiting) {
             if let Waiting::Client(conn, _) = waiting {
                 self.dropped.push(conn);
             }
@@ -228,7 +226,7 @@ impl Server {
     ) -> Vec<i32> {
         match (at, &self.listening) {
             (None, None) => vec![-4],
-            // Which is looked at first is not said.
+            // The order of the checks is not specified.
             (None, Some(_)) => vec![-4, -23],
             (Some(_), Some(_)) => vec![-23],
             (Some(at), None) => {
@@ -239,15 +237,15 @@ impl Server {
                 self.listening = Some(Listening {
                     at,
                     most: most as usize,
-                    line: VecDeque::new(),
+                    waiting: VecDeque::new(),
                 });
                 vec![0]
             }
         }
     }
 
-    /// Whether `getInfo` may tell this.
-    fn is_told(&self, info: &SocketInfo) -> bool {
+    /// Whether `getInfo` may answer this.
+    fn allows_info(&self, info: &SocketInfo) -> bool {
         let listening = self.listening.as_ref();
         let clients = listening.map(|l| u32::try_from(l.clients()).expect("few"));
         info.socket_id.get() == self.id
@@ -262,24 +260,27 @@ impl Server {
             && info.counts.delivered <= self.counts.delivered
             && info.counts.failed == self.counts.failed
             && info.counts.refused == 0
-            && self.is_held_up_by(&info.blocked_by)
+            && self.is_blocked_by(&info.blocked_by)
     }
 
-    fn is_held_up_by(&self, told: &[BlockReason]) -> bool {
+    fn is_blocked_by(&self, reported: &[BlockReason]) -> bool {
         let code = |code: i32| NetError::from_code(code).expect("a code of the table");
-        let resting = self.resting.as_ref();
-        let maybe = resting.filter(|resting| resting.over);
-        let maybe = maybe.map(|resting| BlockReason::BackingOff(code(resting.code)));
-        let resting = resting.filter(|resting| !resting.over);
-        let mut left: Vec<_> = told.to_vec();
+        let backing_off = self.backing_off.as_ref();
+        let maybe = backing_off.filter(|backing_off| backing_off.over);
+        let maybe = maybe.map(|backing_off| BlockReason::BackingOff(code(backing_off.code)));
+        let backing_off = backing_off.filter(|backing_off| !backing_off.over);
+        let mut left: Vec<_> = reported.to_vec();
         let mut takes = |reason| {
-            let place = left.iter().position(|told| *told == reason);
+            let place = left.iter().position(|other| *other == reason);
             place.map(|place| left.remove(place)).is_some()
         };
         let mut all = true;
         for (holds, reason) in [
             (self.paused, BlockReason::App),
-            (self.app.ears(Kind::Accept) == 0, BlockReason::NoListener),
+            (
+                self.app.listeners(Kind::Accept) == 0,
+                BlockReason::NoListener,
+            ),
             (self.app.suspended, BlockReason::Suspended),
         ] {
             all &= !holds || takes(reason);
@@ -287,27 +288,28 @@ impl Server {
         let failed = self
             .failed
             .map(|failed| BlockReason::AcceptError(code(failed)));
-        let resting = resting.map(|resting| BlockReason::BackingOff(code(resting.code)));
-        for reason in [failed, resting].into_iter().flatten() {
+        let backing_off =
+            backing_off.map(|backing_off| BlockReason::BackingOff(code(backing_off.code)));
+        for reason in [failed, backing_off].into_iter().flatten() {
             all &= takes(reason);
         }
         if let Some(maybe) = maybe {
             takes(maybe);
         }
         if self.app.ending != Ending::Nothing {
-            // Listeners go first, sockets one after the other.
+            // Listeners are removed first, and sockets are suspended one after the other.
             takes(BlockReason::NoListener);
         }
         all && left.is_empty()
     }
 
-    /// One connection is accepted for a suspended app, which is loaded for it.
-    fn knock(&self) -> Vec<Self> {
+    /// Accepts one connection for a suspended app, which is loaded for it.
+    fn accept_while_suspended(&self) -> Vec<Self> {
         let may = self.app.suspended && self.persistent && self.held.is_none();
-        if !may || !self.is_accepting() || !self.has_line() {
+        if !may || !self.is_accepting() || !self.has_waiting() {
             return Vec::new();
         }
-        let accepted = self.turns().map(|turn| {
+        let accepted = self.acceptable().map(|turn| {
             let mut state = self.clone();
             state.held = state.accept(turn);
             state
@@ -315,10 +317,9 @@ impl Server {
         accepted.collect()
     }
 
-    /// Whose turn it may be in the line: the first, or any where several
-    /// arbiters accept.
-    fn turns(&self) -> Range<usize> {
-        let length = self.listening.as_ref().map_or(0, |l| l.line.len());
+    /// Which waiting connections may be accepted next: the first, or any with several arbiters.
+    fn acceptable(&self) -> Range<usize> {
+        let length = self.listening.as_ref().map_or(0, |l| l.waiting.len());
         match self.shape {
             Shape {
                 arbiters: 2..,
@@ -328,14 +329,13 @@ impl Server {
         }
     }
 
-    /// One of the line is taken: the client and where it comes from, if it is
-    /// one.
+    /// Accepts a waiting connection: the client and its address; `None` for an error.
     fn accept(&mut self, turn: usize) -> Option<(usize, SocketAddr)> {
         let listening = self.listening.as_mut()?;
-        match listening.line.remove(turn)? {
+        match listening.waiting.remove(turn)? {
             Waiting::Client(conn, from) => {
                 self.attempt = 0;
-                self.resting = None;
+                self.backing_off = None;
                 self.counts.accepted += 1;
                 Some((conn, from))
             }
@@ -346,7 +346,7 @@ impl Server {
         }
     }
 
-    /// Whether one more may come into the line, and whether it may be full.
+    /// Whether one more connection may wait, and whether the backlog may be full.
     fn room(&self, listening: &Listening) -> (bool, bool) {
         let (clients, most) = (listening.clients(), listening.most);
         let (listeners, ahead) = match self.shape {
@@ -366,7 +366,7 @@ impl Server {
         };
         self.counts.failed += 1;
         self.attempt += 1;
-        self.resting = None;
+        self.backing_off = None;
         let action = match class {
             Class::Connection => return,
             Class::Resources => self.policy.resources,
@@ -376,19 +376,19 @@ impl Server {
             Action::Pause => self.failed = Some(code),
             Action::BackOff => {
                 let over = self.long_time;
-                self.resting = Some(Resting { code, over });
+                self.backing_off = Some(BackingOff { code, over });
             }
             Action::Close => {
                 self.failed = Some(code);
                 self.closing = true;
             }
         }
-        self.untold.push_back((code, self.attempt));
+        self.unreported.push_back((code, self.attempt));
     }
 
     fn tell(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
-        let ears = self.app.ears(Kind::Accept);
-        let Some(Heard::Accept(id)) = seen.next(&self.progress, ears) else {
+        let listeners = self.app.listeners(Kind::Accept);
+        let Some(ObservedEvent::Accept(id)) = seen.next(&self.progress, listeners) else {
             return None;
         };
         if seen.accepted.get(id).is_some_and(|peer| *peer != from) {
@@ -400,51 +400,57 @@ impl Server {
             self,
             Kind::Accept,
             seen,
-            |heard| matches!(heard, Heard::Accept(same) if same == id),
+            |heard| matches!(heard, ObservedEvent::Accept(same) if same == id),
         )
     }
 
     /// Whether an accept error waits.
     pub fn has_error(&self) -> bool {
-        let mut line = self.listening.iter().flat_map(|l| &l.line);
-        line.any(|waiting| matches!(waiting, Waiting::Error(_)))
+        let mut waiting = self.listening.iter().flat_map(|l| &l.waiting);
+        waiting.any(|waiting| matches!(waiting, Waiting::Error(_)))
     }
 
-    /// Whether the network is asked for the next one.
+    /// Whether the socket accepts the next connection.
     fn is_accepting(&self) -> bool {
-        self.may_accept() && self.resting.as_ref().is_none_or(|resting| resting.over)
+        self.may_accept()
+            && self
+                .backing_off
+                .as_ref()
+                .is_none_or(|backing_off| backing_off.over)
     }
 
-    fn has_line(&self) -> bool {
+    fn has_waiting(&self) -> bool {
         let listening = self.listening.as_ref();
-        listening.is_some_and(|listening| !listening.line.is_empty())
+        listening.is_some_and(|listening| !listening.waiting.is_empty())
     }
 
-    /// Whether there is something that it has to do.
+    /// Whether the socket has something left to do.
     fn is_busy(&self) -> bool {
         if !self.open {
             return false;
         }
         let suspended = self.app.suspended;
-        let knocks = suspended && self.persistent && self.held.is_none();
-        let hears = !suspended && self.app.ears(Kind::Accept) != 0;
+        let may_load_app = suspended && self.persistent && self.held.is_none();
+        let has_listener = !suspended && self.app.listeners(Kind::Accept) != 0;
         self.app.ending != Default::default()
-            || (!suspended && !self.untold.is_empty() && !self.app.keeps(Kind::AcceptError))
-            || (hears && self.may_accept() && self.held.is_some())
-            || ((knocks || hears) && self.is_accepting() && self.has_line())
+            || (!suspended
+                && !self.unreported.is_empty()
+                && !self.app.keeps_event(Kind::AcceptError))
+            || (has_listener && self.may_accept() && self.held.is_some())
+            || ((may_load_app || has_listener) && self.is_accepting() && self.has_waiting())
     }
 }
 
 impl Listening {
     fn clients(&self) -> usize {
-        let clients = self.line.iter();
+        let clients = self.waiting.iter();
         clients
             .filter(|waiting| matches!(waiting, Waiting::Client(..)))
             .count()
     }
 
     fn all(&self) -> impl Iterator<Item = usize> {
-        self.line.iter().filter_map(|waiting| match waiting {
+        self.waiting.iter().filter_map(|waiting| match waiting {
             Waiting::Client(conn, _) => Some(*conn),
             Waiting::Error(_) => None,
         })

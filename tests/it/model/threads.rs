@@ -1,10 +1,9 @@
-//! The threads of a registry with several arbiters: when they have come to
-//! rest, and what time it is there.
+//! Rest and time of a registry with several arbiters.
 //!
-//! With one arbiter the paused clock tells both: it goes on when nobody has
-//! anything left to do. With several, each has a clock, and none goes on before
-//! the test says so; that all is at rest shows when nothing new has come while
-//! each thread had turns, several times over.
+//! With one arbiter the paused clock shows both: it advances when all tasks are idle. With
+//! several, each thread has a clock, which advances only when the test says so. Everything
+//! counts as at rest when nothing new was logged while each thread had turns, several times in a
+//! row.
 
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
@@ -13,45 +12,41 @@ use actix::prelude::*;
 use chrome_sockets::App;
 use tokio::sync::oneshot;
 
-use super::ears::SharedLog;
+use super::event_log::SharedLog;
 
-/// How often nothing new has come while each thread had its turns. What is on
-/// its way between two threads takes one round.
+/// Rounds without a new log entry. A message between two threads takes one round.
 const ROUNDS: usize = 3;
 
-/// How many turns of others a thread has in a round: more than a slow listener
-/// takes for an event.
+/// Turns of other tasks in a round: more than a slow listener takes for an event.
 const TURNS: usize = 10;
 
-/// In how many parts a long time passes: what begins to wait in one is over
-/// in the next. More than errors ever wait in a line, since a server socket
-/// that backs off meets one in each.
+/// Steps of a long time: what starts to wait in one ends in the next. More than errors ever
+/// wait, since a server socket that backs off handles one in each.
 const PARTS: u32 = 40;
 
-/// The arbiters of a registry, this one too; empty if that is all.
+/// The arbiters of a registry, including this one; empty if there is only one.
 #[derive(Default)]
 pub struct Threads {
     arbiters: Vec<ArbiterHandle>,
-    /// While these live, no clock goes on by itself.
+    /// While these are alive, no clock advances by itself.
     clocks: Vec<Sender<()>>,
 }
 
 impl Threads {
-    /// Those of a registry, which has this app.
+    /// The threads of the registry of this app.
     pub async fn of(app: &App) -> Self {
-        let (tell, told) = channel();
+        let (tell, delivered) = channel();
         let made = app.on_each_arbiter(move |local| {
             if local.index() > 0 {
                 tokio::time::pause();
             }
             let (clock, stands_still) = channel::<()>();
-            // The clock of a runtime does not go on by itself as long as it has
-            // blocking work.
+            // The clock of a runtime does not advance by itself while it has blocking work.
             tokio::task::spawn_blocking(move || stands_still.recv());
             let _ = tell.send((local.index(), Arbiter::current(), clock));
         });
         made.await.expect("the registry runs");
-        let mut all: Vec<_> = told.try_iter().collect();
+        let mut all: Vec<_> = delivered.try_iter().collect();
         all.sort_by_key(|(index, ..)| *index);
         let all = all.into_iter().map(|(_, arbiter, clock)| (arbiter, clock));
         let (arbiters, clocks) = all.unzip();
@@ -74,18 +69,18 @@ impl Threads {
                 work.await;
                 let _ = done.send(());
             });
-            // One that has ended has nothing left to do.
+            // A thread that has ended has nothing left to do.
             let _ = is_done.await;
         }
     }
 
-    /// Waits until nobody has anything left to do.
+    /// Waits until all threads are idle.
     pub async fn rest(&self, log: &SharedLog) {
         let mut rounds = 0;
         while rounds < ROUNDS {
             let before = log.borrow().length();
-            turns().await;
-            self.elsewhere(turns).await;
+            take_turns().await;
+            self.elsewhere(take_turns).await;
             let is_calm = log.borrow().length() == before;
             rounds = if is_calm { rounds + 1 } else { 0 };
         }
@@ -101,13 +96,13 @@ impl Threads {
         }
     }
 
-    /// The clocks go on by themselves from now on.
+    /// From now on the clocks advance by themselves.
     pub fn let_go(&mut self) {
         self.clocks.clear();
     }
 }
 
-async fn turns() {
+async fn take_turns() {
     for _ in 0..TURNS {
         tokio::task::yield_now().await;
     }

@@ -1,19 +1,19 @@
-//! Whose permissions they are, and what happens when they change.
+//! Which permissions apply to an app, and what happens when they change.
 
 use chrome_sockets::tcp::DnsQueryType::Any;
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{App, Error, Permissions, Registry, SetPermissions, Shutdown};
 
 use crate::tcp_server::code;
-use support::World;
+use support::TestApp;
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
 fn may_listen() -> Permissions {
-    Permissions::from_sockets(r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).expect("right")
+    Permissions::from_sockets(r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).expect("valid")
 }
 
-/// The answer to `listen` on a new socket.
+/// The answer to `listen` of a new socket.
 async fn listen(app: &App) -> Result<(), Error> {
     let server = &app.tcp_server;
     let id = server
@@ -24,7 +24,7 @@ async fn listen(app: &App) -> Result<(), Error> {
     server.listen(id, "127.0.0.1", 0, None).await
 }
 
-/// The answer to `connect` of a new socket; nobody listens there.
+/// The answer to `connect` of a new socket; the port has no listener.
 async fn connect(app: &App) -> Result<(), Error> {
     let id = app
         .tcp
@@ -36,7 +36,7 @@ async fn connect(app: &App) -> Result<(), Error> {
 }
 
 #[actix_rt::test]
-async fn without_a_word_about_it_everything_is_permitted() {
+async fn by_default_everything_is_permitted() {
     let registry = Registry::with_network(ScriptedNetwork::new()).start();
     let app = App::new("any", &registry);
     assert_eq!(listen(&app).await, Ok(()));
@@ -51,7 +51,7 @@ async fn without_a_word_about_it_everything_is_permitted() {
 }
 
 #[actix_rt::test]
-async fn the_registrys_permissions_are_those_of_each_app_without_its_own() {
+async fn the_registrys_permissions_apply_to_apps_without_their_own() {
     let registry = Registry::with_network(ScriptedNetwork::new()).permissions(Permissions::none());
     let registry = registry.start();
     let (with, without) = (App::new("with", &registry), App::new("without", &registry));
@@ -63,11 +63,11 @@ async fn the_registrys_permissions_are_those_of_each_app_without_its_own() {
 }
 
 #[actix_rt::test]
-async fn the_permissions_of_one_app_are_no_other_apps() {
+async fn the_permissions_of_one_app_do_not_apply_to_another() {
     let network = ScriptedNetwork::new();
     let registry = Registry::with_network(network).start();
     let (one, other) = (App::new("one", &registry), App::new("other", &registry));
-    // Both are known, with sockets of their own.
+    // Both apps exist, with sockets of their own.
     assert_eq!((listen(&one).await, listen(&other).await), (Ok(()), Ok(())));
     one.set_permissions(Permissions::none())
         .await
@@ -78,16 +78,16 @@ async fn the_permissions_of_one_app_are_no_other_apps() {
     assert_eq!(listen(&one).await, DENIED, "nothing is given to it");
     assert_eq!(listen(&other).await, Ok(()));
     assert_eq!(connect(&other).await, DENIED);
-    // By whatever handle it is called, it is the same app.
+    // Another `App` with the same id is the same app.
     assert_eq!(listen(&App::new("one", &registry)).await, DENIED);
     assert_eq!(listen(&App::new("other", &registry)).await, Ok(()));
 }
 
 #[actix_rt::test]
-async fn new_permissions_replace_the_old_for_sockets_that_are_there() {
+async fn new_permissions_apply_to_existing_sockets() {
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
-    let (app, server) = (&world.app, &world.app.tcp_server);
+    let test = TestApp::with_network(network.clone()).await;
+    let (app, server) = (&test.app, &test.app.tcp_server);
     let id = server
         .create(Default::default())
         .await
@@ -95,7 +95,7 @@ async fn new_permissions_replace_the_old_for_sockets_that_are_there() {
         .socket_id;
     let client = app
         .tcp
-        .socket(world.create().await)
+        .socket(test.create().await)
         .await
         .expect("it exists");
     for round in 0..3 {
@@ -116,7 +116,7 @@ async fn new_permissions_replace_the_old_for_sockets_that_are_there() {
             app: app.id().clone(),
             permissions: Permissions::all(),
         };
-        let set = world.registry.send(message).await.expect("it runs");
+        let set = test.registry.send(message).await.expect("it runs");
         assert_eq!(set, Ok(()));
         server
             .listen(id, "127.0.0.1", 80, None)
@@ -132,7 +132,7 @@ async fn new_permissions_replace_the_old_for_sockets_that_are_there() {
 }
 
 #[actix_rt::test]
-async fn a_call_that_follows_is_checked_by_the_new_without_waiting() {
+async fn a_later_call_is_checked_by_new_permissions_without_awaiting_them() {
     let registry = Registry::with_network(ScriptedNetwork::new()).start();
     let app = App::new("hasty", &registry);
     let id = app
@@ -150,34 +150,33 @@ async fn a_call_that_follows_is_checked_by_the_new_without_waiting() {
 }
 
 #[actix_rt::test]
-async fn what_is_open_stays_open_when_its_permission_is_gone() {
+async fn open_sockets_stay_open_when_their_permission_is_revoked() {
     let network = ScriptedNetwork::new();
-    let mut world = World::with_network(network.clone()).await;
-    let (server, at) = world.listen().await;
+    let mut test = TestApp::with_network(network.clone()).await;
+    let (server, at) = test.listen().await;
     let far = network.server("127.0.0.1:80".parse().expect("an address"));
-    let client = world.create().await;
-    let tcp = world.app.tcp.clone();
+    let client = test.create().await;
+    let tcp = test.app.tcp.clone();
     tcp.connect(client, "127.0.0.1", 80, Any)
         .await
         .expect("connect");
 
-    world
-        .app
+    test.app
         .set_permissions(Permissions::none())
         .await
         .expect("it runs");
     assert_eq!(network.listening(), [at]);
     let peer = network.client(at).expect("it listens");
-    let accepted = world.accepted().await;
+    let accepted = test.accepted().await;
     accepted.set_paused(false).await.expect("resume");
     peer.send("accepted");
-    assert_eq!(world.received(accepted.id(), 8).await, b"accepted");
+    assert_eq!(test.received(accepted.id(), 8).await, b"accepted");
     far.send("connected");
-    assert_eq!(world.received(client, 9).await, b"connected");
+    assert_eq!(test.received(client, 9).await, b"connected");
     assert_eq!(tcp.send(client, "out").await.expect("send").bytes_sent, 3);
 
-    // Once it is closed it is not opened again.
-    let tcp_server = &world.app.tcp_server;
+    // Once closed it does not open again.
+    let tcp_server = &test.app.tcp_server;
     tcp_server.disconnect(server).await.expect("disconnect");
     let again = tcp_server.listen(server, "127.0.0.1", at.port().into(), None);
     assert_eq!(again.await, DENIED);
@@ -186,7 +185,7 @@ async fn what_is_open_stays_open_when_its_permission_is_gone() {
 }
 
 #[actix_rt::test]
-async fn after_the_registrys_end_nothing_is_set() {
+async fn setting_permissions_after_the_registrys_end_is_an_error() {
     let registry = Registry::with_network(ScriptedNetwork::new()).start();
     let app = App::new("late", &registry);
     registry

@@ -1,4 +1,4 @@
-//! What is denied has no effect, by whatever way it is called.
+//! A denied call has no effect, in whatever way it is made.
 
 use chrome_sockets::tcp::{self, DnsQueryType::Any};
 use chrome_sockets::testing::{Call, ScriptedNetwork};
@@ -6,18 +6,18 @@ use chrome_sockets::{App, ClientSocketId, Error, Permissions, Registry, ServerSo
 use chrome_sockets::{os::Network, tcp_server};
 
 use crate::tcp_server::code;
-use support::{World, within};
+use support::{TestApp, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 
-/// A world whose apps may do this and no more.
-async fn world(network: impl Network, sockets: &str) -> World {
-    let permissions = Permissions::from_sockets(sockets).expect("right");
-    World::on(Registry::with_network(network).permissions(permissions)).await
+/// A test app with these permissions.
+async fn test_app(network: impl Network, sockets: &str) -> TestApp {
+    let permissions = Permissions::from_sockets(sockets).expect("valid");
+    TestApp::on(Registry::with_network(network).permissions(permissions)).await
 }
 
-/// The answers to the same `listen`, by each way there is.
-async fn listens(
+/// The answers to the same `listen`, made in every possible way.
+async fn listen_every_way(
     app: &App,
     id: ServerSocketId,
     address: &str,
@@ -37,8 +37,13 @@ async fn listens(
     ]
 }
 
-/// The answers to the same `connect`, by each way there is.
-async fn connects(app: &App, id: ClientSocketId, host: &str, port: i32) -> [Result<(), Error>; 3] {
+/// The answers to the same `connect`, made in every possible way.
+async fn connect_every_way(
+    app: &App,
+    id: ClientSocketId,
+    host: &str,
+    port: i32,
+) -> [Result<(), Error>; 3] {
     let message = tcp::Connect {
         app: app.id().clone(),
         socket_id: id,
@@ -57,12 +62,12 @@ async fn connects(app: &App, id: ClientSocketId, host: &str, port: i32) -> [Resu
 #[actix_rt::test]
 async fn a_denied_listen_opens_nothing_and_changes_nothing() {
     let network = ScriptedNetwork::new();
-    let world = world(
+    let test = test_app(
         network.clone(),
         r#"{"tcpServer": {"listen": "127.0.0.1:4000"}}"#,
     )
     .await;
-    let server = &world.app.tcp_server;
+    let server = &test.app.tcp_server;
     let id = server
         .create(Default::default())
         .await
@@ -74,13 +79,13 @@ async fn a_denied_listen_opens_nothing_and_changes_nothing() {
         ("127.0.0.1", 4001),
         ("0.0.0.0", 4000),
         ("::ffff:127.0.0.1", 4000),
-        // What could not listen anyway is denied first, as in Chrome.
+        // An invalid `listen` is denied first, as in Chrome.
         ("localhost", 4000),
         ("", 4000),
         ("127.0.0.1", -1),
         ("127.0.0.1", 65536 + 4000),
     ] {
-        let answers = listens(&world.app, id, address, port).await;
+        let answers = listen_every_way(&test.app, id, address, port).await;
         assert_eq!(answers, [DENIED; 2], "{address:?} {port}");
     }
     let backlog = server.listen(id, "127.0.0.1", 1, Some(-1));
@@ -106,16 +111,16 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
     let network = ScriptedNetwork::new();
     let at = "127.0.0.1:80".parse().expect("an address");
     let _peer = network.server(at);
-    let world = world(network.clone(), r#"{"tcp": {"connect": "127.0.0.1:80"}}"#).await;
-    let tcp = world.app.tcp.clone();
-    let id = world.create().await;
+    let test = test_app(network.clone(), r#"{"tcp": {"connect": "127.0.0.1:80"}}"#).await;
+    let tcp = test.app.tcp.clone();
+    let id = test.create().await;
     let before = tcp.get_info(id).await;
     let denied = [
         ("127.0.0.1", 81),
         ("127.0.0.2", 80),
         ("localhost", 80),
         ("nothing.invalid", 80),
-        // What could not connect anyway is denied first, as in Chrome.
+        // An invalid `connect` is denied first, as in Chrome.
         ("", 80),
         ("a b", 80),
         ("127.0.0.1", 0),
@@ -123,7 +128,7 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
         ("127.0.0.1", 65536 + 80),
     ];
     for (host, port) in denied {
-        let answers = connects(&world.app, id, host, port).await;
+        let answers = connect_every_way(&test.app, id, host, port).await;
         assert_eq!(answers, [DENIED; 3], "{host:?} {port}");
     }
     assert_eq!(tcp.get_info(id).await, before);
@@ -132,14 +137,14 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
     let hold = network.block_connect(at);
     let connecting = tcp.connect(id, "127.0.0.1", 80, Any);
     for (host, port) in denied {
-        let answers = connects(&world.app, id, host, port).await;
+        let answers = connect_every_way(&test.app, id, host, port).await;
         assert_eq!(answers, [DENIED; 3], "while it connects: {host:?} {port}");
     }
     hold.release();
     assert_eq!(within("the connection", connecting).await, Ok(()));
     let connected = tcp.get_info(id).await;
     for (host, port) in denied {
-        let answers = connects(&world.app, id, host, port).await;
+        let answers = connect_every_way(&test.app, id, host, port).await;
         assert_eq!(answers, [DENIED; 3], "when connected: {host:?} {port}");
     }
     assert_eq!(tcp.get_info(id).await, connected);
@@ -149,16 +154,16 @@ async fn a_denied_connect_resolves_nothing_opens_nothing_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn a_socket_that_is_not_there_is_not_found_whatever_is_permitted() {
-    let world = world(ScriptedNetwork::new(), "{}").await;
-    let app = &world.app;
+async fn an_unknown_socket_is_not_found_whatever_the_permissions() {
+    let test = test_app(ScriptedNetwork::new(), "{}").await;
+    let app = &test.app;
     let not_found = Err(Error::SocketNotFound);
     let listening = app.tcp_server.listen(1.into(), "127.0.0.1", 0, None);
     assert_eq!(listening.await, not_found);
     let connecting = app.tcp.connect(1.into(), "127.0.0.1", 80, Any);
     assert_eq!(connecting.await, not_found);
 
-    let id = world.create().await;
+    let id = test.create().await;
     let handle = app.tcp.socket(id).await.expect("it exists");
     handle.close().await.expect("close");
     assert_eq!(handle.connect("127.0.0.1", 80, Any).await, not_found);
@@ -168,13 +173,13 @@ async fn a_socket_that_is_not_there_is_not_found_whatever_is_permitted() {
 #[actix_rt::test]
 async fn an_accepted_client_needs_no_permission_to_connect() {
     let network = ScriptedNetwork::new();
-    let mut world = world(network.clone(), r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).await;
-    let (_, at) = world.listen().await;
+    let mut test = test_app(network.clone(), r#"{"tcpServer": {"listen": "127.0.0.1"}}"#).await;
+    let (_, at) = test.listen().await;
     let peer = network.client(at).expect("it listens");
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     client.set_paused(false).await.expect("resume");
     peer.send("in");
-    assert_eq!(world.received(client.id(), 2).await, b"in");
+    assert_eq!(test.received(client.id(), 2).await, b"in");
     assert_eq!(client.send("out").await.expect("send").bytes_sent, 3);
     assert_eq!(client.connect("127.0.0.1", 80, Any).await, DENIED);
 }

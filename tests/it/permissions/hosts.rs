@@ -1,5 +1,5 @@
-//! Nothing that an app writes reaches a host that its permissions do not name:
-//! the host that is compared is the host that is resolved.
+//! No host reaches the resolver or the network that the permissions do not name: the host that
+//! is compared is the host that is resolved.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,9 +8,9 @@ use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{Error, Permissions};
 
 use crate::tcp_server::code;
-use support::World;
+use support::TestApp;
 
-/// Ways of writing 127.0.0.1, localhost and example.com, and what comes near.
+/// Spellings of 127.0.0.1, localhost and example.com, and similar hosts.
 const WRITTEN: &[&str] = &[
     "127.0.0.1",
     "127.0.0.1.",
@@ -78,8 +78,8 @@ const WRITTEN: &[&str] = &[
     ".example.com",
 ];
 
-/// Tries every way of writing, and returns what the network was asked.
-async fn asked(connect: &str) -> Vec<Call> {
+/// Tries every spelling, and returns the calls of the network.
+async fn network_calls(connect: &str) -> Vec<Call> {
     let network = ScriptedNetwork::new();
     let names = [
         "example.com",
@@ -92,14 +92,14 @@ async fn asked(connect: &str) -> Vec<Call> {
             network.next_resolve(name, Ok(vec![IpAddr::from([192, 0, 2, 1])]));
         }
     }
-    let world = World::with_network(network.clone()).await;
+    let test = TestApp::with_network(network.clone()).await;
     let sockets = format!(r#"{{"tcp": {{"connect": "{connect}"}}}}"#);
-    let permissions = Permissions::from_sockets(&sockets).expect("right");
-    world.app.set_permissions(permissions.clone());
+    let permissions = Permissions::from_sockets(&sockets).expect("valid");
+    test.app.set_permissions(permissions.clone());
     for host in WRITTEN {
-        let id = world.create().await;
-        let answer = world.app.tcp.connect(id, *host, 80, Any).await;
-        // Nobody listens, so what is permitted is refused or not resolved.
+        let id = test.create().await;
+        let answer = test.app.tcp.connect(id, *host, 80, Any).await;
+        // Without a listener, permitted calls are refused or not resolved.
         let permitted = answer != Err(Error::PermissionDenied);
         assert_eq!(permitted, permissions.may_connect(host, 80), "{host:?}");
         assert!(answer.is_err(), "{host:?}");
@@ -107,8 +107,7 @@ async fn asked(connect: &str) -> Vec<Call> {
     network.calls()
 }
 
-/// Asserts that only these names were resolved, and only these addresses
-/// connected to.
+/// Asserts that only these names were resolved, and only these addresses connected to.
 fn assert_only(calls: &[Call], names: &[&str], addresses: &[&str]) {
     let mut resolved = 0;
     let mut connected = 0;
@@ -132,51 +131,55 @@ fn assert_only(calls: &[Call], names: &[&str], addresses: &[&str]) {
 }
 
 #[actix_rt::test]
-async fn nothing_but_an_address_reaches_it_by_its_permission() {
-    assert_only(&asked("127.0.0.1:80").await, &[], &["127.0.0.1"]);
-    assert_only(&asked("[::1]:80").await, &[], &["::1"]);
+async fn a_permission_for_an_address_permits_only_that_address() {
+    assert_only(&network_calls("127.0.0.1:80").await, &[], &["127.0.0.1"]);
+    assert_only(&network_calls("[::1]:80").await, &[], &["::1"]);
     assert_only(
-        &asked("[::ffff:127.0.0.1]").await,
+        &network_calls("[::ffff:127.0.0.1]").await,
         &[],
         &["::ffff:127.0.0.1"],
     );
-    assert_only(&asked("0.0.0.0").await, &[], &["0.0.0.0"]);
+    assert_only(&network_calls("0.0.0.0").await, &[], &["0.0.0.0"]);
 }
 
 #[actix_rt::test]
-async fn nothing_but_a_name_is_resolved_by_its_permission() {
+async fn a_permission_for_a_name_permits_only_that_name() {
     // RFC 6761: no resolver is asked for it.
     let loopback = ["127.0.0.1", "::1"];
-    assert_only(&asked("localhost:80").await, &[], &loopback);
+    assert_only(&network_calls("localhost:80").await, &[], &loopback);
     let names = ["example.com", "example.com."];
-    assert_only(&asked("Example.com").await, &names, &["192.0.2.1"]);
+    assert_only(&network_calls("Example.com").await, &names, &["192.0.2.1"]);
     let names = [
         "example.com",
         "example.com.",
         "www.example.com",
         "localhost.example.com",
     ];
-    assert_only(&asked("*.example.com").await, &names, &["192.0.2.1"]);
+    assert_only(
+        &network_calls("*.example.com").await,
+        &names,
+        &["192.0.2.1"],
+    );
 }
 
 #[actix_rt::test]
-async fn a_name_is_resolved_in_the_form_in_which_it_was_compared() {
+async fn a_name_is_resolved_in_the_form_that_was_compared() {
     for permissions in [
         Permissions::all(),
-        Permissions::from_sockets(r#"{"tcp": {"connect": "*.example:80"}}"#).expect("right"),
+        Permissions::from_sockets(r#"{"tcp": {"connect": "*.example:80"}}"#).expect("valid"),
     ] {
         let network = ScriptedNetwork::new();
-        let world = World::with_network(network.clone()).await;
-        world.app.set_permissions(permissions);
+        let test = TestApp::with_network(network.clone()).await;
+        test.app.set_permissions(permissions);
         let mut expected = Vec::new();
         for (written, resolved) in [
             ("Bücher.example", "xn--bcher-kva.example"),
             ("WWW.Example", "www.example"),
-            // An absolute name stays that.
+            // An absolute name stays absolute.
             ("例え。example。", "xn--r8jz45g.example."),
         ] {
-            let id = world.create().await;
-            let answer = world.app.tcp.connect(id, written, 80, Any);
+            let id = test.create().await;
+            let answer = test.app.tcp.connect(id, written, 80, Any);
             assert_eq!(code("connect", answer).await, -105);
             let host = resolved.to_owned();
             expected.push(Call::Resolve { host });
@@ -186,16 +189,16 @@ async fn a_name_is_resolved_in_the_form_in_which_it_was_compared() {
 }
 
 #[actix_rt::test]
-async fn what_has_no_form_goes_to_the_resolver_for_those_who_may_reach_any_host() {
+async fn a_host_without_canonical_form_is_resolved_only_if_any_host_is_permitted() {
     let network = ScriptedNetwork::new();
     network.next_resolve("127.1", Ok(vec![IpAddr::from([127, 0, 0, 1])]));
-    let world = World::with_network(network.clone()).await;
+    let test = TestApp::with_network(network.clone()).await;
     let anywhere = Permissions::from_sockets(r#"{"tcp": {"connect": ":80"}}"#);
-    world.app.set_permissions(anywhere.expect("right"));
-    let id = world.create().await;
-    let denied = world.app.tcp.connect(id, "127.1", 81, Any).await;
+    test.app.set_permissions(anywhere.expect("valid"));
+    let id = test.create().await;
+    let denied = test.app.tcp.connect(id, "127.1", 81, Any).await;
     assert_eq!(denied, Err(Error::PermissionDenied));
-    let refused = world.app.tcp.connect(id, "127.1", 80, Any);
+    let refused = test.app.tcp.connect(id, "127.1", 80, Any);
     assert_eq!(code("connect", refused).await, -102);
     let host = "127.1".to_owned();
     let address = SocketAddr::from(([127, 0, 0, 1], 80));

@@ -1,4 +1,4 @@
-//! What a manifest says, and what is wrong in it.
+//! Parsing of manifests, and their errors.
 
 use std::fmt::Write as _;
 
@@ -7,12 +7,12 @@ use chrome_sockets::manifest::{MAX_MANIFEST, MAX_PATTERN, MAX_PATTERNS, MAX_WARN
 use serde_json::json;
 
 /// The patterns of an operation, as text.
-fn shown(patterns: &[Pattern]) -> Vec<String> {
+fn texts(patterns: &[Pattern]) -> Vec<String> {
     patterns.iter().map(Pattern::to_string).collect()
 }
 
 #[test]
-fn each_operation_has_the_patterns_of_its_key_one_or_many() {
+fn each_operation_takes_one_pattern_or_a_list() {
     let manifest = r#"{
         "name": "Server", "manifest_version": 3, "icons": {"16": "a.png"}, "permissions": [[], 1.5e3],
         "sockets": {
@@ -22,20 +22,20 @@ fn each_operation_has_the_patterns_of_its_key_one_or_many() {
         },
         "version": "1"
     }"#;
-    let permissions = Permissions::from_manifest(manifest).expect("right");
+    let permissions = Permissions::from_manifest(manifest).expect("valid");
     for (patterns, expected) in [
         (permissions.tcp_server_listen(), vec!["127.0.0.1:*"]),
         (permissions.tcp_connect(), vec!["example.com:80", "[::1]:*"]),
         (permissions.udp_bind(), vec!["*:*", "*:1"]),
         (permissions.udp_send(), vec!["*:*"]),
     ] {
-        assert_eq!(shown(patterns), expected);
+        assert_eq!(texts(patterns), expected);
     }
     assert!(permissions.may_join_multicast_groups());
 }
 
 #[test]
-fn what_is_absent_is_not_permitted() {
+fn an_absent_key_permits_nothing() {
     for manifest in [
         "{}",
         r#"{"name": "no sockets"}"#,
@@ -51,9 +51,9 @@ fn what_is_absent_is_not_permitted() {
 }
 
 #[test]
-fn permissions_are_written_as_the_value_of_the_key() {
+fn permissions_are_formatted_as_the_value_of_the_key() {
     let sockets = r#"{"tcp": {"connect": [".Example.com", ":80"]}, "udp": {"bind": [""]}}"#;
-    let permissions = Permissions::from_sockets(sockets).expect("right");
+    let permissions = Permissions::from_sockets(sockets).expect("valid");
     let written = serde_json::to_value(&permissions).expect("it is written");
     let expected = json!({
         "tcp": {"connect": ["*.example.com:*", "*:80"]},
@@ -74,9 +74,9 @@ fn permissions_are_written_as_the_value_of_the_key() {
 }
 
 #[test]
-fn an_error_in_a_manifest_tells_where_and_what_to_write() {
+fn an_error_in_a_manifest_names_the_place_and_the_expected_value() {
     for (manifest, expected) in [
-        // The whole.
+        // Of the whole manifest.
         ("", "EOF while parsing a value at line 1 column 0"),
         (
             "[]",
@@ -135,29 +135,29 @@ fn an_error_in_a_manifest_tells_where_and_what_to_write() {
         ),
     ] {
         match Permissions::from_manifest(manifest) {
-            Ok(permissions) => panic!("{manifest} is taken: {permissions:?}"),
+            Ok(permissions) => panic!("{manifest} is accepted: {permissions:?}"),
             Err(error) => assert_eq!(error.to_string(), expected, "{manifest}"),
         }
     }
 }
 
 #[test]
-fn an_error_in_the_key_alone_tells_the_path_in_the_key() {
+fn an_error_in_the_key_alone_names_the_path_in_the_key() {
     let sockets = r#"{"udp": {"send": ["*", "*:0"]}}"#;
     let error = Permissions::from_sockets(sockets).expect_err("port 0");
     assert_eq!(error.path(), "udp.send[1]");
 }
 
-/// The texts of the warnings about a manifest that is taken.
+/// The texts of the warnings about an accepted manifest.
 fn warnings(manifest: &str) -> Vec<String> {
     match Permissions::from_manifest_with_warnings(manifest) {
         Ok((_, warnings)) => warnings.iter().map(ToString::to_string).collect(),
-        Err(error) => panic!("{manifest} is not taken: {error}"),
+        Err(error) => panic!("{manifest} is refused: {error}"),
     }
 }
 
 #[test]
-fn unknown_keys_are_ignored_with_a_warning_that_tells_where() {
+fn unknown_keys_are_ignored_with_a_warning_that_names_the_place() {
     let manifest = r#"{
         "unknown": {"of": "Chrome's"},
         "sockets": {
@@ -165,8 +165,8 @@ fn unknown_keys_are_ignored_with_a_warning_that_tells_where() {
             "udp": {"sent": null}, "\u001b[31m": 1
         }
     }"#;
-    let (permissions, _) = Permissions::from_manifest_with_warnings(manifest).expect("right");
-    assert_eq!(shown(permissions.tcp_connect()), ["a:1"]);
+    let (permissions, _) = Permissions::from_manifest_with_warnings(manifest).expect("valid");
+    assert_eq!(texts(permissions.tcp_connect()), ["a:1"]);
     assert!(permissions.tcp_server_listen().is_empty());
     assert_eq!(
         warnings(manifest),
@@ -178,7 +178,7 @@ fn unknown_keys_are_ignored_with_a_warning_that_tells_where() {
         ]
     );
     assert_eq!(warnings(r#"{"name": "App", "sockets": {}}"#), [""; 0]);
-    // The key's own value is read likewise.
+    // The value of the key alone is parsed likewise.
     assert!(Permissions::from_sockets(r#"{"sockets": {}}"#).is_ok());
 }
 
@@ -202,8 +202,8 @@ fn comments_are_accepted_as_chrome_does() {
             "tcpServer": { "listen": /**/ "127.0.0.1:*" }
         }
     } // end"#;
-    let permissions = Permissions::from_manifest(manifest).expect("right");
-    assert_eq!(shown(permissions.tcp_server_listen()), ["127.0.0.1:*"]);
+    let permissions = Permissions::from_manifest(manifest).expect("valid");
+    assert_eq!(texts(permissions.tcp_server_listen()), ["127.0.0.1:*"]);
     let wrong = "{ // one\n/* two\n */ \"sockets\": 7 }";
     let error = Permissions::from_manifest(wrong).expect_err("a number");
     assert!(
@@ -268,7 +268,7 @@ fn multicast_membership_permits_every_group_or_none() {
 }
 
 #[test]
-fn a_bad_pattern_is_told_with_its_path_and_what_to_write() {
+fn an_invalid_pattern_is_an_error_with_its_path_and_the_expected_form() {
     const WHITE: &str = "it, its host or its port begins or ends with white space; remove that";
     const COLONS: &str = "it has more than one colon; write `host:port`, and an IPv6 address in \
                           brackets, as `[::1]:80`";
@@ -365,7 +365,7 @@ fn a_bad_pattern_is_told_with_its_path_and_what_to_write() {
         let manifest = json!({"sockets": {"tcpServer": {"listen": ["*", "*", pattern]}}});
         let error = Permissions::from_manifest(&manifest.to_string());
         let error = match error {
-            Ok(permissions) => panic!("{pattern:?} is taken: {permissions:?}"),
+            Ok(permissions) => panic!("{pattern:?} is accepted: {permissions:?}"),
             Err(error) => error.to_string(),
         };
         let expected = format!(
@@ -378,7 +378,7 @@ fn a_bad_pattern_is_told_with_its_path_and_what_to_write() {
 }
 
 #[test]
-fn no_list_text_or_pattern_is_longer_than_its_bound() {
+fn lists_texts_and_patterns_are_bounded() {
     let list = |length| {
         let patterns = vec!["*"; length];
         json!({"udp": {"bind": patterns}}).to_string()
@@ -409,7 +409,7 @@ fn no_list_text_or_pattern_is_longer_than_its_bound() {
 }
 
 #[test]
-fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
+fn deep_or_long_values_give_a_short_error_or_are_skipped() {
     let deep = "[".repeat(MAX_MANIFEST / 4) + &"]".repeat(MAX_MANIFEST / 4);
     let ignored = format!(r#"{{"icons": {deep}, "sockets": {{"tcp": {{"connect": "*"}}}}}}"#);
     let permissions = Permissions::from_manifest(&ignored).expect("it is Chrome's");
@@ -432,14 +432,14 @@ fn what_is_deep_or_long_ends_in_a_short_error_or_is_not_looked_at() {
         let error = Permissions::from_manifest(&manifest).expect_err("it is wrong");
         assert!(error.to_string().chars().count() < 400, "{error}");
     }
-    // Not even a path grows.
+    // Paths are bounded too.
     let broken = format!(r#"{{"{long}": nothing}}"#);
     let error = Permissions::from_manifest(&broken).expect_err("no JSON");
     assert!(error.to_string().chars().count() < 400, "{error}");
 }
 
 #[test]
-fn a_manifest_with_as_much_as_there_may_be_is_read_soon() {
+fn a_manifest_of_the_largest_allowed_size_is_parsed_quickly() {
     let mut list = String::new();
     for number in 0..MAX_PATTERNS {
         let _ = write!(
@@ -449,7 +449,7 @@ fn a_manifest_with_as_much_as_there_may_be_is_read_soon() {
         );
     }
     let sockets = format!(r#"{{"tcp": {{"connect": [{list}]}}}}"#);
-    let permissions = Permissions::from_sockets(&sockets).expect("right");
+    let permissions = Permissions::from_sockets(&sockets).expect("valid");
     assert_eq!(permissions.tcp_connect().len(), MAX_PATTERNS);
     assert!(permissions.may_connect("a.h999.例え.example", 80));
     assert!(!permissions.may_connect("a.h1000.例え.example", 80));

@@ -1,4 +1,4 @@
-//! Which calls a pattern covers: a row a case.
+//! Which calls a pattern permits: one case per row.
 
 use chrome_sockets::Permissions;
 use chrome_sockets::manifest::Pattern;
@@ -6,7 +6,7 @@ use serde_json::json;
 
 use self::Call::{Connect, Listen};
 
-/// What the app calls.
+/// A call of the app.
 #[derive(Clone, Copy, Debug)]
 enum Call {
     Listen,
@@ -16,9 +16,9 @@ enum Call {
 const YES: bool = true;
 const NO: bool = false;
 
-/// Pattern, call, host, port, whether it is permitted.
+/// Pattern, call, host, port, permitted.
 const CASES: &[(&str, Call, &str, i32, bool)] = &[
-    // What is absent or `*` is any.
+    // An absent part or `*` is any.
     ("", Listen, "127.0.0.1", 80, YES),
     ("", Listen, "::", 0, YES),
     ("", Connect, "example.com", 80, YES),
@@ -36,19 +36,19 @@ const CASES: &[(&str, Call, &str, i32, bool)] = &[
     ("example.com:", Connect, "example.com", 443, YES),
     ("example.com:*", Connect, "example.com", 443, YES),
     ("example.com:*", Connect, "example.org", 443, NO),
-    // Both the host and the port.
+    // Both the host and the port count.
     ("example.com:80", Connect, "example.com", 80, YES),
     ("example.com:80", Connect, "example.com", 443, NO),
     ("example.com:80", Connect, "example.org", 80, NO),
     ("example.com:0080", Connect, "example.com", 80, YES),
     ("example.com:1", Connect, "example.com", 1, YES),
     ("example.com:65535", Connect, "example.com", 65535, YES),
-    // Ports are not cut to 16 bits.
+    // Ports are not truncated to 16 bits.
     ("example.com:80", Connect, "example.com", 65536 + 80, NO),
     ("127.0.0.1:80", Listen, "127.0.0.1", 80 - 65536, NO),
     ("127.0.0.1:*", Listen, "127.0.0.1", 65536, YES),
     ("*", Connect, "example.com", -1, YES),
-    // Port 0 is a choice among all.
+    // Port 0 lets the OS choose among all.
     ("127.0.0.1:4000", Listen, "127.0.0.1", 0, NO),
     ("127.0.0.1:*", Listen, "127.0.0.1", 0, YES),
     ("127.0.0.1", Listen, "127.0.0.1", 0, YES),
@@ -56,7 +56,7 @@ const CASES: &[(&str, Call, &str, i32, bool)] = &[
     ("[::1]:4000", Listen, "::1", 0, NO),
     ("[::1]", Listen, "::1", 0, YES),
     ("example.com:80", Connect, "example.com", 0, NO),
-    // A domain, and what is below it; its port counts too.
+    // A domain and everything below it; its port counts too.
     ("*.example.com:80", Connect, "www.example.com", 80, YES),
     ("*.example.com:80", Connect, "a.b.example.com", 80, YES),
     ("*.example.com:80", Connect, "example.com", 80, YES),
@@ -72,7 +72,7 @@ const CASES: &[(&str, Call, &str, i32, bool)] = &[
     ("example.com:80", Connect, "www.example.com", 80, NO),
     ("www.example.com:80", Connect, "example.com", 80, NO),
     ("*.com", Connect, "example.com", 80, YES),
-    // Case makes no difference, nor does the dot of an absolute name.
+    // Case is ignored, and so is the dot of an absolute name.
     ("Example.COM:80", Connect, "eXAMPLE.com", 80, YES),
     ("*.EXAMPLE.com", Connect, "WWW.Example.Com", 80, YES),
     ("example.com:80", Connect, "example.com.", 80, YES),
@@ -114,7 +114,7 @@ const CASES: &[(&str, Call, &str, i32, bool)] = &[
     ("127.0.0.1", Listen, "0.0.0.0", 80, NO),
     ("0.0.0.0", Listen, "127.0.0.1", 80, NO),
     ("127.0.0.1", Connect, "0.0.0.0", 80, NO),
-    // What a resolver would take for an address is only any host's.
+    // Texts that a resolver would read as an address match only "any host".
     ("127.0.0.1", Connect, "127.1", 80, NO),
     ("127.0.0.1", Connect, "127.0.0.1.", 80, NO),
     ("127.0.0.1", Connect, "１２７.０.０.１", 80, NO),
@@ -137,7 +137,7 @@ const CASES: &[(&str, Call, &str, i32, bool)] = &[
     ("*.example.com", Connect, "evil.org/.example.com", 80, NO),
     ("*.example.com", Connect, "evil.org%2e.example.com", 80, NO),
     ("*.example.com", Connect, "*.example.com", 80, NO),
-    // IPv6: the same address, however it is written.
+    // The same IPv6 address in any spelling.
     ("[::1]:80", Connect, "::1", 80, YES),
     ("[::1]:80", Connect, "::1", 81, NO),
     ("[::1]:80", Connect, "::2", 80, NO),
@@ -157,7 +157,7 @@ const CASES: &[(&str, Call, &str, i32, bool)] = &[
     ("[::ffff:127.0.0.1]", Connect, "::FFFF:7F00:1", 80, YES),
 ];
 
-/// The permissions that have this pattern for both calls.
+/// Permissions with this pattern for both calls.
 fn permissions(pattern: &str) -> Permissions {
     let sockets = json!({ "tcpServer": { "listen": pattern }, "tcp": { "connect": [pattern] } });
     Permissions::from_sockets(&sockets.to_string()).expect("a row has a pattern")
@@ -171,7 +171,7 @@ fn is_permitted(permissions: &Permissions, call: Call, host: &str, port: i32) ->
 }
 
 #[test]
-fn a_pattern_covers_the_calls_that_its_row_says() {
+fn a_pattern_permits_the_calls_of_its_row() {
     assert!(CASES.len() >= 60);
     for &(pattern, call, host, port, expected) in CASES {
         let row = format!("{pattern:?} {call:?} {host:?} {port}");
@@ -183,11 +183,11 @@ fn a_pattern_covers_the_calls_that_its_row_says() {
 }
 
 #[test]
-fn a_pattern_is_for_its_own_operation_alone() {
-    let listen = Permissions::from_sockets(r#"{"tcpServer": {"listen": "*"}}"#).expect("right");
-    let connect = Permissions::from_sockets(r#"{"tcp": {"connect": "*"}}"#).expect("right");
+fn a_pattern_permits_only_its_own_operation() {
+    let listen = Permissions::from_sockets(r#"{"tcpServer": {"listen": "*"}}"#).expect("valid");
+    let connect = Permissions::from_sockets(r#"{"tcp": {"connect": "*"}}"#).expect("valid");
     let udp = r#"{"udp": {"bind": "*", "send": "*", "multicastMembership": ""}}"#;
-    let udp = Permissions::from_sockets(udp).expect("right");
+    let udp = Permissions::from_sockets(udp).expect("valid");
     for (permissions, may_listen, may_connect) in [
         (Permissions::all(), true, true),
         (Permissions::none(), false, false),
@@ -204,9 +204,9 @@ fn a_pattern_is_for_its_own_operation_alone() {
 }
 
 #[test]
-fn any_pattern_of_a_list_is_enough() {
+fn one_matching_pattern_of_a_list_suffices() {
     let sockets = r#"{"tcp": {"connect": ["a.example:1", "*.b.example", "[::1]:3"]}}"#;
-    let permissions = Permissions::from_sockets(sockets).expect("right");
+    let permissions = Permissions::from_sockets(sockets).expect("valid");
     for (host, port, expected) in [
         ("a.example", 1, true),
         ("x.b.example", 2, true),
@@ -220,7 +220,7 @@ fn any_pattern_of_a_list_is_enough() {
 }
 
 #[test]
-fn a_pattern_is_written_as_it_is_compared() {
+fn a_pattern_is_formatted_as_it_is_compared() {
     for (pattern, written) in [
         ("", "*:*"),
         ("*", "*:*"),

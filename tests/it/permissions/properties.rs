@@ -1,4 +1,4 @@
-//! What holds for every manifest and every pattern.
+//! Properties of every manifest and every pattern.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -7,10 +7,10 @@ use chrome_sockets::manifest::Pattern;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A label as a name has it.
+/// A label of a host name.
 const LABEL: &str = "[a-z][a-z0-9]{0,8}";
 
-/// Hosts that exist, and what looks like one.
+/// Existing hosts, and similar texts.
 fn host() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[a-zA-Z0-9ß-ü例０-９。.*_%:-]{0,12}",
@@ -22,7 +22,7 @@ fn host() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Patterns, most of them right.
+/// Patterns, most of them valid.
 fn pattern() -> impl Strategy<Value = String> {
     let before = prop_oneof![Just(""), Just("*."), Just("."), Just("[")];
     let port = prop_oneof![
@@ -37,13 +37,13 @@ fn pattern() -> impl Strategy<Value = String> {
     ]
 }
 
-/// What a `sockets` key may look like.
+/// Possible values of a `sockets` key.
 fn sockets() -> impl Strategy<Value = Value> {
     let patterns = prop_oneof![
-        4 => prop::collection::vec(right_pattern(), 0..4).prop_map(|list| json!(list)),
-        2 => right_pattern().prop_map(|pattern| json!(pattern)),
+        4 => prop::collection::vec(valid_pattern(), 0..4).prop_map(|list| json!(list)),
+        2 => valid_pattern().prop_map(|pattern| json!(pattern)),
         1 => pattern().prop_map(|pattern| json!(pattern)),
-        1 => anything(),
+        1 => any_json(),
     ];
     let operation = prop_oneof![
         12 => prop::sample::select(vec!["listen", "connect", "bind", "send", "multicastMembership"])
@@ -56,12 +56,12 @@ fn sockets() -> impl Strategy<Value = Value> {
     ];
     let operations = prop_oneof![
         8 => prop::collection::hash_map(operation, patterns, 0..2).prop_map(|map| json!(map)),
-        1 => anything(),
+        1 => any_json(),
     ];
     prop::collection::hash_map(namespace, operations, 0..3).prop_map(|map| json!(map))
 }
 
-fn right_pattern() -> impl Strategy<Value = String> {
+fn valid_pattern() -> impl Strategy<Value = String> {
     let host = prop_oneof![
         prop::collection::vec(LABEL, 1..4).prop_map(|labels| labels.join(".")),
         prop::collection::vec(LABEL, 1..4).prop_map(|labels| format!("*.{}", labels.join("."))),
@@ -77,8 +77,8 @@ fn right_pattern() -> impl Strategy<Value = String> {
     })
 }
 
-/// Other ways of writing a host, and what is near it.
-fn near(host: String) -> impl Strategy<Value = (String, String)> {
+/// Another spelling of a host, and a similar host.
+fn similar_host(host: String) -> impl Strategy<Value = (String, String)> {
     let ways = vec![
         host.clone(),
         host.to_uppercase(),
@@ -99,8 +99,8 @@ fn near(host: String) -> impl Strategy<Value = (String, String)> {
     (Just(host), prop::sample::select(ways))
 }
 
-/// The pattern for this host alone, if it is one.
-fn exact(host: &str) -> Option<Pattern> {
+/// The pattern for this host alone, if it is valid.
+fn exact_pattern(host: &str) -> Option<Pattern> {
     if host.parse::<Ipv6Addr>().is_ok() {
         return format!("[{host}]").parse().ok();
     }
@@ -109,7 +109,7 @@ fn exact(host: &str) -> Option<Pattern> {
 }
 
 /// Any JSON.
-fn anything() -> impl Strategy<Value = Value> {
+fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -128,7 +128,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn any_text_is_permissions_or_an_error_that_says_something(text in any::<String>()) {
+    fn any_text_parses_to_permissions_or_an_error_with_a_message(text in any::<String>()) {
         for read in [Permissions::from_manifest, Permissions::from_sockets] {
             if let Err(error) = read(&text) {
                 prop_assert!(!error.to_string().is_empty());
@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_read_is_written_and_read_again_as_the_same(sockets in sockets()) {
+    fn formatted_permissions_parse_to_the_same(sockets in sockets()) {
         let text = sockets.to_string();
         let manifest = json!({"name": "any", "sockets": sockets}).to_string();
         match (Permissions::from_sockets(&text), Permissions::from_manifest(&manifest)) {
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pattern_is_written_and_read_again_as_the_same(text in pattern()) {
+    fn a_formatted_pattern_parses_to_the_same(text in pattern()) {
         if let Ok(pattern) = text.parse::<Pattern>() {
             let written = pattern.to_string();
             prop_assert_eq!(written.parse::<Pattern>(), Ok(pattern), "{}", written);
@@ -184,23 +184,23 @@ proptest! {
 
     /// A host has one form, or none and then no pattern for it alone.
     #[test]
-    fn an_exact_pattern_matches_what_has_the_same_form_and_nothing_else(
-        (host, other) in prop_oneof![(host(), host()).boxed(), host().prop_flat_map(near).boxed()],
+    fn an_exact_pattern_matches_only_hosts_of_the_same_form(
+        (host, other) in prop_oneof![(host(), host()).boxed(), host().prop_flat_map(similar_host).boxed()],
     ) {
         for (pattern, written) in [(&host, &other), (&other, &host), (&host, &host)] {
-            if let Some(own) = exact(pattern) {
-                let same = exact(written).as_ref() == Some(&own);
+            if let Some(own) = exact_pattern(pattern) {
+                let same = exact_pattern(written).as_ref() == Some(&own);
                 prop_assert_eq!(own.matches(written, 1), same, "{} {:?}", own, written);
             }
         }
     }
 
-    /// What names an address is that address; what names none is never taken
-    /// for one.
+    /// A text that names an address matches that address; a text that does not never matches
+    /// one.
     #[test]
-    fn only_what_is_written_as_an_address_matches_it(
+    fn only_an_address_matches_an_address_pattern(
         (address, host) in any::<IpAddr>().prop_flat_map(|address| {
-            let near = near(address.to_string()).prop_map(|(_, near)| near);
+            let near = similar_host(address.to_string()).prop_map(|(_, near)| near);
             (Just(address), prop_oneof![host().boxed(), near.boxed()])
         }),
     ) {
@@ -215,7 +215,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_in_any_writing_matches_itself_and_its_domain(
+    fn a_name_in_any_spelling_matches_itself_and_its_domain(
         labels in prop::collection::vec("[a-zäöü例][a-z0-9]{1,8}", 1..5),
         below in LABEL,
     ) {

@@ -1,4 +1,4 @@
-//! What is done about accept errors.
+//! Policies on accept errors.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use chrome_sockets::{Error, NetError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::Scene;
+use super::Fixture;
 use support::within;
 
 const FIRST: Duration = Duration::from_millis(100);
@@ -23,13 +23,13 @@ const BACK_OFF: AcceptAction = AcceptAction::BackOff {
 };
 
 /// Passes accept errors on.
-struct Ear(UnboundedSender<AcceptErrorInfo>);
+struct AcceptErrorListener(UnboundedSender<AcceptErrorInfo>);
 
-impl Actor for Ear {
+impl Actor for AcceptErrorListener {
     type Context = Context<Self>;
 }
 
-impl Handler<AcceptErrorInfo> for Ear {
+impl Handler<AcceptErrorInfo> for AcceptErrorListener {
     type Result = ();
 
     fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
@@ -37,28 +37,28 @@ impl Handler<AcceptErrorInfo> for Ear {
     }
 }
 
-impl Scene {
-    /// A scene with this policy, in which the world hears no accept errors.
+impl Fixture {
+    /// A fixture with this policy. The test's own listener receives no accept errors.
     pub async fn with(policy: AcceptPolicy) -> (Self, UnboundedReceiver<AcceptErrorInfo>) {
-        let scene = Scene::new().await;
-        let on_error = &scene.world.app.tcp_server.on_accept_error;
-        let world = scene.world.listener.clone().recipient();
-        on_error.remove_listener(world).await.expect("removed");
-        let errors = scene.hear_errors().await;
-        scene.set_policy(policy).await.expect("a good policy");
-        (scene, errors)
+        let fixture = Fixture::new().await;
+        let on_error = &fixture.test.app.tcp_server.on_accept_error;
+        let test = fixture.test.listener.clone().recipient();
+        on_error.remove_listener(test).await.expect("removed");
+        let errors = fixture.add_error_listener().await;
+        fixture.set_policy(policy).await.expect("a valid policy");
+        (fixture, errors)
     }
 
-    pub async fn hear_errors(&self) -> UnboundedReceiver<AcceptErrorInfo> {
+    pub async fn add_error_listener(&self) -> UnboundedReceiver<AcceptErrorInfo> {
         let (tell, errors) = unbounded_channel();
-        let ear = Ear(tell).start().recipient();
-        let on_error = &self.world.app.tcp_server.on_accept_error;
-        on_error.add_listener(ear).await.expect("added");
+        let listener = AcceptErrorListener(tell).start().recipient();
+        let on_error = &self.test.app.tcp_server.on_accept_error;
+        on_error.add_listener(listener).await.expect("added");
         errors
     }
 
     async fn set_policy(&self, policy: AcceptPolicy) -> Result<(), Error> {
-        let server = &self.world.app.tcp_server;
+        let server = &self.test.app.tcp_server;
         within("the answer", server.set_accept_policy(self.id, policy)).await
     }
 
@@ -79,280 +79,284 @@ fn resources(action: AcceptAction) -> AcceptPolicy {
     }
 }
 
-pub async fn told(errors: &mut UnboundedReceiver<AcceptErrorInfo>) -> AcceptErrorInfo {
+pub async fn next_error(errors: &mut UnboundedReceiver<AcceptErrorInfo>) -> AcceptErrorInfo {
     let info = within("onAcceptError", errors.recv()).await;
     info.expect("the listener runs")
 }
 
 #[actix_rt::test]
-async fn unless_it_is_told_otherwise_a_socket_pauses_as_chrome_does() {
-    let (mut scene, mut errors) = Scene::with(AcceptPolicy::default()).await;
+async fn by_default_a_socket_pauses_as_in_chrome() {
+    let (mut fixture, mut errors) = Fixture::with(AcceptPolicy::default()).await;
     for (errno, class) in [
         (libc::EMFILE, AcceptErrorClass::Resources),
         (libc::EBADF, AcceptErrorClass::Listener),
     ] {
         for attempt in 1..=2 {
-            scene.fail(errno);
-            let info = told(&mut errors).await;
-            assert_eq!((info.socket_id, info.errno), (scene.id, Some(errno)));
+            fixture.fail(errno);
+            let info = next_error(&mut errors).await;
+            assert_eq!((info.socket_id, info.errno), (fixture.id, Some(errno)));
             assert_eq!((info.class, info.action), (class, AcceptAction::Pause));
             assert_eq!((info.attempt, info.next_try), (attempt, None));
             assert_eq!(info.missed, 0);
-            assert!(scene.info().await.paused);
-            scene.set_paused(false).await;
+            assert!(fixture.info().await.paused);
+            fixture.set_paused(false).await;
         }
-        // One that is accepted ends the row of errors.
-        let _peer = scene.dial();
-        scene.world.accepted().await;
+        // An accepted connection ends the row of errors.
+        let _peer = fixture.dial();
+        fixture.test.accepted().await;
     }
 }
 
 #[actix_rt::test]
-async fn a_socket_that_backs_off_tries_again_by_itself_and_is_not_paused() {
-    let (mut scene, mut errors) = Scene::with(resources(BACK_OFF)).await;
+async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
+    let (mut fixture, mut errors) = Fixture::with(resources(BACK_OFF)).await;
     tokio::time::pause();
     let started = Instant::now();
     for _ in 0..4 {
-        scene.fail(libc::EMFILE);
+        fixture.fail(libc::EMFILE);
     }
-    let _peer = scene.dial();
+    let _peer = fixture.dial();
     for (attempt, rest) in [(1, 100), (2, 200), (3, 250), (4, 250)] {
-        let info = told(&mut errors).await;
+        let info = next_error(&mut errors).await;
         assert_eq!((info.attempt, info.action), (attempt, BACK_OFF));
         assert_eq!(info.next_try, Some(Duration::from_millis(rest)));
-        let info = scene.info().await;
+        let info = fixture.info().await;
         let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
         assert_eq!(info.blocked_by, [resting]);
         assert!(!info.paused, "in Chrome's sense");
-        assert_eq!(scene.network.waiting(scene.at), 1, "it waits in line");
+        assert_eq!(fixture.network.waiting(fixture.at), 1, "it waits");
     }
-    scene.world.accepted().await;
+    fixture.test.accepted().await;
     let took = started.elapsed();
-    // The clock has milliseconds.
+    // The clock has a resolution of milliseconds.
     let least = Duration::from_millis(800);
     assert!(took >= least && took < 2 * least, "after {took:?}");
-    assert_eq!(scene.info().await.blocked_by, []);
-    assert_eq!(scene.info().await.counts.failed, 4);
+    assert_eq!(fixture.info().await.blocked_by, []);
+    assert_eq!(fixture.info().await.counts.failed, 4);
 
-    scene.fail(libc::EMFILE);
-    let info = told(&mut errors).await;
-    assert_eq!((info.attempt, info.next_try), (1, Some(FIRST)), "anew");
+    fixture.fail(libc::EMFILE);
+    let info = next_error(&mut errors).await;
+    assert_eq!(
+        (info.attempt, info.next_try),
+        (1, Some(FIRST)),
+        "the row of errors starts again"
+    );
 }
 
 #[actix_rt::test]
-async fn a_rest_ends_by_set_paused_and_by_another_policy() {
+async fn set_paused_or_another_policy_ends_a_back_off() {
     let hour = Duration::from_secs(3600);
     let for_an_hour = resources(AcceptAction::BackOff {
         first: hour,
         last: hour,
     });
-    let (mut scene, mut errors) = Scene::with(for_an_hour).await;
-    scene.fail(libc::ENFILE);
-    assert_eq!(told(&mut errors).await.next_try, Some(hour));
-    let first = scene.dial();
-    scene.world.nothing().await;
-    scene.set_paused(false).await;
-    scene.world.accepted().await;
+    let (mut fixture, mut errors) = Fixture::with(for_an_hour).await;
+    fixture.fail(libc::ENFILE);
+    assert_eq!(next_error(&mut errors).await.next_try, Some(hour));
+    let first = fixture.dial();
+    fixture.test.expect_no_event().await;
+    fixture.set_paused(false).await;
+    fixture.test.accepted().await;
 
-    scene.fail(libc::ENFILE);
-    assert_eq!(told(&mut errors).await.next_try, Some(hour));
-    let second = scene.dial();
-    scene
+    fixture.fail(libc::ENFILE);
+    assert_eq!(next_error(&mut errors).await.next_try, Some(hour));
+    let second = fixture.dial();
+    fixture
         .set_policy(AcceptPolicy::default())
         .await
         .expect("set");
-    scene.world.accepted().await;
+    fixture.test.accepted().await;
     assert!(!first.is_closed() && !second.is_closed());
 }
 
 #[actix_rt::test]
-async fn a_pause_during_a_rest_holds_and_both_are_told() {
-    let (mut scene, mut errors) = Scene::with(resources(BACK_OFF)).await;
+async fn a_pause_during_a_back_off_holds_and_both_are_reported() {
+    let (mut fixture, mut errors) = Fixture::with(resources(BACK_OFF)).await;
     tokio::time::pause();
-    scene.fail(libc::EMFILE);
-    told(&mut errors).await;
-    scene.set_paused(true).await;
+    fixture.fail(libc::EMFILE);
+    next_error(&mut errors).await;
+    fixture.set_paused(true).await;
     let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-    assert_eq!(scene.info().await.blocked_by, [BlockReason::App, resting]);
-    let _peer = scene.dial();
+    assert_eq!(fixture.info().await.blocked_by, [BlockReason::App, resting]);
+    let _peer = fixture.dial();
     tokio::time::sleep(10 * LAST).await;
-    assert!(scene.world.heard_already().is_none(), "it is paused");
-    scene.set_paused(false).await;
-    scene.world.accepted().await;
+    assert!(fixture.test.try_next().is_none(), "it is paused");
+    fixture.set_paused(false).await;
+    fixture.test.accepted().await;
 }
 
 #[actix_rt::test]
 async fn a_shed_client_is_closed_and_counted_and_the_next_is_served() {
-    let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
-    scene.set_paused(true).await;
-    scene.fail(libc::EMFILE);
-    let (shed, served) = (scene.dial(), scene.dial());
-    scene.set_paused(false).await;
-    let info = told(&mut errors).await;
+    let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
+    fixture.set_paused(true).await;
+    fixture.fail(libc::EMFILE);
+    let (shed, served) = (fixture.dial(), fixture.dial());
+    fixture.set_paused(false).await;
+    let info = next_error(&mut errors).await;
     assert_eq!(info.action, AcceptAction::Shed);
     assert_eq!(info.next_try, Some(Duration::ZERO));
-    let client = scene.world.accepted().await;
+    let client = fixture.test.accepted().await;
     let client = client.get_info().await.expect("it is open");
     assert_eq!(client.peer_addr(), Some(served.addr()));
     assert!(shed.is_closed() && !served.is_closed());
-    let counts = scene.info().await.counts;
+    let counts = fixture.info().await.counts;
     assert_eq!((counts.accepted, counts.delivered), (2, 1));
     assert_eq!((counts.refused, counts.failed), (1, 1));
 }
 
 #[actix_rt::test]
-async fn where_nothing_can_be_shed_it_backs_off() {
-    let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
+async fn without_a_connection_to_shed_the_socket_backs_off() {
+    let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
     tokio::time::pause();
-    scene.set_paused(true).await;
-    scene.fail(libc::ENOMEM);
-    scene.fail(libc::ENOMEM);
-    let _peer = scene.dial();
-    scene.set_paused(false).await;
-    let info = told(&mut errors).await;
+    fixture.set_paused(true).await;
+    fixture.fail(libc::ENOMEM);
+    fixture.fail(libc::ENOMEM);
+    let _peer = fixture.dial();
+    fixture.set_paused(false).await;
+    let info = next_error(&mut errors).await;
     assert!(matches!(info.action, AcceptAction::BackOff { .. }));
     assert!(info.next_try.is_some_and(|rest| !rest.is_zero()));
-    scene.world.accepted().await;
-    assert_eq!(scene.info().await.counts.refused, 0);
+    fixture.test.accepted().await;
+    assert_eq!(fixture.info().await.counts.refused, 0);
 }
 
 #[actix_rt::test]
-async fn an_error_of_one_connection_is_counted_and_not_told() {
-    let (mut scene, mut errors) = Scene::with(AcceptPolicy::default()).await;
+async fn an_error_of_one_connection_is_counted_but_not_reported() {
+    let (mut fixture, mut errors) = Fixture::with(AcceptPolicy::default()).await;
     for _ in 0..UNLUCKY_ACCEPTS {
-        scene.fail(libc::EPROTO);
+        fixture.fail(libc::EPROTO);
     }
-    let _peer = scene.dial();
-    scene.world.accepted().await;
-    let info = scene.info().await;
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
+    let info = fixture.info().await;
     assert_eq!(info.counts.failed, u64::from(UNLUCKY_ACCEPTS));
     assert!(!info.paused);
     assert!(errors.try_recv().is_err());
 }
 
 #[actix_rt::test]
-async fn an_error_of_one_connection_may_pause_too() {
+async fn a_policy_can_pause_at_an_error_of_one_connection() {
     let policy = AcceptPolicy {
         connection: AcceptAction::Pause,
         ..Default::default()
     };
-    let (mut scene, mut errors) = Scene::with(policy).await;
-    scene.fail(libc::EPROTO);
-    let info = told(&mut errors).await;
+    let (mut fixture, mut errors) = Fixture::with(policy).await;
+    fixture.fail(libc::EPROTO);
+    let info = next_error(&mut errors).await;
     assert_eq!(info.class, AcceptErrorClass::Connection);
-    assert!(scene.info().await.paused);
-    scene.set_paused(false).await;
-    let _peer = scene.dial();
-    scene.world.accepted().await;
+    assert!(fixture.info().await.paused);
+    fixture.set_paused(false).await;
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
 }
 
 #[actix_rt::test]
-async fn a_flood_of_errors_is_told_no_faster_than_it_is_heard() {
+async fn a_flood_of_errors_is_reported_no_faster_than_listeners_handle_it() {
     const FLOOD: usize = 10 * UNHANDLED_ACCEPT_ERRORS;
-    let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
+    let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
     let mut shed = Vec::new();
     for _ in 0..FLOOD {
-        scene.fail(libc::EMFILE);
-        shed.push(scene.dial());
+        fixture.fail(libc::EMFILE);
+        shed.push(fixture.dial());
     }
-    let _peer = scene.dial();
-    scene.world.accepted().await;
-    let counts = scene.info().await.counts;
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
+    let counts = fixture.info().await.counts;
     assert_eq!(counts.failed, FLOOD as u64);
 
-    // Nobody has handled any: they are kept here.
+    // No event was handled: they are kept here.
     let mut kept = Vec::new();
     for attempt in 1..=UNHANDLED_ACCEPT_ERRORS {
-        let info = told(&mut errors).await;
+        let info = next_error(&mut errors).await;
         assert_eq!((info.attempt as usize, info.missed), (attempt, 0));
         assert_eq!(info.next_try, Some(Duration::ZERO));
         kept.push(info);
     }
-    assert!(errors.try_recv().is_err(), "one more than may be");
+    assert!(errors.try_recv().is_err(), "one more than allowed");
     kept.clear();
     for _ in 0..UNHANDLED_ACCEPT_ERRORS {
-        told(&mut errors).await;
+        next_error(&mut errors).await;
     }
-    scene.fail(libc::EMFILE);
-    shed.push(scene.dial());
+    fixture.fail(libc::EMFILE);
+    shed.push(fixture.dial());
     let missed = FLOOD - 2 * UNHANDLED_ACCEPT_ERRORS;
-    assert_eq!(told(&mut errors).await.missed, missed as u64);
+    assert_eq!(next_error(&mut errors).await.missed, missed as u64);
 }
 
 #[actix_rt::test]
-async fn a_socket_that_is_to_close_tells_it_and_is_gone() {
+async fn a_socket_that_closes_by_policy_reports_it_and_is_not_found() {
     let policy = AcceptPolicy {
         listener: AcceptAction::Close,
         ..Default::default()
     };
-    let (mut scene, mut errors) = Scene::with(policy).await;
-    let peer = scene.dial();
-    let client = scene.world.accepted().await;
-    scene.fail(libc::EINVAL);
-    let info = told(&mut errors).await;
+    let (mut fixture, mut errors) = Fixture::with(policy).await;
+    let peer = fixture.dial();
+    let client = fixture.test.accepted().await;
+    fixture.fail(libc::EINVAL);
+    let info = next_error(&mut errors).await;
     assert_eq!(info.action, AcceptAction::Close);
     assert_eq!(info.class, AcceptErrorClass::Listener);
     within("the free port", async {
-        while !scene.network.listening().is_empty() {
+        while !fixture.network.listening().is_empty() {
             actix_rt::task::yield_now().await;
         }
     })
     .await;
-    let server = scene.world.app.tcp_server.clone();
-    let gone = server.get_info(scene.id).await;
+    let server = fixture.test.app.tcp_server.clone();
+    let gone = server.get_info(fixture.id).await;
     assert_eq!(gone, Err(Error::SocketNotFound));
     assert_eq!(server.get_sockets().await, Ok(vec![]));
-    assert_eq!(server.close(scene.id).await, Err(Error::SocketNotFound));
+    assert_eq!(server.close(fixture.id).await, Err(Error::SocketNotFound));
 
-    // The client lives on, and so does the app.
+    // The client and the app continue to work.
     client.set_paused(false).await.expect("it is open");
     peer.send("alive");
-    assert_eq!(scene.world.received(client.id(), 5).await, b"alive");
-    let (_, at) = scene.world.listen().await;
-    let _peer = scene.network.client(at).expect("it listens");
-    scene.world.accepted().await;
+    assert_eq!(fixture.test.received(client.id(), 5).await, b"alive");
+    let (_, at) = fixture.test.listen().await;
+    let _peer = fixture.network.client(at).expect("it listens");
+    fixture.test.accepted().await;
 }
 
 #[actix_rt::test]
-async fn a_socket_of_a_suspended_app_is_closed_when_the_app_hears_of_it() {
+async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
     let policy = AcceptPolicy {
         listener: AcceptAction::Close,
         ..Default::default()
     };
-    let (scene, _) = Scene::with(policy).await;
-    let app = scene.world.app.clone();
+    let (fixture, _) = Fixture::with(policy).await;
+    let app = fixture.test.app.clone();
     let persistent = SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
-    let updated = app.tcp_server.update(scene.id, persistent);
+    let updated = app.tcp_server.update(fixture.id, persistent);
     updated.await.expect("update");
     within("suspend", app.suspend()).await.expect("suspend");
-    scene.fail(libc::EINVAL);
+    fixture.fail(libc::EINVAL);
     within("the pause", async {
-        while !scene.info().await.paused {
+        while !fixture.info().await.paused {
             actix_rt::task::yield_now().await;
         }
     })
     .await;
-    let mut errors = scene.hear_errors().await;
+    let mut errors = fixture.add_error_listener().await;
     within("resume", app.resume()).await.expect("resume");
-    assert_eq!(told(&mut errors).await.action, AcceptAction::Close);
-    let gone = app.tcp_server.get_info(scene.id).await;
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
+    let gone = app.tcp_server.get_info(fixture.id).await;
     assert_eq!(gone, Err(Error::SocketNotFound));
 }
 
 #[actix_rt::test]
-async fn a_policy_that_could_not_end_is_refused_and_the_old_one_stays() {
-    let (mut scene, mut errors) = Scene::with(resources(AcceptAction::Shed)).await;
-    let refused = scene.set_policy(resources(AcceptAction::GoOn)).await;
+async fn a_policy_that_would_retry_forever_is_refused_and_the_old_one_stays() {
+    let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
+    let refused = fixture.set_policy(resources(AcceptAction::GoOn)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    scene.fail(libc::EMFILE);
-    let _shed = scene.dial();
-    assert_eq!(told(&mut errors).await.action, AcceptAction::Shed);
-    let server = &scene.world.app.tcp_server;
+    fixture.fail(libc::EMFILE);
+    let _shed = fixture.dial();
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Shed);
+    let server = &fixture.test.app.tcp_server;
     let unknown = server.set_accept_policy(999.into(), AcceptPolicy::default());
     assert_eq!(unknown.await, Err(Error::SocketNotFound));
-    let _peer = scene.dial();
-    scene.world.accepted().await;
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
 }

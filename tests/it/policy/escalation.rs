@@ -1,4 +1,4 @@
-//! Accept errors that somebody above the app decides on.
+//! Accept errors that an actor above the app decides on.
 
 use std::time::Duration;
 
@@ -10,20 +10,20 @@ use chrome_sockets::{EscalateTo, NetError};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
-use super::Scene;
-use super::errors::told;
+use super::Fixture;
+use super::errors::next_error;
 use support::within;
 
 type Question = (Escalation, oneshot::Sender<AcceptAction>);
 
-/// Passes every question on, and gives the answer that comes back.
-struct Warden(UnboundedSender<Question>);
+/// Passes every escalation on, and answers with the decision that comes back.
+struct ForwardingTarget(UnboundedSender<Question>);
 
-impl Actor for Warden {
+impl Actor for ForwardingTarget {
     type Context = Context<Self>;
 }
 
-impl Handler<Escalation> for Warden {
+impl Handler<Escalation> for ForwardingTarget {
     type Result = ResponseFuture<AcceptAction>;
 
     fn handle(&mut self, question: Escalation, _: &mut Self::Context) -> Self::Result {
@@ -37,7 +37,7 @@ impl Handler<Escalation> for Warden {
 #[rtype(result = "()")]
 struct Die;
 
-impl Handler<Die> for Warden {
+impl Handler<Die> for ForwardingTarget {
     type Result = ();
 
     fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
@@ -53,30 +53,30 @@ const ESCALATE: AcceptPolicy = AcceptPolicy {
 
 const NO_DESCRIPTOR: BlockReason = BlockReason::AcceptError(NetError::INSUFFICIENT_RESOURCES);
 
-impl Scene {
+impl Fixture {
     async fn escalate_to(&self, to: Option<Recipient<Escalation>>) {
-        let sent = self.world.registry.send(EscalateTo { to }).await;
+        let sent = self.test.registry.send(EscalateTo { to }).await;
         sent.expect("it runs").expect("it is set");
     }
 
-    /// Names a warden, whose questions these are.
-    async fn oversee(&self) -> (Addr<Warden>, UnboundedReceiver<Question>) {
+    /// Sets an escalation target, and returns its escalations.
+    async fn start_target(&self) -> (Addr<ForwardingTarget>, UnboundedReceiver<Question>) {
         let (tell, questions) = unbounded_channel();
-        let warden = Warden(tell).start();
-        self.escalate_to(Some(warden.clone().recipient())).await;
-        (warden, questions)
+        let target = ForwardingTarget(tell).start();
+        self.escalate_to(Some(target.clone().recipient())).await;
+        (target, questions)
     }
 }
 
-async fn asked(questions: &mut UnboundedReceiver<Question>) -> Question {
-    let question = within("a question", questions.recv()).await;
-    question.expect("the warden lives")
+async fn next_question(questions: &mut UnboundedReceiver<Question>) -> Question {
+    let question = within("an escalation", questions.recv()).await;
+    question.expect("the target is alive")
 }
 
 #[actix_rt::test]
-async fn a_socket_waits_paused_for_the_decision_and_does_it() {
-    let (mut scene, mut errors) = Scene::with(ESCALATE).await;
-    let (_warden, mut questions) = scene.oversee().await;
+async fn a_socket_waits_paused_for_the_decision_and_carries_it_out() {
+    let (mut fixture, mut errors) = Fixture::with(ESCALATE).await;
+    let (_warden, mut questions) = fixture.start_target().await;
     let rest = Duration::from_millis(50);
     let back_off = AcceptAction::BackOff {
         first: rest,
@@ -87,56 +87,63 @@ async fn a_socket_waits_paused_for_the_decision_and_does_it() {
         (2, back_off, 2 * rest),
         (3, back_off, 4 * rest),
     ] {
-        scene.fail(libc::EMFILE);
-        let info = told(&mut errors).await;
+        fixture.fail(libc::EMFILE);
+        let info = next_error(&mut errors).await;
         assert_eq!((info.action, info.next_try), (AcceptAction::Escalate, None));
-        let (question, reply) = asked(&mut questions).await;
-        assert_eq!(question.app, *scene.world.app.id());
-        assert_eq!(question.socket_id, scene.id);
+        let (question, reply) = next_question(&mut questions).await;
+        assert_eq!(question.app, *fixture.test.app.id());
+        assert_eq!(question.socket_id, fixture.id);
         assert_eq!(question.result_code, NetError::INSUFFICIENT_RESOURCES);
         assert_eq!(question.errno, Some(libc::EMFILE));
         assert_eq!(question.class, AcceptErrorClass::Resources);
         assert_eq!(question.attempt, attempt);
-        let info = scene.info().await;
+        let info = fixture.info().await;
         assert_eq!((info.paused, info.blocked_by), (true, vec![NO_DESCRIPTOR]));
         reply.send(decision).expect("it waits");
-        let info = told(&mut errors).await;
+        let info = next_error(&mut errors).await;
         assert_eq!((info.action, info.attempt), (decision, attempt));
         assert_eq!(info.next_try, Some(next_try));
-        assert!(!scene.info().await.paused);
+        assert!(!fixture.info().await.paused);
     }
-    let _peer = scene.dial();
-    scene.world.accepted().await;
-    assert_eq!(scene.info().await.counts.failed, 3);
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
+    assert_eq!(fixture.info().await.counts.failed, 3);
 }
 
 #[actix_rt::test]
-async fn a_socket_can_be_closed_from_above_also_when_its_app_sleeps() {
+async fn an_escalation_target_can_close_a_socket_of_a_suspended_app() {
     for asleep in [false, true] {
-        let (scene, mut errors) = Scene::with(ESCALATE).await;
-        let (_warden, mut questions) = scene.oversee().await;
-        let app = scene.world.app.clone();
+        let (fixture, mut errors) = Fixture::with(ESCALATE).await;
+        let (_warden, mut questions) = fixture.start_target().await;
+        let app = fixture.test.app.clone();
         if asleep {
             let persistent = SocketProperties {
                 persistent: Some(true),
                 ..Default::default()
             };
-            let updated = app.tcp_server.update(scene.id, persistent);
+            let updated = app.tcp_server.update(fixture.id, persistent);
             updated.await.expect("it is open");
             within("suspend", app.suspend()).await.expect("suspend");
         }
-        scene.fail(libc::EBADF);
-        let (question, reply) = asked(&mut questions).await;
+        fixture.fail(libc::EBADF);
+        let (question, reply) = next_question(&mut questions).await;
         assert_eq!(question.class, AcceptErrorClass::Listener);
         reply.send(AcceptAction::Close).expect("it waits");
         if asleep {
-            errors = scene.hear_errors().await;
+            errors = fixture.add_error_listener().await;
             within("resume", app.resume()).await.expect("resume");
         }
-        assert_eq!(told(&mut errors).await.action, AcceptAction::Escalate);
-        assert_eq!(told(&mut errors).await.action, AcceptAction::Close);
+        assert_eq!(next_error(&mut errors).await.action, AcceptAction::Escalate);
+        assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
         within("its end", async {
-            while scene.world.app.tcp_server.get_info(scene.id).await.is_ok() {
+            while fixture
+                .test
+                .app
+                .tcp_server
+                .get_info(fixture.id)
+                .await
+                .is_ok()
+            {
                 actix_rt::task::yield_now().await;
             }
         })
@@ -145,76 +152,76 @@ async fn a_socket_can_be_closed_from_above_also_when_its_app_sleeps() {
 }
 
 #[actix_rt::test]
-async fn where_nobody_decides_it_is_a_pause() {
-    let (scene, mut errors) = Scene::with(ESCALATE).await;
-    scene.fail(libc::EMFILE);
-    assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
-    assert!(scene.info().await.paused);
-    // One that is gone by then, or goes without an answer.
-    let (warden, _questions) = scene.oversee().await;
-    warden.send(Die).await.expect("it dies of it");
-    scene.set_paused(false).await;
-    scene.fail(libc::EMFILE);
-    assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
+async fn without_a_decision_the_socket_stays_paused() {
+    let (fixture, mut errors) = Fixture::with(ESCALATE).await;
+    fixture.fail(libc::EMFILE);
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Pause);
+    assert!(fixture.info().await.paused);
+    // A target that is dead by then, or dies without an answer.
+    let (target, _questions) = fixture.start_target().await;
+    target.send(Die).await.expect("the target stops");
+    fixture.set_paused(false).await;
+    fixture.fail(libc::EMFILE);
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Pause);
 
-    let (warden, mut questions) = scene.oversee().await;
-    scene.set_paused(false).await;
-    scene.fail(libc::EMFILE);
-    assert_eq!(told(&mut errors).await.action, AcceptAction::Escalate);
-    let _question = asked(&mut questions).await;
-    warden.do_send(Die);
-    scene.escalate_to(None).await;
+    let (target, mut questions) = fixture.start_target().await;
+    fixture.set_paused(false).await;
+    fixture.fail(libc::EMFILE);
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Escalate);
+    let _question = next_question(&mut questions).await;
+    target.do_send(Die);
+    fixture.escalate_to(None).await;
     for _ in 0..100 {
         actix_rt::task::yield_now().await;
     }
-    assert_eq!(scene.info().await.blocked_by, [NO_DESCRIPTOR]);
-    scene.set_paused(false).await;
-    scene.fail(libc::EMFILE);
-    assert_eq!(told(&mut errors).await.action, AcceptAction::Pause);
+    assert_eq!(fixture.info().await.blocked_by, [NO_DESCRIPTOR]);
+    fixture.set_paused(false).await;
+    fixture.fail(libc::EMFILE);
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::Pause);
 }
 
 #[actix_rt::test]
-async fn what_is_no_decision_is_a_pause() {
-    let (scene, mut errors) = Scene::with(ESCALATE).await;
-    let (_warden, mut questions) = scene.oversee().await;
+async fn an_invalid_decision_is_a_pause() {
+    let (fixture, mut errors) = Fixture::with(ESCALATE).await;
+    let (_warden, mut questions) = fixture.start_target().await;
     let no_rest = AcceptAction::BackOff {
         first: Duration::ZERO,
         last: Duration::ZERO,
     };
     for bad in [AcceptAction::Shed, AcceptAction::Escalate, no_rest] {
-        scene.fail(libc::EMFILE);
-        assert_eq!(told(&mut errors).await.action, AcceptAction::Escalate);
-        let (_, reply) = asked(&mut questions).await;
+        fixture.fail(libc::EMFILE);
+        assert_eq!(next_error(&mut errors).await.action, AcceptAction::Escalate);
+        let (_, reply) = next_question(&mut questions).await;
         reply.send(bad).expect("it waits");
         for _ in 0..100 {
             actix_rt::task::yield_now().await;
         }
-        assert_eq!(scene.info().await.blocked_by, [NO_DESCRIPTOR], "{bad:?}");
+        assert_eq!(fixture.info().await.blocked_by, [NO_DESCRIPTOR], "{bad:?}");
         assert!(errors.try_recv().is_err(), "{bad:?}");
-        scene.set_paused(false).await;
+        fixture.set_paused(false).await;
     }
 }
 
 #[actix_rt::test]
-async fn an_app_that_resumes_its_socket_has_decided() {
-    let (mut scene, mut errors) = Scene::with(ESCALATE).await;
-    let (_warden, mut questions) = scene.oversee().await;
-    scene.fail(libc::EMFILE);
-    told(&mut errors).await;
-    let (_, late) = asked(&mut questions).await;
-    scene.set_paused(false).await;
-    let _peer = scene.dial();
-    scene.world.accepted().await;
+async fn an_app_that_resumes_its_socket_decides() {
+    let (mut fixture, mut errors) = Fixture::with(ESCALATE).await;
+    let (_warden, mut questions) = fixture.start_target().await;
+    fixture.fail(libc::EMFILE);
+    next_error(&mut errors).await;
+    let (_, late) = next_question(&mut questions).await;
+    fixture.set_paused(false).await;
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
     let _ = late.send(AcceptAction::Close);
-    let _peer = scene.dial();
-    scene.world.accepted().await;
+    let _peer = fixture.dial();
+    fixture.test.accepted().await;
     assert!(errors.try_recv().is_err());
-    // A pause of the app's own outlasts a decision.
-    scene.fail(libc::EMFILE);
-    told(&mut errors).await;
-    let (_, reply) = asked(&mut questions).await;
-    scene.set_paused(true).await;
+    // A pause by the app outlasts a decision.
+    fixture.fail(libc::EMFILE);
+    next_error(&mut errors).await;
+    let (_, reply) = next_question(&mut questions).await;
+    fixture.set_paused(true).await;
     reply.send(AcceptAction::GoOn).expect("it waits");
-    assert_eq!(told(&mut errors).await.action, AcceptAction::GoOn);
-    assert_eq!(scene.info().await.blocked_by, [BlockReason::App]);
+    assert_eq!(next_error(&mut errors).await.action, AcceptAction::GoOn);
+    assert_eq!(fixture.info().await.blocked_by, [BlockReason::App]);
 }

@@ -1,4 +1,4 @@
-//! How much a server socket takes on.
+//! Limits on connections of a server socket.
 
 use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
@@ -16,17 +16,17 @@ use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
 
-use super::Scene;
-use support::{LIMIT, World, within};
+use super::Fixture;
+use support::{LIMIT, TestApp, within};
 
 /// Passes refusals on.
-struct Ear(UnboundedSender<RefusedInfo>);
+struct RefusalListener(UnboundedSender<RefusedInfo>);
 
-impl Actor for Ear {
+impl Actor for RefusalListener {
     type Context = Context<Self>;
 }
 
-impl Handler<RefusedInfo> for Ear {
+impl Handler<RefusedInfo> for RefusalListener {
     type Result = ();
 
     fn handle(&mut self, info: RefusedInfo, _: &mut Self::Context) {
@@ -34,21 +34,21 @@ impl Handler<RefusedInfo> for Ear {
     }
 }
 
-pub async fn hear_refusals(world: &World) -> UnboundedReceiver<RefusedInfo> {
+pub async fn add_refusal_listener(test: &TestApp) -> UnboundedReceiver<RefusedInfo> {
     let (tell, refusals) = unbounded_channel();
-    let ear = Ear(tell).start().recipient();
-    let on_refused = &world.app.tcp_server.on_refused;
-    on_refused.add_listener(ear).await.expect("added");
+    let listener = RefusalListener(tell).start().recipient();
+    let on_refused = &test.app.tcp_server.on_refused;
+    on_refused.add_listener(listener).await.expect("added");
     refusals
 }
 
-pub async fn told(refusals: &mut UnboundedReceiver<RefusedInfo>) -> RefusedInfo {
+pub async fn next_refusal(refusals: &mut UnboundedReceiver<RefusedInfo>) -> RefusedInfo {
     let info = within("onRefused", refusals.recv()).await;
     info.expect("the listener runs")
 }
 
-pub async fn set(world: &World, id: ServerSocketId, limits: Limits) -> Result<(), Error> {
-    within("the answer", world.app.tcp_server.set_limits(id, limits)).await
+pub async fn set(test: &TestApp, id: ServerSocketId, limits: Limits) -> Result<(), Error> {
+    within("the answer", test.app.tcp_server.set_limits(id, limits)).await
 }
 
 pub fn connections(most: usize, then: AtLimit) -> Limits {
@@ -58,11 +58,11 @@ pub fn connections(most: usize, then: AtLimit) -> Limits {
     }
 }
 
-impl Scene {
+impl Fixture {
     async fn limit(&self, limits: Limits) {
-        set(&self.world, self.id, limits)
+        set(&self.test, self.id, limits)
             .await
-            .expect("good limits");
+            .expect("valid limits");
     }
 
     fn peer(&self) -> Peer {
@@ -71,13 +71,13 @@ impl Scene {
 }
 
 #[actix_rt::test]
-async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
-    let mut scene = Scene::new().await;
-    scene.limit(connections(2, AtLimit::Queue)).await;
-    let mut peers: Vec<_> = (0..6).map(|_| scene.peer()).collect();
-    let mut clients = vec![scene.world.accepted().await, scene.world.accepted().await];
-    scene.world.nothing().await;
-    let info = scene.info().await;
+async fn at_the_limit_connections_wait_and_each_end_admits_one() {
+    let mut fixture = Fixture::new().await;
+    fixture.limit(connections(2, AtLimit::Queue)).await;
+    let mut peers: Vec<_> = (0..6).map(|_| fixture.peer()).collect();
+    let mut clients = vec![fixture.test.accepted().await, fixture.test.accepted().await];
+    fixture.test.expect_no_event().await;
+    let info = fixture.info().await;
     assert_eq!(
         info.blocked_by,
         [BlockReason::Limit(LimitKind::Connections(
@@ -87,160 +87,160 @@ async fn at_the_limit_connections_wait_and_each_that_ends_lets_one_in() {
     assert!(!info.paused);
     assert_eq!(info.backlog, Some(4));
 
-    // However it ends: closed, disconnected, or by its peer.
+    // However it ends: by `close`, `disconnect`, or its peer.
     clients.remove(0).close();
-    clients.push(scene.world.accepted().await);
+    clients.push(fixture.test.accepted().await);
     let kept = clients.remove(0);
     kept.disconnect().await.expect("it is connected");
-    clients.push(scene.world.accepted().await);
+    clients.push(fixture.test.accepted().await);
     let ending = clients.remove(0);
     ending.set_paused(false).await.expect("it is open");
     peers.remove(2).shutdown();
-    let end = scene.world.ended(ending.id()).await;
+    let end = fixture.test.ended(ending.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
-    clients.push(scene.world.accepted().await);
-    scene.world.nothing().await;
+    clients.push(fixture.test.accepted().await);
+    fixture.test.expect_no_event().await;
 
-    // A higher limit lets in at once, and none everybody.
-    scene.limit(connections(3, AtLimit::Queue)).await;
-    clients.push(scene.world.accepted().await);
-    let _last = scene.peer();
-    scene.world.nothing().await;
-    scene.limit(Limits::default()).await;
-    clients.push(scene.world.accepted().await);
-    let info = scene.info().await;
+    // A higher limit admits at once, and no limit admits all.
+    fixture.limit(connections(3, AtLimit::Queue)).await;
+    clients.push(fixture.test.accepted().await);
+    let _last = fixture.peer();
+    fixture.test.expect_no_event().await;
+    fixture.limit(Limits::default()).await;
+    clients.push(fixture.test.accepted().await);
+    let info = fixture.info().await;
     assert_eq!(info.blocked_by, []);
     assert_eq!((info.counts.accepted, info.counts.refused), (7, 0));
 }
 
 #[actix_rt::test]
-async fn above_the_limit_connections_are_closed_counted_and_told() {
-    let mut scene = Scene::new().await;
-    let mut refusals = hear_refusals(&scene.world).await;
-    scene.limit(connections(1, AtLimit::Close)).await;
-    let first = scene.peer();
-    let client = scene.world.accepted().await;
-    let second = scene.peer();
-    let info = told(&mut refusals).await;
-    assert_eq!(info.socket_id, scene.id);
+async fn above_the_limit_connections_are_closed_counted_and_reported() {
+    let mut fixture = Fixture::new().await;
+    let mut refusals = add_refusal_listener(&fixture.test).await;
+    fixture.limit(connections(1, AtLimit::Close)).await;
+    let first = fixture.peer();
+    let client = fixture.test.accepted().await;
+    let second = fixture.peer();
+    let info = next_refusal(&mut refusals).await;
+    assert_eq!(info.socket_id, fixture.id);
     assert_eq!(info.peer_addr(), second.addr());
     assert_eq!(
         (info.limit, info.missed),
         (LimitKind::Connections(LimitScope::Socket), 0)
     );
     assert!(second.is_closed() && !first.is_closed());
-    let info = scene.info().await;
+    let info = fixture.info().await;
     assert_eq!((info.counts.accepted, info.counts.refused), (2, 1));
-    assert_eq!(info.blocked_by, [], "it goes on accepting");
+    assert_eq!(info.blocked_by, [], "it continues to accept");
 
     client.close().await.expect("it is open");
-    let third = scene.peer();
-    scene.world.accepted().await;
+    let third = fixture.peer();
+    fixture.test.accepted().await;
     assert!(!third.is_closed());
 }
 
 #[actix_rt::test]
 async fn a_flood_of_refusals_is_counted_and_an_open_client_is_served() {
     const FLOOD: usize = 5 * UNHANDLED_REFUSALS;
-    let mut scene = Scene::new().await;
-    let mut refusals = hear_refusals(&scene.world).await;
-    scene.limit(connections(1, AtLimit::Close)).await;
-    let honest = scene.peer();
-    let client = scene.world.accepted().await;
-    scene.set_paused(true).await;
+    let mut fixture = Fixture::new().await;
+    let mut refusals = add_refusal_listener(&fixture.test).await;
+    fixture.limit(connections(1, AtLimit::Close)).await;
+    let honest = fixture.peer();
+    let client = fixture.test.accepted().await;
+    fixture.set_paused(true).await;
     for _ in 0..FLOOD {
-        scene.peer();
+        fixture.peer();
     }
-    scene.set_paused(false).await;
+    fixture.set_paused(false).await;
     within("all refusals", async {
-        while scene.info().await.counts.refused < FLOOD as u64 {}
+        while fixture.info().await.counts.refused < FLOOD as u64 {}
     })
     .await;
     let mut kept = Vec::new();
     for _ in 0..UNHANDLED_REFUSALS {
-        kept.push(told(&mut refusals).await);
+        kept.push(next_refusal(&mut refusals).await);
     }
-    assert!(refusals.try_recv().is_err(), "one more than may be");
+    assert!(refusals.try_recv().is_err(), "one more than allowed");
     kept.clear();
     for _ in 0..UNHANDLED_REFUSALS {
-        assert_eq!(told(&mut refusals).await.missed, 0);
+        assert_eq!(next_refusal(&mut refusals).await.missed, 0);
     }
-    let _one_more = scene.peer();
+    let _one_more = fixture.peer();
     let missed = FLOOD - 2 * UNHANDLED_REFUSALS;
-    assert_eq!(told(&mut refusals).await.missed, missed as u64);
+    assert_eq!(next_refusal(&mut refusals).await.missed, missed as u64);
 
     client.set_paused(false).await.expect("it is open");
     honest.send("alive");
-    assert_eq!(scene.world.received(client.id(), 5).await, b"alive");
+    assert_eq!(fixture.test.received(client.id(), 5).await, b"alive");
 }
 
 #[actix_rt::test]
-async fn a_rate_lets_so_many_in_at_once_and_then_one_for_each_part_of_the_time() {
-    let mut scene = Scene::new().await;
+async fn a_rate_limit_admits_a_burst_and_then_one_connection_per_interval() {
+    let mut fixture = Fixture::new().await;
     tokio::time::pause();
     let rate = RateLimit {
         most: 4,
         per: Duration::from_secs(2),
         then: AtLimit::Queue,
     };
-    scene
+    fixture
         .limit(Limits {
             rate: Some(rate),
             ..Default::default()
         })
         .await;
-    let _peers: Vec<_> = (0..7).map(|_| scene.peer()).collect();
+    let _peers: Vec<_> = (0..7).map(|_| fixture.peer()).collect();
     let started = Instant::now();
     let mut came = Vec::new();
     for _ in 0..7 {
-        scene.world.next_before(LIMIT).await;
+        fixture.test.next_before(LIMIT).await;
         came.push(started.elapsed().as_millis());
         if came.len() == 4 {
-            let held_up = scene.info().await.blocked_by;
+            let held_up = fixture.info().await.blocked_by;
             assert_eq!(
                 held_up,
                 [BlockReason::Limit(LimitKind::Rate(LimitScope::Socket))]
             );
         }
     }
-    // The clock has milliseconds.
+    // The clock has a resolution of milliseconds.
     for (came, due) in came.iter().zip([0, 0, 0, 0, 500, 1000, 1500]) {
         assert!((due..due + 50).contains(came), "after {came}, not {due} ms");
     }
     tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(scene.info().await.blocked_by, []);
+    assert_eq!(fixture.info().await.blocked_by, []);
 }
 
 #[actix_rt::test]
-async fn above_a_rate_connections_can_be_closed() {
-    let mut scene = Scene::new().await;
-    let mut refusals = hear_refusals(&scene.world).await;
+async fn above_a_rate_limit_connections_can_be_closed() {
+    let mut fixture = Fixture::new().await;
+    let mut refusals = add_refusal_listener(&fixture.test).await;
     tokio::time::pause();
     let rate = RateLimit {
         most: 1,
         per: Duration::from_secs(60),
         then: AtLimit::Close,
     };
-    scene
+    fixture
         .limit(Limits {
             rate: Some(rate),
             ..Default::default()
         })
         .await;
-    let _first = scene.peer();
-    scene.world.accepted().await;
-    let _second = scene.peer();
+    let _first = fixture.peer();
+    fixture.test.accepted().await;
+    let _second = fixture.peer();
     assert_eq!(
-        told(&mut refusals).await.limit,
+        next_refusal(&mut refusals).await.limit,
         LimitKind::Rate(LimitScope::Socket)
     );
-    // Those that are refused do not put it off.
+    // Refused connections do not postpone it.
     tokio::time::sleep(Duration::from_secs(61)).await;
-    let _third = scene.peer();
-    scene.world.accepted().await;
+    let _third = fixture.peer();
+    fixture.test.accepted().await;
 }
 
-/// A connection from this address of the machine.
+/// A connection from this loopback address.
 fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
@@ -253,10 +253,10 @@ fn dial_from(from: [u8; 4], to: SocketAddr) -> std::net::TcpStream {
 }
 
 #[actix_rt::test]
-async fn a_peer_that_has_its_share_is_reset_and_another_is_served() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
-    let mut refusals = hear_refusals(&world).await;
+async fn a_peer_above_its_limit_is_reset_and_another_is_served() {
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
+    let mut refusals = add_refusal_listener(&test).await;
     let per_peer = Limits {
         per_peer: Some(Limit {
             most: 2,
@@ -264,57 +264,57 @@ async fn a_peer_that_has_its_share_is_reset_and_another_is_served() {
         }),
         ..Default::default()
     };
-    set(&world, id, per_peer).await.expect("good limits");
+    set(&test, id, per_peer).await.expect("valid limits");
     let mut greedy = Vec::new();
     for _ in 0..2 {
         greedy.push(dial_from([127, 0, 0, 1], at));
     }
-    let first = world.accepted().await;
-    world.accepted().await;
+    let first = test.accepted().await;
+    test.accepted().await;
     let mut third = dial_from([127, 0, 0, 1], at);
-    let info = told(&mut refusals).await;
+    let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::PerPeer(LimitScope::Socket));
     assert_eq!(info.peer_address, IpAddr::from([127, 0, 0, 1]));
     let end = third.read(&mut [0]).map_err(|error| error.kind());
     assert_eq!(end, Err(ErrorKind::ConnectionReset));
 
     let _other = dial_from([127, 0, 0, 2], at);
-    let other = world.accepted().await.get_info().await.expect("it is open");
+    let other = test.accepted().await.get_info().await.expect("it is open");
     assert_eq!(other.peer_address, Some(IpAddr::from([127, 0, 0, 2])));
     first.close().await.expect("it is open");
     let _fourth = dial_from([127, 0, 0, 1], at);
-    world.accepted().await;
+    test.accepted().await;
 }
 
 #[actix_rt::test]
-async fn a_client_that_nobody_hears_of_has_its_place_and_gives_it_back() {
-    let mut scene = Scene::new().await;
-    scene.limit(connections(1, AtLimit::Queue)).await;
+async fn an_unreported_client_counts_in_limits_until_it_ends() {
+    let mut fixture = Fixture::new().await;
+    fixture.limit(connections(1, AtLimit::Queue)).await;
     let client = {
-        let _peer = scene.peer();
-        scene.world.accepted().await
+        let _peer = fixture.peer();
+        fixture.test.accepted().await
     };
-    // One that is refused has none.
-    scene.limit(connections(1, AtLimit::Close)).await;
+    // A refused connection takes no place.
+    fixture.limit(connections(1, AtLimit::Close)).await;
     for _ in 0..10 {
-        scene.peer();
+        fixture.peer();
     }
     within("all refusals", async {
-        while scene.info().await.counts.refused < 10 {}
+        while fixture.info().await.counts.refused < 10 {}
     })
     .await;
     client.close().await.expect("it is open");
-    let _peer = scene.peer();
-    scene.world.accepted().await;
+    let _peer = fixture.peer();
+    fixture.test.accepted().await;
 }
 
 #[actix_rt::test]
-async fn a_connection_that_was_given_up_has_no_place_before_its_end_is_told() {
-    let mut scene = Scene::new().await;
+async fn a_reset_connection_frees_its_place_before_its_end_is_reported() {
+    let mut fixture = Fixture::new().await;
     tokio::time::pause();
-    scene.limit(connections(1, AtLimit::Queue)).await;
-    let peer = scene.peer();
-    let paused = scene.world.accepted().await;
+    fixture.limit(connections(1, AtLimit::Queue)).await;
+    let peer = fixture.peer();
+    let paused = fixture.test.accepted().await;
     let timeouts = Timeouts {
         send: Some(LIMIT),
         ..Timeouts::default()
@@ -322,19 +322,19 @@ async fn a_connection_that_was_given_up_has_no_place_before_its_end_is_told() {
     paused.set_timeouts(timeouts).await.expect("it is open");
     peer.limit_writes(0);
     let sent = paused.send(&b"nobody takes it"[..]);
-    let _next = scene.peer();
+    let _next = fixture.peer();
     assert_eq!(sent.await, Err(NetError::TIMED_OUT.into()));
     assert!(peer.is_closed());
-    assert_ne!(scene.world.accepted().await.id(), paused.id());
-    paused.set_paused(false).await.expect("its id lives");
-    let end = scene.world.ended(paused.id()).await;
+    assert_ne!(fixture.test.accepted().await.id(), paused.id());
+    paused.set_paused(false).await.expect("the id is valid");
+    let end = fixture.test.ended(paused.id()).await;
     assert_eq!(end, NetError::TIMED_OUT);
 }
 
 #[actix_rt::test]
-async fn limits_that_mean_nothing_are_refused_and_the_old_ones_stay() {
-    let mut scene = Scene::new().await;
-    scene.limit(connections(1, AtLimit::Queue)).await;
+async fn invalid_limits_are_refused_and_the_old_ones_stay() {
+    let mut fixture = Fixture::new().await;
+    fixture.limit(connections(1, AtLimit::Queue)).await;
     let limit = |most, then| Some(Limit { most, then });
     let rate = |most, per| Limits {
         rate: Some(RateLimit {
@@ -357,14 +357,14 @@ async fn limits_that_mean_nothing_are_refused_and_the_old_ones_stay() {
         rate(1, Duration::ZERO),
         rate(1, Duration::MAX),
     ] {
-        let refused = set(&scene.world, scene.id, bad).await;
+        let refused = set(&fixture.test, fixture.id, bad).await;
         assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()), "{bad:?}");
     }
-    let unknown = set(&scene.world, 999.into(), Limits::default()).await;
+    let unknown = set(&fixture.test, 999.into(), Limits::default()).await;
     assert_eq!(unknown, Err(Error::SocketNotFound));
-    let _peers = [scene.peer(), scene.peer()];
-    let client = scene.world.accepted().await;
-    scene.world.nothing().await;
+    let _peers = [fixture.peer(), fixture.peer()];
+    let client = fixture.test.accepted().await;
+    fixture.test.expect_no_event().await;
     client.close().await.expect("it is open");
-    scene.world.accepted().await;
+    fixture.test.accepted().await;
 }

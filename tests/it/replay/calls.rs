@@ -1,4 +1,4 @@
-//! A recorded call as a call of this crate, and its answer as Chrome's.
+//! Recorded calls as calls of this crate, and their answers in Chrome's form.
 
 use std::net::IpAddr;
 
@@ -118,7 +118,7 @@ async fn call_tcp(app: &App, step: &Step<'_>, function: &str, args: &[Value]) ->
     }
 }
 
-/// An answer from the callback's arguments; a failure has its own.
+/// An answer from the callback's arguments; failures have their own form.
 fn answer(outcome: Result<Value, Error>, failed: fn(Error) -> Value) -> Value {
     match outcome {
         Ok(arguments) => json!({ "result": arguments }),
@@ -147,7 +147,7 @@ fn send_code(error: Error) -> Value {
         .map_or(json!([]), |error| json!([{ "resultCode": error.code() }]))
 }
 
-/// The two that set an option have a code for a socket that does not exist.
+/// The two functions that set an option answer a code for an unknown socket.
 fn option_code(error: Error) -> Value {
     match error {
         Error::SocketNotFound => json!([NetError::FAILED.code()]),
@@ -155,7 +155,7 @@ fn option_code(error: Error) -> Value {
     }
 }
 
-/// `secure` likewise, another one.
+/// `secure` does so too, with another code.
 fn secure_code(error: Error) -> Value {
     match error {
         Error::SocketNotFound => json!([NetError::INVALID_ARGUMENT.code()]),
@@ -233,7 +233,7 @@ fn text(address: Option<IpAddr>) -> Option<String> {
     address.map(|address| address.to_string())
 }
 
-/// Chrome leaves out what is not there.
+/// Chrome omits absent fields.
 fn present(mut info: Value) -> Value {
     if let Some(fields) = info.as_object_mut() {
         fields.retain(|_, value| !value.is_null());

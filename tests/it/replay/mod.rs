@@ -1,4 +1,4 @@
-//! Plays the steps of one recording, and compares.
+//! Replays the steps of one recording, and compares.
 
 mod calls;
 mod names;
@@ -20,14 +20,13 @@ use self::names::{Kind, Names};
 use self::peers::Peers;
 use self::step::{Step, binary};
 use super::Recording;
-use support::{Heard, LIMIT, Listener, World, within};
+use support::{LIMIT, Listener, ListenerEvent, TestApp, within};
 
-/// How long what was expected may come later than it came when it was
-/// recorded: a busy machine is no fault. Shorter than [`LIMIT`], so that the
-/// mismatch is told here.
-const PATIENCE: Duration = Duration::from_secs(LIMIT.as_secs() / 2);
+/// How much later than in the recording something may come: a busy machine is no fault. Shorter
+/// than [`LIMIT`], so that the mismatch is reported here.
+const EXTRA_TIME: Duration = Duration::from_secs(LIMIT.as_secs() / 2);
 
-/// Plays a recording, and fails at the first step whose answer is another.
+/// Replays a recording, and fails at the first step with another answer.
 pub async fn replay(recording: &Recording) {
     let name = recording.name;
     let recorded: Value = serde_json::from_str(recording.text).expect("a recording is JSON");
@@ -40,15 +39,15 @@ pub async fn replay(recording: &Recording) {
         };
         assert!(is_known, "{name}: {field:?}: {value} is not known here");
     }
-    let world = World::new().await;
+    let test = TestApp::new().await;
     let permissions = match recorded.get("sockets") {
         Some(_) => Permissions::from_manifest(recording.text).expect("a recording is a manifest"),
         None => Permissions::all(),
     };
-    let set = world.app.set_permissions(permissions).await;
+    let set = test.app.set_permissions(permissions).await;
     set.expect("the registry runs");
-    let mut stage = Stage {
-        world,
+    let mut replay = Replay {
+        test,
         names: Names::default(),
         peers: Peers::default(),
         unanswered: Vec::new(),
@@ -56,39 +55,40 @@ pub async fn replay(recording: &Recording) {
     };
     let steps = recorded["steps"].as_array().expect("a list of steps");
     for (index, json) in steps.iter().enumerate() {
-        stage.play(&Step::new(name, index + 1, json)).await;
+        replay.play(&Step::new(name, index + 1, json)).await;
     }
 }
 
-/// What a recording plays on.
-struct Stage<'a> {
-    world: World,
+/// The state of a replay.
+struct Replay<'a> {
+    test: TestApp,
     names: Names,
     peers: Peers,
-    /// The calls that were not waited for, and what their ids are.
+    /// Calls that were not awaited, and the kind of their ids.
     unanswered: Vec<(Kind, LocalBoxFuture<'a, Value>)>,
     /// Whether data of one socket is joined.
     joins: bool,
 }
 
-impl<'a> Stage<'a> {
+impl<'a> Replay<'a> {
     async fn play(&mut self, step: &Step<'a>) {
         if let Some(function) = step.json["call"].as_str() {
-            step.only(&["call", "args", "nowait", "bind", "chrome", "documented"]);
+            step.reject_other_fields(&["call", "args", "nowait", "bind", "chrome", "documented"]);
             self.call(step, function).await;
         } else if step.json.get("finish").is_some() {
-            step.only(&["finish", "chrome", "documented"]);
+            step.reject_other_fields(&["finish", "chrome", "documented"]);
             self.finish(step).await;
         } else if let Some(events) = step.json["listeners"].as_array() {
-            step.only(&["listeners"]);
+            step.reject_other_fields(&["listeners"]);
             self.listen_to(step, events).await;
         } else if let Some(verb) = step.json["peer"].as_str() {
             self.peer(step, verb).await;
         } else if let Some(milliseconds) = step.json["settle"].as_u64() {
-            step.only(&["settle", "chrome", "documented"]);
-            self.settle(step, Duration::from_millis(milliseconds)).await;
+            step.reject_other_fields(&["settle", "chrome", "documented"]);
+            self.collect_events(step, Duration::from_millis(milliseconds))
+                .await;
         } else {
-            step.fail("what to do is not known here");
+            step.fail("unknown action");
         }
     }
 
@@ -105,43 +105,43 @@ impl<'a> Stage<'a> {
         } else {
             Kind::Client
         };
-        let (app, of) = (self.world.app.clone(), step.clone());
+        let (app, of) = (self.test.app.clone(), step.clone());
         let mut answer = async move { calls::call(&app, &of, function, &args).await }.boxed_local();
         if step.json["nowait"] == true {
             // The call is made now.
             let answer = match (&mut answer).now_or_never() {
-                Some(got) => ready(got).boxed_local(),
+                Some(received) => ready(received).boxed_local(),
                 None => answer,
             };
             return self.unanswered.push((ids, answer));
         }
-        let mut got = within(&format!("the answer to {step}"), answer).await;
+        let mut received = within(&format!("the answer to {step}"), answer).await;
         if let Some(bind) = step.json.get("bind") {
-            self.names.bind_fields(step, bind, ids, &got["result"][0]);
+            self.names
+                .bind_fields(step, bind, ids, &received["result"][0]);
         }
-        self.names.show(ids, &mut got);
-        step.compare(&got);
+        self.names.show(ids, &mut received);
+        step.compare(&received);
     }
 
-    /// The answers to all calls that were not waited for.
+    /// The answers to all calls that were not awaited.
     async fn finish(&mut self, step: &Step<'_>) {
         let mut all = Vec::new();
         for (ids, answer) in self.unanswered.drain(..) {
-            let mut got = within("the answer to a call before", answer).await;
-            self.names.show(ids, &mut got);
-            all.push(got);
+            let mut received = within("the answer to a call before", answer).await;
+            self.names.show(ids, &mut received);
+            all.push(received);
         }
         step.compare(&Value::from(all));
     }
 
-    /// Exactly these events have a listener from now on. Those of `udp` are
-    /// nothing here.
+    /// Sets which events have a listener from now on. Those of `udp` do not exist here.
     async fn listen_to(&mut self, step: &Step<'_>, events: &[Value]) {
         let mut missing: Vec<&str> = events.iter().map(|event| step.string(event)).collect();
         let App {
             tcp, tcp_server, ..
-        } = &self.world.app;
-        let listener = &self.world.listener;
+        } = &self.test.app;
+        let listener = &self.test.listener;
         let mut is_wanted = |event: &str| {
             let before = missing.len();
             missing.retain(|wanted| *wanted != event);
@@ -165,48 +165,48 @@ impl<'a> Stage<'a> {
         let name = step.text("as");
         match verb {
             "connect" => {
-                step.only(&["peer", "as", "port", "chrome", "documented"]);
+                step.reject_other_fields(&["peer", "as", "port", "chrome", "documented"]);
                 let port = self.names.resolve(step, &step.json["port"]);
                 let connected = self.peers.connect(name, step.port(&port));
                 step.compare(&within("the peer's connect", connected).await);
             }
             "listen" => {
-                step.only(&["peer", "as", "bind", "echo"]);
+                step.reject_other_fields(&["peer", "as", "bind", "echo"]);
                 let echo = step.json.get("echo");
                 let echo = echo.is_some_and(|echo| step.flag(echo));
                 let port = self.peers.listen(name, echo).await;
                 self.names.bind(Kind::Port, step.text("bind"), port.into());
             }
             "send" => {
-                step.only(&["peer", "as", "data"]);
+                step.reject_other_fields(&["peer", "as", "data"]);
                 let data = step.data(&step.json["data"]);
                 self.peers.send(step, name, &data).await;
             }
             "end" => {
-                step.only(&["peer", "as"]);
+                step.reject_other_fields(&["peer", "as"]);
                 self.peers.end(step, name).await;
             }
             "reset" => {
-                step.only(&["peer", "as"]);
+                step.reject_other_fields(&["peer", "as"]);
                 self.peers.reset(step, name).await;
             }
             "state" => {
-                step.only(&["peer", "as", "chrome", "documented"]);
+                step.reject_other_fields(&["peer", "as", "chrome", "documented"]);
                 step.compare(&self.peers.state(step, name).await);
             }
-            _ => step.fail("what the peer does is not known here"),
+            _ => step.fail("unknown action of a peer"),
         }
     }
 
-    /// Collects the events since the last time, for as long as was recorded,
-    /// and on if what is expected has not come by then.
-    async fn settle(&mut self, step: &Step<'_>, recorded: Duration) {
+    /// Collects the events since the last time, for as long as recorded, and longer if an
+    /// expected one has not come.
+    async fn collect_events(&mut self, step: &Step<'_>, recorded: Duration) {
         let start = Instant::now();
         let mut events = Vec::new();
         loop {
             let is_all = step.expected().as_array() == Some(&events);
-            let until = start + if is_all { recorded } else { PATIENCE };
-            match timeout_at(until, self.world.next()).await {
+            let until = start + if is_all { recorded } else { EXTRA_TIME };
+            match timeout_at(until, self.test.next()).await {
                 Ok(heard) => self.add(&mut events, heard),
                 Err(_) => break,
             }
@@ -214,24 +214,24 @@ impl<'a> Stage<'a> {
         step.compare(&Value::from(events));
     }
 
-    /// Adds an event in Chrome's form. Data joins that of the event before it
-    /// if both are of one socket: how TCP cuts it is nobody's promise.
-    fn add(&mut self, events: &mut Vec<Value>, heard: Heard) {
+    /// Adds an event in Chrome's form. Data joins that of the event before it if both are of one
+    /// socket, since TCP may cut it anywhere.
+    fn add(&mut self, events: &mut Vec<Value>, heard: ListenerEvent) {
         let (event, ids, mut info) = match heard {
-            Heard::Accept(server, client) => {
+            ListenerEvent::Accept(server, client) => {
                 self.names.bind_accepted(client.id().get());
                 let info = json!({ "socketId": server.get(), "clientSocketId": client.id().get() });
                 ("tcpServer.onAccept", Kind::Server, info)
             }
-            Heard::AcceptError(server, code) => {
+            ListenerEvent::AcceptError(server, code) => {
                 let info = json!({ "socketId": server.get(), "resultCode": code.code() });
                 ("tcpServer.onAcceptError", Kind::Server, info)
             }
-            Heard::Receive(client, data) => {
+            ListenerEvent::Receive(client, data) => {
                 let info = received(client, &binary(&data));
                 ("tcp.onReceive", Kind::Client, info)
             }
-            Heard::ReceiveError(client, code) => {
+            ListenerEvent::ReceiveError(client, code) => {
                 let info = json!({ "socketId": client.get(), "resultCode": code.code() });
                 ("tcp.onReceiveError", Kind::Client, info)
             }
@@ -254,7 +254,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Has the listener hear an event, or not.
+/// Adds or removes the listener of an event.
 async fn set_listener<E: Event>(event: &OnEvent<E>, listener: &Addr<Listener>, wanted: bool)
 where
     Listener: Handler<E>,

@@ -1,4 +1,4 @@
-//! Ids and ports differ from run to run: a recording has names for them.
+//! Ids and ports differ between runs: a recording uses names for them.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::step::Step;
 
-/// What a number is. The ids of both namespaces count from 1.
+/// The kind of a number. The ids of both namespaces count from 1.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
     Server,
@@ -15,8 +15,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What a field of an answer holds, if that is something with a name;
-    /// `ids` is what the answer calls a `socketId`.
+    /// The kind of an answer's field, if it has a name; `ids` is the kind of `socketId`.
     fn of_field(field: &str, ids: Kind) -> Option<Kind> {
         match field {
             "socketId" => Some(ids),
@@ -27,7 +26,7 @@ impl Kind {
     }
 }
 
-/// Which name stands for which number.
+/// Numbers by name, and names by number.
 #[derive(Default)]
 pub struct Names {
     numbers: HashMap<String, u64>,
@@ -48,8 +47,8 @@ impl Names {
         self.bind(Kind::Client, &format!("c{}", self.accepted), client);
     }
 
-    /// Binds what a step's `bind` says: a name for each of these fields. A
-    /// field that is not in the result is told by the comparison.
+    /// Binds a step's `bind`: a name for each of these fields. The comparison reports fields
+    /// that are not in the result.
     pub fn bind_fields(&mut self, step: &Step<'_>, bind: &Value, ids: Kind, result: &Value) {
         for (name, field) in step.object(bind) {
             let field = step.string(field);
@@ -62,7 +61,7 @@ impl Names {
         }
     }
 
-    /// The number that an argument names; any other argument as it is.
+    /// The number that an argument names; any other argument unchanged.
     pub fn resolve(&self, step: &Step<'_>, argument: &Value) -> Value {
         match argument.as_str().filter(|text| text.starts_with('$')) {
             None => argument.clone(),
@@ -73,9 +72,8 @@ impl Names {
         }
     }
 
-    /// Shows the ids and ports in an answer by their names. A port without
-    /// one is any port; an id without one stays a number, which no recording
-    /// expects.
+    /// Replaces ids and ports in an answer by their names. A port without a name is any port; an
+    /// id without one stays a number, which no recording expects.
     pub fn show(&self, ids: Kind, value: &mut Value) {
         match value {
             Value::Array(values) => values.iter_mut().for_each(|value| self.show(ids, value)),

@@ -1,4 +1,4 @@
-//! The other side: ordinary TCP programs.
+//! The peers: ordinary TCP programs.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,31 +10,32 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 
-use super::PATIENCE;
+use super::EXTRA_TIME;
 use super::step::{Step, agrees, binary};
 use support::within;
 
-/// The peers by name: those that connected, and those that listen, which are
-/// what connected to them last.
+/// The peers by name: those that connected, and those that listen, with the last connection to
+/// them.
 #[derive(Default)]
 pub struct Peers {
     peers: HashMap<String, Peer>,
     listeners: HashMap<String, TcpListener>,
-    /// What those got that have closed.
+    /// What closed peers received.
     closed: HashMap<String, Vec<u8>>,
 }
 
 struct Peer {
     stream: TcpStream,
-    got: Vec<u8>,
+    received: Vec<u8>,
 }
 
 impl Peers {
     pub async fn connect(&mut self, name: &str, port: u16) -> Value {
         match TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await {
             Ok(stream) => {
-                let got = Vec::new();
-                self.peers.insert(name.to_owned(), Peer { stream, got });
+                let received = Vec::new();
+                self.peers
+                    .insert(name.to_owned(), Peer { stream, received });
                 json!({ "state": "open" })
             }
             Err(error) => json!({ "state": errno(&error) }),
@@ -54,38 +55,37 @@ impl Peers {
         }
     }
 
-    /// Has the peer reset the connection. What it got stays.
+    /// Resets the peer's connection. What it received stays.
     pub async fn reset(&mut self, step: &Step<'_>, name: &str) {
         let peer = self.peer(step, name).await;
         peer.read();
         peer.stream.set_zero_linger().expect("an option");
-        let got = std::mem::take(&mut peer.got);
+        let received = std::mem::take(&mut peer.received);
         self.peers.remove(name);
-        self.closed.insert(name.to_owned(), got);
+        self.closed.insert(name.to_owned(), received);
     }
 
-    /// How the peer's connection is and all that it got; asked again, for a
-    /// while, if what is expected has not arrived yet.
+    /// The state of the peer's connection and all that it received; polled for a while if what
+    /// is expected has not arrived yet.
     pub async fn state(&mut self, step: &Step<'_>, name: &str) -> Value {
-        if let Some(got) = self.closed.get(name) {
-            return json!({ "state": "closed", "got": binary(got) });
+        if let Some(received) = self.closed.get(name) {
+            return json!({ "state": "closed", "got": binary(received) });
         }
         let peer = self.peer(step, name).await;
-        let limit = Instant::now() + PATIENCE;
+        let limit = Instant::now() + EXTRA_TIME;
         loop {
             let state = peer.read();
-            let got = json!({ "state": state, "got": binary(&peer.got) });
-            if agrees(step.expected(), &got)
+            let received = json!({ "state": state, "got": binary(&peer.received) });
+            if agrees(step.expected(), &received)
                 || state != "open"
                 || timeout_at(limit, peer.stream.readable()).await.is_err()
             {
-                return got;
+                return received;
             }
         }
     }
 
-    /// Has a peer listen that sends back what it gets (`echo`) or only reads,
-    /// and tells its port.
+    /// A listening peer that echoes (`echo`) or only reads; returns its port.
     pub async fn listen(&mut self, name: &str, echo: bool) -> u16 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a port for the peer");
@@ -99,15 +99,16 @@ impl Peers {
 
     async fn peer(&mut self, step: &Step<'_>, name: &str) -> &mut Peer {
         if let Some(listener) = self.listeners.get(name) {
-            // It has come, or is about to; the last one is the one that is meant.
+            // It has connected, or is about to; the last connection counts.
             let mut next = match self.peers.contains_key(name) {
                 true => listener.accept().now_or_never(),
                 false => Some(within("a connection to the peer", listener.accept()).await),
             };
             while let Some(accepted) = next {
                 let (stream, _) = accepted.expect("a connection to the peer");
-                let got = Vec::new();
-                self.peers.insert(name.to_owned(), Peer { stream, got });
+                let received = Vec::new();
+                self.peers
+                    .insert(name.to_owned(), Peer { stream, received });
                 next = listener.accept().now_or_never();
             }
         }
@@ -119,13 +120,13 @@ impl Peers {
 }
 
 impl Peer {
-    /// Takes all that has arrived, and tells how the connection is.
+    /// Reads all that has arrived, and returns the state of the connection.
     fn read(&mut self) -> String {
         let mut buffer = [0; 4096];
         loop {
             match self.stream.try_read(&mut buffer) {
                 Ok(0) => return "ended".into(),
-                Ok(length) => self.got.extend_from_slice(&buffer[..length]),
+                Ok(length) => self.received.extend_from_slice(&buffer[..length]),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return "open".into(),
                 Err(error) => return errno(&error),
             }
@@ -133,18 +134,18 @@ impl Peer {
     }
 }
 
-/// Sends back what comes on each connection.
+/// Echoes each connection.
 async fn send_back(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         actix_rt::spawn(async move {
             let (mut reader, mut writer) = stream.into_split();
-            // How the connection ends is seen from the side of the crate.
+            // How the connection ends is checked on the crate's side.
             let _ = tokio::io::copy(&mut reader, &mut writer).await;
         });
     }
 }
 
-/// An error as the recordings write it, where they do.
+/// An error as in the recordings, where they have it.
 fn errno(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "ECONNREFUSED".into(),

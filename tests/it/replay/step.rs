@@ -1,4 +1,4 @@
-//! One step of a recording: what it says, and how it fails.
+//! One step of a recording, and its failures.
 
 use std::fmt::{Display, Formatter, Result};
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 /// How much of a wrong answer is shown.
 const SHOWN: usize = 1000;
 
-/// A step, and where it stands.
+/// A step, and its position.
 #[derive(Clone)]
 pub struct Step<'a> {
     recording: &'a str,
@@ -24,16 +24,15 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Fails with all that is needed to find the step.
+    /// Fails with everything that is needed to find the step.
     #[track_caller]
     #[expect(clippy::panic, reason = "this is how a test fails")]
     pub fn fail(&self, why: impl Display) -> ! {
         panic!("{self}: {why}")
     }
 
-    /// Fails if the step says more than is known here: what is overlooked is
-    /// not replayed.
-    pub fn only(&self, known: &[&str]) {
+    /// Fails if the step has unknown fields, which would be ignored.
+    pub fn reject_other_fields(&self, known: &[&str]) {
         for field in self
             .json
             .as_object()
@@ -46,7 +45,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The answer to give: the documented one, where Chromium's is another.
+    /// The expected answer: the documented one where Chromium differs.
     pub fn expected(&self) -> &'a Value {
         let documented = self.json.get("documented");
         match documented.or_else(|| self.json.get("chrome")) {
@@ -55,15 +54,15 @@ impl<'a> Step<'a> {
         }
     }
 
-    pub fn compare(&self, got: &Value) {
+    pub fn compare(&self, received: &Value) {
         let expected = self.expected();
-        if !agrees(expected, got) {
-            let got: String = got.to_string().chars().take(SHOWN).collect();
-            self.fail(format_args!("\nexpected {expected}\n     got {got}"));
+        if !agrees(expected, received) {
+            let received: String = received.to_string().chars().take(SHOWN).collect();
+            self.fail(format_args!("\nexpected {expected}\n     got {received}"));
         }
     }
 
-    /// A field of the step that is text.
+    /// A text field of the step.
     pub fn text(&self, field: &str) -> &'a str {
         self.string(&self.json[field])
     }
@@ -94,7 +93,7 @@ impl<'a> Step<'a> {
         self.known(value, "a port", port)
     }
 
-    /// Data to send: text, `{bytes}`, or `{fill}`, which is so many `x`.
+    /// Data to send: text, `{bytes}`, or `{fill}`, which is that many `x`.
     pub fn data(&self, value: &Value) -> Vec<u8> {
         match value.get("fill") {
             Some(count) => vec![b'x'; self.int(count).max(0) as usize],
@@ -102,7 +101,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// Binary data, written one character a byte.
+    /// Binary data, written as one character per byte.
     fn bytes(&self, text: &str) -> Vec<u8> {
         let bytes: Option<_> = text.chars().map(|c| u8::try_from(c).ok()).collect();
         self.known(&text.into(), "binary data", bytes)
@@ -127,19 +126,18 @@ impl Display for Step<'_> {
     }
 }
 
-/// Whether an answer is the expected one. Of what a peer got a recording may
-/// tell the length alone.
-pub fn agrees(expected: &Value, got: &Value) -> bool {
-    match (&expected["got"]["length"], &got["got"]) {
+/// Whether an answer is the expected one. A recording may have only the length of a peer's data.
+pub fn agrees(expected: &Value, received: &Value) -> bool {
+    match (&expected["got"]["length"], &received["got"]) {
         (Value::Number(length), Value::String(data)) => {
             length.as_u64() == Some(data.chars().count() as u64)
-                && expected["state"] == got["state"]
+                && expected["state"] == received["state"]
         }
-        _ => expected == got,
+        _ => expected == received,
     }
 }
 
-/// Binary data as the recordings write it, one character a byte.
+/// Binary data as in the recordings, one character per byte.
 pub fn binary(data: &[u8]) -> String {
     data.iter().copied().map(char::from).collect()
 }

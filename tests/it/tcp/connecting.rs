@@ -8,13 +8,13 @@ use futures::FutureExt;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::networks::{Attempt, Names, Silent};
+use super::networks::{Attempt, FixedNames, SilentNetwork};
 use super::{assert_ended, connect, connect_to, pair, read, remote, write};
 use crate::tcp_server::code;
-use support::{World, within};
+use support::{TestApp, within};
 
-/// An address at which nobody listens, and nobody will while the socket lives.
-fn deaf() -> (Socket, SocketAddr) {
+/// An address without a listener, as long as the socket lives.
+fn closed_port() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("socket");
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     socket.bind(&any_port.into()).expect("bind");
@@ -22,88 +22,88 @@ fn deaf() -> (Socket, SocketAddr) {
     (socket, at.as_socket().expect("an IP address"))
 }
 
-/// A world in which port 1 never answers, and how far attempts have come.
-async fn silent() -> (World, UnboundedReceiver<Attempt>) {
+/// A test app on a network whose port 1 never answers, and the progress of connects.
+async fn silent_app() -> (TestApp, UnboundedReceiver<Attempt>) {
     let (tell, attempts) = unbounded_channel();
-    (World::with_network(Silent(tell)).await, attempts)
+    (TestApp::with_network(SilentNetwork(tell)).await, attempts)
 }
 
-/// Asserts that a socket can be connected and then carries data both ways.
-async fn assert_connects(world: &mut World, id: ClientSocketId) {
-    let mut peer = connect(&world.app, id).await;
-    let tcp = world.app.tcp.clone();
+/// Asserts that a socket can connect, and then carries data both ways.
+async fn assert_connects(test: &mut TestApp, id: ClientSocketId) {
+    let mut peer = connect(&test.app, id).await;
+    let tcp = test.app.tcp.clone();
     tcp.set_paused(id, false).await.expect("resume");
     write(&mut peer, b"there").await;
-    assert_eq!(world.received(id, 5).await, b"there");
+    assert_eq!(test.received(id, 5).await, b"there");
     tcp.send(id, &b"back"[..]).await.expect("send");
     assert_eq!(read(&mut peer, 4).await, b"back");
 }
 
 #[actix_rt::test]
-async fn a_connected_socket_shows_both_addresses_and_receives_at_once() {
-    let mut world = World::new().await;
-    let id = world.create().await;
+async fn a_connected_socket_reports_both_addresses_and_receives_at_once() {
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
     let (listener, at) = remote().await;
-    assert_eq!(connect_to(&world.app, id, at).await, Ok(()));
+    assert_eq!(connect_to(&test.app, id, at).await, Ok(()));
     let (mut peer, from) = listener.accept().await.expect("accept");
-    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert!(info.connected);
     assert!(!info.paused);
     assert_eq!(info.peer_addr(), Some(at));
     assert_eq!(info.local_addr(), Some(from));
     write(&mut peer, b"hello").await;
-    assert_eq!(world.received(id, 5).await, b"hello");
+    assert_eq!(test.received(id, 5).await, b"hello");
 }
 
 #[actix_rt::test]
 async fn a_socket_that_was_paused_before_connect_receives_when_resumed() {
-    let mut world = World::new().await;
-    let id = world.create().await;
-    let tcp = world.app.tcp.clone();
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
+    let tcp = test.app.tcp.clone();
     tcp.set_paused(id, true).await.expect("pause");
-    let mut peer = connect(&world.app, id).await;
+    let mut peer = connect(&test.app, id).await;
     assert!(tcp.get_info(id).await.expect("it exists").paused);
     write(&mut peer, b"hello").await;
-    world.nothing().await;
+    test.expect_no_event().await;
     tcp.set_paused(id, false).await.expect("resume");
-    assert_eq!(world.received(id, 5).await, b"hello");
+    assert_eq!(test.received(id, 5).await, b"hello");
 }
 
 #[actix_rt::test]
-async fn a_refused_connection_tells_so_and_the_socket_may_connect_again() {
-    let mut world = World::new().await;
-    let id = world.create().await;
-    let before = world.app.tcp.get_info(id).await;
-    let (_socket, at) = deaf();
+async fn a_refused_connection_is_an_error_and_the_socket_can_connect_again() {
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
+    let before = test.app.tcp.get_info(id).await;
+    let (_socket, at) = closed_port();
     for _ in 0..2 {
         let port = at.port().into();
-        let refused = world.app.tcp.connect(id, "127.0.0.1", port, Any);
+        let refused = test.app.tcp.connect(id, "127.0.0.1", port, Any);
         assert_eq!(code("connect", refused).await, -102);
-        assert_eq!(world.app.tcp.get_info(id).await, before);
+        assert_eq!(test.app.tcp.get_info(id).await, before);
     }
-    world.nothing().await;
-    assert_connects(&mut world, id).await;
+    test.expect_no_event().await;
+    assert_connects(&mut test, id).await;
 }
 
 #[actix_rt::test]
 async fn connecting_a_connected_socket_is_refused_and_nothing_changes() {
-    let mut world = World::new().await;
-    let id = world.create().await;
-    let mut peer = connect(&world.app, id).await;
-    let tcp = world.app.tcp.clone();
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
+    let mut peer = connect(&test.app, id).await;
+    let tcp = test.app.tcp.clone();
     let before = tcp.get_info(id).await;
     let (_other, at) = remote().await;
     let again = tcp.connect(id, "127.0.0.1", at.port().into(), Any);
     assert_eq!(code("connect", again).await, -23);
     assert_eq!(tcp.get_info(id).await, before);
     write(&mut peer, b"still").await;
-    assert_eq!(world.received(id, 5).await, b"still");
+    assert_eq!(test.received(id, 5).await, b"still");
 }
 
 #[actix_rt::test]
 async fn connecting_an_accepted_socket_is_refused() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     let (_other, at) = remote().await;
     let answer = client.connect("127.0.0.1", at.port().into(), Any);
     assert_eq!(code("connect", answer).await, -23);
@@ -111,15 +111,15 @@ async fn connecting_an_accepted_socket_is_refused() {
 
 #[actix_rt::test]
 async fn a_host_name_is_resolved() {
-    let world = World::new().await;
+    let test = TestApp::new().await;
     for dns in [Any, Ipv4] {
-        let id = world.create().await;
+        let id = test.create().await;
         let (listener, at) = remote().await;
         let port = at.port().into();
-        let answer = world.app.tcp.connect(id, "localhost", port, dns);
+        let answer = test.app.tcp.connect(id, "localhost", port, dns);
         assert_eq!(within("the answer", answer).await, Ok(()), "{dns:?}");
         let _peer = listener.accept().await.expect("accept");
-        let info = world.app.tcp.get_info(id).await.expect("it exists");
+        let info = test.app.tcp.get_info(id).await.expect("it exists");
         assert_eq!(info.peer_addr(), Some(at), "{dns:?}");
     }
 }
@@ -127,83 +127,83 @@ async fn a_host_name_is_resolved() {
 #[actix_rt::test]
 async fn the_addresses_of_a_name_are_tried_until_one_answers() {
     let (listener, at) = remote().await;
-    // Nobody listens at the port of the first address.
+    // The port has no listener at the first address.
     let names = ["127.0.73.1", "127.0.0.1"].map(|ip| ip.parse().expect("an address"));
-    let world = World::with_network(Names(names.into())).await;
-    let id = world.create().await;
+    let test = TestApp::with_network(FixedNames(names.into())).await;
+    let id = test.create().await;
     let port = at.port().into();
-    let answer = world.app.tcp.connect(id, "two.example", port, Any);
+    let answer = test.app.tcp.connect(id, "two.example", port, Any);
     assert_eq!(answer.await, Ok(()));
     let _peer = listener.accept().await.expect("accept");
-    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert_eq!(info.peer_addr(), Some(at));
 }
 
 #[actix_rt::test]
-async fn only_addresses_of_the_kind_asked_for_are_tried() {
+async fn only_addresses_of_the_requested_family_are_tried() {
     let (_listener, at) = remote().await;
     let port = at.port().into();
     let v4_alone = vec!["127.0.0.1".parse().expect("an address")];
-    let world = World::with_network(Names(v4_alone)).await;
-    let id = world.create().await;
-    let v6 = world.app.tcp.connect(id, "v4.example", port, Ipv6);
+    let test = TestApp::with_network(FixedNames(v4_alone)).await;
+    let id = test.create().await;
+    let v6 = test.app.tcp.connect(id, "v4.example", port, Ipv6);
     assert_eq!(code("connect", v6).await, -105);
-    let v4 = world.app.tcp.connect(id, "v4.example", port, Ipv4);
+    let v4 = test.app.tcp.connect(id, "v4.example", port, Ipv4);
     assert_eq!(v4.await, Ok(()));
-    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert_eq!(info.peer_addr(), Some(at));
 }
 
 #[actix_rt::test]
 async fn a_name_without_an_address_is_not_resolved() {
-    let mut world = World::new().await;
-    let id = world.create().await;
-    let before = world.app.tcp.get_info(id).await;
-    // No name below .invalid has an address (RFC 6761); the rest are none.
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
+    let before = test.app.tcp.get_info(id).await;
+    // No name below .invalid has an address (RFC 6761); the others are not names.
     for host in ["nothing.invalid", "", " ", "a b", "[::1]", "127.0.0.1:1"] {
-        let answer = world.app.tcp.connect(id, host, 1, Any);
+        let answer = test.app.tcp.connect(id, host, 1, Any);
         assert_eq!(code(host, answer).await, -105, "{host:?}");
-        assert_eq!(world.app.tcp.get_info(id).await, before, "{host:?}");
+        assert_eq!(test.app.tcp.get_info(id).await, before, "{host:?}");
     }
-    assert_connects(&mut world, id).await;
+    assert_connects(&mut test, id).await;
 }
 
 #[actix_rt::test]
-async fn a_literal_of_the_other_kind_is_not_resolved() {
-    let world = World::new().await;
-    let id = world.create().await;
+async fn an_address_of_the_other_family_is_not_resolved() {
+    let test = TestApp::new().await;
+    let id = test.create().await;
     let (_listener, at) = remote().await;
     let port = i32::from(at.port());
     for (literal, dns) in [("127.0.0.1", Ipv6), ("::1", Ipv4)] {
-        let answer = world.app.tcp.connect(id, literal, port, dns);
+        let answer = test.app.tcp.connect(id, literal, port, dns);
         assert_eq!(code("connect", answer).await, -105, "{literal} {dns:?}");
     }
-    let answer = world.app.tcp.connect(id, "127.0.0.1", port, Ipv4);
+    let answer = test.app.tcp.connect(id, "127.0.0.1", port, Ipv4);
     assert_eq!(answer.await, Ok(()));
 }
 
 #[actix_rt::test]
 async fn an_ipv6_literal_is_connected_to() {
-    let world = World::new().await;
+    let test = TestApp::new().await;
     let listener = tokio::net::TcpListener::bind("[::1]:0")
         .await
         .expect("bind");
     let at = listener.local_addr().expect("its address");
     for dns in [DnsQueryType::default(), Ipv6] {
-        let id = world.create().await;
+        let id = test.create().await;
         let port = at.port().into();
-        let answer = world.app.tcp.connect(id, "::1", port, dns);
+        let answer = test.app.tcp.connect(id, "::1", port, dns);
         assert_eq!(answer.await, Ok(()), "{dns:?}");
-        let info = world.app.tcp.get_info(id).await.expect("it exists");
+        let info = test.app.tcp.get_info(id).await.expect("it exists");
         assert_eq!(info.peer_addr(), Some(at));
     }
 }
 
 #[actix_rt::test]
-async fn a_port_that_cannot_be_right_is_refused_and_the_socket_may_connect_then() {
-    let mut world = World::new().await;
-    let id = world.create().await;
-    let before = world.app.tcp.get_info(id).await;
+async fn an_invalid_port_is_refused_and_the_socket_can_connect_afterwards() {
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
+    let before = test.app.tcp.get_info(id).await;
     for (port, expected) in [
         (0, -108),
         (-1, -4),
@@ -211,50 +211,50 @@ async fn a_port_that_cannot_be_right_is_refused_and_the_socket_may_connect_then(
         (i32::MAX, -4),
         (i32::MIN, -4),
     ] {
-        let answer = world.app.tcp.connect(id, "127.0.0.1", port, Any);
+        let answer = test.app.tcp.connect(id, "127.0.0.1", port, Any);
         assert_eq!(code("connect", answer).await, expected, "{port}");
-        assert_eq!(world.app.tcp.get_info(id).await, before, "{port}");
+        assert_eq!(test.app.tcp.get_info(id).await, before, "{port}");
     }
-    assert_connects(&mut world, id).await;
+    assert_connects(&mut test, id).await;
 }
 
 #[actix_rt::test]
-async fn a_second_attempt_fails_while_the_first_goes_on() {
-    let (world, mut attempts) = silent().await;
-    let id = world.create().await;
-    let tcp = &world.app.tcp;
+async fn a_second_connect_fails_while_the_first_is_pending() {
+    let (test, mut attempts) = silent_app().await;
+    let id = test.create().await;
+    let tcp = &test.app.tcp;
     let mut first = tcp.connect(id, "127.0.0.1", 1, Any);
     let second = tcp.connect(id, "127.0.0.1", 1, Any);
     assert_eq!(code("connect", second).await, -104);
     let began = within("the first attempt", attempts.recv()).await;
-    assert_eq!(began, Some(Attempt::Began));
+    assert_eq!(began, Some(Attempt::Started));
     assert!((&mut first).now_or_never().is_none(), "it has no answer");
     assert!(!tcp.get_info(id).await.expect("it exists").connected);
     let sent = tcp.send(id, &b"early"[..]);
     assert_eq!(code("send", sent).await, -15);
-    assert!(attempts.try_recv().is_err(), "the first was given up");
+    assert!(attempts.try_recv().is_err(), "the first was aborted");
 }
 
 #[actix_rt::test]
-async fn close_during_connect_ends_the_attempt_and_the_id() {
-    let (mut world, mut attempts) = silent().await;
-    let id = world.create().await;
-    let tcp = world.app.tcp.clone();
+async fn close_during_connect_aborts_it_and_removes_the_socket() {
+    let (mut test, mut attempts) = silent_app().await;
+    let id = test.create().await;
+    let tcp = test.app.tcp.clone();
     let connecting = tcp.connect(id, "127.0.0.1", 1, Any);
     within("the attempt", attempts.recv()).await;
     assert_eq!(tcp.close(id).await, Ok(()));
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(tcp.get_info(id).await, Err(Error::SocketNotFound));
     let given_up = within("the end of the attempt", attempts.recv()).await;
-    assert_eq!(given_up, Some(Attempt::GivenUp));
-    world.nothing().await;
+    assert_eq!(given_up, Some(Attempt::Aborted));
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn disconnect_during_connect_ends_the_attempt_and_the_socket_may_connect_again() {
-    let (mut world, mut attempts) = silent().await;
-    let id = world.create().await;
-    let tcp = world.app.tcp.clone();
+async fn disconnect_during_connect_aborts_it_and_the_socket_can_connect_again() {
+    let (mut test, mut attempts) = silent_app().await;
+    let id = test.create().await;
+    let tcp = test.app.tcp.clone();
     let before = tcp.get_info(id).await;
     let connecting = tcp.connect(id, "127.0.0.1", 1, Any);
     within("the attempt", attempts.recv()).await;
@@ -262,44 +262,44 @@ async fn disconnect_during_connect_ends_the_attempt_and_the_socket_may_connect_a
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(tcp.get_info(id).await, before, "nothing was connected");
     let given_up = within("the end of the attempt", attempts.recv()).await;
-    assert_eq!(given_up, Some(Attempt::GivenUp));
-    world.nothing().await;
-    assert_connects(&mut world, id).await;
+    assert_eq!(given_up, Some(Attempt::Aborted));
+    test.expect_no_event().await;
+    assert_connects(&mut test, id).await;
 }
 
 #[actix_rt::test]
-async fn an_attempt_that_nobody_waits_for_connects() {
-    let mut world = World::new().await;
-    let id = world.create().await;
+async fn a_connect_that_is_not_awaited_connects() {
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
     let (listener, at) = remote().await;
     let port = at.port().into();
-    drop(world.app.tcp.connect(id, "127.0.0.1", port, Any));
+    drop(test.app.tcp.connect(id, "127.0.0.1", port, Any));
     let (mut peer, _) = within("the connection", listener.accept())
         .await
         .expect("accept");
     write(&mut peer, b"hello").await;
-    assert_eq!(world.received(id, 5).await, b"hello");
+    assert_eq!(test.received(id, 5).await, b"hello");
 }
 
 #[actix_rt::test]
-async fn a_socket_whose_connection_ended_may_connect_again() {
-    let mut world = World::new().await;
-    let id = world.create().await;
+async fn a_socket_whose_connection_ended_can_connect_again() {
+    let mut test = TestApp::new().await;
+    let id = test.create().await;
     for _ in 0..2 {
-        let peer = connect(&world.app, id).await;
-        let tcp = world.app.tcp.clone();
+        let peer = connect(&test.app, id).await;
+        let tcp = test.app.tcp.clone();
         tcp.set_paused(id, false).await.expect("resume");
         drop(peer);
-        assert_eq!(world.ended(id).await.code(), -100);
-        assert_ended(&world.app, id).await;
+        assert_eq!(test.ended(id).await.code(), -100);
+        assert_ended(&test.app, id).await;
     }
-    assert_connects(&mut world, id).await;
+    assert_connects(&mut test, id).await;
 }
 
 #[actix_rt::test]
-async fn an_accepted_socket_that_connects_later_shows_its_local_address() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+async fn an_accepted_socket_that_connects_later_reports_its_local_address() {
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     client.disconnect().await.expect("disconnect");
     let (listener, at) = remote().await;
     let connecting = client.connect("127.0.0.1", at.port().into(), Any);

@@ -1,4 +1,4 @@
-//! The options that a connection has before its app sets any: Chromium's.
+//! The default options of a connection: Chromium's.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -11,19 +11,19 @@ use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::tcp_server::dial;
-use support::{World, descriptors, within};
+use support::{TestApp, descriptors, within};
 
-/// `TCP_NODELAY`, and when an idle connection is probed: first, and then.
+/// `TCP_NODELAY`, and the times of keep-alive probes.
 #[derive(PartialEq, Eq, Debug)]
-struct Options {
+struct OptionRecordingNetwork {
     no_delay: bool,
     keep_alive: bool,
     idle: Duration,
     interval: Duration,
 }
 
-fn options(socket: &Socket) -> Options {
-    Options {
+fn options(socket: &Socket) -> OptionRecordingNetwork {
+    OptionRecordingNetwork {
         no_delay: socket.tcp_nodelay().expect("an option"),
         keep_alive: socket.keepalive().expect("an option"),
         idle: socket.tcp_keepalive_time().expect("an option"),
@@ -31,31 +31,31 @@ fn options(socket: &Socket) -> Options {
     }
 }
 
-const DEFAULTS: Options = Options {
+const DEFAULTS: OptionRecordingNetwork = OptionRecordingNetwork {
     no_delay: true,
     keep_alive: true,
     idle: Duration::from_secs(45),
     interval: Duration::from_secs(45),
 };
 
-fn of(at: SocketAddr, peer: &TcpStream) -> Options {
+fn of(at: SocketAddr, peer: &TcpStream) -> OptionRecordingNetwork {
     let peer = peer.local_addr().expect("its address");
     options(&descriptors::find(at, peer))
 }
 
 #[actix_rt::test]
 async fn accepted_sockets_have_chromiums_options() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    world.accepted().await;
+    test.accepted().await;
     assert_eq!(of(at, &peer), DEFAULTS);
 }
 
 #[actix_rt::test]
 async fn accepted_sockets_of_a_shared_port_have_chromiums_options() {
-    let mut world = World::new().await;
-    let server = &world.app.tcp_server;
+    let mut test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     let id = server.create(Default::default()).await.expect("create");
     let id = id.socket_id;
     server.set_reuse_port(id, true).await.expect("it is set");
@@ -64,17 +64,17 @@ async fn accepted_sockets_of_a_shared_port_have_chromiums_options() {
     let info = server.get_info(id).await.expect("it is open");
     let at = info.local_addr().expect("it listens");
     let peer = dial(at).await;
-    world.accepted().await;
+    test.accepted().await;
     assert_eq!(of(at, &peer), DEFAULTS);
 }
 
 #[actix_rt::test]
 async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
-    let world = World::new().await;
+    let test = TestApp::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let at = listener.local_addr().expect("its address");
-    let id = world.create().await;
-    let tcp = &world.app.tcp;
+    let id = test.create().await;
+    let tcp = &test.app.tcp;
     let connected = tcp.connect(id, "127.0.0.1", at.port().into(), DnsQueryType::Any);
     within("connect", connected).await.expect("it listens");
     let info = tcp.get_info(id).await.expect("it is open");
@@ -84,13 +84,13 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
 
     tcp.set_keep_alive(id, true, Some(7)).await.expect("set");
     let seven = Duration::from_secs(7);
-    let set = Options {
+    let set = OptionRecordingNetwork {
         idle: seven,
         interval: seven,
         ..DEFAULTS
     };
     assert_eq!(now(), set);
-    // Neither leaves a delay, so the one before stays.
+    // Neither sets a delay, so the one before stays.
     for delay in [None, Some(0)] {
         tcp.set_keep_alive(id, false, delay).await.expect("set");
         assert!(!now().keep_alive);
@@ -102,7 +102,7 @@ async fn connected_sockets_have_chromiums_options_until_the_app_sets_others() {
 }
 
 /// The options of the next connection that a listener accepts.
-async fn accept(listener: &mut dyn Listener, is_loose: bool) -> Options {
+async fn accept(listener: &mut dyn Listener, is_loose: bool) -> OptionRecordingNetwork {
     let accepted = poll_fn(|cx| match is_loose {
         true => listener.poll_accept_unregistered(cx),
         false => listener.poll_accept(cx),
@@ -112,7 +112,7 @@ async fn accept(listener: &mut dyn Listener, is_loose: bool) -> Options {
 }
 
 #[actix_rt::test]
-async fn what_waited_at_a_listener_that_another_process_opened_has_them_too() {
+async fn connections_that_waited_at_an_inherited_listener_have_chromiums_options() {
     for (is_loose, has_set) in [
         (false, ""),
         (true, ""),
@@ -138,7 +138,7 @@ async fn what_waited_at_a_listener_that_another_process_opened_has_them_too() {
 }
 
 #[actix_rt::test]
-async fn a_connection_that_is_taken_over_keeps_what_was_set() {
+async fn a_transferred_connection_keeps_its_options() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("its address");
     let peer = std::net::TcpStream::connect(at).expect("it listens");
@@ -151,7 +151,7 @@ async fn a_connection_that_is_taken_over_keeps_what_was_set() {
 }
 
 #[actix_rt::test]
-async fn what_another_process_opened_goes_to_no_child_of_this_one() {
+async fn inherited_descriptors_are_not_inherited_by_child_processes() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let at = listener.local_addr().expect("its address");
     let stream = std::net::TcpStream::connect(at).expect("it listens");

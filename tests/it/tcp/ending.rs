@@ -1,4 +1,4 @@
-//! The end of a connection: the peer's, `disconnect` and `close`.
+//! The end of a connection: by the peer, by `disconnect` and by `close`.
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ReceiveInfo, SocketProperties};
@@ -8,13 +8,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
 use crate::tcp_server::code;
-use crate::tcp_server::ear::Ear;
-use support::{Heard, World, within};
+use crate::tcp_server::recording_listener::RecordingListener;
+use support::{ListenerEvent, TestApp, within};
 
-/// Asserts that one onReceiveError(-100) of this socket is all that was heard.
-async fn assert_one_end(ear: &mut Ear, id: ClientSocketId) {
-    match ear.so_far().await.as_slice() {
-        [Heard::ReceiveError(from, error)] => {
+/// Asserts that one onReceiveError(-100) of this socket is the only event.
+async fn assert_one_end(recorder: &mut RecordingListener, id: ClientSocketId) {
+    match recorder.so_far().await.as_slice() {
+        [ListenerEvent::ReceiveError(from, error)] => {
             assert_eq!((*from, error.code()), (id, -100));
         }
         other => panic!("expected onReceiveError of {id}, not {other:?}"),
@@ -22,50 +22,50 @@ async fn assert_one_end(ear: &mut Ear, id: ClientSocketId) {
 }
 
 #[actix_rt::test]
-async fn the_peers_close_is_told_after_all_data_before_it() {
-    let mut world = World::new().await;
-    let (client, mut peer) = connected(&world).await;
+async fn the_peers_close_is_reported_after_all_data_before_it() {
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = connected(&test).await;
     let data = pattern(1024 * 1024);
     let sent = data.clone();
     actix_rt::spawn(async move { peer.write_all(&sent).await.expect("write") });
-    assert!(world.received(client.id(), data.len()).await == data);
-    assert_eq!(world.ended(client.id()).await.code(), -100);
-    assert_ended(&world.app, client.id()).await;
-    world.nothing().await;
+    assert!(test.received(client.id(), data.len()).await == data);
+    assert_eq!(test.ended(client.id()).await.code(), -100);
+    assert_ended(&test.app, client.id()).await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn the_peers_reset_is_told_as_closed_after_all_data_before_it() {
-    let mut world = World::new().await;
+async fn the_peers_reset_is_reported_as_closed_after_all_data_before_it() {
+    let mut test = TestApp::new().await;
     for paused in [true, false] {
-        let (client, mut peer) = pair(&mut world).await;
+        let (client, mut peer) = pair(&mut test).await;
         client.set_paused(paused).await.expect("setPaused");
         write(&mut peer, b"last words").await;
         if !paused {
-            let received = world.received(client.id(), 10).await;
+            let received = test.received(client.id(), 10).await;
             assert_eq!(received, b"last words");
         }
         reset(peer);
         if paused {
-            world.nothing().await;
+            test.expect_no_event().await;
             client.set_paused(false).await.expect("resume");
-            let received = world.received(client.id(), 10).await;
+            let received = test.received(client.id(), 10).await;
             assert_eq!(received, b"last words");
         }
-        assert_eq!(world.ended(client.id()).await.code(), -100);
-        assert_ended(&world.app, client.id()).await;
-        world.nothing().await;
+        assert_eq!(test.ended(client.id()).await.code(), -100);
+        assert_ended(&test.app, client.id()).await;
+        test.expect_no_event().await;
     }
 }
 
-/// Passes the events on: none is handled until the test drops it.
-struct Holds(UnboundedSender<ReceiveInfo>);
+/// Passes events on: each is handled when the test drops it.
+struct HoldingListener(UnboundedSender<ReceiveInfo>);
 
-impl Actor for Holds {
+impl Actor for HoldingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<ReceiveInfo> for Holds {
+impl Handler<ReceiveInfo> for HoldingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
@@ -74,77 +74,77 @@ impl Handler<ReceiveInfo> for Holds {
 }
 
 #[actix_rt::test]
-async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_un_paused() {
-    let mut world = World::new().await;
+async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_resumed() {
+    let mut test = TestApp::new().await;
     let (tell, mut held) = unbounded_channel();
-    let holds = Holds(tell).start().recipient();
-    let added = world.app.tcp.on_receive.add_listener(holds);
+    let holds = HoldingListener(tell).start().recipient();
+    let added = test.app.tcp.on_receive.add_listener(holds);
     added.await.expect("the registry runs");
-    let (client, mut peer) = connected(&world).await;
+    let (client, mut peer) = connected(&test).await;
     write(&mut peer, b"last words").await;
     drop(peer);
-    assert_eq!(world.received(client.id(), 10).await, b"last words");
+    assert_eq!(test.received(client.id(), 10).await, b"last words");
     let event = within("the held event", held.recv()).await;
-    world.nothing().await;
+    test.expect_no_event().await;
     assert!(client.get_info().await.expect("it exists").connected);
 
-    // Paused meanwhile, it waits further when the data is handled.
+    // Paused in the meantime, so it still waits when the data was handled.
     let paused = client.set_paused(true);
     assert!(client.get_info().await.expect("it exists").paused);
     drop(event);
     assert_eq!(within("the answer", paused).await, Ok(()));
-    world.nothing().await;
+    test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(world.ended(client.id()).await.code(), -100);
+    assert_eq!(test.ended(client.id()).await.code(), -100);
 }
 
 #[actix_rt::test]
-async fn the_end_is_told_once_and_resuming_does_not_repeat_it() {
-    let mut world = World::new().await;
-    let (client, peer) = connected(&world).await;
+async fn the_end_is_reported_once_and_resuming_does_not_repeat_it() {
+    let mut test = TestApp::new().await;
+    let (client, peer) = connected(&test).await;
     drop(peer);
-    assert_eq!(world.ended(client.id()).await.code(), -100);
+    assert_eq!(test.ended(client.id()).await.code(), -100);
     client.set_paused(false).await.expect("resume");
     client.disconnect().await.expect("disconnect");
     client.close().await.expect("close");
-    world.nothing().await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn disconnect_of_a_receiving_socket_raises_on_receive_error_before_its_answer() {
-    let world = World::new().await;
-    let mut ear = Ear::of(&world.app).await;
-    let (client, mut peer) = connected(&world).await;
+    let test = TestApp::new().await;
+    let mut recorder = RecordingListener::of(&test.app).await;
+    let (client, mut peer) = connected(&test).await;
     client.disconnect().await.expect("disconnect");
-    assert_one_end(&mut ear, client.id()).await;
-    assert_ended(&world.app, client.id()).await;
+    assert_one_end(&mut recorder, client.id()).await;
+    assert_ended(&test.app, client.id()).await;
     assert_eq!(read_to_end(&mut peer).await, b"");
 }
 
 #[actix_rt::test]
 async fn close_of_a_receiving_socket_raises_on_receive_error_before_its_answer() {
-    let mut world = World::new().await;
-    let mut ear = Ear::of(&world.app).await;
-    let (client, mut peer) = connected(&world).await;
+    let mut test = TestApp::new().await;
+    let mut recorder = RecordingListener::of(&test.app).await;
+    let (client, mut peer) = connected(&test).await;
     client.close().await.expect("close");
-    assert_one_end(&mut ear, client.id()).await;
-    world.ended(client.id()).await;
+    assert_one_end(&mut recorder, client.id()).await;
+    test.ended(client.id()).await;
     assert_eq!(read_to_end(&mut peer).await, b"");
 
     // An accepted socket that was resumed does the same.
-    let (client, mut peer) = pair(&mut world).await;
+    let (client, mut peer) = pair(&mut test).await;
     client.set_paused(false).await.expect("resume");
-    ear.so_far().await;
-    world.app.tcp.close(client.id()).await.expect("close");
-    assert_one_end(&mut ear, client.id()).await;
+    recorder.so_far().await;
+    test.app.tcp.close(client.id()).await.expect("close");
+    assert_one_end(&mut recorder, client.id()).await;
     assert_eq!(read_to_end(&mut peer).await, b"");
 }
 
 #[actix_rt::test]
 async fn disconnect_and_close_of_a_paused_socket_raise_nothing() {
-    let mut world = World::new().await;
+    let mut test = TestApp::new().await;
     for close in [false, true] {
-        let (client, mut peer) = pair(&mut world).await;
+        let (client, mut peer) = pair(&mut test).await;
         let ended = if close {
             client.close()
         } else {
@@ -152,14 +152,14 @@ async fn disconnect_and_close_of_a_paused_socket_raise_nothing() {
         };
         ended.await.expect("it ends");
         assert_eq!(read_to_end(&mut peer).await, b"");
-        world.nothing().await;
+        test.expect_no_event().await;
     }
 }
 
 #[actix_rt::test]
 async fn disconnect_keeps_id_and_properties() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     let properties = SocketProperties {
         persistent: Some(true),
         name: Some("mail".into()),
@@ -175,24 +175,24 @@ async fn disconnect_keeps_id_and_properties() {
 }
 
 #[actix_rt::test]
-async fn disconnect_is_fine_on_a_socket_that_is_not_connected_and_raises_nothing() {
-    let mut world = World::new().await;
-    let tcp = world.app.tcp.clone();
-    let id = world.create().await;
+async fn disconnect_of_an_unconnected_socket_succeeds_and_raises_nothing() {
+    let mut test = TestApp::new().await;
+    let tcp = test.app.tcp.clone();
+    let id = test.create().await;
     let before = tcp.get_info(id).await;
     for _ in 0..2 {
         assert_eq!(tcp.disconnect(id).await, Ok(()));
     }
     assert_eq!(tcp.get_info(id).await, before, "it stays un-paused");
     assert_eq!(tcp.close(id).await, Ok(()));
-    world.nothing().await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn the_id_is_gone_at_once_when_close_is_called() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
-    let tcp = &world.app.tcp;
+async fn the_socket_is_not_found_as_soon_as_close_is_called() {
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
+    let tcp = &test.app.tcp;
     let id = client.id();
     let closed = tcp.close(id);
     let info = tcp.get_info(id);
@@ -205,34 +205,34 @@ async fn the_id_is_gone_at_once_when_close_is_called() {
 
 #[actix_rt::test]
 async fn data_that_was_not_received_is_not_reported_after_disconnect() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
     write(&mut peer, b"never heard").await;
     client.disconnect().await.expect("disconnect");
     client.set_paused(false).await.expect("resume");
-    world.nothing().await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn the_end_of_one_connection_leaves_the_others() {
-    let mut world = World::new().await;
-    let (first, first_peer) = connected(&world).await;
-    let (second, _second_peer) = connected(&world).await;
-    let (third, mut third_peer) = connected(&world).await;
+async fn the_end_of_one_connection_does_not_affect_others() {
+    let mut test = TestApp::new().await;
+    let (first, first_peer) = connected(&test).await;
+    let (second, _second_peer) = connected(&test).await;
+    let (third, mut third_peer) = connected(&test).await;
     drop(first_peer);
-    assert_eq!(world.ended(first.id()).await.code(), -100);
+    assert_eq!(test.ended(first.id()).await.code(), -100);
     second.close().await.expect("close");
-    assert_eq!(world.ended(second.id()).await.code(), -100);
+    assert_eq!(test.ended(second.id()).await.code(), -100);
     write(&mut third_peer, b"still here").await;
-    assert_eq!(world.received(third.id(), 10).await, b"still here");
+    assert_eq!(test.received(third.id(), 10).await, b"still here");
 }
 
 #[actix_rt::test]
-async fn a_send_after_the_end_says_that_the_socket_is_not_connected() {
-    let mut world = World::new().await;
-    let (client, peer) = connected(&world).await;
+async fn a_send_after_the_end_answers_socket_not_connected() {
+    let mut test = TestApp::new().await;
+    let (client, peer) = connected(&test).await;
     drop(peer);
-    assert_eq!(world.ended(client.id()).await.code(), -100);
+    assert_eq!(test.ended(client.id()).await.code(), -100);
     let late = client.send(&b"late"[..]);
     assert_eq!(code("send", late).await, -15);
 }

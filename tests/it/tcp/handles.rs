@@ -1,4 +1,4 @@
-//! A socket's handle does the same as its id.
+//! Handles of sockets do the same as their ids.
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -10,33 +10,33 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{connect, connected, pair, read, read_to_end, remote, write};
 use crate::tcp_server::code;
-use support::{World, within};
+use support::{TestApp, within};
 
-async fn handle(world: &World, id: ClientSocketId) -> ClientSocket {
-    world.app.tcp.socket(id).await.expect("it exists")
+async fn handle(test: &TestApp, id: ClientSocketId) -> ClientSocket {
+    test.app.tcp.socket(id).await.expect("it exists")
 }
 
 #[actix_rt::test]
 async fn the_handle_of_an_id_has_its_id_and_app() {
-    let mut world = World::new().await;
-    let created = world.create().await;
-    let (accepted, _peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let created = test.create().await;
+    let (accepted, _peer) = pair(&mut test).await;
     for id in [created, accepted.id()] {
-        let client = handle(&world, id).await;
+        let client = handle(&test, id).await;
         assert_eq!(client.id(), id);
-        assert_eq!(client.app(), world.app.id());
-        assert_eq!(client, handle(&world, id).await);
+        assert_eq!(client.app(), test.app.id());
+        assert_eq!(client, handle(&test, id).await);
     }
-    assert_eq!(handle(&world, accepted.id()).await, accepted);
-    assert_ne!(handle(&world, created).await, accepted);
+    assert_eq!(handle(&test, accepted.id()).await, accepted);
+    assert_ne!(handle(&test, created).await, accepted);
 }
 
 #[actix_rt::test]
-async fn the_functions_of_a_handle_do_what_those_of_the_id_do() {
-    let mut world = World::new().await;
-    let tcp = world.app.tcp.clone();
-    let id = world.create().await;
-    let client = handle(&world, id).await;
+async fn functions_of_a_handle_do_the_same_as_functions_by_id() {
+    let mut test = TestApp::new().await;
+    let tcp = test.app.tcp.clone();
+    let id = test.create().await;
+    let client = handle(&test, id).await;
     assert_eq!(client.get_info().await, tcp.get_info(id).await);
 
     let properties = SocketProperties {
@@ -71,25 +71,25 @@ async fn the_functions_of_a_handle_do_what_those_of_the_id_do() {
     assert_eq!(read(&mut peer, 18).await, b"answeredunanswered");
     write(&mut peer, b"in").await;
     assert_eq!(client.set_paused(false).await, Ok(()));
-    assert_eq!(world.received(id, 2).await, b"in");
+    assert_eq!(test.received(id, 2).await, b"in");
 
     assert_eq!(client.disconnect().await, Ok(()));
-    assert_eq!(world.ended(id).await.code(), -100);
+    assert_eq!(test.ended(id).await.code(), -100);
     assert_eq!(read_to_end(&mut peer).await, b"");
     assert_eq!(client.close().await, Ok(()));
     assert_eq!(tcp.get_info(id).await, Err(Error::SocketNotFound));
 }
 
 #[actix_rt::test]
-async fn a_handle_outlives_its_socket_and_every_call_says_so() {
-    let mut world = World::new().await;
+async fn a_handle_outlives_its_socket_and_every_call_answers_socket_not_found() {
+    let mut test = TestApp::new().await;
     for by_handle in [true, false] {
-        let (client, _peer) = pair(&mut world).await;
+        let (client, _peer) = pair(&mut test).await;
         let other = client.clone();
         let closed = if by_handle {
             other.close()
         } else {
-            world.app.tcp.close(client.id())
+            test.app.tcp.close(client.id())
         };
         closed.await.expect("close");
         let connecting = client.connect("127.0.0.1", 1, DnsQueryType::Any);
@@ -112,27 +112,27 @@ async fn a_handle_outlives_its_socket_and_every_call_says_so() {
 }
 
 #[actix_rt::test]
-async fn a_handle_does_not_keep_its_socket_open_nor_does_losing_it_close_the_socket() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
+async fn a_handle_does_not_keep_its_socket_open_and_dropping_it_does_not_close_the_socket() {
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
     let id = client.id();
     drop(client);
-    let tcp = &world.app.tcp;
+    let tcp = &test.app.tcp;
     tcp.send(id, &b"alive"[..]).await.expect("send");
     assert_eq!(read(&mut peer, 5).await, b"alive");
-    let _kept = handle(&world, id).await;
+    let _kept = handle(&test, id).await;
     tcp.close(id).await.expect("close");
     assert_eq!(read_to_end(&mut peer).await, b"");
 }
 
-/// Answers what it hears through the events' handles.
-struct Answers(UnboundedSender<ClientSocket>);
+/// Sends data back through the handles of its events.
+struct EchoingListener(UnboundedSender<ClientSocket>);
 
-impl Actor for Answers {
+impl Actor for EchoingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<ReceiveInfo> for Answers {
+impl Handler<ReceiveInfo> for EchoingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
@@ -142,7 +142,7 @@ impl Handler<ReceiveInfo> for Answers {
     }
 }
 
-impl Handler<ReceiveErrorInfo> for Answers {
+impl Handler<ReceiveErrorInfo> for EchoingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
@@ -152,11 +152,11 @@ impl Handler<ReceiveErrorInfo> for Answers {
 }
 
 #[actix_rt::test]
-async fn the_handles_of_on_receive_and_on_receive_error_are_the_sockets() {
-    let world = World::new().await;
-    let app = App::new("answers", &world.registry);
+async fn on_receive_and_on_receive_error_carry_the_sockets_handle() {
+    let test = TestApp::new().await;
+    let app = App::new("answers", &test.registry);
     let (ended, mut ends) = unbounded_channel();
-    let answers = Answers(ended).start();
+    let answers = EchoingListener(ended).start();
     let on_receive = &app.tcp.on_receive;
     let added = on_receive.add_listener(answers.clone().recipient());
     added.await.expect("the registry runs");
@@ -178,38 +178,38 @@ async fn the_handles_of_on_receive_and_on_receive_error_are_the_sockets() {
 }
 
 #[actix_rt::test]
-async fn the_handle_of_on_accept_is_the_socket() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
-    assert_eq!(client, handle(&world, client.id()).await);
+async fn on_accept_carries_the_sockets_handle() {
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
+    assert_eq!(client, handle(&test, client.id()).await);
     client.send(&b"through it"[..]).await.expect("send");
     assert_eq!(read(&mut peer, 10).await, b"through it");
 }
 
 #[actix_rt::test]
-async fn what_one_socket_receives_may_be_forwarded_to_another() {
-    let mut world = World::new().await;
-    let (to, mut to_peer) = connected(&world).await;
-    let forwards = Forwards(to).start();
-    let on_receive = &world.app.tcp.on_receive;
-    let ours = world.listener.clone().recipient();
+async fn data_of_one_socket_can_be_forwarded_to_another() {
+    let mut test = TestApp::new().await;
+    let (to, mut to_peer) = connected(&test).await;
+    let forwards = ForwardingListener(to).start();
+    let on_receive = &test.app.tcp.on_receive;
+    let ours = test.listener.clone().recipient();
     on_receive.remove_listener(ours).await.expect("removed");
     let added = on_receive.add_listener(forwards.recipient());
     added.await.expect("the registry runs");
-    let (from, mut from_peer) = pair(&mut world).await;
+    let (from, mut from_peer) = pair(&mut test).await;
     from.set_paused(false).await.expect("resume");
     write(&mut from_peer, b"pass it on").await;
     assert_eq!(read(&mut to_peer, 10).await, b"pass it on");
 }
 
-/// Sends on what it hears, to one socket.
-struct Forwards(ClientSocket);
+/// Forwards data to one socket.
+struct ForwardingListener(ClientSocket);
 
-impl Actor for Forwards {
+impl Actor for ForwardingListener {
     type Context = Context<Self>;
 }
 
-impl Handler<ReceiveInfo> for Forwards {
+impl Handler<ReceiveInfo> for ForwardingListener {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {

@@ -1,5 +1,4 @@
-//! Names that are looked up: no app waits for the look-ups of another one, and
-//! `localhost` for none.
+//! Name lookups: no app waits for those of another one, and `localhost` waits for none.
 
 use std::io;
 use std::net::IpAddr;
@@ -35,41 +34,41 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
     .await;
 }
 
-/// The system's resolver, which blocks a thread for each name and answers none
-/// of `.silent` before it is told to.
+/// The system's resolver, which blocks a thread for each name, and does not answer `.silent`
+/// before the gate opens.
 #[derive(Clone, Default)]
-struct Resolver(Arc<Gate>);
+struct Resolver(Arc<ResolverGate>);
 
 #[derive(Default)]
-struct Gate {
-    /// How many names are looked up, and how many were at most.
+struct ResolverGate {
+    /// Lookups in progress, and the largest number of them so far.
     going: AtomicUsize,
     most: AtomicUsize,
     is_open: Mutex<bool>,
     opened: Condvar,
 }
 
-impl Gate {
+impl ResolverGate {
     fn pass(&self) {
         let going = self.going.fetch_add(1, SeqCst) + 1;
         self.most.fetch_max(going, SeqCst);
-        let mut is_open = self.is_open.lock().expect("nobody panics with it");
+        let mut is_open = self.is_open.lock().expect("no panic while locked");
         while !*is_open {
-            is_open = self.opened.wait(is_open).expect("nobody panics with it");
+            is_open = self.opened.wait(is_open).expect("no panic while locked");
         }
         self.going.fetch_sub(1, SeqCst);
     }
 
     fn open(&self) {
-        *self.is_open.lock().expect("nobody panics with it") = true;
+        *self.is_open.lock().expect("no panic while locked") = true;
         self.opened.notify_all();
     }
 }
 
-/// So that a test that fails ends.
-struct Opens(Arc<Gate>);
+/// Opens the gate, so that a failing test ends.
+struct OpenOnDrop(Arc<ResolverGate>);
 
-impl Drop for Opens {
+impl Drop for OpenOnDrop {
     fn drop(&mut self) {
         self.0.open();
     }
@@ -108,9 +107,9 @@ impl Network for Resolver {
 }
 
 /// Two apps on a network whose resolver is silent.
-async fn two_apps() -> (Resolver, App, App, Opens) {
+async fn two_apps() -> (Resolver, App, App, OpenOnDrop) {
     let network = Resolver::default();
-    let opens = Opens(network.0.clone());
+    let opens = OpenOnDrop(network.0.clone());
     let registry = Registry::with_network(network.clone()).start();
     let apps = ["greedy", "modest"].map(|app| App::new(app, &registry));
     let [greedy, modest] = apps;
@@ -118,7 +117,7 @@ async fn two_apps() -> (Resolver, App, App, Opens) {
 }
 
 #[actix_rt::test]
-async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app() {
+async fn a_thousand_pending_lookups_of_one_app_delay_no_other_app() {
     let (network, greedy, modest, _opens) = two_apps().await;
     let mut answers = Vec::new();
     for number in 0..1000 {
@@ -126,7 +125,7 @@ async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app()
         answers.push(dial_name(&greedy, &host, 9).await.1);
     }
     let gate = network.0.clone();
-    until("the look-ups", move || {
+    until("the lookups", move || {
         gate.going.load(SeqCst) == LOOKUPS_OF_APP
     })
     .await;
@@ -136,7 +135,7 @@ async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app()
         assert_eq!(within(host, answer).await, Ok(()));
         within("the peer", listener.accept()).await.expect("accept");
     }
-    // The greedy one's own calls are held up, and all of them are answered.
+    // The greedy app's own calls wait, and all of them are answered.
     let (_, own) = dial_name(&greedy, "127.0.0.1", at.port()).await;
     assert_eq!(within("an address", own).await, Ok(()));
     drop(listener);
@@ -149,13 +148,13 @@ async fn a_thousand_names_of_one_app_that_nobody_resolves_hold_up_no_other_app()
 }
 
 #[actix_rt::test]
-async fn a_look_up_that_goes_on_after_its_socket_was_closed_keeps_its_place() {
+async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
     let (network, app, _, _opens) = two_apps().await;
     for number in 0..3 * LOOKUPS_OF_APP {
         let (id, answer) = dial_name(&app, &format!("{number}.silent"), 9).await;
         if number < LOOKUPS_OF_APP {
             let gate = network.0.clone();
-            until("the look-up", move || gate.going.load(SeqCst) == number + 1).await;
+            until("the lookup", move || gate.going.load(SeqCst) == number + 1).await;
         }
         app.tcp.close(id).await.expect("it is open");
         assert!(within("the answer", answer).await.is_err());
@@ -165,25 +164,25 @@ async fn a_look_up_that_goes_on_after_its_socket_was_closed_keeps_its_place() {
     network.0.open();
     assert_eq!(within("the answer", waits).await, Ok(()));
     within("the peer", listener.accept()).await.expect("accept");
-    // Those that were given up before their turn were never begun.
+    // Lookups that were aborted before their turn never began.
     assert_eq!(network.0.most.load(SeqCst), LOOKUPS_OF_APP);
 }
 
 #[actix_rt::test]
-async fn scripted_look_ups_are_bounded_too_and_go_on_in_their_order() {
+async fn scripted_lookups_are_bounded_too_and_run_in_order() {
     let network = ScriptedNetwork::new();
-    // In one arbiter: sockets of several ask in no order that one could tell.
-    let world = World::at(Registry::with_network(network.clone()).start()).await;
+    // One arbiter: sockets of several arbiters look up in no defined order.
+    let test = TestApp::at(Registry::with_network(network.clone()).start()).await;
     let hold = network.block_resolve("far.example");
     let mut answers = Vec::new();
     for _ in 0..LOOKUPS_OF_APP {
-        answers.push(dial_name(&world.app, "far.example", 9).await.1);
+        answers.push(dial_name(&test.app, "far.example", 9).await.1);
     }
-    until("the look-ups", || hold.waiting() == LOOKUPS_OF_APP).await;
+    until("the lookups", || hold.waiting() == LOOKUPS_OF_APP).await;
     for host in ["first.example", "second.example"] {
-        answers.push(dial_name(&world.app, host, 9).await.1);
+        answers.push(dial_name(&test.app, host, 9).await.1);
     }
-    world.app.tcp.get_sockets().await.expect("it runs");
+    test.app.tcp.get_sockets().await.expect("it runs");
     let asked = network.calls().len();
     hold.release();
     for answer in answers {
@@ -202,9 +201,9 @@ async fn scripted_look_ups_are_bounded_too_and_go_on_in_their_order() {
 }
 
 #[actix_rt::test]
-async fn localhost_and_every_name_below_it_is_loopback_and_asks_no_resolver() {
+async fn localhost_and_every_name_below_it_are_loopback_without_a_resolver() {
     let network = ScriptedNetwork::new();
-    let world = World::with_network(network.clone()).await;
+    let test = TestApp::with_network(network.clone()).await;
     for host in ["localhost", "LocalHost.", "a.localhost", "a.b.LOCALHOST."] {
         for (dns, addresses) in [
             (DnsQueryType::Any, vec!["127.0.0.1:80", "[::1]:80"]),
@@ -212,8 +211,8 @@ async fn localhost_and_every_name_below_it_is_loopback_and_asks_no_resolver() {
             (DnsQueryType::Ipv6, vec!["[::1]:80"]),
         ] {
             let before = network.calls().len();
-            let id = create(&world.app).await;
-            let answer = world.app.tcp.connect(id, host, 80, dns).await;
+            let id = create(&test.app).await;
+            let answer = test.app.tcp.connect(id, host, 80, dns).await;
             assert_eq!(answer, Err(NetError::CONNECTION_REFUSED.into()));
             let expected = addresses.iter().map(|address| Call::Connect {
                 address: address.parse().expect("an address"),
@@ -227,40 +226,40 @@ async fn localhost_and_every_name_below_it_is_loopback_and_asks_no_resolver() {
         }
     }
     for host in ["localhost.example", "notlocalhost"] {
-        let (_, answer) = dial_name(&world.app, host, 80).await;
+        let (_, answer) = dial_name(&test.app, host, 80).await;
         assert_eq!(answer.await, Err(NetError::NAME_NOT_RESOLVED.into()));
     }
 }
 
-/// Says when it is dropped.
-struct Place(Arc<AtomicBool>);
+/// Set when it is dropped.
+struct DropFlag(Arc<AtomicBool>);
 
-impl Drop for Place {
+impl Drop for DropFlag {
     fn drop(&mut self) {
         self.0.store(true, SeqCst);
     }
 }
 
 #[test]
-fn the_place_of_a_look_up_is_given_back_when_the_resolver_has_answered() {
+fn a_lookup_frees_its_place_when_the_resolver_has_answered() {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_all().max_blocking_threads(1);
     let runtime = runtime.build().expect("a runtime");
     let is_given_back = Arc::new(AtomicBool::new(false));
-    // The one thread is taken.
+    // The only thread is busy.
     let (free, is_free) = std::sync::mpsc::channel::<()>();
     let busy = runtime.spawn_blocking(move || is_free.recv());
-    let place = Place(is_given_back.clone());
+    let place = DropFlag(is_given_back.clone());
     runtime.block_on(async {
         let mut found = TokioNetwork.resolve_with_permit("127.0.0.1", Box::new(place));
         assert!((&mut found).now_or_never().is_none());
         assert!(!is_given_back.load(SeqCst), "it waits for the thread");
-        // The caller no longer waits, but the thread still does the look-up.
+        // The caller no longer waits, but the thread still does the lookup.
         drop(found);
         assert!(!is_given_back.load(SeqCst), "the resolver has not answered");
         free.send(()).expect("it waits");
         let freed = within("the end of the one before", busy).await;
-        freed.expect("no panic").expect("it was told");
+        freed.expect("no panic").expect("the sender is alive");
         let next = tokio::task::spawn_blocking(|| {});
         within("the one behind", next).await.expect("no panic");
         assert!(is_given_back.load(SeqCst));

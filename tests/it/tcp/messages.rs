@@ -1,4 +1,4 @@
-//! The same calls as plain messages to the registry.
+//! The same calls as messages to the registry.
 
 use bytes::Bytes;
 use chrome_sockets::tcp::{
@@ -8,20 +8,20 @@ use chrome_sockets::tcp::{
 use chrome_sockets::{AddListener, AppId, Error};
 
 use super::{read, remote, write};
-use crate::tcp_server::ear::Ear;
-use support::{Heard, World};
+use crate::tcp_server::recording_listener::RecordingListener;
+use support::{ListenerEvent, TestApp};
 
 const RUNS: &str = "the registry runs";
 
 #[actix_rt::test]
-async fn messages_to_the_registry_do_what_the_app_does() {
-    let world = World::new().await;
-    let registry = &world.registry;
+async fn messages_to_the_registry_do_the_same_as_functions_of_the_app() {
+    let test = TestApp::new().await;
+    let registry = &test.registry;
     let app = AppId::from("by message");
-    let mut ear = Ear::new();
+    let mut recorder = RecordingListener::new();
     let listener = AddListener::<ReceiveInfo> {
         app: app.clone(),
-        recipient: ear.recipient(),
+        recipient: recorder.recipient(),
     };
     assert_eq!(registry.send(listener).await.expect(RUNS), Ok(()));
 
@@ -84,8 +84,8 @@ async fn messages_to_the_registry_do_what_the_app_does() {
         paused: false,
     });
     assert_eq!(resumed.await.expect(RUNS), Ok(()));
-    match ear.next().await {
-        Heard::Receive(id, data) => assert_eq!((id, &data[..]), (socket_id, &b"in"[..])),
+    match recorder.next().await {
+        ListenerEvent::Receive(id, data) => assert_eq!((id, &data[..]), (socket_id, &b"in"[..])),
         other => panic!("expected onReceive, not {other:?}"),
     }
 
@@ -119,15 +119,15 @@ async fn messages_to_the_registry_do_what_the_app_does() {
 }
 
 #[actix_rt::test]
-async fn a_message_means_the_sockets_of_the_app_that_it_names() {
-    let world = World::new().await;
-    let socket_id = world.create().await;
-    let ours = world.registry.send(GetInfo {
-        app: world.app.id().clone(),
+async fn a_message_applies_to_sockets_of_the_app_that_it_names() {
+    let test = TestApp::new().await;
+    let socket_id = test.create().await;
+    let ours = test.registry.send(GetInfo {
+        app: test.app.id().clone(),
         socket_id,
     });
     assert!(ours.await.expect(RUNS).is_ok());
-    let theirs = world.registry.send(GetInfo {
+    let theirs = test.registry.send(GetInfo {
         app: "other".into(),
         socket_id,
     });

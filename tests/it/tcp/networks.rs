@@ -1,4 +1,4 @@
-//! Networks that are the real one but for what a test wants to see.
+//! The real network with one difference each.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// Every name has these addresses.
-pub struct Names(pub Vec<IpAddr>);
+pub struct FixedNames(pub Vec<IpAddr>);
 
-impl Network for Names {
+impl Network for FixedNames {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         TokioNetwork.listen(address, backlog)
     }
@@ -28,17 +28,17 @@ impl Network for Names {
     }
 }
 
-/// How far an attempt to connect has come.
+/// The progress of a connect.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Attempt {
-    Began,
-    GivenUp,
+    Started,
+    Aborted,
 }
 
-/// Port 1 never answers, neither yes nor no.
-pub struct Silent(pub UnboundedSender<Attempt>);
+/// Port 1 never answers.
+pub struct SilentNetwork(pub UnboundedSender<Attempt>);
 
-impl Network for Silent {
+impl Network for SilentNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         TokioNetwork.listen(address, backlog)
     }
@@ -51,9 +51,9 @@ impl Network for Silent {
         if address.port() != 1 {
             return TokioNetwork.connect(address);
         }
-        let tell = GivesUp(self.0.clone());
+        let tell = AbortNotifier(self.0.clone());
         async move {
-            tell.0.send(Attempt::Began).expect("the test runs");
+            tell.0.send(Attempt::Started).expect("the test runs");
             std::future::pending::<()>().await;
             drop(tell);
             unreachable!("it never answers")
@@ -62,27 +62,27 @@ impl Network for Silent {
     }
 }
 
-/// Tells that the attempt it belongs to was dropped.
-struct GivesUp(UnboundedSender<Attempt>);
+/// Reports that its connect was dropped.
+struct AbortNotifier(UnboundedSender<Attempt>);
 
-impl Drop for GivesUp {
+impl Drop for AbortNotifier {
     fn drop(&mut self) {
-        // At the end of a test nobody listens.
-        let _ = self.0.send(Attempt::GivenUp);
+        // The receiver is gone when the test has ended.
+        let _ = self.0.send(Attempt::Aborted);
     }
 }
 
 /// An option that was set on a connection.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Set {
+pub enum OptionSet {
     NoDelay(bool),
     KeepAlive(Option<Duration>),
 }
 
-/// Tells which options are set on what `connect` connects.
-pub struct Options(pub UnboundedSender<Set>);
+/// Records options that are set on connections of `connect`.
+pub struct OptionRecordingNetwork(pub UnboundedSender<OptionSet>);
 
-impl Network for Options {
+impl Network for OptionRecordingNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
         TokioNetwork.listen(address, backlog)
     }
@@ -95,18 +95,18 @@ impl Network for Options {
         let tell = self.0.clone();
         async move {
             let real = TokioNetwork.connect(address).await?;
-            Ok(Box::new(Watched { real, tell }) as Box<dyn Stream>)
+            Ok(Box::new(OptionRecordingStream { real, tell }) as Box<dyn Stream>)
         }
         .boxed()
     }
 }
 
-struct Watched {
+struct OptionRecordingStream {
     real: Box<dyn Stream>,
-    tell: UnboundedSender<Set>,
+    tell: UnboundedSender<OptionSet>,
 }
 
-impl Stream for Watched {
+impl Stream for OptionRecordingStream {
     fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         self.real.poll_read(cx, buffer)
     }
@@ -133,14 +133,14 @@ impl Stream for Watched {
 
     fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.tell
-            .send(Set::NoDelay(nodelay))
+            .send(OptionSet::NoDelay(nodelay))
             .expect("the test runs");
         self.real.set_nodelay(nodelay)
     }
 
     fn set_keepalive(&self, after: Option<Duration>) -> io::Result<()> {
         self.tell
-            .send(Set::KeepAlive(after))
+            .send(OptionSet::KeepAlive(after))
             .expect("the test runs");
         self.real.set_keepalive(after)
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use chrome_sockets::ClientSocketId;
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::networks::{Options, Set};
+use super::networks::{OptionRecordingNetwork, OptionSet};
 use super::{connected, pair};
 use crate::tcp_server::code;
-use support::World;
+use support::TestApp;
 
-async fn assert_not_connected(world: &World, id: ClientSocketId) {
-    let tcp = &world.app.tcp;
+async fn assert_not_connected(test: &TestApp, id: ClientSocketId) {
+    let tcp = &test.app.tcp;
     for on in [true, false] {
         let keep_alive = tcp.set_keep_alive(id, on, Some(10));
         assert_eq!(code("setKeepAlive", keep_alive).await, -2);
@@ -22,10 +22,10 @@ async fn assert_not_connected(world: &World, id: ClientSocketId) {
 
 #[actix_rt::test]
 async fn options_are_set_on_accepted_and_on_connected_sockets() {
-    let mut world = World::new().await;
-    let tcp = world.app.tcp.clone();
-    let (accepted, _accepted_peer) = pair(&mut world).await;
-    let (connected, _connected_peer) = connected(&world).await;
+    let mut test = TestApp::new().await;
+    let tcp = test.app.tcp.clone();
+    let (accepted, _accepted_peer) = pair(&mut test).await;
+    let (connected, _connected_peer) = connected(&test).await;
     for id in [accepted.id(), connected.id()] {
         for delay in [None, Some(0), Some(10)] {
             for enable in [true, false] {
@@ -40,10 +40,10 @@ async fn options_are_set_on_accepted_and_on_connected_sockets() {
 }
 
 #[actix_rt::test]
-async fn options_reach_the_connection_as_they_were_given() {
+async fn options_reach_the_connection_unchanged() {
     let (tell, mut set) = unbounded_channel();
-    let world = World::with_network(Options(tell)).await;
-    let (client, _peer) = connected(&world).await;
+    let test = TestApp::with_network(OptionRecordingNetwork(tell)).await;
+    let (client, _peer) = connected(&test).await;
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     for (enable, delay, expected) in [
         (true, Some(10), seconds(10)),
@@ -54,18 +54,18 @@ async fn options_reach_the_connection_as_they_were_given() {
     ] {
         let answer = client.set_keep_alive(enable, delay).await;
         assert_eq!(answer, Ok(()), "{enable} {delay:?}");
-        assert_eq!(set.try_recv(), Ok(Set::KeepAlive(expected)));
+        assert_eq!(set.try_recv(), Ok(OptionSet::KeepAlive(expected)));
     }
     for no_delay in [true, false] {
         client.set_no_delay(no_delay).await.expect("setNoDelay");
-        assert_eq!(set.try_recv(), Ok(Set::NoDelay(no_delay)));
+        assert_eq!(set.try_recv(), Ok(OptionSet::NoDelay(no_delay)));
     }
 }
 
 #[actix_rt::test]
 async fn a_negative_delay_fails_and_so_does_one_that_the_os_refuses() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     for delay in [-1, i32::MIN, i32::MAX] {
         let answer = client.set_keep_alive(true, Some(delay));
         assert_eq!(code("setKeepAlive", answer).await, -2, "{delay}");
@@ -80,17 +80,17 @@ async fn a_negative_delay_fails_and_so_does_one_that_the_os_refuses() {
 
 #[actix_rt::test]
 async fn options_fail_on_a_socket_that_is_not_connected() {
-    let mut world = World::new().await;
-    let never = world.create().await;
-    assert_not_connected(&world, never).await;
-    let (client, peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let never = test.create().await;
+    assert_not_connected(&test, never).await;
+    let (client, peer) = pair(&mut test).await;
     client.disconnect().await.expect("disconnect");
-    assert_not_connected(&world, client.id()).await;
+    assert_not_connected(&test, client.id()).await;
     drop(peer);
 
-    let (client, peer) = pair(&mut world).await;
+    let (client, peer) = pair(&mut test).await;
     client.set_paused(false).await.expect("resume");
     drop(peer);
-    world.ended(client.id()).await;
-    assert_not_connected(&world, client.id()).await;
+    test.ended(client.id()).await;
+    assert_not_connected(&test, client.id()).await;
 }

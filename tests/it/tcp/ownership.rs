@@ -1,14 +1,17 @@
-//! Whose a client socket is, and which number it has.
+//! Owners and ids of client sockets.
 
 use chrome_sockets::tcp::{DnsQueryType, SocketProperties};
 use chrome_sockets::{App, ClientSocketId, Error};
 
 use super::{pair, read, write};
 use crate::tcp_server::dial;
-use support::World;
+use support::TestApp;
 
 /// The answer of every function that takes an id.
-async fn every_function(app: &App, id: ClientSocketId) -> Vec<(&'static str, Result<(), Error>)> {
+async fn call_every_function(
+    app: &App,
+    id: ClientSocketId,
+) -> Vec<(&'static str, Result<(), Error>)> {
     let tcp = &app.tcp;
     let rename = SocketProperties {
         name: Some("stolen".into()),
@@ -34,71 +37,71 @@ async fn every_function(app: &App, id: ClientSocketId) -> Vec<(&'static str, Res
 }
 
 async fn assert_not_found(app: &App, id: ClientSocketId) {
-    for (function, answer) in every_function(app, id).await {
+    for (function, answer) in call_every_function(app, id).await {
         assert_eq!(answer, Err(Error::SocketNotFound), "{function}");
     }
 }
 
 #[actix_rt::test]
-async fn an_id_that_was_never_given_out_is_not_found_by_any_function() {
-    let world = World::new().await;
-    assert_not_found(&world.app, 1.into()).await;
-    world.create().await;
+async fn an_id_that_was_never_allocated_is_not_found_by_any_function() {
+    let test = TestApp::new().await;
+    assert_not_found(&test.app, 1.into()).await;
+    test.create().await;
     for id in [0, 2, 9999, u64::MAX] {
-        assert_not_found(&world.app, id.into()).await;
+        assert_not_found(&test.app, id.into()).await;
     }
 }
 
 #[actix_rt::test]
 async fn a_closed_id_is_not_found_by_any_function() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     client.close().await.expect("close");
-    assert_not_found(&world.app, client.id()).await;
-    let created = world.create().await;
-    world.app.tcp.close(created).await.expect("close");
-    assert_not_found(&world.app, created).await;
+    assert_not_found(&test.app, client.id()).await;
+    let created = test.create().await;
+    test.app.tcp.close(created).await.expect("close");
+    assert_not_found(&test.app, created).await;
 }
 
 #[actix_rt::test]
 async fn another_apps_id_is_not_found_by_any_function_and_nothing_changes() {
-    let mut world = World::new().await;
-    let (client, mut peer) = pair(&mut world).await;
-    let idle = world.create().await;
-    let before = world.app.tcp.get_sockets().await;
+    let mut test = TestApp::new().await;
+    let (client, mut peer) = pair(&mut test).await;
+    let idle = test.create().await;
+    let before = test.app.tcp.get_sockets().await;
 
-    let other = App::new("other", &world.registry);
+    let other = App::new("other", &test.registry);
     for id in [client.id(), idle] {
         assert_not_found(&other, id).await;
     }
     assert_eq!(other.tcp.get_sockets().await, Ok(Vec::new()));
-    assert_eq!(world.app.tcp.get_sockets().await, before);
-    // Nothing of the other app's send is there.
+    assert_eq!(test.app.tcp.get_sockets().await, before);
+    // The other app's send has not arrived.
     client.send(&b"mine"[..]).await.expect("send");
     assert_eq!(read(&mut peer, 4).await, b"mine");
     client.set_paused(false).await.expect("resume");
     write(&mut peer, b"yours").await;
-    assert_eq!(world.received(client.id(), 5).await, b"yours");
+    assert_eq!(test.received(client.id(), 5).await, b"yours");
 }
 
 #[actix_rt::test]
 async fn ids_count_from_one_and_are_never_reused_across_apps_accepted_or_created() {
-    let mut world = World::new().await;
-    let other = App::new("other", &world.registry);
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let other = App::new("other", &test.registry);
+    let (_, at) = test.listen().await;
     let mut ids = Vec::new();
     let mut peers = Vec::new();
     for _ in 0..3 {
-        let mine = world.create().await;
+        let mine = test.create().await;
         let theirs = other.tcp.create(Default::default()).await;
         let theirs = theirs.expect("create").socket_id;
         peers.push(dial(at).await);
-        let accepted = world.accepted().await;
+        let accepted = test.accepted().await;
         ids.extend([mine, theirs, accepted.id()].map(ClientSocketId::get));
-        world.app.tcp.close(mine).await.expect("close");
+        test.app.tcp.close(mine).await.expect("close");
         other.tcp.close(theirs).await.expect("close");
         accepted.close().await.expect("close");
     }
     assert_eq!(ids, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(world.app.tcp.get_sockets().await, Ok(Vec::new()));
+    assert_eq!(test.app.tcp.get_sockets().await, Ok(Vec::new()));
 }

@@ -4,7 +4,7 @@ use chrome_sockets::tcp::SocketProperties;
 use chrome_sockets::{Error, MAX_NAME, NetError};
 
 use super::{connected, pair};
-use support::World;
+use support::TestApp;
 
 fn named(name: &str) -> SocketProperties {
     SocketProperties {
@@ -22,9 +22,9 @@ fn sized(buffer_size: i32) -> SocketProperties {
 
 #[actix_rt::test]
 async fn a_new_socket_is_not_persistent_not_paused_nameless_and_not_connected() {
-    let world = World::new().await;
-    let id = world.create().await;
-    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    let test = TestApp::new().await;
+    let id = test.create().await;
+    let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert_eq!(info.socket_id, id);
     assert!(!info.persistent);
     assert!(!info.paused);
@@ -36,24 +36,24 @@ async fn a_new_socket_is_not_persistent_not_paused_nameless_and_not_connected() 
 }
 
 #[actix_rt::test]
-async fn create_takes_persistent_name_and_buffer_size() {
-    let world = World::new().await;
-    let created = world.app.tcp.create(SocketProperties {
+async fn create_sets_persistent_name_and_buffer_size() {
+    let test = TestApp::new().await;
+    let created = test.app.tcp.create(SocketProperties {
         persistent: Some(true),
         name: Some("mail".into()),
         buffer_size: Some(100),
     });
     let id = created.await.expect("create").socket_id;
-    let info = world.app.tcp.get_info(id).await.expect("it exists");
+    let info = test.app.tcp.get_info(id).await.expect("it exists");
     assert!(info.persistent);
     assert_eq!(info.name.as_deref(), Some("mail"));
     assert_eq!(info.buffer_size, Some(100));
 }
 
 #[actix_rt::test]
-async fn an_empty_name_is_no_name() {
-    let world = World::new().await;
-    let tcp = &world.app.tcp;
+async fn an_empty_name_counts_as_unset() {
+    let test = TestApp::new().await;
+    let tcp = &test.app.tcp;
     let created = tcp.create(named("")).await.expect("create");
     let id = created.socket_id;
     assert_eq!(tcp.get_info(id).await.expect("it exists").name, None);
@@ -66,8 +66,8 @@ async fn an_empty_name_is_no_name() {
 
 #[actix_rt::test]
 async fn a_buffer_size_below_one_counts_as_unset() {
-    let world = World::new().await;
-    let tcp = &world.app.tcp;
+    let test = TestApp::new().await;
+    let tcp = &test.app.tcp;
     for unset in [0, -1, i32::MIN] {
         let created = tcp.create(sized(unset)).await.expect("create");
         let id = created.socket_id;
@@ -85,10 +85,10 @@ async fn a_buffer_size_below_one_counts_as_unset() {
 }
 
 #[actix_rt::test]
-async fn update_sets_what_is_given_and_keeps_the_rest() {
-    let world = World::new().await;
-    let tcp = &world.app.tcp;
-    let id = world.create().await;
+async fn update_sets_given_properties_and_keeps_the_others() {
+    let test = TestApp::new().await;
+    let tcp = &test.app.tcp;
+    let id = test.create().await;
     let mut expected = tcp.get_info(id).await.expect("it exists");
 
     tcp.update(id, named("mail")).await.expect("update");
@@ -112,9 +112,9 @@ async fn update_sets_what_is_given_and_keeps_the_rest() {
 }
 
 #[actix_rt::test]
-async fn update_leaves_a_connection_as_it_is() {
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+async fn update_does_not_affect_the_connection() {
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     let mut expected = client.get_info().await.expect("it exists");
     client.update(named("mail")).await.expect("update");
     expected.name = Some("mail".into());
@@ -123,14 +123,14 @@ async fn update_leaves_a_connection_as_it_is() {
 
 #[actix_rt::test]
 async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
-    let world = World::new().await;
-    let tcp = &world.app.tcp;
+    let test = TestApp::new().await;
+    let tcp = &test.app.tcp;
     let too_long = "x".repeat(MAX_NAME + 1);
     let invalid = Error::Net(NetError::INVALID_ARGUMENT);
     assert_eq!(tcp.create(named(&too_long)).await, Err(invalid));
     assert_eq!(tcp.get_sockets().await, Ok(Vec::new()));
 
-    let id = world.create().await;
+    let id = test.create().await;
     let before = tcp.get_info(id).await;
     let refused = tcp.update(
         id,
@@ -145,13 +145,13 @@ async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn set_paused_is_legal_and_idempotent_in_every_state() {
-    let mut world = World::new().await;
-    let tcp = world.app.tcp.clone();
-    let new = world.create().await;
-    let (accepted, _accepted_peer) = pair(&mut world).await;
-    let (connected, _connected_peer) = connected(&world).await;
-    let (ended, _ended_peer) = pair(&mut world).await;
+async fn set_paused_is_allowed_and_idempotent_in_every_state() {
+    let mut test = TestApp::new().await;
+    let tcp = test.app.tcp.clone();
+    let new = test.create().await;
+    let (accepted, _accepted_peer) = pair(&mut test).await;
+    let (connected, _connected_peer) = connected(&test).await;
+    let (ended, _ended_peer) = pair(&mut test).await;
     ended.disconnect().await.expect("disconnect");
     for id in [new, accepted.id(), connected.id(), ended.id()] {
         for paused in [true, true, false, false, true] {
@@ -160,20 +160,20 @@ async fn set_paused_is_legal_and_idempotent_in_every_state() {
             assert_eq!(info.paused, paused);
         }
     }
-    world.nothing().await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
-    let mut world = World::new().await;
-    let tcp = world.app.tcp.clone();
+async fn get_sockets_reports_what_get_info_reports_in_the_order_of_ids() {
+    let mut test = TestApp::new().await;
+    let tcp = test.app.tcp.clone();
     assert_eq!(tcp.get_sockets().await, Ok(Vec::new()));
 
-    let first = world.create().await;
-    let (second, _second_peer) = pair(&mut world).await;
-    let (third, _third_peer) = connected(&world).await;
+    let first = test.create().await;
+    let (second, _second_peer) = pair(&mut test).await;
+    let (third, _third_peer) = connected(&test).await;
     tcp.close(first).await.expect("close");
-    // It may have the memory of the first, and is the last all the same.
+    // It may reuse the memory of the first, and is still the last.
     let created = tcp.create(named("fourth")).await.expect("create");
     let fourth = created.socket_id;
 

@@ -1,19 +1,19 @@
-//! How much of an app's sends may be in flight.
+//! The write quota of an app.
 
 use bytes::Bytes;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 use chrome_sockets::{App, Error, Registry};
 
 use super::{connect, pair, read};
-use support::{World, within};
+use support::{TestApp, within};
 
 const MIB: usize = 1024 * 1024;
 
 #[actix_rt::test]
-async fn more_than_200_mib_of_one_apps_sends_in_flight_is_refused() {
+async fn more_than_200_mib_of_pending_sends_of_one_app_is_refused() {
     assert_eq!(DEFAULT_WRITE_QUOTA, 200 * MIB);
-    let mut world = World::new().await;
-    let (client, _peer) = pair(&mut world).await;
+    let mut test = TestApp::new().await;
+    let (client, _peer) = pair(&mut test).await;
     // The same memory many times; the peer does not read.
     let data = Bytes::from(vec![0; 20 * MIB]);
     let mut sends = Vec::new();
@@ -31,21 +31,21 @@ async fn more_than_200_mib_of_one_apps_sends_in_flight_is_refused() {
 }
 
 #[actix_rt::test]
-async fn the_quota_is_one_apps_over_all_its_sockets_and_comes_back() {
-    let mut world = World::on(Registry::new().write_quota(16 * MIB)).await;
-    let (first, mut peer) = pair(&mut world).await;
-    let (second, mut second_peer) = pair(&mut world).await;
+async fn all_sockets_of_an_app_share_the_quota_and_it_is_released() {
+    let mut test = TestApp::on(Registry::new().write_quota(16 * MIB)).await;
+    let (first, mut peer) = pair(&mut test).await;
+    let (second, mut second_peer) = pair(&mut test).await;
     let sending = first.send(vec![1; 16 * MIB]);
     for refused in [
         second.send(&b"x"[..]).await,
-        world.app.tcp.send(first.id(), &b"x"[..]).await,
+        test.app.tcp.send(first.id(), &b"x"[..]).await,
     ] {
         assert_eq!(refused, Err(Error::WriteQuotaExceeded));
     }
     assert_eq!(second.try_send(&b"x"[..]), Err(Error::WriteQuotaExceeded));
 
-    // Another app has its own.
-    let other = App::new("other", &world.registry);
+    // Another app has its own quota.
+    let other = App::new("other", &test.registry);
     let created = other.tcp.create(Default::default()).await;
     let theirs = created.expect("create").socket_id;
     let mut their_peer = connect(&other, theirs).await;
@@ -56,7 +56,7 @@ async fn the_quota_is_one_apps_over_all_its_sockets_and_comes_back() {
         .expect("another app's quota");
     assert_eq!(read(&mut their_peer, 4).await, b"fine");
 
-    // Nothing of the refused sends is there, and later ones work.
+    // Refused sends have not arrived, and later ones work.
     assert!(read(&mut peer, 16 * MIB).await == vec![1; 16 * MIB]);
     within("the send", sending).await.expect("send");
     second.send(&b"second"[..]).await.expect("it came back");

@@ -1,4 +1,4 @@
-//! `onAccept` and `onAcceptError`, and what an accepted socket is.
+//! `onAccept` and `onAcceptError`, and properties of accepted sockets.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,49 +12,49 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{accepts, dial};
-use support::{Heard, World, within};
+use support::{ListenerEvent, TestApp, within};
 
 /// Out of descriptors, on every Unix.
 const EMFILE: i32 = 24;
 
 #[actix_rt::test]
 async fn on_accept_is_raised_once_for_each_connection() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
     let mut clients = Vec::new();
     let mut peers = Vec::new();
     for _ in 0..10 {
         peers.push(dial(at).await);
     }
     for _ in 0..10 {
-        match world.next().await {
-            Heard::Accept(server, client) => {
+        match test.next().await {
+            ListenerEvent::Accept(server, client) => {
                 assert_eq!(server, id);
-                assert_eq!(client.app(), world.app.id());
+                assert_eq!(client.app(), test.app.id());
                 clients.push(client.id());
             }
             other => panic!("expected onAccept, not {other:?}"),
         }
     }
-    world.nothing().await;
+    test.expect_no_event().await;
     clients.sort();
     clients.dedup();
     assert_eq!(clients.len(), 10);
-    let sockets = world.app.tcp.get_sockets().await.expect("getSockets");
+    let sockets = test.app.tcp.get_sockets().await.expect("getSockets");
     let ids: Vec<_> = sockets.iter().map(|info| info.socket_id).collect();
     assert_eq!(ids, clients);
 }
 
 #[actix_rt::test]
 async fn an_accepted_client_starts_paused_and_receives_when_resumed() {
-    let mut world = World::new().await;
-    let (_, address) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (_, address) = test.listen().await;
     let mut peer = dial(address).await;
     peer.write_all(b"early").await.expect("write");
-    let client = world.accepted().await;
-    world.nothing().await;
+    let client = test.accepted().await;
+    test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(world.received(client.id(), 5).await, b"early");
+    assert_eq!(test.received(client.id(), 5).await, b"early");
     client.send(&b"back"[..]).await.expect("send");
     let mut back = [0; 4];
     within("the echo", peer.read_exact(&mut back))
@@ -65,18 +65,18 @@ async fn an_accepted_client_starts_paused_and_receives_when_resumed() {
 
 #[actix_rt::test]
 async fn an_accepted_client_is_connected_paused_nameless_and_not_persistent() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
-    // It takes nothing over from its server socket.
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
+    // It inherits nothing from its server socket.
     let named = SocketProperties {
         persistent: Some(true),
         name: Some("web".into()),
     };
-    let updated = world.app.tcp_server.update(id, named);
+    let updated = test.app.tcp_server.update(id, named);
     updated.await.expect("update");
     let peer = dial(at).await;
-    let client = accepts(&mut world, &peer).await;
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let client = accepts(&mut test, &peer).await;
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert!(info.connected);
     assert!(info.paused);
     assert!(!info.persistent);
@@ -85,12 +85,12 @@ async fn an_accepted_client_is_connected_paused_nameless_and_not_persistent() {
 }
 
 #[actix_rt::test]
-async fn an_accepted_client_shows_its_peer_and_no_local_address() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
+async fn an_accepted_client_reports_its_peer_and_no_local_address() {
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
     let peer = dial(at).await;
-    let client = accepts(&mut world, &peer).await;
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let client = accepts(&mut test, &peer).await;
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_addr(), peer.local_addr().ok());
     assert_eq!(info.local_address, None);
     assert_eq!(info.local_port, None);
@@ -98,10 +98,10 @@ async fn an_accepted_client_shows_its_peer_and_no_local_address() {
 
 #[actix_rt::test]
 async fn a_paused_accepted_client_can_send() {
-    let mut world = World::new().await;
-    let (_, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (_, at) = test.listen().await;
     let mut peer = dial(at).await;
-    let client = world.accepted().await;
+    let client = test.accepted().await;
     let sent = client.send(&b"welcome"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 7);
     let mut heard = [0; 7];
@@ -113,37 +113,41 @@ async fn a_paused_accepted_client_can_send() {
 
 #[actix_rt::test]
 async fn a_network_failure_raises_on_accept_error_and_pauses_until_resumed() {
-    let faulty = Faulty::default();
-    faulty.0.lock().expect("unharmed").push_back(EMFILE);
-    let mut world = World::with_network(faulty.clone()).await;
-    let (id, at) = world.listen().await;
-    match world.next().await {
-        Heard::AcceptError(server, error) => {
+    let faulty = FailingNetwork::default();
+    faulty
+        .0
+        .lock()
+        .expect("no panic while locked")
+        .push_back(EMFILE);
+    let mut test = TestApp::with_network(faulty.clone()).await;
+    let (id, at) = test.listen().await;
+    match test.next().await {
+        ListenerEvent::AcceptError(server, error) => {
             assert_eq!(server, id);
             assert_eq!(error.code(), -12);
         }
         other => panic!("expected onAcceptError, not {other:?}"),
     }
-    let server = world.app.tcp_server.clone();
+    let server = test.app.tcp_server.clone();
     let info = server.get_info(id).await.expect("it exists");
     assert!(info.paused);
-    assert_eq!(info.local_addr(), Some(at), "it goes on listening");
+    assert_eq!(info.local_addr(), Some(at), "it continues to listen");
 
     let waiting = dial(at).await;
-    world.nothing().await;
+    test.expect_no_event().await;
     server.set_paused(id, false).await.expect("resume");
-    accepts(&mut world, &waiting).await;
+    accepts(&mut test, &waiting).await;
     let new = dial(at).await;
-    accepts(&mut world, &new).await;
+    accepts(&mut test, &new).await;
 }
 
-/// The real network, whose `accept` fails with each of these numbers once.
+/// The real network, whose `accept` fails with each of these errors once.
 #[derive(Clone, Default)]
-struct Faulty(Arc<Mutex<VecDeque<i32>>>);
+struct FailingNetwork(Arc<Mutex<VecDeque<i32>>>);
 
-impl Network for Faulty {
+impl Network for FailingNetwork {
     fn listen(&self, address: SocketAddr, backlog: u32) -> io::Result<Box<dyn Listener>> {
-        Ok(Box::new(FaultyListener {
+        Ok(Box::new(FailingListener {
             errors: self.0.clone(),
             real: TokioNetwork.listen(address, backlog)?,
         }))
@@ -158,17 +162,22 @@ impl Network for Faulty {
     }
 }
 
-struct FaultyListener {
+struct FailingListener {
     errors: Arc<Mutex<VecDeque<i32>>>,
     real: Box<dyn Listener>,
 }
 
-impl Listener for FaultyListener {
+impl Listener for FailingListener {
     fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<(Box<dyn Stream>, SocketAddr)>> {
-        match self.errors.lock().expect("unharmed").pop_front() {
+        match self
+            .errors
+            .lock()
+            .expect("no panic while locked")
+            .pop_front()
+        {
             Some(errno) => Poll::Ready(Err(io::Error::from_raw_os_error(errno))),
             None => self.real.poll_accept(cx),
         }

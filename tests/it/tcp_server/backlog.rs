@@ -1,79 +1,78 @@
 //! Connections that wait in the kernel.
 
 use super::{accepts, address, create, dial, listens};
-use support::{World, within};
+use support::{TestApp, within};
 
-/// How many connections wait with the default backlog in these tests: more
-/// than any small default would take.
+/// Connections that wait with the default backlog: more than any small default would hold.
 const MANY: usize = 200;
 
 #[actix_rt::test]
 async fn a_full_backlog_establishes_no_more_connections_until_there_is_room() {
-    let mut world = World::new().await;
-    let server = world.app.tcp_server.clone();
-    let id = create(&world.app).await;
+    let mut test = TestApp::new().await;
+    let server = test.app.tcp_server.clone();
+    let id = create(&test.app).await;
     server.set_paused(id, true).await.expect("pause");
     let listening = server.listen(id, "127.0.0.1", 0, Some(1));
     listening.await.expect("listen");
-    let at = address(&world.app, id).await;
+    let at = address(&test.app, id).await;
 
     // A backlog of n holds n + 1 connections on Linux.
     let first = dial(at).await;
     let second = dial(at).await;
     let third = actix_rt::spawn(dial(at));
-    world.nothing().await;
+    test.expect_no_event().await;
     assert!(!third.is_finished(), "a third connection was established");
 
     server.set_paused(id, false).await.expect("resume");
-    accepts(&mut world, &first).await;
-    accepts(&mut world, &second).await;
-    // The kernel lets its client try again, and now there is room.
+    accepts(&mut test, &first).await;
+    accepts(&mut test, &second).await;
+    // The client's kernel retries, and now there is room.
     let third = within("the third connection", third).await.expect("dial");
-    accepts(&mut world, &third).await;
+    accepts(&mut test, &third).await;
 }
 
 #[actix_rt::test]
 async fn the_default_backlog_lets_many_wait() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
-    let server = world.app.tcp_server.clone();
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
+    let server = test.app.tcp_server.clone();
     server.set_paused(id, true).await.expect("pause");
     let mut peers = Vec::new();
     for _ in 0..MANY {
         peers.push(dial(at).await);
     }
-    world.nothing().await;
+    test.expect_no_event().await;
     server.set_paused(id, false).await.expect("resume");
     for peer in &peers {
-        accepts(&mut world, peer).await;
+        accepts(&mut test, peer).await;
     }
 }
 
 #[actix_rt::test]
-async fn the_largest_backlog_is_taken() {
-    let mut world = World::new().await;
-    let id = create(&world.app).await;
-    let server = world.app.tcp_server.clone();
+async fn the_largest_backlog_is_accepted() {
+    let mut test = TestApp::new().await;
+    let id = create(&test.app).await;
+    let server = test.app.tcp_server.clone();
     let listening = server.listen(id, "127.0.0.1", 0, Some(i32::MAX));
     listening.await.expect("the OS cuts it to its own limit");
-    assert!(listens(&world.app, id).await);
-    let peer = dial(address(&world.app, id).await).await;
-    accepts(&mut world, &peer).await;
+    assert!(listens(&test.app, id).await);
+    let peer = dial(address(&test.app, id).await).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
-async fn the_backlog_may_be_as_small_as_one() {
-    let mut world = World::new().await;
-    let id = create(&world.app).await;
-    let server = world.app.tcp_server.clone();
+async fn a_backlog_of_one_is_accepted() {
+    let mut test = TestApp::new().await;
+    let id = create(&test.app).await;
+    let server = test.app.tcp_server.clone();
     let listening = server.listen(id, "127.0.0.1", 0, Some(1));
     listening.await.expect("listen");
-    let at = address(&world.app, id).await;
-    // It bounds those that wait, not those that are accepted.
+    let at = address(&test.app, id).await;
+    // The backlog bounds waiting connections, not accepted ones.
     let mut peers = Vec::new();
     for _ in 0..10 {
         let peer = dial(at).await;
-        accepts(&mut world, &peer).await;
+        accepts(&mut test, &peer).await;
         peers.push(peer);
     }
 }

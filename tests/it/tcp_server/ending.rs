@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{accepts, address, create, dial, listen_at, listens};
-use support::{World, within};
+use support::{TestApp, within};
 
-/// Asserts that an accepted client and its peer still talk to each other.
-async fn assert_talks(world: &mut World, peer: &mut TcpStream, id: ClientSocketId) {
-    let tcp = world.app.tcp.clone();
+/// Asserts that an accepted client and its peer still exchange data.
+async fn assert_talks(test: &mut TestApp, peer: &mut TcpStream, id: ClientSocketId) {
+    let tcp = test.app.tcp.clone();
     tcp.set_paused(id, false).await.expect("resume");
     peer.write_all(b"ping").await.expect("write");
-    assert_eq!(world.received(id, 4).await, b"ping");
+    assert_eq!(test.received(id, 4).await, b"ping");
     tcp.send(id, &b"pong"[..]).await.expect("send");
     let mut answer = [0; 4];
     within("the answer", peer.read_exact(&mut answer))
@@ -27,7 +27,7 @@ async fn assert_talks(world: &mut World, peer: &mut TcpStream, id: ClientSocketI
 
 async fn assert_refused(at: SocketAddr) {
     let refused = within("the refusal", TcpStream::connect(at)).await;
-    let error = refused.expect_err("nobody listens");
+    let error = refused.expect_err("no listener");
     assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
 }
 
@@ -40,36 +40,36 @@ async fn listen_on(app: &App, id: ServerSocketId, at: SocketAddr) -> Result<(), 
 
 #[actix_rt::test]
 async fn disconnect_stops_listening() {
-    let mut world = World::new().await;
-    let (id, at) = listen_at(&world.app, "127.0.72.1").await;
-    let disconnected = world.app.tcp_server.disconnect(id);
+    let mut test = TestApp::new().await;
+    let (id, at) = listen_at(&test.app, "127.0.72.1").await;
+    let disconnected = test.app.tcp_server.disconnect(id);
     disconnected.await.expect("disconnect");
-    assert!(!listens(&world.app, id).await);
+    assert!(!listens(&test.app, id).await);
     assert_refused(at).await;
-    world.nothing().await;
+    test.expect_no_event().await;
 }
 
 #[actix_rt::test]
 async fn the_answer_to_disconnect_means_that_the_port_is_free() {
-    let mut world = World::new().await;
-    let (id, at) = listen_at(&world.app, "127.0.72.2").await;
+    let mut test = TestApp::new().await;
+    let (id, at) = listen_at(&test.app, "127.0.72.2").await;
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
-    let disconnected = world.app.tcp_server.disconnect(id);
+    accepts(&mut test, &peer).await;
+    let disconnected = test.app.tcp_server.disconnect(id);
     disconnected.await.expect("disconnect");
 
-    // Any program may have it, another socket of the app as well.
+    // Any program can use it, and so can another socket of the app.
     drop(TcpListener::bind(at).expect("the port is free"));
-    let other = create(&world.app).await;
-    assert_eq!(listen_on(&world.app, other, at).await, Ok(()));
+    let other = create(&test.app).await;
+    assert_eq!(listen_on(&test.app, other, at).await, Ok(()));
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
 async fn disconnect_keeps_id_name_persistent_and_paused() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     let created = server.create(SocketProperties {
         persistent: Some(true),
         name: Some("web".into()),
@@ -86,49 +86,49 @@ async fn disconnect_keeps_id_name_persistent_and_paused() {
 }
 
 #[actix_rt::test]
-async fn disconnect_of_an_un_paused_socket_leaves_it_un_paused() {
-    let world = World::new().await;
-    let (id, _) = world.listen().await;
-    let server = &world.app.tcp_server;
+async fn disconnect_does_not_pause_the_socket() {
+    let test = TestApp::new().await;
+    let (id, _) = test.listen().await;
+    let server = &test.app.tcp_server;
     server.disconnect(id).await.expect("disconnect");
     assert!(!server.get_info(id).await.expect("it exists").paused);
 }
 
 #[actix_rt::test]
-async fn disconnect_is_fine_on_a_socket_that_never_listened_and_twice() {
-    let mut world = World::new().await;
-    let server = world.app.tcp_server.clone();
-    let id = create(&world.app).await;
+async fn disconnect_succeeds_on_a_socket_that_never_listened_and_twice() {
+    let mut test = TestApp::new().await;
+    let server = test.app.tcp_server.clone();
+    let id = create(&test.app).await;
     for _ in 0..2 {
         assert_eq!(server.disconnect(id).await, Ok(()));
     }
-    let (listening, _) = world.listen().await;
+    let (listening, _) = test.listen().await;
     for _ in 0..2 {
         assert_eq!(server.disconnect(listening).await, Ok(()));
     }
     let listened = server.listen(id, "127.0.0.1", 0, None);
-    listened.await.expect("it may listen");
-    let peer = dial(address(&world.app, id).await).await;
-    accepts(&mut world, &peer).await;
+    listened.await.expect("it can listen");
+    let peer = dial(address(&test.app, id).await).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
-async fn accepted_clients_live_on_after_disconnect() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
+async fn accepted_clients_stay_open_after_disconnect() {
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
     let mut peer = dial(at).await;
-    let client = accepts(&mut world, &peer).await;
-    let disconnected = world.app.tcp_server.disconnect(id);
+    let client = accepts(&mut test, &peer).await;
+    let disconnected = test.app.tcp_server.disconnect(id);
     disconnected.await.expect("disconnect");
-    assert_talks(&mut world, &mut peer, client).await;
+    assert_talks(&mut test, &mut peer, client).await;
 }
 
 #[actix_rt::test]
-async fn what_waits_in_the_backlog_is_reset_by_disconnect_and_by_close() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
+async fn disconnect_and_close_reset_connections_in_the_backlog() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     for close in [false, true] {
-        let (id, at) = world.listen().await;
+        let (id, at) = test.listen().await;
         server.set_paused(id, true).await.expect("pause");
         let mut waiting = dial(at).await;
         let ended = if close {
@@ -145,22 +145,22 @@ async fn what_waits_in_the_backlog_is_reset_by_disconnect_and_by_close() {
 
 #[actix_rt::test]
 async fn close_stops_listening_and_its_answer_means_that_the_port_is_free() {
-    let mut world = World::new().await;
-    let (id, at) = listen_at(&world.app, "127.0.72.3").await;
-    world.app.tcp_server.close(id).await.expect("close");
+    let mut test = TestApp::new().await;
+    let (id, at) = listen_at(&test.app, "127.0.72.3").await;
+    test.app.tcp_server.close(id).await.expect("close");
     assert_refused(at).await;
     drop(TcpListener::bind(at).expect("the port is free"));
-    let other = create(&world.app).await;
-    assert_eq!(listen_on(&world.app, other, at).await, Ok(()));
+    let other = create(&test.app).await;
+    assert_eq!(listen_on(&test.app, other, at).await, Ok(()));
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
-async fn the_id_is_gone_at_once_when_close_is_called() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let (id, _) = world.listen().await;
+async fn the_socket_is_not_found_as_soon_as_close_is_called() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let (id, _) = test.listen().await;
     let closed = server.close(id);
     let info = server.get_info(id);
     let again = server.close(id);
@@ -172,46 +172,46 @@ async fn the_id_is_gone_at_once_when_close_is_called() {
 }
 
 #[actix_rt::test]
-async fn close_is_fine_on_a_socket_that_does_not_listen() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let never = create(&world.app).await;
+async fn close_succeeds_on_a_socket_that_does_not_listen() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let never = create(&test.app).await;
     assert_eq!(server.close(never).await, Ok(()));
-    let (no_more, _) = world.listen().await;
+    let (no_more, _) = test.listen().await;
     server.disconnect(no_more).await.expect("disconnect");
     assert_eq!(server.close(no_more).await, Ok(()));
 }
 
 #[actix_rt::test]
-async fn accepted_clients_live_on_after_close() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
+async fn accepted_clients_stay_open_after_close() {
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
     let mut peer = dial(at).await;
-    let client = accepts(&mut world, &peer).await;
-    world.app.tcp_server.close(id).await.expect("close");
-    assert_talks(&mut world, &mut peer, client).await;
+    let client = accepts(&mut test, &peer).await;
+    test.app.tcp_server.close(id).await.expect("close");
+    assert_talks(&mut test, &mut peer, client).await;
 }
 
 #[actix_rt::test]
-async fn one_socket_that_ends_leaves_the_others_listening() {
-    let mut world = World::new().await;
-    let (closed, _) = world.listen().await;
-    let (disconnected, _) = world.listen().await;
-    let (_, at) = world.listen().await;
-    let server = world.app.tcp_server.clone();
+async fn closing_one_socket_leaves_the_others_listening() {
+    let mut test = TestApp::new().await;
+    let (closed, _) = test.listen().await;
+    let (disconnected, _) = test.listen().await;
+    let (_, at) = test.listen().await;
+    let server = test.app.tcp_server.clone();
     server.close(closed).await.expect("close");
     server.disconnect(disconnected).await.expect("disconnect");
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
 async fn pausing_and_closing_at_once_answers_both() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
-    let server = &world.app.tcp_server;
+    accepts(&mut test, &peer).await;
+    let server = &test.app.tcp_server;
     let paused = server.set_paused(id, true);
     let closed = server.close(id);
     assert_eq!(within("setPaused", paused).await, Ok(()));

@@ -1,22 +1,22 @@
-//! `listen`: what it takes, what it refuses, and what is left after that.
+//! `listen`: what it accepts, what it refuses, and the state after a refusal.
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
 use super::{accepts, address, code, create, dial, listen_at, listens};
-use support::{Heard, World};
+use support::{ListenerEvent, TestApp};
 
 #[actix_rt::test]
-async fn port_zero_picks_one_and_get_info_tells_it() {
-    let mut world = World::new().await;
-    let (first, at) = listen_at(&world.app, "127.0.0.1").await;
+async fn port_zero_picks_a_port_and_get_info_reports_it() {
+    let mut test = TestApp::new().await;
+    let (first, at) = listen_at(&test.app, "127.0.0.1").await;
     assert_eq!(at.ip(), Ipv4Addr::LOCALHOST);
     assert_ne!(at.port(), 0);
-    let (second, other) = listen_at(&world.app, "127.0.0.1").await;
+    let (second, other) = listen_at(&test.app, "127.0.0.1").await;
     assert_ne!(at.port(), other.port());
     for (id, address) in [(first, at), (second, other)] {
         let peer = dial(address).await;
-        match world.next().await {
-            Heard::Accept(from, _) => assert_eq!(from, id),
+        match test.next().await {
+            ListenerEvent::Accept(from, _) => assert_eq!(from, id),
             heard => panic!("expected onAccept, not {heard:?}"),
         }
         drop(peer);
@@ -24,68 +24,68 @@ async fn port_zero_picks_one_and_get_info_tells_it() {
 }
 
 #[actix_rt::test]
-async fn a_port_that_is_named_is_the_one_listened_on() {
-    let mut world = World::new().await;
-    // A free port: one that a socket which is gone has had.
-    let (id, at) = listen_at(&world.app, "127.0.71.1").await;
-    world.app.tcp_server.close(id).await.expect("close");
+async fn listen_uses_the_given_port() {
+    let mut test = TestApp::new().await;
+    // A free port: that of a closed socket.
+    let (id, at) = listen_at(&test.app, "127.0.71.1").await;
+    test.app.tcp_server.close(id).await.expect("close");
 
-    let id = create(&world.app).await;
-    let listening = world
+    let id = create(&test.app).await;
+    let listening = test
         .app
         .tcp_server
         .listen(id, "127.0.71.1", at.port().into(), None);
     listening.await.expect("listen");
-    assert_eq!(address(&world.app, id).await, at);
+    assert_eq!(address(&test.app, id).await, at);
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
-async fn an_ipv6_address_is_listened_on() {
-    let mut world = World::new().await;
-    let (_, at) = listen_at(&world.app, "::1").await;
+async fn listen_accepts_an_ipv6_address() {
+    let mut test = TestApp::new().await;
+    let (_, at) = listen_at(&test.app, "::1").await;
     assert_eq!(at.ip(), Ipv6Addr::LOCALHOST);
     let peer = dial(at).await;
-    let client = accepts(&mut world, &peer).await;
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let client = accepts(&mut test, &peer).await;
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_address, Some(Ipv6Addr::LOCALHOST.into()));
 }
 
 #[actix_rt::test]
-async fn a_v4_client_of_a_dual_stack_socket_shows_mapped() {
-    let mut world = World::new().await;
-    let (_, at) = listen_at(&world.app, "::").await;
+async fn a_v4_client_of_a_dual_stack_socket_has_a_mapped_address() {
+    let mut test = TestApp::new().await;
+    let (_, at) = listen_at(&test.app, "::").await;
     assert_eq!(at.ip(), Ipv6Addr::UNSPECIFIED);
 
     let v4 = dial((Ipv4Addr::LOCALHOST, at.port()).into()).await;
-    let client = accepts(&mut world, &v4).await;
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let client = accepts(&mut test, &v4).await;
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     let shown = info.peer_address.map(|address| address.to_string());
     assert_eq!(shown.as_deref(), Some("::ffff:127.0.0.1"));
 
     let v6 = dial((Ipv6Addr::LOCALHOST, at.port()).into()).await;
-    let client = accepts(&mut world, &v6).await;
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let client = accepts(&mut test, &v6).await;
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_address, Some(Ipv6Addr::LOCALHOST.into()));
 }
 
 #[actix_rt::test]
-async fn the_v4_wildcard_takes_v4_clients() {
-    let mut world = World::new().await;
-    let (_, at) = listen_at(&world.app, "0.0.0.0").await;
+async fn the_v4_wildcard_accepts_v4_clients() {
+    let mut test = TestApp::new().await;
+    let (_, at) = listen_at(&test.app, "0.0.0.0").await;
     assert_eq!(at.ip(), Ipv4Addr::UNSPECIFIED);
     let peer = dial((Ipv4Addr::LOCALHOST, at.port()).into()).await;
-    let client = accepts(&mut world, &peer).await;
-    let info = world.app.tcp.get_info(client).await.expect("it exists");
+    let client = accepts(&mut test, &peer).await;
+    let info = test.app.tcp.get_info(client).await.expect("it exists");
     assert_eq!(info.peer_address, Some(Ipv4Addr::LOCALHOST.into()));
 }
 
 #[actix_rt::test]
-async fn what_cannot_be_right_is_refused_and_the_socket_may_listen_then() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let id = create(&world.app).await;
+async fn invalid_arguments_are_refused_and_the_socket_can_listen_afterwards() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let id = create(&test.app).await;
     let before = server.get_info(id).await;
     for (address, port, backlog) in [
         // Not an IP literal.
@@ -97,12 +97,12 @@ async fn what_cannot_be_right_is_refused_and_the_socket_may_listen_then() {
         ("127.0.0.1 ", 0, None),
         ("[::1]", 0, None),
         ("[::]", 0, None),
-        // IP literals, but not canonical ones: Chromium takes them.
+        // IP addresses that are not canonical: Chromium accepts them.
         ("127.1", 0, None),
         ("0x7f000001", 0, None),
         ("2130706433", 0, None),
         ("0177.0.0.1", 0, None),
-        // Ports outside 0-65535, those that Chromium cuts to 16 bits too.
+        // Ports outside 0-65535, including those that Chromium truncates to 16 bits.
         ("127.0.0.1", -1, None),
         ("127.0.0.1", 65536, None),
         ("127.0.0.1", i32::MAX, None),
@@ -118,37 +118,37 @@ async fn what_cannot_be_right_is_refused_and_the_socket_may_listen_then() {
         assert_eq!(server.get_info(id).await, before, "{call}");
     }
     let answer = server.listen(id, "127.0.0.1", 0, None);
-    answer.await.expect("it may listen after all of these");
-    assert!(listens(&world.app, id).await);
+    answer.await.expect("it can listen after all refusals");
+    assert!(listens(&test.app, id).await);
 }
 
 #[actix_rt::test]
-async fn an_address_in_use_is_refused_and_the_socket_may_listen_elsewhere() {
-    let mut world = World::new().await;
-    let (_, taken) = world.listen().await;
-    let server = world.app.tcp_server.clone();
-    let id = create(&world.app).await;
+async fn an_address_in_use_is_refused_and_the_socket_can_listen_elsewhere() {
+    let mut test = TestApp::new().await;
+    let (_, taken) = test.listen().await;
+    let server = test.app.tcp_server.clone();
+    let id = create(&test.app).await;
     let before = server.get_info(id).await;
     let again = server.listen(id, "127.0.0.1", taken.port().into(), None);
     assert_eq!(code("listen", again).await, -147);
     assert_eq!(server.get_info(id).await, before);
 
-    // The one that has the address goes on, and so does the other elsewhere.
+    // The socket that has the address continues, and so does the other one elsewhere.
     let peer = dial(taken).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
     let elsewhere = server.listen(id, "127.0.0.1", 0, None);
     elsewhere.await.expect("listen");
-    let peer = dial(address(&world.app, id).await).await;
-    accepts(&mut world, &peer).await;
+    let peer = dial(address(&test.app, id).await).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
-async fn an_address_that_another_program_uses_is_in_use() {
-    let world = World::new().await;
+async fn an_address_of_another_program_is_in_use() {
+    let test = TestApp::new().await;
     let theirs = TcpListener::bind("127.0.71.2:0").expect("bind");
     let port = theirs.local_addr().expect("its address").port();
-    let id = create(&world.app).await;
-    let server = &world.app.tcp_server;
+    let id = create(&test.app).await;
+    let server = &test.app.tcp_server;
     let refused = server.listen(id, "127.0.71.2", port.into(), None);
     assert_eq!(code("listen", refused).await, -147);
     drop(theirs);
@@ -157,12 +157,12 @@ async fn an_address_that_another_program_uses_is_in_use() {
 }
 
 #[actix_rt::test]
-async fn an_address_that_is_not_ours_is_invalid_and_the_socket_may_listen_on_one_that_is() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let id = create(&world.app).await;
+async fn a_foreign_address_is_invalid_and_the_socket_can_listen_elsewhere() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let id = create(&test.app).await;
     let before = server.get_info(id).await;
-    // Set aside for documentation: no machine has them.
+    // Reserved for documentation: no machine has them.
     for foreign in ["192.0.2.200", "2001:db8::1"] {
         let refused = server.listen(id, foreign, 0, None);
         assert_eq!(code(foreign, refused).await, -108, "{foreign}");
@@ -170,14 +170,14 @@ async fn an_address_that_is_not_ours_is_invalid_and_the_socket_may_listen_on_one
     }
     let answer = server.listen(id, "127.0.0.1", 0, None);
     answer.await.expect("listen");
-    assert!(listens(&world.app, id).await);
+    assert!(listens(&test.app, id).await);
 }
 
 #[actix_rt::test]
 async fn listening_twice_is_refused_and_nothing_changes() {
-    let mut world = World::new().await;
-    let (id, at) = world.listen().await;
-    let server = world.app.tcp_server.clone();
+    let mut test = TestApp::new().await;
+    let (id, at) = test.listen().await;
+    let server = test.app.tcp_server.clone();
     let before = server.get_info(id).await;
     for (address, port) in [
         ("127.0.0.1", 0),
@@ -190,33 +190,33 @@ async fn listening_twice_is_refused_and_nothing_changes() {
         assert_eq!(server.get_info(id).await, before, "{address}:{port}");
     }
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }
 
 #[actix_rt::test]
 async fn listening_again_after_disconnect_works() {
-    let mut world = World::new().await;
-    let server = world.app.tcp_server.clone();
-    let (id, first) = listen_at(&world.app, "127.0.71.4").await;
+    let mut test = TestApp::new().await;
+    let server = test.app.tcp_server.clone();
+    let (id, first) = listen_at(&test.app, "127.0.71.4").await;
     // The same port, then another address.
     for (ip, port) in [("127.0.71.4", first.port()), ("127.0.71.5", 0)] {
-        let before = address(&world.app, id).await;
+        let before = address(&test.app, id).await;
         server.disconnect(id).await.expect("disconnect");
         let answer = server.listen(id, ip, port.into(), None);
         answer.await.expect("listen");
-        let now = address(&world.app, id).await;
+        let now = address(&test.app, id).await;
         assert_eq!(now.ip().to_string(), ip);
         assert_eq!(now == before, port != 0);
         let peer = dial(now).await;
-        accepts(&mut world, &peer).await;
+        accepts(&mut test, &peer).await;
     }
 }
 
 #[actix_rt::test]
 async fn un_awaited_calls_listen_disconnect_and_listen_in_order() {
-    let mut world = World::new().await;
-    let server = world.app.tcp_server.clone();
-    let id = create(&world.app).await;
+    let mut test = TestApp::new().await;
+    let server = test.app.tcp_server.clone();
+    let id = create(&test.app).await;
     let first = server.listen(id, "127.0.71.6", 0, None);
     let twice = server.listen(id, "127.0.71.6", 0, None);
     drop(server.disconnect(id));
@@ -224,8 +224,8 @@ async fn un_awaited_calls_listen_disconnect_and_listen_in_order() {
     assert_eq!(first.await, Ok(()));
     assert_eq!(code("listen", twice).await, -23);
     assert_eq!(second.await, Ok(()));
-    let at = address(&world.app, id).await;
+    let at = address(&test.app, id).await;
     assert_eq!(at.ip(), Ipv4Addr::new(127, 0, 71, 7));
     let peer = dial(at).await;
-    accepts(&mut world, &peer).await;
+    accepts(&mut test, &peer).await;
 }

@@ -1,4 +1,4 @@
-//! The same calls as plain messages to the registry.
+//! The same calls as messages to the registry.
 
 use chrome_sockets::tcp_server::{
     AcceptInfo, Close, Create, Disconnect, GetInfo, GetSockets, Listen, SetPaused,
@@ -6,21 +6,21 @@ use chrome_sockets::tcp_server::{
 };
 use chrome_sockets::{AddListener, AppId, Error, HasListener, NetError, RemoveListener};
 
-use super::ear::Ear;
+use super::recording_listener::RecordingListener;
 use super::{create, dial};
-use support::World;
+use support::TestApp;
 
 const RUNS: &str = "the registry runs";
 
 #[actix_rt::test]
-async fn messages_to_the_registry_do_what_the_app_does() {
-    let world = World::new().await;
-    let registry = &world.registry;
+async fn messages_to_the_registry_do_the_same_as_functions_of_the_app() {
+    let test = TestApp::new().await;
+    let registry = &test.registry;
     let app = AppId::from("by message");
-    let mut ear = Ear::new();
+    let mut recorder = RecordingListener::new();
     let listener = AddListener::<AcceptInfo> {
         app: app.clone(),
-        recipient: ear.recipient(),
+        recipient: recorder.recipient(),
     };
     assert_eq!(registry.send(listener).await.expect(RUNS), Ok(()));
     let asked = HasListener::<AcceptInfo> {
@@ -79,11 +79,11 @@ async fn messages_to_the_registry_do_what_the_app_does() {
         paused: false,
     });
     assert_eq!(resumed.await.expect(RUNS), Ok(()));
-    ear.accepted().await;
+    recorder.accepted().await;
 
     let removed = registry.send(RemoveListener::<AcceptInfo> {
         app: app.clone(),
-        recipient: ear.recipient(),
+        recipient: recorder.recipient(),
     });
     assert_eq!(removed.await.expect(RUNS), Ok(()));
     let disconnected = registry.send(Disconnect {
@@ -100,15 +100,15 @@ async fn messages_to_the_registry_do_what_the_app_does() {
 }
 
 #[actix_rt::test]
-async fn a_message_means_the_sockets_of_the_app_that_it_names() {
-    let world = World::new().await;
-    let socket_id = create(&world.app).await;
-    let ours = world.registry.send(GetInfo {
-        app: world.app.id().clone(),
+async fn a_message_applies_to_sockets_of_the_app_that_it_names() {
+    let test = TestApp::new().await;
+    let socket_id = create(&test.app).await;
+    let ours = test.registry.send(GetInfo {
+        app: test.app.id().clone(),
         socket_id,
     });
     assert!(ours.await.expect(RUNS).is_ok());
-    let theirs = world.registry.send(GetInfo {
+    let theirs = test.registry.send(GetInfo {
         app: "other".into(),
         socket_id,
     });

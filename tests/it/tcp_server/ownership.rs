@@ -1,13 +1,16 @@
-//! Whose a server socket is, and which number it has.
+//! Owners and ids of server sockets.
 
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{App, ClientSocketId, Error, MAX_NAME, Registry, ServerSocketId};
 
 use super::{create, dial};
-use support::World;
+use support::TestApp;
 
 /// The answer of every function that takes an id.
-async fn every_function(app: &App, id: ServerSocketId) -> Vec<(&'static str, Result<(), Error>)> {
+async fn call_every_function(
+    app: &App,
+    id: ServerSocketId,
+) -> Vec<(&'static str, Result<(), Error>)> {
     let server = &app.tcp_server;
     let rename = SocketProperties {
         name: Some("stolen".into()),
@@ -26,107 +29,107 @@ async fn every_function(app: &App, id: ServerSocketId) -> Vec<(&'static str, Res
 }
 
 async fn assert_not_found(app: &App, id: ServerSocketId) {
-    for (function, answer) in every_function(app, id).await {
+    for (function, answer) in call_every_function(app, id).await {
         assert_eq!(answer, Err(Error::SocketNotFound), "{function}");
     }
 }
 
 #[actix_rt::test]
-async fn an_id_that_was_never_given_out_is_not_found_by_any_function() {
-    let world = World::new().await;
-    assert_not_found(&world.app, 1.into()).await;
-    create(&world.app).await;
+async fn an_id_that_was_never_allocated_is_not_found_by_any_function() {
+    let test = TestApp::new().await;
+    assert_not_found(&test.app, 1.into()).await;
+    create(&test.app).await;
     for id in [0, 2, 9999, u64::MAX] {
-        assert_not_found(&world.app, id.into()).await;
+        assert_not_found(&test.app, id.into()).await;
     }
     assert_eq!(Error::SocketNotFound.to_string(), "Socket not found");
 }
 
 #[actix_rt::test]
 async fn a_closed_id_is_not_found_by_any_function() {
-    let world = World::new().await;
-    let (id, _) = world.listen().await;
-    world.app.tcp_server.close(id).await.expect("close");
-    assert_not_found(&world.app, id).await;
+    let test = TestApp::new().await;
+    let (id, _) = test.listen().await;
+    test.app.tcp_server.close(id).await.expect("close");
+    assert_not_found(&test.app, id).await;
 }
 
 #[actix_rt::test]
 async fn another_apps_id_is_not_found_by_any_function_and_nothing_changes() {
-    let mut world = World::new().await;
-    let (id, address) = world.listen().await;
-    let idle = create(&world.app).await;
-    let before = world.app.tcp_server.get_sockets().await;
+    let mut test = TestApp::new().await;
+    let (id, address) = test.listen().await;
+    let idle = create(&test.app).await;
+    let before = test.app.tcp_server.get_sockets().await;
 
-    let other = App::new("other", &world.registry);
+    let other = App::new("other", &test.registry);
     for id in [id, idle] {
         assert_not_found(&other, id).await;
     }
     assert_eq!(other.tcp_server.get_sockets().await, Ok(Vec::new()));
-    assert_eq!(world.app.tcp_server.get_sockets().await, before);
+    assert_eq!(test.app.tcp_server.get_sockets().await, before);
     let _peer = dial(address).await;
-    world.accepted().await;
+    test.accepted().await;
 }
 
 #[actix_rt::test]
 async fn apps_with_the_same_id_are_the_same_app() {
-    let world = World::new().await;
-    let id = create(&world.app).await;
-    let again = App::new("test", &world.registry);
-    assert_eq!(again.id(), world.app.id());
+    let test = TestApp::new().await;
+    let id = create(&test.app).await;
+    let again = App::new("test", &test.registry);
+    assert_eq!(again.id(), test.app.id());
     let info = again.tcp_server.get_info(id).await.expect("it exists");
     assert_eq!(again.clone().tcp_server.get_sockets().await, Ok(vec![info]));
 }
 
 #[actix_rt::test]
 async fn ids_count_from_one_and_are_never_reused_across_apps() {
-    let world = World::new().await;
-    let other = App::new("other", &world.registry);
-    assert_eq!(create(&world.app).await.get(), 1);
+    let test = TestApp::new().await;
+    let other = App::new("other", &test.registry);
+    assert_eq!(create(&test.app).await.get(), 1);
     assert_eq!(create(&other).await.get(), 2);
-    let (third, _) = world.listen().await;
+    let (third, _) = test.listen().await;
     assert_eq!(third.get(), 3);
     for id in [1, 3] {
-        world.app.tcp_server.close(id.into()).await.expect("close");
+        test.app.tcp_server.close(id.into()).await.expect("close");
     }
     assert_eq!(create(&other).await.get(), 4);
     other.tcp_server.close(4.into()).await.expect("close");
-    assert_eq!(create(&world.app).await.get(), 5);
+    assert_eq!(create(&test.app).await.get(), 5);
 }
 
 #[actix_rt::test]
-async fn a_refused_create_takes_no_id_of_a_socket_in_use() {
-    let world = World::new().await;
-    let first = create(&world.app).await;
-    let refused = world.app.tcp_server.create(SocketProperties {
+async fn a_refused_create_affects_no_id_in_use() {
+    let test = TestApp::new().await;
+    let first = create(&test.app).await;
+    let refused = test.app.tcp_server.create(SocketProperties {
         name: Some("x".repeat(MAX_NAME + 1)),
         persistent: None,
     });
     refused.await.expect_err("the name is too long");
-    assert!(create(&world.app).await > first);
+    assert!(create(&test.app).await > first);
 }
 
 #[actix_rt::test]
 async fn each_namespace_numbers_its_own_sockets() {
-    let mut world = World::new().await;
-    let (server, address) = world.listen().await;
+    let mut test = TestApp::new().await;
+    let (server, address) = test.listen().await;
     assert_eq!(server.get(), 1);
-    assert_eq!(world.create().await.get(), 1);
+    assert_eq!(test.create().await.get(), 1);
     let _peer = dial(address).await;
-    assert_eq!(world.accepted().await.id().get(), 2);
-    assert_eq!(create(&world.app).await.get(), 2);
-    // A number means a socket of the namespace it is used with.
-    let server_alone = create(&world.app).await;
+    assert_eq!(test.accepted().await.id().get(), 2);
+    assert_eq!(create(&test.app).await.get(), 2);
+    // An id means the socket of the namespace that it is used with.
+    let server_alone = create(&test.app).await;
     let as_client = ClientSocketId::new(server_alone.get());
     assert_eq!(
-        world.app.tcp.get_info(as_client).await,
+        test.app.tcp.get_info(as_client).await,
         Err(Error::SocketNotFound)
     );
 }
 
 #[actix_rt::test]
 async fn each_registry_numbers_its_own_sockets() {
-    let world = World::new().await;
-    create(&world.app).await;
+    let test = TestApp::new().await;
+    create(&test.app).await;
     let elsewhere = App::new("test", &Registry::new().start());
     assert_eq!(elsewhere.tcp_server.get_sockets().await, Ok(Vec::new()));
     assert_eq!(create(&elsewhere).await.get(), 1);

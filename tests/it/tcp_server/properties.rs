@@ -4,7 +4,7 @@ use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::{Error, MAX_NAME, NetError};
 
 use super::{create, dial};
-use support::World;
+use support::TestApp;
 
 fn named(name: &str) -> SocketProperties {
     SocketProperties {
@@ -15,9 +15,9 @@ fn named(name: &str) -> SocketProperties {
 
 #[actix_rt::test]
 async fn a_new_socket_is_not_persistent_not_paused_nameless_and_without_address() {
-    let world = World::new().await;
-    let id = create(&world.app).await;
-    let info = world.app.tcp_server.get_info(id).await.expect("it exists");
+    let test = TestApp::new().await;
+    let id = create(&test.app).await;
+    let info = test.app.tcp_server.get_info(id).await.expect("it exists");
     assert_eq!(info.socket_id, id);
     assert!(!info.persistent);
     assert!(!info.paused);
@@ -28,9 +28,9 @@ async fn a_new_socket_is_not_persistent_not_paused_nameless_and_without_address(
 }
 
 #[actix_rt::test]
-async fn create_takes_persistent_and_name() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
+async fn create_sets_persistent_and_name() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     let created = server.create(SocketProperties {
         persistent: Some(true),
         name: Some("web".into()),
@@ -43,9 +43,9 @@ async fn create_takes_persistent_and_name() {
 }
 
 #[actix_rt::test]
-async fn an_empty_name_is_no_name() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
+async fn an_empty_name_counts_as_unset() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     let created = server.create(named("")).await.expect("create");
     let id = created.socket_id;
     assert_eq!(server.get_info(id).await.expect("it exists").name, None);
@@ -58,10 +58,10 @@ async fn an_empty_name_is_no_name() {
 }
 
 #[actix_rt::test]
-async fn update_sets_what_is_given_and_keeps_the_rest() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let id = create(&world.app).await;
+async fn update_sets_given_properties_and_keeps_the_others() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let id = create(&test.app).await;
 
     server.update(id, named("web")).await.expect("update");
     let info = server.get_info(id).await.expect("it exists");
@@ -94,10 +94,10 @@ async fn update_sets_what_is_given_and_keeps_the_rest() {
 }
 
 #[actix_rt::test]
-async fn update_leaves_a_listening_socket_listening_and_paused() {
-    let mut world = World::new().await;
-    let (id, address) = world.listen().await;
-    let server = &world.app.tcp_server;
+async fn update_does_not_affect_listening_and_paused() {
+    let mut test = TestApp::new().await;
+    let (id, address) = test.listen().await;
+    let server = &test.app.tcp_server;
     server.set_paused(id, true).await.expect("pause");
     let mut before = server.get_info(id).await.expect("it exists");
     server.update(id, named("web")).await.expect("update");
@@ -105,19 +105,19 @@ async fn update_leaves_a_listening_socket_listening_and_paused() {
     assert_eq!(server.get_info(id).await, Ok(before));
     server.set_paused(id, false).await.expect("resume");
     let _peer = dial(address).await;
-    world.accepted().await;
+    test.accepted().await;
 }
 
 #[actix_rt::test]
 async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     let too_long = "x".repeat(MAX_NAME + 1);
     let invalid = Error::Net(NetError::INVALID_ARGUMENT);
     assert_eq!(server.create(named(&too_long)).await, Err(invalid));
     assert_eq!(server.get_sockets().await, Ok(Vec::new()));
 
-    let id = create(&world.app).await;
+    let id = create(&test.app).await;
     let before = server.get_info(id).await.expect("it exists");
     let refused = server.update(
         id,
@@ -136,10 +136,10 @@ async fn a_name_above_the_limit_is_refused_and_changes_nothing() {
 }
 
 #[actix_rt::test]
-async fn get_info_shows_address_and_port_only_while_listening() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let id = create(&world.app).await;
+async fn get_info_reports_address_and_port_only_while_listening() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let id = create(&test.app).await;
     assert_eq!(server.get_info(id).await.expect("info").local_addr(), None);
     server
         .listen(id, "127.0.0.1", 0, None)
@@ -154,13 +154,13 @@ async fn get_info_shows_address_and_port_only_while_listening() {
 }
 
 #[actix_rt::test]
-async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
+async fn get_sockets_reports_what_get_info_reports_in_the_order_of_ids() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
     assert_eq!(server.get_sockets().await, Ok(Vec::new()));
 
-    let first = create(&world.app).await;
-    let (second, _) = world.listen().await;
+    let first = create(&test.app).await;
+    let (second, _) = test.listen().await;
     let named = server.create(named("third")).await.expect("create");
     let third = named.socket_id;
     server.set_paused(first, true).await.expect("pause");
@@ -179,10 +179,10 @@ async fn get_sockets_tells_what_get_info_tells_in_the_order_of_the_ids() {
 }
 
 #[actix_rt::test]
-async fn get_sockets_tells_the_moment_of_the_call() {
-    let world = World::new().await;
-    let server = &world.app.tcp_server;
-    let id = create(&world.app).await;
+async fn get_sockets_reports_the_state_at_the_call() {
+    let test = TestApp::new().await;
+    let server = &test.app.tcp_server;
+    let id = create(&test.app).await;
     let before = server.get_sockets();
     let closed = server.close(id);
     let after = server.get_sockets();

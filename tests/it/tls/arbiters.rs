@@ -4,8 +4,8 @@ use actix::prelude::*;
 use chrome_sockets::Registry;
 
 use super::certificates::Authority;
-use super::{Trusting, assert_talks, connect};
-use support::{World, within};
+use super::{TlsFixture, assert_talks, connect};
+use support::{TestApp, within};
 
 #[actix_rt::test]
 async fn a_connection_outlives_the_thread_of_its_handshake() {
@@ -15,20 +15,20 @@ async fn a_connection_outlives_the_thread_of_its_handshake() {
     let (tell, started) = tokio::sync::oneshot::channel();
     arbiter.spawn_fn(move || drop(tell.send(registry.start())));
     let started = within("the registry", started).await;
-    let world = World::at(started.expect("it starts")).await;
-    let mut t = Trusting { world, authority };
+    let test = TestApp::at(started.expect("it starts")).await;
+    let mut t = TlsFixture { test, authority };
     let server = t.authority.issue("localhost").server();
     let (_, at) = t.serve(server).await;
     let mut clients = Vec::new();
     for _ in 0..4 {
         let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.world.accepted().await;
-        assert_talks(&mut t.world, &client, &mut peer).await;
+        let client = t.test.accepted().await;
+        assert_talks(&mut t.test, &client, &mut peer).await;
         clients.push((client, peer));
     }
     arbiter.stop();
     arbiter.join().expect("it ends in order");
     for (client, peer) in &mut clients {
-        assert_talks(&mut t.world, client, peer).await;
+        assert_talks(&mut t.test, client, peer).await;
     }
 }

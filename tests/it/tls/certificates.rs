@@ -13,7 +13,7 @@ use chrome_sockets::rustls::{
 use chrome_sockets::tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-/// Who signs certificates.
+/// Signs certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 /// A certificate and its key, in PEM.
@@ -32,7 +32,7 @@ fn named(name: &str) -> CertificateParams {
 
 impl Authority {
     pub fn new() -> Self {
-        // Two authorities of one name would be taken for each other.
+        // Unique names, because two authorities of one name could be confused.
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, SeqCst);
         let mut params = CertificateParams::default();
@@ -42,7 +42,7 @@ impl Authority {
         Authority(CertifiedIssuer::self_signed(params, key()).expect("an authority"))
     }
 
-    /// A good certificate for this host name or IP address.
+    /// A valid certificate for this host name or IP address.
     pub fn issue(&self, name: &str) -> Issued {
         self.issue_with(name, |_| {})
     }
@@ -68,12 +68,12 @@ impl Authority {
         roots
     }
 
-    /// Trusts this authority alone.
+    /// A client that trusts only this authority.
     pub fn client(&self) -> tls::Client {
         tls::Client::with_roots(self.roots()).expect("an authority")
     }
 
-    /// A peer that trusts it.
+    /// The configuration of a peer that trusts it.
     pub fn config(&self, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
         let config = ClientConfig::builder_with_provider(ring::default_provider().into())
             .with_protocol_versions(versions)
@@ -85,8 +85,8 @@ impl Authority {
 }
 
 impl Issued {
-    /// A certificate that signed itself, as an authority does (`is_ca`) or not.
-    pub fn by_itself(name: &str, is_ca: bool) -> Self {
+    /// A self-signed certificate, of an authority (`is_ca`) or not.
+    pub fn self_signed(name: &str, is_ca: bool) -> Self {
         let mut params = named(name);
         if is_ca {
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -121,7 +121,7 @@ impl Issued {
     }
 }
 
-/// Files for a foreign program; dropping it removes them.
+/// Files for another program; dropping it removes them.
 pub struct Folder(PathBuf);
 
 impl Folder {

@@ -5,22 +5,22 @@ use std::time::Duration;
 use chrome_sockets::rustls;
 use tokio::io::AsyncReadExt;
 
-use super::serving::Failures;
-use super::{Trusting, connect, connect_as};
+use super::serving::HandshakeErrors;
+use super::{TlsFixture, connect, connect_as};
 use crate::tcp_server::dial;
 use support::within;
 
 #[actix_rt::test]
-async fn unfinished_handshakes_are_counted_apart_and_reported() {
-    let mut t = Trusting::new().await;
-    let mut failures = Failures::of(&t.world).await;
+async fn unfinished_handshakes_are_counted_separately_and_reported() {
+    let mut t = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&t.test).await;
     let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
-    // Two clients say nothing; the server socket has accepted them.
+    // Two clients send nothing; the server socket has accepted them.
     let mut silent = [dial(at).await, dial(at).await];
     let mut served = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
+    let client = t.test.accepted().await;
     let drain = t
-        .world
+        .test
         .app
         .tcp_server
         .drain(server, Duration::from_millis(300));
@@ -42,10 +42,10 @@ async fn unfinished_handshakes_are_counted_apart_and_reported() {
 }
 
 #[actix_rt::test]
-async fn encrypted_clients_that_no_listener_heard_of_are_counted_apart() {
-    let t = Trusting::new().await;
+async fn unreported_encrypted_clients_are_counted_separately() {
+    let t = TlsFixture::new().await;
     let (server, at) = t.serve(t.authority.issue("localhost").server()).await;
-    let tcp_server = &t.world.app.tcp_server;
+    let tcp_server = &t.test.app.tcp_server;
     let stream = dial(at).await;
     within("the accept", async {
         loop {
@@ -56,7 +56,7 @@ async fn encrypted_clients_that_no_listener_heard_of_are_counted_apart() {
         }
     })
     .await;
-    // The handshake goes on while the server socket is paused.
+    // The handshake continues while the server socket is paused.
     let paused = tcp_server.set_paused(server, true).await;
     paused.expect("it is open");
     let config = t.authority.config(&[&rustls::version::TLS13]);

@@ -1,4 +1,4 @@
-//! Handshakes of `secure` that fail: the code, and the socket is gone.
+//! Handshakes of `secure` that fail: the code, and the socket is closed.
 
 use chrome_sockets::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use chrome_sockets::testing::ScriptedNetwork;
@@ -6,45 +6,49 @@ use chrome_sockets::{ClientSocketId, Error, Registry};
 use tokio::io::AsyncReadExt;
 
 use super::certificates::{Authority, Issued};
-use super::{Trusting, accept, assert_talks, dialled, read, write};
+use super::{TlsFixture, accept, assert_talks, dialled, read, write};
 use crate::tcp_server::code;
-use support::{World, within};
+use support::{TestApp, within};
 
-/// Asserts that a socket has no id any more, by handle or number.
-async fn assert_gone(world: &World, id: ClientSocketId) {
+/// Asserts that a socket is not found, by handle and by id.
+async fn assert_gone(test: &TestApp, id: ClientSocketId) {
     let gone = Err(Error::SocketNotFound);
-    assert_eq!(world.app.tcp.get_info(id).await, gone);
-    let open = world.app.tcp.get_sockets().await.expect("alive");
+    assert_eq!(test.app.tcp.get_info(id).await, gone);
+    let open = test.app.tcp.get_sockets().await.expect("alive");
     assert!(open.iter().all(|info| info.socket_id != id));
 }
 
-/// What a handshake answers to a peer with this certificate, by this name.
-async fn code_for(t: &mut Trusting, host: &str, issued: &Issued) -> i32 {
+/// The answer of a handshake with this certificate and name.
+async fn code_for(t: &mut TlsFixture, host: &str, issued: &Issued) -> i32 {
     let (client, peer) = t.dial(host).await;
     let answer = client.secure(SecureOptions::default());
     let sending = client.send(&b"secret"[..]);
     let peers = accept(peer, issued).await;
     let number = code("secure", answer).await;
-    assert_eq!(code("send", sending).await, number, "what waits fails too");
-    assert_gone(&t.world, client.id()).await;
+    assert_eq!(
+        code("send", sending).await,
+        number,
+        "waiting sends fail too"
+    );
+    assert_gone(&t.test, client.id()).await;
     assert!(client.try_send(&b"more"[..]).is_err());
-    // TLS 1.3 lets a server believe until the first read.
+    // With TLS 1.3 the server sees the failure at its first read.
     if let Ok(mut peer) = peers {
         let read = within("the peer's end", peer.read(&mut [0; 1])).await;
-        assert!(read.is_err(), "the peer must be told: {read:?}");
+        assert!(read.is_err(), "the peer must get an alert: {read:?}");
     }
     number
 }
 
-async fn proof_of_life(mut t: Trusting) {
-    t.world.nothing().await;
+async fn proof_of_life(mut t: TlsFixture) {
+    t.test.expect_no_event().await;
     let (client, mut peer) = t.secured().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn what_is_wrong_with_a_certificate_has_chromes_number() {
-    let mut t = Trusting::new().await;
+async fn certificate_errors_have_chromiums_codes() {
+    let mut t = TlsFixture::new().await;
     let good = t.authority.issue("localhost");
     let other_name = t.authority.issue("localhost.example");
     let expired = t.authority.issue_with("localhost", |params| {
@@ -66,13 +70,13 @@ async fn what_is_wrong_with_a_certificate_has_chromes_number() {
         (
             "signed by itself",
             "localhost",
-            &Issued::by_itself("localhost", false),
+            &Issued::self_signed("localhost", false),
             -202,
         ),
         (
             "its own authority",
             "localhost",
-            &Issued::by_itself("localhost", true),
+            &Issued::self_signed("localhost", true),
             -202,
         ),
         ("for another purpose", "localhost", &for_clients, -207),
@@ -84,27 +88,27 @@ async fn what_is_wrong_with_a_certificate_has_chromes_number() {
 
 #[actix_rt::test]
 async fn a_peer_that_does_not_speak_tls_is_a_protocol_error() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let long = [b'x'; 100_000];
     for said in [&b"HTTP/1.0 400 Bad Request\r\n\r\n"[..], &[0; 2048], &long] {
         let (client, mut peer) = t.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
         read(&mut peer, 1).await;
-        // It may not be let say all of it.
+        // The other side may close before it has written everything.
         let _ = tokio::io::AsyncWriteExt::write_all(&mut peer, said).await;
         assert_eq!(code("secure", answer).await, -107);
-        assert_gone(&t.world, client.id()).await;
+        assert_gone(&t.test, client.id()).await;
     }
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
-async fn a_peer_that_gives_up_has_closed_or_reset_the_connection() {
-    let t = Trusting::new().await;
+async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
+    let t = TlsFixture::new().await;
     for (reset, number) in [(false, -100), (true, -101)] {
         let (client, mut peer) = t.dial("localhost").await;
         let answer = client.secure(SecureOptions::default());
-        // All of the ClientHello, or the close would be a reset.
+        // Reads all of the ClientHello, because with unread input the close would be a reset.
         let mut header = [0; 5];
         peer.read_exact(&mut header).await.expect("a record");
         let length = u16::from_be_bytes([header[3], header[4]]);
@@ -116,42 +120,42 @@ async fn a_peer_that_gives_up_has_closed_or_reset_the_connection() {
         }
         drop(peer);
         assert_eq!(code("secure", answer).await, number);
-        assert_gone(&t.world, client.id()).await;
+        assert_gone(&t.test, client.id()).await;
     }
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
 async fn a_peer_that_ends_in_the_middle_of_its_first_record_has_closed() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
-    // The header of a ServerHello that does not come, and its own side's end.
+    // The header of a ServerHello without its body, and then the end of the peer's side.
     write(&mut peer, &[22, 3, 3, 0, 100, 2, 0]).await;
     within("the end", tokio::io::AsyncWriteExt::shutdown(&mut peer))
         .await
         .expect("shutdown");
     assert_eq!(code("secure", answer).await, -100);
-    assert_gone(&t.world, client.id()).await;
+    assert_gone(&t.test, client.id()).await;
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
-async fn an_end_while_unpaused_is_told_as_a_close_is() {
-    let mut t = Trusting::new().await;
+async fn an_end_during_a_handshake_while_resumed_is_reported_like_a_close() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(SecureOptions::default());
     client.set_paused(false).await.expect("resume");
     drop(peer);
     let number = code("secure", answer).await;
     assert!([-100, -101].contains(&number), "{number}");
-    assert_eq!(t.world.ended(client.id()).await.code(), -100);
-    assert_gone(&t.world, client.id()).await;
+    assert_eq!(t.test.ended(client.id()).await.code(), -100);
+    assert_gone(&t.test, client.id()).await;
     proof_of_life(t).await;
 }
 
 #[actix_rt::test]
-async fn a_host_that_can_have_no_certificate_is_no_name() {
+async fn a_host_without_a_valid_certificate_name_is_common_name_invalid() {
     let authority = Authority::new();
     let network = ScriptedNetwork::new();
     network.next_resolve(
@@ -160,30 +164,30 @@ async fn a_host_that_can_have_no_certificate_is_no_name() {
     );
     let _peer = network.server("127.0.0.1:443".parse().expect("an address"));
     let registry = Registry::with_network(network).tls_client(authority.client());
-    let world = World::on(registry).await;
-    let client = dialled(&world, "no_-.name.", 443).await;
+    let test = TestApp::on(registry).await;
+    let client = dialled(&test, "no_-.name.", 443).await;
     let answer = client.secure(SecureOptions::default());
     assert_eq!(code("secure", answer).await, -200);
-    assert_gone(&world, client.id()).await;
+    assert_gone(&test, client.id()).await;
 }
 
-/// A paused socket on a network without time, and its peer.
+/// A paused socket on a scripted network with a paused clock, and its peer.
 async fn scripted() -> (
-    World,
+    TestApp,
     chrome_sockets::tcp::ClientSocket,
     chrome_sockets::testing::Peer,
 ) {
     let network = ScriptedNetwork::new();
     let peer = network.server("127.0.0.1:443".parse().expect("an address"));
     let client = Authority::new().client();
-    let world = World::on(Registry::with_network(network).tls_client(client)).await;
-    let client = dialled(&world, "127.0.0.1", 443).await;
-    (world, client, peer)
+    let test = TestApp::on(Registry::with_network(network).tls_client(client)).await;
+    let client = dialled(&test, "127.0.0.1", 443).await;
+    (test, client, peer)
 }
 
 #[actix_rt::test]
-async fn a_peer_that_stalls_is_given_up_in_time() {
-    let (world, client, peer) = scripted().await;
+async fn a_handshake_with_a_stalled_peer_times_out() {
+    let (test, client, peer) = scripted().await;
     tokio::time::pause();
     let began = tokio::time::Instant::now();
     let answer = client.secure(SecureOptions::default());
@@ -196,14 +200,14 @@ async fn a_peer_that_stalls_is_given_up_in_time() {
         took >= HANDSHAKE_TIMEOUT && late.as_millis() < 100,
         "{took:?}"
     );
-    assert_gone(&world, client.id()).await;
+    assert_gone(&test, client.id()).await;
     assert!(peer.received().starts_with(&[22, 3, 1]), "a ClientHello");
     assert!(peer.is_closed(), "the connection is gone too");
 }
 
 #[actix_rt::test]
-async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
-    let (world, client, peer) = scripted().await;
+async fn a_handshake_behind_sends_that_the_peer_does_not_read_times_out() {
+    let (test, client, peer) = scripted().await;
     peer.limit_writes(3);
     client.try_send(&b"plain"[..]).expect("it is open");
     tokio::time::pause();
@@ -211,24 +215,24 @@ async fn a_peer_that_does_not_take_what_was_sent_before_is_given_up_in_time() {
     let answered = tokio::time::timeout(2 * HANDSHAKE_TIMEOUT, answer).await;
     let error = answered.expect("it answers by itself").expect_err("no TLS");
     assert_eq!(error.net_error().map(|error| error.code()), Some(-7));
-    assert_gone(&world, client.id()).await;
+    assert_gone(&test, client.id()).await;
     assert_eq!(peer.received(), b"pla", "no handshake before the rest");
     peer.unlimit_writes();
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(peer.received(), b"plain", "what was sent still leaves");
+    assert_eq!(peer.received(), b"plain", "earlier sends are delivered");
     assert!(peer.is_closed());
 }
 
 #[actix_rt::test]
-async fn unless_it_is_told_otherwise_it_trusts_the_machine_which_does_not_know_this_one() {
-    let mut t = Trusting {
-        world: World::new().await,
+async fn by_default_only_the_systems_authorities_are_trusted() {
+    let mut t = TlsFixture {
+        test: TestApp::new().await,
         authority: Authority::new(),
     };
     let issued = t.authority.issue("localhost");
-    // On a machine without any authority the first is the same as the second.
+    // On a machine without any authority the first handshake is the same as the second.
     for _ in 0..2 {
         assert_eq!(code_for(&mut t, "localhost", &issued).await, -202);
     }

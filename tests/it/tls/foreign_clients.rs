@@ -4,14 +4,14 @@ use std::process::Command;
 
 use chrome_sockets::tcp::ClientSocket;
 
-use super::Trusting;
+use super::TlsFixture;
 use super::certificates::{Authority, Folder};
 use crate::examples::{MIB, block};
 use support::process::{Ended, Example, Program};
 use support::programs::has;
 use support::within;
 
-/// `openssl s_client` that trusts an authority, and says if anything is wrong.
+/// `openssl s_client` that trusts an authority, and reports verification errors.
 fn s_client(folder: &Folder, authority: &Authority, port: u16) -> Command {
     let ca = folder.file("ca.pem", authority.pem());
     let mut command = Command::new("openssl");
@@ -36,17 +36,17 @@ fn assert_clean(ended: &Ended) {
 }
 
 #[actix_rt::test]
-async fn s_client_talks_and_is_told_the_end() {
+async fn s_client_exchanges_data_and_sees_a_clean_end() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     for version in ["-tls1_2", "-tls1_3"] {
         let folder = Folder::new();
         let mut command = s_client(&folder, &t.authority, at.port());
         let program = Program::start(command.arg(version));
-        let client: ClientSocket = t.world.accepted().await;
+        let client: ClientSocket = t.test.accepted().await;
         client
             .send(&b"hello from the server\n"[..])
             .await
@@ -66,7 +66,7 @@ fn example(folder: &Folder, authority: &Authority) -> Example {
 }
 
 #[test]
-fn s_client_gets_back_the_8_mib_piped_into_it() {
+fn s_client_gets_back_8_mib() {
     if !openssl() {
         return;
     }
@@ -75,18 +75,18 @@ fn s_client_gets_back_the_8_mib_piped_into_it() {
     let server = example(&folder, &authority);
     for version in ["-tls1_2", "-tls1_3"] {
         let mut command = s_client(&folder, &authority, server.address.port());
-        // It would end with its input; all of the echo is what ends it here.
+        // It would end with its input; here the complete echo ends it.
         let command = command.args([version, "-ign_eof"]);
         let mut program = Program::start(command);
         let data: &'static [u8] = block().repeat(8).leak();
         program.feed(&data[..8 * MIB]);
         assert!(program.stdout.bytes(8 * MIB) == &data[..8 * MIB]);
     }
-    server.ends_well();
+    server.expect_success();
 }
 
 #[test]
-fn curl_trusts_it_by_its_authority_and_not_without() {
+fn curl_trusts_the_server_only_with_its_authority() {
     if !has("curl", "--version", "https") {
         return;
     }
@@ -95,7 +95,7 @@ fn curl_trusts_it_by_its_authority_and_not_without() {
     let ca = folder.file("ca.pem", authority.pem());
     let server = example(&folder, &authority);
     let url = format!("https://localhost:{}/", server.address.port());
-    // What comes back is the request, which is no HTTP answer to begin with.
+    // The response is the echoed request, which is no HTTP response.
     let mut curl = Command::new("curl");
     let curl = curl.args(["-sS", "--http0.9", "-m", "10", "--cacert", &ca]);
     let mut trusted = Program::start(curl.args(["-H", "X: echo", &url]));
@@ -103,33 +103,33 @@ fn curl_trusts_it_by_its_authority_and_not_without() {
     let mut curl = Command::new("curl");
     let refused = Program::start(curl.args(["-sS", &url])).ended();
     assert_eq!(refused.status.code(), Some(60), "{}", refused.stderr);
-    server.ends_well();
+    server.expect_success();
 }
 
 #[actix_rt::test]
-async fn s_client_is_told_at_once_that_there_is_no_renegotiation() {
+async fn s_client_is_refused_renegotiation_at_once() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
-    // Of one that is read, and of one that nobody can hear.
+    // For a socket that is read, and for one without listeners.
     for is_heard in [true, false] {
         if !is_heard {
-            let listener = t.world.listener.clone().recipient();
-            let removed = t.world.app.tcp.on_receive.remove_listener(listener).await;
+            let listener = t.test.listener.clone().recipient();
+            let removed = t.test.app.tcp.on_receive.remove_listener(listener).await;
             removed.expect("it was there");
         }
         let mut command = Command::new("openssl");
         let command = command.args(["s_client", "-tls1_2", "-connect", &at.to_string()]);
         let mut program = Program::start(command);
-        let client: ClientSocket = t.world.accepted().await;
+        let client: ClientSocket = t.test.accepted().await;
         client.set_paused(false).await.expect("resume");
         program.feed(b"R\n");
         let ended = tokio::task::spawn_blocking(|| program.ended());
         let ended = within("its end", ended).await.expect("no panic");
         let told = ended.stderr.contains("no renegotiation");
         assert!(told, "heard: {is_heard}: {}", ended.stderr);
-        t.world.ended(client.id()).await;
+        t.test.ended(client.id()).await;
     }
 }

@@ -1,17 +1,17 @@
-//! `secure` with OpenSSL on the other side.
+//! `secure` with OpenSSL as the server.
 
 use std::process::Command;
 
 use chrome_sockets::tcp::{self, ClientSocket, SecureOptions, TlsVersionConstraints};
 
 use super::certificates::{Authority, Folder, Issued};
-use super::{Trusting, dialled, pattern};
+use super::{TlsFixture, dialled, pattern};
 use crate::tcp_server::code;
 use support::process::Program;
 use support::programs::has;
 use support::within;
 
-/// `openssl s_server` with a certificate, and where it listens.
+/// `openssl s_server` with a certificate, and its port.
 struct Server {
     _program: Program,
     port: u16,
@@ -38,8 +38,8 @@ impl Server {
         }
     }
 
-    async fn dial(&self, t: &Trusting, host: &str) -> ClientSocket {
-        dialled(&t.world, host, self.port).await
+    async fn dial(&self, t: &TlsFixture, host: &str) -> ClientSocket {
+        dialled(&t.test, host, self.port).await
     }
 }
 
@@ -53,20 +53,20 @@ fn versions(min: Option<&str>, max: Option<&str>) -> SecureOptions {
     }
 }
 
-/// Asserts that the server turns around what it is sent.
-async fn assert_reverses(t: &mut Trusting, client: &ClientSocket) {
+/// Asserts that the server reverses what it receives.
+async fn assert_reversed(t: &mut TlsFixture, client: &ClientSocket) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"stressed\n"[..]).await.expect("send");
-    let reversed = t.world.received(client.id(), 9).await;
+    let reversed = t.test.received(client.id(), 9).await;
     assert_eq!(reversed, b"desserts\n");
 }
 
 #[actix_rt::test]
-async fn versions_are_spoken_as_asked_for() {
+async fn the_requested_tls_versions_are_used() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     for (only, min, max, outcome) in [
         ("-tls1_2", None, None, 0),
@@ -82,9 +82,9 @@ async fn versions_are_spoken_as_asked_for() {
         let answer = client.secure(versions(min, max));
         if outcome == 0 {
             within(&what, answer).await.expect(&what);
-            assert_reverses(&mut t, &client).await;
+            assert_reversed(&mut t, &client).await;
             client.close().await.expect("close");
-            assert_eq!(t.world.ended(client.id()).await.code(), -100);
+            assert_eq!(t.test.ended(client.id()).await.code(), -100);
         } else {
             assert_eq!(code(&what, answer).await, outcome, "{what}");
         }
@@ -96,7 +96,7 @@ async fn certificates_are_verified() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let good = t.authority.issue("localhost");
     let expired = t.authority.issue_with("localhost", |params| {
         params.not_after = rcgen::date_time_ymd(2020, 1, 1);
@@ -114,7 +114,7 @@ async fn certificates_are_verified() {
         (
             "signed by itself",
             "localhost",
-            &Issued::by_itself("localhost", true),
+            &Issued::self_signed("localhost", true),
             -202,
         ),
     ] {
@@ -123,9 +123,9 @@ async fn certificates_are_verified() {
         let answer = client.secure(SecureOptions::default());
         if outcome == 0 {
             within(what, answer).await.expect(what);
-            assert_reverses(&mut t, &client).await;
+            assert_reversed(&mut t, &client).await;
             client.close().await.expect("close");
-            assert_eq!(t.world.ended(client.id()).await.code(), -100);
+            assert_eq!(t.test.ended(client.id()).await.code(), -100);
         } else {
             assert_eq!(code(what, answer).await, outcome, "{what}");
         }
@@ -133,28 +133,28 @@ async fn certificates_are_verified() {
 }
 
 #[actix_rt::test]
-async fn a_server_that_wants_a_certificate_says_so() {
+async fn a_server_that_requires_a_client_certificate_is_reported() {
     if !openssl() {
         return;
     }
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     let server = Server::start(&issued, &["-rev", "-tls1_3", "-Verify", "1"]);
     let client = server.dial(&t, "localhost").await;
-    // TLS 1.3 is done on this side before the server has looked.
+    // With TLS 1.3 this side completes before the server has checked.
     let answer = client.secure(SecureOptions::default());
     within("secure", answer).await.expect("secure");
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.ended(client.id()).await.code(), -110);
+    assert_eq!(t.test.ended(client.id()).await.code(), -110);
 }
 
 #[actix_rt::test]
-async fn a_file_of_megabytes_comes_byte_for_byte_and_its_end_is_told() {
+async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
     if !openssl() {
         return;
     }
     const LENGTH: usize = 5 * 1024 * 1024 + 3;
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     for version in ["-tls1_2", "-tls1_3"] {
         let server = Server::start(&issued, &["-HTTP", version]);
@@ -173,8 +173,8 @@ async fn a_file_of_megabytes_comes_byte_for_byte_and_its_end_is_told() {
             .send(&b"GET /file HTTP/1.0\r\n\r\n"[..])
             .await
             .expect("send");
-        let came = t.world.received(client.id(), LENGTH).await;
+        let came = t.test.received(client.id(), LENGTH).await;
         assert!(came == data, "{version}: other bytes came");
-        assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        assert_eq!(t.test.ended(client.id()).await.code(), -100);
     }
 }

@@ -1,25 +1,25 @@
-//! A secured connection is a connection like any other.
+//! A secured connection behaves like any other connection.
 
 use chrome_sockets::tcp::{self, SecureOptions};
 use futures::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Trusting, accept, assert_talks, pattern, read, reads_the_end, write};
+use super::{TlsFixture, accept, assert_talks, expect_clean_end, pattern, read, write};
 use support::{QUIET, within};
 
-/// More than the kernel takes of a connection whose peer does not read.
+/// More than the kernel buffers for a peer that does not read.
 const LARGE: usize = 8 * 1024 * 1024;
 
 #[actix_rt::test]
 async fn data_goes_both_ways() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn megabytes_go_there_and_back_byte_for_byte() {
-    let mut t = Trusting::new().await;
+async fn megabytes_are_echoed_byte_for_byte() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.secured().await;
     let properties = tcp::SocketProperties {
         buffer_size: Some(65536),
@@ -32,7 +32,7 @@ async fn megabytes_go_there_and_back_byte_for_byte() {
         tokio::io::copy(&mut from, &mut to).await
     });
     let data = pattern(LARGE);
-    // Pieces of every kind: larger and smaller than a record, and empty ones.
+    // Chunks larger and smaller than a record, and empty ones.
     let mut rest = data.clone();
     let mut answers = Vec::new();
     for length in [1, 70_000, 0, 16_384, 16_385, 3].into_iter().cycle() {
@@ -42,7 +42,7 @@ async fn megabytes_go_there_and_back_byte_for_byte() {
             break;
         }
     }
-    let back = t.world.received(client.id(), LARGE).await;
+    let back = t.test.received(client.id(), LARGE).await;
     assert!(back == data, "other bytes came back");
     let mut sent = 0;
     for answer in answers {
@@ -55,11 +55,11 @@ async fn megabytes_go_there_and_back_byte_for_byte() {
 }
 
 #[actix_rt::test]
-async fn what_was_sent_before_leaves_plain_and_what_comes_after_never() {
-    let mut t = Trusting::new().await;
+async fn sends_before_secure_are_plain_and_later_ones_encrypted() {
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let issued = t.authority.issue("localhost");
-    // More than the kernel takes: it waits in the row.
+    // More than the kernel buffers, so it waits.
     let plain = pattern(LARGE);
     let before = client.send(plain.clone());
     let secured = client.secure(SecureOptions::default());
@@ -72,12 +72,12 @@ async fn what_was_sent_before_leaves_plain_and_what_comes_after_never() {
     secured.await.expect("secure");
     assert_eq!(after.await.expect("send").bytes_sent, 6);
     assert_eq!(empty.await.expect("send").bytes_sent, 0);
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn a_send_is_answered_when_the_os_has_it_all_and_not_before() {
-    let t = Trusting::new().await;
+async fn a_send_is_answered_when_the_os_has_all_of_it() {
+    let t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     let data = pattern(LARGE);
     let mut answer = client.send(data.clone());
@@ -89,11 +89,11 @@ async fn a_send_is_answered_when_the_os_has_it_all_and_not_before() {
 }
 
 #[actix_rt::test]
-async fn close_and_disconnect_tell_the_peer_that_the_end_is_meant() {
-    let t = Trusting::new().await;
+async fn close_and_disconnect_send_close_notify() {
+    let t = TlsFixture::new().await;
     for close in [true, false] {
         let (client, mut peer) = t.secured().await;
-        // What was called before still leaves, though nobody reads it yet.
+        // Earlier sends are still delivered, although the peer does not read yet.
         let data = pattern(LARGE);
         client.try_send(data.clone()).expect("it is open");
         match close {
@@ -101,13 +101,13 @@ async fn close_and_disconnect_tell_the_peer_that_the_end_is_meant() {
             false => client.disconnect().await.expect("disconnect"),
         }
         assert!(read(&mut peer, LARGE).await == data, "other bytes came");
-        reads_the_end(&mut peer).await;
+        expect_clean_end(&mut peer).await;
     }
 }
 
 #[actix_rt::test]
-async fn an_end_is_told_after_all_data_whether_or_not_it_was_meant() {
-    let mut t = Trusting::new().await;
+async fn an_end_is_reported_after_all_data_with_or_without_close_notify() {
+    let mut t = TlsFixture::new().await;
     for meant in [true, false] {
         let (client, mut peer) = t.secured().await;
         write(&mut peer, b"the last words").await;
@@ -116,46 +116,46 @@ async fn an_end_is_told_after_all_data_whether_or_not_it_was_meant() {
         }
         drop(peer);
         client.set_paused(false).await.expect("resume");
-        let last = t.world.received(client.id(), 14).await;
+        let last = t.test.received(client.id(), 14).await;
         assert_eq!(last, b"the last words");
-        assert_eq!(t.world.ended(client.id()).await.code(), -100);
+        assert_eq!(t.test.ended(client.id()).await.code(), -100);
         let info = client.get_info().await.expect("it exists");
         assert!(!info.connected && info.paused, "{info:?}");
     }
 }
 
 #[actix_rt::test]
-async fn a_record_that_is_none_ends_the_connection_with_its_code() {
-    let mut t = Trusting::new().await;
+async fn an_invalid_record_ends_the_connection_with_its_code() {
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     write(&mut peer, b"good").await;
     let (wire, _) = peer.get_mut();
     write(wire, b"this is no record of TLS").await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.received(client.id(), 4).await, b"good");
-    assert_eq!(t.world.ended(client.id()).await.code(), -107);
-    // The peer is told why.
+    assert_eq!(t.test.received(client.id(), 4).await, b"good");
+    assert_eq!(t.test.ended(client.id()).await.code(), -107);
+    // The peer receives an alert.
     let error = within("an alert", peer.read(&mut [0; 1])).await;
     assert!(error.is_err(), "{error:?}");
 }
 
 #[actix_rt::test]
 async fn a_paused_secured_socket_is_not_read() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     client.set_paused(false).await.expect("resume");
     write(&mut peer, b"one").await;
-    assert_eq!(t.world.received(client.id(), 3).await, b"one");
+    assert_eq!(t.test.received(client.id(), 3).await, b"one");
     client.set_paused(true).await.expect("pause");
     write(&mut peer, b"two").await;
-    t.world.nothing().await;
+    t.test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.received(client.id(), 3).await, b"two");
+    assert_eq!(t.test.received(client.id(), 3).await, b"two");
 }
 
 #[actix_rt::test]
-async fn it_shows_the_same_addresses_before_and_after() {
-    let t = Trusting::new().await;
+async fn get_info_reports_the_same_addresses_before_and_after_secure() {
+    let t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let before = client.get_info().await.expect("it exists");
     let answer = client.secure(SecureOptions::default());
@@ -172,12 +172,12 @@ async fn it_shows_the_same_addresses_before_and_after() {
 }
 
 #[actix_rt::test]
-async fn an_ip_address_is_a_name_of_its_own() {
-    let mut t = Trusting::new().await;
+async fn a_certificate_for_an_ip_address_is_verified_by_the_address() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("127.0.0.1").await;
     let answer = client.secure(SecureOptions::default());
     let issued = t.authority.issue("127.0.0.1");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }

@@ -1,4 +1,4 @@
-//! Server sockets whose connections are encrypted.
+//! Encrypted server sockets.
 
 use std::time::Duration;
 
@@ -10,36 +10,39 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
-use super::{Trusting, assert_talks, connect, connect_as, read, reads_the_end, write};
+use super::{TlsFixture, assert_talks, connect, connect_as, expect_clean_end, read, write};
 use crate::tcp_server::{code, dial};
-use support::{QUIET, World, within};
+use support::{QUIET, TestApp, within};
 
-/// Hears of handshakes that failed.
-struct Ear(UnboundedSender<HandshakeErrorInfo>);
+/// Passes on failed handshakes.
+struct HandshakeErrorListener(UnboundedSender<HandshakeErrorInfo>);
 
-impl actix::Actor for Ear {
+impl actix::Actor for HandshakeErrorListener {
     type Context = actix::Context<Self>;
 }
 
-impl actix::Handler<HandshakeErrorInfo> for Ear {
+impl actix::Handler<HandshakeErrorInfo> for HandshakeErrorListener {
     type Result = ();
 
     fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
-        // A test that is over hears no more.
+        // The receiver is gone when the test has ended.
         let _ = self.0.send(info);
     }
 }
 
-/// What `onHandshakeError` tells.
-pub struct Failures(UnboundedReceiver<HandshakeErrorInfo>);
+/// Events of `onHandshakeError`.
+pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);
 
-impl Failures {
-    pub async fn of(world: &World) -> Self {
+impl HandshakeErrors {
+    pub async fn of(test: &TestApp) -> Self {
         let (sender, heard) = unbounded_channel();
-        let ear = actix::Actor::start(Ear(sender));
-        let event = &world.app.tcp_server.on_handshake_error;
-        event.add_listener(ear.recipient()).await.expect("added");
-        Failures(heard)
+        let listener = actix::Actor::start(HandshakeErrorListener(sender));
+        let event = &test.app.tcp_server.on_handshake_error;
+        event
+            .add_listener(listener.recipient())
+            .await
+            .expect("added");
+        HandshakeErrors(heard)
     }
 
     pub async fn next(&mut self) -> HandshakeErrorInfo {
@@ -57,60 +60,60 @@ impl Failures {
 
 #[actix_rt::test]
 async fn an_accepted_client_is_encrypted_and_paused() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let issued = t.authority.issue("localhost");
     let (_, at) = t.serve(issued.server()).await;
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
+    let client = t.test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert!(info.paused && info.connected, "{info:?}");
     assert_eq!(info.local_addr(), None, "as every accepted one");
     let from = peer.get_ref().0.local_addr().expect("its address");
     assert_eq!(info.peer_addr(), Some(from));
     write(&mut peer, b"early").await;
-    t.world.nothing().await;
+    t.test.expect_no_event().await;
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.received(client.id(), 5).await, b"early");
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_eq!(t.test.received(client.id(), 5).await, b"early");
+    assert_talks(&mut t.test, &client, &mut peer).await;
     client.close().await.expect("close");
-    reads_the_end(&mut peer).await;
+    expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
 async fn an_accepted_client_cannot_be_secured_again() {
-    let mut t = Trusting::new().await;
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
+    let client = t.test.accepted().await;
     let again = client.secure(SecureOptions::default());
     assert_eq!(code("secure", again).await, -2);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
-    reads_the_end(&mut peer).await;
+    expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
-async fn one_that_stalls_holds_up_nobody() {
-    let mut t = Trusting::new().await;
+async fn a_stalled_handshake_delays_no_other_client() {
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let silent = dial(at).await;
     let mut slow = dial(at).await;
     write(&mut slow, &[22, 3, 1, 1]).await;
     for _ in 0..3 {
         let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.world.accepted().await;
-        assert_talks(&mut t.world, &client, &mut peer).await;
+        let client = t.test.accepted().await;
+        assert_talks(&mut t.test, &client, &mut peer).await;
     }
-    // The one that was silent first speaks at last.
+    // The client that was silent at first sends at last.
     let config = t.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("the handshake");
-    let client = t.world.accepted().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    let client = t.test.accepted().await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn each_failure_is_told_with_its_code_and_the_socket_goes_on() {
-    let mut t = Trusting::new().await;
-    let mut failures = Failures::of(&t.world).await;
+async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continues() {
+    let mut t = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&t.test).await;
     let issued = t.authority.issue("localhost");
     let server = tls::Server::new(issued.config_of(&[&TLS13]));
     let (id, at) = t.serve(server).await;
@@ -149,86 +152,86 @@ async fn each_failure_is_told_with_its_code_and_the_socket_goes_on() {
         assert_eq!((info.peer_addr(), info.missed), (from, 0), "{what}");
         drop(kept);
     }
-    t.world.nothing().await;
+    t.test.expect_no_event().await;
     failures.none();
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    let client = t.test.accepted().await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn one_that_takes_too_long_is_given_up_and_told() {
-    let mut t = Trusting::new().await;
-    let mut failures = Failures::of(&t.world).await;
+async fn a_handshake_that_takes_too_long_is_dropped_and_reported() {
+    let mut t = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&t.test).await;
     let issued = t.authority.issue("localhost");
     let server = issued.server().timeout(Duration::from_millis(50));
     let (_, at) = t.serve(server).await;
     let mut silent = dial(at).await;
     assert_eq!(failures.next().await.result_code.code(), -7);
-    reads_the_end(&mut silent).await;
-    t.world.nothing().await;
+    expect_clean_end(&mut silent).await;
+    t.test.expect_no_event().await;
 }
 
 #[actix_rt::test]
-async fn a_paused_server_socket_raises_nothing_and_loses_nothing() {
-    let mut t = Trusting::new().await;
-    let mut failures = Failures::of(&t.world).await;
+async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
+    let mut t = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&t.test).await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
     let silent = dial(at).await;
     let mut bad = dial(at).await;
-    // Proof that both have been accepted: one that came later is served.
+    // Both have been accepted, since a later client is served.
     let _third = connect(at, &t.authority).await.expect("the handshake");
-    t.world.accepted().await;
-    let server = t.world.app.tcp_server.clone();
+    t.test.accepted().await;
+    let server = t.test.app.tcp_server.clone();
     server.set_paused(id, true).await.expect("pause");
 
     write(&mut bad, &[b'x'; 2048]).await;
     let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(silent, config).await.expect("it goes on");
-    t.world.nothing().await;
+    let mut peer = connect_as(silent, config).await.expect("it continues");
+    t.test.expect_no_event().await;
     failures.none();
     server.set_paused(id, false).await.expect("resume");
-    let client = t.world.accepted().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    let client = t.test.accepted().await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
     assert_eq!(failures.next().await.result_code.code(), -107);
 }
 
 #[actix_rt::test]
-async fn disconnect_leaves_handshakes_and_close_ends_them() {
-    let mut t = Trusting::new().await;
-    let mut failures = Failures::of(&t.world).await;
+async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
+    let mut t = TlsFixture::new().await;
+    let mut failures = HandshakeErrors::of(&t.test).await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
     let goes_on = dial(at).await;
     let mut ends = dial(at).await;
     let _third = connect(at, &t.authority).await.expect("the handshake");
-    t.world.accepted().await;
-    let server = t.world.app.tcp_server.clone();
+    t.test.accepted().await;
+    let server = t.test.app.tcp_server.clone();
     server.disconnect(id).await.expect("disconnect");
     let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(goes_on, config).await.expect("it goes on");
-    let client = t.world.accepted().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    let mut peer = connect_as(goes_on, config).await.expect("it continues");
+    let client = t.test.accepted().await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
     server.close(id).await.expect("close");
-    reads_the_end(&mut ends).await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    expect_clean_end(&mut ends).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
     failures.none();
 }
 
 #[actix_rt::test]
-async fn it_may_be_switched_on_and_off_and_survives_disconnect() {
-    let mut t = Trusting::new().await;
-    let (id, at) = t.world.listen().await;
-    let server = t.world.app.tcp_server.clone();
+async fn tls_can_be_switched_on_and_off_and_survives_disconnect() {
+    let mut t = TlsFixture::new().await;
+    let (id, at) = t.test.listen().await;
+    let server = t.test.app.tcp_server.clone();
     let issued = t.authority.issue("localhost");
     let tls = issued.server();
     for _ in 0..2 {
         let mut plain = dial(at).await;
-        let client = t.world.accepted().await;
-        assert_talks(&mut t.world, &client, &mut plain).await;
+        let client = t.test.accepted().await;
+        assert_talks(&mut t.test, &client, &mut plain).await;
         server.set_tls(id, Some(tls.clone())).await.expect("on");
         let mut peer = connect(at, &t.authority).await.expect("the handshake");
-        let client = t.world.accepted().await;
-        assert_talks(&mut t.world, &client, &mut peer).await;
+        let client = t.test.accepted().await;
+        assert_talks(&mut t.test, &client, &mut peer).await;
         server.set_tls(id, None).await.expect("off");
     }
     server.set_tls(id, Some(tls)).await.expect("on");
@@ -243,42 +246,42 @@ async fn it_may_be_switched_on_and_off_and_survives_disconnect() {
 }
 
 #[actix_rt::test]
-async fn what_is_encrypted_waits_for_a_listener() {
-    let mut t = Trusting::new().await;
+async fn encrypted_clients_wait_for_a_listener() {
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let silent = dial(at).await;
     let _second = connect(at, &t.authority).await.expect("the handshake");
-    t.world.accepted().await;
-    let on_accept = &t.world.app.tcp_server.on_accept;
-    let listener = t.world.listener.clone();
+    t.test.accepted().await;
+    let on_accept = &t.test.app.tcp_server.on_accept;
+    let listener = t.test.listener.clone();
     let removed = on_accept.remove_listener(listener.clone().recipient());
     removed.await.expect("removed");
     let config = t.authority.config(&[&TLS13]);
-    let mut peer = connect_as(silent, config).await.expect("it goes on");
+    let mut peer = connect_as(silent, config).await.expect("it continues");
     actix_rt::time::sleep(QUIET).await;
     let added = on_accept.add_listener(listener.recipient());
     added.await.expect("added");
-    let client = t.world.accepted().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    let client = t.test.accepted().await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn one_that_ends_only_its_own_side_still_receives() {
-    let mut t = Trusting::new().await;
+async fn a_client_that_ends_only_its_own_side_still_receives() {
+    let mut t = TlsFixture::new().await;
     let (_, at) = t.serve(t.authority.issue("localhost").server()).await;
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
+    let client = t.test.accepted().await;
     write(&mut peer, b"the last").await;
     peer.shutdown().await.expect("close_notify");
     client.try_send(&b"answer"[..]).expect("it is open");
     assert_eq!(read(&mut peer, 6).await, b"answer");
     client.set_paused(false).await.expect("resume");
-    assert_eq!(t.world.received(client.id(), 8).await, b"the last");
-    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    assert_eq!(t.test.received(client.id(), 8).await, b"the last");
+    assert_eq!(t.test.ended(client.id()).await.code(), -100);
 }
 
 #[test]
-fn what_is_wrong_with_certificate_or_key_is_told_with_what_to_do() {
+fn an_invalid_certificate_or_key_is_an_error_with_advice() {
     let authority = Authority::new();
     let Issued { certificate, key } = authority.issue("localhost");
     let other = authority.issue("localhost").key;
@@ -297,5 +300,5 @@ fn what_is_wrong_with_certificate_or_key_is_told_with_what_to_do() {
         assert!(error.contains(words), "{words:?} is not in {error:?}");
     }
     let nobody = chrome_sockets::rustls::RootCertStore::empty();
-    tls::Client::with_roots(nobody).expect_err("nobody to trust");
+    tls::Client::with_roots(nobody).expect_err("no authority to trust");
 }

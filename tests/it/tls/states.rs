@@ -1,13 +1,13 @@
-//! When `secure` may be called, and what else happens meanwhile.
+//! When `secure` may be called, and other calls during a handshake.
 
 use chrome_sockets::tcp::{SecureOptions, TlsVersion, TlsVersionConstraints};
 use chrome_sockets::{Error, NetError};
 use tokio::sync::mpsc::unbounded_channel;
 
-use super::{Trusting, accept, assert_talks, read, write};
-use crate::tcp::networks::{Attempt, Silent};
+use super::{TlsFixture, accept, assert_talks, read, write};
+use crate::tcp::networks::{Attempt, SilentNetwork};
 use crate::tcp_server::{code, dial};
-use support::{World, within};
+use support::{TestApp, within};
 
 fn default() -> SecureOptions {
     SecureOptions::default()
@@ -15,9 +15,9 @@ fn default() -> SecureOptions {
 
 #[actix_rt::test]
 async fn a_socket_that_is_not_connected_cannot_be_secured_and_stays() {
-    let world = World::new().await;
-    let id = world.create().await;
-    let tcp = &world.app.tcp;
+    let test = TestApp::new().await;
+    let id = test.create().await;
+    let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");
     let unconnected = tcp.secure(id, default()).await;
     assert_eq!(unconnected, Err(Error::SocketNotConnected));
@@ -27,54 +27,54 @@ async fn a_socket_that_is_not_connected_cannot_be_secured_and_stays() {
 }
 
 #[actix_rt::test]
-async fn a_socket_that_is_connecting_cannot_be_secured_and_goes_on() {
+async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
     let (tell, mut attempts) = unbounded_channel();
-    let world = World::with_network(Silent(tell)).await;
-    let id = world.create().await;
-    let tcp = &world.app.tcp;
+    let test = TestApp::with_network(SilentNetwork(tell)).await;
+    let id = test.create().await;
+    let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");
     let connecting = tcp.connect(id, "127.0.0.1", 1, Default::default());
     within("the attempt", attempts.recv()).await;
     assert_eq!(code("secure", tcp.secure(id, default())).await, -4);
-    assert!(attempts.try_recv().is_err(), "it goes on");
+    assert!(attempts.try_recv().is_err(), "it continues");
     tcp.disconnect(id).await.expect("disconnect");
     assert_eq!(code("connect", connecting).await, -3);
-    assert_eq!(attempts.recv().await, Some(Attempt::GivenUp));
+    assert_eq!(attempts.recv().await, Some(Attempt::Aborted));
 }
 
 #[actix_rt::test]
-async fn an_unpaused_socket_is_closed_by_it() {
-    let mut t = Trusting::new().await;
+async fn secure_closes_a_socket_that_is_not_paused() {
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     client.set_paused(false).await.expect("resume");
     client.try_send(&b"sent before"[..]).expect("it is open");
     assert_eq!(code("secure", client.secure(default())).await, -2);
-    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    assert_eq!(t.test.ended(client.id()).await.code(), -100);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
-    let by_id = t.world.app.tcp.get_info(client.id()).await;
+    let by_id = t.test.app.tcp.get_info(client.id()).await;
     assert_eq!(by_id, Err(Error::SocketNotFound));
     assert_eq!(read(&mut peer, 11).await, b"sent before");
-    super::reads_the_end(&mut peer).await;
+    super::expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
-async fn an_accepted_socket_is_closed_by_it() {
-    let mut t = Trusting::new().await;
-    let (_, at) = t.world.listen().await;
+async fn secure_closes_an_accepted_socket() {
+    let mut t = TlsFixture::new().await;
+    let (_, at) = t.test.listen().await;
     let mut peer = dial(at).await;
-    let client = t.world.accepted().await;
+    let client = t.test.accepted().await;
     assert_eq!(code("secure", client.secure(default())).await, -2);
     assert_eq!(client.get_info().await, Err(Error::SocketNotFound));
-    super::reads_the_end(&mut peer).await;
+    super::expect_clean_end(&mut peer).await;
 }
 
 #[actix_rt::test]
-async fn a_lowest_version_above_the_highest_is_refused_and_nothing_changes() {
-    let mut t = Trusting::new().await;
+async fn a_minimum_version_above_the_maximum_is_refused_and_changes_nothing() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     for (min, max) in [
         (Some(TlsVersion::Tls1_3), Some(TlsVersion::Tls1_2)),
-        // Nobody speaks these, and nothing newer was asked for.
+        // No peer speaks these versions, and no newer one was requested.
         (Some(TlsVersion::Tls1), Some(TlsVersion::Tls1_1)),
         (None, Some(TlsVersion::Tls1)),
     ] {
@@ -87,12 +87,12 @@ async fn a_lowest_version_above_the_highest_is_refused_and_nothing_changes() {
     let issued = t.authority.issue("localhost");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn a_second_secure_is_refused_and_the_first_goes_on() {
-    let mut t = Trusting::new().await;
+async fn a_second_secure_is_refused_and_the_first_continues() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let first = client.secure(default());
     let second = client.secure(default());
@@ -101,19 +101,19 @@ async fn a_second_secure_is_refused_and_the_first_goes_on() {
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     first.await.expect("secure");
     assert_eq!(code("secure", client.secure(default())).await, -4);
-    assert_talks(&mut t.world, &client, &mut peer).await;
-    // Nor is it an error that closes, as one on an un-paused socket would be.
+    assert_talks(&mut t.test, &client, &mut peer).await;
+    // Unlike an error on a resumed socket, it does not close the socket.
     assert_eq!(code("secure", client.secure(default())).await, -4);
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn disconnect_ends_a_handshake_and_the_socket_may_connect_again() {
-    let mut t = Trusting::new().await;
+async fn disconnect_ends_a_handshake_and_the_socket_can_connect_again() {
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let securing = client.secure(default());
     let sending = client.send(&b"secret"[..]);
-    // The ClientHello is here, so the handshake goes on.
+    // The ClientHello has arrived, so the handshake is in progress.
     assert_eq!(read(&mut peer, 1).await, [22]);
     client.disconnect().await.expect("disconnect");
     assert_eq!(code("secure", securing).await, -3);
@@ -127,7 +127,7 @@ async fn disconnect_ends_a_handshake_and_the_socket_may_connect_again() {
         !rest.windows(6).any(|six| six == b"secret"),
         "it left plain"
     );
-    t.world.nothing().await;
+    t.test.expect_no_event().await;
 
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     let listener = listener.expect("bind");
@@ -135,12 +135,12 @@ async fn disconnect_ends_a_handshake_and_the_socket_may_connect_again() {
     let again = client.connect("127.0.0.1", port.into(), Default::default());
     again.await.expect("connect");
     let (mut peer, _) = listener.accept().await.expect("accept");
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
 async fn close_ends_a_handshake() {
-    let t = Trusting::new().await;
+    let t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let securing = client.secure(default());
     assert_eq!(read(&mut peer, 1).await, [22]);
@@ -153,8 +153,8 @@ async fn close_ends_a_handshake() {
 }
 
 #[actix_rt::test]
-async fn resuming_meanwhile_receives_when_it_is_done() {
-    let mut t = Trusting::new().await;
+async fn a_socket_resumed_during_a_handshake_receives_after_it() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(default());
     client.set_paused(false).await.expect("resume");
@@ -162,12 +162,12 @@ async fn resuming_meanwhile_receives_when_it_is_done() {
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
     write(&mut peer, b"hello").await;
-    assert_eq!(t.world.received(client.id(), 5).await, b"hello");
+    assert_eq!(t.test.received(client.id(), 5).await, b"hello");
 }
 
 #[actix_rt::test]
-async fn other_calls_meanwhile_do_as_documented() {
-    let mut t = Trusting::new().await;
+async fn other_calls_during_a_handshake_do_as_documented() {
+    let mut t = TlsFixture::new().await;
     let (client, peer) = t.dial("localhost").await;
     let answer = client.secure(default());
     assert_eq!(code("setNoDelay", client.set_no_delay(true)).await, -2);
@@ -179,16 +179,16 @@ async fn other_calls_meanwhile_do_as_documented() {
     let issued = t.authority.issue("localhost");
     let mut peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn the_registrys_end_answers_a_handshake() {
-    let t = Trusting::new().await;
+async fn the_end_of_the_registry_answers_a_pending_secure() {
+    let t = TlsFixture::new().await;
     let (client, mut peer) = t.dial("localhost").await;
     let securing = client.secure(default());
     assert_eq!(read(&mut peer, 1).await, [22]);
-    let ended = t.world.registry.send(chrome_sockets::Shutdown).await;
+    let ended = t.test.registry.send(chrome_sockets::Shutdown).await;
     ended.expect("it runs").expect("shutdown");
     let answer = within("the answer", securing).await;
     assert_eq!(answer, Err(NetError::ABORTED.into()));

@@ -1,4 +1,4 @@
-//! Encrypted sockets of apps that are suspended.
+//! Encrypted sockets of suspended apps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -8,20 +8,20 @@ use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{tcp, tcp_server};
 use tokio::io::AsyncWriteExt;
 
-use super::{Trusting, assert_talks, connect, write};
+use super::{TlsFixture, assert_talks, connect, write};
 use crate::tcp_server::dial;
 use support::{subscribe, within};
 
-impl Trusting {
-    /// Suspends the app, whose event page the world hears from now on.
+impl TlsFixture {
+    /// Suspends the app, whose event page adds the test's listener from now on.
     async fn suspend(&self) -> Arc<AtomicUsize> {
         let starts = Arc::new(AtomicUsize::new(0));
-        let (listener, count) = (self.world.another_listener(), starts.clone());
+        let (listener, count) = (self.test.another_listener(), starts.clone());
         let page = EventPage::new(move |app| {
             count.fetch_add(1, SeqCst);
             subscribe(&app, &listener().start())
         });
-        let app = &self.world.app;
+        let app = &self.test.app;
         app.set_event_page(Some(page)).await.expect("it runs");
         within("suspend", app.suspend()).await.expect("suspend");
         starts
@@ -29,34 +29,34 @@ impl Trusting {
 }
 
 #[actix_rt::test]
-async fn a_handshake_that_is_done_loads_the_app_and_none_that_stalls_or_fails() {
-    let mut t = Trusting::new().await;
+async fn a_completed_handshake_loads_the_app_and_a_stalled_or_failed_one_does_not() {
+    let mut t = TlsFixture::new().await;
     let (id, at) = t.serve(t.authority.issue("localhost").server()).await;
     let persistent = tcp_server::SocketProperties {
         persistent: Some(true),
         ..Default::default()
     };
-    let updated = t.world.app.tcp_server.update(id, persistent);
+    let updated = t.test.app.tcp_server.update(id, persistent);
     updated.await.expect("it exists");
     let starts = t.suspend().await;
     let _silent = dial(at).await;
     let mut bad = dial(at).await;
     write(&mut bad, &[b'x'; 2048]).await;
-    super::reads_some_end(&mut bad).await;
-    t.world.nothing().await;
+    super::expect_any_end(&mut bad).await;
+    t.test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
+    let client = t.test.accepted().await;
     assert_eq!(starts.load(SeqCst), 1);
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
-    let client = t.world.accepted().await;
-    assert_talks(&mut t.world, &client, &mut peer).await;
+    let client = t.test.accepted().await;
+    assert_talks(&mut t.test, &client, &mut peer).await;
 }
 
 #[actix_rt::test]
-async fn data_of_a_secured_client_loads_the_app_and_a_change_of_keys_does_not() {
-    let mut t = Trusting::new().await;
+async fn data_of_a_secured_client_loads_the_app_and_a_key_update_does_not() {
+    let mut t = TlsFixture::new().await;
     let (client, mut peer) = t.secured().await;
     let persistent = tcp::SocketProperties {
         persistent: Some(true),
@@ -68,13 +68,13 @@ async fn data_of_a_secured_client_loads_the_app_and_a_change_of_keys_does_not() 
     let (_, tls) = peer.get_mut();
     tls.refresh_traffic_keys().expect("TLS 1.3");
     peer.flush().await.expect("flush");
-    t.world.nothing().await;
+    t.test.expect_no_event().await;
     assert_eq!(starts.load(SeqCst), 0);
     write(&mut peer, b"wake up").await;
-    assert_eq!(t.world.received(client.id(), 7).await, b"wake up");
+    assert_eq!(t.test.received(client.id(), 7).await, b"wake up");
     assert_eq!(starts.load(SeqCst), 1);
     let starts = t.suspend().await;
     peer.shutdown().await.expect("close_notify");
-    assert_eq!(t.world.ended(client.id()).await.code(), -100);
+    assert_eq!(t.test.ended(client.id()).await.code(), -100);
     assert_eq!(starts.load(SeqCst), 1);
 }

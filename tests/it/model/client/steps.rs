@@ -1,12 +1,12 @@
-//! What a client socket does: one step, from state to states.
+//! The steps of a client socket: from one state to possible next states.
 
 use std::time::Duration;
 
 use chrome_sockets::Error;
 
 use super::super::app::AppState;
-use super::super::ears::{Answer, CallId};
-use super::super::possible::{Progress, Seen, Socket};
+use super::super::event_log::{Answer, CallId};
+use super::super::possible_states::{Progress, Seen, Socket};
 use super::super::server::net;
 use super::{Call, Client, Event, Link, is_data};
 
@@ -16,7 +16,7 @@ impl Socket for Client {
 
     fn begin(&mut self) {
         self.progress = Progress::default();
-        self.gave_up = false;
+        self.cancelled = false;
     }
 
     fn progress(&mut self) -> &mut Progress {
@@ -27,7 +27,7 @@ impl Socket for Client {
         &mut self.app
     }
 
-    fn carry_out(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
+    fn apply_call(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
         let mut state = self.clone();
         let answered = |expected: Result<(), Error>| seen.answered(id, &Answer::Done(expected));
         let set = |works: bool| answered(if works { Ok(()) } else { Err(net(-2)) });
@@ -38,12 +38,12 @@ impl Socket for Client {
                 };
                 let mut listed = listed.iter();
                 match listed.find(|info| info.socket_id.get() == self.id) {
-                    Some(info) => self.open && self.is_told(info),
+                    Some(info) => self.open && self.allows_info(info),
                     None => !self.open,
                 }
             }
             Call::GetInfo => match seen.answer(id) {
-                Some(Answer::Client(Ok(info))) => self.open && self.is_told(info),
+                Some(Answer::Client(Ok(info))) => self.open && self.allows_info(info),
                 Some(Answer::Client(Err(error))) => !self.open && *error == Error::SocketNotFound,
                 _ => false,
             },
@@ -61,14 +61,14 @@ impl Socket for Client {
             }
             Call::SetPaused(paused) => {
                 state.paused = *paused;
-                state.gave_up |= *paused && answered(Err(Error::EventsInFlight));
-                let handled = !paused || seen.heard_before(&self.progress, id, is_data);
-                state.gave_up || (answered(Ok(())) && handled)
+                state.cancelled |= *paused && answered(Err(Error::EventsInFlight));
+                let handled = !paused || seen.seen_before(&self.progress, id, is_data);
+                state.cancelled || (answered(Ok(())) && handled)
             }
             Call::PausedUntilResumed => {
                 state.paused = true;
-                state.gave_up |= answered(Err(Error::EventsInFlight));
-                state.gave_up || answered(Ok(()))
+                state.cancelled |= answered(Err(Error::EventsInFlight));
+                state.cancelled || answered(Ok(()))
             }
             Call::SetKeepAlive { enable, delay } => {
                 let seconds = u64::try_from(delay.unwrap_or(0));
@@ -87,7 +87,7 @@ impl Socket for Client {
             Call::Connect(target) => {
                 let codes = self.connect(target);
                 let begun = matches!(self.link, Link::None).then(|| {
-                    // Also when only the attempt looks at the arguments.
+                    // Even if only the connect itself checks the arguments.
                     let mut begun = self.clone();
                     begun.link = Link::Connecting(id, target.clone());
                     begun
@@ -121,16 +121,16 @@ impl Socket for Client {
         fits.then_some(state).into_iter().collect()
     }
 
-    fn happens(&self, event: &Event) -> Option<Self> {
+    fn apply_event(&self, event: &Event) -> Option<Self> {
         let mut state = self.clone();
         match event {
             Event::Peer(number, act) => {
                 let mut connections = state.connections_mut();
                 if let Some(connection) = connections.find(|c| c.number == *number) {
-                    connection.happens(act);
+                    connection.apply_event(act);
                 }
             }
-            Event::LetGo(attempt) => {
+            Event::Release(attempt) => {
                 if let Link::Connecting(_, target) = &mut state.link
                     && target.held == Some(*attempt)
                 {
@@ -145,27 +145,27 @@ impl Socket for Client {
         Some(state)
     }
 
-    fn moves(&self, seen: &Seen) -> Vec<Self> {
+    fn next_states(&self, seen: &Seen) -> Vec<Self> {
         let all = [
             self.end_with_app(seen),
-            self.tell_again(seen),
+            self.report_waiting_end(seen),
             self.read(seen),
-            self.let_go(seen),
-            self.arrive(seen),
+            self.observe_gone(seen),
+            self.complete_connect(seen),
             self.write(seen),
             self.write_last(seen),
         ];
         all.into_iter().flatten().collect()
     }
 
-    fn rests(&self, seen: &Seen) -> bool {
+    fn is_at_rest(&self, seen: &Seen) -> bool {
         let waits = match &self.link {
             Link::None => true,
             Link::Connecting(call, _) => seen.answer(*call).is_none(),
             Link::Connected(connection) => connection.is_seen(seen),
         };
-        let gives_up = self.gave_up && self.open;
-        let tells_again = self.untold.is_some() && self.may_tell_again();
+        let gives_up = self.cancelled && self.open;
+        let tells_again = self.unreported.is_some() && self.can_report_waiting_end();
         waits
             && !gives_up
             && !self.is_busy()
@@ -180,12 +180,12 @@ impl Socket for Client {
                 .all(|connection| connection.is_closed(seen))
     }
 
-    fn forget(&mut self, seen: &Seen) {
+    fn drop_finished(&mut self, seen: &Seen) {
         let is_open = |number| seen.peers.get(&number).is_some_and(|peer| !peer.released);
         self.closed.retain(|connection| is_open(connection.number));
     }
 
-    fn wants_app(&self) -> bool {
+    fn needs_app(&self) -> bool {
         let connection = self.connection();
         self.open
             && self.app.suspended

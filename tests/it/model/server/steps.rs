@@ -1,12 +1,12 @@
-//! What a server socket does: one step, from state to states.
+//! The steps of a server socket: from one state to possible next states.
 
 use std::net::SocketAddr;
 
 use chrome_sockets::Error;
 
 use super::super::app::{AppState, Kind};
-use super::super::ears::{Answer, CallId, Heard};
-use super::super::possible::{Progress, Seen, Socket, raise};
+use super::super::event_log::{Answer, CallId, ObservedEvent};
+use super::super::possible_states::{Progress, Seen, Socket, raise};
 use super::{Call, Event, Listening, Server, Waiting, net};
 
 impl Socket for Server {
@@ -18,7 +18,7 @@ impl Socket for Server {
         self.accepted.clear();
         self.dropped.clear();
         self.long_time = false;
-        self.gave_up = false;
+        self.cancelled = false;
         self.counts.delivered_before = self.counts.delivered;
     }
 
@@ -30,7 +30,7 @@ impl Socket for Server {
         &mut self.app
     }
 
-    fn carry_out(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
+    fn apply_call(&self, id: CallId, call: &Call, seen: &Seen) -> Vec<Self> {
         let mut state = self.clone();
         let answered = |expected: Result<(), Error>| seen.answered(id, &Answer::Done(expected));
         let listed = match call {
@@ -45,12 +45,12 @@ impl Socket for Server {
                 let mut listed = listed.into_iter().flatten();
                 let info = listed.find(|info| info.socket_id.get() == self.id);
                 match info {
-                    Some(info) => self.open && self.is_told(info),
+                    Some(info) => self.open && self.allows_info(info),
                     None => !self.open,
                 }
             }
             Call::GetInfo => match seen.answer(id) {
-                Some(Answer::Server(Ok(info))) => self.open && self.is_told(info),
+                Some(Answer::Server(Ok(info))) => self.open && self.allows_info(info),
                 Some(Answer::Server(Err(error))) => !self.open && *error == Error::SocketNotFound,
                 _ => false,
             },
@@ -63,16 +63,16 @@ impl Socket for Server {
                 state.paused = *paused;
                 if !paused {
                     state.failed = None;
-                    state.resting = None;
+                    state.backing_off = None;
                 }
-                state.gave_up |= *paused && answered(Err(Error::EventsInFlight));
-                let handled = !paused || seen.heard_before(&self.progress, id, |_| true);
-                state.gave_up || (answered(Ok(())) && handled)
+                state.cancelled |= *paused && answered(Err(Error::EventsInFlight));
+                let handled = !paused || seen.seen_before(&self.progress, id, |_| true);
+                state.cancelled || (answered(Ok(())) && handled)
             }
             Call::PausedUntilResumed => {
                 state.paused = true;
-                state.gave_up |= answered(Err(Error::EventsInFlight));
-                state.gave_up || answered(Ok(()))
+                state.cancelled |= answered(Err(Error::EventsInFlight));
+                state.cancelled || answered(Ok(()))
             }
             Call::Listen {
                 permitted: false, ..
@@ -88,7 +88,7 @@ impl Socket for Server {
             Call::SetPolicy(None) => answered(Err(net(-4))),
             Call::SetPolicy(Some(policy)) => {
                 state.policy = *policy;
-                state.resting = None;
+                state.backing_off = None;
                 answered(Ok(()))
             }
             Call::Disconnect => {
@@ -103,7 +103,7 @@ impl Socket for Server {
         fits.then_some(state).into_iter().collect()
     }
 
-    fn happens(&self, event: &Event) -> Option<Self> {
+    fn apply_event(&self, event: &Event) -> Option<Self> {
         let mut state = self.clone();
         let has_room = |listening: &Listening| self.room(listening).0;
         let may_be_full = |listening: &Listening| self.room(listening).1;
@@ -118,17 +118,17 @@ impl Socket for Server {
         match (event, here) {
             (Event::Bound(at), Some(listening)) => listening.at = *at,
             (Event::Dialled(_, conn, from), Some(listening)) if has_room(listening) => {
-                listening.line.push_back(Waiting::Client(*conn, *from));
+                listening.waiting.push_back(Waiting::Client(*conn, *from));
             }
             (Event::Refused(_), Some(listening)) if may_be_full(listening) => {}
             (Event::Refused(_) | Event::NoAcceptError(_), None) => {}
             (Event::AcceptError(_, errno), Some(listening)) => {
-                listening.line.push_back(Waiting::Error(*errno));
+                listening.waiting.push_back(Waiting::Error(*errno));
             }
             (Event::LongTime, _) => {
                 state.long_time = true;
-                if let Some(resting) = &mut state.resting {
-                    resting.over = true;
+                if let Some(backing_off) = &mut state.backing_off {
+                    backing_off.over = true;
                 }
             }
             _ => return None,
@@ -136,7 +136,7 @@ impl Socket for Server {
         Some(state)
     }
 
-    fn moves(&self, seen: &Seen) -> Vec<Self> {
+    fn next_states(&self, seen: &Seen) -> Vec<Self> {
         let mut state = self.clone();
         if !self.open {
             return Vec::new();
@@ -146,38 +146,38 @@ impl Socket for Server {
                 state.close();
             }
             state.app.ended();
-            // The app is suspended some time before what is not persistent is closed.
-            let mut states = self.knock();
+            // The app is suspended some time before sockets that are not persistent are closed.
+            let mut states = self.accept_while_suspended();
             states.push(state);
             return states;
         }
         if self.app.suspended {
-            return self.knock();
+            return self.accept_while_suspended();
         }
-        if !self.app.keeps(Kind::AcceptError)
-            && let Some((code, attempt)) = state.untold.pop_front()
+        if !self.app.keeps_event(Kind::AcceptError)
+            && let Some((code, attempt)) = state.unreported.pop_front()
         {
-            if state.closing && state.untold.is_empty() {
+            if state.closing && state.unreported.is_empty() {
                 state.close();
             }
-            let told = raise(
+            let reported = raise(
                 state,
                 Kind::AcceptError,
                 seen,
-                |heard| matches!(heard, Heard::AcceptError(c, a) if (*c, *a) == (code, attempt)),
+                |heard| matches!(heard, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
             );
-            return told.into_iter().collect();
+            return reported.into_iter().collect();
         }
-        if self.app.ears(Kind::Accept) == 0 || !self.may_accept() {
+        if self.app.listeners(Kind::Accept) == 0 || !self.may_accept() {
             return Vec::new();
         }
         if let Some(client) = state.held.take() {
             return state.tell(client, seen).into_iter().collect();
         }
-        if !self.is_accepting() || !self.has_line() {
+        if !self.is_accepting() || !self.has_waiting() {
             return Vec::new();
         }
-        let accepted = self.turns().filter_map(|turn| {
+        let accepted = self.acceptable().filter_map(|turn| {
             let mut state = self.clone();
             match state.accept(turn) {
                 Some(client) => state.tell(client, seen),
@@ -187,16 +187,16 @@ impl Socket for Server {
         accepted.collect()
     }
 
-    fn rests(&self, seen: &Seen) -> bool {
+    fn is_at_rest(&self, seen: &Seen) -> bool {
         let closed = |conn: &usize| seen.peers.get(conn).is_none_or(|peer| peer.closed);
         let open = |conn: usize| seen.peers.get(&conn).is_none_or(|peer| !peer.closed);
         let held = |conn: usize| {
             let peer = seen.peers.get(&conn);
-            peer.is_none_or(|peer| peer.closed == peer.is_let_go)
+            peer.is_none_or(|peer| peer.closed == peer.reset_while_unaccepted)
         };
         let mut waiting = self.listening.iter().flat_map(Listening::all);
         let listens = self.at().is_none_or(|at| seen.listening.contains(&at));
-        let gives_up = self.gave_up && self.open;
+        let gives_up = self.cancelled && self.open;
         !self.is_busy()
             && !gives_up
             && listens
@@ -205,10 +205,10 @@ impl Socket for Server {
             && waiting.all(open)
     }
 
-    fn wants_app(&self) -> bool {
+    fn needs_app(&self) -> bool {
         self.open
             && self.app.suspended
             && self.persistent
-            && (!self.untold.is_empty() || (self.may_accept() && self.held.is_some()))
+            && (!self.unreported.is_empty() || (self.may_accept() && self.held.is_some()))
     }
 }

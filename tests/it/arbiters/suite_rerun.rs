@@ -1,0 +1,63 @@
+//! Runs tests that use one arbiter again with several: the recordings and a choice of the other
+//! files.
+
+use std::time::Duration;
+
+use support::ARBITERS;
+use support::process::{Program, group};
+
+/// Time limit of the whole run, on a busy machine.
+const WHOLE_RUN: Duration = Duration::from_secs(10 * 60);
+
+/// Filters of the tests to run. Tests that set the clock of their own thread, that depend on
+/// which thread is faster, or that are about processes and event pages are left out.
+const AGAIN: [&str; 11] = [
+    "chrome_traces::",
+    "tcp::",
+    "tcp_server::",
+    "pause::",
+    "ordering::",
+    "redelivery::data::",
+    "redelivery::random_panics::",
+    "faults::",
+    "handover::",
+    "lifecycle::connection_storm::",
+    "policy::shared_limits::",
+];
+
+fn again_on(arbiters: usize) {
+    let this = std::env::current_exe().expect("the path of the test binary");
+    let mut command = group(this);
+    command
+        .args(AGAIN)
+        .args(["--test-threads", "4"])
+        .args(SKIPPED.iter().flat_map(|skipped| ["--skip", *skipped]))
+        .env(ARBITERS, arbiters.to_string())
+        .env("RUST_BACKTRACE", "0");
+    let ran = Program::start(&mut command).ended_within(WHOLE_RUN);
+    let said = String::from_utf8_lossy(&ran.stdout);
+    assert!(ran.status.success(), "with {arbiters} arbiters:\n{said}");
+    let count = said.matches("... ok").count();
+    assert!(count > 150, "only {count} tests were run:\n{said}");
+}
+
+/// Tests that pause the clock, which is a different one in another thread, and tests that know
+/// the order of steps of one thread. `tls::` only because `handover::` matches `tls::handover`.
+const SKIPPED: [&str; 6] = [
+    "arbiters::",
+    "faults::read_write::a_write_error_answers_every_send_that_waits",
+    "redelivery::data::a_connection_is_not_idle",
+    "tcp::sending::last_sends_that_the_peer_never_takes_time_out",
+    "tcp::fast_path::",
+    "tls::",
+];
+
+#[test]
+fn the_suite_passes_on_two_arbiters() {
+    again_on(2);
+}
+
+#[test]
+fn the_suite_passes_on_three_arbiters() {
+    again_on(3);
+}

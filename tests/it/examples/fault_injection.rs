@@ -1,0 +1,178 @@
+//! `echo_server` and `fault_injection` on a faulty network, seen by their clients.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
+use super::{MIB, dial, echo_all, echo_line};
+use support::process::{Ended, Example, Program, binary};
+
+fn echo(rules: &[&str]) -> Example {
+    let mut args = vec!["127.0.0.1:0", "--seed", "7"];
+    args.extend(rules.iter().flat_map(|rule| ["--inject", rule]));
+    Example::start("echo_server", &args)
+}
+
+#[test]
+fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
+    let server = echo(&["accept=EMFILE,every=50"]);
+    let first = dial(server.address);
+    echo_line(&first, "the first one");
+    for i in 1..1000 {
+        echo_line(&dial(server.address), &format!("client {i}"));
+    }
+    echo_line(&first, "is served still");
+    // 1000 accepts, and one that is pending.
+    let said = server.stop_with_ctrl_c();
+    assert_eq!(said, "accept=EMFILE,every=50: triggered 20 of 1021\n");
+}
+
+#[test]
+fn clients_do_not_notice_panics_of_any_actor() {
+    let server = echo(&[
+        "panic=server,every=200",
+        "panic=clients,every=1000",
+        "panic=registry,every=200",
+    ]);
+    let first = dial(server.address);
+    echo_line(&first, "the first one");
+    for _ in 0..500 {
+        assert!(ten_lines(dial(server.address)), "no client loses data");
+    }
+    echo_all(&dial(server.address), 4 * MIB);
+    echo_line(&first, "is served still");
+    let said = server.stop_with_ctrl_c();
+    for line in said.lines() {
+        assert!(injected_count(line) > 1, "{line}");
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+#[test]
+fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
+    let server = echo(&[
+        "panic=subscriber,every=100",
+        "stop=subscriber,every=130",
+        "subscriber=stall,for=20ms,every=200",
+    ]);
+    let first = dial(server.address);
+    echo_line(&first, "the first one");
+    for _ in 0..100 {
+        assert!(ten_lines(dial(server.address)), "no client loses data");
+    }
+    echo_all(&dial(server.address), 4 * MIB);
+    echo_line(&first, "is served still");
+    let said = server.stop_with_ctrl_c();
+    for line in said.lines() {
+        assert!(injected_count(line) > 1, "{line}");
+    }
+    assert_eq!(said.lines().count(), 3, "{said}");
+}
+
+/// The number of injected faults in a line of the report.
+fn injected_count(line: &str) -> u32 {
+    let struck = line.split(": triggered ").nth(1);
+    let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
+    struck.expect(line)
+}
+
+/// Sends ten lines and expects their echo. `false`: the connection ended.
+fn ten_lines(mut client: TcpStream) -> bool {
+    for i in 0..10 {
+        let line = format!("line {i}\n");
+        let mut echo = vec![0; line.len()];
+        let end = client
+            .write_all(line.as_bytes())
+            .and_then(|()| client.read_exact(&mut echo));
+        match end.map_err(|error| error.kind()) {
+            Ok(()) => assert_eq!(echo, line.as_bytes()),
+            Err(ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                return false;
+            }
+            Err(error) => panic!("neither an echo nor an end: {error}"),
+        }
+    }
+    true
+}
+
+#[test]
+fn a_connection_with_read_errors_echoes_everything_or_ends() {
+    let server = echo(&["read=ECONNRESET,p=0.01"]);
+    let clients = 300;
+    let whole = (0..clients)
+        .filter(|_| ten_lines(dial(server.address)))
+        .count();
+    let said = server.stop_with_ctrl_c();
+    let counts = said
+        .trim()
+        .strip_prefix("read=ECONNRESET,p=0.01: triggered ");
+    let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
+    let struck = struck.unwrap_or_else(|| panic!("{said:?}"));
+    let ended = clients - whole;
+    // A connection that breaks after its last line was echoed completely.
+    assert!(
+        0 < ended && ended <= struck && struck < clients,
+        "{ended}; {said}"
+    );
+}
+
+#[test]
+fn short_and_stalled_transfers_echo_every_byte() {
+    let server = echo(&[
+        "write=short,every=7",
+        "read=short,bytes=100,every=3",
+        "read=EINTR,p=0.1",
+        "write=stall,for=10ms,every=40",
+        "accept=stall,for=50ms",
+    ]);
+    echo_all(&dial(server.address), 4 * MIB);
+    echo_line(&dial(server.address), "and it goes on");
+    let said = server.stop_with_ctrl_c();
+    assert_eq!(said.lines().count(), 5, "{said}");
+    assert!(!said.contains("triggered 0"), "{said}");
+}
+
+fn refused(args: &[&str]) -> Ended {
+    let ended = Program::start(Command::new(binary("echo_server")).args(args)).ended();
+    assert!(!ended.status.success(), "{args:?} must not report success");
+    assert!(ended.stdout.is_empty(), "{args:?}: nothing listens");
+    ended
+}
+
+#[test]
+fn an_invalid_rule_or_seed_is_an_error_with_the_expected_syntax() {
+    for (args, words) in [
+        (["--inject", "panic"], "write OPERATION=FAULT"),
+        (
+            ["--inject", "explode=EMFILE"],
+            "write one of listen, accept",
+        ),
+        (
+            ["--inject", "accept=EMFILE,every=0"],
+            "a whole number from 1",
+        ),
+        (["--seed", "lucky"], "\"lucky\""),
+    ] {
+        let stderr = refused(&args).stderr;
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
+    }
+    for args in [&["--inject"][..], &["--explode"], &["127.0.0.1:0", "twice"]] {
+        assert!(!refused(args).stderr.contains("panicked"), "{args:?}");
+    }
+}
+
+#[test]
+fn fault_injection_greets_or_ends_every_client_with_any_seed() {
+    for seed in ["7", "8", "9"] {
+        let program = Program::start(Command::new(binary("fault_injection")).arg(seed));
+        let ended = program.ended();
+        assert!(ended.status.success(), "seed {seed}: {}", ended.stderr);
+        let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+        assert!(
+            said.contains("accept=EMFILE,every=10: triggered 22 of"),
+            "{said}"
+        );
+        assert!(said.contains("of 200 clients"), "{said}");
+    }
+}

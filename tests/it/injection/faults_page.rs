@@ -1,0 +1,114 @@
+//! Checks that `docs/faults.md` and the matrix agree.
+
+use chrome_sockets::NetError;
+use chrome_sockets::testing::Errno;
+
+use super::matrix::{Outcome, PAGES, Page};
+
+impl Outcome {
+    /// Who is told, what happens, and what is kept: the columns of the page.
+    fn columns(self) -> [String; 3] {
+        use Outcome::*;
+        let (told, happens, kept) = match self {
+            NotListening(code) => (
+                format!("`listen` answers {}", code_and_name(code)),
+                "nothing is bound",
+                "the socket as it was; it may listen again",
+            ),
+            NotConnected(code) => (
+                format!("`connect` answers {}", code_and_name(code)),
+                "not connected; a name's next address is tried first",
+                "the socket as it was; it may connect again",
+            ),
+            Paused(code) => (
+                format!("`onAcceptError` {}", code_and_name(code)),
+                "paused, until the app resumes it",
+                "the backlog, the address, every connection",
+            ),
+            AcceptedAgain => (
+                "nobody".to_owned(),
+                "accept is called again",
+                "everything; not paused",
+            ),
+            Aborted => (
+                "nobody; that client finds a reset".to_owned(),
+                "the next client is accepted",
+                "everything else; not paused",
+            ),
+            Ended(code) => (
+                format!("`onReceiveError` {}", code_and_name(code)),
+                "the connection is closed",
+                "what was received before; the socket, which may connect again",
+            ),
+            ReadAgain => ("nobody".to_owned(), "read is called again", "everything"),
+            Unwritable(code) => (
+                format!(
+                    "every waiting and later `send` answers {}",
+                    code_and_name(code)
+                ),
+                "nothing more is written",
+                "what comes is received, and the end is told then",
+            ),
+            Broken(code, end) => (
+                format!(
+                    "every waiting and later `send` answers {}, then `onReceiveError` {}",
+                    code_and_name(code),
+                    code_and_name(end)
+                ),
+                "the connection is closed",
+                "what was received before; the socket, which may connect again",
+            ),
+            WrittenAgain => ("nobody".to_owned(), "write is called again", "everything"),
+        };
+        [told, happens.to_owned(), kept.to_owned()]
+    }
+}
+
+/// For example `-12 INSUFFICIENT_RESOURCES`.
+fn code_and_name(code: i32) -> String {
+    let error = NetError::from_code(code);
+    let error = error.unwrap_or_else(|| panic!("{code} is in no table"));
+    format!("{code} {}", error.name())
+}
+
+/// The section of `docs/faults.md` about this manual page.
+fn section(page: &Page) -> String {
+    let mut text = format!(
+        "## {}\n\nTest: `injection::matrix::{}`\n\n\
+         | errno | who is told | what happens | what is kept |\n|---|---|---|---|\n",
+        page.name, page.test
+    );
+    for (errno, outcome) in page.rows {
+        let [told, happens, kept] = outcome.columns();
+        text += &format!("| `{errno}` | {told} | {happens} | {kept} |\n");
+    }
+    text
+}
+
+#[test]
+fn faults_md_and_the_matrix_agree_row_by_row() {
+    let page = include_str!("../../../docs/faults.md");
+    for expected in PAGES.iter().map(section) {
+        let title = expected.lines().next().unwrap_or_default();
+        let from = page.find(title).unwrap_or_else(|| panic!("no {title:?}"));
+        let found = &page[from..];
+        let end = found[1..].find("\n## ").map_or(found.len(), |end| end + 2);
+        assert_eq!(found[..end].trim_end(), expected.trim_end());
+    }
+    let sections = page.matches("\nTest: `injection::matrix::").count();
+    assert_eq!(sections, PAGES.len(), "a section that is not in the matrix");
+}
+
+#[test]
+fn each_row_has_a_test_and_is_unique() {
+    let tests = include_str!("matrix.rs");
+    for page in &PAGES {
+        let test = format!("#[actix_rt::test]\nasync fn {}()", page.test);
+        assert!(tests.contains(&test), "{} of {}", page.test, page.name);
+        for (at, (errno, _)) in page.rows.iter().enumerate() {
+            assert!(errno.parse::<Errno>().is_ok(), "{errno} has no name");
+            let before = &page.rows[..at];
+            assert!(before.iter().all(|(other, _)| other != errno), "{errno}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Events and answers of the real side, in their order.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::{self, AcceptErrorInfo, AcceptInfo};
+use chrome_sockets::{App, ClientSocketId, Error, ServerSocketId};
+
+use super::app::{Kind, LISTENERS};
+
+/// An event of one socket at one listener.
+#[derive(Clone, Debug)]
+pub enum ObservedEvent {
+    Accept(u64),
+    /// With the number of errors in a row.
+    AcceptError(i32, u32),
+    Receive(Bytes),
+    ReceiveError(i32),
+}
+
+/// The answer of a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    Done(Result<(), Error>),
+    Sent(Result<usize, Error>),
+    Server(Result<tcp_server::SocketInfo, Error>),
+    Client(Result<tcp::SocketInfo, Error>),
+    Flag(Result<bool, Error>),
+    Servers(Vec<tcp_server::SocketInfo>),
+    Clients(Vec<tcp::SocketInfo>),
+    ServerId(Result<u64, Error>),
+    ClientId(Result<u64, Error>),
+}
+
+/// A call of this test, numbered from 1.
+pub type CallId = usize;
+
+/// A server socket or a client socket, by its number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Id {
+    Server(u64),
+    Client(u64),
+}
+
+/// Everything since it was last emptied, each with its position in the whole.
+#[derive(Default)]
+pub struct Log {
+    next: usize,
+    pub answers: BTreeMap<CallId, (usize, Answer)>,
+    pub heard: BTreeMap<Id, [Vec<(usize, ObservedEvent)>; LISTENERS]>,
+    pub handles: BTreeMap<u64, ClientSocket>,
+}
+
+pub type SharedLog = Rc<RefCell<Log>>;
+
+impl Log {
+    fn next(&mut self) -> usize {
+        self.next += 1;
+        self.next
+    }
+
+    /// Appends what another log has.
+    pub fn take(&mut self, from: &mut Log) {
+        self.answers.append(&mut from.answers);
+        for (id, heard) in std::mem::take(&mut from.heard) {
+            let own = self.heard.entry(id).or_default();
+            for (own, heard) in own.iter_mut().zip(heard) {
+                own.extend(heard);
+            }
+        }
+        self.handles.append(&mut from.handles);
+    }
+
+    /// Number of entries ever.
+    pub fn length(&self) -> usize {
+        self.next
+    }
+
+    pub fn answer(&mut self, call: CallId, answer: Answer) {
+        let place = self.next();
+        self.answers.insert(call, (place, answer));
+    }
+
+    fn log_event(&mut self, listener: usize, socket: Id, heard: ObservedEvent) {
+        let place = self.next();
+        self.heard.entry(socket).or_default()[listener].push((place, heard));
+    }
+}
+
+/// How many turns of other tasks a slow listener keeps an event.
+const SLOW: usize = 4;
+
+/// A listener that logs its events.
+pub struct LoggingListener {
+    number: usize,
+    slow: bool,
+    log: SharedLog,
+}
+
+impl LoggingListener {
+    pub fn start(number: usize, slow: bool, log: &SharedLog) -> Addr<Self> {
+        let log = log.clone();
+        Actor::start(LoggingListener { number, slow, log })
+    }
+
+    /// An event is handled when it is dropped.
+    fn finish_later(&self, event: impl Sized + 'static) {
+        if self.slow {
+            actix_rt::spawn(async move {
+                for _ in 0..SLOW {
+                    tokio::task::yield_now().await;
+                }
+                drop(event);
+            });
+        }
+    }
+
+    fn log_event(&self, socket: Id, heard: ObservedEvent) {
+        self.log.borrow_mut().log_event(self.number, socket, heard);
+    }
+}
+
+impl Actor for LoggingListener {
+    type Context = Context<Self>;
+}
+
+impl Handler<AcceptInfo> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        let id = info.client_socket_id.get();
+        let handle = info.client().clone();
+        self.log.borrow_mut().handles.insert(id, handle);
+        self.log_event(server(info.socket_id), ObservedEvent::Accept(id));
+        self.finish_later(info);
+    }
+}
+
+impl Handler<AcceptErrorInfo> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptErrorInfo, _: &mut Self::Context) {
+        let heard = ObservedEvent::AcceptError(info.result_code.code(), info.attempt);
+        self.log_event(server(info.socket_id), heard);
+    }
+}
+
+impl Handler<ReceiveInfo> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.log_event(
+            client(info.socket_id),
+            ObservedEvent::Receive(info.data.clone()),
+        );
+        self.finish_later(info);
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        let heard = ObservedEvent::ReceiveError(info.result_code.code());
+        self.log_event(client(info.socket_id), heard);
+    }
+}
+
+fn server(id: ServerSocketId) -> Id {
+    Id::Server(id.get())
+}
+
+fn client(id: ClientSocketId) -> Id {
+    Id::Client(id.get())
+}
+
+/// Stops the listener's actor.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Die;
+
+impl Handler<Die> for LoggingListener {
+    type Result = ();
+
+    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
+/// `addListener` or `removeListener` of one event.
+pub fn listen(
+    app: &App,
+    kind: Kind,
+    listener: &Addr<LoggingListener>,
+    add: bool,
+) -> chrome_sockets::Answer<()> {
+    let (server, tcp, listener) = (&app.tcp_server, &app.tcp, listener.clone());
+    match (kind, add) {
+        (Kind::Accept, true) => server.on_accept.add_listener(listener.recipient()),
+        (Kind::Accept, false) => server.on_accept.remove_listener(listener.recipient()),
+        (Kind::AcceptError, true) => server.on_accept_error.add_listener(listener.recipient()),
+        (Kind::AcceptError, false) => server.on_accept_error.remove_listener(listener.recipient()),
+        (Kind::Receive, true) => tcp.on_receive.add_listener(listener.recipient()),
+        (Kind::Receive, false) => tcp.on_receive.remove_listener(listener.recipient()),
+        (Kind::ReceiveError, true) => tcp.on_receive_error.add_listener(listener.recipient()),
+        (Kind::ReceiveError, false) => tcp.on_receive_error.remove_listener(listener.recipient()),
+    }
+}
+
+/// `hasListener` of this listener, or `hasListeners`.
+pub fn listens(
+    app: &App,
+    kind: Kind,
+    listener: Option<&Addr<LoggingListener>>,
+) -> chrome_sockets::Answer<bool> {
+    let (server, tcp) = (&app.tcp_server, &app.tcp);
+    macro_rules! has {
+        ($event:expr) => {
+            match listener {
+                Some(listener) => $event.has_listener(listener.clone().recipient()),
+                None => $event.has_listeners(),
+            }
+        };
+    }
+    match kind {
+        Kind::Accept => has!(server.on_accept),
+        Kind::AcceptError => has!(server.on_accept_error),
+        Kind::Receive => has!(tcp.on_receive),
+        Kind::ReceiveError => has!(tcp.on_receive_error),
+    }
+}

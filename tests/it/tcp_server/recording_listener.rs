@@ -1,0 +1,145 @@
+//! A listener besides the test's own, which records its events.
+
+use actix::prelude::*;
+use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
+use chrome_sockets::tcp_server::AcceptInfo;
+use chrome_sockets::{App, ClientSocketId};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use support::{ListenerEvent, within};
+
+/// Records the events to which it is added.
+pub struct RecordingListener {
+    pub addr: Addr<RecordingActor>,
+    heard: UnboundedReceiver<ListenerEvent>,
+}
+
+impl RecordingListener {
+    /// Without events yet.
+    pub fn new() -> Self {
+        let (sender, heard) = unbounded_channel();
+        let addr = RecordingActor(sender).start();
+        RecordingListener { addr, heard }
+    }
+
+    /// Added to every event of this app.
+    pub async fn of(app: &App) -> Self {
+        let recorder = RecordingListener::new();
+        let accept = app.tcp_server.on_accept.add_listener(recorder.recipient());
+        let receive = app.tcp.on_receive.add_listener(recorder.recipient());
+        let error = app.tcp.on_receive_error.add_listener(recorder.recipient());
+        for added in [accept, receive, error] {
+            added.await.expect("the registry runs");
+        }
+        recorder
+    }
+
+    /// The argument of `addListener` and `removeListener`.
+    pub fn recipient<E>(&self) -> Recipient<E>
+    where
+        RecordingActor: Handler<E>,
+        E: Message<Result = ()> + Send + 'static,
+    {
+        self.addr.clone().recipient()
+    }
+
+    /// The next event.
+    pub async fn next(&mut self) -> ListenerEvent {
+        within("an event for the second listener", self.heard.recv())
+            .await
+            .expect("the listener runs")
+    }
+
+    /// The next event, which must be `onAccept`.
+    pub async fn accepted(&mut self) -> ClientSocketId {
+        match self.next().await {
+            ListenerEvent::Accept(_, client) => client.id(),
+            other => panic!("expected onAccept, not {other:?}"),
+        }
+    }
+
+    /// All events raised before this call and not returned before. Its mailbox is in order, so
+    /// earlier events have been handled.
+    pub async fn so_far(&mut self) -> Vec<ListenerEvent> {
+        self.addr.send(Flush).await.expect("the listener runs");
+        let mut heard = Vec::new();
+        while let Ok(event) = self.heard.try_recv() {
+            heard.push(event);
+        }
+        heard
+    }
+
+    /// Stops the actor, and waits until it is dead.
+    pub async fn stop(self) {
+        self.addr.do_send(Stop);
+        within("the end of the listener", async {
+            while self.addr.connected() {
+                actix_rt::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+/// The actor behind a [`RecordingListener`].
+pub struct RecordingActor(UnboundedSender<ListenerEvent>);
+
+impl Actor for RecordingActor {
+    type Context = Context<Self>;
+}
+
+impl RecordingActor {
+    fn tell(&self, heard: ListenerEvent) {
+        // The `RecordingListener` may be dropped before its actor.
+        let _ = self.0.send(heard);
+    }
+}
+
+impl Handler<AcceptInfo> for RecordingActor {
+    type Result = ();
+
+    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
+        self.tell(ListenerEvent::Accept(info.socket_id, info.client().clone()));
+    }
+}
+
+impl Handler<ReceiveInfo> for RecordingActor {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
+        self.tell(ListenerEvent::Receive(info.socket_id, info.into_data()));
+    }
+}
+
+impl Handler<ReceiveErrorInfo> for RecordingActor {
+    type Result = ();
+
+    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
+        self.tell(ListenerEvent::ReceiveError(
+            info.socket_id,
+            info.result_code,
+        ));
+    }
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Flush;
+
+impl Handler<Flush> for RecordingActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stop;
+
+impl Handler<Stop> for RecordingActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
