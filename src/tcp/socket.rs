@@ -241,7 +241,7 @@ impl ClientSocket {
     ) {
         self.0.app_shard.activity.mark_active();
         let bytes = data.len();
-        let door = self.fast_path().guard();
+        let door = self.fast_path().lock();
         match try_write(&door, self, &mut data) {
             WriteAttempt::Complete => {
                 drop(door);

@@ -165,7 +165,7 @@ type Log = Arc<Mutex<Vec<Call>>>;
 
 /// Like `ClientSocket::write`. On the fast path the OS accepts a part of the send.
 fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
-    let guard = path.guard();
+    let guard = path.lock();
     let call = match path.writer(&guard) {
         Some(log) => {
             log.lock().expect("no panic").push(Call::Send(number));
@@ -173,13 +173,13 @@ fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
         }
         None => Call::Send(number),
     };
-    path.enter();
+    path.begin_call();
     assert!(queue.push_call(call).is_none());
     drop(guard);
 }
 
 fn call(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, call: Call) {
-    path.enter();
+    path.begin_call();
     assert!(queue.push_call(call).is_none());
 }
 
@@ -200,7 +200,7 @@ fn carry_out(
                 Call::Done => done += 1,
                 call => log.lock().expect("no panic").push(call),
             }
-            path.leave();
+            path.finish_call();
         }
         match done == callers {
             true => Poll::Ready(()),
@@ -260,7 +260,7 @@ fn the_fast_path_writes_nothing_after_it_was_closed() {
                 call(&path, &queue, Call::Done);
             })
         };
-        drop(path.shut());
+        drop(path.close());
         log.lock().expect("no panic").push(Call::Op);
         let log = carry_out(&path, &queue, &log, 1, |_| {});
         let shut = log.iter().position(|it| *it == Call::Op);
