@@ -62,7 +62,7 @@ impl Drop for Successor {
 }
 
 /// Hands every persistent socket of the registry to a successor, and removes
-/// them here: their ids are "Socket not found" from then on. The [module](self)
+/// them here: their ids are "Socket not found" from then on. The [module](crate::handover)
 /// says what happens to calls meanwhile. Dropping the future cancels the handover.
 ///
 /// It returns when the peers of connections that were closed before have received

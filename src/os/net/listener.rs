@@ -23,8 +23,9 @@ const WITHOUT_DEFAULTS: u32 = if cfg!(target_os = "linux") {
 
 pub(super) struct TokioListener {
     socket: TcpListener,
-    /// A second descriptor of the same socket, which [`poll_shed`](Listener::poll_shed) gives up
-    /// to accept. It opens no file, which might be missing in a sandbox.
+    /// A second descriptor of the same socket, which [`poll_shed`](Listener::poll_shed) closes in
+    /// order to accept. A duplicate needs no file such as `/dev/null`, which a sandbox may lack.
+    /// The port is free only when both descriptors are closed.
     reserve: Option<OwnedFd>,
     /// How many of the next connections may not have inherited the default options; `u32::MAX`
     /// is all.
