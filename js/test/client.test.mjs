@@ -8,20 +8,20 @@ import { Inbox, within } from './host.mjs';
 
 /** A client that has come in, and the host's side of it: what it says, and what the client says of that. */
 async function met(t, limits = {}) {
-  const opened = new Inbox();
+  const transports = new Inbox();
   const open = (handlers) => {
     const said = new Inbox();
-    const transport = { form: 'json', send: (frame) => said.push(structuredClone(frame)), close() {} };
-    opened.push({ said, handlers });
-    queueMicrotask(handlers.opened);
+    const transport = { encoding: 'json', send: (frame) => said.push(structuredClone(frame)), close() {} };
+    transports.push({ said, handlers });
+    queueMicrotask(handlers.onOpen);
     return transport;
   };
   /** The next time that the client comes in, to this instance of a host. */
   const next = async (instance) => {
-    const { said, handlers } = await opened.next('the way in');
+    const { said, handlers } = await transports.next('the connection');
     await said.next('the hello');
     let frames = 0;
-    const say = (frame) => handlers.came(frame, JSON.stringify(frame).length);
+    const say = (frame) => handlers.onFrame(frame, JSON.stringify(frame).length);
     say({ welcome: { instance, limits } });
     const host = {
       said,
@@ -43,7 +43,7 @@ async function met(t, limits = {}) {
         return host.waiting.shift();
       },
       waiting: [],
-      lose: () => handlers.closed(new Error('cut')),
+      lose: () => handlers.onClose(new Error('cut')),
     };
     return host;
   };

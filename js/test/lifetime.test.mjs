@@ -91,7 +91,7 @@ test('a connection that is cut: persistent sockets are still there, and others a
   const back = new Inbox();
   sockets.tcpServer.onAccept.addListener(accepts.push);
   sockets.tcpServer.onAcceptError.addListener(told.push);
-  sockets.host.onBack.addListener(back.push);
+  sockets.host.onConnect.addListener(back.push);
   const kept = await listening(sockets, { persistent: true });
   const lost = await listening(sockets);
   cut();
@@ -106,7 +106,7 @@ test('a connection that is cut: persistent sockets are still there, and others a
 
 test('a host that does not come back: nothing waits for ever', async (t) => {
   const host = await startHost(t);
-  const sockets = await client(t, host, { patience: 300 });
+  const sockets = await client(t, host, { reconnectTimeout: 300 });
   const told = new Inbox();
   sockets.tcpServer.onAcceptError.addListener(told.push);
   const kept = await listening(sockets, { persistent: true });
@@ -178,7 +178,7 @@ test('a second client of an app is told so at once, and comes in when the first 
 test('a second client of an app that does not go fails with the code', async (t) => {
   const host = await startHost(t);
   await client(t, host, { app: 'a' });
-  const second = connect(host.url, { app: 'a', patience: 300, onRetry() {} });
+  const second = connect(host.url, { app: 'a', reconnectTimeout: 300, onRetry() {} });
   await assert.rejects(within('the failure', second), { code: 'app-in-use' });
 });
 

@@ -1,20 +1,20 @@
-//! How a connection ends: the code for the client, and a text for people.
+//! Why the host closes a connection: a code for the client, and a text for people.
 
 use serde_json::json;
 
-use crate::excerpt::line;
+use crate::excerpt::for_log;
 use crate::protocol::frame::FrameError;
 use crate::protocol::outbox::Overrun;
-use crate::sessions::budget::Unread;
+use crate::sessions::budget::ReadStop;
 
-/// The host's last word.
+/// The content of the host's last frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct CloseReason {
     pub(crate) code: Code,
     pub(crate) message: String,
 }
 
-/// The codes of the protocol, each with the code that ends a WebSocket.
+/// The codes of `docs/protocol.md`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Code {
     BadFrame,
@@ -51,8 +51,8 @@ impl Code {
         }
     }
 
-    /// The code with which the WebSocket is closed (RFC 6455, 7.4.1).
-    pub(crate) fn web_socket(self) -> u16 {
+    /// The close code of the WebSocket (RFC 6455, 7.4.1).
+    pub(crate) fn web_socket_code(self) -> u16 {
         match self {
             Code::BadFrame | Code::BadHello | Code::Overrun => 1002,
             Code::Version
@@ -67,27 +67,27 @@ impl Code {
 }
 
 impl CloseReason {
-    /// The message may repeat what a client said: it is cut and escaped.
+    /// Cuts and escapes the message, which may contain text of a client.
     pub(crate) fn new(code: Code, message: impl ToString) -> Self {
         CloseReason {
             code,
-            message: line(&message.to_string()).to_string(),
+            message: for_log(&message.to_string()).to_string(),
         }
     }
 
-    /// The key of the last frame.
-    pub(crate) fn key(&self) -> String {
-        let end = json!({ "code": self.code.name(), "message": self.message });
-        format!(r#""end":{end}"#)
+    /// The field of the last frame.
+    pub(crate) fn field(&self) -> String {
+        let reason = json!({ "code": self.code.name(), "message": self.message });
+        format!(r#""close":{reason}"#)
     }
 }
 
-impl From<Unread> for CloseReason {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::TooLarge => CloseReason::new(Code::BadFrame, "a frame is too large"),
-            Unread::Full => {
-                CloseReason::new(Code::Memory, "all clients together hold too much memory")
+impl From<ReadStop> for CloseReason {
+    fn from(stop: ReadStop) -> Self {
+        match stop {
+            ReadStop::TooLarge => CloseReason::new(Code::BadFrame, "a frame is too large"),
+            ReadStop::MemoryFull => {
+                CloseReason::new(Code::Memory, "all clients together use too much memory")
             }
         }
     }
@@ -95,7 +95,11 @@ impl From<Unread> for CloseReason {
 
 impl From<FrameError> for CloseReason {
     fn from(error: FrameError) -> Self {
-        CloseReason::new(Code::BadFrame, error)
+        let code = match error {
+            FrameError::HelloExpected | FrameError::RepeatedHello => Code::BadHello,
+            _ => Code::BadFrame,
+        };
+        CloseReason::new(code, error)
     }
 }
 
@@ -103,7 +107,7 @@ impl From<Overrun> for CloseReason {
     fn from(_: Overrun) -> Self {
         CloseReason::new(
             Code::Overrun,
-            "a frame is acknowledged that was not sent, or far too few are",
+            "the client acknowledged a frame that was not sent, or far too few frames",
         )
     }
 }

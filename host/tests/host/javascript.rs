@@ -1,4 +1,4 @@
-//! The JavaScript client, by its own tests (`js/test`), on this very program.
+//! Runs the tests of the JavaScript client (`js/test`) with this program.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::PROGRAM;
 use support::process::{Program, group};
 use support::programs::has;
 
-/// How long all of them may take on a machine that is busy.
+/// The longest time for all tests on a busy machine.
 const WHOLE_RUN: Duration = Duration::from_secs(5 * 60);
 
 #[test]

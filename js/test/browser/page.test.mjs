@@ -104,7 +104,7 @@ test('the echo server of the page answers a client from outside, and its code is
   const host = await startHost(t);
   const { page, isWell } = await open(t, host);
   await button(page, 'Start').click();
-  const said = page.locator('#echo-said', { hasText: 'It listens' });
+  const said = page.locator('#echo-state', { hasText: 'It listens' });
   const [, port] = /nc 127\.0\.0\.1 (\d+)/.exec(await said.textContent());
   const { stream, told } = await peer(t, Number(port));
   stream.write('hello from outside\n');
@@ -128,7 +128,7 @@ test('the echo server says what keeps it from starting, and shows the token wher
   await page.getByText('net::ERR_ADDRESS_IN_USE').waitFor();
   await page.getByLabel('Port').fill('0');
   await button(page, 'Start').click();
-  await page.locator('#echo-said', { hasText: 'It listens' }).waitFor();
+  await page.locator('#echo-state', { hasText: 'It listens' }).waitFor();
   await isWell();
 });
 
@@ -174,7 +174,7 @@ test('the keyboard is enough', async (t) => {
   await page.getByRole('button', { name: 'shop', exact: true, expanded: false }).waitFor();
   await tabTo('Start');
   await page.keyboard.press('Enter');
-  await page.locator('#echo-said', { hasText: 'It listens' }).waitFor();
+  await page.locator('#echo-state', { hasText: 'It listens' }).waitFor();
   await isWell();
 });
 
@@ -187,7 +187,7 @@ test('a dialog that is opened again before its end was told is answered', async 
   await page.evaluate((name) => {
     const close = document.querySelector(`[aria-label=${JSON.stringify(name)}]`);
     close.click();
-    document.getElementById('sure-no').click();
+    document.getElementById('confirm-no').click();
     close.click();
   }, `Close ${title}`);
   await page.getByRole('dialog').getByRole('button', { name: 'Close' }).click();

@@ -18,7 +18,7 @@ const connected: Promise<Sockets> = connect(new URL('ws://127.0.0.1:8787'), {
   app: chrome.runtime.id,
   manifest: chrome.runtime.getManifest(),
   token: '',
-  patience: 10_000,
+  reconnectTimeout: 10_000,
   onRetry: (error) => retried.push(error),
   runtime,
   WebSocket,
@@ -33,8 +33,8 @@ const { tcpServer, tcp, host, runtime: same } = await connect('ws://127.0.0.1:87
 const found: Pick<Sockets, 'tcpServer' | 'tcp'> = sockets;
 if ('host' in sockets) {
   const { host } = sockets;
-  host.onLost.addListener((error) => console.error(error.message));
-  host.onBack.addListener(() => console.log(host.connected satisfies boolean));
+  host.onDisconnect.addListener((error) => console.error(error.message));
+  host.onConnect.addListener(() => console.log(host.connected satisfies boolean));
   host.close();
 }
 

@@ -1,4 +1,4 @@
-//! Telling browsers of the host, and taking it back.
+//! Installing and uninstalling the native messaging host.
 
 use std::fs;
 use std::io::Write;
@@ -15,12 +15,12 @@ const EXTENSION: &str = "knldjmfmopnpolahpmmgbagdohdnhkik";
 
 const OTHER: &str = "abcdefghijklmnopabcdefghijklmnop";
 
-/// Where a program goes that would not outlive `cargo clean`.
+/// The copy of a program in a build folder.
 const COPY: &str = ".local/share/chrome-sockets/chrome-sockets";
 
 const CHROMIUM: &str = ".config/chromium/NativeMessagingHosts";
 
-/// A home of the test's own.
+/// A temporary home folder.
 struct Home(PathBuf);
 
 impl Home {
@@ -41,7 +41,7 @@ impl Home {
         Program::start(command.args(arguments)).ended()
     }
 
-    /// All files below, as they are named from here.
+    /// All files, relative to the home.
     fn files(&self) -> Vec<String> {
         let mut unread = vec![self.0.clone()];
         let mut files = Vec::new();
@@ -68,13 +68,13 @@ impl Home {
 
 impl Drop for Home {
     fn drop(&mut self) {
-        // Nobody else has it.
+        // A failure to clean up does not fail the test.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
 #[test]
-fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
+fn install_writes_files_for_every_browser_and_uninstall_removes_them() {
     let home = Home::new("all");
     let installed = home.run(&[
         "install",
@@ -135,7 +135,7 @@ fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
     }
     let again = home.run(&["install", "--extension", EXTENSION, "--browser", "chromium"]);
     assert!(again.status.success(), "{}", again.stderr);
-    assert_eq!(home.files(), with_copy, "it replaces");
+    assert_eq!(home.files(), with_copy, "files are replaced");
     let removed = home.run(&["uninstall"]);
     assert!(removed.status.success(), "{}", removed.stderr);
     assert_eq!(
@@ -148,7 +148,7 @@ fn every_browser_is_told_in_its_own_way_and_all_is_taken_back() {
 }
 
 #[test]
-fn what_is_installed_starts_with_the_permissions_that_were_given() {
+fn an_installed_host_starts_with_its_permissions() {
     let home = Home::new("dir");
     let manifest = home.0.join("it's a manifest.json");
     fs::write(
@@ -169,16 +169,16 @@ fn what_is_installed_starts_with_the_permissions_that_were_given() {
     assert!(installed.status.success(), "{}", installed.stderr);
     let host = home.json("data/NativeMessagingHosts/chrome_sockets.json");
     let script = host["path"].as_str().expect("a path");
-    let said = native(script, EXTENSION, &[2, 1]);
+    let said = connect_errors(script, EXTENSION, &[2, 1]);
     assert_eq!(
         said,
         ["Does not have permission", "net::ERR_CONNECTION_REFUSED"]
     );
 }
 
-/// Starts what is installed for an extension, and says what its connects come to, each to a port of
-/// 127.0.0.1 at which nobody listens.
-fn native(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
+/// Starts the installed host for an extension. Returns the errors of connecting to these closed ports
+/// of 127.0.0.1.
+fn connect_errors(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
     let origin = format!("chrome-extension://{extension}/");
     let mut program = Program::start(Command::new(script).arg(origin));
     let mut stdin = program.stdin();
@@ -211,15 +211,15 @@ fn native(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
     results
 }
 
-/// A manifest that permits connecting to this port.
-fn permits(home: &Home, name: &str, port: u16) -> String {
+/// Writes a manifest that permits to connect to this port.
+fn write_manifest(home: &Home, name: &str, port: u16) -> String {
     let path = home.0.join(name);
     let manifest = json!({ "sockets": { "tcp": { "connect": format!("127.0.0.1:{port}") } } });
     fs::write(&path, manifest.to_string()).expect("written");
     path.to_string_lossy().into_owned()
 }
 
-/// Installs for Chromium alone, from where the program is.
+/// Installs for Chromium, without a copy of the program.
 fn install(home: &Home, arguments: &[&str]) -> Ended {
     let here = Path::new(PROGRAM).parent().expect("a folder");
     let here = here.to_string_lossy();
@@ -231,9 +231,12 @@ fn install(home: &Home, arguments: &[&str]) -> Ended {
 }
 
 #[test]
-fn a_second_extension_joins_the_first_and_each_keeps_its_own_manifest() {
+fn extensions_are_added_and_keep_their_own_manifests() {
     let home = Home::new("two");
-    let (one, two) = (permits(&home, "one.json", 1), permits(&home, "two.json", 2));
+    let (one, two) = (
+        write_manifest(&home, "one.json", 1),
+        write_manifest(&home, "two.json", 2),
+    );
     install(&home, &["--extension", EXTENSION, "--manifest", &one]);
     install(&home, &["--extension", OTHER, "--manifest", &two]);
     let manifest = format!("{CHROMIUM}/chrome_sockets.json");
@@ -244,31 +247,42 @@ fn a_second_extension_joins_the_first_and_each_keeps_its_own_manifest() {
     let script = script.to_str().expect("UTF-8");
     const DENIED: &str = "Does not have permission";
     const REFUSED: &str = "net::ERR_CONNECTION_REFUSED";
-    assert_eq!(native(script, EXTENSION, &[1, 2]), [REFUSED, DENIED]);
-    assert_eq!(native(script, OTHER, &[1, 2]), [DENIED, REFUSED]);
+    assert_eq!(
+        connect_errors(script, EXTENSION, &[1, 2]),
+        [REFUSED, DENIED]
+    );
+    assert_eq!(connect_errors(script, OTHER, &[1, 2]), [DENIED, REFUSED]);
     install(&home, &["--extension", OTHER, "--manifest", &one]);
-    assert_eq!(native(script, OTHER, &[1, 2]), [REFUSED, DENIED], "anew");
+    assert_eq!(
+        connect_errors(script, OTHER, &[1, 2]),
+        [REFUSED, DENIED],
+        "the manifest is replaced"
+    );
     let stranger = "p".repeat(32);
-    assert_eq!(native(script, &stranger, &[1, 2]), [DENIED, DENIED]);
+    assert_eq!(connect_errors(script, &stranger, &[1, 2]), [DENIED, DENIED]);
 
     let gone = home.run(&["uninstall", "--extension", EXTENSION]);
     assert!(gone.status.success(), "{}", gone.stderr);
     assert_eq!(origins(&home), json!([first]));
     assert_eq!(
-        native(script, OTHER, &[1]),
+        connect_errors(script, OTHER, &[1]),
         [REFUSED],
-        "the other one stays"
+        "the other extension stays"
     );
-    assert_eq!(native(script, EXTENSION, &[1]), [DENIED]);
+    assert_eq!(connect_errors(script, EXTENSION, &[1]), [DENIED]);
     let nothing = home.run(&["uninstall", "--extension", EXTENSION]);
     assert_eq!(nothing.stdout, b"there was nothing to remove\n");
     let last = home.run(&["uninstall", "--extension", OTHER]);
     assert!(last.status.success(), "{}", last.stderr);
-    assert_eq!(home.files(), ["one.json", "two.json"], "nobody is left");
+    assert_eq!(
+        home.files(),
+        ["one.json", "two.json"],
+        "all files are removed with the last extension"
+    );
 }
 
 #[test]
-fn hosts_of_other_names_do_not_touch_each_other() {
+fn hosts_with_different_names_are_independent() {
     let home = Home::new("names");
     install(&home, &["--extension", EXTENSION]);
     install(
@@ -313,14 +327,14 @@ fn hosts_of_other_names_do_not_touch_each_other() {
 }
 
 #[test]
-fn a_program_in_a_build_folder_is_copied_to_where_it_stays() {
+fn a_program_in_a_build_folder_is_copied() {
     let home = Home::new("copy");
     let build = home.0.join("target/debug");
     fs::create_dir_all(&build).expect("a folder");
     fs::write(home.0.join("target/CACHEDIR.TAG"), "").expect("written");
     let program = build.join("chrome-sockets");
     fs::copy(PROGRAM, &program).expect("a copy");
-    let port = permits(&home, "one.json", 1);
+    let port = write_manifest(&home, "one.json", 1);
     let run = |arguments: &[&str]| {
         let ended = home.run_program(&program, arguments);
         assert!(ended.status.success(), "{}", ended.stderr);
@@ -335,10 +349,10 @@ fn a_program_in_a_build_folder_is_copied_to_where_it_stays() {
     assert!(said.contains(COPY), "{said}");
     fs::remove_dir_all(home.0.join("target")).expect("what `cargo clean` does");
     let script = home.0.join(CHROMIUM).join("chrome_sockets.sh");
-    let said = native(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
-    assert_eq!(said, ["net::ERR_CONNECTION_REFUSED"], "it starts");
+    let said = connect_errors(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
+    assert_eq!(said, ["net::ERR_CONNECTION_REFUSED"], "the copy starts");
 
-    // From a place that stays nothing is copied, unless it is asked for.
+    // Outside a build folder the program is copied only with --copy-to.
     let stable = home.0.join(COPY);
     let again = home.run_program(&stable, &with(&["--host-name", "second"]));
     let said = String::from_utf8_lossy(&again.stdout);
@@ -357,12 +371,16 @@ fn a_program_in_a_build_folder_is_copied_to_where_it_stays() {
     for (name, stays) in [("chrome_sockets", true), ("second", false)] {
         let gone = home.run(&["uninstall", "--host-name", name]);
         assert!(gone.status.success(), "{}", gone.stderr);
-        assert_eq!(stable.exists(), stays, "as long as a script starts it");
+        assert_eq!(
+            stable.exists(),
+            stays,
+            "the copy stays while a script starts it"
+        );
     }
 }
 
 #[test]
-fn a_broken_manifest_is_not_installed_and_the_place_in_it_is_told() {
+fn an_invalid_manifest_is_rejected_with_its_position() {
     let home = Home::new("broken");
     let path = home.0.join("broken.json");
     let broken = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
@@ -377,7 +395,7 @@ fn a_broken_manifest_is_not_installed_and_the_place_in_it_is_told() {
 }
 
 #[test]
-fn what_is_no_extension_is_not_installed() {
+fn invalid_extension_ids_are_rejected() {
     let home = Home::new("none");
     for arguments in [
         &["install"][..],
