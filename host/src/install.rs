@@ -97,34 +97,27 @@ pub enum Change {
 }
 
 impl Browser {
-    const ALL: [Browser; 5] = [
-        Browser::Chrome,
-        Browser::Chromium,
-        Browser::Edge,
-        Browser::Brave,
-        Browser::Firefox,
-    ];
-
     /// The folder of host manifests, below the user's home.
-    fn folder(self) -> &'static str {
-        if cfg!(target_os = "macos") {
-            match self {
-                Browser::Chrome => "Library/Application Support/Google/Chrome/NativeMessagingHosts",
-                Browser::Chromium => "Library/Application Support/Chromium/NativeMessagingHosts",
-                Browser::Edge => "Library/Application Support/Microsoft Edge/NativeMessagingHosts",
-                Browser::Brave => {
-                    "Library/Application Support/BraveSoftware/Brave-Browser/NativeMessagingHosts"
-                }
-                Browser::Firefox => "Library/Application Support/Mozilla/NativeMessagingHosts",
-            }
-        } else {
-            match self {
-                Browser::Chrome => ".config/google-chrome/NativeMessagingHosts",
-                Browser::Chromium => ".config/chromium/NativeMessagingHosts",
-                Browser::Edge => ".config/microsoft-edge/NativeMessagingHosts",
-                Browser::Brave => ".config/BraveSoftware/Brave-Browser/NativeMessagingHosts",
-                Browser::Firefox => ".mozilla/native-messaging-hosts",
-            }
+    fn folder(self) -> String {
+        let (linux, macos) = match self {
+            Browser::Chrome => (
+                ".config/google-chrome/NativeMessagingHosts",
+                "Google/Chrome",
+            ),
+            Browser::Chromium => (".config/chromium/NativeMessagingHosts", "Chromium"),
+            Browser::Edge => (
+                ".config/microsoft-edge/NativeMessagingHosts",
+                "Microsoft Edge",
+            ),
+            Browser::Brave => (
+                ".config/BraveSoftware/Brave-Browser/NativeMessagingHosts",
+                "BraveSoftware/Brave-Browser",
+            ),
+            Browser::Firefox => (".mozilla/native-messaging-hosts", "Mozilla"),
+        };
+        match cfg!(target_os = "macos") {
+            true => format!("Library/Application Support/{macos}/NativeMessagingHosts"),
+            false => linux.to_owned(),
         }
     }
 }
@@ -161,7 +154,7 @@ impl HostFiles {
         }
         let home = home()?;
         let browsers = match browsers {
-            [] => Browser::ALL.as_slice(),
+            [] => Browser::value_variants(),
             browsers => browsers,
         };
         let browsers = browsers.iter();

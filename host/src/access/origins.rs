@@ -123,10 +123,8 @@ impl Origins {
     /// Checks the `Host` of a request. A page can point its own name to this machine (DNS
     /// rebinding), but the browser then sends that name.
     pub(crate) fn check_host(host: &str) -> Result<(), Refusal> {
-        match is_localhost(host) || ip_literal(host).is_some() {
-            true => Ok(()),
-            false => Err(Refusal::Host),
-        }
+        let is_valid = is_localhost(host) || ip_literal(host).is_some();
+        is_valid.then_some(()).ok_or(Refusal::Host)
     }
 
     /// The apps that a page may be; `None`: any. A program that is not a browser sends no origin,
@@ -159,11 +157,9 @@ impl Origins {
     pub(crate) fn check_own_page(host: &str, origin: Option<&str>) -> Result<(), Refusal> {
         let origin = origin.map(str::to_ascii_lowercase);
         let authority = origin.as_deref().and_then(|it| it.strip_prefix("http://"));
-        let is_own = authority.is_some_and(|it| it.eq_ignore_ascii_case(host));
-        match is_own && ip_literal(host).is_some() {
-            true => Ok(()),
-            false => Err(Refusal::NotOwnPage),
-        }
+        let is_own =
+            authority.is_some_and(|it| it.eq_ignore_ascii_case(host)) && ip_literal(host).is_some();
+        is_own.then_some(()).ok_or(Refusal::NotOwnPage)
     }
 }
 

@@ -95,10 +95,8 @@ impl Policy {
     }
 
     pub(crate) fn accepts_token(&self, shown: Option<&str>) -> bool {
-        match &self.token {
-            None => true,
-            Some(token) => shown.is_some_and(|shown| secrets_match(token, shown)),
-        }
+        let matches = |token| shown.is_some_and(|shown| secrets_match(token, shown));
+        self.token.as_deref().is_none_or(matches)
     }
 }
 

@@ -189,7 +189,9 @@ impl AdminCalls {
     /// Asks server sockets what keeps them from accepting: up to [`BLOCKED_BY_QUERIES`], and the
     /// next ones at the next call.
     async fn refresh_blocked_by(&self, apps: &[(AppId, Rc<RefCell<SocketStats>>)]) {
-        let counts = apps.iter().map(|(_, stats)| stats.borrow().server_count());
+        let counts = apps
+            .iter()
+            .map(|(_, stats)| stats.borrow().count(Namespace::Server));
         let total: usize = counts.sum();
         if total == 0 {
             return;
@@ -202,7 +204,7 @@ impl AdminCalls {
             let (count, ids) = {
                 let stats = stats.borrow();
                 let range = PageRange { from, max: left };
-                (stats.server_count(), stats.server_ids(range))
+                (stats.count(Namespace::Server), stats.server_ids(range))
             };
             // The range begins in a later app.
             if ids.is_empty() {
@@ -241,8 +243,8 @@ impl AdminCalls {
         let mut row = stats.totals().to_json();
         row["app"] = app.as_str().into();
         row["connected"] = self.directory.is_connected(app).into();
-        row["servers"] = stats.server_count().into();
-        row["clients"] = stats.client_count().into();
+        row["servers"] = stats.count(Namespace::Server).into();
+        row["clients"] = stats.count(Namespace::Client).into();
         row["problems"] = problems.collect();
         row
     }
@@ -260,8 +262,8 @@ impl AdminCalls {
         for (_, stats) in &apps {
             with_problems += usize::from(worst(stats) >= NEEDS_ACTION);
             let stats = stats.borrow();
-            servers += stats.server_count();
-            clients += stats.client_count();
+            servers += stats.count(Namespace::Server);
+            clients += stats.count(Namespace::Client);
             totals.push(stats.totals());
         }
         if rank == Rank::Problems {

@@ -226,9 +226,6 @@ impl<'a, 'd> Arguments<'a, 'd> {
 
     /// Checks that no argument is left.
     pub(crate) fn end(&self) -> Result<(), CallError> {
-        match self.rest.is_empty() {
-            true => Ok(()),
-            false => Err(self.invalid("fewer arguments")),
-        }
+        self.require(self.rest.is_empty().then_some(()), "fewer arguments")
     }
 }

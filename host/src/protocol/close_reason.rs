@@ -33,36 +33,31 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name, and the close code of the WebSocket (RFC 6455, 7.4.1).
+    fn details(self) -> (&'static str, u16) {
         match self {
-            Code::BadFrame => "bad-frame",
-            Code::BadHello => "bad-hello",
-            Code::Version => "version",
-            Code::Forbidden => "forbidden",
-            Code::Origin => "origin",
-            Code::UnknownApp => "unknown-app",
-            Code::BadManifest => "bad-manifest",
-            Code::AppInUse => "app-in-use",
-            Code::Busy => "busy",
-            Code::Overrun => "overrun",
-            Code::Memory => "memory",
-            Code::TooSlow => "too-slow",
-            Code::Stopping => "stopping",
+            Code::BadFrame => ("bad-frame", 1002),
+            Code::BadHello => ("bad-hello", 1002),
+            Code::Version => ("version", 1008),
+            Code::Forbidden => ("forbidden", 1008),
+            Code::Origin => ("origin", 1008),
+            Code::UnknownApp => ("unknown-app", 1008),
+            Code::BadManifest => ("bad-manifest", 1008),
+            Code::AppInUse => ("app-in-use", 1013),
+            Code::Busy => ("busy", 1013),
+            Code::Overrun => ("overrun", 1002),
+            Code::Memory => ("memory", 1013),
+            Code::TooSlow => ("too-slow", 1013),
+            Code::Stopping => ("stopping", 1001),
         }
     }
 
-    /// The close code of the WebSocket (RFC 6455, 7.4.1).
+    pub(crate) fn name(self) -> &'static str {
+        self.details().0
+    }
+
     pub(crate) fn web_socket_code(self) -> u16 {
-        match self {
-            Code::BadFrame | Code::BadHello | Code::Overrun => 1002,
-            Code::Version
-            | Code::Forbidden
-            | Code::Origin
-            | Code::UnknownApp
-            | Code::BadManifest => 1008,
-            Code::AppInUse | Code::Busy | Code::Memory | Code::TooSlow => 1013,
-            Code::Stopping => 1001,
-        }
+        self.details().1
     }
 }
 

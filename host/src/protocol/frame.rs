@@ -257,10 +257,8 @@ impl Data {
 
     /// Checks that the messages used all data.
     pub(crate) fn finish(self) -> Result<(), FrameError> {
-        match self.rest.is_empty() {
-            true => Ok(()),
-            false => Err(FrameError::DataLeft),
-        }
+        let is_used = self.rest.is_empty();
+        is_used.then_some(()).ok_or(FrameError::DataLeft)
     }
 }
 

@@ -71,7 +71,7 @@ pub(crate) struct Problem {
 
 impl Server {
     fn cost(&self) -> usize {
-        SERVER_COST + self.name
+        cost(Namespace::Server, self.name)
     }
 }
 
@@ -80,7 +80,7 @@ impl Client {
     fn cost(&self) -> usize {
         match self.server {
             Some(_) => self.name,
-            None => CLIENT_COST + self.name,
+            None => cost(Namespace::Client, self.name),
         }
     }
 }
@@ -223,8 +223,8 @@ impl SocketStats {
 
     pub(crate) fn count(&self, namespace: Namespace) -> usize {
         match namespace {
-            Namespace::Server => self.server_count(),
-            Namespace::Client => self.client_count(),
+            Namespace::Server => self.servers.len(),
+            Namespace::Client => self.clients.len(),
         }
     }
 
@@ -253,14 +253,6 @@ impl SocketStats {
             size <= LIST_PART
         });
         fitting.count().max(1)
-    }
-
-    pub(crate) fn server_count(&self) -> usize {
-        self.servers.len()
-    }
-
-    pub(crate) fn client_count(&self) -> usize {
-        self.clients.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

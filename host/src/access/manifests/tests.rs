@@ -2,35 +2,18 @@
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
+use tempfile::{TempDir, tempdir};
+
 use crate::access::manifests::*;
 
-/// A temporary folder.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let name = format!("chrome-sockets-manifests-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).expect("a folder");
-        Folder(folder)
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("written");
-        path
-    }
+fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("written");
+    path
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // A failure to clean up does not fail the test.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-fn fifo(folder: &Folder, name: &str) -> PathBuf {
-    let path = folder.0.join(name);
+fn fifo(folder: &TempDir, name: &str) -> PathBuf {
+    let path = folder.path().join(name);
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.is_ok_and(|status| status.success()), "a FIFO");
     path
@@ -48,47 +31,51 @@ fn read_error(path: PathBuf) -> String {
 
 #[test]
 fn only_regular_files_are_read() {
-    let folder = Folder::new("kinds");
+    let folder = tempdir().expect("a folder");
     for (path, what) in [
-        (folder.0.clone(), "a folder"),
+        (folder.path().to_owned(), "a folder"),
         (fifo(&folder, "fifo"), "a FIFO"),
         ("/dev/zero".into(), "a device"),
     ] {
         let error = read_error(path);
         assert!(error.contains(what), "{error}");
     }
-    let link = folder.0.join("link.json");
+    let link = folder.path().join("link.json");
     std::os::unix::fs::symlink("/dev/zero", &link).expect("a link");
     assert!(read_error(link).contains("a device"), "through a link too");
-    let good = folder.file("good.json", "{}");
+    let good = write(&folder, "good.json", "{}");
     assert_eq!(read(&good).expect("a file"), "{}");
 }
 
 #[test]
 fn a_file_above_the_size_limit_is_rejected() {
-    let folder = Folder::new("huge");
-    let path = folder.file("huge.json", "");
+    let folder = tempdir().expect("a folder");
+    let path = write(&folder, "huge.json", "");
     // A sparse file of a terabyte, which takes no space.
     let file = OpenOptions::new().write(true).open(&path).expect("a file");
     file.set_len(1 << 40)
         .expect("a file system with sparse files");
     assert!(read_error(path).contains("longer than 1048576 bytes"));
-    let longest = folder.file("longest.json", &" ".repeat(MAX_MANIFEST));
+    let longest = write(&folder, "longest.json", &" ".repeat(MAX_MANIFEST));
     assert_eq!(read(&longest).expect("a file").len(), MAX_MANIFEST);
 }
 
 #[test]
 fn errors_name_every_invalid_manifest_and_the_position_in_it() {
-    let folder = Folder::new("check");
-    folder.file("a.json", r#"{ "sockets": { "tcp": { "connect": "" } } }"#);
-    folder.file("notes.txt", "{");
-    folder.file(".b.json.swp.json", "{");
-    check(&folder.0).expect("all are valid");
+    let folder = tempdir().expect("a folder");
+    write(
+        &folder,
+        "a.json",
+        r#"{ "sockets": { "tcp": { "connect": "" } } }"#,
+    );
+    write(&folder, "notes.txt", "{");
+    write(&folder, ".b.json.swp.json", "{");
+    check(folder.path()).expect("all are valid");
     let bad = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
-    let bad = folder.file("b.json", bad);
-    let cut = folder.file("c.json", "{\n  \"sockets\":");
+    let bad = write(&folder, "b.json", bad);
+    let cut = write(&folder, "c.json", "{\n  \"sockets\":");
     let fifo = fifo(&folder, "d.json");
-    let error = check(&folder.0).expect_err("three are invalid");
+    let error = check(folder.path()).expect_err("three are invalid");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
     let lines: Vec<_> = text.lines().collect();
@@ -103,7 +90,7 @@ fn errors_name_every_invalid_manifest_and_the_position_in_it() {
         "{second}"
     );
     assert!(third.starts_with(&fifo.display().to_string()), "{third}");
-    let nowhere = folder.0.join("nowhere.json");
+    let nowhere = folder.path().join("nowhere.json");
     let text = check(&nowhere).expect_err("there is none").to_string();
     assert!(text.starts_with(&nowhere.display().to_string()), "{text}");
 }
@@ -139,14 +126,15 @@ async fn a_hanging_file_system_blocks_a_bounded_number_of_threads() {
 
 #[test]
 fn warnings_name_the_file() {
-    let folder = Folder::new("warnings");
+    let folder = tempdir().expect("a folder");
     let text = r#"{ "sockets": { "tcp": { "connect": "a:1", "conect": "b:1" } } }"#;
-    let path = folder.file("a.json", text);
-    folder.file(
+    let path = write(&folder, "a.json", text);
+    write(
+        &folder,
         "b.json",
         r#"{ "sockets": { "tcp": { "connect": "a:1" } } }"#,
     );
-    let warnings = check(&folder.0).expect("all are valid");
+    let warnings = check(folder.path()).expect("all are valid");
     let [warning] = warnings.as_slice() else {
         panic!("one warning, not {warnings:?}");
     };

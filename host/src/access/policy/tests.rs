@@ -59,8 +59,9 @@ fn without_a_manifest_nothing_is_permitted() {
 
 #[test]
 fn a_folder_has_a_manifest_for_each_app() {
-    let folder = std::env::temp_dir().join(format!("chrome-sockets-policy-{}", std::process::id()));
-    fs::create_dir_all(folder.join("apps")).expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    fs::create_dir(folder.join("apps")).expect("a folder");
     let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("written");
     write(
         "outside.json",
@@ -95,7 +96,6 @@ fn a_folder_has_a_manifest_for_each_app() {
         let fields = json!({ "app": app });
         assert_eq!(code(&policy, &trusted(), fields), Some(refused), "{app:?}");
     }
-    fs::remove_dir_all(folder).expect("removed");
 }
 
 #[test]

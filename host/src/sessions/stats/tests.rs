@@ -67,7 +67,10 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
     socket_stats.received(2, 20);
     socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)]);
     assert_eq!(
-        (socket_stats.server_count(), socket_stats.client_count()),
+        (
+            socket_stats.count(Namespace::Server),
+            socket_stats.count(Namespace::Client)
+        ),
         (2, 2)
     );
     assert_eq!(socket_stats.totals(), counters(30, 0, 3));
