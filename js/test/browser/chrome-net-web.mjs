@@ -1,6 +1,6 @@
-// A web server on Node's `net`, for where Node's `http` is not.
+// A web server on Node's `net`, for browsers, which have no `http`.
 
-/** Serves `/bytes/COUNT` and `/line/PORT`, which is the line that somebody at that port says. */
+/** Serves `/bytes/COUNT` and `/line/PORT`, the first line from a server on that port. */
 export function serve(net, port) {
   const server = net.createServer((socket) => {
     let said = '';

@@ -1,11 +1,11 @@
-// What curl says of a web server that is under test.
+// Runs curl against a web server.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 
 import { within } from '../host.mjs';
 
-/** What curl does with these arguments: its exit code, and what it has written. */
+/** Runs curl with these arguments. Returns its exit code and output. */
 export async function curl(...args) {
   const child = spawn('curl', ['--silent', '--show-error', '--noproxy', '*', ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
   const said = { out: [], error: '' };
@@ -16,7 +16,7 @@ export async function curl(...args) {
   return { code, error: said.error, out: Buffer.concat(said.out) };
 }
 
-/** What is at this address, and nothing else will do. */
+/** Requests a URL, which must succeed. */
 export async function fetched(...args) {
   const { code, error, out } = await curl('--fail', ...args);
   assert.equal(code, 0, error);
