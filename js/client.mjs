@@ -474,7 +474,7 @@ export class Client {
   }
 }
 
-/** The answer to a call when the host is gone. */
+/** The answer to a call when the connection is lost. */
 function failure(name) {
   const values = name === 'tcp.send' ? [{ resultCode: LOST }] : WITH_CODE.includes(name.split('.')[1]) ? [LOST] : [];
   return ['net::ERR_CONNECTION_CLOSED', values];

@@ -76,7 +76,7 @@ export function serverState({ localAddress, blockedBy, backlog }) {
 /** The badges of an app: whether its client is connected, and what keeps its servers from accepting. */
 export function appState({ connected, servers, problems = [] }) {
   const badges = problems
-    // The badge `disconnected` says it already.
+    // The badge `disconnected` implies it.
     .filter(({ reason }) => connected || reason !== 'suspended')
     .map(({ reason, error, servers: count }) => {
       const [text, meaning, kind] = badgeOf(reason);

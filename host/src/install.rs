@@ -392,7 +392,7 @@ impl Uninstall {
         if changes.is_empty() {
             return Ok(changes);
         }
-        // The copy of the program goes with the last script that starts it, of any host name.
+        // Removes the copy of the program when no script of any host name starts it.
         let all = HostFiles::all(&[], user_data_dir, None)?;
         let (folder, is_own_folder) = match (user_data_dir, all.first()) {
             (Some(_), Some(files)) => (files.folder.clone(), false),

@@ -19,7 +19,7 @@ function fakeHost({ apps = 1, servers = 1, clients = 1 }) {
     },
     async listServers(app, from, most, problemsFirst) {
       requests.push(`servers of ${app}${problemsFirst ? ', problems first' : ''}`);
-      if (made.gone === app) throw new Error('There is no such app');
+      if (made.removed === app) throw new Error('There is no such app');
       return { at: made.at, total: servers, sockets: slice(servers, from, most, (socketId) => ({ socketId, ...sums() })) };
     },
     async listClients(app, server, byBytes, from, most) {
@@ -186,7 +186,7 @@ test('expanded rows are requested, up to a limit', async () => {
 
 test('an app that is removed between two lists is not an error', async () => {
   const it = fakeHost({ apps: 2 });
-  it.gone = 'app-0';
+  it.removed = 'app-0';
   const watch = new Watch();
   const { apps } = await watch.poll(it.admin);
   assert.equal(apps[0].serverList, undefined);

@@ -21,7 +21,9 @@ use crate::limits::{
 use crate::protocol::arguments::{Arguments, CallError};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
-use crate::protocol::outcome::{Outcome, OutcomeFuture, nothing, paused, server_info, tcp_info};
+use crate::protocol::outcome::{
+    Outcome, OutcomeFuture, empty_outcome, pause_outcome, server_info, tcp_info,
+};
 use crate::sessions::directory::SessionDirectory;
 use crate::sessions::event_sink::ClosedByAdmin;
 use crate::sessions::stats::{Counters, Namespace, Order, PageRange, Rank, SocketStats, severity};
@@ -64,14 +66,16 @@ pub(crate) fn read(
     match &*function {
         "host.listApps" => {
             let (range, rank) = (range(&mut arguments)?, rank(&mut arguments)?);
-            arguments.end()?;
-            Ok(calls.clone().paced(calls.list_apps(rank, range)))
+            arguments.expect_end()?;
+            Ok(calls.clone().rate_limited(calls.list_apps(rank, range)))
         }
         "host.listServers" => {
             let app = arguments.text()?.into();
             let (range, rank) = (range(&mut arguments)?, rank(&mut arguments)?);
-            arguments.end()?;
-            Ok(calls.clone().paced(calls.list_servers(app, rank, range)))
+            arguments.expect_end()?;
+            Ok(calls
+                .clone()
+                .rate_limited(calls.list_servers(app, rank, range)))
         }
         "host.listClients" => {
             let app = arguments.text()?.into();
@@ -81,33 +85,33 @@ pub(crate) fn read(
                 false => Order::Id,
             };
             let range = range(&mut arguments)?;
-            arguments.end()?;
+            arguments.expect_end()?;
             let list = calls.clone().list_clients(app, server, order, range);
-            Ok(calls.paced(list))
+            Ok(calls.rate_limited(list))
         }
         "host.find" => {
             let text = arguments.text()?;
             let range = range(&mut arguments)?;
-            arguments.end()?;
-            Ok(calls.clone().paced(calls.find(text, range)))
+            arguments.expect_end()?;
+            Ok(calls.clone().rate_limited(calls.find(text, range)))
         }
         "host.setPaused" => {
             let (app, namespace, id) = socket(&mut arguments)?;
             let paused = arguments.flag()?;
-            arguments.end()?;
+            arguments.expect_end()?;
             Ok(calls.set_paused(&app, namespace, id, paused))
         }
         "host.drain" => {
             let app = arguments.text()?.into();
             let server = arguments.optional_socket_id()?;
             let seconds = arguments.int()?;
-            arguments.end()?;
+            arguments.expect_end()?;
             let deadline = Duration::from_secs(seconds.try_into().unwrap_or(0)).min(MAX_DRAIN);
             Ok(calls.drain(app, server, deadline).boxed_local())
         }
         "host.close" => {
             let (app, namespace, id) = socket(&mut arguments)?;
-            arguments.end()?;
+            arguments.expect_end()?;
             Ok(calls.close(app, namespace, id).boxed_local())
         }
         _ => Err(arguments.unknown_function()),
@@ -151,8 +155,8 @@ fn no_such_app() -> Outcome {
 impl AdminCalls {
     /// Makes a list after a pause of nine times the time that the last list took. So lists take
     /// at most a tenth of the host's time, however many admins poll however often.
-    fn paced(self, list: impl Future<Output = Outcome> + 'static) -> OutcomeFuture {
-        let paced = async move {
+    fn rate_limited(self, list: impl Future<Output = Outcome> + 'static) -> OutcomeFuture {
+        let limited = async move {
             let next_list = self.directory.next_list();
             let mut next_list = next_list.lock().await;
             sleep_until(*next_list).await;
@@ -172,7 +176,7 @@ impl AdminCalls {
             *next_list = Instant::now() + (time * 9).clamp(MIN_LIST_PAUSE, MAX_LIST_PAUSE);
             outcome
         };
-        paced.boxed_local()
+        limited.boxed_local()
     }
 
     fn add_cost(&self, sockets: usize, each: Duration) {
@@ -254,7 +258,7 @@ impl AdminCalls {
         let mut apps = self.directory.apps();
         self.refresh_blocked_by(&apps).await;
         let (mut servers, mut clients, mut with_problems) = (0, 0, 0);
-        let mut totals = vec![self.directory.removed()];
+        let mut totals = vec![self.directory.removed_counters()];
         let worst = |stats: &Rc<RefCell<SocketStats>>| {
             let problems = stats.borrow().problems();
             problems.first().map_or(0, |it| severity(it.reason))
@@ -380,7 +384,7 @@ impl AdminCalls {
         let Some(app) = self.listed_app(app) else {
             return async { no_such_app() }.boxed_local();
         };
-        paused(match namespace {
+        pause_outcome(match namespace {
             Namespace::Server => app.tcp_server.set_paused(id.into(), is_paused),
             Namespace::Client => app.tcp.set_paused(id.into(), is_paused),
         })
@@ -428,12 +432,12 @@ impl AdminCalls {
         let (outcome, raise) = match namespace {
             Namespace::Server => {
                 let info = app.tcp_server.get_info(socket.into()).await;
-                let outcome = nothing(app.tcp_server.close(socket.into())).await;
+                let outcome = empty_outcome(app.tcp_server.close(socket.into())).await;
                 (outcome, info.map(|info| info.local_port.is_some()))
             }
             Namespace::Client => {
                 let info = app.tcp.get_info(socket.into()).await;
-                let outcome = nothing(app.tcp.close(socket.into())).await;
+                let outcome = empty_outcome(app.tcp.close(socket.into())).await;
                 // A connected socket that is not paused raises the event itself.
                 (outcome, info.map(|info| info.connected && info.paused))
             }

@@ -84,7 +84,7 @@ impl AdminSession {
                 drains: Rc::default(),
             },
             _admin: admin,
-            welcome: directory.welcome(output, "admin", ADMIN_VERSION.into()),
+            welcome: directory.welcome_frame(output, "admin", ADMIN_VERSION.into()),
         })
     }
 }

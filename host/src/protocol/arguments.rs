@@ -225,7 +225,7 @@ impl<'a, 'd> Arguments<'a, 'd> {
     }
 
     /// Checks that no argument is left.
-    pub(crate) fn end(&self) -> Result<(), CallError> {
+    pub(crate) fn expect_end(&self) -> Result<(), CallError> {
         self.require(self.rest.is_empty().then_some(()), "fewer arguments")
     }
 }

@@ -8,7 +8,8 @@ use crate::protocol::arguments::{Arguments, CallError};
 use crate::protocol::frame::Data;
 use crate::protocol::message::Message;
 use crate::protocol::outcome::{
-    Outcome, OutcomeFuture, code, nothing, paused, server_info, tcp_info, value,
+    Outcome, OutcomeFuture, code_outcome, empty_outcome, pause_outcome, server_info, tcp_info,
+    value_outcome,
 };
 use crate::sessions::stats::Namespace;
 use chrome_sockets::App;
@@ -50,12 +51,12 @@ fn call<F>(arguments: Arguments<'_, '_>, kind: Kind, start: F) -> Result<Call, C
 where
     F: FnOnce(&App) -> OutcomeFuture + 'static,
 {
-    arguments.end()?;
+    arguments.expect_end()?;
     Ok(Call::Other(kind, Box::new(start)))
 }
 
 fn list(arguments: Arguments<'_, '_>, namespace: Namespace) -> Result<Call, CallError> {
-    arguments.end()?;
+    arguments.expect_end()?;
     Ok(Call::List(namespace))
 }
 
@@ -89,7 +90,7 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Cal
             let kind = Kind::Create(Namespace::Server, length, None);
             return call(arguments, kind, move |app| {
                 let answer = app.tcp_server.create(properties);
-                value(answer, |info| created(info.socket_id.get()))
+                value_outcome(answer, |info| created(info.socket_id.get()))
             });
         }
         "getSockets" => return list(arguments, Namespace::Server),
@@ -104,13 +105,13 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Cal
             let length = properties.name.as_ref().map(String::len);
             let kind = Kind::Update(Namespace::Server, number, length, None);
             call(arguments, kind, move |app| {
-                nothing(app.tcp_server.update(id, properties))
+                empty_outcome(app.tcp_server.update(id, properties))
             })
         }
         "setPaused" => {
             let is_paused = arguments.flag()?;
             call(arguments, Kind::Other, move |app| {
-                paused(app.tcp_server.set_paused(id, is_paused))
+                pause_outcome(app.tcp_server.set_paused(id, is_paused))
             })
         }
         "listen" => {
@@ -118,21 +119,21 @@ fn read_server(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, Cal
             let backlog = arguments.optional_int()?;
             let kind = open("listen", &address, port);
             call(arguments, kind, move |app| {
-                code(app.tcp_server.listen(id, address, port, backlog), None)
+                code_outcome(app.tcp_server.listen(id, address, port, backlog), None)
             })
         }
         "disconnect" => call(arguments, Kind::Other, move |app| {
-            nothing(app.tcp_server.disconnect(id))
+            empty_outcome(app.tcp_server.disconnect(id))
         }),
         "close" => {
             let kind = Kind::Close(Namespace::Server, number);
             call(arguments, kind, move |app| {
-                nothing(app.tcp_server.close(id))
+                empty_outcome(app.tcp_server.close(id))
             })
         }
         "getInfo" => call(arguments, Kind::Info, move |app| {
             let info = app.tcp_server.get_info(id);
-            value(info, |info| Outcome::value(server_info(info)))
+            value_outcome(info, |info| Outcome::value(server_info(info)))
         }),
         _ => Err(arguments.unknown_function()),
     }
@@ -146,7 +147,7 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallEr
             let kind = Kind::Create(Namespace::Client, length, properties.buffer_size);
             return call(arguments, kind, move |app| {
                 let answer = app.tcp.create(properties);
-                value(answer, |info| created(info.socket_id.get()))
+                value_outcome(answer, |info| created(info.socket_id.get()))
             });
         }
         "getSockets" => return list(arguments, Namespace::Client),
@@ -160,26 +161,26 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallEr
             let length = properties.name.as_ref().map(String::len);
             let kind = Kind::Update(Namespace::Client, number, length, properties.buffer_size);
             call(arguments, kind, move |app| {
-                nothing(app.tcp.update(id, properties))
+                empty_outcome(app.tcp.update(id, properties))
             })
         }
         "setPaused" => {
             let is_paused = arguments.flag()?;
             call(arguments, Kind::Other, move |app| {
-                paused(app.tcp.set_paused(id, is_paused))
+                pause_outcome(app.tcp.set_paused(id, is_paused))
             })
         }
         "setKeepAlive" => {
             let (enable, delay) = (arguments.flag()?, arguments.optional_int()?);
             call(arguments, Kind::Other, move |app| {
                 let set = app.tcp.set_keep_alive(id, enable, delay);
-                code(set, Some(NetError::FAILED))
+                code_outcome(set, Some(NetError::FAILED))
             })
         }
         "setNoDelay" => {
             let no_delay = arguments.flag()?;
             call(arguments, Kind::Other, move |app| {
-                code(app.tcp.set_no_delay(id, no_delay), Some(NetError::FAILED))
+                code_outcome(app.tcp.set_no_delay(id, no_delay), Some(NetError::FAILED))
             })
         }
         "connect" => {
@@ -187,31 +188,31 @@ fn read_tcp(name: &str, mut arguments: Arguments<'_, '_>) -> Result<Call, CallEr
             let query_type = arguments.dns_query_type()?;
             let kind = open("connect", &address, port);
             call(arguments, kind, move |app| {
-                code(app.tcp.connect(id, address, port, query_type), None)
+                code_outcome(app.tcp.connect(id, address, port, query_type), None)
             })
         }
         "disconnect" => call(arguments, Kind::Other, move |app| {
-            nothing(app.tcp.disconnect(id))
+            empty_outcome(app.tcp.disconnect(id))
         }),
         "secure" => {
             let options = arguments.secure_options()?;
             call(arguments, Kind::Secure(number), move |app| {
                 let secured = app.tcp.secure(id, options);
-                code(secured, Some(NetError::INVALID_ARGUMENT))
+                code_outcome(secured, Some(NetError::INVALID_ARGUMENT))
             })
         }
         "send" => {
             let data = arguments.data()?;
-            arguments.end()?;
+            arguments.expect_end()?;
             Ok(Call::Send(number, data))
         }
         "close" => {
             let kind = Kind::Close(Namespace::Client, number);
-            call(arguments, kind, move |app| nothing(app.tcp.close(id)))
+            call(arguments, kind, move |app| empty_outcome(app.tcp.close(id)))
         }
         "getInfo" => call(arguments, Kind::Info, move |app| {
             let info = app.tcp.get_info(id);
-            value(info, |info| Outcome::value(tcp_info(info)))
+            value_outcome(info, |info| Outcome::value(tcp_info(info)))
         }),
         _ => Err(arguments.unknown_function()),
     }

@@ -71,7 +71,7 @@ impl From<Error> for Outcome {
 }
 
 /// The outcome of a call with a result.
-pub(crate) fn value<T: Unpin + 'static>(
+pub(crate) fn value_outcome<T: Unpin + 'static>(
     answer: Answer<T>,
     outcome: impl FnOnce(T) -> Outcome + 'static,
 ) -> OutcomeFuture {
@@ -80,13 +80,13 @@ pub(crate) fn value<T: Unpin + 'static>(
 }
 
 /// The outcome of a call without a result.
-pub(crate) fn nothing(answer: Answer<()>) -> OutcomeFuture {
-    value(answer, |()| Outcome::default())
+pub(crate) fn empty_outcome(answer: Answer<()>) -> OutcomeFuture {
+    value_outcome(answer, |()| Outcome::default())
 }
 
 /// The outcome of `setPaused`. Events that the client has not acknowledged are no failure here:
 /// they precede the answer in the client's stream, so no event follows the answer.
-pub(crate) fn paused(answer: Answer<()>) -> OutcomeFuture {
+pub(crate) fn pause_outcome(answer: Answer<()>) -> OutcomeFuture {
     let outcome = answer.map(|result| match result {
         Ok(()) | Err(Error::EventsInFlight) => Outcome::default(),
         Err(error) => error.into(),
@@ -96,7 +96,7 @@ pub(crate) fn paused(answer: Answer<()>) -> OutcomeFuture {
 
 /// The outcome of a call whose result is 0 or a net error. `not_found` is the code for a missing
 /// socket, which Chrome gives only with some functions.
-pub(crate) fn code(answer: Answer<()>, not_found: Option<NetError>) -> OutcomeFuture {
+pub(crate) fn code_outcome(answer: Answer<()>, not_found: Option<NetError>) -> OutcomeFuture {
     let outcome = answer.map(move |result| match result {
         Ok(()) => Outcome::value(0.into()),
         Err(error) => {
@@ -111,7 +111,7 @@ pub(crate) fn code(answer: Answer<()>, not_found: Option<NetError>) -> OutcomeFu
 }
 
 /// The outcome of `tcp.send`.
-pub(crate) fn sent(answer: Answer<tcp::SendInfo>) -> OutcomeFuture {
+pub(crate) fn send_outcome(answer: Answer<tcp::SendInfo>) -> OutcomeFuture {
     let outcome = answer.map(|result| match result {
         Ok(info) => Outcome::value(json!({ "resultCode": 0, "bytesSent": info.bytes_sent })),
         Err(error) => {

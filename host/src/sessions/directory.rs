@@ -209,7 +209,7 @@ impl SessionDirectory {
         }
         reservation.commit();
         Ok(ClientSession {
-            welcome: self.welcome(output, "app", id.as_str().into()),
+            welcome: self.welcome_frame(output, "app", id.as_str().into()),
             app: id,
             directory: self.clone(),
             log_limiter,
@@ -219,7 +219,7 @@ impl SessionDirectory {
     }
 
     /// The frame that answers a hello, with one field more.
-    pub(crate) fn welcome(&self, output: Encoding, name: &str, value: Value) -> Bytes {
+    pub(crate) fn welcome_frame(&self, output: Encoding, name: &str, value: Value) -> Bytes {
         let mut welcome = json!({
             "protocol": VERSION,
             "host": HOST_NAME,
@@ -344,7 +344,7 @@ impl SessionDirectory {
     }
 
     /// The counters of apps that are no longer listed.
-    pub(crate) fn removed(&self) -> Counters {
+    pub(crate) fn removed_counters(&self) -> Counters {
         self.0.removed.get()
     }
 

@@ -20,7 +20,7 @@ use crate::protocol::frame::{Data, Encoding, FrameError};
 use crate::protocol::message;
 use crate::protocol::message::Message;
 use crate::protocol::outbox::Outbox;
-use crate::protocol::outcome::{Outcome, OutcomeFuture, sent};
+use crate::protocol::outcome::{Outcome, OutcomeFuture, send_outcome};
 use crate::sessions::budget::{Charge, MemoryBudget, SendBudget};
 use crate::sessions::event_sink::{CallWaker, ClosedByAdmin, EventSink};
 use crate::sessions::frame_handler::PendingFrame;
@@ -256,7 +256,7 @@ impl SessionState {
                     return Ok(());
                 };
                 self.quota_used += charge;
-                let outcome = sent(self.context.app.tcp.send(socket.into(), data));
+                let outcome = send_outcome(self.context.app.tcp.send(socket.into(), data));
                 self.track(id, Kind::Send(socket, length), outcome, sink);
                 return Ok(());
             }
@@ -346,7 +346,7 @@ impl SessionState {
             Kind::Send(socket, length) => {
                 self.quota_used -= length.max(MIN_SEND);
                 if succeeded {
-                    socket_stats.sent(socket, length);
+                    socket_stats.count_sent(socket, length);
                 }
             }
             Kind::Create(namespace, name, size) => {
@@ -405,7 +405,7 @@ impl SessionState {
     pub(crate) fn on_accept(&mut self, info: AcceptInfo) {
         let (server, client) = (info.socket_id, info.client_socket_id);
         let mut socket_stats = self.context.socket_stats.borrow_mut();
-        socket_stats.accepted(server.get(), client.get());
+        socket_stats.count_accepted(server.get(), client.get());
         drop(socket_stats);
         let message = format!(r#"["tcpServer.onAccept",{server},{client}]"#);
         self.outbox
@@ -423,7 +423,7 @@ impl SessionState {
         let socket = info.socket_id.get();
         let data = std::mem::take(&mut info.data);
         let mut socket_stats = self.context.socket_stats.borrow_mut();
-        let max = socket_stats.received(socket, data.len());
+        let max = socket_stats.count_received(socket, data.len());
         drop(socket_stats);
         let retained = RetainedEvent::Receive(info);
         self.outbox.push_receive(socket, &data, max, retained);

@@ -322,7 +322,7 @@ impl SocketStats {
         }
     }
 
-    pub(crate) fn accepted(&mut self, server: u64, client: u64) {
+    pub(crate) fn count_accepted(&mut self, server: u64, client: u64) {
         let accepted = Client::new(None, 0, Some(server));
         if let Some(old) = self.clients.insert(client, accepted) {
             self.cost -= old.cost();
@@ -334,7 +334,7 @@ impl SocketStats {
     }
 
     /// Counts received bytes. Returns the most bytes of one `onReceive` of the socket.
-    pub(crate) fn received(&mut self, client: u64, bytes: usize) -> usize {
+    pub(crate) fn count_received(&mut self, client: u64, bytes: usize) -> usize {
         let bytes = bytes as u64;
         let Some(client) = self.clients.get_mut(&client) else {
             self.closed.received += bytes;
@@ -344,7 +344,7 @@ impl SocketStats {
         client.buffer_size
     }
 
-    pub(crate) fn sent(&mut self, client: u64, bytes: usize) {
+    pub(crate) fn count_sent(&mut self, client: u64, bytes: usize) {
         let client = self.clients.get_mut(&client);
         let counters = client.map_or(&mut self.closed, |client| &mut client.counters);
         counters.sent += bytes as u64;

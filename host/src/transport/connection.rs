@@ -23,7 +23,7 @@ pub(crate) trait Connection {
 
     async fn send(&mut self, frame: Bytes) -> Result<(), Closed>;
 
-    /// Called every [`PING_INTERVAL`], to notice a client that is gone.
+    /// Called every [`PING_INTERVAL`], to detect a lost connection.
     async fn ping(&mut self) -> Result<(), Closed>;
 }
 

@@ -59,7 +59,7 @@ struct Shared {
     /// The only app of this gateway, an extension. Such a gateway serves no page.
     extension: Option<AppId>,
     connections: Peers,
-    /// Connections that are told why they are rejected.
+    /// Rejected connections that still receive the reason.
     rejections: Peers,
     /// Closed connections whose output is not acknowledged.
     lingering: Peers,
@@ -71,7 +71,7 @@ struct Shared {
 /// The most connections, including those that are not clients yet.
 const CONNECTIONS: usize = 256;
 
-/// The most connections at once that are told why they are rejected.
+/// The most rejected connections at once that still receive the reason.
 const REJECTIONS: usize = 64;
 
 /// The most bytes of a request's head.
@@ -209,7 +209,7 @@ fn listen_error(address: SocketAddr, error: &io::Error) -> io::Error {
 /// The slot of a connection, until a WebSocket uses it.
 enum ConnectionSlot {
     Free(PeerSlot),
-    /// All slots are used: the connection is told so.
+    /// All slots are used. The connection receives a rejection.
     Rejection {
         _slot: PeerSlot,
     },
@@ -283,7 +283,7 @@ impl Shared {
         }
         let response = socket.response();
         let shared = self.clone();
-        // A file request keeps its slot until its connection closes; a WebSocket takes it along.
+        // A file request keeps its slot until its connection closes; a WebSocket moves it to its session.
         let slot = slot.replace(ConnectionSlot::Used);
         actix_rt::spawn(async move {
             if let Ok(upgraded) = hyper::upgrade::on(request).await

@@ -76,7 +76,7 @@ pub async fn native_messaging(
         let (code, message) = (reason.code.name(), &reason.message);
         log::warn!("extension {extension}: connection closed ({code}): {message}");
         let frame = frame::write(Encoding::Text, &[&reason.field()], &[]);
-        // The extension may be gone.
+        // The extension may have disconnected.
         let _ = timeout(HANDSHAKE_TIMEOUT, connection.output.send(frame)).await;
     }
     // The writer ends with the channel. Wait for it, so that the last frame is written before
@@ -119,7 +119,7 @@ impl Connection for NativeConnection {
         self.output.send(frame).await.map_err(|_| None)
     }
 
-    /// The browser closes the stream when the extension is gone, so pings are not needed.
+    /// The browser closes the stream when the extension disconnects, so pings are not needed.
     async fn ping(&mut self) -> Result<(), Closed> {
         Ok(())
     }

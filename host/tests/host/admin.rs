@@ -304,8 +304,8 @@ async fn admins_pause_resume_and_close_sockets_and_the_app_gets_events() {
     let event = app.event("tcp.onReceiveError").await;
     let closed = (&event[1], &event[2]);
     assert_eq!(closed, (&paused, &json!(-100)), "each event comes once");
-    let gone = call_error(&mut app, "tcp.close", json!([client])).await;
-    assert_eq!(gone, "Socket not found");
+    let error = call_error(&mut app, "tcp.close", json!([client])).await;
+    assert_eq!(error, "Socket not found");
 
     let close_server = json!(["a", "tcpServer", server]);
     let closed = admin.call("host.close", close_server.clone()).await;

@@ -36,8 +36,8 @@ fn the_browser_tests_pass() {
     // One test waits for five minutes while the others run.
     command.args(["--test", "--test-concurrency=2"]).args(files);
     let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+    let output = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{output}\n{}", ended.stderr);
 }
 
 #[test]

@@ -58,9 +58,9 @@ pub fn header(message: Message) -> Value {
     for message in messages.into_iter().flatten() {
         if message[0] == "tcp.onReceive" {
             let count = message[2].as_u64().expect("a count") as usize;
-            let (taken, rest) = data.split_at(count);
+            let (bytes, rest) = data.split_at(count);
             data = rest;
-            let text: String = taken.iter().copied().map(char::from).collect();
+            let text: String = bytes.iter().copied().map(char::from).collect();
             message[2] = text.into();
         }
     }

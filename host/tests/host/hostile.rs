@@ -43,7 +43,7 @@ impl Witness {
         let mut pong = [0; 4];
         within("the pong", stream.read_exact(&mut pong))
             .await
-            .expect("it came");
+            .expect("the pong");
         self.client.call("tcp.close", json!([socket])).await;
     }
 }

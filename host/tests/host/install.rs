@@ -104,15 +104,15 @@ fn install_writes_files_for_every_browser_and_uninstall_removes_them() {
         all
     };
     assert_eq!(home.files(), with_copy);
-    let said = String::from_utf8_lossy(&installed.stdout);
+    let output = String::from_utf8_lossy(&installed.stdout);
     for file in &files {
         let path = home.0.join(file);
         assert!(
-            said.contains(&format!("wrote {}\n", path.display())),
-            "{said}"
+            output.contains(&format!("wrote {}\n", path.display())),
+            "{output}"
         );
     }
-    assert!(said.contains("neither listen nor connect"), "{said}");
+    assert!(output.contains("neither listen nor connect"), "{output}");
     for folder in folders {
         let manifest = home.json(&format!("{folder}/chrome_sockets.json"));
         assert_eq!(manifest["name"], "chrome_sockets");
@@ -169,9 +169,9 @@ fn an_installed_host_starts_with_its_permissions() {
     assert!(installed.status.success(), "{}", installed.stderr);
     let host = home.json("data/NativeMessagingHosts/chrome_sockets.json");
     let script = host["path"].as_str().expect("a path");
-    let said = connect_errors(script, EXTENSION, &[2, 1]);
+    let output = connect_errors(script, EXTENSION, &[2, 1]);
     assert_eq!(
-        said,
+        output,
         ["Does not have permission", "net::ERR_CONNECTION_REFUSED"]
     );
 }
@@ -182,27 +182,27 @@ fn connect_errors(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
     let origin = format!("chrome-extension://{extension}/");
     let mut program = Program::start(Command::new(script).arg(origin));
     let mut stdin = program.stdin();
-    let mut say = |frame: Value| {
+    let mut send = |frame: Value| {
         let frame = frame.to_string();
         let length = (frame.len() as u32).to_ne_bytes();
         stdin.write_all(&length).expect("it reads");
         stdin.write_all(frame.as_bytes()).expect("it reads");
     };
-    say(json!({ "hello": { "protocol": [1] } }));
-    say(json!({ "messages": [[1, "tcp.create"]] }));
+    send(json!({ "hello": { "protocol": [1] } }));
+    send(json!({ "messages": [[1, "tcp.create"]] }));
     let mut results = Vec::new();
     for (index, port) in ports.iter().enumerate() {
         let call = index + 2;
-        say(json!({ "messages": [[call, "tcp.connect", 1, "127.0.0.1", port]] }));
+        send(json!({ "messages": [[call, "tcp.connect", 1, "127.0.0.1", port]] }));
         let start = format!(r#"["error",{call},""#);
         let text = loop {
-            let said = program.stdout.so_far();
-            if let Some((_, rest)) = said.split_once(&start)
+            let output = program.stdout.so_far();
+            if let Some((_, rest)) = output.split_once(&start)
                 && let Some((text, _)) = rest.split_once('"')
             {
                 break text.to_owned();
             }
-            assert!(program.stdout.says_more(), "{said}");
+            assert!(program.stdout.says_more(), "{output}");
         };
         results.push(text);
     }
@@ -261,8 +261,8 @@ fn extensions_are_added_and_keep_their_own_manifests() {
     let stranger = "p".repeat(32);
     assert_eq!(connect_errors(script, &stranger, &[1, 2]), [DENIED, DENIED]);
 
-    let gone = home.run(&["uninstall", "--extension", EXTENSION]);
-    assert!(gone.status.success(), "{}", gone.stderr);
+    let uninstalled = home.run(&["uninstall", "--extension", EXTENSION]);
+    assert!(uninstalled.status.success(), "{}", uninstalled.stderr);
     assert_eq!(origins(&home), json!([first]));
     assert_eq!(
         connect_errors(script, OTHER, &[1]),
@@ -305,24 +305,24 @@ fn hosts_with_different_names_are_independent() {
 
     let foreign = home.0.join(file("org.others"));
     fs::write(&foreign, r#"{ "path": "/opt/others/host" }"#).expect("written");
-    let taken = home.run(&[
+    let rejected = home.run(&[
         "install",
         "--extension",
         EXTENSION,
         "--host-name",
         "org.others",
     ]);
-    assert_eq!(taken.status.code(), Some(2));
+    assert_eq!(rejected.status.code(), Some(2));
     assert!(
-        taken.stderr.contains("another program's"),
+        rejected.stderr.contains("another program's"),
         "{}",
-        taken.stderr
+        rejected.stderr
     );
     let kept = home.json(&file("org.others"));
     assert_eq!(kept, json!({ "path": "/opt/others/host" }));
 
-    let gone = home.run(&["uninstall", "--host-name", "com.example.sockets"]);
-    assert!(gone.status.success(), "{}", gone.stderr);
+    let uninstalled = home.run(&["uninstall", "--host-name", "com.example.sockets"]);
+    assert!(uninstalled.status.success(), "{}", uninstalled.stderr);
     assert_eq!(home.json(&file("chrome_sockets")), first);
 }
 
@@ -343,22 +343,25 @@ fn a_program_in_a_build_folder_is_copied() {
     let extension = ["install", "--browser", "chromium", "--extension", EXTENSION];
     let with = |more: &[&'static str]| [&extension[..], more].concat();
     let here = build.to_string_lossy().into_owned();
-    let said = run(&[&extension[..], &["--copy-to", &here]].concat());
-    assert!(said.contains("`cargo clean` breaks"), "{said}");
-    let said = run(&[&extension[..], &["--manifest", &port]].concat());
-    assert!(said.contains(COPY), "{said}");
+    let output = run(&[&extension[..], &["--copy-to", &here]].concat());
+    assert!(output.contains("`cargo clean` breaks"), "{output}");
+    let output = run(&[&extension[..], &["--manifest", &port]].concat());
+    assert!(output.contains(COPY), "{output}");
     fs::remove_dir_all(home.0.join("target")).expect("what `cargo clean` does");
     let script = home.0.join(CHROMIUM).join("chrome_sockets.sh");
-    let said = connect_errors(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
-    assert_eq!(said, ["net::ERR_CONNECTION_REFUSED"], "the copy starts");
+    let output = connect_errors(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
+    assert_eq!(output, ["net::ERR_CONNECTION_REFUSED"], "the copy starts");
 
     // Outside a build folder the program is copied only with --copy-to.
     let stable = home.0.join(COPY);
     let again = home.run_program(&stable, &with(&["--host-name", "second"]));
-    let said = String::from_utf8_lossy(&again.stdout);
-    assert!(again.status.success() && !said.contains("copied"), "{said}");
-    let elsewhere = home.0.join("elsewhere");
-    let folder = elsewhere.to_string_lossy();
+    let output = String::from_utf8_lossy(&again.stdout);
+    assert!(
+        again.status.success() && !output.contains("copied"),
+        "{output}"
+    );
+    let other = home.0.join("other");
+    let folder = other.to_string_lossy();
     let third = [
         &with(&["--host-name", "third"])[..],
         &["--copy-to", &folder],
@@ -366,11 +369,11 @@ fn a_program_in_a_build_folder_is_copied() {
     .concat();
     let third = home.run_program(&stable, &third);
     assert!(third.status.success(), "{}", third.stderr);
-    assert!(elsewhere.join("chrome-sockets").exists());
+    assert!(other.join("chrome-sockets").exists());
 
     for (name, stays) in [("chrome_sockets", true), ("second", false)] {
-        let gone = home.run(&["uninstall", "--host-name", name]);
-        assert!(gone.status.success(), "{}", gone.stderr);
+        let uninstalled = home.run(&["uninstall", "--host-name", name]);
+        assert!(uninstalled.status.success(), "{}", uninstalled.stderr);
         assert_eq!(
             stable.exists(),
             stays,

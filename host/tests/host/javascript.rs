@@ -27,6 +27,6 @@ fn the_tests_of_the_javascript_client_pass() {
     command.current_dir(&js).env("CHROME_SOCKETS_HOST", PROGRAM);
     command.arg("--test").args(files);
     let ended = Program::start(&mut command).ended_within(WHOLE_RUN);
-    let said = String::from_utf8_lossy(&ended.stdout);
-    assert!(ended.status.success(), "{said}\n{}", ended.stderr);
+    let output = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success(), "{output}\n{}", ended.stderr);
 }

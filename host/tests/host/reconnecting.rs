@@ -116,8 +116,8 @@ async fn an_app_without_sockets_is_forgotten() {
     client.disconnect();
     let mut client = reconnected(&host, "a").await;
     assert_eq!(ids(&mut client, "tcpServer.getSockets").await, [0; 0]);
-    let gone = client.call("tcpServer.getInfo", json!([server])).await;
-    assert_eq!(gone, json!(["error", 2, "Socket not found"]));
+    let answer = client.call("tcpServer.getInfo", json!([server])).await;
+    assert_eq!(answer, json!(["error", 2, "Socket not found"]));
     host.ends_well();
 }
 

@@ -56,7 +56,7 @@ test('it serves concurrent requests of curl on persistent connections', async (t
   await within('close', once(server, 'close'));
   assert.deepEqual(await sockets.tcpServer.getSockets(), []);
   assert.deepEqual(await sockets.tcp.getSockets(), []);
-  assert.equal((await curl(url)).code, 7, 'nobody is there any more');
+  assert.equal((await curl(url)).code, 7, 'the port is closed');
 });
 
 test('large bodies arrive complete in both directions', async (t) => {
@@ -115,10 +115,10 @@ test('it connects to a web server of Node', async (t) => {
 
 test('a failed connection is an error', async (t) => {
   const { net } = await load(t);
-  const gone = nodesNet.createServer().listen(0, '127.0.0.1');
-  await once(gone, 'listening');
-  const { port } = gone.address();
-  gone.close();
+  const closed = nodesNet.createServer().listen(0, '127.0.0.1');
+  await once(closed, 'listening');
+  const { port } = closed.address();
+  closed.close();
   for (const [host, code] of [['127.0.0.1', 'ECONNREFUSED'], ['nowhere.invalid', 'ENOTFOUND']]) {
     const [error] = await within('the error', once(net.connect(port, host), 'error'));
     assert.equal(error.code, code);

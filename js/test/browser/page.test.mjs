@@ -104,8 +104,8 @@ test('the echo server of the page answers a client, and the page shows its sourc
   const host = await startHost(t);
   const { page, isWell } = await open(t, host);
   await button(page, 'Start').click();
-  const said = page.locator('#echo-state', { hasText: 'It listens' });
-  const [, port] = /nc 127\.0\.0\.1 (\d+)/.exec(await said.textContent());
+  const state = page.locator('#echo-state', { hasText: 'It listens' });
+  const [, port] = /nc 127\.0\.0\.1 (\d+)/.exec(await state.textContent());
   const { stream, received } = await peer(t, Number(port));
   stream.write('hello from outside\n');
   assert.equal(await received.next('the echo'), 'hello from outside\n');

@@ -20,7 +20,7 @@ fn socket_stats() -> SocketStats {
     let mut socket_stats = SocketStats::default();
     socket_stats.create(Namespace::Server, 1, 0, None);
     for client in 1..=3 {
-        socket_stats.accepted(1, client);
+        socket_stats.count_accepted(1, client);
     }
     socket_stats.create(Namespace::Client, 4, 0, Some(100));
     socket_stats
@@ -29,9 +29,9 @@ fn socket_stats() -> SocketStats {
 #[test]
 fn totals_include_closed_sockets() {
     let mut socket_stats = socket_stats();
-    assert_eq!(socket_stats.received(1, 10), DEFAULT_BUFFER_SIZE);
-    assert_eq!(socket_stats.received(4, 5), 100);
-    socket_stats.sent(2, 7);
+    assert_eq!(socket_stats.count_received(1, 10), DEFAULT_BUFFER_SIZE);
+    assert_eq!(socket_stats.count_received(4, 5), 100);
+    socket_stats.count_sent(2, 7);
     assert_eq!(socket_stats.totals(), counters(15, 7, 3));
     assert_eq!(
         socket_stats.servers(Rank::Name, ALL),
@@ -47,9 +47,9 @@ fn totals_include_closed_sockets() {
     socket_stats.close(Namespace::Server, 1);
     assert_eq!(socket_stats.totals(), counters(15, 7, 3));
     assert_eq!(socket_stats.clients(None, Order::Id, ALL), (2, vec![2, 3]));
-    socket_stats.sent(4, 1);
+    socket_stats.count_sent(4, 1);
     assert_eq!(
-        socket_stats.received(1, 1),
+        socket_stats.count_received(1, 1),
         0,
         "a closed socket joins no data"
     );
@@ -63,8 +63,8 @@ fn totals_include_closed_sockets() {
 #[test]
 fn a_sync_keeps_the_counters_of_known_sockets() {
     let mut socket_stats = socket_stats();
-    socket_stats.received(1, 10);
-    socket_stats.received(2, 20);
+    socket_stats.count_received(1, 10);
+    socket_stats.count_received(2, 20);
     socket_stats.sync([(1, 0), (9, 0)], [(2, 0, Some(50)), (7, 0, None)]);
     assert_eq!(
         (
@@ -75,7 +75,7 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
     );
     assert_eq!(socket_stats.totals(), counters(30, 0, 3));
     assert_eq!(socket_stats.client_counters(2), counters(20, 0, 0));
-    assert_eq!(socket_stats.received(2, 1), 50);
+    assert_eq!(socket_stats.count_received(2, 1), 50);
     assert_eq!(socket_stats.clients(Some(1), Order::Id, ALL), (1, vec![2]));
     assert_eq!(socket_stats.clients(None, Order::Id, ALL), (1, vec![7]));
     socket_stats.sync([], []);
@@ -86,8 +86,8 @@ fn a_sync_keeps_the_counters_of_known_sockets() {
 #[test]
 fn a_list_has_the_requested_range_and_order() {
     let mut socket_stats = socket_stats();
-    socket_stats.received(2, 10);
-    socket_stats.sent(3, 30);
+    socket_stats.count_received(2, 10);
+    socket_stats.count_sent(3, 30);
     let range = |from, max| PageRange { from, max };
     let of_server = |order, range| socket_stats.clients(Some(1), order, range);
     assert_eq!(of_server(Order::Id, range(0, 2)), (3, vec![1, 2]));
@@ -110,7 +110,10 @@ fn sockets_count_with_their_names() {
     socket_stats.update(Namespace::Server, 1, Some(2), None);
     assert_eq!(socket_stats.cost(), SERVER_COST + CLIENT_COST + 17);
     assert_eq!(
-        (socket_stats.received(4, 1), socket_stats.received(1, 1)),
+        (
+            socket_stats.count_received(4, 1),
+            socket_stats.count_received(1, 1)
+        ),
         (100, 7)
     );
     socket_stats.update(Namespace::Client, 4, Some(0), None);
