@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -39,40 +39,63 @@ pub enum Browser {
     Firefox,
 }
 
-/// Installs a native messaging host for extensions. Writes a host manifest, a script and the
-/// permissions of the extensions to the folder of each browser.
-#[derive(Clone, Debug, Default)]
+/// Installs the native messaging host for extensions.
+///
+/// Writes a host manifest, a script and the permissions of the extensions for each browser.
+#[derive(Clone, Debug, Default, Args)]
 pub struct Install {
-    /// The ids of the extensions that may start the host: 32 letters for Chrome, `name@domain` or
-    /// `{uuid}` for Firefox. Each browser gets the ids of its own kind. Extensions that are
-    /// installed already stay, with their own permissions.
+    /// The id of an extension that may start the host: 32 letters for Chrome, name@domain or
+    /// {uuid} for Firefox. Each browser gets the ids of its own kind. Extensions that are installed
+    /// already stay, with their own permissions. Can be repeated.
+    #[arg(long = "extension", value_name = "ID", required = true)]
     pub extensions: Vec<String>,
-    /// [`Policy::manifest`](super::Policy::manifest) for these extensions.
+
+    /// What these extensions may do: a manifest.json for all of them, or a folder with
+    /// EXTENSION.json for each. Without it they may neither listen nor connect.
+    #[arg(long, value_name = "FILE|DIR")]
     pub manifest: Option<PathBuf>,
-    /// [`Policy::dev`](super::Policy::dev) for them.
+
+    /// For development: accept the manifests that these extensions send.
+    #[arg(long)]
     pub dev: bool,
-    /// The browsers; all of them if it is empty.
-    pub browsers: Vec<Browser>,
-    /// Installs for the browser that runs with this `--user-data-dir` instead.
-    pub user_data_dir: Option<PathBuf>,
-    /// The name that extensions connect to; [`NAME`] by default.
-    pub host_name: Option<String>,
-    /// The folder to copy this program to, so that browsers start the copy. With `None` browsers
-    /// start the program itself. A program in a build folder is always copied, by default to the
-    /// user's data folder or, with `user_data_dir`, into that.
+
+    /// Copy this program into a folder, so that browsers start the copy. A program in a build
+    /// folder is always copied: to the user's data folder, such as ~/.local/share/chrome-sockets,
+    /// or into --user-data-dir.
+    #[arg(long, value_name = "DIR")]
     pub copy_to: Option<PathBuf>,
+
+    /// The browsers and the name of the host.
+    #[command(flatten)]
+    pub target: Target,
 }
 
-/// Removes a native messaging host, or single extensions from it.
-#[derive(Clone, Debug, Default)]
+/// Removes the native messaging host, or single extensions from it.
+#[derive(Clone, Debug, Default, Args)]
 pub struct Uninstall {
-    /// The extensions; the whole host if it is empty.
+    /// Remove only this extension. Can be repeated.
+    #[arg(long = "extension", value_name = "ID")]
     pub extensions: Vec<String>,
-    /// See [`Install::browsers`].
+
+    /// The browsers and the name of the host.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// The browsers and the name of a native messaging host.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Target {
+    /// The browser; all known ones by default. Can be repeated.
+    #[arg(long = "browser", value_enum, value_name = "BROWSER")]
     pub browsers: Vec<Browser>,
-    /// See [`Install::user_data_dir`].
+
+    /// Only for the Chrome or Chromium that runs with this --user-data-dir.
+    #[arg(long, value_name = "DIR", conflicts_with = "browsers")]
     pub user_data_dir: Option<PathBuf>,
-    /// See [`Install::host_name`].
+
+    /// The name that extensions connect to; chrome_sockets by default. A product with its own host
+    /// needs its own name, such as com.example.sockets: a-z 0-9 _ and dots.
+    #[arg(long, value_name = "NAME")]
     pub host_name: Option<String>,
 }
 
@@ -131,13 +154,9 @@ struct HostFiles {
 }
 
 impl HostFiles {
-    /// The files for each of these browsers, or for one `--user-data-dir`.
-    fn all(
-        browsers: &[Browser],
-        user_data_dir: Option<&Path>,
-        name: Option<&str>,
-    ) -> io::Result<Vec<HostFiles>> {
-        let name = name.unwrap_or(NAME);
+    /// The files for each browser of the target.
+    fn all(target: &Target) -> io::Result<Vec<HostFiles>> {
+        let name = target.host_name.as_deref().unwrap_or(NAME);
         if !is_host_name(name) {
             return Err(invalid(format!(
                 "{name:?} is not a host name: browsers accept a-z 0-9 _ and single dots between them"
@@ -148,12 +167,12 @@ impl HostFiles {
             is_firefox,
             name: name.to_owned(),
         };
-        if let Some(folder) = user_data_dir {
+        if let Some(folder) = &target.user_data_dir {
             let folder = std::path::absolute(folder)?.join("NativeMessagingHosts");
             return Ok(vec![files(folder, false)]);
         }
         let home = home()?;
-        let browsers = match browsers {
+        let browsers = match target.browsers.as_slice() {
             [] => Browser::value_variants(),
             browsers => browsers,
         };
@@ -299,14 +318,9 @@ impl Install {
             }
         }
         let (policy, warnings) = self.check_policy()?;
-        let all = HostFiles::all(
-            &self.browsers,
-            self.user_data_dir.as_deref(),
-            self.host_name.as_deref(),
-        )?;
         // Reads everything before it writes anything, so that an error changes nothing.
         let mut updates = Vec::new();
-        for files in all {
+        for files in HostFiles::all(&self.target)? {
             let ids = if files.is_firefox { &firefox } else { &chrome };
             if ids.is_empty() {
                 continue;
@@ -351,7 +365,7 @@ impl Install {
     fn program(&self, files: &HostFiles, changes: &mut Vec<Change>) -> io::Result<PathBuf> {
         let program = env::current_exe()?;
         let is_build = program::is_in_build_folder(&program);
-        let folder = match (&self.copy_to, &self.user_data_dir) {
+        let folder = match (&self.copy_to, &self.target.user_data_dir) {
             (Some(folder), _) => std::path::absolute(folder)?,
             (None, _) if !is_build => return Ok(program),
             (None, Some(_)) => files.folder.clone(),
@@ -381,8 +395,7 @@ impl Uninstall {
             is_firefox_id(id)?;
         }
         let mut changes = Vec::new();
-        let user_data_dir = self.user_data_dir.as_deref();
-        for files in HostFiles::all(&self.browsers, user_data_dir, self.host_name.as_deref())? {
+        for files in HostFiles::all(&self.target)? {
             if self.extensions.is_empty() || self.remove_extensions(&files, &mut changes)? {
                 for path in [files.manifest(), files.script(), files.permissions()] {
                     changes.extend(remove(path)?);
@@ -393,8 +406,11 @@ impl Uninstall {
             return Ok(changes);
         }
         // Removes the copy of the program when no script of any host name starts it.
-        let all = HostFiles::all(&[], user_data_dir, None)?;
-        let (folder, is_own_folder) = match (user_data_dir, all.first()) {
+        let all = HostFiles::all(&Target {
+            user_data_dir: self.target.user_data_dir.clone(),
+            ..Target::default()
+        })?;
+        let (folder, is_own_folder) = match (&self.target.user_data_dir, all.first()) {
             (Some(_), Some(files)) => (files.folder.clone(), false),
             _ => (program::default_folder()?, true),
         };

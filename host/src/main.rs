@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use actix::Addr;
 use chrome_sockets::tcp::DEFAULT_WRITE_QUOTA;
 use chrome_sockets::{Permissions, Registry, Shutdown};
+use chrome_sockets_host::install::{Install, Uninstall};
 use chrome_sockets_host::{self as host, Gateway, Origins, Policy};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,8 +23,8 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => block_on(self::serve(serve)),
         Command::NativeHost(native) => block_on(native_host(native)),
-        Command::Install(install) => install.run(),
-        Command::Uninstall(uninstall) => uninstall.run(),
+        Command::Install(install) => self::install(&install),
+        Command::Uninstall(uninstall) => self::uninstall(&uninstall),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,6 +110,29 @@ async fn native_host(native: NativeHost) -> io::Result<()> {
     stop(&registry).await;
     // Returning would wait for the thread that reads standard input.
     std::process::exit(0)
+}
+
+/// Installs, and prints the changes.
+fn install(install: &Install) -> io::Result<()> {
+    for change in install.run()? {
+        println!("{change}");
+    }
+    if install.manifest.is_none() && !install.dev {
+        println!("without --manifest or --dev these extensions may neither listen nor connect");
+    }
+    Ok(())
+}
+
+/// Uninstalls, and prints the changes.
+fn uninstall(uninstall: &Uninstall) -> io::Result<()> {
+    let changes = uninstall.run()?;
+    for change in &changes {
+        println!("{change}");
+    }
+    if changes.is_empty() {
+        println!("there was nothing to remove");
+    }
+    Ok(())
 }
 
 /// A registry in which apps may only do what their manifests permit.
