@@ -198,7 +198,7 @@ async function run(key) {
       continue;
     }
     delay = 100;
-    showState('in', `Connected to ${location.host}`);
+    showState('connected', `Connected to ${location.host}`);
     $('key-form').hidden = true;
     $('live').hidden = false;
     $('tree').classList.remove('stale');
@@ -215,7 +215,7 @@ function askForKey(error) {
     sessionStorage.removeItem('key');
     setText($('key-why'), `The host rejected the key: ${error.message}. The host makes a new key at each start.`);
   }
-  showState('out', 'Not authorised: enter the admin key');
+  showState('unauthorised', 'Not authorised: enter the admin key');
   $('live').hidden = true;
   $('key-form').hidden = false;
   $('key').value = '';

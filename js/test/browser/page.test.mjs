@@ -21,7 +21,7 @@ async function open(t, host) {
   });
   page.on('websocket', (socket) => new URL(socket.url()).host !== origin && problems.push(`WebSocket to ${socket.url()}`));
   await page.goto(host.page);
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
   const isWell = () => {
     assert.deepEqual(problems, []);
     // Closes the page before its host ends, which the page would log.
@@ -400,22 +400,22 @@ test('the page asks for a missing or outdated key', async (t) => {
   const { context } = await startBrowser(t);
   const page = await context.newPage();
   await page.goto(new URL('/', host.page).href);
-  await page.locator('#state[data-state=out]').waitFor();
+  await page.locator('#state[data-state=unauthorised]').waitFor();
   assert.equal(await page.locator('#live').isVisible(), false);
   await page.getByLabel('Address or key').fill('0'.repeat(32));
   await page.keyboard.press('Enter');
   await page.getByText('a new key at each start').waitFor();
   await page.getByLabel('Address or key').fill(host.page);
   await page.keyboard.press('Enter');
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
   await page.reload();
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
 
   await host.kill();
   await page.locator('#state[data-state=lost]').waitFor();
   const next = await startHost(t, '--listen', host.address);
-  await page.locator('#state[data-state=out]').waitFor();
+  await page.locator('#state[data-state=unauthorised]').waitFor();
   await page.getByLabel('Address or key').fill(next.page);
   await page.keyboard.press('Enter');
-  await page.locator('#state[data-state=in]').waitFor();
+  await page.locator('#state[data-state=connected]').waitFor();
 });
