@@ -16,7 +16,7 @@ let transportFields = {};
  * Opens the transport. Native messaging starts the host, identifies the extension, and ends with both. It is slow, so the
  * frames use a WebSocket that the host opens for this extension, if that is possible.
  */
-function open({ onOpen, onFrame, onClose }) {
+function openTransport({ onOpen, onFrame, onClose }) {
   const port = runtime.connectNative(HOST);
   let transport = { encoding: 'json', send: (frame) => port.postMessage(frame), close() {} };
   let isOver = false;
@@ -96,7 +96,7 @@ function restartWorker({ alarms }) {
 
 function install() {
   const { client, sockets, onDisconnect, onConnect } = makeSockets({
-    open,
+    open: openTransport,
     hello: () => ({ protocol: [1], app: runtime.id, manifest: runtime.getManifest(), client: 'chrome-sockets-js/0.1.0', ...transportFields }),
     runtime,
   });

@@ -100,7 +100,7 @@ async function act(message, action) {
 }
 
 /** Asks for confirmation. Resolves to whether the user confirms. */
-function confirm(question, consequence, verb) {
+function confirmAction(question, consequence, verb) {
   const dialog = $('confirm');
   setText($('confirm-what'), question);
   setText($('confirm-then'), consequence);
@@ -127,14 +127,14 @@ const openConnections = (clients) => counted(clients, 'open connection');
 
 function confirmClose({ namespace, title, clients }) {
   $('confirm-time').hidden = true;
-  return confirm(`Close ${title}?`, namespace === 'tcp' ? 'This ends the connection. Its app receives an error event.'
+  return confirmAction(`Close ${title}?`, namespace === 'tcp' ? 'This ends the connection. Its app receives an error event.'
     : `This ends listening on its port. Its app receives an error event.${clients > 0 ? ` ${openConnections(clients)} will stay.` : ''}`, 'Close');
 }
 
 /** Resolves to the time to finish in seconds, or to nothing if the user cancels. */
 async function confirmDrain({ title, clients }) {
   $('confirm-time').hidden = false;
-  const isConfirmed = await confirm(`Drain ${title}?`,
+  const isConfirmed = await confirmAction(`Drain ${title}?`,
     `It stops listening now. ${openConnections(clients)} can finish until the time is over; then they are closed.`, 'Drain');
   return isConfirmed ? Number($('confirm-seconds').value) : undefined;
 }

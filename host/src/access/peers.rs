@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-/// A set of connection slots.
+/// A set of connection slots. It has a lock because `Io` holds one, and hyper requires `Io` to be
+/// `Send`.
 #[derive(Clone)]
 pub(crate) struct Peers(Arc<Inner>);
 

@@ -75,7 +75,8 @@ pub(crate) enum ReadStop {
     MemoryFull,
 }
 
-/// Counts the received bytes of one connection that do not form a whole frame yet.
+/// Counts the received bytes of one connection that do not form a whole frame yet. It has a lock
+/// because it belongs to `Io`, which hyper requires to be `Send`.
 pub(crate) struct ReceiveBudget(Mutex<Received>);
 
 struct Received {
@@ -129,7 +130,8 @@ impl ReceiveBudget {
     }
 }
 
-/// The bytes that all apps together may have queued to send.
+/// The bytes that all apps together may have queued to send. The count is atomic because the last
+/// reference to the data may be dropped in any thread.
 #[derive(Clone)]
 pub(crate) struct SendBudget {
     used: Arc<AtomicUsize>,
@@ -226,7 +228,7 @@ mod tests {
     fn sends_count_until_their_data_is_dropped() {
         let budget = SendBudget::new(10 * SEND_SHARE);
         let data = Bytes::from(vec![7; 10 * SEND_SHARE]);
-        let kept = budget.charge(data.clone(), 0).expect("there is room");
+        let kept = budget.charge(data.clone(), 0).expect("a free budget");
         assert_eq!(kept, data);
         let one = Bytes::from_static(b"x");
         assert!(budget.charge(one.clone(), SEND_SHARE).is_none());

@@ -181,12 +181,12 @@ async fn admins_list_the_sockets_of_all_apps_with_their_counters() {
         .await;
     other.call("tcp.create", json!([{ "name": "idle" }])).await;
     let peer = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut peer = peer.expect("it listens");
+    let mut peer = peer.expect("a listener");
     let client = app.event("tcpServer.onAccept").await[2].clone();
     app.call("tcp.setPaused", json!([client, false])).await;
     peer.write_all(&[b'x'; 1000])
         .await
-        .expect("it is connected");
+        .expect("an open connection");
     let mut received = 0;
     while received < 1000 {
         let event = app.event("tcp.onReceive").await;
@@ -223,7 +223,10 @@ async fn admins_list_the_sockets_of_all_apps_with_their_counters() {
     let row = &clients["sockets"][0];
     assert_eq!(row["socketId"], client);
     assert_eq!((&row["received"], &row["sent"]), (&json!(1000), &json!(4)));
-    assert_eq!(row["peerPort"], peer.local_addr().expect("bound").port());
+    assert_eq!(
+        row["peerPort"],
+        peer.local_addr().expect("a bound socket").port()
+    );
     let own = call(&mut admin, "host.listClients", json!(["a", null, true])).await;
     assert_eq!(own["total"], 0, "it was accepted by a server socket");
     let own = call(&mut admin, "host.listClients", json!(["b", null, false])).await;
@@ -280,24 +283,24 @@ async fn admins_pause_resume_and_close_sockets_and_the_app_gets_events() {
     let row = call(&mut admin, "host.listServers", json!(["a"])).await["sockets"][0].clone();
     assert_eq!(row["blockedBy"], json!([{ "reason": "app" }]));
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut peer = connected.expect("the backlog takes it");
+    let mut peer = connected.expect("a connection in the backlog");
     assert_eq!(admin.call("host.setPaused", set(false)).await[0], "answer");
     let client = app.event("tcpServer.onAccept").await[2].clone();
 
     let resume = json!(["a", "tcp", client, false]);
     assert_eq!(admin.call("host.setPaused", resume).await[0], "answer");
-    peer.write_all(b"hello").await.expect("it is connected");
+    peer.write_all(b"hello").await.expect("an open connection");
     assert_eq!(app.event("tcp.onReceive").await[2], "hello");
     let close = json!(["a", "tcp", client]);
     assert_eq!(admin.call("host.close", close.clone()).await[0], "answer");
     let event = app.event("tcp.onReceiveError").await;
     assert_eq!((&event[1], &event[2]), (&client, &json!(-100)));
     let end = within("the end of the connection", peer.read(&mut [0])).await;
-    assert_eq!(end.expect("it is closed, not reset"), 0);
+    assert_eq!(end.expect("a close without a reset"), 0);
 
     // A paused socket raises no event by itself.
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    let _peer = connected.expect("it listens");
+    let _peer = connected.expect("a listener");
     let paused = app.event("tcpServer.onAccept").await[2].clone();
     let close_paused = json!(["a", "tcp", paused]);
     assert_eq!(admin.call("host.close", close_paused).await[0], "answer");
@@ -402,7 +405,10 @@ async fn apps_and_sockets_are_found_by_name_and_address() {
     let mut shop = Client::connect(&host, "shop").await;
     let (server, port) = shop.listening_server(json!({ "name": "Front" })).await;
     let peer = TcpStream::connect(("127.0.0.1", port)).await;
-    let peer = peer.expect("it listens").local_addr().expect("bound");
+    let peer = peer
+        .expect("a listener")
+        .local_addr()
+        .expect("a bound socket");
     let client = shop.event("tcpServer.onAccept").await[2].clone();
     let mut other = Client::connect(&host, "other").await;
     let created = other
@@ -449,7 +455,7 @@ async fn a_drain_stops_listening_and_closes_connections_at_its_deadline() {
     let mut app = Client::connect(&host, "a").await;
     let (server, port) = app.listening_server(json!({})).await;
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    let mut peer = connected.expect("it listens");
+    let mut peer = connected.expect("a listener");
     let client = app.event("tcpServer.onAccept").await[2].clone();
     app.call("tcp.setPaused", json!([client, false])).await;
     let mut admin = connect_admin(&host, &key).await;
@@ -475,7 +481,7 @@ async fn a_drain_stops_listening_and_closes_connections_at_its_deadline() {
     assert!(TcpStream::connect(("127.0.0.1", port)).await.is_err());
     peer.write_all(b"still here")
         .await
-        .expect("it is connected");
+        .expect("an open connection");
     assert_eq!(app.event("tcp.onReceive").await[2], "still here");
     // Drains the whole app, with a deadline now.
     assert_eq!(
@@ -548,7 +554,7 @@ async fn invalid_admin_calls_are_answered_and_invalid_frames_close() {
     ] {
         let mut admin = connect_admin(&host, &key).await;
         let sent = admin.socket.send(frame(&breach, &[])).await;
-        sent.expect("it is open");
+        sent.expect("an open connection");
         let last = next(&mut admin.socket).await.expect("a close reason");
         assert_eq!(last["close"]["code"], code, "{breach}: {last}");
         assert_eq!(next(&mut admin.socket).await, None, "it closes");

@@ -42,11 +42,14 @@ async fn connect_from(host: &Host, from: u8, app: &str) -> Socket {
     let from = SocketAddr::from(([127, 0, 1, from], 0));
     socket.bind(from).expect("an address of loopback");
     let stream = within("a connection", socket.connect(host.address()));
-    let stream = stream.await.expect("it listens");
+    let stream = stream.await.expect("a listener");
     let handshake = client_async(request(host.address()), stream);
-    let (mut socket, _) = within("a handshake", handshake).await.expect("it opens");
+    let (mut socket, _) = within("a handshake", handshake).await.expect("a handshake");
     let hello = json!({ "hello": { "protocol": [1], "app": app, "manifest": all_permissions() } });
-    socket.send(frame(&hello, &[])).await.expect("it reads");
+    socket
+        .send(frame(&hello, &[]))
+        .await
+        .expect("an open connection");
     let answer = next(&mut socket).await.expect("an answer");
     assert!(answer["welcome"].is_object(), "{answer}");
     socket
@@ -134,7 +137,7 @@ async fn a_hello_uses_no_more_memory_than_its_bytes() {
     let mut open = Vec::new();
     for _ in 0..8 {
         let dialled = dial(host.address(), request(host.address()));
-        let mut socket = dialled.await.expect("it opens");
+        let mut socket = dialled.await.expect("a handshake");
         let _ = socket.send(raw_frame(&hello)).await;
         open.push(socket);
     }
@@ -152,7 +155,7 @@ async fn floods_of_tiny_frames_do_not_starve_others() {
     for from in 1..=8 {
         let socket = connect_from(&host, from, &format!("flooder-{from}")).await;
         let stream = socket.into_inner().into_std().expect("a socket of tokio");
-        stream.set_nonblocking(false).expect("it is open");
+        stream.set_nonblocking(false).expect("an open connection");
         // In threads, so that this test itself does not delay the honest client.
         flooders.push(std::thread::spawn(move || flood(stream)));
     }
@@ -194,8 +197,11 @@ async fn answers_and_close_reasons_repeat_little_input() {
         format!(r#"{{"hello":{{"protocol":[1],"app":"{x}"}}}}"#),
     ] {
         let dialled = dial(host.address(), request(host.address()));
-        let mut socket = dialled.await.expect("it opens");
-        socket.send(raw_frame(&header)).await.expect("it is open");
+        let mut socket = dialled.await.expect("a handshake");
+        socket
+            .send(raw_frame(&header))
+            .await
+            .expect("an open connection");
         let last = next(&mut socket).await.expect("a close reason").to_string();
         assert!(
             last.contains("\"close\"") && last.len() < 300,
@@ -220,7 +226,7 @@ async fn log_lines_about_clients_are_few_and_escaped() {
     let log = host.0.program.stderr.so_far();
     let lines = log.lines().count();
     // The limit applies to each ten seconds.
-    let spans = 1 + usize::try_from(start.elapsed().as_secs() / 10).expect("few");
+    let spans = 1 + usize::try_from(start.elapsed().as_secs() / 10).expect("a small number");
     assert!(lines < 40 * spans, "{lines} lines in {:?}", start.elapsed());
     for line in log.lines() {
         assert!(!line.contains(['\u{1b}', '\u{9b}', '\r']), "{line:?}");
@@ -343,9 +349,9 @@ async fn a_failed_update_changes_nothing() {
     assert_eq!(client.call("tcp.update", wrong).await[0], "error");
     let connect = json!([id, "127.0.0.1", port]);
     assert_eq!(client.call("tcp.connect", connect).await[2], 0);
-    let (mut stream, _) = peer.accept().await.expect("it connects");
+    let (mut stream, _) = peer.accept().await.expect("a connection");
     let sent = stream.write_all(&[b'x'; 400]).await;
-    sent.expect("it is connected");
+    sent.expect("an open connection");
     let mut received = 0;
     while received < 400 {
         let event = client.event("tcp.onReceive").await;
@@ -366,7 +372,7 @@ async fn the_send_budget_of_all_apps_is_limited() {
     let connect = json!([id, "127.0.0.1", port]);
     client.call("tcp.connect", connect).await;
     // The peer does not read, so sends queue beyond the buffers of the OS.
-    let _stream = peer.accept().await.expect("it connects");
+    let _stream = peer.accept().await.expect("a connection");
     let data = vec![7; 512 * 1024];
     let mut last = 0;
     for _ in 0..60 {
@@ -390,7 +396,7 @@ async fn one_page_cannot_use_every_slot() {
     let dial_page = || dial(host.address(), page_request(&host, "https://a.example"));
     let mut silent = Vec::new();
     for _ in 0..64 {
-        silent.push(dial_page().await.expect("it opens"));
+        silent.push(dial_page().await.expect("a handshake"));
     }
     let mut one_more = dial_page().await.expect("a handshake");
     assert_eq!(close_code(&mut one_more).await, "busy");
@@ -404,7 +410,7 @@ async fn one_address_cannot_use_every_slot() {
     let mut silent = Vec::new();
     for _ in 0..192 {
         let dialled = dial(host.address(), request(host.address()));
-        silent.push(dialled.await.expect("it opens"));
+        silent.push(dialled.await.expect("a handshake"));
     }
     let dialled = dial(host.address(), request(host.address()));
     let mut one_more = dialled.await.expect("a handshake");

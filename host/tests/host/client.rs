@@ -29,9 +29,9 @@ pub fn request(address: SocketAddr) -> Request<()> {
 
 /// Connects with this handshake request.
 pub async fn dial(address: SocketAddr, request: Request<()>) -> Result<Socket, Error> {
-    let stream = TcpStream::connect(address).await.expect("it listens");
+    let stream = TcpStream::connect(address).await.expect("a listener");
     // Like browsers and Node. Otherwise each call waits for a delayed ACK.
-    stream.set_nodelay(true).expect("it is open");
+    stream.set_nodelay(true).expect("an open connection");
     let handshake = client_async(request, stream);
     let (socket, _) = within("the handshake", handshake).await?;
     Ok(socket)
@@ -125,10 +125,10 @@ impl Client {
         request: Request<()>,
         mut hello: Value,
     ) -> Result<Self, Value> {
-        let mut socket = dial(address, request).await.expect("it opens");
+        let mut socket = dial(address, request).await.expect("a handshake");
         hello["protocol"] = json!([1]);
         let hello = frame(&json!({ "hello": hello }), &[]);
-        socket.send(hello).await.expect("it is open");
+        socket.send(hello).await.expect("an open connection");
         let answer = next(&mut socket).await.expect("an answer");
         if answer["welcome"].is_null() {
             return Err(answer);
@@ -149,7 +149,7 @@ impl Client {
 
     pub async fn send(&mut self, header: Value) {
         let sent = self.socket.send(frame(&header, &[])).await;
-        sent.expect("the host reads");
+        sent.expect("an open connection");
     }
 
     /// Sends a call, and returns its id.
@@ -161,7 +161,7 @@ impl Client {
             call.push(json!(data.len()));
         }
         let call = frame(&json!({ "messages": [call] }), data);
-        self.socket.send(call).await.expect("the host reads");
+        self.socket.send(call).await.expect("an open connection");
         self.calls
     }
 
@@ -197,7 +197,7 @@ impl Client {
     async fn wait(&mut self, what: &str, matches: impl Fn(&Value) -> bool) -> Value {
         loop {
             if let Some(at) = self.messages.iter().position(&matches) {
-                return self.messages.remove(at).expect("it is there");
+                return self.messages.remove(at).expect("an existing value");
             }
             if !self.receive().await {
                 panic!("the host closed before {what}");

@@ -42,8 +42,8 @@ async fn status(host: &Host, name: &str, origin: Option<&str>) -> u16 {
 async fn raw_response(host: &Host, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(host.address())
         .await
-        .expect("it listens");
-    stream.write_all(bytes).await.expect("it reads");
+        .expect("a listener");
+    stream.write_all(bytes).await.expect("an open connection");
     let mut answer = Vec::new();
     // The host resets the connection if it did not read everything.
     let _ = within("the end of the answer", stream.read_to_end(&mut answer)).await;
@@ -432,16 +432,19 @@ async fn the_first_frame_must_be_a_hello() {
         (Message::Binary(vec![1, 2, 3].into()), "bad-frame"),
         (Message::Text("hello".into()), "bad-frame"),
     ] {
-        let mut socket = dial(address, request(address)).await.expect("it opens");
-        socket.send(first.clone()).await.expect("it is open");
+        let mut socket = dial(address, request(address)).await.expect("a handshake");
+        socket
+            .send(first.clone())
+            .await
+            .expect("an open connection");
         assert_eq!(close_code(&mut socket).await, code, "{first:?}");
     }
-    let mut socket = dial(address, request(address)).await.expect("it opens");
+    let mut socket = dial(address, request(address)).await.expect("a handshake");
     let hello = r#"{"hello":{"protocol":[9,1],"app":"a","later":{"key":[1]}}}"#;
     socket
         .send(Message::Text(hello.into()))
         .await
-        .expect("it is open");
+        .expect("an open connection");
     let answer = super::client::next(&mut socket).await.expect("an answer");
     assert_eq!(
         answer["welcome"]["app"], "a",
@@ -455,7 +458,7 @@ async fn an_app_is_limited_to_its_manifest() {
     let folder = std::env::temp_dir().join(format!("chrome-sockets-host-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let manifest = r#"{ "sockets": { "tcpServer": { "listen": "127.0.0.1:*" } } }"#;
-    fs::write(folder.join("web.json"), manifest).expect("written");
+    fs::write(folder.join("web.json"), manifest).expect("a written file");
     let host = Host::start(&["--manifest", folder.to_str().expect("UTF-8")]);
     assert_eq!(
         rejection(&host, json!({ "app": "other" })).await,
@@ -507,7 +510,7 @@ async fn an_app_has_one_client_at_a_time() {
     let other = Client::connect(&host, "b").await;
     TcpStream::connect(("127.0.0.1", port))
         .await
-        .expect("it still listens");
+        .expect("a listener");
     first.event("tcpServer.onAccept").await;
     other.disconnect();
     first.disconnect();
@@ -537,10 +540,10 @@ fn an_invalid_manifest_fails_the_start() {
     let folder = std::env::temp_dir().join(format!("chrome-sockets-start-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let good = folder.join("a.json");
-    fs::write(&good, r#"{ "sockets": { "tcp": { "connect": "" } } }"#).expect("written");
+    fs::write(&good, r#"{ "sockets": { "tcp": { "connect": "" } } }"#).expect("a written file");
     let bad = folder.join("b.json");
     let text = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
-    fs::write(&bad, text).expect("written");
+    fs::write(&bad, text).expect("a written file");
     let fifo = folder.join("c.json");
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "a FIFO");
@@ -559,8 +562,8 @@ fn an_invalid_manifest_fails_the_start() {
         assert!(stderr.contains(text.as_str()), "{stderr}");
     }
     // A manifest that becomes invalid later affects only its app.
-    fs::remove_file(&fifo).expect("it was made");
-    fs::remove_file(&bad).expect("it was made");
+    fs::remove_file(&fifo).expect("an existing file");
+    fs::remove_file(&bad).expect("an existing file");
     let host = Host::start(&["--manifest", folder.to_str().expect("UTF-8")]);
     let made = Command::new("mkfifo").arg(&fifo).status();
     assert!(made.is_ok_and(|status| status.success()), "a FIFO");

@@ -18,7 +18,7 @@ async fn fill(stream: &mut TcpStream) -> usize {
     let mut written = 0;
     while written < MUCH {
         match timeout(10 * QUIET, stream.write(&block)).await {
-            Ok(count) => written += count.expect("it is connected"),
+            Ok(count) => written += count.expect("an open connection"),
             Err(_) => break,
         }
     }
@@ -32,7 +32,7 @@ async fn unacknowledged_data_stops_reading_from_the_socket() {
     let (_, port) = client.listening_server(json!({})).await;
     let mut stream = TcpStream::connect(("127.0.0.1", port))
         .await
-        .expect("it listens");
+        .expect("a listener");
     let accepted = client.event("tcpServer.onAccept").await;
     let socket = accepted[2].clone();
     client
@@ -62,7 +62,7 @@ async fn an_app_that_does_not_read_does_not_block_others() {
     let (_, port) = deaf.listening_server(json!({})).await;
     let mut stream = TcpStream::connect(("127.0.0.1", port))
         .await
-        .expect("it listens");
+        .expect("a listener");
     let accepted = deaf.event("tcpServer.onAccept").await;
     deaf.call("tcp.setPaused", json!([accepted[2], false]))
         .await;
@@ -72,12 +72,15 @@ async fn an_app_that_does_not_read_does_not_block_others() {
     let (_, port) = client.listening_server(json!({})).await;
     let mut stream = TcpStream::connect(("127.0.0.1", port))
         .await
-        .expect("it listens");
+        .expect("a listener");
     let accepted = client.event("tcpServer.onAccept").await;
     client
         .call("tcp.setPaused", json!([accepted[2], false]))
         .await;
-    stream.write_all(b"hello").await.expect("it is connected");
+    stream
+        .write_all(b"hello")
+        .await
+        .expect("an open connection");
     assert_eq!(client.event("tcp.onReceive").await[2], "hello");
     host.ends_well();
 }
@@ -90,8 +93,10 @@ async fn sends_beyond_the_quota_fail_and_earlier_ones_arrive() {
         .as_u64()
         .expect("a number");
     let most = client.welcome["limits"]["data"].as_u64().expect("a number");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
-    let port = listener.local_addr().expect("bound").port();
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a bound socket");
+    let port = listener.local_addr().expect("a bound socket").port();
     let socket = client.call("tcp.create", json!([])).await[2]["socketId"].clone();
     client
         .call("tcp.connect", json!([socket, "127.0.0.1", port]))
@@ -106,7 +111,7 @@ async fn sends_beyond_the_quota_fail_and_earlier_ones_arrive() {
     for _ in 0..count {
         sends.push(client.start_call("tcp.send", json!([socket]), &data).await);
     }
-    let refused = client.answer(*sends.last().expect("some")).await;
+    let refused = client.answer(*sends.last().expect("a send")).await;
     assert_eq!(
         refused,
         json!(["error", sends.last(), "Exceeded write quota."])
@@ -131,7 +136,7 @@ async fn sends_beyond_the_quota_fail_and_earlier_ones_arrive() {
     client.call("tcp.close", json!([socket])).await;
     let arrived = within("the end of the data", reader)
         .await
-        .expect("it has read");
+        .expect("the total");
     assert_eq!(arrived, sent, "only whole sends arrive");
     host.ends_well();
 }

@@ -27,13 +27,13 @@ impl Witness {
 
     async fn assert_works(&mut self) {
         let connected = TcpStream::connect(("127.0.0.1", self.port)).await;
-        let mut stream = connected.expect("it listens");
+        let mut stream = connected.expect("a listener");
         let accepted = self.client.event("tcpServer.onAccept").await;
         let socket = &accepted[2];
         self.client
             .call("tcp.setPaused", json!([socket, false]))
             .await;
-        stream.write_all(b"ping").await.expect("it is connected");
+        stream.write_all(b"ping").await.expect("an open connection");
         assert_eq!(self.client.event("tcp.onReceive").await[2], "ping");
         let send = self
             .client
@@ -43,7 +43,7 @@ impl Witness {
         let mut pong = [0; 4];
         within("the pong", stream.read_exact(&mut pong))
             .await
-            .expect("the pong");
+            .expect("a pong");
         self.client.call("tcp.close", json!([socket])).await;
     }
 }
@@ -198,7 +198,7 @@ async fn too_many_unanswered_calls_close_the_connection() {
     // A pause is answered when earlier events are acknowledged, which this client does not do.
     client.acknowledges = false;
     let stream = TcpStream::connect(("127.0.0.1", port)).await;
-    let _first = stream.expect("it listens");
+    let _first = stream.expect("a listener");
     client.event("tcpServer.onAccept").await;
     client.send(pauses(server, most)).await;
     client.acknowledges = true;
@@ -214,7 +214,7 @@ async fn too_many_unanswered_calls_close_the_connection() {
         let (server, port) = client.listening_server(json!({})).await;
         client.acknowledges = false;
         let stream = TcpStream::connect(("127.0.0.1", port)).await;
-        let _second = stream.expect("it listens");
+        let _second = stream.expect("a listener");
         client.event("tcpServer.onAccept").await;
         client.send(pauses(server, most + 1)).await;
         let last = super::client::next(&mut client.socket).await;
@@ -347,7 +347,7 @@ async fn silent_connections_do_not_block_others() {
     let mut silent = Vec::new();
     for _ in 0..400 {
         let stream = TcpStream::connect(host.address()).await;
-        let mut stream = stream.expect("it listens");
+        let mut stream = stream.expect("a listener");
         // Half a request.
         let _ = stream.write_all(b"GET / HTTP/1.1\r\nHost: local").await;
         silent.push(stream);
@@ -400,7 +400,7 @@ async fn a_client_that_does_not_read_is_not_read() {
 /// The resident memory of the host in bytes.
 pub fn resident(host: &Host) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", host.0.program.id()));
-    let status = status.expect("it runs");
+    let status = status.expect("a running host");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.expect("a size").trim().trim_end_matches(" kB");
     kilobytes.parse::<u64>().expect("a number") * 1024

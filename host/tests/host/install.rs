@@ -51,7 +51,7 @@ impl Home {
                 if path.is_dir() {
                     unread.push(path);
                 } else {
-                    let path = path.strip_prefix(&self.0).expect("it is below");
+                    let path = path.strip_prefix(&self.0).expect("a path below the home");
                     files.push(path.to_string_lossy().into_owned());
                 }
             }
@@ -120,7 +120,7 @@ fn install_writes_files_for_every_browser_and_uninstall_removes_them() {
         let script = manifest["path"].as_str().expect("a path");
         assert!(Path::new(script).is_absolute());
         let mode = fs::metadata(script)
-            .expect("it is there")
+            .expect("an existing value")
             .permissions()
             .mode();
         assert_eq!(mode & 0o777, 0o700);
@@ -155,7 +155,7 @@ fn an_installed_host_starts_with_its_permissions() {
         &manifest,
         r#"{ "sockets": { "tcp": { "connect": "127.0.0.1:1" } } }"#,
     )
-    .expect("written");
+    .expect("a written file");
     let (data, manifest) = (home.0.join("data"), manifest.to_string_lossy());
     let installed = home.run(&[
         "install",
@@ -185,8 +185,10 @@ fn connect_errors(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
     let mut send = |frame: Value| {
         let frame = frame.to_string();
         let length = (frame.len() as u32).to_ne_bytes();
-        stdin.write_all(&length).expect("it reads");
-        stdin.write_all(frame.as_bytes()).expect("it reads");
+        stdin.write_all(&length).expect("an open connection");
+        stdin
+            .write_all(frame.as_bytes())
+            .expect("an open connection");
     };
     send(json!({ "hello": { "protocol": [1] } }));
     send(json!({ "messages": [[1, "tcp.create"]] }));
@@ -215,7 +217,7 @@ fn connect_errors(script: &str, extension: &str, ports: &[u16]) -> Vec<String> {
 fn write_manifest(home: &Home, name: &str, port: u16) -> String {
     let path = home.0.join(name);
     let manifest = json!({ "sockets": { "tcp": { "connect": format!("127.0.0.1:{port}") } } });
-    fs::write(&path, manifest.to_string()).expect("written");
+    fs::write(&path, manifest.to_string()).expect("a written file");
     path.to_string_lossy().into_owned()
 }
 
@@ -304,7 +306,7 @@ fn hosts_with_different_names_are_independent() {
     }
 
     let foreign = home.0.join(file("org.others"));
-    fs::write(&foreign, r#"{ "path": "/opt/others/host" }"#).expect("written");
+    fs::write(&foreign, r#"{ "path": "/opt/others/host" }"#).expect("a written file");
     let rejected = home.run(&[
         "install",
         "--extension",
@@ -331,7 +333,7 @@ fn a_program_in_a_build_folder_is_copied() {
     let home = Home::new("copy");
     let build = home.0.join("target/debug");
     fs::create_dir_all(&build).expect("a folder");
-    fs::write(home.0.join("target/CACHEDIR.TAG"), "").expect("written");
+    fs::write(home.0.join("target/CACHEDIR.TAG"), "").expect("a written file");
     let program = build.join("chrome-sockets");
     fs::copy(PROGRAM, &program).expect("a copy");
     let port = write_manifest(&home, "one.json", 1);
@@ -347,7 +349,7 @@ fn a_program_in_a_build_folder_is_copied() {
     assert!(output.contains("`cargo clean` breaks"), "{output}");
     let output = run(&[&extension[..], &["--manifest", &port]].concat());
     assert!(output.contains(COPY), "{output}");
-    fs::remove_dir_all(home.0.join("target")).expect("what `cargo clean` does");
+    fs::remove_dir_all(home.0.join("target")).expect("removed");
     let script = home.0.join(CHROMIUM).join("chrome_sockets.sh");
     let output = connect_errors(script.to_str().expect("UTF-8"), EXTENSION, &[1]);
     assert_eq!(output, ["net::ERR_CONNECTION_REFUSED"], "the copy starts");
@@ -387,7 +389,7 @@ fn an_invalid_manifest_is_rejected_with_its_position() {
     let home = Home::new("broken");
     let path = home.0.join("broken.json");
     let broken = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
-    fs::write(&path, broken).expect("written");
+    fs::write(&path, broken).expect("a written file");
     let path = path.to_string_lossy();
     let arguments = ["install", "--extension", EXTENSION, "--manifest", &path];
     let ended = home.run(&arguments);

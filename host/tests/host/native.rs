@@ -47,7 +47,9 @@ impl Native {
     }
 
     fn send_bytes(&mut self, frame: &[u8]) {
-        let length = u32::try_from(frame.len()).expect("it fits").to_ne_bytes();
+        let length = u32::try_from(frame.len())
+            .expect("a length below 4 GiB")
+            .to_ne_bytes();
         // A write fails if the host has ended, which its last frame shows.
         let _ = self
             .stdin
@@ -111,14 +113,14 @@ fn calls_and_events_are_json() {
         });
     }
     let port = port.expect("a port") as u16;
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
     let client = native.message("tcpServer.onAccept")[2].clone();
-    stream.write_all(&[0, 255, 10]).expect("it is connected");
+    stream.write_all(&[0, 255, 10]).expect("an open connection");
     native.send(&json!({ "ack": 1, "messages": [[10, "tcp.setPaused", client, false]] }));
     assert_eq!(native.message("tcp.onReceive")[2], "AP8K");
     native.send(&json!({ "messages": [[11, "tcp.send", client, "AAEC"]] }));
     let mut answer = [9; 3];
-    stream.read_exact(&mut answer).expect("it was sent");
+    stream.read_exact(&mut answer).expect("a sent frame");
     assert_eq!(answer, [0, 1, 2]);
     native.ends_well();
     let refused = TcpStream::connect(("127.0.0.1", port));
@@ -181,11 +183,11 @@ async fn an_extension_gets_a_web_socket_of_its_own() {
         };
         assert_eq!(response.status().as_u16(), 404, "{origin:?}");
     }
-    let mut page = TcpStream::connect(address).expect("it listens");
+    let mut page = TcpStream::connect(address).expect("a listener");
     let get = format!("GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    page.write_all(get.as_bytes()).expect("it reads");
+    page.write_all(get.as_bytes()).expect("an open connection");
     let mut answer = String::new();
-    page.read_to_string(&mut answer).expect("it answers");
+    page.read_to_string(&mut answer).expect("a response");
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
 
     let hello = json!({ "manifest": all_permissions() });
@@ -271,7 +273,7 @@ fn the_end_of_input_within_a_frame_ends_it() {
     native
         .stdin
         .write_all(&[200, 0, 0, 0, b'{'])
-        .expect("it reads");
+        .expect("an open connection");
     native.ends_well();
 }
 

@@ -23,7 +23,7 @@ async fn reconnected(host: &Host, app: &str) -> Client {
 
 async fn peer(port: u16) -> TcpStream {
     let connected = TcpStream::connect(("127.0.0.1", port)).await;
-    connected.expect("it listens")
+    connected.expect("a listener")
 }
 
 /// Waits until the port is closed.
@@ -59,7 +59,10 @@ async fn only_persistent_sockets_survive_a_reconnect() {
     client
         .call("tcp.setPaused", json!([accepted[2], false]))
         .await;
-    stream.write_all(b"hello").await.expect("it is connected");
+    stream
+        .write_all(b"hello")
+        .await
+        .expect("an open connection");
     let received = client.event("tcp.onReceive").await;
     assert_eq!(
         (&received[1], &received[2]),
@@ -88,7 +91,7 @@ async fn an_unacknowledged_connection_goes_to_the_next_client() {
     stream
         .write_all(b"still here")
         .await
-        .expect("it is connected");
+        .expect("an open connection");
     assert_eq!(client.event("tcp.onReceive").await[2], "still here");
     host.ends_well();
 }
@@ -104,7 +107,7 @@ async fn an_acknowledged_connection_closes_with_its_client() {
     ids(&mut client, "tcp.getSockets").await;
     client.disconnect();
     let read = within("the end of the connection", stream.read(&mut [0])).await;
-    assert_eq!(read.expect("it is closed"), 0);
+    assert_eq!(read.expect("a close without a reset"), 0);
     host.ends_well();
 }
 

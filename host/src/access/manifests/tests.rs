@@ -8,7 +8,7 @@ use crate::access::manifests::*;
 
 fn write(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     let path = folder.path().join(name);
-    fs::write(&path, text).expect("written");
+    fs::write(&path, text).expect("a written file");
     path
 }
 
@@ -24,9 +24,7 @@ fn read_error(path: PathBuf) -> String {
     let (done, result) = channel();
     thread::spawn(move || done.send(read(&path).map_err(|error| error.to_string())));
     let result = result.recv_timeout(Duration::from_secs(20));
-    result
-        .expect("it does not hang")
-        .expect_err("it is not a manifest")
+    result.expect("a result in time").expect_err("an error")
 }
 
 #[test]
@@ -70,12 +68,12 @@ fn errors_name_every_invalid_manifest_and_the_position_in_it() {
     );
     write(&folder, "notes.txt", "{");
     write(&folder, ".b.json.swp.json", "{");
-    check(folder.path()).expect("all are valid");
+    check(folder.path()).expect("valid manifests");
     let bad = r#"{ "sockets": { "tcpServer": { "listen": ["*:1", "*:x"] } } }"#;
     let bad = write(&folder, "b.json", bad);
     let cut = write(&folder, "c.json", "{\n  \"sockets\":");
     let fifo = fifo(&folder, "d.json");
-    let error = check(folder.path()).expect_err("three are invalid");
+    let error = check(folder.path()).expect_err("invalid manifests");
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     let text = error.to_string();
     let lines: Vec<_> = text.lines().collect();
@@ -91,7 +89,7 @@ fn errors_name_every_invalid_manifest_and_the_position_in_it() {
     );
     assert!(third.starts_with(&fifo.display().to_string()), "{third}");
     let nowhere = folder.path().join("nowhere.json");
-    let text = check(&nowhere).expect_err("there is none").to_string();
+    let text = check(&nowhere).expect_err("a missing file").to_string();
     assert!(text.starts_with(&nowhere.display().to_string()), "{text}");
 }
 
@@ -110,11 +108,11 @@ async fn a_hanging_file_system_blocks_a_bounded_number_of_threads() {
     let mut hanging = Vec::new();
     for _ in 0..MANIFEST_READERS {
         let (release, job) = hanging_job();
-        let error = reader.run(job).await.expect_err("it hangs");
+        let error = reader.run(job).await.expect_err("a timeout");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         hanging.push(release);
     }
-    let error = reader.run(|| ()).await.expect_err("too many hang");
+    let error = reader.run(|| ()).await.expect_err("too many running jobs");
     assert_eq!(error.kind(), ErrorKind::ResourceBusy);
     hanging.clear();
     // The threads end some time after their senders are dropped.
@@ -134,7 +132,7 @@ fn warnings_name_the_file() {
         "b.json",
         r#"{ "sockets": { "tcp": { "connect": "a:1" } } }"#,
     );
-    let warnings = check(folder.path()).expect("all are valid");
+    let warnings = check(folder.path()).expect("valid manifests");
     let [warning] = warnings.as_slice() else {
         panic!("one warning, not {warnings:?}");
     };

@@ -62,7 +62,8 @@ fn a_folder_has_a_manifest_for_each_app() {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
     fs::create_dir(folder.join("apps")).expect("a folder");
-    let write = |name: &str, text: &str| fs::write(folder.join(name), text).expect("written");
+    let write =
+        |name: &str, text: &str| fs::write(folder.join(name), text).expect("a written file");
     write(
         "outside.json",
         r#"{ "sockets": { "tcp": { "connect": "" } } }"#,
@@ -78,7 +79,7 @@ fn a_folder_has_a_manifest_for_each_app() {
         ..Policy::default()
     };
     let admitted = admit(&policy, &trusted(), json!({}));
-    let (_, permissions) = admitted.expect("it has a manifest");
+    let (_, permissions) = admitted.expect("a manifest");
     assert!(permissions.may_listen("127.0.0.1", 0) && !permissions.may_listen("::", 0));
     for (app, refused) in [
         ("b", Code::UnknownApp),

@@ -79,7 +79,7 @@ fn an_error_repeats_nothing_of_the_input() {
         format!(r#"{{"ack":"{long}"}}"#),
         format!(r#"{{"ack":{long}}}"#),
     ] {
-        let error = Frame::read(Encoding::Text, header.into()).expect_err("it is invalid");
+        let error = Frame::read(Encoding::Text, header.into()).expect_err("an error");
         let text = error.to_string();
         assert!(text.len() < 150 && !text.contains("xxx"), "{text}");
     }

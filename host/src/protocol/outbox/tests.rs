@@ -24,7 +24,7 @@ impl Drop for Retained {
 }
 
 fn next(outbox: &mut Outbox<Retained>) -> Option<Bytes> {
-    let frame = outbox.next_frame().expect("few frames are unacknowledged");
+    let frame = outbox.next_frame().expect("no overrun");
     if let Some(frame) = &frame {
         assert!(frame.len() <= FRAME, "a frame of {} bytes", frame.len());
     }
@@ -84,9 +84,8 @@ fn only_full_frames_are_sent_while_many_are_unacknowledged() {
     outbox.push(r#"["answer",8]"#);
     outbox.push(r#"["answer",9]"#);
     assert!(next(&mut outbox).is_none(), "it waits for more messages");
-    outbox.acknowledge(1).expect("it was sent");
-    let (header, _) =
-        next_header(&mut outbox, Encoding::Binary).expect("one frame was acknowledged");
+    outbox.acknowledge(1).expect("a sent frame");
+    let (header, _) = next_header(&mut outbox, Encoding::Binary).expect("a frame");
     assert_eq!(header, r#"{"messages":[["answer",8],["answer",9]]}"#);
     let long = format!(r#"["answer",10,"{}"]"#, "x".repeat(FULL_FRAME));
     outbox.push(&long);
@@ -117,7 +116,7 @@ fn windows_of_a_socket_and_of_the_client_bound_received_data() {
     }
     assert!(retained.get() == 3 && frames > 8, "{frames} frames");
     for frame in 1..=frames {
-        outbox.acknowledge(frame).expect("it was sent");
+        outbox.acknowledge(frame).expect("a sent frame");
     }
     assert_eq!(retained.get(), 0, "all frames were acknowledged");
     assert!(outbox.sockets.is_empty() && outbox.starved.is_empty());
@@ -138,7 +137,7 @@ fn events_are_retained_while_the_clients_window_is_full() {
     while next(&mut outbox).is_some() {}
     let mut counts = [0, 0];
     for frame in 1..=outbox.sent {
-        outbox.acknowledge(frame).expect("it was sent");
+        outbox.acknowledge(frame).expect("a sent frame");
         let is_full = outbox.used > WINDOW;
         counts[usize::from(is_full)] += 1;
         assert_eq!(retained.get(), if is_full { over } else { 0 });
@@ -166,7 +165,7 @@ fn an_event_is_retained_until_its_own_frame_is_acknowledged() {
     assert!(next(&mut outbox).is_some());
     outbox.push_retaining(r#"["tcpServer.onAccept",1,2]"#, Retained::new(&retained));
     assert!(next(&mut outbox).is_some());
-    outbox.acknowledge(1).expect("it was sent");
+    outbox.acknowledge(1).expect("a sent frame");
     assert_eq!(retained.get(), 1);
     let rest = outbox.into_retained();
     assert_eq!(retained.get(), 1, "the other is still retained");
