@@ -159,7 +159,7 @@ impl AdminState {
             let id = match message.kind() {
                 Some(message::Kind::Call(id)) if id > self.last_call => id,
                 Some(message::Kind::Call(_) | message::Kind::BadId) => {
-                    return Err(message::bad_id());
+                    return Err(CloseReason::bad_call_id());
                 }
                 _ => return Err(FrameError::Message("not a call").into()),
             };

@@ -70,6 +70,11 @@ impl CloseReason {
         }
     }
 
+    pub(crate) fn bad_call_id() -> Self {
+        let text = "a call id must be an integer up to 2^53-1 and greater than the one before";
+        CloseReason::new(Code::Overrun, text)
+    }
+
     /// The field of the last frame.
     pub(crate) fn field(&self) -> String {
         let reason = json!({ "code": self.code.name(), "message": self.message });

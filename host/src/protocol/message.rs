@@ -8,7 +8,6 @@ use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::limits::MAX_CALL_ID;
-use crate::protocol::close_reason::{CloseReason, Code};
 
 /// A string, borrowed unless it contains escapes.
 #[derive(Deserialize, Clone, Debug)]
@@ -150,10 +149,4 @@ impl<'a> Parts<'a> {
         let mut rest = rest.iter().flatten();
         !self.message.has_more && rest.all(|part| part.get() == "null")
     }
-}
-
-/// The close reason for an invalid call id.
-pub(crate) fn bad_id() -> CloseReason {
-    let text = "a call id must be an integer up to 2^53-1 and greater than the one before";
-    CloseReason::new(Code::Overrun, text)
 }

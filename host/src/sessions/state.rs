@@ -231,7 +231,7 @@ impl SessionState {
                     Err(CallError::Frame(error)) => Err(error.into()),
                 }
             }
-            Some(message::Kind::Call(_) | message::Kind::BadId) => Err(message::bad_id()),
+            Some(message::Kind::Call(_) | message::Kind::BadId) => Err(CloseReason::bad_call_id()),
             Some(message::Kind::Listen) => self.subscribe(&message, sink),
             None => Err(FrameError::Message("neither a call nor `listen`").into()),
         }
