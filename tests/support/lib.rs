@@ -107,6 +107,25 @@ impl<E: Event> Handler<E> for EventSender<E> {
     }
 }
 
+/// Stops a listener that is [`stoppable!`].
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Stop;
+
+/// Has a listener of the test stop at a [`Stop`] message.
+#[macro_export]
+macro_rules! stoppable {
+    ($listener:ty) => {
+        impl ::actix::Handler<$crate::Stop> for $listener {
+            type Result = ();
+
+            fn handle(&mut self, _: $crate::Stop, ctx: &mut Self::Context) {
+                ::actix::ActorContext::stop(ctx);
+            }
+        }
+    };
+}
+
 /// Adds a listener to every event of an app.
 pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);

@@ -342,7 +342,6 @@ async fn a_client_of_a_suspended_app_receives_all_pending_sends() {
 /// Suspends an app whose server socket has an undelivered accept error, which closes the socket,
 /// and resumes it with a listener. Returns how often the actor then met `fault`.
 async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
-    /// Stops at a `Die` message.
     struct StoppableListener;
     impl Actor for StoppableListener {
         type Context = Context<Self>;
@@ -352,16 +351,7 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
 
         fn handle(&mut self, _: AcceptErrorInfo, _: &mut Self::Context) {}
     }
-    #[derive(Message)]
-    #[rtype(result = "()")]
-    struct Die;
-    impl Handler<Die> for StoppableListener {
-        type Result = ();
-
-        fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
-            ctx.stop();
-        }
-    }
+    support::stoppable!(StoppableListener);
 
     const ENOBUFS: i32 = 105;
     const REST: Duration = Duration::from_secs(10);
@@ -386,7 +376,7 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     let mortal = StoppableListener.start();
     let added = api.on_accept_error.add_listener(mortal.clone().recipient());
     added.await.expect("the registry runs");
-    mortal.send(Die).await.expect("it runs");
+    mortal.send(support::Stop).await.expect("it runs");
     network.accept_error(at, ENOBUFS).expect("it listens");
     while api.get_info(server).await.expect("it exists").counts.failed == 0 {
         tokio::task::yield_now().await;

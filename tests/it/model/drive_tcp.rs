@@ -11,7 +11,7 @@ use super::app::{AppChange, AppState, KINDS, Kind, LISTENERS, ListenerMap};
 use super::client::{Call, Client, Target};
 use super::connection::{Connection, outgoing_byte};
 use super::drive::{V4, choose, done, name};
-use super::event_log::{Answer, CallId, Die, LoggingListener, listen, listens};
+use super::event_log::{Answer, CallId, LoggingListener, listen, listens};
 use super::harness::{Harness, PeerConnection};
 use super::ops::{AppOp, ClientOp, ConnectTarget, Properties, SocketChoice};
 use super::possible_states::Step;
@@ -326,7 +326,7 @@ impl Harness {
             AppOp::Die(listener) => {
                 let side = &mut self.apps[app];
                 side.has_dead_listener = true;
-                side.listeners[*listener].do_send(Die);
+                side.listeners[*listener].do_send(support::Stop);
                 side.listeners[*listener] = LoggingListener::start(*listener, self.slow, &self.log);
                 self.change(app, AppChange::Died(*listener));
             }

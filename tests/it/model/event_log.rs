@@ -178,18 +178,7 @@ fn client(id: ClientSocketId) -> Id {
     Id::Client(id.get())
 }
 
-/// Stops the listener's actor.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Die;
-
-impl Handler<Die> for LoggingListener {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
+support::stoppable!(LoggingListener);
 
 /// `addListener` or `removeListener` of one event.
 pub fn listen(

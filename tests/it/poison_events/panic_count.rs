@@ -187,23 +187,13 @@ async fn an_event_that_is_handled_between_two_panics_resets_the_count() {
         let frail = fixture.start().await;
         handled.push(text);
         fixture.handles(&handled).await;
-        frail.do_send(Stop);
+        frail.do_send(support::Stop);
         until("its death", || !frail.connected()).await;
     }
     assert!(fixture.ends().is_empty());
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Stop;
-
-impl Handler<Stop> for ScriptedListener {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
+support::stoppable!(ScriptedListener);
 
 #[actix_rt::test]
 async fn events_in_the_mailbox_of_a_listener_that_panics_do_not_count() {

@@ -44,17 +44,7 @@ macro_rules! panics {
 }
 panics!(AcceptInfo, AcceptErrorInfo, ReceiveInfo, ReceiveErrorInfo);
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Die;
-
-impl Handler<Die> for DyingListener {
-    type Result = ();
-
-    fn handle(&mut self, _: Die, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
+support::stoppable!(DyingListener);
 
 async fn expect_data(app: &App, dying_listener: &Addr<DyingListener>) -> Result<(), Error> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
@@ -193,7 +183,7 @@ async fn data_whose_listeners_died_loads_the_app_which_receives_it() {
 #[actix_rt::test]
 async fn data_after_the_death_of_all_listeners_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
-    fixture.dying_listener.do_send(Die);
+    fixture.dying_listener.do_send(support::Stop);
     let (_client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
     fixture.expect_no_start(Duration::from_secs(60)).await;
@@ -226,7 +216,7 @@ async fn a_client_whose_listeners_died_loads_the_app_which_receives_on_accept() 
 async fn a_client_after_the_death_of_all_listeners_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
     let (_, at) = fixture.server().await;
-    fixture.dying_listener.do_send(Die);
+    fixture.dying_listener.do_send(support::Stop);
     fixture.healthy.store(true, SeqCst);
     fixture.expect_no_start(Duration::from_secs(60)).await;
     let _peer = fixture.network.client(at).expect("it listens");
@@ -253,7 +243,7 @@ async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
 async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
     let (server, at) = fixture.server().await;
-    fixture.dying_listener.do_send(Die);
+    fixture.dying_listener.do_send(support::Stop);
     fixture.healthy.store(true, SeqCst);
     fixture.expect_no_start(Duration::from_secs(60)).await;
     let failed = fixture.network.accept_error(at, EMFILE);
@@ -325,7 +315,7 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
     let (_, at) = fixture.server().await;
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     if are_dead {
-        fixture.dying_listener.do_send(Die);
+        fixture.dying_listener.do_send(support::Stop);
         fixture.expect_no_start(Duration::from_secs(1)).await;
         assert!(!fixture.dying_listener.connected());
     }

@@ -71,7 +71,7 @@ impl RecordingListener {
 
     /// Stops the actor, and waits until it is dead.
     pub async fn stop(self) {
-        self.addr.do_send(Stop);
+        self.addr.do_send(support::Stop);
         within("the end of the listener", async {
             while self.addr.connected() {
                 actix_rt::task::yield_now().await;
@@ -132,14 +132,4 @@ impl Handler<Flush> for RecordingActor {
     fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
 }
 
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Stop;
-
-impl Handler<Stop> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) {
-        ctx.stop();
-    }
-}
+support::stoppable!(RecordingActor);
