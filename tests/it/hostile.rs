@@ -88,11 +88,11 @@ async fn dial(at: SocketAddr) -> TcpStream {
 async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &mut TcpStream) {
     client.set_paused(false).await.expect("resume");
     client.send(&b"to the peer"[..]).await.expect("send");
-    let mut heard = [0; 11];
-    within("the sent data", peer.read_exact(&mut heard))
+    let mut received = [0; 11];
+    within("the sent data", peer.read_exact(&mut received))
         .await
         .expect("read");
-    assert_eq!(&heard, b"to the peer");
+    assert_eq!(&received, b"to the peer");
     peer.write_all(b"to the app").await.expect("write");
     assert_eq!(test.received(client.id(), 10).await, b"to the app");
     client.set_paused(true).await.expect("pause");

@@ -51,7 +51,7 @@ struct MeasuredProcess {
     part: String,
     child: Child,
     lines: mpsc::Receiver<String>,
-    heard: Vec<String>,
+    received: Vec<String>,
     at: SocketAddr,
 }
 
@@ -85,7 +85,7 @@ impl MeasuredProcess {
             part: part.to_owned(),
             child,
             lines,
-            heard: Vec::new(),
+            received: Vec::new(),
             at: SocketAddr::from(([0; 4], 0)),
         };
         let address = process.wait_for("listening on ");
@@ -108,7 +108,7 @@ impl MeasuredProcess {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
                 Ok(line) => {
-                    self.heard.push(line.clone());
+                    self.received.push(line.clone());
                     // The test harness may have begun the line.
                     let said = line.split_once(MARK).map(|(_, said)| said);
                     if let Some(rest) = said.and_then(|said| said.strip_prefix(start)) {
@@ -131,8 +131,8 @@ impl MeasuredProcess {
     }
 
     fn all_heard(&mut self) -> String {
-        self.heard.extend(self.lines.try_iter());
-        self.heard.join("\n")
+        self.received.extend(self.lines.try_iter());
+        self.received.join("\n")
     }
 }
 
@@ -220,8 +220,8 @@ impl ChildApp {
     }
 
     async fn wait_for(&mut self, line: &str) {
-        let heard = within("a line of the parent", self.lines.recv()).await;
-        assert_eq!(heard.as_deref(), Some(line));
+        let received = within("a line of the parent", self.lines.recv()).await;
+        assert_eq!(received.as_deref(), Some(line));
     }
 
     async fn add_accept_listener(&self, listener: impl Into<Recipient<AcceptInfo>>) {

@@ -86,8 +86,8 @@ impl Fixture {
     /// Expects no event for this long.
     async fn expect_silence(&mut self, time: Duration) {
         sleep(time).await;
-        if let Some(heard) = self.test.try_next() {
-            panic!("expected nothing, not {heard:?}");
+        if let Some(received) = self.test.try_next() {
+            panic!("expected nothing, not {received:?}");
         }
     }
 

@@ -43,8 +43,8 @@ fn left_out_tests_are_counted_at_the_end_of_the_run() {
     let mut counter = Command::new("sh");
     let mut counter = Program::start(counter.args(["-c", COUNT]));
     counter.feed(b"nc is not installed\nno chromium\nnc is not installed\n");
-    let told = counter.ended().stderr;
-    assert_eq!(told, "left out: 3 (nc is not installed, no chromium)\n");
+    let reported = counter.ended().stderr;
+    assert_eq!(reported, "left out: 3 (nc is not installed, no chromium)\n");
 }
 
 /// Whether the program is there, and its own words about itself have this.

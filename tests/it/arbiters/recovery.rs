@@ -21,11 +21,11 @@ impl Handler<RestartInfo> for RestartListener {
 }
 
 async fn restarts(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
-    let (tell, heard) = unbounded_channel();
-    let hearing = RestartListener(tell).start();
+    let (sender, received) = unbounded_channel();
+    let hearing = RestartListener(sender).start();
     let added = test.app.on_restart.add_listener(hearing.recipient());
     added.await.expect("it runs");
-    heard
+    received
 }
 
 async fn echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
@@ -48,10 +48,10 @@ async fn four_clients(test: &mut TestApp) -> Vec<(ClientSocket, TcpStream)> {
 
 #[actix_rt::test]
 async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
-    let (mut test, mut heard) = echoing(Registry::new().arbiters(2)).await;
-    let (tell, mut arbiters) = unbounded_channel();
+    let (mut test, mut received) = echoing(Registry::new().arbiters(2)).await;
+    let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
-        let _ = tell.send((
+        let _ = sender.send((
             local.index(),
             Arbiter::current(),
             std::thread::current().id(),
@@ -87,14 +87,14 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
     for (_, peer) in &mut peers {
         assert_eq!(read(peer, 9).await, b"meanwhile");
     }
-    while heard.try_recv().is_ok() {}
+    while received.try_recv().is_ok() {}
     echoes(&mut peers, b"after").await;
     let mut threads = std::collections::HashMap::<_, std::collections::HashSet<_>>::new();
-    while let Ok(heard) = heard.try_recv() {
+    while let Ok(received) = received.try_recv() {
         threads
-            .entry(heard.arbiter)
+            .entry(received.arbiter)
             .or_default()
-            .insert(heard.thread);
+            .insert(received.thread);
     }
     assert!(threads[&index].contains(&new) && threads[&index].len() == 1);
     assert_eq!(threads.len(), 2);
@@ -103,15 +103,15 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
 #[actix_rt::test]
 async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
     let elsewhere = Arbiter::new();
-    let (tell, mut registry) = unbounded_channel();
+    let (sender, mut registry) = unbounded_channel();
     elsewhere.spawn_fn(move || {
-        let _ = tell.send(Registry::new().arbiters(2).start());
+        let _ = sender.send(Registry::new().arbiters(2).start());
     });
     let registry = registry.recv().await.expect("it starts");
-    let (mut test, mut heard) = echoing_in(TestApp::at(registry).await).await;
+    let (mut test, mut received) = echoing_in(TestApp::at(registry).await).await;
     let mut peers = four_clients(&mut test).await;
     echoes(&mut peers, b"before").await;
-    while heard.try_recv().is_ok() {}
+    while received.try_recv().is_ok() {}
     elsewhere.stop();
     for (_, peer) in &mut peers {
         write(peer, b"meanwhile").await;
@@ -122,8 +122,8 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
     peers.extend(four_clients(&mut test).await);
     echoes(&mut peers, b"after").await;
     let mut arbiters = std::collections::HashSet::new();
-    while let Ok(heard) = heard.try_recv() {
-        arbiters.insert(heard.arbiter);
+    while let Ok(received) = received.try_recv() {
+        arbiters.insert(received.arbiter);
     }
     assert_eq!(arbiters.len(), 2, "each has listeners");
 }
@@ -132,14 +132,14 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
 async fn an_actor_that_panics_or_stops_continues_where_it_was() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
-    let (mut test, mut heard) = echoing(registry).await;
+    let (mut test, mut received) = echoing(registry).await;
     let mut restarts = restarts(&test).await;
     let mut peers = four_clients(&mut test).await;
     echoes(&mut peers, b"before").await;
     let mut threads = std::collections::HashSet::new();
     for fault in ["panic=clients,times=1", "stop=clients,times=1"] {
-        while let Ok(heard) = heard.try_recv() {
-            threads.insert((heard.from.id(), heard.thread));
+        while let Ok(received) = received.try_recv() {
+            threads.insert((received.from.id(), received.thread));
         }
         network.inject(fault.parse().expect("a rule"));
         for (_, peer) in &mut peers {
@@ -154,8 +154,8 @@ async fn an_actor_that_panics_or_stops_continues_where_it_was() {
         assert_eq!(info.actor, Supervised::ClientSockets);
         echoes(&mut peers, b"after").await;
     }
-    while let Ok(heard) = heard.try_recv() {
-        let here = (heard.from.id(), heard.thread);
-        assert!(threads.contains(&here), "{heard:?} has moved");
+    while let Ok(received) = received.try_recv() {
+        let here = (received.from.id(), received.thread);
+        assert!(threads.contains(&here), "{received:?} has moved");
     }
 }

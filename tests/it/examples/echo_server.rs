@@ -92,21 +92,23 @@ fn ctrl_c_closes_every_client() {
     let active = dial(server.address);
     echo_line(&active, "before");
     // A client that sends and does not read fills both directions.
-    let deaf = dial(server.address);
-    deaf.set_nonblocking(true).expect("a mode");
-    while (&deaf).write(&[b'x'; 64 * 1024]).is_ok() {}
+    let non_reading = dial(server.address);
+    non_reading.set_nonblocking(true).expect("a mode");
+    while (&non_reading).write(&[b'x'; 64 * 1024]).is_ok() {}
 
     server.expect_success();
     expect_end(&idle, "the idle client");
     expect_end(&active, "the active client");
-    deaf.set_nonblocking(false).expect("a mode");
+    non_reading.set_nonblocking(false).expect("a mode");
     // Data in flight may still arrive, and then the end: EOF or reset.
     let mut buffer = vec![0; MIB];
-    while let Ok(1..) = (&deaf).read(&mut buffer) {}
-    let end = (&deaf).read(&mut buffer).map_err(|error| error.kind());
+    while let Ok(1..) = (&non_reading).read(&mut buffer) {}
+    let end = (&non_reading)
+        .read(&mut buffer)
+        .map_err(|error| error.kind());
     assert!(
         !matches!(end, Ok(1..) | Err(std::io::ErrorKind::WouldBlock)),
-        "the deaf client: {end:?}"
+        "the client that does not read: {end:?}"
     );
 }
 

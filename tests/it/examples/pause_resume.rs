@@ -15,10 +15,10 @@ fn welcome(client: &TcpStream, number: usize) {
 
 fn hears_nothing(client: &TcpStream) {
     client.set_read_timeout(Some(QUIET)).expect("a limit");
-    let heard = client.peek(&mut [0; 1]).map_err(|error| error.kind());
+    let received = client.peek(&mut [0; 1]).map_err(|error| error.kind());
     assert!(
-        matches!(heard, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
-        "a client beyond the limit must wait, not {heard:?}"
+        matches!(received, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        "a client beyond the limit must wait, not {received:?}"
     );
     client.set_read_timeout(Some(LIMIT)).expect("a limit");
 }
@@ -41,9 +41,9 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     echo_line(&second, "inside too");
     hears_nothing(&third);
     let said = door.program.stdout.so_far();
-    let told = said.matches("2 of 2 inside").count();
+    let reported = said.matches("2 of 2 inside").count();
     assert_eq!(
-        told, 1,
+        reported, 1,
         "the third waits in the backlog, not accepted: {said}"
     );
 
@@ -66,8 +66,13 @@ fn many_clients_at_once_are_served_two_at_a_time() {
         echo_line(client, "my turn");
         for outside in waiting.iter().skip(i + 2) {
             outside.set_nonblocking(true).expect("a mode");
-            let heard = outside.peek(&mut [0; 1]).map_err(|error| error.kind());
-            assert_eq!(heard, Err(ErrorKind::WouldBlock), "beside client {}", i + 1);
+            let received = outside.peek(&mut [0; 1]).map_err(|error| error.kind());
+            assert_eq!(
+                received,
+                Err(ErrorKind::WouldBlock),
+                "beside client {}",
+                i + 1
+            );
             outside.set_nonblocking(false).expect("a mode");
         }
         client.shutdown(Shutdown::Both).expect("it is connected");

@@ -42,8 +42,9 @@ impl Handler<ReceiveErrorInfo> for PanickingListener {
 
 /// Starts it on an arbiter of its own; it panics when the sender is used.
 fn panicking(arbiter: &Arbiter) -> (Addr<PanickingListener>, std::sync::mpsc::Sender<()>) {
-    let (fail, told) = std::sync::mpsc::channel();
-    let actor = PanickingListener::start_in_arbiter(&arbiter.handle(), |_| PanickingListener(told));
+    let (fail, reported) = std::sync::mpsc::channel();
+    let actor =
+        PanickingListener::start_in_arbiter(&arbiter.handle(), |_| PanickingListener(reported));
     (actor, fail)
 }
 

@@ -30,11 +30,11 @@ impl Handler<RestartInfo> for RestartListener {
 
 impl RestartEvents {
     pub(super) async fn of(app: &App) -> Self {
-        let (tell, heard) = unbounded_channel();
-        let hearing = RestartListener(tell).start();
+        let (sender, events) = unbounded_channel();
+        let hearing = RestartListener(sender).start();
         let added = app.on_restart.add_listener(hearing.recipient());
         added.await.expect("the registry runs");
-        RestartEvents(heard)
+        RestartEvents(events)
     }
 
     pub(super) async fn next(&mut self) -> RestartInfo {

@@ -9,7 +9,7 @@ impl Outcome {
     /// Who is told, what happens, and what is kept: the columns of the page.
     fn columns(self) -> [String; 3] {
         use Outcome::*;
-        let (told, happens, kept) = match self {
+        let (reported, happens, kept) = match self {
             NotListening(code) => (
                 format!("`listen` answers {}", code_and_name(code)),
                 "nothing is bound",
@@ -60,7 +60,7 @@ impl Outcome {
             ),
             WrittenAgain => ("nobody".to_owned(), "write is called again", "everything"),
         };
-        [told, happens.to_owned(), kept.to_owned()]
+        [reported, happens.to_owned(), kept.to_owned()]
     }
 }
 
@@ -79,8 +79,8 @@ fn section(page: &Page) -> String {
         page.name, page.test
     );
     for (errno, outcome) in page.rows {
-        let [told, happens, kept] = outcome.columns();
-        text += &format!("| `{errno}` | {told} | {happens} | {kept} |\n");
+        let [reported, happens, kept] = outcome.columns();
+        text += &format!("| `{errno}` | {reported} | {happens} | {kept} |\n");
     }
     text
 }

@@ -105,8 +105,8 @@ async fn unhandled_restart_events_are_counted_and_not_kept() {
         }
     }
     let fixture = Fixture::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
-    let (tell, mut heard) = unbounded_channel();
-    let keeping = KeepingListener(tell).start();
+    let (sender, mut received) = unbounded_channel();
+    let keeping = KeepingListener(sender).start();
     let app = fixture.test.app.clone();
     let added = app.on_restart.add_listener(keeping.recipient());
     added.await.expect("it runs");
@@ -121,13 +121,13 @@ async fn unhandled_restart_events_are_counted_and_not_kept() {
         .await
         .expect("it runs");
     let mut kept = Vec::new();
-    while let Ok(info) = heard.try_recv() {
+    while let Ok(info) = received.try_recv() {
         kept.push(info);
     }
     assert_eq!(kept.len(), UNHANDLED_RESTARTS);
     kept.clear();
     fixture.inject("panic=registry,times=1");
     let _ = app.tcp_server.get_info(fixture.server).await;
-    let next = within("onRestart", heard.recv()).await.expect("it runs");
+    let next = within("onRestart", received.recv()).await.expect("it runs");
     assert_eq!((next.missed, next.restarts), (10, most + 1));
 }

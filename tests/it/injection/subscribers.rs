@@ -106,8 +106,8 @@ async fn a_stall_with_a_duration_delays_every_event_by_it() {
     let begun = tokio::time::Instant::now();
     for text in ["one", "two"] {
         peer.send(text);
-        let heard = fixture.test.next_before(std::time::Duration::from_secs(1));
-        match heard.await {
+        let events = fixture.test.next_before(std::time::Duration::from_secs(1));
+        match events.await {
             ListenerEvent::Receive(id, bytes) => {
                 assert_eq!((id, &*bytes), (client.id(), text.as_bytes()))
             }
@@ -195,13 +195,13 @@ async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_han
         fixture.struck(fault, 1).await;
         fixture.test.expect_no_event().await;
         fixture.hear(&app.tcp_server.on_accept_error).await;
-        let told = |heard, server| match heard {
+        let expect_error = |event, server| match event {
             ListenerEvent::AcceptError(from, code) => {
                 assert_eq!((from, code.code()), (server, -12))
             }
             other => panic!("expected onAcceptError, not {other:?}"),
         };
-        told(fixture.test.next().await, fixture.server);
+        expect_error(fixture.test.next().await, fixture.server);
         fixture.test.expect_no_event().await;
 
         // An error that is raised while no listener lives waits too.
@@ -219,7 +219,7 @@ async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_han
         }
         fixture.hear(&app.tcp_server.on_accept_error).await;
         for _ in 0..2 {
-            told(fixture.test.next().await, fixture.server);
+            expect_error(fixture.test.next().await, fixture.server);
         }
         let resumed = app.tcp_server.set_paused(fixture.server, false);
         resumed.await.expect("resume");

@@ -373,17 +373,19 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     let own = test.listener.clone().recipient();
     let removed = api.on_accept_error.remove_listener(own.clone()).await;
     removed.expect("the registry runs");
-    let mortal = StoppableListener.start();
-    let added = api.on_accept_error.add_listener(mortal.clone().recipient());
+    let dying_listener = StoppableListener.start();
+    let added = api
+        .on_accept_error
+        .add_listener(dying_listener.clone().recipient());
     added.await.expect("the registry runs");
-    mortal.send(support::Stop).await.expect("it runs");
+    dying_listener.send(support::Stop).await.expect("it runs");
     network.accept_error(at, ENOBUFS).expect("it listens");
     while api.get_info(server).await.expect("it exists").counts.failed == 0 {
         tokio::task::yield_now().await;
     }
     suspend(&test.app).await;
-    let heard = test.app.tcp_server.on_accept_error.add_listener(own);
-    heard.await.expect("the registry runs");
+    let received = test.app.tcp_server.on_accept_error.add_listener(own);
+    received.await.expect("the registry runs");
     resume(&test.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;

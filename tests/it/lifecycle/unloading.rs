@@ -105,8 +105,8 @@ async fn pending_calls_are_answered_by_an_unload() {
     let test = TestApp::new().await;
     let app = &test.app;
     // An app that is being suspended, with two pending calls.
-    let keeper = KeepingListener(Vec::new()).start();
-    app.on_suspend.add_listener(keeper.recipient());
+    let keeping_listener = KeepingListener(Vec::new()).start();
+    app.on_suspend.add_listener(keeping_listener.recipient());
     let waiting = [app.suspend(), app.resume(), app.suspend()];
     assert_eq!(app.unload().await, Ok(()));
     for answer in waiting {

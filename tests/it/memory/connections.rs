@@ -313,9 +313,9 @@ fn a_flood_of_sends_to_a_peer_that_does_not_read_stops_at_the_quota() {
     let sent: usize = process.wait_for("sent ").parse().expect("a number");
     assert!(sent > MIB, "the quota and the kernel's buffer");
     // Everything that was not refused, and nothing else.
-    let mut heard = vec![0; sent];
-    peer.read_exact(&mut heard).expect("read");
-    assert!(heard == pattern(0, sent), "other data than was sent");
+    let mut received = vec![0; sent];
+    peer.read_exact(&mut received).expect("read");
+    assert!(received == pattern(0, sent), "other data than was sent");
     process.send_line("all read");
     let mut later = [0; 5];
     peer.read_exact(&mut later).expect("read");

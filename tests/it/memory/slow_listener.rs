@@ -46,7 +46,7 @@ async fn run_sleeping_listener(peers: usize, buffer_size: Option<i32>, most: usi
     let child_app = ChildApp::set(Registry::new()).await;
     let (clients, received) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let (may_sleep, asleep) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
-    let sleeper = SleepingListener {
+    let sleeping_listener = SleepingListener {
         clients: clients.clone(),
         received: received.clone(),
         may_sleep: may_sleep.clone(),
@@ -54,9 +54,12 @@ async fn run_sleeping_listener(peers: usize, buffer_size: Option<i32>, most: usi
         buffer_size,
     };
     let arbiter = Arbiter::new();
-    let sleeper = SleepingListener::start_in_arbiter(&arbiter.handle(), |_| sleeper);
-    child_app.add_accept_listener(sleeper.clone()).await;
-    child_app.add_receive_listener(sleeper).await;
+    let sleeping_listener =
+        SleepingListener::start_in_arbiter(&arbiter.handle(), |_| sleeping_listener);
+    child_app
+        .add_accept_listener(sleeping_listener.clone())
+        .await;
+    child_app.add_receive_listener(sleeping_listener).await;
     child_app.listen(4096).await;
     growth_until("the peers", 0, || clients.load(SeqCst) == peers).await;
     let before = resident();

@@ -400,7 +400,7 @@ impl Server {
             self,
             Kind::Accept,
             seen,
-            |heard| matches!(heard, ObservedEvent::Accept(same) if same == id),
+            |received| matches!(received, ObservedEvent::Accept(same) if same == id),
         )
     }
 

@@ -35,7 +35,7 @@ pub struct Threads {
 impl Threads {
     /// The threads of the registry of this app.
     pub async fn of(app: &App) -> Self {
-        let (tell, delivered) = channel();
+        let (sender, delivered) = channel();
         let made = app.on_each_arbiter(move |local| {
             if local.index() > 0 {
                 tokio::time::pause();
@@ -43,7 +43,7 @@ impl Threads {
             let (clock, stands_still) = channel::<()>();
             // The clock of a runtime does not advance by itself while it has blocking work.
             tokio::task::spawn_blocking(move || stands_still.recv());
-            let _ = tell.send((local.index(), Arbiter::current(), clock));
+            let _ = sender.send((local.index(), Arbiter::current(), clock));
         });
         made.await.expect("the registry runs");
         let mut all: Vec<_> = delivered.try_iter().collect();

@@ -46,18 +46,18 @@ async fn get_info_names_every_reason_at_once_and_each_ends_by_itself() {
         .on_accept
         .remove_listener(recorder.clone().recipient());
     removed.await.expect("removed");
-    let deaf = [BlockReason::App, NO_DESCRIPTOR, BlockReason::NoListener];
-    assert_eq!(fixture.info().await.blocked_by, deaf);
+    let without_listener = [BlockReason::App, NO_DESCRIPTOR, BlockReason::NoListener];
+    assert_eq!(fixture.info().await.blocked_by, without_listener);
 
     within("suspend", app.suspend()).await.expect("suspend");
-    let asleep = [&deaf[..], &[BlockReason::Suspended]].concat();
-    assert_eq!(fixture.info().await.blocked_by, asleep);
+    let suspended = [&without_listener[..], &[BlockReason::Suspended]].concat();
+    assert_eq!(fixture.info().await.blocked_by, suspended);
 
     // Each reason ends alone, and the others stay.
     let added = server.on_accept.add_listener(recorder.recipient());
     added.await.expect("added");
-    let heard = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
-    assert_eq!(fixture.info().await.blocked_by, heard);
+    let received = [BlockReason::App, NO_DESCRIPTOR, BlockReason::Suspended];
+    assert_eq!(fixture.info().await.blocked_by, received);
     within("resume", app.resume()).await.expect("resume");
     assert_eq!(fixture.info().await.blocked_by, paused);
     fixture.set_paused(false).await;
@@ -139,9 +139,9 @@ async fn a_listener_that_handles_nothing_is_a_reason_and_its_clients_do_not_coun
     use actix::Actor;
     let fixture = Fixture::new().await;
     let on_accept = &fixture.test.app.tcp_server.on_accept;
-    let keeper = KeepingListener(Vec::new()).start();
+    let keeping_listener = KeepingListener(Vec::new()).start();
     let test = fixture.test.listener.clone().recipient();
-    let added = on_accept.add_listener(keeper.recipient());
+    let added = on_accept.add_listener(keeping_listener.recipient());
     added.await.expect("added");
     on_accept.remove_listener(test).await.expect("removed");
     let dial = |_| fixture.network.client(fixture.at).expect("it listens");

@@ -50,8 +50,8 @@ impl Fixture {
     }
 
     pub async fn add_error_listener(&self) -> UnboundedReceiver<AcceptErrorInfo> {
-        let (tell, errors) = unbounded_channel();
-        let listener = AcceptErrorListener(tell).start().recipient();
+        let (sender, errors) = unbounded_channel();
+        let listener = AcceptErrorListener(sender).start().recipient();
         let on_error = &self.test.app.tcp_server.on_accept_error;
         on_error.add_listener(listener).await.expect("added");
         errors

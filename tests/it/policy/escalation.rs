@@ -61,8 +61,8 @@ impl Fixture {
 
     /// Sets an escalation target, and returns its escalations.
     async fn start_target(&self) -> (Addr<ForwardingTarget>, UnboundedReceiver<Question>) {
-        let (tell, questions) = unbounded_channel();
-        let target = ForwardingTarget(tell).start();
+        let (sender, questions) = unbounded_channel();
+        let target = ForwardingTarget(sender).start();
         self.escalate_to(Some(target.clone().recipient())).await;
         (target, questions)
     }

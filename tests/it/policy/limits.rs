@@ -35,8 +35,8 @@ impl Handler<RefusedInfo> for RefusalListener {
 }
 
 pub async fn add_refusal_listener(test: &TestApp) -> UnboundedReceiver<RefusedInfo> {
-    let (tell, refusals) = unbounded_channel();
-    let listener = RefusalListener(tell).start().recipient();
+    let (sender, refusals) = unbounded_channel();
+    let listener = RefusalListener(sender).start().recipient();
     let on_refused = &test.app.tcp_server.on_refused;
     on_refused.add_listener(listener).await.expect("added");
     refusals

@@ -249,8 +249,8 @@ async fn an_accept_error_after_the_death_of_all_listeners_loads_the_app() {
     let failed = fixture.network.accept_error(at, EMFILE);
     failed.expect("it listens");
     fixture.expect_start_after(Duration::ZERO).await;
-    let told = fixture.next().await;
-    assert!(matches!(told, ListenerEvent::AcceptError(by, _) if by == server));
+    let reported = fixture.next().await;
+    assert!(matches!(reported, ListenerEvent::AcceptError(by, _) if by == server));
 }
 
 #[actix_rt::test]

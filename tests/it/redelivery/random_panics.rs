@@ -143,12 +143,12 @@ impl ReceivedStream {
     }
 }
 
-async fn listens(app: &App, mortal: &Addr<PanickingListener>) {
+async fn listens(app: &App, listener: &Addr<PanickingListener>) {
     let (server, tcp) = (&app.tcp_server, &app.tcp);
-    tcp.on_receive.add_listener(mortal.clone().recipient());
+    tcp.on_receive.add_listener(listener.clone().recipient());
     tcp.on_receive_error
-        .add_listener(mortal.clone().recipient());
-    let added = server.on_accept.add_listener(mortal.clone().recipient());
+        .add_listener(listener.clone().recipient());
+    let added = server.on_accept.add_listener(listener.clone().recipient());
     added.await.expect("the registry runs");
 }
 
@@ -174,7 +174,7 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     let arbiter = Arbiter::new();
     let (events, mut noted) = unbounded_channel();
     let (dies, mut died) = unbounded_channel();
-    let keeper = {
+    let keeping_listener = {
         let (app, arbiter) = (app.clone(), arbiter.handle());
         actix_rt::spawn(async move {
             let mut deaths = 0_u64;
@@ -182,14 +182,14 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
             loop {
                 let (events, dies, panics) = (events.clone(), dies.clone(), panics.clone());
                 let random = SEED + deaths * 0x9e37_79b9;
-                let mortal =
+                let listener =
                     PanickingListener::start_in_arbiter(&arbiter, move |_| PanickingListener {
                         random,
                         events,
                         dies,
                         panics,
                     });
-                listens(&app, &mortal).await;
+                listens(&app, &listener).await;
                 died.recv().await;
                 deaths += 1;
             }
@@ -251,6 +251,6 @@ async fn a_listener_that_panics_at_random_receives_every_byte_in_order() {
     for peer in peers {
         assert_eq!(peer.join().expect("no panic"), 0);
     }
-    keeper.abort();
+    keeping_listener.abort();
     arbiter.stop();
 }

@@ -24,8 +24,8 @@ fn closed_port() -> (Socket, SocketAddr) {
 
 /// A test app on a network whose port 1 never answers, and the progress of connects.
 async fn silent_app() -> (TestApp, UnboundedReceiver<Attempt>) {
-    let (tell, attempts) = unbounded_channel();
-    (TestApp::with_network(SilentNetwork(tell)).await, attempts)
+    let (sender, attempts) = unbounded_channel();
+    (TestApp::with_network(SilentNetwork(sender)).await, attempts)
 }
 
 /// Asserts that a socket can connect, and then carries data both ways.

@@ -76,8 +76,8 @@ impl Handler<ReceiveInfo> for HoldingListener {
 #[actix_rt::test]
 async fn the_end_waits_until_all_data_is_handled_and_the_socket_is_resumed() {
     let mut test = TestApp::new().await;
-    let (tell, mut held) = unbounded_channel();
-    let holds = HoldingListener(tell).start().recipient();
+    let (sender, mut held) = unbounded_channel();
+    let holds = HoldingListener(sender).start().recipient();
     let added = test.app.tcp.on_receive.add_listener(holds);
     added.await.expect("the registry runs");
     let (client, mut peer) = connected(&test).await;

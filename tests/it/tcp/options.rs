@@ -41,8 +41,8 @@ async fn options_are_set_on_accepted_and_on_connected_sockets() {
 
 #[actix_rt::test]
 async fn options_reach_the_connection_unchanged() {
-    let (tell, mut set) = unbounded_channel();
-    let test = TestApp::with_network(OptionRecordingNetwork(tell)).await;
+    let (sender, mut set) = unbounded_channel();
+    let test = TestApp::with_network(OptionRecordingNetwork(sender)).await;
     let (client, _peer) = connected(&test).await;
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     for (enable, delay, expected) in [

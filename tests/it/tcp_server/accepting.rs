@@ -104,11 +104,11 @@ async fn a_paused_accepted_client_can_send() {
     let client = test.accepted().await;
     let sent = client.send(&b"welcome"[..]).await.expect("send");
     assert_eq!(sent.bytes_sent, 7);
-    let mut heard = [0; 7];
-    within("the welcome", peer.read_exact(&mut heard))
+    let mut received = [0; 7];
+    within("the welcome", peer.read_exact(&mut received))
         .await
         .expect("read");
-    assert_eq!(&heard, b"welcome");
+    assert_eq!(&received, b"welcome");
 }
 
 #[actix_rt::test]

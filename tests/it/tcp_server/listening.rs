@@ -17,7 +17,7 @@ async fn port_zero_picks_a_port_and_get_info_reports_it() {
         let peer = dial(address).await;
         match test.next().await {
             ListenerEvent::Accept(from, _) => assert_eq!(from, id),
-            heard => panic!("expected onAccept, not {heard:?}"),
+            received => panic!("expected onAccept, not {received:?}"),
         }
         drop(peer);
     }

@@ -11,15 +11,15 @@ use support::{ListenerEvent, within};
 /// Records the events to which it is added.
 pub struct RecordingListener {
     pub addr: Addr<RecordingActor>,
-    heard: UnboundedReceiver<ListenerEvent>,
+    received: UnboundedReceiver<ListenerEvent>,
 }
 
 impl RecordingListener {
     /// Without events yet.
     pub fn new() -> Self {
-        let (sender, heard) = unbounded_channel();
+        let (sender, received) = unbounded_channel();
         let addr = RecordingActor(sender).start();
-        RecordingListener { addr, heard }
+        RecordingListener { addr, received }
     }
 
     /// Added to every event of this app.
@@ -45,7 +45,7 @@ impl RecordingListener {
 
     /// The next event.
     pub async fn next(&mut self) -> ListenerEvent {
-        within("an event for the second listener", self.heard.recv())
+        within("an event for the second listener", self.received.recv())
             .await
             .expect("the listener runs")
     }
@@ -62,11 +62,11 @@ impl RecordingListener {
     /// earlier events have been handled.
     pub async fn so_far(&mut self) -> Vec<ListenerEvent> {
         self.addr.send(Flush).await.expect("the listener runs");
-        let mut heard = Vec::new();
-        while let Ok(event) = self.heard.try_recv() {
-            heard.push(event);
+        let mut received = Vec::new();
+        while let Ok(event) = self.received.try_recv() {
+            received.push(event);
         }
-        heard
+        received
     }
 
     /// Stops the actor, and waits until it is dead.
@@ -89,9 +89,9 @@ impl Actor for RecordingActor {
 }
 
 impl RecordingActor {
-    fn tell(&self, heard: ListenerEvent) {
+    fn tell(&self, received: ListenerEvent) {
         // The `RecordingListener` may be dropped before its actor.
-        let _ = self.0.send(heard);
+        let _ = self.0.send(received);
     }
 }
 

@@ -49,17 +49,21 @@ impl KeptEvents {
         let (accepted, mut accepts) = unbounded_channel();
         let (received, receives) = unbounded_channel();
         let (ended, ends) = unbounded_channel();
-        let keeper = KeepingListener {
+        let keeping_listener = KeepingListener {
             accepted,
             received,
             ended,
         };
-        let keeper = keeper.start();
+        let keeping_listener = keeping_listener.start();
         app.tcp_server
             .on_accept
-            .add_listener(keeper.clone().recipient());
-        app.tcp.on_receive.add_listener(keeper.clone().recipient());
-        app.tcp.on_receive_error.add_listener(keeper.recipient());
+            .add_listener(keeping_listener.clone().recipient());
+        app.tcp
+            .on_receive
+            .add_listener(keeping_listener.clone().recipient());
+        app.tcp
+            .on_receive_error
+            .add_listener(keeping_listener.recipient());
         let created = app.tcp_server.create(Default::default()).await;
         let server = created.expect("create").socket_id;
         let listening = app.tcp_server.listen(server, "127.0.0.1", 0, None);

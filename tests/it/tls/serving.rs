@@ -35,14 +35,14 @@ pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);
 
 impl HandshakeErrors {
     pub async fn of(test: &TestApp) -> Self {
-        let (sender, heard) = unbounded_channel();
+        let (sender, received) = unbounded_channel();
         let listener = actix::Actor::start(HandshakeErrorListener(sender));
         let event = &test.app.tcp_server.on_handshake_error;
         event
             .add_listener(listener.recipient())
             .await
             .expect("added");
-        HandshakeErrors(heard)
+        HandshakeErrors(received)
     }
 
     pub async fn next(&mut self) -> HandshakeErrorInfo {

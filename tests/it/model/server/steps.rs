@@ -164,7 +164,7 @@ impl Socket for Server {
                 state,
                 Kind::AcceptError,
                 seen,
-                |heard| matches!(heard, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
+                |received| matches!(received, ObservedEvent::AcceptError(c, a) if (*c, *a) == (code, attempt)),
             );
             return reported.into_iter().collect();
         }
