@@ -1,4 +1,4 @@
-// A web server inside the browser. All of it but the import would have run in a Chrome App.
+// A web server inside the browser. Everything except the import would run in a Chrome App.
 
 import './chrome-sockets/extension.mjs';
 
@@ -26,21 +26,21 @@ tcpServer.onAccept.addListener(({ clientSocketId }) => {
 });
 
 tcp.onReceive.addListener(({ socketId, data }) => {
-  // A byte is a letter: heads are ASCII.
+  // One character per byte: HTTP heads are ASCII.
   let said = clients.get(socketId) + String.fromCharCode(...new Uint8Array(data));
   for (let end; clients.has(socketId) && (end = said.indexOf('\r\n\r\n')) >= 0; said = said.slice(end + 4)) {
     answer(socketId, said.slice(0, end));
   }
   if (!clients.has(socketId)) return;
-  // This one is not over, and it is too long already.
+  // The head is incomplete, and already too long.
   if (said.length > HEAD) answer(socketId, said);
   else clients.set(socketId, said);
 });
 
-// It has gone, or the host has.
+// The client or the host is gone.
 tcp.onReceiveError.addListener(({ socketId }) => close(socketId));
 
-// The host has gone, or the machine has run out of something.
+// The host is gone, or the machine is out of resources.
 tcpServer.onAcceptError.addListener(() => {
   tcpServer.close(server, ignore);
   setTimeout(listen, REST);
@@ -68,7 +68,7 @@ function answer(client, head) {
   const has = (start) => fields.some((field) => field.startsWith(start));
   requests += 1;
   if (!version || has('content-length:') || has('transfer-encoding:') || !['get', 'head'].includes(method)) {
-    // What follows it may be anything.
+    // The rest of the input may be anything, so the connection ends.
     return respond(client, { status: '400 Bad Request', text: 'There is only GET, without a body.\n', isLast: true });
   }
   const isLast = version !== 'http/1.1' || has('connection: close');
@@ -95,7 +95,7 @@ function respond(client, { status, text = `${status}\n`, type = 'text/plain', is
     `Connection: ${isLast ? 'close' : 'keep-alive'}`,
   ];
   if (isLast) clients.delete(client);
-  // Who asks and does not listen is not heard.
+  // A client that sends requests without reading answers is not read.
   tcp.setPaused(client, true, ignore);
   tcp.send(client, encoder.encode(`${head.join('\r\n')}\r\n\r\n${isHead ? '' : text}`), ({ resultCode } = {}) => {
     if (isLast || chrome.runtime.lastError || resultCode < 0) close(client);
@@ -108,7 +108,7 @@ function close(client) {
   tcp.close(client, ignore);
 }
 
-/** It may have gone meanwhile. */
+/** The client may be gone. */
 function ignore() {
   return chrome.runtime.lastError;
 }

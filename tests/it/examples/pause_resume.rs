@@ -25,23 +25,23 @@ fn hears_nothing(client: &TcpStream) {
 
 #[test]
 fn the_third_client_waits_until_one_of_two_leaves() {
-    let mut door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
-    let first = dial(door.address);
+    let mut server = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
+    let first = dial(server.address);
     welcome(&first, 1);
-    let second = dial(door.address);
+    let second = dial(server.address);
     welcome(&second, 2);
-    door.program.stdout.line("2 of 2 inside, paused");
+    server.program.stdout.line("2 of 2 clients served, paused");
 
     // The printed pause is in force after this echo.
-    echo_line(&first, "inside");
+    echo_line(&first, "served");
 
-    let third = dial(door.address);
+    let third = dial(server.address);
     hears_nothing(&third);
-    echo_line(&first, "still inside");
-    echo_line(&second, "inside too");
+    echo_line(&first, "still served");
+    echo_line(&second, "served too");
     hears_nothing(&third);
-    let said = door.program.stdout.so_far();
-    let reported = said.matches("2 of 2 inside").count();
+    let said = server.program.stdout.so_far();
+    let reported = said.matches("2 of 2 clients served").count();
     assert_eq!(
         reported, 1,
         "the third waits in the backlog, not accepted: {said}"
@@ -51,16 +51,16 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     welcome(&third, 3);
     echo_line(&third, "let in");
     echo_line(&second, "not disturbed");
-    door.expect_success();
+    server.expect_success();
 }
 
 #[test]
 fn many_clients_at_once_are_served_two_at_a_time() {
     const CLIENTS: usize = 20;
-    let door = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
-    let waiting: Vec<TcpStream> = door
+    let server = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
+    let waiting: Vec<TcpStream> = server
         .program
-        .while_stopped(|| (0..CLIENTS).map(|_| dial(door.address)).collect());
+        .while_stopped(|| (0..CLIENTS).map(|_| dial(server.address)).collect());
     for (i, client) in waiting.iter().enumerate() {
         welcome(client, i + 1);
         echo_line(client, "my turn");
@@ -78,20 +78,20 @@ fn many_clients_at_once_are_served_two_at_a_time() {
         client.shutdown(Shutdown::Both).expect("it is connected");
     }
     // All have left, so new clients are accepted.
-    let last = dial(door.address);
+    let last = dial(server.address);
     welcome(&last, CLIENTS + 1);
-    door.expect_success();
+    server.expect_success();
 }
 
 #[test]
 fn ctrl_c_ends_it_cleanly_with_served_and_waiting_clients() {
-    let door = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
-    let inside = dial(door.address);
-    welcome(&inside, 1);
-    let outside = dial(door.address);
+    let server = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
+    let served = dial(server.address);
+    welcome(&served, 1);
+    let outside = dial(server.address);
     hears_nothing(&outside);
-    door.expect_success();
-    super::expect_end(&inside, "the client inside");
+    server.expect_success();
+    super::expect_end(&served, "the served client");
 }
 
 #[test]

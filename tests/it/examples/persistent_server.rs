@@ -231,7 +231,9 @@ fn a_successor_that_cannot_start_changes_nothing() {
         std::fs::rename(&broken, &copy).expect("a new version");
         kill_process(pid, Signal::HUP).expect("it runs");
         let count = 1 + usize::from(wrong.contains("what"));
-        program.stderr.lines("serving on, not restarted", count);
+        program
+            .stderr
+            .lines("not restarted, continuing to serve", count);
         echo_line(&client, "unharmed");
         echo_line(&dial(address), "and it takes new ones");
     }
