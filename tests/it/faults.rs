@@ -1,6 +1,5 @@
 //! Every fault that the OS can return, scripted. Each test ends with proof of life: an old
 //! connection, one that came during the fault, and a new one all work.
-#![expect(clippy::panic, reason = "this is how a test fails")]
 
 mod connecting;
 mod dying_listeners;
@@ -18,7 +17,7 @@ use chrome_sockets::testing::{Call, Peer, ScriptedNetwork};
 use chrome_sockets::{Answer, ClientSocketId, Error, NetError, ServerSocketId};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, code, until, within};
 
 /// A listening app on a scripted network, with a connection from before the fault.
 struct Fixture {
@@ -116,25 +115,6 @@ async fn assert_talks(test: &mut TestApp, client: &ClientSocket, peer: &Peer) {
 async fn assert_id_talks(test: &mut TestApp, id: ClientSocketId, peer: &Peer) {
     let client = test.app.tcp.socket(id).await.expect("it exists");
     assert_talks(test, &client, peer).await;
-}
-
-/// The number that Chrome's API returns for a call that the network refused.
-async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
-    let answer = within(call, answer).await;
-    match answer.as_ref().map_err(Error::net_error) {
-        Err(Some(code)) => code.code(),
-        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
-    }
-}
-
-/// Polls until the network shows it.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    within(what, async {
-        while !done() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 /// Bytes without equal neighbours or repeated chunks, so that lost or reordered data is noticed.

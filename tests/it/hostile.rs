@@ -22,7 +22,7 @@ use chrome_sockets::{
     RemoveListener, ServerSocketId, Shutdown,
 };
 use futures::future::{LocalBoxFuture, join_all};
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, until, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::unbounded_channel;
@@ -104,16 +104,6 @@ fn code<T: std::fmt::Debug>(answer: Result<T, Error>) -> i32 {
         Err(Some(code)) => code.code(),
         _ => panic!("expected a code, not {answer:?}"),
     }
-}
-
-/// Polls until another thread shows it.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    within(what, async {
-        while !done() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
 }
 
 async fn called<T: Unpin>(

@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::tcp::networks::FixedNames;
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, code, until, within};
 
 /// Seed of the rules of these tests.
 const SEED: u64 = 7;
@@ -174,23 +174,4 @@ async fn end(peer: &mut TcpStream) -> Result<(), io::ErrorKind> {
 fn connect(test: &TestApp, id: ClientSocketId, to: SocketAddr) -> Answer<()> {
     let (host, port) = (to.ip().to_string(), to.port().into());
     test.app.tcp.connect(id, host, port, DnsQueryType::Any)
-}
-
-/// The number that Chrome's API returns for a call that the network refused.
-async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
-    let answer = within(call, answer).await;
-    match answer.as_ref().map_err(Error::net_error) {
-        Err(Some(code)) => code.code(),
-        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
-    }
-}
-
-/// Polls until the network shows it.
-async fn until(what: &str, mut done: impl FnMut() -> bool) {
-    within(what, async {
-        while !done() {
-            actix_rt::task::yield_now().await;
-        }
-    })
-    .await;
 }

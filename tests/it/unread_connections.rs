@@ -12,8 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::arbiters::recording_network::RecordingNetwork;
-use crate::tcp_server::{code, dial};
-use support::{LIMIT, Listener, ListenerEvent, TestApp, descriptors, within};
+use crate::tcp_server::dial;
+use support::{LIMIT, Listener, ListenerEvent, TestApp, code, descriptors, within};
 
 /// How a peer ends its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -7,6 +7,7 @@ pub mod descriptors;
 pub mod process;
 pub mod programs;
 
+use std::fmt::Debug;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +17,9 @@ use bytes::Bytes;
 use chrome_sockets::os::Network;
 use chrome_sockets::tcp::{self, ClientSocket, ReceiveErrorInfo, ReceiveInfo};
 use chrome_sockets::tcp_server::{AcceptErrorInfo, AcceptInfo};
-use chrome_sockets::{Answer, App, ClientSocketId, Event, NetError, Registry, ServerSocketId};
+use chrome_sockets::{
+    Answer, App, ClientSocketId, Error, Event, NetError, Registry, ServerSocketId,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 /// Time limit of every wait: far longer than it takes.
@@ -280,6 +283,25 @@ impl TestApp {
             panic!("expected no event, not {events:?}");
         }
     }
+}
+
+/// The number that Chrome's API returns for a call that the network refused.
+pub async fn code<T: Debug + Unpin>(call: &str, answer: Answer<T>) -> i32 {
+    let answer = within(call, answer).await;
+    match answer.as_ref().map_err(Error::net_error) {
+        Err(Some(code)) => code.code(),
+        _ => panic!("{call} should fail with a code, not answer {answer:?}"),
+    }
+}
+
+/// Polls until the condition holds, with a turn of other tasks in between.
+pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    within(what, async {
+        while !holds() {
+            actix_rt::task::yield_now().await;
+        }
+    })
+    .await;
 }
 
 /// Waits no longer than [`LIMIT`], and names what did not come.

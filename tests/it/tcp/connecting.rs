@@ -10,8 +10,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::networks::{Attempt, FixedNames, SilentNetwork};
 use super::{assert_ended, connect, connect_to, pair, read, remote, write};
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use support::{TestApp, code, within};
 
 /// An address without a listener, as long as the socket lives.
 fn closed_port() -> (Socket, SocketAddr) {

@@ -7,9 +7,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{assert_ended, connected, pair, pattern, read_to_end, reset, write};
-use crate::tcp_server::code;
 use crate::tcp_server::recording_listener::RecordingListener;
-use support::{ListenerEvent, TestApp, within};
+use support::{ListenerEvent, TestApp, code, within};
 
 /// Asserts that one onReceiveError(-100) of this socket is the only event.
 async fn assert_one_end(recorder: &mut RecordingListener, id: ClientSocketId) {

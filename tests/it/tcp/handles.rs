@@ -9,8 +9,7 @@ use chrome_sockets::{App, ClientSocketId, Error};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::{connect, connected, pair, read, read_to_end, remote, write};
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use support::{TestApp, code, within};
 
 async fn handle(test: &TestApp, id: ClientSocketId) -> ClientSocket {
     test.app.tcp.socket(id).await.expect("it exists")

@@ -7,8 +7,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::networks::{OptionRecordingNetwork, OptionSet};
 use super::{connected, pair};
-use crate::tcp_server::code;
-use support::TestApp;
+use support::{TestApp, code};
 
 async fn assert_not_connected(test: &TestApp, id: ClientSocketId) {
     let tcp = &test.app.tcp;

@@ -2,8 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 
-use super::{accepts, address, code, create, dial, listen_at, listens};
-use support::{ListenerEvent, TestApp};
+use super::{accepts, address, create, dial, listen_at, listens};
+use support::{ListenerEvent, TestApp, code};
 
 #[actix_rt::test]
 async fn port_zero_picks_a_port_and_get_info_reports_it() {

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_clean_end, read, write};
-use crate::tcp_server::{code, dial};
-use support::{QUIET, TestApp, within};
+use crate::tcp_server::dial;
+use support::{QUIET, TestApp, code, within};
 
 /// Passes on failed handshakes.
 struct HandshakeErrorListener(UnboundedSender<HandshakeErrorInfo>);

@@ -6,8 +6,8 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::{TlsFixture, accept, assert_talks, read, write};
 use crate::tcp::networks::{Attempt, SilentNetwork};
-use crate::tcp_server::{code, dial};
-use support::{TestApp, within};
+use crate::tcp_server::dial;
+use support::{TestApp, code, within};
 
 fn default() -> SecureOptions {
     SecureOptions::default()
