@@ -3,27 +3,14 @@
 use chrome_sockets::os::TokioNetwork;
 use chrome_sockets::supervision::{Cause, RestartInfo, Supervised};
 use chrome_sockets::testing::FaultyNetwork;
+use support::EventSender;
 
 use super::*;
 
-struct RestartListener(UnboundedSender<RestartInfo>);
-
-impl Actor for RestartListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<RestartInfo> for RestartListener {
-    type Result = ();
-
-    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
 async fn restarts(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
     let (sender, received) = unbounded_channel();
-    let hearing = RestartListener(sender).start();
-    let added = test.app.on_restart.add_listener(hearing.recipient());
+    let listener = EventSender(sender).start();
+    let added = test.app.on_restart.add_listener(listener.recipient());
     added.await.expect("it runs");
     received
 }

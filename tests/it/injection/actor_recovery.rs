@@ -1,6 +1,7 @@
 //! The crate's own actors panic and stop, and recover with their state.
 
 use std::io;
+use support::EventSender;
 
 use actix::prelude::*;
 use chrome_sockets::App;
@@ -14,25 +15,11 @@ use super::*;
 /// The restart events of a registry.
 pub(super) struct RestartEvents(UnboundedReceiver<RestartInfo>);
 
-struct RestartListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
-
-impl Actor for RestartListener {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<RestartInfo> for RestartListener {
-    type Result = ();
-
-    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
 impl RestartEvents {
     pub(super) async fn of(app: &App) -> Self {
         let (sender, events) = unbounded_channel();
-        let hearing = RestartListener(sender).start();
-        let added = app.on_restart.add_listener(hearing.recipient());
+        let listener = EventSender(sender).start();
+        let added = app.on_restart.add_listener(listener.recipient());
         added.await.expect("the registry runs");
         RestartEvents(events)
     }

@@ -1,9 +1,10 @@
 //! Actors that fail too often.
 
 use std::time::Duration;
+use support::EventSender;
 
 use actix::prelude::*;
-use chrome_sockets::supervision::{RestartInfo, RestartLimit, Supervised, UNHANDLED_RESTARTS};
+use chrome_sockets::supervision::{RestartLimit, Supervised, UNHANDLED_RESTARTS};
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::actor_recovery::RestartEvents;
@@ -94,21 +95,11 @@ async fn a_registry_that_fails_too_often_closes_everything() {
 
 #[actix_rt::test]
 async fn unhandled_restart_events_are_counted_and_not_kept() {
-    struct KeepingListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
-    impl Actor for KeepingListener {
-        type Context = actix::Context<Self>;
-    }
-    impl Handler<RestartInfo> for KeepingListener {
-        type Result = ();
-        fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-            let _ = self.0.send(info);
-        }
-    }
     let fixture = Fixture::on(|it| it.restart_limit(RestartLimit::UNLIMITED)).await;
     let (sender, mut received) = unbounded_channel();
-    let keeping = KeepingListener(sender).start();
+    let listener = EventSender(sender).start();
     let app = fixture.test.app.clone();
-    let added = app.on_restart.add_listener(keeping.recipient());
+    let added = app.on_restart.add_listener(listener.recipient());
     added.await.expect("it runs");
     let rule = fixture.inject("panic=registry");
     let most = UNHANDLED_RESTARTS as u64 + 10;

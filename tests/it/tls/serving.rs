@@ -7,28 +7,12 @@ use chrome_sockets::tcp::SecureOptions;
 use chrome_sockets::tcp_server::HandshakeErrorInfo;
 use chrome_sockets::{Error, tls};
 use tokio::io::AsyncWriteExt;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::certificates::{Authority, Issued};
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_clean_end, read, write};
 use crate::tcp_server::dial;
-use support::{QUIET, TestApp, code, within};
-
-/// Passes on failed handshakes.
-struct HandshakeErrorListener(UnboundedSender<HandshakeErrorInfo>);
-
-impl actix::Actor for HandshakeErrorListener {
-    type Context = actix::Context<Self>;
-}
-
-impl actix::Handler<HandshakeErrorInfo> for HandshakeErrorListener {
-    type Result = ();
-
-    fn handle(&mut self, info: HandshakeErrorInfo, _: &mut Self::Context) {
-        // The receiver is gone when the test has ended.
-        let _ = self.0.send(info);
-    }
-}
+use support::{EventSender, QUIET, TestApp, code, within};
 
 /// Events of `onHandshakeError`.
 pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);
@@ -36,7 +20,7 @@ pub struct HandshakeErrors(UnboundedReceiver<HandshakeErrorInfo>);
 impl HandshakeErrors {
     pub async fn of(test: &TestApp) -> Self {
         let (sender, received) = unbounded_channel();
-        let listener = actix::Actor::start(HandshakeErrorListener(sender));
+        let listener = actix::Actor::start(EventSender(sender));
         let event = &test.app.tcp_server.on_handshake_error;
         event
             .add_listener(listener.recipient())
