@@ -96,7 +96,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     let app = App::new("event-page", &registry);
     let loads = Arc::new(AtomicUsize::new(1));
     let page = EventPage::new(move |app| start(app, loads.fetch_add(1, Relaxed) + 1));
-    app.set_event_page(Some(page.idle_time_out(idle)));
+    app.set_event_page(Some(page.idle_timeout(idle)));
     start(app.clone(), 1).await?;
 
     let properties = SocketProperties {

@@ -1,4 +1,4 @@
-//! How an answer finds its way back.
+//! Answers to calls, and how a reply reaches its caller.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,25 +11,25 @@ use crate::error::Error;
 
 /// The answer to a call that has already been sent.
 ///
-/// The call happens, in the order of the calls, whether or not this is
-/// awaited: await it to learn the outcome, drop it to ignore it.
+/// The call is carried out, in the order of the calls, whether or not this is
+/// awaited. Await it to learn the outcome; drop it to ignore the outcome.
 #[derive(derive_more::Debug)]
 pub struct Answer<T>(#[debug(skip)] Inner<T>);
 
 enum Inner<T> {
-    Known(Option<Result<T, Error>>),
-    Direct(oneshot::Receiver<Result<T, Error>>),
+    Ready(Option<Result<T, Error>>),
+    Waiting(oneshot::Receiver<Result<T, Error>>),
 }
 
 impl<T> Answer<T> {
-    pub(crate) fn known(answer: Result<T, Error>) -> Self {
-        Answer(Inner::Known(Some(answer)))
+    pub(crate) fn ready(answer: Result<T, Error>) -> Self {
+        Answer(Inner::Ready(Some(answer)))
     }
 
-    /// An answer, and the other end of it.
+    /// An answer, and the reply that resolves it.
     pub(crate) fn pair() -> (Self, Reply<T>) {
         let (sender, receiver) = oneshot::channel();
-        (Answer(Inner::Direct(receiver)), Reply(Some(sender)))
+        (Answer(Inner::Waiting(receiver)), Reply(Some(sender)))
     }
 }
 
@@ -38,40 +38,35 @@ impl<T: Unpin> Future for Answer<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.get_mut().0 {
-            Inner::Known(answer) => Poll::Ready(answer.take().unwrap_or(Err(Error::Stopped))),
-            Inner::Direct(receiver) => Pin::new(receiver)
+            Inner::Ready(answer) => Poll::Ready(answer.take().unwrap_or(Err(Error::Stopped))),
+            Inner::Waiting(receiver) => Pin::new(receiver)
                 .poll(cx)
                 .map(|answer| answer.unwrap_or(Err(Error::Stopped))),
         }
     }
 }
 
-/// Where an answer is given; dropped unanswered, it tells [`Error::Stopped`], or
-/// [`Error::Panicked`] if that is why.
+/// Resolves an [`Answer`]. If it is dropped without an answer, the caller gets
+/// [`Error::Panicked`] during a panic, and [`Error::Stopped`] otherwise.
+#[derive(derive_more::From)]
 pub(crate) struct Reply<T>(Option<oneshot::Sender<Result<T, Error>>>);
 
 impl<T> Reply<T> {
-    /// Nobody waits.
-    pub(crate) fn nobody() -> Self {
+    /// A reply without a caller: its answer is dropped.
+    pub(crate) fn discard() -> Self {
         Reply(None)
     }
 
-    /// Whether somebody has asked for it.
-    pub(crate) fn is_asked_for(&self) -> bool {
+    /// Whether there is a caller.
+    pub(crate) fn has_caller(&self) -> bool {
         self.0.is_some()
     }
 
     pub(crate) fn send(mut self, answer: Result<T, Error>) {
         if let Some(sender) = self.0.take() {
-            // The asker may have dropped its end: then nobody wants to know.
+            // Fails if the caller has dropped its `Answer`, which is allowed.
             let _ = sender.send(answer);
         }
-    }
-}
-
-impl<T> From<Option<oneshot::Sender<Result<T, Error>>>> for Reply<T> {
-    fn from(sender: Option<oneshot::Sender<Result<T, Error>>>) -> Self {
-        Reply(sender)
     }
 }
 
@@ -91,18 +86,18 @@ impl<T> Drop for Reply<T> {
     }
 }
 
-/// A call and where its answer goes. Unlike actix's own `send`, it is carried
-/// out even if the asker has stopped waiting.
-pub(crate) struct Ask<M, T> {
+/// A call with its reply. Unlike a message of actix's own `send`, it is carried
+/// out even if its caller has stopped waiting.
+pub(crate) struct Request<M, T> {
     pub(crate) message: M,
     pub(crate) reply: Reply<T>,
 }
 
-impl<M: Message<Result = Result<T, Error>>, T> Message for Ask<M, T> {
+impl<M: Message<Result = Result<T, Error>>, T> Message for Request<M, T> {
     type Result = ();
 }
 
-/// Declares messages: each names its caller's app, and is answered by a
+/// Declares messages. Each has the id of the calling app, and is answered by a
 /// `Result` of the type behind the arrow.
 macro_rules! messages {
     ($(
@@ -115,6 +110,12 @@ macro_rules! messages {
             /// The app that calls.
             pub app: $crate::ids::AppId,
             $($(#[$field_doc])* pub $field: $type,)*
+        }
+
+        impl $name {
+            pub(crate) fn new(app: $crate::ids::AppId, $($field: $type),*) -> Self {
+                $name { app, $($field),* }
+            }
         }
 
         impl actix::Message for $name {

@@ -1,8 +1,8 @@
-//! Whether an app is loaded, known to everything that it owns.
+//! Whether an app is loaded, idle, or owed events: shared by everything that it owns.
 //!
-//! A *suspended* app hears nothing: what is to be told waits where it is, and
-//! has the app loaded again. The [`Registry`](crate::Registry) does both; its
-//! sockets only look here before they raise an event.
+//! A *suspended* app gets no event. Its sockets keep what they have to report,
+//! and ask for the app to be loaded again. The [`Registry`](crate::Registry)
+//! suspends and loads apps; sockets read this state before they raise an event.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
@@ -13,40 +13,38 @@ use futures::task::AtomicWaker;
 
 use crate::events::{Event, Listeners};
 use crate::ids::{AppId, ServerSocketId};
-use crate::supervision::{LoadApp, RegistryLink, ServerClosed};
+use crate::supervision::{RegistryLink, RegistryMessage};
 
-/// One app's life.
+/// The activity of one app.
 pub(crate) struct AppActivity {
     app: AppId,
     suspended: AtomicBool,
-    /// Whether the registry knows that something waits.
+    /// Whether the registry was asked to load the app.
     load_requested: AtomicBool,
-    registry: RegistryLink,
-    /// Whether the app has an event page.
-    loadable: AtomicBool,
-    /// Whether the app was called, or told something, since this was asked.
-    touched: AtomicBool,
-    /// Events that the app has not handled, those of client sockets apart:
-    /// they have their credits.
+    registry_link: RegistryLink,
+    has_event_page: AtomicBool,
+    /// Whether the app made a call or had an event since this was last read.
+    active: AtomicBool,
+    /// Events in flight, without those of client sockets, which credits count.
     unhandled: AtomicUsize,
-    /// Who waits for all events to be handled.
-    quiet: AtomicWaker,
-    /// Calls that take their time and are not answered yet.
-    pending: AtomicUsize,
+    /// The task that waits until all events are handled.
+    quiescence: AtomicWaker,
+    /// Unanswered calls that depend on a peer, such as `connect`.
+    pending_calls: AtomicUsize,
 }
 
 impl AppActivity {
-    pub(crate) fn new(app: AppId, registry: RegistryLink) -> Self {
+    pub(crate) fn new(app: AppId, registry_link: RegistryLink) -> Self {
         AppActivity {
             app,
             suspended: AtomicBool::new(false),
             load_requested: AtomicBool::new(false),
-            registry,
-            loadable: AtomicBool::new(false),
-            touched: AtomicBool::new(false),
+            registry_link,
+            has_event_page: AtomicBool::new(false),
+            active: AtomicBool::new(false),
             unhandled: AtomicUsize::new(0),
-            quiet: AtomicWaker::new(),
-            pending: AtomicUsize::new(0),
+            quiescence: AtomicWaker::new(),
+            pending_calls: AtomicUsize::new(0),
         }
     }
 
@@ -54,14 +52,13 @@ impl AppActivity {
         self.suspended.load(SeqCst)
     }
 
-    /// No event is raised from now on.
+    /// From now on no event is raised.
     pub(crate) fn suspend(&self) {
         self.load_requested.store(false, SeqCst);
         self.suspended.store(true, SeqCst);
     }
 
-    /// No event is raised until the app has been loaded, which it is wanted
-    /// for.
+    /// As [`suspend`](Self::suspend), but keeps the request to load the app.
     pub(crate) fn suspend_for_reload(&self) {
         self.suspended.store(true, SeqCst);
     }
@@ -72,118 +69,117 @@ impl AppActivity {
         self.load_requested.store(false, SeqCst);
     }
 
-    /// Whether something waits for the app.
-    pub(crate) fn is_wanted(&self) -> bool {
+    pub(crate) fn is_load_requested(&self) -> bool {
         self.load_requested.load(SeqCst)
     }
 
-    /// Something waits: has the app loaded.
+    /// Asks the registry, once, to load the app.
     pub(crate) fn request_load(&self) {
         if !self.load_requested.swap(true, SeqCst) {
-            self.registry.load_app(LoadApp(self.app.clone()));
+            let message = RegistryMessage::LoadApp(self.app.clone());
+            self.registry_link.send(message);
         }
     }
 
-    /// Nothing waits, as it turned out.
-    pub(crate) fn cancel_load_request(&self) {
-        self.load_requested.store(false, SeqCst);
+    /// For the registry, which needs no message to itself.
+    pub(crate) fn set_load_requested(&self, load_requested: bool) {
+        self.load_requested.store(load_requested, SeqCst);
     }
 
-    /// Something waits all the same, and the registry knows.
-    pub(crate) fn is_wanted_again(&self) {
-        self.load_requested.store(true, SeqCst);
+    pub(crate) fn set_has_event_page(&self, has_event_page: bool) {
+        self.has_event_page.store(has_event_page, SeqCst);
     }
 
-    pub(crate) fn set_loadable(&self, loadable: bool) {
-        self.loadable.store(loadable, SeqCst);
-    }
-
-    /// Whether the app is to be loaded again for these listeners: the last of
-    /// them has died, and its event page adds others.
+    /// Whether the app has to be loaded again because the last of these
+    /// listeners has died. Its event page will add others.
     pub(crate) fn needs_reload<E: Event>(&self, listeners: &Listeners<E>) -> bool {
-        self.loadable.load(SeqCst) && listeners.is_orphaned()
+        self.has_event_page.load(SeqCst) && listeners.is_orphaned()
     }
 
-    /// A server socket of the app has closed itself.
-    pub(crate) fn server_ended(&self, id: ServerSocketId) {
-        self.registry.ended(ServerClosed(self.app.clone(), id));
+    /// Tells the registry that a server socket of the app has closed itself.
+    pub(crate) fn report_server_closed(&self, id: ServerSocketId) {
+        let message = RegistryMessage::ServerClosed(self.app.clone(), id);
+        self.registry_link.send(message);
     }
 
-    /// The way to the registry.
     pub(crate) fn registry_link(&self) -> &RegistryLink {
-        &self.registry
+        &self.registry_link
     }
 
-    /// The app is not idle.
+    /// Records that the app is not idle.
     pub(crate) fn mark_active(&self) {
-        // On the way of every event: nearly always it only looks.
-        if !self.touched.load(Relaxed) {
-            self.touched.store(true, Relaxed);
+        // Called for every event: nearly always a load is enough.
+        if !self.active.load(Relaxed) {
+            self.active.store(true, Relaxed);
         }
     }
 
-    /// Whether the app was idle since this was last asked.
+    /// Whether the app was idle since the last call of this function.
     pub(crate) fn was_idle(&self) -> bool {
-        !self.touched.swap(false, Relaxed) && self.pending.load(SeqCst) == 0
+        !self.active.swap(false, Relaxed) && self.pending_calls.load(SeqCst) == 0
     }
 
-    /// One event more is on its way.
-    pub(crate) fn raised(&self) {
+    /// Counts an event in flight.
+    pub(crate) fn event_raised(&self) {
         self.mark_active();
         self.unhandled.fetch_add(1, SeqCst);
     }
 
-    /// One event less is on its way.
-    pub(crate) fn handled(&self) {
+    /// Counts an event as handled.
+    pub(crate) fn event_handled(&self) {
         self.mark_active();
         self.unhandled.fetch_sub(1, SeqCst);
-        self.wake_quiet();
+        self.wake_quiescence();
     }
 
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// Whether all events that this counts are handled.
+    pub(crate) fn is_quiescent(&self) -> bool {
         self.unhandled.load(SeqCst) == 0
     }
 
-    /// Has `cx` woken when a suspended app has handled events. After saying
-    /// so, look again. The flag that says that somebody waits is `suspended`: it
-    /// is set before, and counts fall before it is read, all of it `SeqCst`, so a
-    /// count that falls unseen by the look wakes.
-    pub(crate) fn wake_when_quiet(&self, cx: &Context<'_>) {
-        self.quiet.register(cx.waker());
+    /// Has `cx` woken when a suspended app has handled events. The caller reads
+    /// the counts afterwards. The flag that says that a task waits is
+    /// `suspended`. It is set before the counts are read, and counts fall before
+    /// it is read, all of it `SeqCst`; so a count that falls after the caller's
+    /// reading wakes it.
+    pub(crate) fn register_quiescence(&self, cx: &Context<'_>) {
+        self.quiescence.register(cx.waker());
     }
 
-    /// Wakes who waits for the app to have handled all.
-    pub(crate) fn wake_quiet(&self) {
+    /// Wakes the task that waits until all events are handled.
+    pub(crate) fn wake_quiescence(&self) {
         if self.is_suspended() {
-            self.quiet.wake();
+            self.quiescence.wake();
         }
     }
 }
 
-/// A call that takes its time, until it is dropped: the app is not idle.
-pub(crate) struct Pending(Arc<AppActivity>);
+/// An unanswered call that depends on a peer. The app is not idle until this is
+/// dropped.
+pub(crate) struct PendingCall(Arc<AppActivity>);
 
-impl Pending {
+impl PendingCall {
     pub(crate) fn new(activity: &Arc<AppActivity>) -> Self {
-        activity.pending.fetch_add(1, SeqCst);
-        Pending(activity.clone())
+        activity.pending_calls.fetch_add(1, SeqCst);
+        PendingCall(activity.clone())
     }
 }
 
-impl Drop for Pending {
+impl Drop for PendingCall {
     fn drop(&mut self) {
         self.0.mark_active();
-        self.0.pending.fetch_sub(1, SeqCst);
+        self.0.pending_calls.fetch_sub(1, SeqCst);
     }
 }
 
-/// `runtime.onSuspend`: the app is being suspended. Its sockets that are not
-/// persistent are closed, and its listeners forgotten, when the handlers of
-/// this and of all events before it are done.
+/// `runtime.onSuspend`: the app is being suspended. When this event and all
+/// events before it are handled, the app's non-persistent sockets are closed
+/// and its listeners removed.
 ///
-/// An actor that started for this app alone ends by itself when its last
-/// address goes, which the listeners are; one that keeps itself alive, by an
-/// interval for instance, should stop here.
+/// An actor that nothing else holds stops by itself when its listeners are
+/// removed, since those are its last addresses. An actor that keeps itself
+/// alive, by an interval for instance, should stop in the handler of this
+/// event.
 #[derive(derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
@@ -196,7 +192,7 @@ pub struct SuspendInfo {
 
 impl SuspendInfo {
     pub(crate) fn new(app: AppId, activity: &Arc<AppActivity>) -> Self {
-        activity.raised();
+        activity.event_raised();
         SuspendInfo {
             app,
             activity: activity.clone(),
@@ -212,7 +208,7 @@ impl Clone for SuspendInfo {
 
 impl Drop for SuspendInfo {
     fn drop(&mut self) {
-        self.activity.handled();
+        self.activity.event_handled();
     }
 }
 

@@ -1,11 +1,11 @@
-//! What an app is told when a call fails.
+//! The error of a failed call.
 //!
-//! Three kinds of failure are kept apart. A *result code* is what the network
-//! answered ([`Error::Net`]); Chrome's API puts it into `resultCode`. A
-//! *refusal* means that the call did nothing at all, and Chrome's API writes
-//! it into `chrome.runtime.lastError`; its text here is the same. The rest
-//! ([`Error::Stopped`], [`Error::EventsInFlight`] …) cannot happen in Chrome,
-//! whose sockets never outlive their owner. None of them can say "success".
+//! There are three kinds. A *result code* is an error of the network
+//! ([`Error::Net`]); Chrome's API has it in `resultCode`. A *refusal* means that
+//! the call had no effect; Chrome's API has it in `chrome.runtime.lastError`,
+//! with the same text as here. The others ([`Error::Stopped`],
+//! [`Error::EventsInFlight`] and so on) do not exist in Chrome, whose sockets
+//! never outlive their owner. No value of this type means success.
 
 use derive_more::{Display, From};
 
@@ -14,55 +14,54 @@ use crate::net_error::NetError;
 /// Why a call of [`App`](crate::App), a message or a
 /// [`ClientSocket`](crate::tcp::ClientSocket) failed.
 ///
-/// After any of these the socket is as it was before the call, unless the
-/// call's own documentation says otherwise.
+/// After an error the socket is as it was before the call, unless the
+/// documentation of the call says otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Display, From, derive_more::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The id was never given out, was closed, or belongs to another app.
+    /// The id was never allocated, was closed, or belongs to another app.
     #[display("Socket not found")]
     SocketNotFound,
 
-    /// `secure` was called on a socket that has no connection; Chrome's API
-    /// answers the code -4 with it.
+    /// `secure` was called on a socket that has no connection. Chrome's API
+    /// answers it with the code -4.
     #[display("Socket not connected")]
     SocketNotConnected,
 
-    /// The app's [`Permissions`](crate::Permissions) do not cover the call's
-    /// address and port.
+    /// The app's [`Permissions`](crate::Permissions) do not allow the address
+    /// and port of the call.
     #[display("Does not have permission")]
     PermissionDenied,
 
-    /// More than the app's quota of sends is in flight: nothing of this send
-    /// was sent, and a later one works once the peers have read.
+    /// The app's sends in flight would exceed its quota. Nothing of this send was
+    /// sent; a later send succeeds when the peers have read.
     #[display("Exceeded write quota.")]
     WriteQuotaExceeded,
 
-    /// The network's own answer.
+    /// An error of the network.
     #[display("{_0}")]
     #[from]
     Net(#[error(not(source))] NetError),
 
-    /// The socket is paused, or the app suspended, and nothing new will be
-    /// delivered, but an event that was handed to a subscriber before has not
-    /// been handled for [`PAUSE_GRACE`](crate::PAUSE_GRACE), or before the
-    /// socket was closed: a subscriber that waits for this answer inside the
-    /// handler of that very event, for instance.
+    /// The socket is paused, or the app suspended, and no new event is raised.
+    /// But a listener has not handled an earlier event within
+    /// [`PAUSE_GRACE`](crate::PAUSE_GRACE), or before the socket was closed. For
+    /// instance, it waits for this answer in the handler of that event.
     #[display(
-        "A subscriber still holds an event: do not wait for the answer to \
+        "A listener still holds an event: do not wait for the answer to \
          setPaused or suspend inside the handler of an event"
     )]
     EventsInFlight,
 
-    /// The socket, or its app, is being drained: it listens again when that is
-    /// over.
+    /// The socket, or its app, is being drained. `listen` works again after the
+    /// drain.
     #[display("The socket is being drained")]
     Draining,
 
-    /// The app has as many sockets as it may make
-    /// ([`AppLimits::sockets`](crate::AppLimits::sockets)): none was made, and
-    /// one can be when another is closed.
-    #[display("The app has as many sockets as it may make")]
+    /// The app has as many sockets as it may create
+    /// ([`AppLimits::sockets`](crate::AppLimits::sockets)). No socket was
+    /// created; the call succeeds after another socket is closed.
+    #[display("The app has as many sockets as it may create")]
     TooManySockets,
 
     /// The app was unloaded before the call was carried out.
@@ -72,25 +71,25 @@ pub enum Error {
     /// The app's event page panicked, or did not start within
     /// [`LOAD_LIMIT`](crate::lifecycle::LOAD_LIMIT). The app is still
     /// suspended.
-    #[display("The app's event page did not start: the log says why")]
+    #[display("The app's event page did not start: see the log")]
     NotLoaded,
 
-    /// One of the crate's own actors panicked while it carried out this call:
-    /// it may have happened or not. The actor goes on, and so does the socket
-    /// ([`RestartInfo`](crate::supervision::RestartInfo)). Who has sent a plain
-    /// message to the registry may see `MailboxError::Closed` instead, as with
-    /// any actor.
-    #[display("An actor panicked while it carried out this call: ask what has come of it")]
+    /// One of the crate's own actors panicked during this call, which may or may
+    /// not have taken effect. The actor and the socket keep working
+    /// ([`RestartInfo`](crate::supervision::RestartInfo)). A plain message that
+    /// was sent to the registry may fail with `MailboxError::Closed` instead, as
+    /// with any actor.
+    #[display("An actor panicked during this call, which may or may not have taken effect")]
     Panicked,
 
-    /// The registry, or the actor that kept the socket, has stopped.
+    /// The registry, or the actor of the socket, has stopped.
     #[display("The registry has stopped: its sockets are closed; start another one")]
     Stopped,
 }
 
 impl Error {
-    /// The network's code, where there is one: the one that Chrome's API
-    /// answers.
+    /// The network error code that Chrome's API answers with this error, if
+    /// there is one.
     pub fn net_error(&self) -> Option<NetError> {
         match self {
             Error::SocketNotConnected => Some(NetError::INVALID_ARGUMENT),
@@ -105,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_read_as_chromes_last_error() {
+    fn refusals_have_the_texts_of_chromes_last_error() {
         assert_eq!(Error::SocketNotFound.to_string(), "Socket not found");
         assert_eq!(
             Error::WriteQuotaExceeded.to_string(),

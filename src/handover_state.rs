@@ -1,5 +1,4 @@
-//! What a process leaves to its successor: its persistent sockets as plain
-//! data, with their descriptors.
+//! What a handover carries to the next process: persistent sockets as plain data, with their descriptors.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,36 +13,37 @@ use tokio::sync::oneshot;
 
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
 
-/// What waits to be sent on one socket may be this long, to go along: more
+/// The most unsent bytes with which a socket can be handed over: 256 MiB, more
 /// than an app's default quota.
 pub(crate) const MAX_UNSENT: usize = 256 * 1024 * 1024;
 
-/// The longest id of an app whose sockets can go.
+/// The longest id of an app whose sockets can be handed over, in bytes.
 pub(crate) const MAX_APP_ID: usize = 16 * 1024;
 
-/// Everything of one registry that goes to the next.
+/// The persistent sockets of a registry.
 #[derive(Debug, Default)]
 pub(crate) struct HandoverState {
-    /// The last numbers that were given out: they are never given out again.
+    /// The last ids that were allocated, so that the next process allocates none
+    /// of them again.
     pub(crate) last_server: u64,
     pub(crate) last_client: u64,
-    pub(crate) servers: Vec<Server>,
-    pub(crate) clients: Vec<Client>,
-    /// What has to stay where it is.
-    pub(crate) left: Vec<NotTransferred>,
+    pub(crate) servers: Vec<TransferredServer>,
+    pub(crate) clients: Vec<TransferredClient>,
+    /// Persistent sockets that stay in this process.
+    pub(crate) not_transferred: Vec<NotTransferred>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Server {
+pub(crate) struct TransferredServer {
     pub(crate) record: ServerRecord,
     pub(crate) listener: Option<OwnedFd>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Client {
+pub(crate) struct TransferredClient {
     pub(crate) record: ClientRecord,
     pub(crate) stream: Option<OwnedFd>,
-    /// Sent by the app and not taken by the OS yet.
+    /// Sends of the app that the OS has not accepted yet.
     pub(crate) unsent: Vec<Bytes>,
 }
 
@@ -54,39 +54,39 @@ pub(crate) struct ServerRecord {
     pub(crate) app: String,
     pub(crate) id: u64,
     pub(crate) name: Option<String>,
-    /// By the app.
+    /// Whether the app has paused it.
     pub(crate) paused: bool,
     /// A code of [`NetError`](crate::net_error::NetError): the accept error
-    /// that it is paused by.
+    /// that has paused it.
     pub(crate) accept_error: Option<i32>,
     /// A code of [`NetError`](crate::net_error::NetError): an accept error
-    /// that a suspended app has not heard of.
+    /// that is not reported yet, because the app is suspended.
     pub(crate) unreported_error: Option<i32>,
-    /// The OS's number of that one.
+    /// The OS's number of that error.
     pub(crate) unreported_errno: Option<i32>,
-    /// Whether its connections are encrypted. How does not go along: it has
-    /// secrets in it.
+    /// Whether its connections are encrypted. The TLS configuration is not
+    /// handed over, because it has secrets in it.
     pub(crate) encrypts: bool,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
-    /// Of what it accepts, if there are any.
+    /// The timeouts of the clients that it accepts.
     #[serde(default)]
     pub(crate) timeouts: Option<TimeoutsRecord>,
-    /// What it does about accept errors, if that was set.
+    /// What it does after accept errors, if the app has set that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) policy: Option<Box<PolicyRecord>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) limits: Option<Box<LimitsRecord>>,
-    /// Whether it listens in each arbiter; one that does stays where it is, and
-    /// one that does not listen goes.
+    /// Whether it listens in each arbiter. A socket that does so stays in its
+    /// process; one that is set to, but does not listen, is handed over.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reuse_port: bool,
-    /// Those of its app.
+    /// The limits of its app.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) app_limits: Option<Box<AppLimitsRecord>>,
 }
 
-/// What is done about accept errors, by their class.
+/// What a server socket does after an accept error, by the error's class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PolicyRecord {
@@ -105,7 +105,7 @@ pub(crate) enum ActionRecord {
     Close,
 }
 
-/// How much is taken on.
+/// How many connections are accepted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LimitsRecord {
@@ -136,7 +136,7 @@ pub(crate) enum AtLimitRecord {
     Reset,
 }
 
-/// What an app may have.
+/// The limits of an app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AppLimitsRecord {
@@ -160,12 +160,12 @@ pub(crate) struct ClientRecord {
     pub(crate) timeouts: Option<TimeoutsRecord>,
     /// Whether its app is suspended.
     pub(crate) suspended: bool,
-    /// The server socket that accepted it, if nobody has heard of it yet.
+    /// The server socket that accepted it, if it was not delivered to a listener yet.
     pub(crate) offered_by: Option<u64>,
     pub(crate) connection: Option<ConnectionRecord>,
 }
 
-/// How long nothing may happen on a connection.
+/// The timeouts of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TimeoutsRecord {
@@ -174,70 +174,70 @@ pub(crate) struct TimeoutsRecord {
     pub(crate) send: Option<Duration>,
 }
 
-/// What is known of a connection beyond its descriptor.
+/// The state of a connection, without its descriptor.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConnectionRecord {
     pub(crate) peer: SocketAddr,
-    /// Of a connection that the app has made.
+    /// `None` for an accepted connection.
     pub(crate) dialled: Option<OutboundRecord>,
     /// Codes of [`NetError`](crate::net_error::NetError): why nothing more
-    /// can be written, and the end that was read and not told.
+    /// can be written, and the end that was read and is not reported yet.
     pub(crate) write_error: Option<i32>,
     pub(crate) end: Option<i32>,
 }
 
-/// What is known of a connection that `connect` made.
+/// The state of a connection that `connect` made.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OutboundRecord {
     pub(crate) local: Option<SocketAddr>,
-    /// What it was made to, for `secure`.
+    /// The host that `connect` was given, which `secure` needs.
     pub(crate) host: String,
 }
 
-/// Which socket, of either namespace.
+/// The id of a socket of either namespace, with its app's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum SocketName {
-    /// Of `chrome.sockets.tcpServer`.
+pub enum AnySocketId {
+    /// A socket of `chrome.sockets.tcpServer`.
     Server(AppId, ServerSocketId),
-    /// Of `chrome.sockets.tcp`.
+    /// A socket of `chrome.sockets.tcp`.
     Client(AppId, ClientSocketId),
 }
 
-/// A persistent socket that could not be handed over: it goes on here.
+/// A persistent socket that could not be handed over and stays in this process.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct NotTransferred {
     /// The socket.
-    pub socket: SocketName,
-    /// Why, as a text.
+    pub socket: AnySocketId,
+    /// The reason, for people.
     pub reason: String,
 }
 
-/// Why an app's sockets cannot go at all, if that is so.
-pub(crate) fn check_app(app: &AppId) -> io::Result<()> {
+/// Fails if the app's id is too long for its sockets to be handed over.
+pub(crate) fn check_app_id(app: &AppId) -> io::Result<()> {
     match app.as_str().len() <= MAX_APP_ID {
         true => Ok(()),
         false => Err(io::Error::other("its app's id is too long")),
     }
 }
 
-/// How a handover ends, for everything that is held for it.
+/// The outcome of a handover, for everything that waits for it.
 #[derive(Clone)]
 pub(crate) struct HandoverOutcome(Shared<oneshot::Receiver<()>>);
 
 impl HandoverOutcome {
-    /// A verdict, and its other end: sending means that the sockets are
-    /// another's now; dropping it, that they stay.
+    /// An outcome, and the sender that decides it. Sending means that the sockets
+    /// belong to the other process; dropping the sender means that they stay.
     pub(crate) fn pair() -> (oneshot::Sender<()>, Self) {
         let (sender, receiver) = oneshot::channel();
         (sender, HandoverOutcome(receiver.shared()))
     }
 
-    /// Whether the sockets are another's now.
-    pub(crate) async fn gone(self) -> bool {
+    /// Waits for the outcome: whether the sockets belong to the other process.
+    pub(crate) async fn is_transferred(self) -> bool {
         self.0.await.is_ok()
     }
 }

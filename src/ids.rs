@@ -1,4 +1,4 @@
-//! Who owns a socket, and which socket is meant.
+//! Ids of apps and sockets, and the allocator of socket ids.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use derive_more::{Debug, Display};
 use parking_lot::RwLock;
 
-/// The app that owns a socket: every socket belongs to exactly one, and to
-/// every other app its id does not exist.
+/// The id of an app. Every socket belongs to exactly one app; for every other
+/// app its id does not exist.
 ///
-/// Any non-empty or empty text is a valid id; cloning one is cheap.
+/// Any text is a valid id, also an empty one. Cloning an id is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Display)]
 #[debug("AppId({_0:?})")]
 pub struct AppId(Arc<str>);
@@ -48,13 +48,13 @@ macro_rules! socket_id {
         pub struct $name(u64);
 
         impl $name {
-            /// The id with this number. Whether a socket has it is only known
-            /// when it is used: "Socket not found" otherwise.
+            /// The id with this number. No check is made that a socket has it:
+            /// a call with an unknown id answers "Socket not found".
             pub const fn new(number: u64) -> Self {
                 $name(number)
             }
 
-            /// The number that Chrome's API shows.
+            /// The number, as in Chrome's API.
             pub const fn get(self) -> u64 {
                 self.0
             }
@@ -69,24 +69,26 @@ macro_rules! socket_id {
 }
 
 socket_id!(
-    /// `socketId` of `chrome.sockets.tcpServer`: counts from 1, never reused.
+    /// `socketId` of `chrome.sockets.tcpServer`. Ids count from 1 and are never
+    /// reused.
     ServerSocketId
 );
 socket_id!(
-    /// `socketId` of `chrome.sockets.tcp`, and `clientSocketId` of
-    /// `onAccept`: counts from 1, never reused.
+    /// `socketId` of `chrome.sockets.tcp`, and `clientSocketId` of `onAccept`.
+    /// Ids count from 1 and are never reused.
     ClientSocketId
 );
 
-/// The highest number that a socket may have: above it, JavaScript cannot tell
-/// one integer from the next.
+/// The highest number that a socket may have: 2^53. Above it, JavaScript cannot
+/// represent every integer.
 pub const MAX_ID: u64 = 1 << 53;
 
-/// Numbers one namespace from 1 upward. Shared, because an accepted
-/// connection gets its number where it is accepted, not by a message.
+/// Allocates the ids of one namespace, from 1 upward. Shared between threads,
+/// because an accepted connection gets its id where it is accepted.
 #[derive(Default)]
 pub(crate) struct IdAllocator {
     last: AtomicU64,
+    /// Spares the lock when nothing is reserved.
     has_reserved: AtomicBool,
     reserved: RwLock<HashSet<u64>>,
 }
@@ -101,18 +103,18 @@ impl IdAllocator {
         }
     }
 
-    /// The last number that was given out; 0 if none was.
-    pub(crate) fn last(&self) -> u64 {
+    /// The last number that was allocated; 0 if none was.
+    pub(crate) fn last_allocated(&self) -> u64 {
         self.last.load(SeqCst)
     }
 
-    /// Goes on after this number, if it is not beyond it already.
-    pub(crate) fn go_on_after(&self, number: u64) {
+    /// Allocates no number up to this one any more.
+    pub(crate) fn skip_to(&self, number: u64) {
         self.last.fetch_max(number, SeqCst);
     }
 
-    /// Gives none of these numbers out, until they are released. The ones
-    /// that were reserved before are released.
+    /// Allocates none of these numbers until they are released. Numbers that
+    /// were reserved before are released.
     pub(crate) fn reserve(&self, numbers: HashSet<u64>) {
         let has_reserved = !numbers.is_empty();
         *self.reserved.write() = numbers;
@@ -124,10 +126,7 @@ impl IdAllocator {
     }
 
     fn is_reserved(&self, number: u64) -> bool {
-        self.has_reserved.load(SeqCst) && {
-            let reserved = self.reserved.read();
-            reserved.contains(&number)
-        }
+        self.has_reserved.load(SeqCst) && self.reserved.read().contains(&number)
     }
 }
 
@@ -139,14 +138,14 @@ mod tests {
     fn numbers_start_at_one_and_never_repeat() {
         let ids = IdAllocator::default();
         assert_eq!([ids.allocate(), ids.allocate(), ids.allocate()], [1, 2, 3]);
-        ids.go_on_after(2);
-        assert_eq!((ids.last(), ids.allocate()), (3, 4));
-        ids.go_on_after(9);
+        ids.skip_to(2);
+        assert_eq!((ids.last_allocated(), ids.allocate()), (3, 4));
+        ids.skip_to(9);
         assert_eq!(ids.allocate(), 10);
     }
 
     #[test]
-    fn reserved_numbers_are_left_out_until_they_are_released() {
+    fn reserved_numbers_are_skipped_until_they_are_released() {
         let ids = IdAllocator::default();
         ids.reserve([2, 3, 5].into());
         assert_eq!([ids.allocate(), ids.allocate(), ids.allocate()], [1, 4, 6]);
@@ -156,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_show_the_number_that_chrome_shows() {
+    fn ids_display_as_their_number() {
         assert_eq!(ServerSocketId::new(7).to_string(), "7");
         assert_eq!(format!("{:?}", ClientSocketId::new(7)), "ClientSocketId(7)");
         assert_eq!(AppId::from("a").to_string(), "a");

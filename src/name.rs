@@ -1,13 +1,14 @@
-//! The text that an app may give to a socket.
+//! The limit on the names of sockets.
 
 use crate::error::Error;
 use crate::net_error::NetError;
 
-/// The longest name of a socket, in bytes. Chrome has no limit; here a name
-/// is not a way to fill the memory.
+/// The longest name of a socket, in bytes: 4096. Chrome has no limit; this one
+/// keeps names from filling the memory.
 pub const MAX_NAME: usize = 4096;
 
-/// The name to keep; an empty one is none.
+/// The name as it is stored: an empty name is `None`. A name above
+/// [`MAX_NAME`] bytes is [`NetError::INVALID_ARGUMENT`].
 pub(crate) fn checked_name(name: String) -> Result<Option<Box<str>>, Error> {
     if name.len() > MAX_NAME {
         return Err(NetError::INVALID_ARGUMENT.into());

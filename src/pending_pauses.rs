@@ -11,10 +11,10 @@ use crate::error::Error;
 /// events that were raised before: 5 seconds.
 pub const PAUSE_GRACE: Duration = Duration::from_secs(5);
 
-/// They share one timer, which their socket starts.
+/// The calls share one timer, which their socket starts.
 #[derive(Default)]
 pub(crate) struct PendingPauses {
-    /// The oldest is first.
+    /// Each with its deadline; the oldest is first.
     calls: Vec<(Instant, Reply<()>)>,
     has_timer: bool,
 }
@@ -29,29 +29,29 @@ impl PendingPauses {
         self.calls.push((Instant::now() + PAUSE_GRACE, reply));
     }
 
-    /// After how long a timer is needed; `None` if none is, or one runs. The
-    /// caller starts it.
+    /// After which time the caller has to start a timer; `None` if a timer is
+    /// running, or no call waits.
     pub(crate) fn needs_timer(&mut self) -> Option<Duration> {
         let (first, _) = self.calls.first()?;
-        let runs = std::mem::replace(&mut self.has_timer, true);
-        (!runs).then(|| first.saturating_duration_since(Instant::now()))
+        let is_running = std::mem::replace(&mut self.has_timer, true);
+        (!is_running).then(|| first.saturating_duration_since(Instant::now()))
     }
 
     /// The timer has fired, or has ended with its thread.
-    pub(crate) fn forget_timer(&mut self) {
+    pub(crate) fn timer_ended(&mut self) {
         self.has_timer = false;
     }
 
-    pub(crate) fn answer(&mut self, answer: Result<(), Error>) {
+    pub(crate) fn answer_all(&mut self, answer: Result<(), Error>) {
         for (_, reply) in self.calls.drain(..) {
             reply.send(answer);
         }
     }
 
     /// Answers the calls that have waited for [`PAUSE_GRACE`].
-    pub(crate) fn answer_late(&mut self) {
+    pub(crate) fn answer_overdue(&mut self) {
         let now = Instant::now();
-        for (_, reply) in self.calls.extract_if(.., |(until, _)| *until <= now) {
+        for (_, reply) in self.calls.extract_if(.., |(deadline, _)| *deadline <= now) {
             reply.send(Err(Error::EventsInFlight));
         }
     }

@@ -30,6 +30,8 @@ mod sync {
     mod models;
     #[path = "../../../src/sync/ready_flag.rs"]
     mod ready_flag;
+    #[path = "../../../src/sync/shared_writer.rs"]
+    mod shared_writer;
     #[path = "../../../src/sync/wait_flag.rs"]
     mod wait_flag;
     #[path = "../../../src/sync/work_queue.rs"]
@@ -40,6 +42,7 @@ mod sync {
 
     pub(crate) use in_flight::InFlight;
     pub(crate) use ready_flag::ReadyFlag;
+    pub(crate) use shared_writer::SharedWriter;
     pub(crate) use wait_flag::WaitFlag;
     pub(crate) use work_queue::WorkQueue;
 
@@ -86,12 +89,10 @@ mod tcp {
     pub(crate) const WINDOW: usize = 2;
     pub(crate) const RESUME_BELOW: usize = 1;
 
-    #[path = "../../../src/tcp/credits.rs"]
+    #[path = "../../../src/tcp/shards/credits.rs"]
     pub(crate) mod credits;
     #[path = "../../../src/tcp/connection/ending.rs"]
     pub(crate) mod ending;
-    #[path = "../../../src/tcp/connection/shared_writer.rs"]
-    pub(crate) mod fast_path;
     mod models;
 }
 

@@ -1,5 +1,4 @@
-//! How many connections are open, for those who limit them and those who wait
-//! for them to end.
+//! Counts open connections, for limits and draining.
 
 mod wait_queue;
 
@@ -14,94 +13,98 @@ use tokio::sync::Notify;
 use crate::connections::wait_queue::WaitQueue;
 use crate::ids::ClientSocketId;
 
-/// The connections of one server socket, of one app, or of a whole registry.
+/// Counts the connections of one server socket, of one app, or of a whole
+/// registry.
 #[derive(Default)]
 pub(crate) struct ConnectionCounter {
-    /// Accepted, and open: what limits count. It begins before a connection is
-    /// one of those that are `open` here, which have come to a row.
+    /// Connections that were accepted and have not ended, which limits count.
+    /// A connection counts here before it counts as `open`, which begins when
+    /// it has become a client socket.
     accepted: AtomicUsize,
-    /// Of those peers whose connections are counted.
+    /// Accepted connections per peer, of those that a limit per peer counts.
     peers: Mutex<HashMap<u64, usize>>,
     open: AtomicUsize,
-    /// How many there have been that are not open any more.
-    over: AtomicUsize,
-    /// How many drains go on.
-    draining: AtomicUsize,
-    /// Those that drains have ended, while there are any.
+    /// How many connections were open and have ended.
+    closed_total: AtomicUsize,
+    /// How many drains are running.
+    drains: AtomicUsize,
+    /// Connections that drains have ended, kept while a drain is running.
     forced: Mutex<Vec<ClientSocketId>>,
-    changed: Notify,
-    /// The server sockets that wait for one that was accepted to end.
-    pub(crate) line: WaitQueue,
-    /// The app's, of a server socket's; the registry's, of an app's.
+    /// Notified when the last open connection has ended.
+    none_open: Notify,
+    /// Server sockets that wait for an accepted connection to end.
+    pub(crate) wait_queue: WaitQueue,
+    /// A server socket's counter has its app's, which has its registry's.
     parent: Option<Arc<ConnectionCounter>>,
 }
 
 impl ConnectionCounter {
-    pub(crate) fn of(parent: &Arc<ConnectionCounter>) -> Self {
+    pub(crate) fn with_parent(parent: &Arc<ConnectionCounter>) -> Self {
         ConnectionCounter {
             parent: Some(parent.clone()),
             ..ConnectionCounter::default()
         }
     }
 
-    /// Those that were accepted.
+    /// How many connections were accepted and have not ended.
     pub(crate) fn accepted(&self) -> usize {
         self.accepted.load(SeqCst)
     }
 
-    /// How many connections of this peer are counted.
-    pub(crate) fn of_peer(&self, peer: IpAddr) -> usize {
-        self.peers.lock().get(&key(peer)).copied().unwrap_or(0)
+    /// How many accepted connections of this peer are counted.
+    pub(crate) fn accepted_from(&self, peer: IpAddr) -> usize {
+        let peers = self.peers.lock();
+        peers.get(&peer_key(peer)).copied().unwrap_or(0)
     }
 
     pub(crate) fn open(&self) -> usize {
         self.open.load(SeqCst)
     }
 
-    pub(crate) fn over(&self) -> usize {
-        self.over.load(SeqCst)
+    pub(crate) fn closed_total(&self) -> usize {
+        self.closed_total.load(SeqCst)
     }
 
-    /// Whether nobody new is to come.
+    /// Whether a drain of these connections, or of all of the app's, is running.
     pub(crate) fn is_draining(&self) -> bool {
-        self.each().any(|counter| counter.draining.load(SeqCst) > 0)
+        self.self_and_parents()
+            .any(|counter| counter.drains.load(SeqCst) > 0)
     }
 
-    /// Which ones were forced while drains have gone on, from the `from`th.
-    pub(crate) fn forced(&self, from: usize) -> Vec<ClientSocketId> {
+    /// The connections that drains have ended, without the first `from` ones.
+    pub(crate) fn forced_since(&self, from: usize) -> Vec<ClientSocketId> {
         self.forced.lock().get(from..).unwrap_or_default().to_vec()
     }
 
-    pub(crate) fn count_forced(&self) -> usize {
+    pub(crate) fn forced_total(&self) -> usize {
         self.forced.lock().len()
     }
 
-    /// Waits until none is open.
-    pub(crate) async fn gone(&self) {
-        let mut changed = std::pin::pin!(self.changed.notified());
+    /// Waits until no connection is open.
+    pub(crate) async fn wait_until_none(&self) {
+        let mut notified = std::pin::pin!(self.none_open.notified());
         loop {
-            // Registered before the look: no end is missed.
-            changed.as_mut().enable();
+            // Registered before the count is read, so that no end is missed.
+            notified.as_mut().enable();
             if self.open() == 0 {
                 return;
             }
-            changed.as_mut().await;
-            changed.set(self.changed.notified());
+            notified.as_mut().await;
+            notified.set(self.none_open.notified());
         }
     }
 
-    /// This, and what it is part of.
-    fn each(&self) -> impl Iterator<Item = &ConnectionCounter> {
+    fn self_and_parents(&self) -> impl Iterator<Item = &ConnectionCounter> {
         std::iter::successors(Some(self), |counter| counter.parent.as_deref())
     }
 
-    fn arrived(&self) {
-        for counter in self.each() {
+    fn count_opened(&self) {
+        for counter in self.self_and_parents() {
             counter.open.fetch_add(1, SeqCst);
         }
     }
 
-    fn forget_peer(&self, peer: u64) {
+    fn remove_from(&self, peer: u64) {
         let mut peers = self.peers.lock();
         if let Some(count) = peers.get_mut(&peer) {
             *count -= 1;
@@ -112,91 +115,95 @@ impl ConnectionCounter {
     }
 }
 
-/// One open connection, counted until this is dropped.
+/// Counts one connection until it is dropped.
 pub(crate) struct ConnectionGuard {
     counter: Arc<ConnectionCounter>,
     was_accepted: bool,
-    has_arrived: bool,
-    /// Who counts it for its peer, by distance: the first is the server socket.
-    counted: [bool; 3],
+    is_active: bool,
+    /// Which counters count it for its peer: the server socket's, the app's and
+    /// the registry's.
+    counted_for_peer: [bool; 3],
     peer: u64,
 }
 
 impl ConnectionGuard {
-    /// A connection that was accepted just now, and who counts it for its
-    /// peer: the server socket, the app, the registry.
+    /// Counts a connection that was just accepted. `counted_for_peer` says which
+    /// counters count it for its peer: the server socket's, the app's and the
+    /// registry's.
     pub(crate) fn accepted(
         counter: Arc<ConnectionCounter>,
         peer: IpAddr,
-        counted: [bool; 3],
+        counted_for_peer: [bool; 3],
     ) -> Self {
-        let peer = key(peer);
-        for (each, counted) in counter.each().zip(counted) {
+        let peer = peer_key(peer);
+        for (each, is_counted) in counter.self_and_parents().zip(counted_for_peer) {
             each.accepted.fetch_add(1, SeqCst);
-            if counted {
+            if is_counted {
                 *each.peers.lock().entry(peer).or_default() += 1;
             }
         }
         ConnectionGuard {
             counter,
             was_accepted: true,
-            has_arrived: false,
-            counted,
+            is_active: false,
+            counted_for_peer,
             peer,
         }
     }
 
-    /// One that was not accepted here, but may have been in another process,
-    /// for a server socket that is not known.
-    pub(crate) fn arrived(counter: Arc<ConnectionCounter>, was_accepted: bool) -> Self {
-        counter.arrived();
+    /// Counts a connection that no server socket of this process accepted. If
+    /// one of another process did, it counts for the limits of its app.
+    pub(crate) fn opened(counter: Arc<ConnectionCounter>, was_accepted: bool) -> Self {
+        counter.count_opened();
         if was_accepted {
-            for each in counter.each() {
+            for each in counter.self_and_parents() {
                 each.accepted.fetch_add(1, SeqCst);
             }
         }
         ConnectionGuard {
             counter,
             was_accepted,
-            has_arrived: true,
-            counted: [false; 3],
+            is_active: true,
+            counted_for_peer: [false; 3],
             peer: 0,
         }
     }
 
-    /// It has come to a row.
+    /// The connection has become a client socket: drains count it from now on.
     pub(crate) fn activate(&mut self) {
-        if !std::mem::replace(&mut self.has_arrived, true) {
-            self.counter.arrived();
+        if !std::mem::replace(&mut self.is_active, true) {
+            self.counter.count_opened();
         }
     }
 
-    /// Its place in limits is another's from now on: the app has closed it, and
-    /// what was sent has left. Drains still wait for it.
-    pub(crate) fn leave_limits(&mut self) {
-        for (counter, counted) in self.counter.each().zip(std::mem::take(&mut self.counted)) {
-            if counted {
-                counter.forget_peer(self.peer);
+    /// Gives back its place in limits, because the app has closed it and all
+    /// that was sent has left. Drains still wait for it.
+    pub(crate) fn release_limits(&mut self) {
+        let counted_for_peer = std::mem::take(&mut self.counted_for_peer);
+        for (counter, is_counted) in self.counter.self_and_parents().zip(counted_for_peer) {
+            if is_counted {
+                counter.remove_from(self.peer);
             }
         }
         if std::mem::take(&mut self.was_accepted) {
-            for counter in self.counter.each() {
+            for counter in self.counter.self_and_parents() {
                 counter.accepted.fetch_sub(1, SeqCst);
-                counter.line.call();
+                counter.wait_queue.wake_first();
             }
         }
     }
 
-    /// Whether it is one of those.
-    pub(crate) fn is_of(&self, counter: &Arc<ConnectionCounter>) -> bool {
+    /// Whether this counter counts the connection.
+    pub(crate) fn belongs_to(&self, counter: &Arc<ConnectionCounter>) -> bool {
         let counter = Arc::as_ptr(counter);
-        self.counter.each().any(|each| std::ptr::eq(each, counter))
+        let mut counters = self.counter.self_and_parents();
+        counters.any(|each| std::ptr::eq(each, counter))
     }
 
-    /// It is ended by a drain.
-    pub(crate) fn force(&self, id: ClientSocketId) {
-        for counter in self.counter.each() {
-            if counter.draining.load(SeqCst) > 0 {
+    /// Records that a drain ends the connection.
+    pub(crate) fn record_forced(&self, id: ClientSocketId) {
+        for counter in self.counter.self_and_parents() {
+            if counter.drains.load(SeqCst) > 0 {
                 counter.forced.lock().push(id);
             }
         }
@@ -205,37 +212,37 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        if self.has_arrived {
-            for counter in self.counter.each() {
-                counter.over.fetch_add(1, SeqCst);
+        if self.is_active {
+            for counter in self.counter.self_and_parents() {
+                counter.closed_total.fetch_add(1, SeqCst);
                 if counter.open.fetch_sub(1, SeqCst) == 1 {
-                    counter.changed.notify_waiters();
+                    counter.none_open.notify_waiters();
                 }
             }
         }
-        self.leave_limits();
+        self.release_limits();
     }
 }
 
-/// Marks IPv4, in a range of IPv6 that is given to nobody.
-const V4: u64 = 1 << 32;
+/// Marks the key of an IPv4 address; no IPv6 network has a key in this range.
+const IPV4_MARK: u64 = 1 << 32;
 
-/// What stands for a peer: an IPv4 address, or the /64 network of an IPv6
-/// one, which is what one host is given.
-fn key(peer: IpAddr) -> u64 {
+/// What identifies a peer: an IPv4 address, or the /64 network of an IPv6
+/// address, because that is the smallest range that one host is given.
+fn peer_key(peer: IpAddr) -> u64 {
     match peer.to_canonical() {
-        IpAddr::V4(ip) => V4 | u64::from(u32::from(ip)),
+        IpAddr::V4(ip) => IPV4_MARK | u64::from(u32::from(ip)),
         IpAddr::V6(ip) => (u128::from(ip) >> 64) as u64,
     }
 }
 
-/// A drain goes on, until this is dropped.
-pub(crate) struct Draining(Arc<ConnectionCounter>);
+/// A running drain, until it is dropped.
+pub(crate) struct DrainGuard(Arc<ConnectionCounter>);
 
-impl Draining {
+impl DrainGuard {
     pub(crate) fn new(counter: Arc<ConnectionCounter>) -> Self {
-        counter.draining.fetch_add(1, SeqCst);
-        Draining(counter)
+        counter.drains.fetch_add(1, SeqCst);
+        DrainGuard(counter)
     }
 
     pub(crate) fn counter(&self) -> &Arc<ConnectionCounter> {
@@ -243,9 +250,10 @@ impl Draining {
     }
 }
 
-impl Drop for Draining {
+impl Drop for DrainGuard {
     fn drop(&mut self) {
-        if self.0.draining.fetch_sub(1, SeqCst) == 1 {
+        // The last drain has reported them.
+        if self.0.drains.fetch_sub(1, SeqCst) == 1 {
             *self.0.forced.lock() = Vec::new();
         }
     }
@@ -256,41 +264,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_counts_for_its_server_socket_and_for_its_app() {
+    fn a_connection_counts_for_its_server_socket_and_for_its_app() {
         let app = Arc::new(ConnectionCounter::default());
-        let server = Arc::new(ConnectionCounter::of(&app));
-        let dialled = ConnectionGuard::arrived(app.clone(), false);
+        let server = Arc::new(ConnectionCounter::with_parent(&app));
+        let outbound = ConnectionGuard::opened(app.clone(), false);
         let peer = IpAddr::from([127, 0, 0, 1]);
         let mut accepted = ConnectionGuard::accepted(server.clone(), peer, [false; 3]);
-        assert_eq!((app.open(), server.open()), (1, 0), "no row has it");
+        assert_eq!((app.open(), server.open()), (1, 0), "it is not active yet");
         accepted.activate();
         assert_eq!((app.open(), server.open()), (2, 1));
         assert_eq!((app.accepted(), server.accepted()), (1, 1));
-        assert!(accepted.is_of(&app) && accepted.is_of(&server));
-        assert!(dialled.is_of(&app) && !dialled.is_of(&server));
+        assert!(accepted.belongs_to(&app) && accepted.belongs_to(&server));
+        assert!(outbound.belongs_to(&app) && !outbound.belongs_to(&server));
 
-        accepted.force(1.into());
-        assert_eq!(app.count_forced(), 0, "nobody drains");
-        let draining = Draining::new(app.clone());
+        accepted.record_forced(1.into());
+        assert_eq!(app.forced_total(), 0, "no drain is running");
+        let draining = DrainGuard::new(app.clone());
         assert!(app.is_draining() && server.is_draining());
-        accepted.force(1.into());
-        assert_eq!((app.forced(0), server.count_forced()), (vec![1.into()], 0));
+        accepted.record_forced(1.into());
+        assert_eq!(
+            (app.forced_since(0), server.forced_total()),
+            (vec![1.into()], 0)
+        );
         drop(draining);
         assert!(!server.is_draining());
-        assert_eq!(app.count_forced(), 0);
+        assert_eq!(app.forced_total(), 0);
 
-        accepted.leave_limits();
+        accepted.release_limits();
         assert_eq!((app.open(), server.open()), (2, 1), "drains wait for it");
         assert_eq!((app.accepted(), server.accepted()), (0, 0));
-        drop((accepted, dialled));
+        drop((accepted, outbound));
         assert_eq!((app.open(), server.open()), (0, 0));
-        assert_eq!((app.over(), server.over()), (2, 1));
+        assert_eq!((app.closed_total(), server.closed_total()), (2, 1));
         assert_eq!((app.accepted(), server.accepted()), (0, 0));
     }
 
     #[test]
     fn a_peer_is_an_ipv4_address_or_an_ipv6_network() {
-        let key = |ip: &str| key(ip.parse().expect("an IP address"));
+        let key = |ip: &str| peer_key(ip.parse().expect("an IP address"));
         assert_eq!(key("10.0.0.1"), key("::ffff:10.0.0.1"));
         assert_ne!(key("10.0.0.1"), key("10.0.0.2"));
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff"));
@@ -300,33 +311,33 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_that_goes_is_not_counted_and_no_peer_is_kept() {
+    fn an_ended_connection_is_not_counted_and_its_peer_is_forgotten() {
         let registry = Arc::new(ConnectionCounter::default());
-        let app = Arc::new(ConnectionCounter::of(&registry));
-        let server = Arc::new(ConnectionCounter::of(&app));
+        let app = Arc::new(ConnectionCounter::with_parent(&registry));
+        let server = Arc::new(ConnectionCounter::with_parent(&app));
         let peer = IpAddr::from([127, 0, 0, 1]);
         let accepted = |counted| ConnectionGuard::accepted(server.clone(), peer, counted);
-        let of_peer = || [&server, &app, &registry].map(|it| it.of_peer(peer));
+        let from_peer = || [&server, &app, &registry].map(|it| it.accepted_from(peer));
         let counted = [
             accepted([true, true, true]),
             accepted([true, false, false]),
             accepted([false, false, true]),
         ];
         let uncounted = accepted([false; 3]);
-        assert_eq!((server.accepted(), of_peer()), (4, [2, 1, 2]));
+        assert_eq!((server.accepted(), from_peer()), (4, [2, 1, 2]));
         drop(uncounted);
-        assert_eq!((registry.accepted(), of_peer()), (3, [2, 1, 2]));
+        assert_eq!((registry.accepted(), from_peer()), (3, [2, 1, 2]));
         drop(counted);
-        assert_eq!((server.accepted(), server.over()), (0, 0));
+        assert_eq!((server.accepted(), server.closed_total()), (0, 0));
         for counter in [server, app, registry] {
             assert!(counter.peers.lock().is_empty());
         }
     }
 
     #[test]
-    fn one_that_another_process_has_accepted_counts_for_its_app() {
+    fn a_connection_that_another_process_accepted_counts_for_its_app() {
         let app = Arc::new(ConnectionCounter::default());
-        let inherited = ConnectionGuard::arrived(app.clone(), true);
+        let inherited = ConnectionGuard::opened(app.clone(), true);
         assert_eq!((app.open(), app.accepted()), (1, 1));
         drop(inherited);
         assert_eq!((app.open(), app.accepted()), (0, 0));

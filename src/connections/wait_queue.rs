@@ -1,67 +1,65 @@
-//! Who waits for a connection to end, in the order in which they came.
+//! FIFO of server sockets that wait at a limit for a connection to end.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::sync::{AtomicWaker, Mutex, WaitFlag};
 
-/// Only the first is called when there is room: with a thousand that wait, one
-/// place wakes one. So whoever is first and does not need it has to
-/// [`leave`](Self::leave), and to [`call`](Self::call) the next. Whoever stands
-/// here registers its waker in each turn before it looks where it stands.
+/// Wakes only the first when a place is free: with a thousand server sockets in
+/// the queue, one free place wakes one of them. So a first that has no use for
+/// the place must [`remove`](Self::remove) itself and [`wake_first`](Self::wake_first)
+/// the next. A server socket in the queue registers its waker in each turn
+/// before it looks at its position.
+#[derive(Default)]
 pub(crate) struct WaitQueue {
     waiting: Mutex<VecDeque<Arc<AtomicWaker>>>,
-    /// Whether there are any: asked at the end of every connection.
-    any: WaitFlag,
-}
-
-impl Default for WaitQueue {
-    fn default() -> Self {
-        WaitQueue {
-            waiting: Mutex::new(VecDeque::new()),
-            any: WaitFlag::default(),
-        }
-    }
+    /// Whether the queue has entries. Read at the end of every connection.
+    occupied: WaitFlag,
 }
 
 impl WaitQueue {
-    /// Behind the others. After joining, look again: [`look`](Self::look).
-    pub(crate) fn join(&self, who: &Arc<AtomicWaker>) {
-        self.waiting.lock().push_back(who.clone());
+    /// Adds a waker behind the others. The caller then decides by
+    /// [`recheck`](Self::recheck) whether it waits.
+    pub(crate) fn enqueue(&self, waker: &Arc<AtomicWaker>) {
+        self.waiting.lock().push_back(waker.clone());
     }
 
-    /// For the first: the reading that decides whether there is room. If not,
-    /// the next place that becomes free [calls](Self::call) it.
-    pub(crate) fn look<T>(&self, room: impl FnOnce() -> T) -> T {
-        self.any.wait(room)
+    /// For the first: calls `room`, whose reading decides whether there is a
+    /// free place. If there is none, the next place that becomes free
+    /// [wakes](Self::wake_first) it.
+    pub(crate) fn recheck<T>(&self, room: impl FnOnce() -> T) -> T {
+        self.occupied.wait(room)
     }
 
-    /// Whether nobody is before this one.
-    pub(crate) fn is_first(&self, who: &Arc<AtomicWaker>) -> bool {
-        let first = self
-            .waiting
-            .lock()
+    /// Whether no other waker is before this one.
+    pub(crate) fn is_first(&self, waker: &Arc<AtomicWaker>) -> bool {
+        let waiting = self.waiting.lock();
+        waiting
             .front()
-            .map(|first| Arc::ptr_eq(first, who));
-        first.unwrap_or(true)
+            .is_none_or(|first| Arc::ptr_eq(first, waker))
     }
 
-    /// Wherever it stands.
-    pub(crate) fn leave(&self, who: &Arc<AtomicWaker>) {
+    /// Removes a waker from any position.
+    pub(crate) fn remove(&self, waker: &Arc<AtomicWaker>) {
         let mut waiting = self.waiting.lock();
-        if waiting.front().is_some_and(|first| Arc::ptr_eq(first, who)) {
+        // The usual case: the first has got its place.
+        if waiting
+            .front()
+            .is_some_and(|first| Arc::ptr_eq(first, waker))
+        {
             waiting.pop_front();
         } else {
-            waiting.retain(|other| !Arc::ptr_eq(other, who));
+            waiting.retain(|other| !Arc::ptr_eq(other, waker));
         }
         if waiting.is_empty() {
-            self.any.clear();
+            self.occupied.clear();
         }
     }
 
-    /// Wakes the first; called after a place has become free.
-    pub(crate) fn call(&self) {
-        if self.any.is_set() {
+    /// Wakes the first. Called after a place has become free.
+    pub(crate) fn wake_first(&self) {
+        if self.occupied.is_set() {
+            // Woken outside the lock, which its turn takes.
             let first = self.waiting.lock().front().cloned();
             if let Some(first) = first {
                 first.wake();

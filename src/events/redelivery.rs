@@ -1,35 +1,38 @@
-//! What is to be told, no faster than listeners take it, and again if it
-//! reached nobody because they died.
+//! Bounded queue of events for listeners; events whose listeners died unread return to its front.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::task::Context;
 
-use futures::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use crate::events::{Delivery, Event, FanOut, HoldBack, Listeners, MAX_PANICS, dispatch};
+use crate::events::delivery::{EventCopy, FanOut};
+use crate::events::hold_back::HoldBack;
+use crate::events::listeners::{Listeners, dispatch};
+use crate::events::types::{Event, MAX_PANICS};
+use crate::sync::InFlight;
 
-/// The most events of one kind and one server socket that listeners have not
-/// handled, and as many that wait; beyond it they are only counted.
-pub(crate) const UNHANDLED: usize = 64;
+/// How many events of one kind and one server socket may be in flight, and how
+/// many may be queued. Events beyond are only counted.
+pub(crate) const MAX_UNHANDLED: usize = 64;
 
-/// Events of one kind that have not been told.
+/// Events of one kind and one server socket that are not raised yet.
 pub(crate) struct EventQueue<T> {
     waiting: VecDeque<QueuedEvent<T>>,
-    /// Those at which a listener has panicked: they are told after the others.
+    /// Events at which a listener has panicked. They are raised after the
+    /// others, so that they delay none of them.
     suspects: VecDeque<QueuedEvent<T>>,
-    held_back: HoldBack,
+    hold_back: HoldBack,
+    /// How many events were only counted since the last one was queued.
     missed: u64,
-    way: Arc<InFlightEvents<T>>,
+    raised: Arc<RaisedEvents<T>>,
 }
 
-/// What an event tells.
 #[derive(Clone, Copy)]
 struct QueuedEvent<T> {
-    what: T,
-    /// How many before it are only counted.
+    content: T,
+    /// How many events before this one were only counted.
     missed: u64,
     /// How many listeners have panicked at it.
     panics: u32,
@@ -40,20 +43,23 @@ impl<T> Default for EventQueue<T> {
         EventQueue {
             waiting: VecDeque::new(),
             suspects: VecDeque::new(),
-            held_back: HoldBack::default(),
+            hold_back: HoldBack::default(),
             missed: 0,
-            way: Arc::default(),
+            raised: Arc::new(RaisedEvents {
+                in_flight: InFlight::default(),
+                returned: Mutex::default(),
+                dropped: AtomicU64::new(0),
+            }),
         }
     }
 }
 
 impl<T: Copy> EventQueue<T> {
-    pub(crate) fn add(&mut self, event: T) {
-        if self.waiting.len() < UNHANDLED {
-            let missed = std::mem::take(&mut self.missed);
+    pub(crate) fn push(&mut self, content: T) {
+        if self.waiting.len() < MAX_UNHANDLED {
             self.waiting.push_back(QueuedEvent {
-                what: event,
-                missed,
+                content,
+                missed: std::mem::take(&mut self.missed),
                 panics: 0,
             });
         } else {
@@ -62,146 +68,144 @@ impl<T: Copy> EventQueue<T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.suspects.is_empty() && self.way.returned.lock().is_empty()
+        self.waiting.is_empty()
+            && self.suspects.is_empty()
+            && self.raised.returned.lock().is_empty()
     }
 
     pub(crate) fn last(&self) -> Option<&T> {
         let last = self.waiting.back().or(self.suspects.back());
-        last.map(|told| &told.what)
+        last.map(|queued| &queued.content)
     }
 
-    /// How many were dropped, as too many listeners had panicked at them.
+    /// How many events were dropped because too many listeners panicked at
+    /// them.
     pub(crate) fn dropped(&self) -> u64 {
-        self.way.dropped.load(SeqCst)
+        self.raised.dropped.load(SeqCst)
     }
 
-    /// What it waited for was by the clock of another thread.
-    pub(crate) fn forget_clock(&mut self) {
-        self.held_back.forget_clock();
+    /// Forgets a delay whose timer belongs to a thread that has ended.
+    pub(crate) fn reset_hold_back(&mut self) {
+        self.hold_back.reset();
     }
 
-    /// Tells what may be told now, by the events that `event` makes of it, of
-    /// the number of those that were missed before, and of what each carries.
-    /// `cx` is woken for the rest. If the last listener has died, it all waits
-    /// for the next one.
-    pub(crate) fn tell<E: Event>(
+    /// Raises as many events as the bound allows. `event` makes an event of its
+    /// content, the number of events that were only counted before it, and its
+    /// token. `cx` is woken when more may be raised. If the last listener has
+    /// died, all events wait for the next one.
+    pub(crate) fn raise<E: Event>(
         &mut self,
         to: &Listeners<E>,
         cx: &mut Context<'_>,
         event: impl Fn(T, u64, InFlightEvent<E, T>) -> E,
     ) {
-        if self.waiting.is_empty() && self.way.count.load(SeqCst) == 0 && self.is_empty() {
+        let in_flight = &self.raised.in_flight;
+        // The usual case. Without an event in flight none can return, so no
+        // waker is needed.
+        if self.waiting.is_empty() && in_flight.count() == 0 && self.is_empty() {
             return;
         }
-        self.way.actor.register(cx.waker());
-        for told in self.way.returned.lock().drain(..).rev() {
-            match told.panics {
-                0 => self.waiting.push_front(told),
-                _ => self.suspects.push_front(told),
+        in_flight.begin_turn(cx);
+        for queued in self.raised.returned.lock().drain(..).rev() {
+            match queued.panics {
+                0 => self.waiting.push_front(queued),
+                _ => self.suspects.push_front(queued),
             }
         }
-        while self.way.count.load(SeqCst) < UNHANDLED {
+        while in_flight.is_below(MAX_UNHANDLED) {
             let (_, deaths) = to.liveness();
             let recipients = to.recipients();
             if recipients.is_orphaned {
                 return;
             }
-            let told = match self.waiting.pop_front() {
-                Some(told) => told,
-                None if self.suspects.is_empty() || !self.held_back.is_over(deaths, cx) => return,
+            let queued = match self.waiting.pop_front() {
+                Some(queued) => queued,
+                None if self.suspects.is_empty() || !self.hold_back.is_elapsed(deaths, cx) => {
+                    return;
+                }
                 None => match self.suspects.pop_front() {
-                    Some(told) => told,
+                    Some(queued) => queued,
                     None => return,
                 },
             };
-            let copies = FanOut::among(recipients.listeners.len());
-            let sent = dispatch(&recipients.listeners, |ear| {
-                let delivery = Delivery::new(ear, copies.as_ref());
-                let unhandled = InFlightEvent::new(&self.way, delivery, told);
-                event(told.what, told.missed, unhandled)
+            let fan_out = FanOut::for_listeners(recipients.listeners.len());
+            let sent = dispatch(&recipients.listeners, |probe| {
+                let copy = EventCopy::new(probe, fan_out.as_ref());
+                let token = InFlightEvent::new(&self.raised, copy, queued);
+                event(queued.content, queued.missed, token)
             });
-            let missed = match copies {
-                None => recipients.is_missed(sent).then_some(0),
-                Some(copies) => copies.drop_one(),
+            let undelivered = match fan_out {
+                None => recipients.is_undelivered(sent).then_some(0),
+                Some(fan_out) => fan_out.finish_copy(),
             };
-            if let Some(panics) = missed {
-                self.way.requeue::<E>(told, panics);
-                // Others may listen by now.
+            if let Some(panics) = undelivered {
+                self.raised.requeue::<E>(queued, panics);
+                // A listener may have been added meanwhile.
                 cx.waker().wake_by_ref();
             }
         }
     }
 }
 
-/// The events on their way.
-struct InFlightEvents<T> {
-    count: AtomicUsize,
-    /// Those that have reached nobody.
+/// What an [`EventQueue`] shares with its events in flight.
+struct RaisedEvents<T> {
+    in_flight: InFlight,
+    /// Events that reached no listener.
     returned: Mutex<Vec<QueuedEvent<T>>>,
     dropped: AtomicU64,
-    actor: AtomicWaker,
 }
 
-impl<T> Default for InFlightEvents<T> {
-    fn default() -> Self {
-        InFlightEvents {
-            count: AtomicUsize::new(0),
-            returned: Mutex::default(),
-            dropped: AtomicU64::new(0),
-            actor: AtomicWaker::new(),
-        }
-    }
-}
-
-impl<T> InFlightEvents<T> {
-    /// It has reached nobody, and so many listeners have panicked at it this
-    /// time.
-    fn requeue<E: Event>(&self, mut told: QueuedEvent<T>, panics: u32) {
-        told.panics += panics;
-        if told.panics < MAX_PANICS {
-            return self.returned.lock().push(told);
+impl<T> RaisedEvents<T> {
+    /// Returns an event that reached no listener. `panics` listeners panicked at
+    /// it this time.
+    fn requeue<E: Event>(&self, mut queued: QueuedEvent<T>, panics: u32) {
+        queued.panics += panics;
+        if queued.panics < MAX_PANICS {
+            return self.returned.lock().push(queued);
         }
         self.dropped.fetch_add(1, SeqCst);
         log::error!(
             "an event is dropped, {} listeners panicked at it: {}",
-            told.panics,
+            queued.panics,
             std::any::type_name::<E>()
         );
     }
 }
 
-/// A copy of an event that its listener has not dropped.
+/// Counts a listener's copy of an event until it is dropped, and returns the
+/// event to its queue if no listener has handled it.
 pub(crate) struct InFlightEvent<E: Event, T: Copy> {
-    way: Arc<InFlightEvents<T>>,
-    delivery: Delivery<E>,
-    told: QueuedEvent<T>,
+    raised: Arc<RaisedEvents<T>>,
+    copy: EventCopy<E>,
+    queued: QueuedEvent<T>,
 }
 
 impl<E: Event, T: Copy> InFlightEvent<E, T> {
-    fn new(way: &Arc<InFlightEvents<T>>, delivery: Delivery<E>, told: QueuedEvent<T>) -> Self {
-        way.count.fetch_add(1, SeqCst);
+    fn new(raised: &Arc<RaisedEvents<T>>, copy: EventCopy<E>, queued: QueuedEvent<T>) -> Self {
+        raised.in_flight.add();
         InFlightEvent {
-            way: way.clone(),
-            delivery,
-            told,
+            raised: raised.clone(),
+            copy,
+            queued,
         }
     }
 }
 
 impl<E: Event, T: Copy> Clone for InFlightEvent<E, T> {
     fn clone(&self) -> Self {
-        InFlightEvent::new(&self.way, self.delivery.clone(), self.told)
+        InFlightEvent::new(&self.raised, self.copy.clone(), self.queued)
     }
 }
 
 impl<E: Event, T: Copy> Drop for InFlightEvent<E, T> {
     fn drop(&mut self) {
-        let lost = self.delivery.lost(false);
-        if let Some(panics) = lost {
-            self.way.requeue::<E>(self.told, panics);
+        let undelivered = self.copy.finish(false);
+        if let Some(panics) = undelivered {
+            self.raised.requeue::<E>(self.queued, panics);
         }
-        if self.way.count.fetch_sub(1, SeqCst) == UNHANDLED || lost.is_some() {
-            self.way.actor.wake();
+        self.raised.in_flight.remove();
+        if undelivered.is_some() {
+            self.raised.in_flight.wake();
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ServerSocketId};
 use crate::os::fd_passing;
 use crate::os::fd_passing::Channel;
-use crate::registry::{AdoptListener, CommitImport, PrepareImport, Registry, Token};
+use crate::registry::{AdoptListener, CommitImport, HandoverToken, PrepareImport, Registry};
 use crate::tcp_server::SocketProperties;
 
 #[cfg(target_os = "linux")]
@@ -145,7 +145,7 @@ async fn take_over(channel: &mut Channel, registry: &Addr<Registry>) -> Result<R
 /// What a registry takes over if it may. Dropping it closes it there.
 struct Prepared {
     registry: Addr<Registry>,
-    token: Option<Token>,
+    token: Option<HandoverToken>,
 }
 
 impl Prepared {
@@ -154,7 +154,7 @@ impl Prepared {
         handover_state: HandoverState,
     ) -> Result<(Self, Receipt), Error> {
         let receipt = Receipt::of(&handover_state);
-        let token = Token::default();
+        let token = HandoverToken::default();
         let prepared = Prepared {
             registry: registry.clone(),
             token: Some(token.clone()),

@@ -63,7 +63,7 @@ use std::time::Duration;
 
 use derive_more::Display;
 
-pub use crate::handover_state::{NotTransferred, SocketName};
+pub use crate::handover_state::{AnySocketId, NotTransferred};
 
 use crate::handover_state::HandoverState;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
@@ -105,7 +105,7 @@ impl Receipt {
                 .map(|record| (record.app.as_str().into(), record.id.into()))
                 .collect(),
             unheard: clients().filter(|it| it.offered_by.is_some()).count(),
-            left: handover_state.left.clone(),
+            left: handover_state.not_transferred.clone(),
         }
     }
 }

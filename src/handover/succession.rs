@@ -11,7 +11,7 @@ use super::{Error, LIMIT, PREDECESSOR, Receipt};
 use crate::handover_state::HandoverState;
 use crate::os::fd_passing;
 use crate::os::fd_passing::Channel;
-use crate::registry::{Deliver, Export, FinishExport, Quiesce, Registry, Token};
+use crate::registry::{Deliver, Export, FinishExport, HandoverToken, Quiesce, Registry};
 
 /// A process that is to take the persistent sockets over.
 #[derive(Debug)]
@@ -121,12 +121,12 @@ async fn offer(channel: &mut Channel, handover_state: &HandoverState) -> Result<
 /// go on.
 pub(super) struct Held {
     registry: Addr<Registry>,
-    token: Option<Token>,
+    token: Option<HandoverToken>,
 }
 
 impl Held {
     pub(super) async fn take(registry: &Addr<Registry>) -> Result<(Self, HandoverState), Error> {
-        let token = Token::default();
+        let token = HandoverToken::default();
         let held = Held {
             registry: registry.clone(),
             token: Some(token.clone()),
@@ -148,7 +148,7 @@ impl Held {
         if let Some(token) = self.token.take() {
             self.registry.do_send(FinishExport {
                 token,
-                gone: Some(receipt.servers.clone()),
+                transferred: Some(receipt.servers.clone()),
             });
         }
         receipt
@@ -158,7 +158,10 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            self.registry.do_send(FinishExport { token, gone: None });
+            self.registry.do_send(FinishExport {
+                token,
+                transferred: None,
+            });
         }
     }
 }

@@ -333,8 +333,9 @@ mod tests {
     use std::time::Duration;
 
     use crate::handover_state::{
-        ActionRecord, AppLimitsRecord, AtLimitRecord, Client, ClientRecord, ConnectionRecord,
-        LimitRecord, LimitsRecord, PolicyRecord, Server, ServerRecord, TimeoutsRecord,
+        ActionRecord, AppLimitsRecord, AtLimitRecord, ClientRecord, ConnectionRecord, LimitRecord,
+        LimitsRecord, PolicyRecord, ServerRecord, TimeoutsRecord, TransferredClient,
+        TransferredServer,
     };
 
     fn descriptor() -> OwnedFd {
@@ -399,16 +400,16 @@ mod tests {
         HandoverState {
             last_server: 4,
             last_client: u64::MAX,
-            servers: vec![Server {
+            servers: vec![TransferredServer {
                 record: server,
                 listener: Some(descriptor()),
             }],
-            clients: vec![Client {
+            clients: vec![TransferredClient {
                 record: client,
                 stream: Some(descriptor()),
                 unsent: vec![Bytes::from_static(b"{un"), Bytes::from_static(b"sent")],
             }],
-            left: Vec::new(),
+            not_transferred: Vec::new(),
         }
     }
 

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, Server, ServerRecord,
+    ClientRecord, ConnectionRecord, HandoverState, MAX_UNSENT, ServerRecord, TransferredClient,
+    TransferredServer,
 };
 use crate::os::fd_passing::Channel;
 
@@ -252,7 +253,9 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
         match next(source).await? {
             (Record::Server(record), mut descriptors, data) if data.is_empty() => {
                 let listener = descriptors.pop_front();
-                handover_state.servers.push(Server { record, listener });
+                handover_state
+                    .servers
+                    .push(TransferredServer { record, listener });
             }
             (other, ..) => return Err(unexpected(&other)),
         }
@@ -272,7 +275,7 @@ pub(super) async fn receive_estate(source: &mut impl Source) -> Result<HandoverS
                     log::warn!("client socket {} was not kept", record.id);
                     continue;
                 }
-                handover_state.clients.push(Client {
+                handover_state.clients.push(TransferredClient {
                     record: *record,
                     stream,
                     unsent: vec![data],

@@ -10,6 +10,8 @@ pub(crate) mod fd_passing;
 mod net;
 
 pub use crate::os::net::TokioNetwork;
+#[cfg(feature = "testing")]
+pub(crate) use crate::os::net::peer_of;
 pub(crate) use denying::{DeniedAddresses, DenyingNetwork};
 
 use std::future::Future;

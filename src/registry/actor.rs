@@ -1,86 +1,38 @@
-//! The actor that owns the sockets: it gives out their ids, and passes calls
-//! on to them.
+//! The registry's actor: its configuration, its start, and its end.
 
+use std::collections::HashMap;
 use std::mem;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use futures::future::join_all;
 
-use super::apps::{AppState, Apps};
-use super::arbiters::ShardSlot;
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
 use crate::error::Error;
 use crate::ids::{AppId, IdAllocator};
 use crate::manifest::Permissions;
-use crate::os::{DeniedAddresses, DenyingNetwork};
-use crate::os::{Network, TokioNetwork};
-use crate::registry::handover::incoming::Prepared;
-use crate::registry::handover::outgoing::Leaving;
-use crate::registry::recovery::RecoveryState;
+use crate::os::{DeniedAddresses, DenyingNetwork, Network, TokioNetwork};
+use crate::registry::arbiters::shard_slot::ShardSlot;
+use crate::registry::state::{AppState, RecoveryState, Registry};
 use crate::supervision::{
-    CallsPassed, Child, RegistryLink, RestartLimit, ServerClosed, StableAddr,
+    RegistryLink, RegistryMessage, RestartLimit, StableAddr, SupervisedActor, ask_all,
 };
-use crate::tcp::{self, AppShards, IdTable, SocketTable};
-use crate::tcp_server::{self, EscalationTarget, LimitScope, Limiter, ServerDeps, ServerSocket};
+use crate::tcp::{self, AppShards, SocketTable};
+use crate::tcp_server::{self, LimitScope, Limiter, ServerDeps, ServerSocket};
 use crate::tls;
 
-/// Owns every socket of its apps.
-///
-/// It is a plain actor: start it with [`start`](Self::start), send it the
-/// messages of [`tcp_server`](crate::tcp_server) and [`tcp`](crate::tcp), or
-/// hold an [`App`](crate::App), which does that. Calls are carried out in the
-/// order in which they are sent. Its mailbox takes every message, so that
-/// none overtakes another; what bounds the work are the answers that the
-/// callers wait for, and the write quota. It ends, and closes every socket,
-/// when its last address is dropped or by [`Shutdown`].
-#[derive(derive_more::Debug)]
-pub struct Registry {
-    #[debug(skip)]
-    pub(super) network: Arc<dyn Network>,
-    /// Where in it no app may connect to.
-    #[debug(skip)]
-    pub(super) denied: DeniedAddresses,
-    write_quota: usize,
-    /// Of apps that have none of their own.
-    permissions: Arc<Permissions>,
-    #[debug(skip)]
-    pub(super) limits: Arc<Limiter>,
-    #[debug(skip)]
-    pub(super) escalation_target: Arc<EscalationTarget>,
-    #[debug(skip)]
-    lookups: Arc<tcp::Lookups>,
-    #[debug(skip)]
-    pub(super) tls: tls::Client,
-    #[debug(skip)]
-    pub(super) server_ids: IdAllocator,
-    #[debug(skip)]
-    pub(super) apps: Apps,
-    /// The client sockets of every app.
-    #[debug(skip)]
-    pub(super) table: Arc<IdTable>,
-    pub(super) arbiters: usize,
-    #[debug(skip)]
-    pub(super) seats: Vec<ShardSlot>,
-    /// The way back, for what its apps have.
-    #[debug(skip)]
-    pub(super) registry_link: RegistryLink,
-    #[debug(skip)]
-    pub(super) fall: RecoveryState,
-    #[debug(skip)]
-    pub(super) leaving: Option<Leaving>,
-    #[debug(skip)]
-    pub(super) prepared: Option<Prepared>,
-}
+/// The most arbiters of one registry.
+const MAX_ARBITERS: usize = 1024;
 
-/// Closes every socket and ends the [`Registry`]; the answer means that every
-/// port is free. Calls that come after it answer [`Error::Stopped`].
+/// Closes every socket and ends the [`Registry`]. The answer means that every
+/// port is free. Later calls answer [`Error::Stopped`].
 ///
 /// It waits until the peers of all connections have acknowledged what was sent to
-/// them, up to [`SHUTDOWN_TIMEOUT`](crate::tcp::SHUTDOWN_TIMEOUT), 5 seconds. A
-/// connection whose peer does not have everything by then is reset. Drain first
-/// ([`DrainAll`](crate::draining::DrainAll)) to give them longer.
+/// them, for at most [`SHUTDOWN_TIMEOUT`](crate::tcp::SHUTDOWN_TIMEOUT), 5
+/// seconds. A connection whose peer does not have everything by then is reset.
+/// To give connections longer, drain first
+/// ([`DrainAll`](crate::draining::DrainAll)).
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct Shutdown;
@@ -92,90 +44,126 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// A registry on the sockets of this machine.
+    /// A registry with the network of this machine.
     pub fn new() -> Self {
         Registry::with_network(TokioNetwork)
     }
 
-    /// A registry on another network: a scripted one, for instance.
+    /// A registry with another network: a scripted one, for instance.
     pub fn with_network(network: impl Network) -> Self {
-        let denied = DeniedAddresses::default();
+        let denied_addresses = DeniedAddresses::default();
         let network = DenyingNetwork {
             inner: Arc::new(network),
-            denied: denied.clone(),
+            denied: denied_addresses.clone(),
         };
         Registry {
             network: Arc::new(network),
-            denied,
+            denied_addresses,
             write_quota: tcp::DEFAULT_WRITE_QUOTA,
             permissions: Arc::new(Permissions::all()),
-            limits: Arc::new(Limiter::new(LimitScope::Registry, Arc::default())),
+            limiter: Arc::new(Limiter::new(LimitScope::Registry, Arc::default())),
             escalation_target: Arc::default(),
             lookups: Arc::default(),
             tls: tls::Client::default(),
             server_ids: IdAllocator::default(),
-            apps: Apps::default(),
-            table: Arc::default(),
-            arbiters: 1,
-            seats: Vec::new(),
+            apps: HashMap::new(),
+            id_table: Arc::default(),
+            arbiter_count: 1,
+            shard_slots: Vec::new(),
             registry_link: RegistryLink::default(),
-            fall: RecoveryState::default(),
-            leaving: None,
-            prepared: None,
+            recovery: RecoveryState::default(),
+            outgoing: None,
+            incoming: None,
         }
     }
 
     /// How many bytes of each app's sends may be in flight
-    /// ([`tcp::DEFAULT_WRITE_QUOTA`]); a send beyond fails with
-    /// [`Error::WriteQuotaExceeded`]. A send counts for at least 64 bytes.
+    /// ([`tcp::DEFAULT_WRITE_QUOTA`] by default). A send beyond fails with
+    /// [`Error::WriteQuotaExceeded`]. A send counts as at least 64 bytes.
     pub fn write_quota(mut self, bytes: usize) -> Self {
         self.write_quota = bytes;
         self
     }
 
-    /// What an app may do that has no permissions of its own
+    /// The permissions of apps that have none of their own
     /// ([`App::set_permissions`](crate::App::set_permissions)):
-    /// [`Permissions::all`] unless this is called, because a Rust program
-    /// needs nobody's permission. [`Permissions::none`] is for a program that
-    /// carries out the calls of others.
+    /// [`Permissions::all`] by default, because a Rust program needs no
+    /// permission. [`Permissions::none`] is for a program that carries out the
+    /// calls of others.
     pub fn permissions(mut self, permissions: Permissions) -> Self {
         self.permissions = Arc::new(permissions);
         self
     }
 
-    /// How often each of the registry's own actors may fall before it is given
-    /// up; [`RestartInfo`](crate::supervision::RestartInfo) tells what that
-    /// means.
+    /// How often each of the registry's own actors may fail before it ends;
+    /// [`RestartInfo`](crate::supervision::RestartInfo) tells what ends with it.
     pub fn restart_limit(mut self, limit: RestartLimit) -> Self {
         self.registry_link.limit = limit;
         self
     }
 
-    /// Whom `tcp.secure` trusts, if not the certificates of the machine.
+    /// Beyond Chrome: how many arbiters client sockets live in. 1 by default and
+    /// for 0; at most 1024.
+    ///
+    /// The first is the arbiter of the registry and its server sockets, so 1
+    /// starts no thread. Each other arbiter has a thread of its own, which starts
+    /// and ends with the registry. A socket is placed in the arbiter with the
+    /// fewest sockets when it is created or accepted, and stays there. Calls,
+    /// events, their order and every bound are the same.
+    /// [`ReceiveInfo`](tcp::ReceiveInfo)s are sent to the app's listeners in
+    /// whatever arbiter those live. An actor that blocks the registry's arbiter
+    /// delays every socket in it.
+    ///
+    /// The 4 MiB of received data that an app's listeners may hold are divided
+    /// among the arbiters, with at least 256 KiB for each. So one arbiter at its
+    /// bound delays none of the others.
+    ///
+    /// If the OS refuses a thread, which is logged, those sockets live in the
+    /// registry's arbiter. An arbiter that ends is replaced, and its sockets
+    /// continue in the new one ([`supervision`](crate::supervision)).
+    pub fn arbiters(mut self, arbiters: usize) -> Self {
+        self.arbiter_count = arbiters.clamp(1, MAX_ARBITERS);
+        self
+    }
+
+    /// Sets what `tcp.secure` trusts: the certificates of the machine, by
+    /// default.
     #[cfg(feature = "tls")]
     pub fn tls_client(mut self, client: tls::Client) -> Self {
         self.tls = client;
         self
     }
 
-    /// Starts it in the current arbiter, which its sockets live in too (but see
-    /// [`arbiters`](Self::arbiters)). If that ends, they go on in the system's own, and this address is dead:
+    /// Starts the registry in the current arbiter, which its sockets live in too
+    /// (but see [`arbiters`](Self::arbiters)). If that arbiter ends, the registry
+    /// continues in the system's arbiter, and this address is dead:
     /// [`App::registry`](crate::App::registry) has the new one.
     ///
     /// # Panics
-    /// As every actor's start does, outside an actix `System`.
+    /// Outside an actix `System`, as every actor's start does.
     pub fn start(mut self) -> Addr<Self> {
-        if self.arbiters > 1 {
-            self.seats();
+        // With one arbiter there is no thread to start, so it is done when it is
+        // needed.
+        if self.arbiter_count > 1 {
+            self.start_shards();
         }
         self.run()
     }
 
-    /// What is kept of `app`; made now if it has not been heard of.
+    /// Starts the actors of client sockets, unless they are started.
+    fn start_shards(&mut self) {
+        if self.shard_slots.is_empty() {
+            let start =
+                |index| ShardSlot::start(index, &self.network, &self.tls, &self.registry_link);
+            self.shard_slots = (0..self.arbiter_count).map(start).collect();
+        }
+    }
+
+    /// The state of an app, which is created if the app is new.
     pub(super) fn app(&mut self, app: &AppId) -> &mut AppState {
-        self.seats();
-        let make = || {
-            let counter = Arc::new(ConnectionCounter::of(self.limits.counter()));
+        self.start_shards();
+        let create = || {
+            let counter = Arc::new(ConnectionCounter::with_parent(self.limiter.counter()));
             let app_shards = AppShards::new(
                 Arc::new(tcp::AppContext::new(
                     app.clone(),
@@ -184,57 +172,70 @@ impl Registry {
                     self.lookups.clone(),
                 )),
                 Arc::new(AppActivity::new(app.clone(), self.registry_link.clone())),
-                self.seats.iter().map(|seat| &seat.shard),
-                &self.table,
+                self.shard_slots.iter().map(|slot| &slot.shard),
+                &self.id_table,
                 counter.clone(),
             );
             let app_listeners = tcp_server::AppListeners::new(
                 counter,
-                self.limits.clone(),
+                self.limiter.clone(),
                 self.escalation_target.clone(),
             );
-            (app_shards, app_listeners)
+            AppState::new(app_shards, app_listeners)
         };
-        self.apps.get_or_make(app, make)
+        self.apps.entry(app.clone()).or_insert_with(create)
     }
 
     /// The actors of all client sockets.
-    pub(super) fn rows(&self) -> impl Iterator<Item = &Arc<StableAddr<SocketTable>>> {
-        self.seats.iter().map(|seat| &seat.rows.place)
+    pub(super) fn socket_tables(&self) -> Vec<Arc<StableAddr<SocketTable>>> {
+        let slots = self.shard_slots.iter();
+        slots.map(|slot| slot.table.stable_addr.clone()).collect()
     }
 
-    /// Has those go on that have fallen.
-    pub(super) fn go_on(&mut self, here: &Addr<Self>) {
-        let seats = self.seats.iter_mut();
-        let new: Vec<_> = seats.filter_map(ShardSlot::go_on).collect();
-        for app in self.apps.states() {
-            app.start_locals(&new, here);
+    /// Restarts the actors that were dropped.
+    pub(super) fn restart_dropped(&mut self, here: &Addr<Self>) {
+        let slots = self.shard_slots.iter_mut();
+        let moved: Vec<_> = slots.filter_map(ShardSlot::restart_if_dropped).collect();
+        for app in self.apps.values() {
+            app.start_local_listeners(&moved, here);
         }
-        for server in self.apps.servers() {
-            server.go_on();
+        for server in self.servers() {
+            server.restart_if_dropped(|| None);
         }
     }
 
-    pub(super) fn deps(&mut self, app: &AppId) -> ServerDeps {
-        let (network, table) = (self.network.clone(), self.table.clone());
+    pub(super) fn server_deps(&mut self, app: &AppId) -> ServerDeps {
+        let (network, table) = (self.network.clone(), self.id_table.clone());
         let app = self.app(app);
         ServerDeps {
-            app_listeners: app.on_accept.clone(),
+            app_listeners: app.app_listeners.clone(),
             network,
             app_shards: app.app_shards.clone(),
             table,
         }
     }
 
-    /// Forgets everything, and says who has to close it.
-    pub(super) fn forget_all(&mut self) -> (Vec<Child<ServerSocket>>, Vec<ShardSlot>) {
-        self.fall.ended = true;
-        self.registry_link.end();
-        // What is held for a handover waits no longer.
-        self.leaving = None;
-        self.forget_prepared();
-        self.table.clear();
-        (self.apps.drain_servers(), mem::take(&mut self.seats))
+    /// Ends the registry: forgets its state, and returns the actors that have to
+    /// be stopped.
+    fn end(&mut self) -> (Vec<SupervisedActor<ServerSocket>>, Vec<ShardSlot>) {
+        self.recovery.has_ended = true;
+        self.registry_link.mark_ended();
+        // Dropping it returns the sockets that were quiesced for a handover.
+        self.outgoing = None;
+        self.discard_import();
+        self.id_table.clear();
+        let states = self.apps.drain().map(|(_, state)| state);
+        let servers = states.flat_map(|state| state.servers.into_values());
+        (servers.collect(), mem::take(&mut self.shard_slots))
+    }
+
+    /// Closes every socket, without waiting.
+    pub(super) fn close_all(&mut self) {
+        let (servers, shard_slots) = self.end();
+        for server in servers {
+            server.address().do_send(tcp_server::Stop);
+        }
+        shard_slots.into_iter().for_each(ShardSlot::stop_detached);
     }
 }
 
@@ -242,58 +243,56 @@ impl Actor for Registry {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.is_here(ctx);
+        self.publish_address(ctx);
     }
 
     fn stopping(&mut self, ctx: &mut Self::Context) -> Running {
         if !ctx.connected() {
-            // Its last address has gone.
-            self.fall.ended = true;
+            // Its last address was dropped, so this is no failure.
+            self.recovery.has_ended = true;
         }
         Running::Stop
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        if self.fall.ended {
-            self.end_all();
+        if self.recovery.has_ended {
+            self.close_all();
         }
     }
 }
 
-impl Handler<ServerClosed> for Registry {
+impl Handler<RegistryMessage> for Registry {
     type Result = ();
 
-    fn handle(&mut self, ServerClosed(app, id): ServerClosed, _: &mut Self::Context) {
-        if let Some(state) = self.apps.get_mut(&app) {
-            state.forget_closed(id);
+    fn handle(&mut self, message: RegistryMessage, ctx: &mut Self::Context) {
+        match message {
+            RegistryMessage::LoadApp(app) => self.load_if_requested(&app, ctx),
+            RegistryMessage::ServerClosed(app, id) => {
+                if let Some(state) = self.apps.get_mut(&app) {
+                    state.remove_closed_server(id);
+                }
+            }
+            RegistryMessage::ActorFailed(failed) => {
+                self.restart_dropped(&ctx.address());
+                self.report_failure(failed);
+            }
+            RegistryMessage::Barrier(barrier) => drop(barrier),
         }
     }
-}
-
-impl Handler<CallsPassed> for Registry {
-    type Result = ();
-
-    /// Dropping it says so.
-    fn handle(&mut self, _: CallsPassed, _: &mut Self::Context) {}
 }
 
 impl Handler<Shutdown> for Registry {
     type Result = AtomicResponse<Self, Result<(), Error>>;
 
-    /// Nothing else is taken in meanwhile, and what has come is dropped then:
-    /// its answer is [`Error::Stopped`]. The sockets wait for nobody but the peers
-    /// of their connections, and for those not long.
+    /// Handles no other message until it has ended; messages in the mailbox are
+    /// dropped, which answers them with [`Error::Stopped`].
     fn handle(&mut self, _: Shutdown, _: &mut Self::Context) -> Self::Result {
-        let (servers, seats) = self.forget_all();
+        let (servers, shard_slots) = self.end();
         let closed = async move {
-            // One that is gone already has closed its sockets.
-            join_all(
-                servers
-                    .iter()
-                    .map(|server| server.place.ask(tcp_server::Stop)),
-            )
-            .await;
-            join_all(seats.into_iter().map(ShardSlot::end)).await;
+            // An actor that has ended already has closed its sockets.
+            let addrs: Vec<_> = servers.iter().map(|it| it.stable_addr.clone()).collect();
+            ask_all(&addrs, &tcp_server::Stop).await;
+            join_all(shard_slots.into_iter().map(ShardSlot::stop)).await;
         };
         AtomicResponse::new(Box::pin(closed.into_actor(self).map(|(), _, ctx| {
             ctx.stop();

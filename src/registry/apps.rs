@@ -1,215 +1,138 @@
 //! The apps of a registry, and their server sockets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::{join, join_all};
+use futures::future::join;
 
-use super::lifecycle::Lifecycle;
-use crate::app_activity::SuspendInfo;
 use crate::error::Error;
 use crate::events::Listeners;
 use crate::ids::{AppId, ServerSocketId};
-use crate::registry::arbiters::local_listeners::ArbiterInit;
-use crate::supervision::{Child, RestartInfo};
+use crate::registry::state::{AppState, Lifecycle, Registry};
+use crate::supervision::{StableAddr, SupervisedActor, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, ServerSocket};
 
-/// What is kept of one app.
-pub(super) struct AppState {
-    pub(super) lifecycle: Lifecycle,
-    pub(super) on_suspend: Listeners<SuspendInfo>,
-    pub(super) on_restart: Listeners<RestartInfo>,
-    /// Of the restarts that listeners have not handled, and how many were not
-    /// told since.
-    pub(super) untold_restarts: (Arc<()>, u64),
-    pub(super) on_accept: Arc<tcp_server::AppListeners>,
-    /// Its ways to the rows actors, its listeners and its bounds.
-    pub(super) app_shards: Arc<AppShards>,
-    /// What starts its listeners in the arbiters of client sockets.
-    pub(super) setups: Vec<ArbiterInit>,
-    servers: BTreeMap<ServerSocketId, Child<ServerSocket>>,
-    /// How many sockets it may make.
-    pub(super) sockets: Option<usize>,
-}
-
-#[derive(Default)]
-pub(super) struct Apps(HashMap<AppId, AppState>);
-
-impl Apps {
-    pub(super) fn get(&self, app: &AppId) -> Option<&AppState> {
-        self.0.get(app)
-    }
-
-    /// The app, made now if it has not been heard of.
-    pub(super) fn get_or_make(
-        &mut self,
-        app: &AppId,
-        make: impl FnOnce() -> (AppShards, tcp_server::AppListeners),
-    ) -> &mut AppState {
-        self.0.entry(app.clone()).or_insert_with(|| {
-            let (app_shards, on_accept) = make();
-            AppState {
-                lifecycle: Lifecycle::default(),
-                on_suspend: Listeners::default(),
-                on_restart: Listeners::default(),
-                untold_restarts: Default::default(),
-                on_accept: Arc::new(on_accept),
-                app_shards: Arc::new(app_shards),
-                setups: Vec::new(),
-                servers: BTreeMap::new(),
-                sockets: None,
-            }
-        })
-    }
-
+impl Registry {
     /// The server socket, if it is `app`'s.
     pub(super) fn server(
         &self,
         app: &AppId,
         id: ServerSocketId,
-    ) -> Result<&Child<ServerSocket>, Error> {
-        let state = self.get(app).ok_or(Error::SocketNotFound)?;
+    ) -> Result<&SupervisedActor<ServerSocket>, Error> {
+        let state = self.apps.get(app).ok_or(Error::SocketNotFound)?;
         state.app_shards.activity.mark_active();
         state.servers.get(&id).ok_or(Error::SocketNotFound)
     }
 
-    /// Takes the id out of use.
+    /// Removes a server socket: its id is unknown from now on.
     pub(super) fn remove_server(
         &mut self,
         app: &AppId,
         id: ServerSocketId,
-    ) -> Result<Child<ServerSocket>, Error> {
-        self.0
-            .get_mut(app)
-            .and_then(|state| state.servers.remove(&id))
-            .ok_or(Error::SocketNotFound)
+    ) -> Result<SupervisedActor<ServerSocket>, Error> {
+        let state = self.apps.get_mut(app).ok_or(Error::SocketNotFound)?;
+        state.servers.remove(&id).ok_or(Error::SocketNotFound)
     }
 
-    pub(super) fn get_mut(&mut self, app: &AppId) -> Option<&mut AppState> {
-        self.0.get_mut(app)
-    }
-
-    /// Takes all that an app has out of use.
-    pub(super) fn remove(&mut self, app: &AppId) -> Option<AppState> {
-        self.0.remove(app)
-    }
-
-    /// Every server socket of every app.
-    pub(super) fn servers(&self) -> impl Iterator<Item = &Child<ServerSocket>> {
-        self.0.values().flat_map(AppState::servers)
-    }
-
-    pub(super) fn ids(&self) -> Vec<AppId> {
-        self.0.keys().cloned().collect()
-    }
-
-    pub(super) fn states(&self) -> impl Iterator<Item = &AppState> {
-        self.0.values()
-    }
-
-    /// Whether any app has it.
-    pub(super) fn has_server(&self, id: ServerSocketId) -> bool {
-        self.0.values().any(|state| state.servers.contains_key(&id))
-    }
-
-    /// Takes everything out of use.
-    pub(super) fn drain_servers(&mut self) -> Vec<Child<ServerSocket>> {
-        self.0
-            .drain()
-            .flat_map(|(_, state)| state.servers.into_values())
-            .collect()
+    /// The server sockets of all apps.
+    pub(super) fn servers(&self) -> impl Iterator<Item = &SupervisedActor<ServerSocket>> {
+        self.apps.values().flat_map(|state| state.servers.values())
     }
 }
 
 impl AppState {
-    pub(super) fn insert_server(&mut self, id: ServerSocketId, server: Child<ServerSocket>) {
-        self.servers.insert(id, server);
+    pub(super) fn new(app_shards: AppShards, app_listeners: tcp_server::AppListeners) -> Self {
+        AppState {
+            lifecycle: Lifecycle::default(),
+            on_suspend: Listeners::default(),
+            on_restart: Listeners::default(),
+            unhandled_restarts: Arc::default(),
+            missed_restarts: 0,
+            app_listeners: Arc::new(app_listeners),
+            app_shards: Arc::new(app_shards),
+            arbiter_inits: Vec::new(),
+            servers: BTreeMap::new(),
+            socket_limit: None,
+        }
     }
 
-    /// Forgets a server socket that has closed itself, and ends its actor: behind
-    /// the calls that are on their way, and nothing else ends it.
-    pub(super) fn forget_closed(&mut self, id: ServerSocketId) {
+    /// Removes a server socket that has closed itself, and ends its actor. The
+    /// calls in its mailbox are answered first.
+    pub(super) fn remove_closed_server(&mut self, id: ServerSocketId) {
         if let Some(server) = self.servers.remove(&id) {
             server.address().do_send(tcp_server::Stop);
         }
     }
 
-    /// Nobody hears of anything any more.
+    /// Removes the listeners of all events.
     pub(super) fn clear_listeners(&mut self) {
-        self.setups.clear();
+        self.arbiter_inits.clear();
         self.on_suspend.clear();
         self.on_restart.clear();
-        self.on_accept.on_accept.clear();
-        self.on_accept.on_accept_error.clear();
-        self.on_accept.on_handshake_error.clear();
-        self.on_accept.on_refused.clear();
-        self.on_accept.on_drain.clear();
+        self.app_listeners.on_accept.clear();
+        self.app_listeners.on_accept_error.clear();
+        self.app_listeners.on_handshake_error.clear();
+        self.app_listeners.on_refused.clear();
+        self.app_listeners.on_drain.clear();
         for app_shard in self.app_shards.each() {
             app_shard.on_receive.clear();
             app_shard.on_receive_error.clear();
         }
     }
 
-    /// Whether the last listener of something has died.
+    /// Whether the last listener of an event that loads the app has died.
     pub(super) fn is_orphaned(&self) -> bool {
-        self.on_accept.on_accept.is_orphaned()
-            || self.on_accept.on_accept_error.is_orphaned()
+        self.app_listeners.on_accept.is_orphaned()
+            || self.app_listeners.on_accept_error.is_orphaned()
             || self.app_shards.each().any(|app_shard| {
                 app_shard.on_receive.is_orphaned() || app_shard.on_receive_error.is_orphaned()
             })
     }
 
-    /// Whether anybody hears of anything.
+    /// Whether an event that loads the app has a listener.
     pub(super) fn has_listeners(&self) -> bool {
-        self.on_accept.on_accept.has(None)
-            || self.on_accept.on_accept_error.has(None)
+        self.app_listeners.on_accept.contains(None)
+            || self.app_listeners.on_accept_error.contains(None)
             || self.app_shards.each().any(|app_shard| {
-                app_shard.on_receive.has(None) || app_shard.on_receive_error.has(None)
+                app_shard.on_receive.contains(None) || app_shard.on_receive_error.contains(None)
             })
     }
 
-    /// Has the sockets look again whether they may raise events; done when
-    /// each of them has.
-    pub(super) fn look_again(&self) -> impl Future<Output = ()> + use<> {
-        let servers = self
-            .servers()
-            .map(|server| server.place.ask(tcp_server::ListenersChanged));
-        let servers = join_all(servers.collect::<Vec<_>>());
+    /// Has all sockets check whether they may raise events; complete when each
+    /// of them has.
+    pub(super) fn recheck_events(&self) -> impl Future<Output = ()> + use<> {
+        let servers = ask_all(&self.server_addrs(), &tcp_server::ListenersChanged);
         let app = self.app_shards.app_context.app.clone();
-        let rows = self.app_shards.ask(&tcp::ListenersChanged(app));
-        join(servers, rows).map(drop)
+        let clients = self.app_shards.ask(&tcp::ListenersChanged(app));
+        join(servers, clients).map(drop)
     }
 
-    /// Closes what does not outlive a suspension, and tells which server
-    /// sockets that were.
-    pub(super) fn end_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
-        let ended = self
-            .servers()
-            .map(|server| server.place.ask(tcp_server::EndUnlessPersistent));
-        let ended = join_all(ended.collect::<Vec<_>>());
+    /// Closes the sockets that are not persistent, and returns the server
+    /// sockets among them.
+    pub(super) fn close_transient(&self) -> impl Future<Output = Vec<ServerSocketId>> + use<> {
+        let closed = ask_all(&self.server_addrs(), &tcp_server::EndUnlessPersistent);
         let app_shards = self.app_shards.clone();
         async move {
-            let ended = ended.await.into_iter().flatten().flatten().collect();
-            // Clients last: those that nobody has heard of end with their
-            // server socket.
+            let closed = closed.await.into_iter().flatten().collect();
+            // Clients are second: a server socket closes those of its clients that
+            // were not delivered to a listener.
             app_shards.close(false).await;
-            ended
+            closed
         }
     }
 
-    /// Closes everything.
-    pub(super) fn end_all(&self) -> impl Future<Output = ()> + use<> {
-        let ended = self.servers();
-        let ended = ended.map(|server| server.place.ask(tcp_server::Stop));
-        let ended = join_all(ended.collect::<Vec<_>>());
-        join(ended, self.app_shards.close(true)).map(drop)
+    /// Closes all sockets.
+    pub(super) fn close_all(&self) -> impl Future<Output = ()> + use<> {
+        let closed = ask_all(&self.server_addrs(), &tcp_server::Stop);
+        join(closed, self.app_shards.close(true)).map(drop)
     }
 
-    /// In the order of their ids.
-    pub(super) fn servers(&self) -> impl ExactSizeIterator<Item = &Child<ServerSocket>> {
-        self.servers.values()
+    /// The actors of the server sockets, in the order of their ids.
+    pub(super) fn server_addrs(&self) -> Vec<Arc<StableAddr<ServerSocket>>> {
+        let servers = self.servers.values();
+        servers.map(|server| server.stable_addr.clone()).collect()
     }
 }

@@ -1,5 +1,4 @@
-//! Draining: connections end by themselves until a deadline, and then are
-//! ended.
+//! Drains: connections end by themselves until a deadline, and then are ended.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,22 +8,21 @@ use actix::prelude::*;
 use actix_rt::time::{sleep, timeout};
 use futures::future::{Either, join_all, select};
 
-use super::Registry;
-use super::apps::AppState;
-use crate::connections::{ConnectionCounter, Draining};
-use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS};
+use crate::connections::{ConnectionCounter, DrainGuard};
+use crate::draining::{Drain, DrainAll, DrainInfo, Drained, PROGRESS_INTERVAL};
 use crate::error::Error;
 use crate::ids::ServerSocketId;
-use crate::supervision::StableAddr;
+use crate::registry::state::{AppState, Registry};
+use crate::supervision::{StableAddr, ask_all};
 use crate::tcp::{self, AppShards};
 use crate::tcp_server::{self, EndedHandshakes, ServerSocket};
 
-/// What is drained.
+/// The sockets of a drain.
 struct DrainTarget {
     app_shards: Arc<AppShards>,
     app_listeners: Arc<tcp_server::AppListeners>,
     servers: Vec<Arc<StableAddr<ServerSocket>>>,
-    /// `None`: all that the app has.
+    /// `None` for all sockets of the app.
     socket_id: Option<ServerSocketId>,
 }
 
@@ -32,75 +30,90 @@ impl DrainTarget {
     fn app(state: &AppState) -> Self {
         DrainTarget {
             app_shards: state.app_shards.clone(),
-            app_listeners: state.on_accept.clone(),
-            servers: state.servers().map(|server| server.place.clone()).collect(),
+            app_listeners: state.app_listeners.clone(),
+            servers: state.server_addrs(),
             socket_id: None,
         }
     }
 
-    /// It waits for nobody but the sockets, and keeps no registry alive.
+    /// Carries out the drain. It depends on the sockets only, and does not keep
+    /// the registry alive.
     async fn drain(self, deadline: Duration) -> Result<Drained, Error> {
-        let mut late = pin!(sleep(deadline));
-        let stopping = self.servers.iter();
-        let stopping = stopping.map(|server| server.ask(tcp_server::StopListening));
-        let stopped = join_all(stopping.collect::<Vec<_>>()).await;
-        let mut stopped: Vec<_> = stopped.into_iter().flatten().flatten().collect();
+        let mut deadline = pin!(sleep(deadline));
+        let stopped = ask_all(&self.servers, &tcp_server::StopListening).await;
+        let mut stopped: Vec<_> = stopped.into_iter().flatten().collect();
         let draining = match self.socket_id {
-            None => Draining::new(self.app_shards.counter.clone()),
+            None => DrainGuard::new(self.app_shards.counter.clone()),
             Some(_) => match stopped.first() {
-                Some(stopped) => Draining::new(stopped.draining.counter().clone()),
+                Some(stopped) => DrainGuard::new(stopped.draining.counter().clone()),
                 None => return Err(Error::SocketNotFound),
             },
         };
         let counter = draining.counter();
-        // What was accepted and called before counts.
+        // Connections that were accepted or requested before this drain count.
         self.app_shards.ask(&tcp::CatchUp).await;
-        let mut tally =
-            DrainProgress::new(self.app_shards.clone(), counter.clone(), self.socket_id);
-        tally.never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
+        let never_accepted = stopped.iter().map(|it| it.never_accepted).sum();
+        let mut progress = DrainProgress::new(&self, counter.clone());
 
         let settled = stopped.iter_mut().map(|it| &mut it.settled);
         let settled = join_all(settled.collect::<Vec<_>>());
-        let gone = pin!(async {
+        let mut all_ended = pin!(async {
+            // Handshakes may still become connections.
             settled.await;
             self.app_shards.ask(&tcp::CatchUp).await;
-            counter.gone().await;
+            counter.wait_until_none().await;
         });
-        let mut gone = gone;
+        let mut ended_handshakes = EndedHandshakes::default();
         loop {
-            tally.tell(&self.app_listeners);
-            match timeout(PROGRESS, select(gone.as_mut(), late.as_mut())).await {
+            progress.report_if_changed();
+            match timeout(
+                PROGRESS_INTERVAL,
+                select(all_ended.as_mut(), deadline.as_mut()),
+            )
+            .await
+            {
                 Ok(Either::Left(_)) => break,
                 Ok(Either::Right(_)) => {
-                    tally.ended = self.force(counter).await;
+                    ended_handshakes = self.end_connections(counter).await;
                     break;
                 }
                 Err(_) => {}
             }
         }
         if self.app_shards.activity.registry_link().has_ended() {
-            // It has closed the connections, which so have not finished.
+            // The registry has closed the connections, so they have not finished.
             return Err(Error::Stopped);
         }
-        tally.tell_last(&self.app_listeners);
-        Ok(tally.receipt())
+        progress.report();
+        let (_, finished, _) = progress.now();
+        let mut forced = counter.forced_since(progress.forced_before);
+        forced.sort_unstable();
+        Ok(Drained {
+            finished,
+            forced,
+            never_accepted,
+            unfinished_handshakes: ended_handshakes.unfinished,
+            undelivered: ended_handshakes.undelivered,
+        })
     }
 
-    /// Ends what is left, and says what no `onAccept` listener had heard of.
-    async fn force(&self, counter: &Arc<ConnectionCounter>) -> EndedHandshakes {
-        let ended = self.servers.iter();
-        let ended = ended.map(|server| server.ask(tcp_server::EndHandshakes));
-        let ended = join_all(ended.collect::<Vec<_>>()).await;
-        // One that stands still for a handover goes or comes back before long.
+    /// Ends the open connections and unfinished handshakes. Returns how many
+    /// connections were not delivered to an `onAccept` listener.
+    async fn end_connections(&self, counter: &Arc<ConnectionCounter>) -> EndedHandshakes {
+        let ended = ask_all(&self.servers, &tcp_server::EndHandshakes).await;
+        // A connection that is being handed over cannot be ended: its handover
+        // ends soon, and then it is gone or can be.
         while !self
             .app_shards
             .ask(&tcp::Force(counter.clone()))
             .await
             .is_empty()
-            && timeout(PROGRESS, counter.gone()).await.is_err()
+            && timeout(PROGRESS_INTERVAL, counter.wait_until_none())
+                .await
+                .is_err()
         {}
         let mut all = EndedHandshakes::default();
-        for one in ended.into_iter().flatten() {
+        for one in ended {
             all.unfinished += one.unfinished;
             all.undelivered += one.undelivered;
         }
@@ -108,82 +121,68 @@ impl DrainTarget {
     }
 }
 
-/// How far it has come.
-struct DrainProgress {
-    app_shards: Arc<AppShards>,
+/// The progress of a drain.
+struct DrainProgress<'a> {
+    target: &'a DrainTarget,
     counter: Arc<ConnectionCounter>,
-    socket_id: Option<ServerSocketId>,
-    /// How many connections there had been when it began, and how many of them
-    /// were over or had been forced by another drain.
-    over_before: usize,
+    /// The counter's totals when the drain began. Connections that other drains
+    /// have forced count too.
+    closed_before: usize,
     forced_before: usize,
-    never_accepted: usize,
-    ended: EndedHandshakes,
-    told: Option<(usize, usize, usize)>,
-    handled: Arc<()>,
+    last_reported: Option<(usize, usize, usize)>,
+    /// Shared with the events in flight.
+    unhandled: Arc<()>,
 }
 
-impl DrainProgress {
-    fn new(
-        app_shards: Arc<AppShards>,
-        counter: Arc<ConnectionCounter>,
-        socket_id: Option<ServerSocketId>,
-    ) -> Self {
+impl<'a> DrainProgress<'a> {
+    fn new(target: &'a DrainTarget, counter: Arc<ConnectionCounter>) -> Self {
         DrainProgress {
-            app_shards,
-            over_before: counter.over(),
-            forced_before: counter.count_forced(),
+            target,
+            closed_before: counter.closed_total(),
+            forced_before: counter.forced_total(),
             counter,
-            socket_id,
-            never_accepted: 0,
-            ended: EndedHandshakes::default(),
-            told: None,
-            handled: Arc::default(),
+            last_reported: None,
+            unhandled: Arc::default(),
         }
     }
 
-    /// How many are open, have finished and were forced.
+    /// How many connections are open, have finished and were forced.
     fn now(&self) -> (usize, usize, usize) {
-        let forced = self.counter.count_forced() - self.forced_before;
-        let over = self.counter.over() - self.over_before;
-        (self.counter.open(), over.saturating_sub(forced), forced)
+        let forced = self.counter.forced_total() - self.forced_before;
+        let closed = self.counter.closed_total() - self.closed_before;
+        // A connection is recorded as forced before it is closed.
+        (self.counter.open(), closed.saturating_sub(forced), forced)
     }
 
-    fn tell(&mut self, app_listeners: &tcp_server::AppListeners) {
-        let is_handled = Arc::strong_count(&self.handled) == 1;
-        if self.told != Some(self.now()) && is_handled {
-            self.tell_last(app_listeners);
+    /// Raises `onDrain` if something has changed and the last event was handled.
+    fn report_if_changed(&mut self) {
+        let is_handled = Arc::strong_count(&self.unhandled) == 1;
+        if self.last_reported != Some(self.now()) && is_handled {
+            self.report();
         }
     }
 
-    fn tell_last(&mut self, app_listeners: &tcp_server::AppListeners) {
-        // A suspended app hears nothing.
-        if self.app_shards.activity.is_suspended() {
+    fn report(&mut self) {
+        let DrainTarget {
+            app_shards,
+            app_listeners,
+            socket_id,
+            ..
+        } = self.target;
+        // A suspended app gets no event.
+        if app_shards.activity.is_suspended() {
             return;
         }
         let (open, finished, forced) = self.now();
-        self.told = Some((open, finished, forced));
+        self.last_reported = Some((open, finished, forced));
         app_listeners.on_drain.dispatch(|_| DrainInfo {
-            app: self.app_shards.app_context.app.clone(),
-            socket_id: self.socket_id,
+            app: app_shards.app_context.app.clone(),
+            socket_id: *socket_id,
             open,
             finished,
             forced,
-            _handled: self.handled.clone(),
+            _unhandled: self.unhandled.clone(),
         });
-    }
-
-    fn receipt(&self) -> Drained {
-        let (_, finished, _) = self.now();
-        let mut forced = self.counter.forced(self.forced_before);
-        forced.sort_unstable();
-        Drained {
-            finished,
-            forced,
-            never_accepted: self.never_accepted,
-            unfinished_handshakes: self.ended.unfinished,
-            undelivered: self.ended.undelivered,
-        }
     }
 }
 
@@ -191,9 +190,9 @@ impl Handler<tcp_server::Drain> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: tcp_server::Drain, _: &mut Self::Context) -> Self::Result {
-        let server = self.apps.server(&call.app, call.socket_id);
-        let server = server.map(|server| server.place.clone());
-        let scope = server.and_then(|server| {
+        let server = self.server(&call.app, call.socket_id);
+        let server = server.map(|server| server.stable_addr.clone());
+        let target = server.and_then(|server| {
             let state = self.apps.get(&call.app).ok_or(Error::SocketNotFound)?;
             Ok(DrainTarget {
                 servers: vec![server],
@@ -201,7 +200,7 @@ impl Handler<tcp_server::Drain> for Registry {
                 ..DrainTarget::app(state)
             })
         });
-        Box::pin(async move { scope?.drain(call.deadline).await })
+        Box::pin(async move { target?.drain(call.deadline).await })
     }
 }
 
@@ -209,11 +208,11 @@ impl Handler<Drain> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: Drain, _: &mut Self::Context) -> Self::Result {
-        let scope = self.apps.get(&call.app).map(DrainTarget::app);
+        let target = self.apps.get(&call.app).map(DrainTarget::app);
         Box::pin(async move {
-            match scope {
-                Some(scope) => scope.drain(call.deadline).await,
-                // It has nothing.
+            match target {
+                Some(target) => target.drain(call.deadline).await,
+                // An unknown app has no sockets.
                 None => Ok(Drained::default()),
             }
         })
@@ -224,8 +223,8 @@ impl Handler<DrainAll> for Registry {
     type Result = ResponseFuture<Result<Drained, Error>>;
 
     fn handle(&mut self, call: DrainAll, _: &mut Self::Context) -> Self::Result {
-        let scopes = self.apps.states().map(DrainTarget::app);
-        let drains: Vec<_> = scopes.map(|scope| scope.drain(call.deadline)).collect();
+        let targets = self.apps.values().map(DrainTarget::app);
+        let drains: Vec<_> = targets.map(|it| it.drain(call.deadline)).collect();
         Box::pin(async move {
             let mut all = Drained::default();
             for drained in join_all(drains).await {

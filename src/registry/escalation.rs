@@ -1,38 +1,39 @@
-//! Who decides on accept errors that a policy leaves to others.
+//! The actor that decides on accept errors if a policy says `Escalate`.
 
 use actix::prelude::*;
 
-use super::Registry;
 use crate::error::Error;
+use crate::registry::state::Registry;
 use crate::tcp_server::Escalation;
 
-/// Names who decides from now on, in place of who did
-/// ([`Registry::escalate_to`]). Those that were asked before still answer.
+/// Replaces the actor that decides on escalated accept errors
+/// ([`Registry::escalate_to`]). Questions that were sent before are still
+/// answered by the previous actor.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct EscalateTo {
-    /// `None`: nobody.
+    /// The actor; `None` for none.
     pub to: Option<Recipient<Escalation>>,
 }
 
 impl Registry {
-    /// Who decides on the accept errors of server sockets whose policy says
-    /// [`Escalate`](crate::tcp_server::AcceptAction::Escalate): nobody, unless
-    /// this is called. [`EscalateTo`] changes it while it runs.
+    /// The actor that decides on the accept errors of server sockets whose policy
+    /// says [`Escalate`](crate::tcp_server::AcceptAction::Escalate): none, by
+    /// default. [`EscalateTo`] replaces it while the registry is running.
     ///
     /// ```
     /// use actix::prelude::*;
     /// use chrome_sockets::Registry;
     /// use chrome_sockets::tcp_server::{AcceptAction, Escalation};
     ///
-    /// /// Bears an error three times.
-    /// struct Warden;
+    /// /// Ignores an error three times.
+    /// struct ThreeAttempts;
     ///
-    /// impl Actor for Warden {
+    /// impl Actor for ThreeAttempts {
     ///     type Context = Context<Self>;
     /// }
     ///
-    /// impl Handler<Escalation> for Warden {
+    /// impl Handler<Escalation> for ThreeAttempts {
     ///     type Result = MessageResult<Escalation>;
     ///
     ///     fn handle(&mut self, error: Escalation, _: &mut Self::Context) -> Self::Result {
@@ -44,7 +45,7 @@ impl Registry {
     /// }
     ///
     /// # actix_rt::System::new().block_on(async {
-    /// let registry = Registry::new().escalate_to(Warden.start().recipient());
+    /// let registry = Registry::new().escalate_to(ThreeAttempts.start().recipient());
     /// # drop(registry.start());
     /// # });
     /// ```

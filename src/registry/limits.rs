@@ -1,56 +1,56 @@
-//! What an app, and all apps together, may have; set while it runs.
+//! Sets the limits of an app, and of the whole registry.
 
 use actix::prelude::*;
 
-use super::Registry;
-use super::apps::AppState;
 use crate::answer::messages;
 use crate::error::Error;
 use crate::handover_state::AppLimitsRecord;
 use crate::net_error::NetError;
+use crate::registry::state::{AppState, Registry};
 use crate::tcp_server::Limits;
 
 /// The limits of one app (beyond Chrome); by default there are none.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct AppLimits {
-    /// What all of its server sockets take on together.
+    /// The limits of all connections that its server sockets accept together.
     pub accepted: Limits,
-    /// The sockets that it makes by `create`, server sockets and client
-    /// sockets together, until they are closed. Beyond it `create` answers
-    /// [`TooManySockets`](Error::TooManySockets). Server sockets that it has
-    /// got otherwise count too, and so do client sockets of another process
-    /// that were not accepted there.
+    /// How many sockets may exist that it made by `create`, server sockets and
+    /// client sockets together. Beyond it `create` answers
+    /// [`TooManySockets`](Error::TooManySockets). Server sockets that were adopted
+    /// or handed over count too, and so do client sockets that were handed over
+    /// and not accepted.
     pub sockets: Option<usize>,
 }
 
 messages! {
     /// Sets an app's limits: see [`App::set_limits`](crate::App::set_limits).
-    /// Its `app` is the one whose limits they are.
+    /// `app` is the app whose limits are set.
     SetAppLimits {
-        /// They replace all that it had.
+        /// They replace the app's previous limits.
         limits: AppLimits,
     } -> ();
 }
 
-/// Sets what all server sockets of a registry take on together, in place of
-/// [`Registry::limits`], as [`App::set_limits`](crate::App::set_limits) does for
-/// an app; with the same errors.
+/// Sets the limits of all connections that the server sockets of a registry
+/// accept together, in place of [`Registry::limits`]. It has the same errors as
+/// [`App::set_limits`](crate::App::set_limits).
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct SetRegistryLimits {
-    /// They replace all that it had.
+    /// They replace the registry's previous limits.
     pub limits: Limits,
 }
 
 impl Registry {
-    /// What all server sockets of all apps take on together: no limits unless
-    /// this is called. [`SetRegistryLimits`] changes it while it runs.
+    /// The limits of all connections that the server sockets of all apps accept
+    /// together: none, by default. [`SetRegistryLimits`] changes them while the
+    /// registry is running.
     ///
     /// # Errors
     /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) for what the
     /// documentation of [`Limits`] excludes.
     pub fn limits(self, limits: Limits) -> Result<Self, NetError> {
-        self.limits.set(limits)?;
+        self.limiter.set(limits)?;
         Ok(self)
     }
 }
@@ -72,24 +72,22 @@ impl From<AppLimitsRecord> for AppLimits {
 impl AppState {
     pub(super) fn limits(&self) -> AppLimits {
         AppLimits {
-            accepted: self.on_accept.limits().limits(),
-            sockets: self.sockets,
+            accepted: self.app_listeners.limits().limits(),
+            sockets: self.socket_limit,
         }
     }
 
     pub(super) fn set_limits(&mut self, limits: AppLimits) -> Result<(), NetError> {
-        self.on_accept.limits().set(limits.accepted)?;
-        self.sockets = limits.sockets;
+        self.app_listeners.limits().set(limits.accepted)?;
+        self.socket_limit = limits.sockets;
         Ok(())
     }
 
-    /// Whether the app may make one more socket.
-    pub(super) fn may_make(&self) -> Result<(), Error> {
-        let made = self.servers().len() + self.app_shards.made();
-        match self.sockets.is_some_and(|most| made >= most) {
-            true => Err(Error::TooManySockets),
-            false => Ok(()),
-        }
+    /// Fails if the app may not create one more socket.
+    pub(super) fn check_socket_limit(&self) -> Result<(), Error> {
+        let made = self.servers.len() + self.app_shards.made();
+        let is_below = self.socket_limit.is_none_or(|most| made < most);
+        is_below.then_some(()).ok_or(Error::TooManySockets)
     }
 }
 
@@ -105,6 +103,6 @@ impl Handler<SetRegistryLimits> for Registry {
     type Result = Result<(), Error>;
 
     fn handle(&mut self, call: SetRegistryLimits, _: &mut Self::Context) -> Self::Result {
-        Ok(self.limits.set(call.limits)?)
+        Ok(self.limiter.set(call.limits)?)
     }
 }

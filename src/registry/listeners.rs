@@ -1,153 +1,112 @@
-//! `addListener`, `removeListener` and `hasListener(s)` of the events.
+//! `addListener`, `removeListener` and `hasListener(s)` of all events.
 
 use std::iter::once;
 
 use actix::prelude::*;
 
-use super::Registry;
-use super::apps::AppState;
 use crate::app_activity::SuspendInfo;
 use crate::draining::DrainInfo;
 use crate::error::Error;
 use crate::events::{AddListener, Event, HasListener, Listeners, RemoveListener};
+use crate::registry::state::{AppState, Registry};
 use crate::supervision::RestartInfo;
 use crate::tcp::{self, ReceiveErrorInfo, ReceiveInfo};
 use crate::tcp_server::{self, AcceptErrorInfo, AcceptInfo, HandshakeErrorInfo, RefusedInfo};
 
-/// Where an app's listeners of an event are, and who has to look at them again.
-pub(super) trait Heard: Event {
-    /// One list, or one an arbiter.
+/// An event of an app.
+pub(super) trait AppEvent: Event {
+    const RAISED_BY: RaisedBy;
+
+    /// Its lists of listeners: one, or one per arbiter of client sockets.
     fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>>;
-
-    fn changed(app: &AppState);
 }
 
-impl Heard for SuspendInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_suspend)
-    }
-
-    fn changed(_: &AppState) {}
+/// Which actors raise an event, and so have to know when its listeners change.
+pub(super) enum RaisedBy {
+    /// It never waits for a listener.
+    Registry,
+    ServerSockets,
+    ClientSockets,
 }
 
-impl Heard for RestartInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_restart)
-    }
+macro_rules! app_events {
+    ($($event:ty, $raised_by:ident: |$app:ident| $listeners:expr;)*) => {$(
+        impl AppEvent for $event {
+            const RAISED_BY: RaisedBy = RaisedBy::$raised_by;
 
-    fn changed(_: &AppState) {}
+            fn listeners($app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
+                $listeners
+            }
+        }
+    )*};
 }
 
-impl Heard for AcceptInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_accept.on_accept)
-    }
+app_events! {
+    SuspendInfo, Registry: |app| once(&app.on_suspend);
+    RestartInfo, Registry: |app| once(&app.on_restart);
+    DrainInfo, Registry: |app| once(&app.app_listeners.on_drain);
+    AcceptInfo, ServerSockets: |app| once(&app.app_listeners.on_accept);
+    AcceptErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_accept_error);
+    HandshakeErrorInfo, ServerSockets: |app| once(&app.app_listeners.on_handshake_error);
+    RefusedInfo, ServerSockets: |app| once(&app.app_listeners.on_refused);
+    ReceiveInfo, ClientSockets: |app| app.app_shards.each().map(|shard| &shard.on_receive);
+    ReceiveErrorInfo, ClientSockets: |app| {
+        app.app_shards.each().map(|shard| &shard.on_receive_error)
+    };
+}
 
-    fn changed(app: &AppState) {
-        for server in app.servers() {
-            server.address().do_send(tcp_server::ListenersChanged);
+impl AppState {
+    /// Has the sockets that raise an event check whether they may raise it now.
+    pub(super) fn listeners_changed(&self, raised_by: RaisedBy) {
+        match raised_by {
+            RaisedBy::Registry => {}
+            RaisedBy::ServerSockets => {
+                for server in self.servers.values() {
+                    server.address().do_send(tcp_server::ListenersChanged);
+                }
+            }
+            RaisedBy::ClientSockets => {
+                for app_shard in self.app_shards.each() {
+                    let app = self.app_shards.app_context.app.clone();
+                    let table = app_shard.rows.address();
+                    table.do_send(tcp::ListenersChanged(app));
+                }
+            }
         }
     }
 }
 
-impl Heard for AcceptErrorInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_accept.on_accept_error)
-    }
-
-    fn changed(app: &AppState) {
-        AcceptInfo::changed(app);
-    }
-}
-
-impl Heard for HandshakeErrorInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_accept.on_handshake_error)
-    }
-
-    fn changed(app: &AppState) {
-        AcceptInfo::changed(app);
-    }
-}
-
-impl Heard for RefusedInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_accept.on_refused)
-    }
-
-    fn changed(app: &AppState) {
-        AcceptInfo::changed(app);
-    }
-}
-
-impl Heard for DrainInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        once(&app.on_accept.on_drain)
-    }
-
-    fn changed(_: &AppState) {}
-}
-
-impl Heard for ReceiveInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        app.app_shards.each().map(|app_shard| &app_shard.on_receive)
-    }
-
-    fn changed(app: &AppState) {
-        for app_shard in app.app_shards.each() {
-            let app_id = app.app_shards.app_context.app.clone();
-            app_shard
-                .rows
-                .address()
-                .do_send(tcp::ListenersChanged(app_id));
-        }
-    }
-}
-
-impl Heard for ReceiveErrorInfo {
-    fn listeners(app: &AppState) -> impl Iterator<Item = &Listeners<Self>> {
-        app.app_shards
-            .each()
-            .map(|app_shard| &app_shard.on_receive_error)
-    }
-
-    fn changed(app: &AppState) {
-        ReceiveInfo::changed(app);
-    }
-}
-
-impl<E: Heard> Handler<AddListener<E>> for Registry {
+impl<E: AppEvent> Handler<AddListener<E>> for Registry {
     type Result = Result<(), Error>;
 
     fn handle(&mut self, call: AddListener<E>, _: &mut Self::Context) -> Self::Result {
         let app = self.app(&call.app);
-        E::listeners(app).for_each(|them| them.add(call.recipient.clone()));
-        E::changed(app);
+        E::listeners(app).for_each(|listeners| listeners.add(call.recipient.clone()));
+        app.listeners_changed(E::RAISED_BY);
         Ok(())
     }
 }
 
-impl<E: Heard> Handler<RemoveListener<E>> for Registry {
+impl<E: AppEvent> Handler<RemoveListener<E>> for Registry {
     type Result = Result<(), Error>;
 
     fn handle(&mut self, call: RemoveListener<E>, _: &mut Self::Context) -> Self::Result {
         if let Some(app) = self.apps.get(&call.app) {
-            E::listeners(app).for_each(|them| them.remove(&call.recipient));
-            // What waited for another one may wait for nobody now.
-            E::changed(app);
+            E::listeners(app).for_each(|listeners| listeners.remove(&call.recipient));
+            // Sockets may wait for this listener to handle events, or have
+            // events that wait for a listener and are dropped without one.
+            app.listeners_changed(E::RAISED_BY);
         }
         Ok(())
     }
 }
 
-impl<E: Heard> Handler<HasListener<E>> for Registry {
+impl<E: AppEvent> Handler<HasListener<E>> for Registry {
     type Result = Result<bool, Error>;
 
     fn handle(&mut self, call: HasListener<E>, _: &mut Self::Context) -> Self::Result {
+        let recipient = call.recipient.as_ref();
         let app = self.apps.get(&call.app);
-        Ok(app.is_some_and(|app| {
-            let recipient = call.recipient.as_ref();
-            E::listeners(app).any(|them| them.has(recipient))
-        }))
+        Ok(app.is_some_and(|app| E::listeners(app).any(|it| it.contains(recipient))))
     }
 }

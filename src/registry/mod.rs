@@ -1,9 +1,8 @@
-//! Who owns which socket.
+//! The registry: which app owns which socket, and what it does with the apps.
 
 mod actor;
 mod apps;
 mod arbiters;
-mod deny_connect;
 mod draining;
 mod escalation;
 mod handover;
@@ -13,19 +12,18 @@ mod listeners;
 mod permissions;
 mod recovery;
 mod routes;
+mod state;
 
-pub use crate::registry::lifecycle::event_page::{EventPage, LOAD_LIMIT};
-pub use actor::{Registry, Shutdown};
+pub use actor::Shutdown;
+pub use arbiters::local_listeners::AddLocalListener;
+pub(crate) use arbiters::local_listeners::OnEachArbiter;
 pub use escalation::EscalateTo;
-pub use lifecycle::{IsSuspended, Resume, SetEventPage, Suspend, Unload};
+pub(crate) use handover::incoming::{AdoptListener, CommitImport, PrepareImport};
+pub(crate) use handover::outgoing::{Deliver, Export, FinishExport, Quiesce};
+pub(crate) use handover::types::HandoverToken;
+pub use lifecycle::calls::{IsSuspended, Resume, SetEventPage, Suspend, Unload};
+pub use lifecycle::event_page::LOAD_LIMIT;
 pub use limits::{AppLimits, SetAppLimits, SetRegistryLimits};
-pub use permissions::SetPermissions;
-
-pub use crate::registry::arbiters::local_listeners::AddLocalListener;
-pub(crate) use crate::registry::arbiters::local_listeners::OnEachArbiter;
-pub(crate) use crate::registry::handover::incoming::{AdoptListener, CommitImport, PrepareImport};
-pub(crate) use crate::registry::handover::outgoing::{
-    Deliver, Export, FinishExport, Quiesce, Token,
-};
-pub(crate) use crate::registry::recovery::RegistryHandle;
-pub use deny_connect::DenyConnect;
+pub use permissions::{DenyConnect, SetPermissions};
+pub(crate) use recovery::TrackAddress;
+pub use state::{EventPage, Registry};

@@ -1,143 +1,99 @@
-//! The registry when it has fallen, and goes on: in another arbiter, if its
-//! own has ended.
+//! Restart of the registry's own actor: after a panic, or in another arbiter if its own has ended.
 
 use std::mem;
 use std::sync::{Arc, Weak};
 
 use actix::prelude::*;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 #[cfg(feature = "testing")]
 use crate::os::Checkpoint;
-use crate::registry::Registry;
-use crate::registry::arbiters::ShardSlot;
+use crate::registry::state::Registry;
 use crate::supervision::{
-    self, ActorFailed, Cause, RestartCounter, RestartInfo, Terminate, UNHANDLED_RESTARTS,
-    log_restart, supervise,
+    ActorFailed, ActorKind, Cause, RestartCounter, RestartInfo, StableAddr, Terminate,
+    UNHANDLED_RESTARTS, log_restart, supervise,
 };
-use crate::tcp_server;
 
-/// What the registry needs to go on after a fall.
-#[derive(Default)]
-pub(super) struct RecoveryState {
-    restart_counter: Option<Arc<RestartCounter>>,
-    /// Where it goes on: the arbiter that it lives in, or else the system's.
-    arbiters: Vec<ArbiterHandle>,
-    /// Who has to know its new address.
-    doors: Vec<Weak<RegistryHandle>>,
-    /// Whether it has begun anew and what it waited for has not.
-    is_new: bool,
-    /// Whether it is to stop: a fault.
-    stops: bool,
-    /// Whether its end is meant.
-    pub(super) ended: bool,
-}
-
-/// The registry's address, for as long as somebody may call it.
-#[derive(Debug)]
-pub(crate) struct RegistryHandle(RwLock<Addr<Registry>>);
-
-/// This door is to have the registry's address.
+/// Has the registry keep this copy of its address up to date.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Remember(Weak<RegistryHandle>);
-
-impl RegistryHandle {
-    pub(crate) fn new(registry: &Addr<Registry>) -> Arc<Self> {
-        let door = Arc::new(RegistryHandle(RwLock::new(registry.clone())));
-        registry.do_send(Remember(Arc::downgrade(&door)));
-        door
-    }
-
-    pub(crate) fn registry(&self) -> Addr<Registry> {
-        self.0.read().clone()
-    }
-}
+pub(crate) struct TrackAddress(pub(crate) Weak<StableAddr<Registry>>);
 
 impl Registry {
     pub(super) fn run(mut self) -> Addr<Self> {
         let here = Arbiter::current();
         let system = System::current().arbiter().clone();
-        self.fall.arbiters = vec![here, system];
+        self.recovery.arbiters = vec![here, system];
         let registry_link = self.registry_link.clone();
-        let restart_counter = self.fall.restart_counter.get_or_insert_with(|| {
-            let actor = supervision::Supervised::Registry;
-            Arc::new(RestartCounter::new(actor, None, registry_link))
+        let restart_counter = self.recovery.restart_counter.get_or_insert_with(|| {
+            let restart_counter =
+                RestartCounter::new(ActorKind::Registry, None, registry_link.clone());
+            Arc::new(restart_counter)
         });
-        let (restart_counter, registry_link) =
-            (restart_counter.clone(), self.registry_link.clone());
-        let address = supervise(self, restart_counter);
-        registry_link.is_now(&address);
+        let restart_counter = restart_counter.clone();
+        let address = supervise(self, Context::new(), restart_counter);
+        registry_link.set_registry(&address);
         address
     }
 
-    /// Begins to handle a message.
+    /// Called for each call on a socket: a test may inject a fault here.
     #[inline]
-    pub(super) fn begin(&mut self) {
+    pub(super) fn checkpoint(&mut self) {
         #[cfg(feature = "testing")]
         if self.network.checkpoint(Checkpoint::Registry) {
-            self.fall.stops = true;
+            self.recovery.stop_requested = true;
         }
     }
 
-    pub(super) fn stop_if_asked(&mut self, ctx: &mut Context<Self>) {
-        if mem::take(&mut self.fall.stops) {
+    pub(super) fn stop_if_requested(&mut self, ctx: &mut Context<Self>) {
+        if mem::take(&mut self.recovery.stop_requested) {
             ctx.stop();
         }
     }
 
-    /// It lives in this context from now on.
-    pub(super) fn is_here(&mut self, ctx: &mut Context<Self>) {
+    /// Called when the actor has started: its address is this context's from now
+    /// on.
+    pub(super) fn publish_address(&mut self, ctx: &mut Context<Self>) {
         let address = ctx.address();
-        self.fall.doors.retain(|door| match door.upgrade() {
-            Some(door) => {
-                *door.0.write() = address.clone();
-                true
+        self.recovery.addresses.retain(|it| {
+            let stable_addr = it.upgrade();
+            let is_held = stable_addr.is_some();
+            if let Some(stable_addr) = stable_addr {
+                stable_addr.set(address.clone());
             }
-            None => false,
+            is_held
         });
-        if mem::take(&mut self.fall.is_new) {
-            // What held sockets for a handover is gone.
-            self.leaving = None;
-            self.forget_prepared();
-            // Those that fall later find the way here.
-            self.go_on(&address);
-            self.resume_lives(ctx);
+        if mem::take(&mut self.recovery.was_restarted) {
+            // The futures that waited for a handover's end are gone.
+            self.outgoing = None;
+            self.discard_import();
+            // Actors that failed meanwhile had no registry to restart them.
+            self.restart_dropped(&address);
+            self.resume_transitions(ctx);
         }
     }
 
-    /// Closes everything, and waits for nothing.
-    pub(super) fn end_all(&mut self) {
-        let (servers, seats) = self.forget_all();
-        for server in servers {
-            server.address().do_send(tcp_server::Stop);
-        }
-        seats.into_iter().for_each(ShardSlot::end_later);
-    }
-
-    /// Goes on where there is an arbiter to go on in.
-    fn go_on_elsewhere(mut self) {
-        self.fall.is_new = true;
-        let arbiters = self.fall.arbiters.clone();
+    /// Continues in an arbiter that is still alive.
+    fn move_to_live_arbiter(mut self) {
+        self.recovery.was_restarted = true;
+        let arbiters = self.recovery.arbiters.clone();
         let here = arbiters.first();
         let cause = match here.is_some_and(ArbiterHandle::alive) {
             true => Cause::Stopped,
             false => Cause::ArbiterEnded,
         };
-        let restart_counter = self.fall.restart_counter.clone();
-        let fallen = Arc::new(Mutex::new(Some(self)));
-        let take = |fallen: &Mutex<Option<Registry>>| {
-            let mut fallen = fallen.lock();
-            fallen.take()
-        };
+        let restart_counter = self.recovery.restart_counter.clone();
+        let registry = Arc::new(Mutex::new(Some(self)));
+        let take = |registry: &Mutex<Option<Registry>>| registry.lock().take();
         for arbiter in arbiters {
-            let (passed, restart_counter, cause) =
-                (fallen.clone(), restart_counter.clone(), cause.clone());
+            let (registry, restart_counter, cause) =
+                (registry.clone(), restart_counter.clone(), cause.clone());
             let is_sent = arbiter.spawn_fn(move || {
-                if let Some(registry) = take(&passed) {
+                if let Some(registry) = take(&registry) {
                     let address = registry.run();
-                    // Told by the one that goes on.
-                    if restart_counter.is_some_and(|restart_counter| !restart_counter.fell(cause)) {
+                    // Recorded after the restart, because the report is a
+                    // message to the registry.
+                    if restart_counter.is_some_and(|it| !it.record_failure(cause)) {
                         address.do_send(Terminate);
                     }
                 }
@@ -146,43 +102,77 @@ impl Registry {
                 return;
             }
         }
-        // The system has ended, and all with it.
-        if let Some(mut registry) = take(&fallen) {
-            registry.fall.ended = true;
+        // The actix system has ended, and the registry ends with it.
+        if let Some(mut registry) = take(&registry) {
+            registry.recovery.has_ended = true;
+        }
+    }
+
+    /// Raises `onRestart`.
+    pub(super) fn report_failure(&mut self, failed: ActorFailed) {
+        // The counter has logged the others.
+        if !failed.gave_up && !matches!(failed.cause, Cause::Panicked(_)) {
+            log_restart(failed.actor, failed.cause.clone());
+        }
+        let apps = match failed.app {
+            Some(app) => vec![app],
+            None => self.apps.keys().cloned().collect(),
+        };
+        for app in apps {
+            let Some(state) = self.apps.get_mut(&app) else {
+                continue;
+            };
+            // One count is the app's own.
+            if Arc::strong_count(&state.unhandled_restarts) > UNHANDLED_RESTARTS {
+                state.missed_restarts += 1;
+                continue;
+            }
+            let missed = mem::take(&mut state.missed_restarts);
+            state.on_restart.dispatch(|_| RestartInfo {
+                app: app.clone(),
+                actor: failed.actor,
+                cause: failed.cause.clone(),
+                restarts: failed.restarts,
+                gave_up: failed.gave_up,
+                missed,
+                _unhandled: state.unhandled_restarts.clone(),
+            });
         }
     }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        if !self.fall.ended && !self.fall.arbiters.is_empty() {
-            let mut husk = Registry::new();
-            husk.fall.ended = true;
-            mem::replace(self, husk).go_on_elsewhere();
+        // Without arbiters it was never started.
+        if !self.recovery.has_ended && !self.recovery.arbiters.is_empty() {
+            let mut placeholder = Registry::new();
+            placeholder.recovery.has_ended = true;
+            mem::replace(self, placeholder).move_to_live_arbiter();
         }
     }
 }
 
 impl Supervised for Registry {
-    /// What it had spawned is gone.
+    /// Called after repeated panics: the futures that it has spawned are gone.
     fn restarting(&mut self, _: &mut Self::Context) {
-        self.fall.is_new = true;
+        self.recovery.was_restarted = true;
     }
 }
 
-impl Handler<Remember> for Registry {
+impl Handler<TrackAddress> for Registry {
     type Result = ();
 
-    fn handle(&mut self, Remember(door): Remember, ctx: &mut Self::Context) {
-        let doors = &mut self.fall.doors;
-        if doors.len() == doors.capacity() {
-            doors.retain(|door| door.strong_count() > 0);
+    fn handle(&mut self, TrackAddress(stable_addr): TrackAddress, ctx: &mut Self::Context) {
+        let addresses = &mut self.recovery.addresses;
+        // Pruned before each reallocation, so that the list stays short.
+        if addresses.len() == addresses.capacity() {
+            addresses.retain(|it| it.strong_count() > 0);
         }
-        if let Some(door) = door.upgrade() {
-            // It may have been sent to the one before.
-            *door.0.write() = ctx.address();
+        if let Some(stable_addr) = stable_addr.upgrade() {
+            // The message may have been sent to the address before a restart.
+            stable_addr.set(ctx.address());
         }
-        doors.push(door);
+        addresses.push(stable_addr);
     }
 }
 
@@ -190,50 +180,7 @@ impl Handler<Terminate> for Registry {
     type Result = ();
 
     fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
-        self.end_all();
+        self.close_all();
         ctx.stop();
-    }
-}
-
-impl Handler<ActorFailed> for Registry {
-    type Result = ();
-
-    /// One of its own has fallen, or it has itself.
-    fn handle(&mut self, fell: ActorFailed, ctx: &mut Self::Context) {
-        self.go_on(&ctx.address());
-        let ActorFailed {
-            actor,
-            app,
-            cause,
-            restarts,
-            gave_up,
-        } = fell;
-        if !gave_up && !matches!(cause, Cause::Panicked(_)) {
-            log_restart(actor, cause.clone());
-        }
-        let apps = match app {
-            Some(app) => vec![app],
-            None => self.apps.ids(),
-        };
-        for app in apps {
-            let Some(state) = self.apps.get_mut(&app) else {
-                continue;
-            };
-            let (unhandled, missed) = &mut state.untold_restarts;
-            if Arc::strong_count(unhandled) > UNHANDLED_RESTARTS {
-                *missed += 1;
-                continue;
-            }
-            let missed = mem::take(missed);
-            state.on_restart.dispatch(|_| RestartInfo {
-                app: app.clone(),
-                actor,
-                cause: cause.clone(),
-                restarts,
-                gave_up,
-                missed,
-                _unhandled: unhandled.clone(),
-            });
-        }
     }
 }

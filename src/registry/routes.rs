@@ -1,41 +1,36 @@
-//! Every call that names a socket, and the way to it.
+//! Routes each call that names a socket to that socket.
 //!
-//! The registry does not wait for an answer: it passes the caller's reply on
-//! with the call, and whoever has the socket answers directly. So calls reach
-//! a socket in the order in which they were sent.
+//! The registry does not wait for answers. It passes the caller's reply on with
+//! the call, and the socket answers directly. So calls reach a socket in the
+//! order in which they were sent.
 
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::prelude::*;
 use futures::future::join_all;
 
-use super::Registry;
-use crate::answer::{Answer, Ask, Reply};
+use crate::answer::{Answer, Reply, Request};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId, ServerSocketId};
-use crate::supervision::Child;
+use crate::registry::state::Registry;
+use crate::supervision::{SupervisedActor, ask_all};
 use crate::tcp::{self, ClientSocket, Command, SecureStep, Target};
 use crate::tcp_server::{self, Bound, ServerSocket};
 
-/// A call on its way: an answer now, or somebody who will give it.
-pub struct Routed<T>(Route<T>);
+/// A call that is answered later, by the function that gets its reply.
+pub struct Routed<T>(Box<dyn FnOnce(Reply<T>)>);
 
-enum Route<T> {
-    Answered(Result<T, Error>),
-    Passed(Box<dyn FnOnce(Reply<T>)>),
-}
-
-impl<T> Routed<T> {
+impl<T: 'static> Routed<T> {
     fn answered(answer: Result<T, Error>) -> Self {
-        Routed(Route::Answered(answer))
+        Routed(Box::new(|reply| reply.send(answer)))
     }
 
-    /// Passed on to `target`, or answered with the reason why there is none.
+    /// Passes the reply on to `target`, or answers with the target's error.
     fn passed<U: 'static>(
         target: Result<U, Error>,
         pass: impl FnOnce(U, Reply<T>) + 'static,
     ) -> Self {
         match target {
-            Ok(target) => Routed(Route::Passed(Box::new(move |reply| pass(target, reply)))),
+            Ok(target) => Routed(Box::new(move |reply| pass(target, reply))),
             Err(error) => Routed::answered(Err(error)),
         }
     }
@@ -46,187 +41,172 @@ where
     M: Message<Result = Result<T, Error>>,
 {
     fn handle(self, _: &mut Context<Registry>, sender: Option<OneshotSender<Result<T, Error>>>) {
-        let reply = Reply::from(sender);
-        match self.0 {
-            Route::Answered(answer) => reply.send(answer),
-            Route::Passed(pass) => pass(reply),
-        }
+        (self.0)(Reply::from(sender));
     }
 }
 
-impl Registry {
-    fn server<M, T>(&self, target: Result<&Child<ServerSocket>, Error>, message: M) -> Routed<T>
-    where
-        ServerSocket: Handler<Ask<M, T>>,
-        M: Message<Result = Result<T, Error>> + Send + 'static,
-        T: Send + 'static,
-    {
-        Routed::passed(target.map(Child::address), |server, reply| {
-            server.do_send(Ask { message, reply });
-        })
-    }
+/// A call that creates or names a socket.
+pub trait SocketCall: Message<Result = Result<<Self as SocketCall>::Answer, Error>> {
+    type Answer: 'static;
 
-    fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
-        let socket = self.table.get(app, id).ok_or(Error::SocketNotFound)?;
-        socket.app_shard().activity.mark_active();
-        socket.app_shard().called_by_id();
-        Ok(socket)
+    fn route(self, registry: &mut Registry) -> Routed<Self::Answer>;
+}
+
+impl<C: SocketCall> Handler<C> for Registry {
+    type Result = Routed<C::Answer>;
+
+    fn handle(&mut self, call: C, _: &mut Self::Context) -> Self::Result {
+        self.checkpoint();
+        call.route(self)
     }
 }
 
-/// What [`App`](crate::App) sends: the same calls, which are carried out even
-/// if nobody waits for the answer.
-impl<M, T> Handler<Ask<M, T>> for Registry
+/// What [`App`](crate::App) sends: the same calls, which are carried out even if
+/// their callers do not wait for the answer.
+impl<M, T> Handler<Request<M, T>> for Registry
 where
     Registry: Handler<M>,
     M: Message<Result = Result<T, Error>>,
 {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask<M, T>, ctx: &mut Self::Context) {
-        let Ask { message, reply } = ask;
+    fn handle(&mut self, request: Request<M, T>, ctx: &mut Self::Context) {
+        let Request { message, reply } = request;
         let response = Handler::<M>::handle(self, message, ctx);
         response.handle(ctx, reply.into());
-        self.stop_if_asked(ctx);
+        self.stop_if_requested(ctx);
     }
 }
 
-macro_rules! routes {
-    ($($message:path => $answer:ty: |$registry:ident, $call:ident| $body:expr;)*) => {$(
-        impl Handler<$message> for Registry {
-            type Result = Routed<$answer>;
+fn pass_to_server<M, T>(
+    server: Result<&SupervisedActor<ServerSocket>, Error>,
+    message: M,
+) -> Routed<T>
+where
+    ServerSocket: Handler<Request<M, T>>,
+    M: Message<Result = Result<T, Error>> + Send + 'static,
+    T: Send + 'static,
+{
+    Routed::passed(server.map(SupervisedActor::address), |server, reply| {
+        server.do_send(Request { message, reply });
+    })
+}
 
-            fn handle(&mut self, $call: $message, _: &mut Self::Context) -> Self::Result {
-                let $registry = self;
-                $registry.begin();
-                $body
+macro_rules! server_calls {
+    ($($(#[$cfg:meta])* $call:ident -> $answer:ty;)*) => {$(
+        $(#[$cfg])*
+        impl SocketCall for tcp_server::$call {
+            type Answer = $answer;
+
+            fn route(self, registry: &mut Registry) -> Routed<$answer> {
+                pass_to_server(registry.server(&self.app, self.socket_id), self)
             }
         }
     )*};
 }
 
-routes! {
-    tcp_server::Create => tcp_server::CreateInfo: |registry, call| {
-        let created = registry
-            .app(&call.app)
-            .may_make()
-            .and_then(|()| registry.insert_server(call.app, call.properties, None));
-        Routed::answered(created.map(|socket_id| tcp_server::CreateInfo { socket_id }))
-    };
-    tcp_server::Update => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::SetPaused => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::SetAcceptPolicy => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::SetLimits => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::SetReusePort => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::SetTimeouts => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::Listen => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::Disconnect => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
-    tcp_server::Close => (): |registry, call| {
-        let removed = registry.apps.remove_server(&call.app, call.socket_id);
-        registry.server(removed.as_ref().map_err(|error| *error), call)
-    };
-    tcp_server::GetInfo => tcp_server::SocketInfo: |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
+server_calls! {
+    Update -> ();
+    SetPaused -> ();
+    SetAcceptPolicy -> ();
+    SetLimits -> ();
+    SetReusePort -> ();
+    SetTimeouts -> ();
+    #[cfg(feature = "tls")]
+    SetTls -> ();
+    Listen -> ();
+    Disconnect -> ();
+    GetInfo -> tcp_server::SocketInfo;
+}
 
-    tcp::Create => tcp::CreateInfo: |registry, call| {
-        let app = registry.app(&call.app);
-        let app_shard = app.may_make().map(|()| app.app_shards.least_loaded());
+impl SocketCall for tcp_server::Create {
+    type Answer = tcp_server::CreateInfo;
+
+    fn route(self, registry: &mut Registry) -> Routed<Self::Answer> {
+        let created = registry.app(&self.app).check_socket_limit();
+        let created =
+            created.and_then(|()| registry.insert_server(self.app, self.properties, None));
+        Routed::answered(created.map(|socket_id| tcp_server::CreateInfo { socket_id }))
+    }
+}
+
+impl SocketCall for tcp_server::Close {
+    type Answer = ();
+
+    fn route(self, registry: &mut Registry) -> Routed<()> {
+        let removed = registry.remove_server(&self.app, self.socket_id);
+        pass_to_server(removed.as_ref().map_err(|error| *error), self)
+    }
+}
+
+macro_rules! client_calls {
+    ($($call:ident -> $answer:ty: |$it:ident, $socket:ident, $reply:ident| $pass:expr;)*) => {$(
+        impl SocketCall for tcp::$call {
+            type Answer = $answer;
+
+            fn route(self, registry: &mut Registry) -> Routed<$answer> {
+                let $it = self;
+                let socket = registry.client(&$it.app, $it.socket_id);
+                Routed::passed(socket, move |$socket, $reply| $pass)
+            }
+        }
+    )*};
+}
+
+client_calls! {
+    Update -> (): |it, socket, reply| {
+        socket.do_send(Command::Update(Box::new(it.properties), reply))
+    };
+    SetPaused -> (): |it, socket, reply| socket.do_send(Command::SetPaused(it.paused, reply));
+    SetKeepAlive -> (): |it, socket, reply| {
+        socket.do_send(Command::SetKeepAlive(it.enable, it.delay.unwrap_or(0), reply))
+    };
+    SetNoDelay -> (): |it, socket, reply| socket.do_send(Command::SetNoDelay(it.no_delay, reply));
+    SetTimeouts -> (): |it, socket, reply| {
+        socket.do_send(Command::SetTimeouts(Box::new(it.timeouts), reply))
+    };
+    Connect -> (): |it, socket, reply| {
+        let target = Target::new(&it.peer_address, it.peer_port, it.dns_query_type);
+        socket.do_send(Command::Connect(Box::new(target), reply))
+    };
+    Secure -> (): |it, socket, reply| {
+        socket.do_send(Command::Secure(Box::new(SecureStep::Start(it.options, reply))))
+    };
+    Disconnect -> (): |it, socket, reply| socket.do_send(Command::Disconnect(reply));
+    Send -> tcp::SendInfo: |it, socket, reply| socket.send_to(it.data, reply);
+    Close -> (): |it, socket, reply| socket.close_to(reply);
+    GetInfo -> tcp::SocketInfo: |it, socket, reply| socket.do_send(Command::GetInfo(reply));
+    GetSocket -> ClientSocket: |it, socket, reply| reply.send(Ok(socket));
+}
+
+impl SocketCall for tcp::Create {
+    type Answer = tcp::CreateInfo;
+
+    fn route(self, registry: &mut Registry) -> Routed<Self::Answer> {
+        let app = registry.app(&self.app);
+        let app_shard = app
+            .check_socket_limit()
+            .map(|()| app.app_shards.least_loaded());
         let socket = app_shard.map(|app_shard| {
-            let socket = ClientSocket::new(registry.table.allocate(), app_shard);
-            registry.table.insert_made(socket.clone());
+            let socket = ClientSocket::new(registry.id_table.allocate(), app_shard);
+            registry.id_table.insert_made(socket.clone());
             socket
         });
         Routed::passed(socket, |socket, reply| {
-            socket.do_send(Command::Create(Box::new(call.properties), reply));
+            socket.do_send(Command::Create(Box::new(self.properties), reply));
         })
-    };
-    tcp::Update => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.do_send(Command::Update(Box::new(call.properties), reply));
-        })
-    };
-    tcp::SetPaused => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Command::SetPaused(call.paused, reply));
-        })
-    };
-    tcp::SetKeepAlive => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Command::SetKeepAlive(call.enable, call.delay.unwrap_or(0), reply));
-        })
-    };
-    tcp::SetNoDelay => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Command::SetNoDelay(call.no_delay, reply));
-        })
-    };
-    tcp::SetTimeouts => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Command::SetTimeouts(Box::new(call.timeouts), reply));
-        })
-    };
-    tcp::Connect => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            let target = Target::new(&call.peer_address, call.peer_port, call.dns_query_type);
-            socket.do_send(Command::Connect(Box::new(target), reply));
-        })
-    };
-    tcp::Secure => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), move |socket, reply| {
-            socket.do_send(Command::Secure(Box::new(SecureStep::Start(call.options, reply))));
-        })
-    };
-    tcp::Disconnect => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.do_send(Command::Disconnect(reply));
-        })
-    };
-    tcp::Send => tcp::SendInfo: |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.send_to(call.data, reply);
-        })
-    };
-    tcp::Close => (): |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.close_to(reply);
-        })
-    };
-    tcp::GetInfo => tcp::SocketInfo: |registry, call| {
-        Routed::passed(registry.client(&call.app, call.socket_id), |socket, reply| {
-            socket.do_send(Command::GetInfo(reply));
-        })
-    };
-    tcp::GetSocket => ClientSocket: |registry, call| {
-        Routed::answered(registry.client(&call.app, call.socket_id))
-    };
-}
-
-#[cfg(feature = "tls")]
-routes! {
-    tcp_server::SetTls => (): |registry, call| {
-        registry.server(registry.apps.server(&call.app, call.socket_id), call)
-    };
+    }
 }
 
 impl Registry {
-    /// A new server socket, which listens already if there is a listener.
+    fn client(&self, app: &AppId, id: ClientSocketId) -> Result<ClientSocket, Error> {
+        let socket = self.id_table.get(app, id).ok_or(Error::SocketNotFound)?;
+        socket.app_shard().activity.mark_active();
+        socket.app_shard().called_by_id();
+        Ok(socket)
+    }
+
+    /// Creates a server socket, which listens already if it is given a listener.
     pub(super) fn insert_server(
         &mut self,
         app: AppId,
@@ -234,9 +214,9 @@ impl Registry {
         listener: Option<Bound>,
     ) -> Result<ServerSocketId, Error> {
         let socket_id = self.server_ids.allocate().into();
-        let deps = self.deps(&app);
+        let deps = self.server_deps(&app);
         let server = ServerSocket::start(socket_id, properties, listener, deps)?;
-        self.app(&app).insert_server(socket_id, server);
+        self.app(&app).servers.insert(socket_id, server);
         Ok(socket_id)
     }
 }
@@ -246,24 +226,20 @@ impl Handler<tcp_server::GetSockets> for Registry {
 
     fn handle(&mut self, call: tcp_server::GetSockets, _: &mut Self::Context) -> Self::Result {
         let app = self.apps.get(&call.app);
-        // Asked now, so that the answers show this moment.
-        let infos: Vec<_> = app
-            .into_iter()
-            .flat_map(|app| app.servers())
+        let servers = app.into_iter().flat_map(|app| app.servers.values());
+        // The requests are sent now, so that the answers show this moment.
+        let infos: Vec<_> = servers
             .map(|server| {
                 let (answer, reply) = Answer::pair();
-                let message = tcp_server::GetInfo {
-                    app: call.app.clone(),
-                    // Each answers for itself.
-                    socket_id: 0.into(),
-                };
-                server.address().do_send(Ask { message, reply });
+                // The socket does not read its own id.
+                let message = tcp_server::GetInfo::new(call.app.clone(), 0.into());
+                server.address().do_send(Request { message, reply });
                 answer
             })
             .collect();
         Box::pin(async move {
             let infos = join_all(infos).await;
-            // One that ended meanwhile is not open.
+            // A socket that was closed meanwhile has no answer.
             Ok(infos.into_iter().flatten().collect())
         })
     }
@@ -273,12 +249,16 @@ impl Handler<tcp::GetSockets> for Registry {
     type Result = ResponseFuture<Result<Vec<tcp::SocketInfo>, Error>>;
 
     fn handle(&mut self, call: tcp::GetSockets, _: &mut Self::Context) -> Self::Result {
-        let infos = self.rows();
-        let infos = infos.map(|rows| rows.ask(tcp::GetInfos(call.app.clone())));
-        let infos: Vec<_> = infos.collect();
+        let tables = self.socket_tables();
+        let infos = ask_all(&tables, &tcp::GetInfos(call.app));
         Box::pin(async move {
-            let infos: Option<Vec<_>> = join_all(infos).await.into_iter().collect();
-            let mut infos = infos.ok_or(Error::Stopped)?.concat();
+            let infos = infos.await;
+            // The list would be incomplete without the sockets of an actor that
+            // has ended.
+            if infos.len() < tables.len() {
+                return Err(Error::Stopped);
+            }
+            let mut infos = infos.concat();
             infos.sort_by_key(|info| info.socket_id);
             Ok(infos)
         })

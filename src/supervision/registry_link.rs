@@ -1,4 +1,4 @@
-//! Where the registry is told.
+//! Messages to the registry from what it owns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -7,39 +7,47 @@ use actix::WeakRecipient;
 use actix::prelude::*;
 use parking_lot::RwLock;
 
-use super::{Cause, RestartLimit, Supervised};
 use crate::ids::{AppId, ServerSocketId};
+use crate::supervision::types::{ActorKind, Cause, RestartLimit};
 
-/// Something waits for an app that is suspended. Told once, until the app is
-/// loaded.
-#[derive(Clone, Message)]
-#[rtype(result = "()")]
-pub(crate) struct LoadApp(pub(crate) AppId);
-
-/// A server socket has closed itself.
+/// What the registry's actors and sockets report to it.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(crate) struct ServerClosed(pub(crate) AppId, pub(crate) ServerSocketId);
+pub(crate) enum RegistryMessage {
+    /// A socket has something to report to an app that is not loaded. Sent once,
+    /// until the app is loaded.
+    LoadApp(AppId),
+    /// A server socket has closed itself.
+    ServerClosed(AppId, ServerSocketId),
+    ActorFailed(ActorFailed),
+    /// Dropped when it is handled, which runs its function.
+    Barrier(MailboxBarrier),
+}
 
-/// One of the registry's own has fallen.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
+/// One of the registry's actors, or the registry itself, has failed.
+#[derive(Clone, Debug)]
 pub(crate) struct ActorFailed {
-    pub(crate) actor: Supervised,
-    /// Whose it is; `None`: every app's.
+    pub(crate) actor: ActorKind,
+    /// The app that it belongs to; `None` if it serves every app.
     pub(crate) app: Option<AppId>,
     pub(crate) cause: Cause,
     pub(crate) restarts: u64,
     pub(crate) gave_up: bool,
 }
 
-/// Called by the registry when it has passed on every call that was sent to it
-/// before this; and when it ends, as it passes on no more then.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct CallsPassed(Option<Box<dyn FnOnce() + Send>>);
+/// Runs its function when the registry has passed on every call that was sent to
+/// it before; also when the registry ends, since then it passes on no more. The
+/// default has no function, for a sender that awaits the message's answer.
+#[derive(Default)]
+pub(crate) struct MailboxBarrier(Option<Box<dyn FnOnce() + Send>>);
 
-impl Drop for CallsPassed {
+impl MailboxBarrier {
+    pub(crate) fn new(then: impl FnOnce() + Send + 'static) -> Self {
+        MailboxBarrier(Some(Box::new(then)))
+    }
+}
+
+impl Drop for MailboxBarrier {
     fn drop(&mut self) {
         if let Some(then) = self.0.take() {
             then();
@@ -47,27 +55,20 @@ impl Drop for CallsPassed {
     }
 }
 
-/// The way to the registry, wherever it lives now. It keeps no registry alive.
+/// Sends to the registry, wherever it lives now. It does not keep the registry
+/// alive.
 #[derive(Clone, Default)]
 pub(crate) struct RegistryLink {
-    ways: Arc<RwLock<Option<Ways>>>,
+    registry: Arc<RwLock<Option<WeakRecipient<RegistryMessage>>>>,
     /// Whether the registry has ended for good.
     ended: Arc<AtomicBool>,
-    /// How often each actor of this registry may fall.
+    /// How often each actor of this registry may fail.
     pub(crate) limit: RestartLimit,
 }
 
-#[derive(Clone)]
-struct Ways {
-    wanted: WeakRecipient<LoadApp>,
-    ended: WeakRecipient<ServerClosed>,
-    fell: WeakRecipient<ActorFailed>,
-    passed: WeakRecipient<CallsPassed>,
-}
-
 impl RegistryLink {
-    /// The registry ends for good, and closes everything.
-    pub(crate) fn end(&self) {
+    /// The registry ends for good and closes everything.
+    pub(crate) fn mark_ended(&self) {
         self.ended.store(true, SeqCst);
     }
 
@@ -75,49 +76,25 @@ impl RegistryLink {
         self.ended.load(SeqCst)
     }
 
-    /// From now on it is this one.
-    pub(crate) fn is_now<A>(&self, address: &Addr<A>)
+    /// Sets the registry's address: it has started, or was restarted.
+    pub(crate) fn set_registry<A>(&self, address: &Addr<A>)
     where
-        A: Handler<LoadApp> + Handler<ServerClosed> + Handler<ActorFailed> + Handler<CallsPassed>,
-        A: Actor<Context = Context<A>>,
+        A: Actor<Context = Context<A>> + Handler<RegistryMessage>,
     {
-        let address = address.downgrade();
-        *self.ways.write() = Some(Ways {
-            wanted: address.clone().recipient(),
-            ended: address.clone().recipient(),
-            fell: address.clone().recipient(),
-            passed: address.recipient(),
-        });
+        *self.registry.write() = Some(address.downgrade().recipient());
     }
 
-    pub(crate) fn load_app(&self, load: LoadApp) {
-        if let Some(registry) = self.ways().and_then(|ways| ways.wanted.upgrade()) {
-            registry.do_send(load);
-        }
-    }
-
-    pub(crate) fn ended(&self, ended: ServerClosed) {
-        if let Some(registry) = self.ways().and_then(|ways| ways.ended.upgrade()) {
-            registry.do_send(ended);
-        }
-    }
-
-    pub(crate) fn fell(&self, fell: ActorFailed) {
-        if let Some(registry) = self.ways().and_then(|ways| ways.fell.upgrade()) {
-            registry.do_send(fell);
+    /// Sends a message. It is dropped if the registry has ended.
+    pub(crate) fn send(&self, message: RegistryMessage) {
+        let registry = self.registry.read().clone();
+        if let Some(registry) = registry.and_then(|registry| registry.upgrade()) {
+            registry.do_send(message);
         }
     }
 
     /// Calls `then` when the registry has passed on every call that was sent to
     /// it before.
-    pub(crate) fn when_passed(&self, then: impl FnOnce() + Send + 'static) {
-        let passed = CallsPassed(Some(Box::new(then)));
-        if let Some(registry) = self.ways().and_then(|ways| ways.passed.upgrade()) {
-            registry.do_send(passed);
-        }
-    }
-
-    fn ways(&self) -> Option<Ways> {
-        self.ways.read().clone()
+    pub(crate) fn after_pending_calls(&self, then: impl FnOnce() + Send + 'static) {
+        self.send(RegistryMessage::Barrier(MailboxBarrier::new(then)));
     }
 }

@@ -1,4 +1,4 @@
-//! What an actor leaves, and what goes on with it.
+//! Restarts actors with their state: after a panic, a stop, or the end of their arbiter.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -15,103 +15,120 @@ use actix::dev::channel::channel;
 use actix::prelude::*;
 use actix_rt::time::Instant;
 use futures::FutureExt;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use futures::future::join_all;
+use parking_lot::{Mutex, RwLock};
 
-use super::{ActorFailed, Cause, RegistryLink, RestartLimit, Supervised};
 use crate::ids::AppId;
+use crate::supervision::registry_link::{ActorFailed, RegistryLink, RegistryMessage};
+use crate::supervision::types::{ActorKind, Cause, RestartLimit};
 
-/// The longest message of a panic that is told, in bytes.
+/// How many bytes of a panic's message are reported.
 const MAX_MESSAGE: usize = 1024;
 
-/// It has fallen too often: it is to end, and to tell what ends with it.
+/// Tells an actor that it has failed too often: it closes what it owns, reports
+/// that, and ends.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Terminate;
 
-/// An actor that is worth keeping: its value is all that it knows.
+/// An actor whose value is its whole state, so that it can be restarted with it.
 pub(crate) trait Recoverable:
     Actor<Context = Context<Self>> + actix::Supervised + Handler<Terminate> + Send
 {
-    /// It goes on in a thread that is not the one it comes from, whose event
-    /// loop is gone.
+    /// The actor is restarted in another thread. The event loop that it was
+    /// registered with is gone.
     fn thread_changed(&mut self);
 
-    /// Nobody goes on with it: it closes what it has, and says so.
-    fn lost(&mut self);
+    /// The actor is not restarted: it closes what it owns, and reports that.
+    fn abandon(&mut self);
 }
 
-/// How often something has fallen, and who is told.
+/// Counts the failures of one actor, and reports them to the registry.
 pub(crate) struct RestartCounter {
-    actor: Supervised,
+    actor: ActorKind,
     app: Option<AppId>,
     registry_link: RegistryLink,
-    counted: Mutex<Counted>,
+    failures: Mutex<Failures>,
 }
 
 #[derive(Default)]
-struct Counted {
-    all: u64,
-    /// Of those within the time of the limit.
-    times: VecDeque<Instant>,
+struct Failures {
+    total: u64,
+    /// The failures within the period of the limit; the oldest is first.
+    recent: VecDeque<Instant>,
 }
 
 impl RestartCounter {
-    pub(crate) fn new(actor: Supervised, app: Option<AppId>, registry_link: RegistryLink) -> Self {
+    pub(crate) fn new(actor: ActorKind, app: Option<AppId>, registry_link: RegistryLink) -> Self {
         RestartCounter {
             actor,
             app,
             registry_link,
-            counted: Mutex::default(),
+            failures: Mutex::default(),
         }
     }
 
-    /// It has fallen: tells so, and whether it may go on. That a stopped one
-    /// goes on is logged by the registry ([`log_restart`](super::log_restart)).
-    pub(crate) fn fell(&self, cause: Cause) -> bool {
+    /// Counts and reports a failure. Returns whether the actor may be restarted.
+    pub(crate) fn record_failure(&self, cause: Cause) -> bool {
         let (restarts, gave_up) = self.count();
         if gave_up {
-            log::error!("{}: {cause}, once too often: it ends", self.actor);
+            log::error!("{}: {cause}, too often: it ends", self.actor);
         } else if let Cause::Panicked(_) = cause {
-            log::error!("{}: {cause}; it goes on", self.actor);
+            // The registry logs restarts for other causes, by `log_restart`,
+            // since they may be part of an ordinary end.
+            log::error!("{}: {cause}; it was restarted", self.actor);
         }
-        self.registry_link.fell(ActorFailed {
+        let failed = ActorFailed {
             actor: self.actor,
             app: self.app.clone(),
             cause,
             restarts,
             gave_up,
-        });
+        };
+        self.registry_link
+            .send(RegistryMessage::ActorFailed(failed));
         !gave_up
     }
 
-    /// How often it has, and whether that is too often.
+    /// Counts a failure: how many there were, and whether that is too often.
     fn count(&self) -> (u64, bool) {
         let limit = self.registry_link.limit;
-        let mut counted = lock(&self.counted);
-        counted.all += 1;
+        let mut failures = self.failures.lock();
+        failures.total += 1;
+        // Without a limit, no times are kept: they would grow without bound.
         if limit == RestartLimit::UNLIMITED {
-            return (counted.all, false);
+            return (failures.total, false);
         }
         let now = Instant::now();
         let is_past = |time: &Instant| now.saturating_duration_since(*time) > limit.within;
-        while counted.times.front().is_some_and(is_past) {
-            counted.times.pop_front();
+        while failures.recent.front().is_some_and(is_past) {
+            failures.recent.pop_front();
         }
-        counted.times.push_back(now);
-        (counted.all, counted.times.len() > limit.most as usize)
+        failures.recent.push_back(now);
+        (failures.total, failures.recent.len() > limit.most as usize)
     }
 }
 
-/// Where an actor is to be found now.
+/// The current address of an actor that may be restarted elsewhere.
+#[derive(Debug)]
 pub(crate) struct StableAddr<A: Actor>(RwLock<Addr<A>>);
 
 impl<A: Actor> StableAddr<A> {
+    pub(crate) fn new(address: Addr<A>) -> Self {
+        StableAddr(RwLock::new(address))
+    }
+
+    pub(crate) fn set(&self, address: Addr<A>) {
+        *self.0.write() = address;
+    }
+
     pub(crate) fn address(&self) -> Addr<A> {
         self.0.read().clone()
     }
 
-    /// Sends it something that may be done twice, now; it is sent again if the
-    /// actor panics in its hands. `None`: it has ended.
+    /// Sends a message now, and again if the actor panics while it handles it;
+    /// so the message must be one that may be handled twice. `None` if the actor
+    /// has ended.
     pub(crate) fn ask<M>(
         self: &Arc<Self>,
         message: M,
@@ -121,94 +138,103 @@ impl<A: Actor> StableAddr<A> {
         M: Message + Clone + Send + 'static,
         M::Result: Send,
     {
-        let place = self.clone();
-        let mut asked = place.address().send(message.clone());
+        let this = self.clone();
+        let mut answer = this.address().send(message.clone());
         async move {
             loop {
-                if let Ok(answer) = asked.await {
+                if let Ok(answer) = answer.await {
                     return Some(answer);
                 }
-                let address = place.address();
+                let address = this.address();
                 if !address.connected() {
                     return None;
                 }
-                asked = address.send(message.clone());
+                answer = address.send(message.clone());
             }
         }
     }
 }
 
-/// An actor, and who keeps it going.
-pub(crate) struct Child<A: Actor> {
-    pub(crate) place: Arc<StableAddr<A>>,
+/// Sends a message to each of these actors now, as [`StableAddr::ask`] does. The
+/// future has the answers of those that have not ended.
+pub(crate) fn ask_all<A, M>(
+    actors: &[Arc<StableAddr<A>>],
+    message: &M,
+) -> impl Future<Output = Vec<M::Result>> + use<A, M>
+where
+    A: Handler<M> + Actor<Context = Context<A>>,
+    M: Message + Clone + Send + 'static,
+    M::Result: Send,
+{
+    let answers: Vec<_> = actors.iter().map(|it| it.ask(message.clone())).collect();
+    join_all(answers).map(|answers| answers.into_iter().flatten().collect())
+}
+
+/// An actor with its restarter.
+pub(crate) struct SupervisedActor<A: Actor> {
+    pub(crate) stable_addr: Arc<StableAddr<A>>,
     restarter: Arc<Restarter<A>>,
 }
 
-impl<A: Recoverable> Child<A> {
-    /// Starts the actor that `make` makes, in the current arbiter.
+impl<A: Recoverable> SupervisedActor<A> {
+    /// Starts the actor that `make` makes in this arbiter; `None` for the current
+    /// one.
     pub(crate) fn start(
-        restart_counter: RestartCounter,
-        make: impl FnOnce(Weak<Restarter<A>>) -> A,
-    ) -> Self {
-        Self::start_in(restart_counter, None, make)
-    }
-
-    /// Starts the actor in this arbiter; `None`: the current one.
-    pub(crate) fn start_in(
         restart_counter: RestartCounter,
         arbiter: Option<&ArbiterHandle>,
         make: impl FnOnce(Weak<Restarter<A>>) -> A,
     ) -> Self {
         let restarter = Restarter::new(restart_counter);
         let actor = make(Arc::downgrade(&restarter));
-        Child {
-            place: Arc::new(StableAddr(RwLock::new(restarter.start(actor, arbiter)))),
+        let address = restarter.start(actor, arbiter);
+        SupervisedActor {
+            stable_addr: Arc::new(StableAddr::new(address)),
             restarter,
         }
     }
 
-    /// Goes on with what it has left, if it has fallen.
-    pub(crate) fn go_on(&self) {
-        self.go_on_in(|| None);
-    }
-
-    /// As [`go_on`](Self::go_on), in the arbiter that `find` finds for it.
-    pub(crate) fn go_on_in(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
-        if let Some(address) = self.restarter.go_on(find) {
-            *self.place.0.write() = address;
+    /// Restarts the actor, if it was dropped, in the arbiter that `find` returns;
+    /// `None` for the current one.
+    pub(crate) fn restart_if_dropped(&self, find: impl FnOnce() -> Option<ArbiterHandle>) {
+        // Taken in a statement of its own, so that the lock is released before
+        // the actor starts.
+        let salvaged = self.restarter.salvaged.lock().take();
+        if let Some(actor) = salvaged {
+            let address = self.restarter.start(actor, find().as_ref());
+            self.stable_addr.set(address);
         }
     }
 
     pub(crate) fn address(&self) -> Addr<A> {
-        self.place.address()
+        self.stable_addr.address()
     }
 }
 
-/// Keeps one actor going.
+/// Keeps the state of an actor that was dropped until the actor is restarted.
 pub(crate) struct Restarter<A> {
     restart_counter: Arc<RestartCounter>,
-    remains: Mutex<Option<Salvage<A>>>,
+    salvaged: Mutex<Option<A>>,
+    /// The thread that the actor was last started in.
     thread: Mutex<Option<ThreadId>>,
 }
-
-struct Salvage<A>(A);
 
 impl<A: Recoverable> Restarter<A> {
     fn new(restart_counter: RestartCounter) -> Arc<Self> {
         Arc::new(Restarter {
             restart_counter: Arc::new(restart_counter),
-            remains: Mutex::default(),
+            salvaged: Mutex::default(),
             thread: Mutex::default(),
         })
     }
 
-    /// Starts it in this arbiter; `None`: the current one. If the arbiter has
-    /// ended it falls at once.
+    /// Starts the actor in this arbiter; `None` for the current one. If the
+    /// arbiter has ended, the actor is dropped, and so fails at once.
     fn start(self: &Arc<Self>, actor: A, arbiter: Option<&ArbiterHandle>) -> Addr<A> {
         let Some(arbiter) = arbiter else {
             return self.run(actor, Context::new());
         };
-        // As many messages as come.
+        // The address is needed before the actor runs. 0 makes the mailbox
+        // unbounded.
         let (sender, receiver) = channel(0);
         let restarter = self.clone();
         arbiter.spawn_fn(move || {
@@ -219,78 +245,69 @@ impl<A: Recoverable> Restarter<A> {
 
     fn run(&self, mut actor: A, context: Context<A>) -> Addr<A> {
         let here = std::thread::current().id();
-        let before = lock(&self.thread).replace(here);
+        let before = self.thread.lock().replace(here);
         if before.is_some_and(|before| before != here) {
             actor.thread_changed();
         }
-        run(actor, context, self.restart_counter.clone())
+        supervise(actor, context, self.restart_counter.clone())
     }
 
-    /// What the actor leaves that is being dropped.
-    pub(crate) fn leave(&self, remains: A) {
-        *lock(&self.remains) = Some(Salvage(remains));
+    /// Called by the `Drop` of the actor: keeps its state for a restart.
+    pub(crate) fn salvage(&self, actor: A) {
+        *self.salvaged.lock() = Some(actor);
         let arbiter = Arbiter::try_current();
         let cause = match arbiter.is_some_and(|arbiter| arbiter.alive()) {
             true => Cause::Stopped,
             false => Cause::ArbiterEnded,
         };
-        if !self.restart_counter.fell(cause) {
-            // Not under the lock.
-            let remains = lock(&self.remains).take();
-            if let Some(Salvage(mut actor)) = remains {
-                actor.lost();
+        // The report has the registry restart the actor.
+        if !self.restart_counter.record_failure(cause) {
+            // The lock is released first: the registry may take it meanwhile.
+            let salvaged = self.salvaged.lock().take();
+            if let Some(mut actor) = salvaged {
+                actor.abandon();
             }
         }
     }
-
-    /// Goes on with what was left, if something was.
-    fn go_on(self: &Arc<Self>, find: impl FnOnce() -> Option<ArbiterHandle>) -> Option<Addr<A>> {
-        // Not under the lock.
-        let remains = lock(&self.remains).take();
-        let Salvage(actor) = remains?;
-        Some(self.start(actor, find().as_ref()))
-    }
 }
 
-/// Starts an actor in the current arbiter that goes on after a panic: what it
-/// was just doing is dropped, its mailbox and what it has spawned are not.
-pub(crate) fn supervise<A>(actor: A, restart_counter: Arc<RestartCounter>) -> Addr<A>
+/// Starts an actor in the current arbiter that survives its panics. A panic drops
+/// what the actor was doing; its mailbox and the futures that it has spawned stay.
+pub(crate) fn supervise<A>(
+    actor: A,
+    mut context: Context<A>,
+    restart_counter: Arc<RestartCounter>,
+) -> Addr<A>
 where
     A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
 {
-    run(actor, Context::new(), restart_counter)
-}
-
-fn run<A>(actor: A, mut context: Context<A>, restart_counter: Arc<RestartCounter>) -> Addr<A>
-where
-    A: Actor<Context = Context<A>> + actix::Supervised + Handler<Terminate>,
-{
-    // Calls are never refused and never overtake each other.
+    // Unbounded: calls are never refused and never overtake each other.
     context.set_mailbox_capacity(0);
     let address = context.address();
     actix_rt::spawn(Supervisor {
         actor: context.into_future(actor),
         address: address.downgrade(),
         restart_counter,
-        step: Step::Whole,
+        last_turn: Turn::Completed,
     });
     address
 }
 
+/// Polls an actor and catches its panics.
 struct Supervisor<A: Actor<Context = Context<A>>> {
     actor: ContextFut<A, Context<A>>,
     address: WeakAddr<A>,
     restart_counter: Arc<RestartCounter>,
-    step: Step,
+    last_turn: Turn,
 }
 
-/// What its last turn has come to.
+/// How the actor's last turn ended.
 #[derive(Clone, Copy, PartialEq)]
-enum Step {
-    Whole,
+enum Turn {
+    Completed,
     Panicked,
-    /// It has been told to give up.
-    Ending,
+    /// It panicked once too often, and was told to terminate.
+    Terminating,
 }
 
 impl<A> Future for Supervisor<A>
@@ -301,46 +318,50 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let this = self.get_mut();
-        // What an actor keeps is made to be gone on with, whatever it was doing:
-        // each says where it was.
+        // Unwind safe because each actor notes what it is working on, and
+        // repairs that after a panic.
         let turn = AssertUnwindSafe(|| Pin::new(&mut this.actor).poll(cx));
         let panic = match catch_unwind(turn) {
             Ok(poll) => {
-                if this.step == Step::Panicked {
-                    this.step = Step::Whole;
+                if this.last_turn == Turn::Panicked {
+                    this.last_turn = Turn::Completed;
                 }
                 return poll;
             }
             Err(panic) => panic,
         };
         cx.waker().wake_by_ref();
-        let goes_on = this.restart_counter.fell(Cause::Panicked(message(&*panic)));
-        match this.step {
-            Step::Ending if !goes_on => return Poll::Ready(()),
-            _ if !goes_on => {
-                this.step = Step::Ending;
+        let cause = Cause::Panicked(panic_message(&*panic));
+        let may_restart = this.restart_counter.record_failure(cause);
+        match this.last_turn {
+            // It panicked again while it terminated.
+            Turn::Terminating if !may_restart => return Poll::Ready(()),
+            _ if !may_restart => {
+                this.last_turn = Turn::Terminating;
                 let Some(address) = this.address.upgrade() else {
                     return Poll::Ready(());
                 };
                 address.do_send(Terminate);
             }
-            // Again before a whole turn: it is something that it has spawned,
-            // and would do so at every turn.
-            Step::Panicked => {
+            // Two panics without a complete turn between them: the cause may be
+            // a spawned future, which would panic in every turn. `restart` drops
+            // the spawned futures.
+            Turn::Panicked => {
                 if !this.actor.restart() {
                     return Poll::Ready(());
                 }
             }
-            Step::Whole | Step::Ending => this.step = Step::Panicked,
+            Turn::Completed | Turn::Terminating => this.last_turn = Turn::Panicked,
         }
         Poll::Pending
     }
 }
 
-/// Runs what is not an actor; `None`: it has panicked, which is told.
-pub(crate) async fn guard<T>(
+/// Runs a future that is not an actor. A panic is reported as a failure of
+/// `actor`, and returns `None`.
+pub(crate) async fn catch_task_panic<T>(
     work: impl Future<Output = T>,
-    actor: Supervised,
+    actor: ActorKind,
     app: &AppId,
     registry_link: &RegistryLink,
 ) -> Option<T> {
@@ -348,25 +369,21 @@ pub(crate) async fn guard<T>(
         Ok(done) => Some(done),
         Err(panic) => {
             RestartCounter::new(actor, Some(app.clone()), registry_link.clone())
-                .fell(Cause::Panicked(message(&*panic)));
+                .record_failure(Cause::Panicked(panic_message(&*panic)));
             None
         }
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> Arc<str> {
+fn panic_message(panic: &(dyn Any + Send)) -> Arc<str> {
     let text = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    let end = (0..=text.len().min(MAX_MESSAGE)).rev();
-    let end = end.into_iter().find(|end| text.is_char_boundary(*end));
+    let mut ends = (0..=text.len().min(MAX_MESSAGE)).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or(0)].into()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock()
 }
 
 #[cfg(test)]
@@ -376,82 +393,65 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
     use super::*;
-    use crate::supervision::{CallsPassed, LoadApp, ServerClosed};
 
     fn restart_counter(most: u32, within: Duration) -> RestartCounter {
         let limit = RestartLimit { most, within };
         let mut registry_link = RegistryLink::default();
         registry_link.limit = limit;
-        RestartCounter::new(Supervised::Registry, None, registry_link)
+        RestartCounter::new(ActorKind::Registry, None, registry_link)
     }
 
     #[actix_rt::test]
-    async fn only_falls_within_the_time_count() {
+    async fn only_failures_within_the_period_count() {
         tokio::time::pause();
         let restart_counter = restart_counter(2, Duration::from_secs(10));
-        assert!(restart_counter.fell(Cause::Stopped));
+        assert!(restart_counter.record_failure(Cause::Stopped));
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert!(restart_counter.fell(Cause::Stopped));
+        assert!(restart_counter.record_failure(Cause::Stopped));
         tokio::time::advance(Duration::from_secs(6)).await;
         assert!(
-            restart_counter.fell(Cause::Stopped),
-            "the first is long ago"
+            restart_counter.record_failure(Cause::Stopped),
+            "the first is past"
         );
-        assert!(!restart_counter.fell(Cause::Stopped));
+        assert!(!restart_counter.record_failure(Cause::Stopped));
     }
 
     #[actix_rt::test]
-    async fn without_a_limit_nothing_is_kept_of_the_falls() {
+    async fn without_a_limit_no_failure_times_are_kept() {
         let restart_counter = restart_counter(u32::MAX, Duration::ZERO);
         for _ in 0..1000 {
-            assert!(restart_counter.fell(Cause::Stopped));
+            assert!(restart_counter.record_failure(Cause::Stopped));
         }
-        assert_eq!(lock(&restart_counter.counted).times.capacity(), 0);
+        assert_eq!(restart_counter.failures.lock().recent.capacity(), 0);
         assert_eq!(restart_counter.count(), (1001, false));
     }
 
-    /// Tells what it is told.
+    /// Forwards the failures that are reported to it.
     struct Registry(UnboundedSender<ActorFailed>);
 
     impl Actor for Registry {
         type Context = Context<Self>;
     }
 
-    impl Handler<ActorFailed> for Registry {
+    impl Handler<RegistryMessage> for Registry {
         type Result = ();
 
-        fn handle(&mut self, fell: ActorFailed, _: &mut Self::Context) {
-            let _ = self.0.send(fell);
+        fn handle(&mut self, message: RegistryMessage, _: &mut Self::Context) {
+            if let RegistryMessage::ActorFailed(failed) = message {
+                let _ = self.0.send(failed);
+            }
         }
     }
 
-    impl Handler<CallsPassed> for Registry {
-        type Result = ();
-
-        fn handle(&mut self, _: CallsPassed, _: &mut Self::Context) {}
-    }
-
-    impl Handler<LoadApp> for Registry {
-        type Result = ();
-
-        fn handle(&mut self, _: LoadApp, _: &mut Self::Context) {}
-    }
-
-    impl Handler<ServerClosed> for Registry {
-        type Result = ();
-
-        fn handle(&mut self, _: ServerClosed, _: &mut Self::Context) {}
-    }
-
-    /// Panics when it is told to. It is started anew when what it has spawned
-    /// is dropped.
+    /// Panics on request. actix calls `started` again when its spawned futures
+    /// are dropped.
     #[derive(Default)]
-    struct Frail {
+    struct Panicking {
         starts: u32,
-        gave_up: bool,
+        terminated: bool,
     }
 
-    impl Actor for Frail {
+    impl Actor for Panicking {
         type Context = Context<Self>;
 
         fn started(&mut self, _: &mut Self::Context) {
@@ -459,13 +459,13 @@ mod tests {
         }
     }
 
-    impl actix::Supervised for Frail {}
+    impl actix::Supervised for Panicking {}
 
-    impl Handler<Terminate> for Frail {
+    impl Handler<Terminate> for Panicking {
         type Result = ();
 
         fn handle(&mut self, _: Terminate, _: &mut Self::Context) {
-            self.gave_up = true;
+            self.terminated = true;
         }
     }
 
@@ -473,80 +473,86 @@ mod tests {
     #[rtype(result = "()")]
     struct Panic;
 
-    impl Handler<Panic> for Frail {
+    impl Handler<Panic> for Panicking {
         type Result = ();
 
         fn handle(&mut self, _: Panic, _: &mut Self::Context) {
-            panic!("as it was told to");
+            panic!("on request");
         }
     }
 
-    /// How often it was started, and whether it was told to give up.
+    /// How often it was started, and whether it was told to terminate.
     #[derive(Message)]
     #[rtype(result = "(u32, bool)")]
-    struct Ask;
+    struct GetState;
 
-    impl Handler<Ask> for Frail {
-        type Result = MessageResult<Ask>;
+    impl Handler<GetState> for Panicking {
+        type Result = MessageResult<GetState>;
 
-        fn handle(&mut self, _: Ask, _: &mut Self::Context) -> Self::Result {
-            MessageResult((self.starts, self.gave_up))
+        fn handle(&mut self, _: GetState, _: &mut Self::Context) -> Self::Result {
+            MessageResult((self.starts, self.terminated))
         }
     }
 
-    async fn told(fells: &mut UnboundedReceiver<ActorFailed>) -> ActorFailed {
-        let told = tokio::time::timeout(Duration::from_secs(20), fells.recv());
-        told.await.expect("it is told").expect("it runs")
+    async fn next(failures: &mut UnboundedReceiver<ActorFailed>) -> ActorFailed {
+        let next = tokio::time::timeout(Duration::from_secs(20), failures.recv());
+        next.await.expect("it is reported").expect("it runs")
     }
 
-    fn frail(most: u32) -> (Addr<Frail>, UnboundedReceiver<ActorFailed>, Addr<Registry>) {
-        let (tell, fells) = unbounded_channel();
-        let registry = Registry(tell).start();
+    fn start_panicking(
+        most: u32,
+    ) -> (
+        Addr<Panicking>,
+        UnboundedReceiver<ActorFailed>,
+        Addr<Registry>,
+    ) {
+        let (sender, failures) = unbounded_channel();
+        let registry = Registry(sender).start();
         let within = Duration::from_secs(3600);
         let mut registry_link = RegistryLink::default();
         registry_link.limit = RestartLimit { most, within };
-        registry_link.is_now(&registry);
-        let restart_counter = RestartCounter::new(Supervised::Registry, None, registry_link);
-        let address = supervise(Frail::default(), Arc::new(restart_counter));
-        (address, fells, registry)
+        registry_link.set_registry(&registry);
+        let restart_counter = RestartCounter::new(ActorKind::Registry, None, registry_link);
+        let address = supervise(
+            Panicking::default(),
+            Context::new(),
+            Arc::new(restart_counter),
+        );
+        (address, failures, registry)
     }
 
     #[actix_rt::test]
-    async fn two_panics_with_a_whole_turn_between_them_are_no_row() {
-        let (frail, mut fells, _registry) = frail(100);
+    async fn spawned_futures_are_dropped_only_after_two_panics_without_a_complete_turn_between() {
+        let (actor, mut failures, _registry) = start_panicking(100);
         for restarts in 1..4 {
-            assert!(frail.send(Panic).await.is_err());
-            assert_eq!(told(&mut fells).await.restarts, restarts);
-            let asked = frail.send(Ask).await;
+            assert!(actor.send(Panic).await.is_err());
+            assert_eq!(next(&mut failures).await.restarts, restarts);
+            let asked = actor.send(GetState).await;
             assert_eq!(asked, Ok((1, false)), "after {restarts} panics");
         }
-        // Without one, it may be what it has spawned that panics.
-        let panics = [frail.send(Panic), frail.send(Panic)];
+        // Without one, a spawned future may be the cause.
+        let panics = [actor.send(Panic), actor.send(Panic)];
         for panic in panics {
             assert!(panic.await.is_err());
         }
-        assert_eq!(frail.send(Ask).await, Ok((2, false)));
+        assert_eq!(actor.send(GetState).await, Ok((2, false)));
     }
 
     #[actix_rt::test]
-    async fn giving_up_is_told_to_the_registry_and_to_the_actor() {
-        let (frail, mut fells, _registry) = frail(2);
+    async fn the_registry_and_the_actor_learn_that_it_failed_too_often() {
+        let (actor, mut failures, _registry) = start_panicking(2);
         for restarts in 1..4 {
-            assert!(frail.send(Panic).await.is_err());
-            let fell = told(&mut fells).await;
-            assert_eq!((fell.restarts, fell.gave_up), (restarts, restarts > 2));
-            let (_, gave_up) = frail.send(Ask).await.expect("it ends by itself");
-            assert_eq!(gave_up, restarts > 2);
+            assert!(actor.send(Panic).await.is_err());
+            let failed = next(&mut failures).await;
+            assert_eq!((failed.restarts, failed.gave_up), (restarts, restarts > 2));
+            let (_, terminated) = actor.send(GetState).await.expect("it ends by itself");
+            assert_eq!(terminated, restarts > 2);
         }
-        assert!(frail.send(Panic).await.is_err());
-        assert!(told(&mut fells).await.gave_up);
-        until_it_ends(&frail).await;
-    }
-
-    /// Another panic after it was told to give up.
-    async fn until_it_ends(frail: &Addr<Frail>) {
+        assert!(actor.send(Panic).await.is_err());
+        assert!(next(&mut failures).await.gave_up);
+        // A panic after it was told to terminate ends it.
         let ends = async {
-            while frail.connected() {
+            while actor.connected() {
                 actix_rt::task::yield_now().await;
             }
         };
@@ -555,9 +561,9 @@ mod tests {
     }
 
     #[test]
-    fn the_message_of_a_panic_is_told_and_bounded() {
-        assert_eq!(&*message(&"text"), "text");
-        assert_eq!(&*message(&"ä".repeat(1000)), "ä".repeat(512));
-        assert_eq!(&*message(&7), "no message");
+    fn the_reported_message_of_a_panic_is_bounded() {
+        assert_eq!(&*panic_message(&"text"), "text");
+        assert_eq!(&*panic_message(&"ä".repeat(1000)), "ä".repeat(512));
+        assert_eq!(&*panic_message(&7), "no message");
     }
 }

@@ -7,6 +7,7 @@
 
 mod in_flight;
 mod ready_flag;
+mod shared_writer;
 mod wait_flag;
 mod work_queue;
 
@@ -17,6 +18,7 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 
 pub(crate) use in_flight::InFlight;
 pub(crate) use ready_flag::ReadyFlag;
+pub(crate) use shared_writer::{SharedWriter, SharedWriterGuard};
 pub(crate) use wait_flag::WaitFlag;
 pub(crate) use work_queue::WorkQueue;
 

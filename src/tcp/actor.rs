@@ -3,6 +3,7 @@
 //! Its inbox moves it, which handles fill with calls, and the wakers and
 //! credits of the rows with rows to look at.
 
+use crate::tcp::command::Command;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,24 +15,24 @@ use slab::Slab;
 use tokio::task::unconstrained;
 
 use super::socket::ClientSocket;
-use super::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
+use super::{CreateInfo, Timeouts};
 use crate::answer::Reply;
-use crate::app_activity::Pending;
+use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
-use crate::os::{Network, Stream};
-use crate::tcp::command_queue::{CommandQueue, QueuedCall};
+use crate::os::Network;
+use crate::tcp::command::QueuedCall;
+use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::buffer_pool::Pool;
 use crate::tcp::connection::connect::{Connected, Target, connect};
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::linger::{LingerCount, Lingering};
 use crate::tcp::connection::read::ListenerCache;
-use crate::tcp::connection::redelivery::Undelivered;
-use crate::tcp::connection::secure::Secure;
-use crate::tcp::connection::state::{Connecting, Connection, ConnectionMeta, Link, SocketState};
+use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::timeouts::TimerQueue;
 use crate::tcp::connection::write::PendingSend;
-use crate::tcp::handover::{Inherited, Waiting};
+use crate::tcp::connection::{Connecting, Connection, Link};
+use crate::tcp::handover::Waiting;
 use crate::tcp::recovery::{CompletionGuard, RecoveryState};
 use crate::tls;
 
@@ -40,46 +41,6 @@ use crate::tls;
 /// connection has left the processor's cache before the answer is sent:
 /// measured, an echo costs a fifth more.
 pub(super) const ROWS_A_TURN: usize = 32;
-
-/// Who accepted a socket, and wants to know that the app has taken it.
-pub(crate) trait AcceptNotifier: Send + Sync {
-    fn claimed(self: Arc<Self>);
-
-    /// Whether anyone is still to hear of it.
-    fn is_open(&self) -> bool;
-
-    /// Those of the socket, until the app sets others.
-    fn timeouts(&self) -> Timeouts;
-}
-
-/// Something for one row to do.
-pub(crate) enum Command {
-    Create(Box<SocketProperties>, Reply<CreateInfo>),
-    Adopt(
-        Box<dyn Stream>,
-        Box<ConnectionMeta>,
-        Arc<dyn AcceptNotifier>,
-    ),
-    Inherit(Box<Inherited>),
-    Update(Box<SocketProperties>, Reply<()>),
-    SetPaused(bool, Reply<()>),
-    SetKeepAlive(bool, i32, Reply<()>),
-    SetNoDelay(bool, Reply<()>),
-    SetTimeouts(Box<Timeouts>, Reply<()>),
-    Connect(Box<Target>, Reply<()>),
-    Connected(u64, Box<Result<Connected, NetError>>),
-    Secure(Box<Secure>),
-    Disconnect(Reply<()>),
-    Close(Reply<()>),
-    GetInfo(Reply<SocketInfo>),
-    Undelivered(Box<Undelivered>),
-    /// The registry has passed on what was called by id before the end of a
-    /// connection, after this event.
-    CallsPassed(u64),
-    PauseGraceIsOver,
-    /// What was waited for may be over.
-    LookAgain,
-}
 
 pub(crate) struct SocketTable {
     pub(super) entries: Slab<Entry>,
@@ -267,13 +228,7 @@ impl SocketTable {
             Some(Entry::Socket(row)) => {
                 row.socket.looked_at();
                 row.socket.unhandled().begin_look();
-                if let Link::Connected(connection) = &mut row.link
-                    && !connection.queue.is_empty()
-                {
-                    connection.flush(&row.socket, row.timing.as_deref_mut());
-                } else if let Link::Securing(securing) = &mut row.link {
-                    securing.go_on(&row.socket);
-                }
+                row.flush();
                 let given_up = row.redeliver(audible);
                 let given_up = given_up.map(|ended| (ended, row.socket.clone()));
                 row.read(&mut self.pool, audible);
@@ -281,7 +236,7 @@ impl SocketTable {
                 if row.waits_for_listeners() {
                     let mut ended = None;
                     if row.socket.unhandled().are_handled() {
-                        row.pausing.answer(Ok(()));
+                        row.pausing.answer_all(Ok(()));
                         ended = row.finish(CallsAhead {
                             takes: self.takes,
                             in_hand: !self.calls.is_empty(),
@@ -330,7 +285,7 @@ impl SocketTable {
             return reply.send(Err(Error::PermissionDenied));
         }
         match row.link {
-            Link::Connected(_) | Link::Held(_) | Link::Securing(_) => {
+            Link::Connected(_) | Link::Securing(_) => {
                 reply.send(Err(NetError::SOCKET_IS_CONNECTED.into()));
             }
             // Chromium's answer to a second attempt.
@@ -345,7 +300,7 @@ impl SocketTable {
                     attempt,
                     task,
                     reply,
-                    _pending: Pending::new(&row.socket.app_shard().activity),
+                    _pending: PendingCall::new(&row.socket.app_shard().activity),
                 }));
             }
         }
@@ -380,7 +335,7 @@ impl SocketTable {
         // What they wait for may still come.
         let handled = socket.unhandled_events() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        row.pausing.answer(answer);
+        row.pausing.answer_all(answer);
         let ended = row.disconnect();
         self.entries.remove(socket.slot() as usize);
         self.linger(ended, socket);
@@ -395,13 +350,13 @@ impl SocketTable {
         let resumed = row.paused && !paused;
         row.paused = paused;
         if resumed {
-            row.never_resumed = false;
+            row.claimed();
             row.restart_time_outs();
         }
         if paused && socket.unhandled_events() > 0 {
             row.when_handled(reply);
         } else {
-            row.pausing.answer(Ok(()));
+            row.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
             self.look_at(socket.slot(), &mut ListenerCache::default());
         }

@@ -126,7 +126,7 @@ impl Handler<Stop> for SocketTable {
 /// Waits until the peers of all these have what was sent, but no longer than
 /// this.
 async fn delivered(lingering: Arc<ConnectionCounter>, limit: Duration) {
-    let _ = timeout(limit, lingering.gone()).await;
+    let _ = timeout(limit, lingering.wait_until_none()).await;
 }
 
 impl Handler<Deliver> for SocketTable {

@@ -1,28 +1,10 @@
 //! What waits for the rows actor: calls on its sockets, and rows to look at.
 
+use crate::tcp::command::QueuedCall;
 use std::thread::{self, ThreadId};
 
 use crate::sync::WorkQueue;
-use crate::tcp::actor::Command;
-use crate::tcp::connection::fast_path::InFlightCall;
-use crate::tcp::connection::write::PendingSend;
-use crate::tcp::socket::ClientSocket;
 use parking_lot::RwLock;
-
-/// A call on one socket.
-pub(super) enum QueuedCall {
-    Send(PendingSend),
-    Command(InFlightCall, Command),
-}
-
-impl QueuedCall {
-    pub(super) fn socket(&self) -> &ClientSocket {
-        match self {
-            QueuedCall::Send(outgoing) => outgoing.socket(),
-            QueuedCall::Command(ticket, _) => ticket.socket(),
-        }
-    }
-}
 
 /// The queue from every handle and waker to the rows actor. It is not the
 /// actor's mailbox, because a mailbox costs two allocations a message and a

@@ -7,8 +7,9 @@ use actix::prelude::*;
 use crate::connections::ConnectionCounter;
 use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::state::{Link, SocketState, Transfer};
+use crate::tcp::connection::state::{SocketState, Transfer};
 
 /// Ends every connection that is one of those, sends on their way included.
 /// One that stands still for a handover is left: its verdict comes.
@@ -26,15 +27,15 @@ impl SocketState {
     fn force(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
         let connection_guard = self.ends().and_then(|ends| ends.connection_guard.as_ref());
         let connection_guard =
-            connection_guard.filter(|connection_guard| connection_guard.is_of(counter))?;
-        if self.hold == Transfer::Frozen {
+            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))?;
+        if self.transfer == Transfer::Frozen {
             return None;
         }
-        connection_guard.force(self.socket.id());
+        connection_guard.record_forced(self.socket.id());
         let mut ended = match &mut self.link {
             Link::Connected(connection) => {
                 // An end that is known already is told as it is.
-                let end = connection.end.unwrap_or(NetError::ABORTED);
+                let end = connection.end().unwrap_or(NetError::ABORTED);
                 self.socket.make_ready();
                 connection.give_up(end)
             }

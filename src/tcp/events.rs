@@ -3,11 +3,11 @@
 use actix::Message;
 use bytes::Bytes;
 
-use super::actor::Command;
 use super::socket::{ClientSocket, Credit};
-use crate::events::{Delivery, Event};
+use crate::events::{Event, EventCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
+use crate::tcp::command::Command;
 use crate::tcp::connection::redelivery::{Data, Undelivered};
 
 /// `tcp.onReceive`: data came in on an un-paused socket.
@@ -56,7 +56,7 @@ pub struct ReceiveInfo {
     #[debug(skip)]
     pub(super) sequence: u64,
     #[debug(skip)]
-    pub(super) delivery: Delivery<ReceiveInfo>,
+    pub(super) delivery: EventCopy<ReceiveInfo>,
 }
 
 impl ReceiveInfo {
@@ -92,7 +92,7 @@ impl ReceiveInfo {
     /// Dropped by a panic, and nothing of it comes back.
     #[cold]
     fn was_used_up(&self) {
-        if self.delivery.panicked_after_taking() {
+        if self.delivery.panicked_after_take() {
             let returned = Undelivered::UsedUp(self.sequence);
             self.client()
                 .do_send(Command::Undelivered(Box::new(returned)));
@@ -104,7 +104,7 @@ impl Drop for ReceiveInfo {
     #[inline]
     fn drop(&mut self) {
         let taken = self.data.is_empty();
-        if let Some(panics) = self.delivery.lost(taken) {
+        if let Some(panics) = self.delivery.finish(taken) {
             self.go_back(panics);
         } else if taken && std::thread::panicking() {
             self.was_used_up();
@@ -137,7 +137,7 @@ pub struct ReceiveErrorInfo {
     #[debug(skip)]
     pub(super) connects: u32,
     #[debug(skip)]
-    pub(super) delivery: Delivery<ReceiveErrorInfo>,
+    pub(super) delivery: EventCopy<ReceiveErrorInfo>,
 }
 
 impl ReceiveErrorInfo {
@@ -149,7 +149,7 @@ impl ReceiveErrorInfo {
 
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
-        if let Some(panics) = self.delivery.lost(false) {
+        if let Some(panics) = self.delivery.finish(false) {
             let returned = Undelivered::End(self.result_code, self.connects, panics);
             self.client
                 .do_send(Command::Undelivered(Box::new(returned)));

@@ -11,16 +11,18 @@ use futures::future::join_all;
 use crate::answer::Answer;
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::handover_state::{
-    Client, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
-    OutboundRecord, SocketName, check_app,
+    AnySocketId, ClientRecord, ConnectionRecord, HandoverOutcome, MAX_UNSENT, NotTransferred,
+    OutboundRecord, TransferredClient, check_app_id,
 };
 use crate::ids::{ClientSocketId, ServerSocketId};
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::actor::{Entry, SocketTable};
-use crate::tcp::command_queue::QueuedCall;
-use crate::tcp::connection::state;
-use crate::tcp::connection::state::{Connection, ConnectionMeta, Link, Outbound, SocketState};
+use crate::tcp::command::QueuedCall;
+use crate::tcp::connection::state::{Claim, SocketState, Transfer};
+use crate::tcp::connection::{
+    Connection, ConnectionMeta, FailureReport, Link, Outbound, ReadSide, WriteSide,
+};
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{SocketProperties, Timeouts};
 
@@ -49,7 +51,7 @@ pub(super) struct Waiting {
 
 #[derive(Default)]
 pub(crate) struct Exported {
-    pub(crate) clients: Vec<Client>,
+    pub(crate) clients: Vec<TransferredClient>,
     pub(crate) left: Vec<NotTransferred>,
 }
 
@@ -78,7 +80,7 @@ impl Inherited {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
             connection.connection_guard =
-                Some(ConnectionGuard::arrived(counter.clone(), was_accepted));
+                Some(ConnectionGuard::opened(counter.clone(), was_accepted));
         }
     }
 
@@ -102,7 +104,10 @@ impl SocketState {
             buffer_size: record.buffer_size,
         });
         row.paused = record.paused;
-        row.never_resumed = record.never_resumed;
+        row.claim = match record.never_resumed {
+            true => Claim::Paused,
+            false => Claim::Resumed,
+        };
         if let Some(from) = connection {
             let ConnectionRecord {
                 peer,
@@ -122,16 +127,25 @@ impl SocketState {
                 pinned_shard: None,
             };
             let mut connection = Connection::new(from.stream, Box::new(ends));
-            connection.write_error = write_error.and_then(NetError::from_code);
-            connection.end = end.and_then(NetError::from_code);
-            connection.is_let_go = from.is_let_go;
-            connection.queue.inherit(&row.socket, from.unsent);
+            if let Some(end) = end.and_then(NetError::from_code) {
+                connection.read_side = match from.is_let_go {
+                    true => ReadSide::Released(end),
+                    false => ReadSide::Ended(end),
+                };
+            }
+            match write_error.and_then(NetError::from_code) {
+                Some(error) => {
+                    let report = FailureReport::ByReading;
+                    connection.write_side = WriteSide::Failed(error, report);
+                }
+                None => connection.queue.inherit(&row.socket, from.unsent),
+            }
             row.link = Link::Connected(connection);
         }
         row.arrived()
     }
 
-    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
+    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<TransferredClient> {
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
         }
@@ -140,18 +154,18 @@ impl SocketState {
                 "its listener died, and it has data to tell again",
             ));
         }
-        check_app(self.socket.app())?;
+        check_app_id(self.socket.app())?;
         if let Link::Connected(connection) = &mut self.link {
-            connection.shortcut = None;
+            connection.close_fast_path();
         }
         let connection = self.connection();
         if connection.is_some_and(|connection| connection.queue.bytes() > MAX_UNSENT) {
             return Err(io::Error::other("too many bytes of it wait to be sent"));
         }
         let stream = connection
-            .filter(|connection| !connection.is_let_go)
+            .filter(|connection| !matches!(connection.read_side, ReadSide::Released(_)))
             .map(|connection| connection.stream.duplicate());
-        let client = Client {
+        let client = TransferredClient {
             stream: stream.transpose()?,
             unsent: connection.map_or_else(Vec::new, |connection| connection.queue.unsent()),
             record: ClientRecord {
@@ -160,7 +174,7 @@ impl SocketState {
                 name: self.name.as_deref().map(str::to_owned),
                 buffer_size: self.buffer_size,
                 paused: self.paused,
-                never_resumed: self.never_resumed,
+                never_resumed: !matches!(self.claim, Claim::Resumed),
                 timeouts: self.timing.as_ref().map(|it| it.settings.into()),
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
@@ -170,25 +184,17 @@ impl SocketState {
                         local: it.local,
                         host: it.host.to_string(),
                     }),
-                    write_error: connection.write_error.map(NetError::code),
-                    end: connection.end.map(NetError::code),
+                    write_error: connection.write_error().map(NetError::code),
+                    end: connection.end().map(NetError::code),
                 }),
             },
         };
-        self.hold = state::Transfer::Frozen;
-        self.link = match std::mem::replace(&mut self.link, Link::None) {
-            Link::Connected(connection) => Link::Held(connection),
-            other => other,
-        };
+        self.transfer = Transfer::Frozen;
         Ok(client)
     }
 
     fn release(&mut self) {
-        self.hold = state::Transfer::None;
-        self.link = match std::mem::replace(&mut self.link, Link::None) {
-            Link::Held(connection) => Link::Connected(connection),
-            other => other,
-        };
+        self.transfer = Transfer::None;
         self.settle();
         self.restart_time_outs();
         self.socket.make_ready();
@@ -205,7 +211,7 @@ impl SocketTable {
         let socket = call.socket();
         let row = self.entries.get(socket.slot() as usize);
         let taken = matches!(row, Some(Entry::Socket(row))
-            if row.socket == *socket && row.hold == state::Transfer::Frozen);
+            if row.socket == *socket && row.transfer == Transfer::Frozen);
         match &mut self.waiting {
             Some(waiting) if taken => {
                 waiting.calls.push(call);
@@ -235,7 +241,7 @@ impl SocketTable {
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
         if let Some(Waiting { outcome, .. }) = &self.waiting {
-            let over = outcome.clone().gone().into_actor(self);
+            let over = outcome.clone().is_transferred().into_actor(self);
             ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
         }
     }
@@ -247,14 +253,14 @@ impl SocketTable {
         let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
         if gone {
             self.entries.retain(|_, entry| match entry {
-                Entry::Socket(row) if row.hold == state::Transfer::Frozen => {
+                Entry::Socket(row) if row.transfer == Transfer::Frozen => {
                     row.leave();
                     false
                 }
                 _ => true,
             });
         }
-        for row in self.rows().filter(|row| row.hold != state::Transfer::None) {
+        for row in self.rows().filter(|row| row.transfer != Transfer::None) {
             row.release();
         }
         waiting.append(&mut self.calls);
@@ -269,8 +275,8 @@ impl SocketState {
         if self.socket.mark_closed() {
             self.socket.app_shard().table.remove(self.socket.id());
         }
-        self.pausing.answer(Ok(()));
-        if let Link::Held(connection) = &mut self.link {
+        self.pausing.answer_all(Ok(()));
+        if let Link::Connected(connection) = &mut self.link {
             connection.queue.leave();
         }
     }
@@ -287,7 +293,7 @@ impl Handler<Quiesce> for SocketTable {
             .rows()
             .filter(|row| row.persistent)
             .map(|row| {
-                row.hold = state::Transfer::Quiescing;
+                row.transfer = Transfer::Quiescing;
                 let (quiet, reply) = Answer::pair();
                 match row.socket.unhandled_events() {
                     0 => reply.send(Ok(())),
@@ -312,11 +318,12 @@ impl Handler<Export> for SocketTable {
         self.wait_for(outcome, ctx);
         let mut taken = Exported::default();
         for row in self.rows() {
-            // One that the app has done something with is nobody's offer.
-            let offer = row.offer.as_ref();
-            let offer = offer.and_then(|_| offered.get(&row.socket.id()).copied());
+            let offer = match row.claim {
+                Claim::Offered(_) => offered.get(&row.socket.id()).copied(),
+                Claim::Paused | Claim::Resumed => None,
+            };
             if !row.persistent && offer.is_none() {
-                if row.hold != state::Transfer::None {
+                if row.transfer != Transfer::None {
                     row.release();
                 }
                 continue;
@@ -326,7 +333,7 @@ impl Handler<Export> for SocketTable {
                 Err(error) => {
                     row.release();
                     taken.left.push(NotTransferred {
-                        socket: SocketName::Client(row.socket.app().clone(), row.socket.id()),
+                        socket: AnySocketId::Client(row.socket.app().clone(), row.socket.id()),
                         reason: error.to_string(),
                     });
                 }

@@ -5,9 +5,9 @@
 
 mod actor;
 mod bulk;
+mod command;
 mod command_queue;
 mod connection;
-mod credits;
 mod draining;
 mod events;
 mod handover;
@@ -17,7 +17,6 @@ mod shards;
 mod socket;
 mod types;
 
-pub use crate::tcp::connection::timeouts::Timeouts;
 pub use events::{ReceiveErrorInfo, ReceiveInfo};
 pub use messages::{
     Close, Connect, Create, Disconnect, GetInfo, GetSocket, GetSockets, Secure, Send, SetKeepAlive,
@@ -26,14 +25,14 @@ pub use messages::{
 pub use socket::ClientSocket;
 pub use types::{
     CreateInfo, DEFAULT_BUFFER_SIZE, DnsQueryType, SecureOptions, SendInfo, SocketInfo,
-    SocketProperties, TlsVersion, TlsVersionConstraints,
+    SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
 };
 
 pub(crate) use crate::tcp::bulk::{Deliver, GetInfos, ListenersChanged, Stop};
 pub(crate) use crate::tcp::command_queue::CommandQueue;
+pub(crate) use crate::tcp::connection::ConnectionMeta;
 pub(crate) use crate::tcp::connection::connect::Target;
 pub(crate) use crate::tcp::connection::secure::Secure as SecureStep;
-pub(crate) use crate::tcp::connection::state::ConnectionMeta;
 pub(crate) use crate::tcp::connection::timeouts::nowhere;
 pub(crate) use crate::tcp::draining::{CatchUp, Force};
 pub(crate) use crate::tcp::handover::{Export, Inherited, InheritedConnection, Quiesce};
@@ -41,7 +40,8 @@ pub(crate) use crate::tcp::shards::id_table::IdTable;
 pub(crate) use crate::tcp::shards::lookups::Lookups;
 pub(crate) use crate::tcp::shards::placement::{AppShards, Shard};
 pub(crate) use crate::tcp::shards::shard::AppContext;
-pub(crate) use actor::{AcceptNotifier, Command, SocketTable};
+pub(crate) use actor::SocketTable;
+pub(crate) use command::{AcceptNotifier, Command};
 
 use std::time::Duration;
 

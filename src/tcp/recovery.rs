@@ -11,11 +11,13 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    self, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
+    self, Recoverable, RegistryLink, RestartCounter, Restarter, SupervisedActor, Terminate,
 };
-use crate::tcp::actor::{Command, Entry, SocketTable};
+use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::command::Command;
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::state::{Connection, Link, SocketState};
+use crate::tcp::connection::state::{SocketState, Transfer};
+use crate::tcp::connection::{Connection, Link};
 use crate::tcp::socket::ClientSocket;
 use crate::tls;
 
@@ -47,10 +49,10 @@ impl SocketTable {
         command_queue: Arc<CommandQueue>,
         registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
-    ) -> Child<Self> {
+    ) -> SupervisedActor<Self> {
         let restart_counter =
-            RestartCounter::new(supervision::Supervised::ClientSockets, None, registry_link);
-        Child::start_in(restart_counter, arbiter, |restarter| {
+            RestartCounter::new(supervision::ActorKind::ClientSockets, None, registry_link);
+        SupervisedActor::start(restart_counter, arbiter, |restarter| {
             let mut rows = SocketTable::new(network, tls, command_queue);
             rows.fall.restarter = restarter;
             rows
@@ -128,15 +130,15 @@ impl SocketTable {
     fn lose(&mut self, socket: &ClientSocket, is_suspect: bool) {
         let Some(row) = self.row(socket) else { return };
         match &mut row.link {
+            Link::Connected(connection) if row.transfer == Transfer::Frozen => {
+                // Another process may use this connection: only this process's descriptor is
+                // closed.
+                drop(connection.give_up(NetError::FAILED));
+            }
             Link::Connected(connection) => match connection.give_up(NetError::FAILED) {
                 Some(ended) if is_suspect => ended.stream.reset(),
                 ended => self.linger(ended, socket),
             },
-            Link::Held(connection) => {
-                // It may be on its way to another process, which uses the same
-                // connection: this one's descriptor is closed, and no more.
-                drop(connection.give_up(NetError::FAILED));
-            }
             Link::Securing(_) => self.give_up(socket, NetError::FAILED),
             Link::Connecting(_) | Link::None => {}
         }
@@ -157,7 +159,7 @@ impl Recoverable for SocketTable {
         }
     }
 
-    fn lost(&mut self) {
+    fn abandon(&mut self) {
         self.fall.ended = true;
         for row in self.rows() {
             row.end(NetError::FAILED);
@@ -169,13 +171,13 @@ impl SocketState {
     /// Its thread is another one.
     fn reregister(&mut self) {
         match &mut self.link {
-            Link::Connected(connection) | Link::Held(connection) => connection.reregister(),
+            Link::Connected(connection) => connection.reregister(),
             Link::Securing(securing) => securing.reregister(&self.socket),
             // The task that connected says itself that it is over.
             Link::Connecting(_) | Link::None => {}
         }
         self.settle();
-        self.pausing.forget_timer();
+        self.pausing.timer_ended();
         self.time_pauses();
         self.recover_anew();
         self.socket.make_ready();
@@ -184,7 +186,7 @@ impl SocketState {
 
 impl Connection {
     pub(super) fn reregister(&mut self) {
-        self.shortcut = None;
+        self.close_fast_path();
         if let Err(error) = self.stream.reregister() {
             log::error!("a connection is lost: {error}");
             // No event loop has it: it cannot linger.
@@ -220,7 +222,7 @@ impl Drop for SocketTable {
             let mut husk = SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
             husk.fall.ended = true;
             self.fall.stops = false;
-            return restarter.leave(mem::replace(self, husk));
+            return restarter.salvage(mem::replace(self, husk));
         }
         self.command_queue.queue.close();
     }
@@ -245,9 +247,10 @@ impl<T, F: FnOnce(Result<T, NetError>) -> Command> CompletionGuard<T, F> {
 
     /// Does the work, and tells what came of it.
     pub(super) async fn with(mut self, work: impl Future<Output = Result<T, NetError>>) {
-        let actor = supervision::Supervised::Connecting(self.socket.id());
+        let actor = supervision::ActorKind::Connecting(self.socket.id());
         let registry_link = self.socket.app_shard().activity.registry_link();
-        let made = supervision::guard(work, actor, self.socket.app(), registry_link).await;
+        let made =
+            supervision::catch_task_panic(work, actor, self.socket.app(), registry_link).await;
         self.tell(made.unwrap_or(Err(NetError::FAILED)));
     }
 

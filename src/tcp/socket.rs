@@ -8,21 +8,20 @@ use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
-use super::actor::Command;
-use super::credits::{EVENT, SocketWindow, Starving};
 use super::events::ReceiveInfo;
 use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
-use crate::sync::ReadyFlag;
-use crate::tcp::command_queue::QueuedCall;
+use crate::sync::{ReadyFlag, SharedWriter};
+use crate::tcp::command::Command;
+use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
 use crate::tcp::connection::secure::Secure;
-use crate::tcp::connection::shared_writer::SharedWriter;
 use crate::tcp::connection::write::PendingSend;
+use crate::tcp::shards::credits::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).
@@ -130,10 +129,10 @@ impl ClientSocket {
         let data = data.into();
         let charge = match self.charge(data.len()) {
             Ok(charge) => charge,
-            Err(error) => return Answer::known(Err(error)),
+            Err(error) => return Answer::ready(Err(error)),
         };
         let bytes_sent = data.len();
-        let mut answer = Answer::known(Ok(SendInfo { bytes_sent }));
+        let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
         self.write(
             data,
             charge,
@@ -157,7 +156,7 @@ impl ClientSocket {
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let charge = self.charge(data.len())?;
-        self.write(data, charge, || None, Reply::nobody);
+        self.write(data, charge, || None, Reply::discard);
         Ok(())
     }
 
@@ -176,7 +175,7 @@ impl ClientSocket {
         let data = std::mem::take(&mut info.data);
         self.check()?;
         self.0.app_shard.app_context.may_send()?;
-        self.write(data, 0, || Some(info.credit.pass_on()), Reply::nobody);
+        self.write(data, 0, || Some(info.credit.pass_on()), Reply::discard);
         Ok(())
     }
 
@@ -194,7 +193,7 @@ impl ClientSocket {
 
     fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
-            return Answer::known(Err(Error::SocketNotFound));
+            return Answer::ready(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
         self.0.app_shard.activity.mark_active();
@@ -220,7 +219,7 @@ impl ClientSocket {
                     data,
                     charge,
                     || None,
-                    || reply.take().unwrap_or_else(Reply::nobody),
+                    || reply.take().unwrap_or_else(Reply::discard),
                 );
                 if let Some(reply) = reply {
                     reply.send(Ok(SendInfo { bytes_sent }));

@@ -1,8 +1,10 @@
 //! What `chrome.sockets.tcp` passes in and out.
 
+use crate::error::Error;
+use crate::handover_state::TimeoutsRecord;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::Timeouts;
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tls::Versions;
@@ -72,6 +74,66 @@ impl SocketInfo {
     /// `peer_address` and `peer_port` in one.
     pub fn peer_addr(&self) -> Option<SocketAddr> {
         Some((self.peer_address?, self.peer_port?).into())
+    }
+}
+
+/// How long nothing may happen on a connection (beyond Chrome): what is `None`,
+/// as all is by default, may last for good.
+///
+/// They are kept to a few milliseconds, and never end anything early. While the
+/// app is suspended, `claim` and `idle` do not run, and neither does any while
+/// the socket is on its way to another process; they begin anew afterwards.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Timeouts {
+    /// An accepted client that nobody un-pauses, disconnects or closes within
+    /// this time is closed, as by `close`, and `onReceiveError` tells it
+    /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
+    /// from the moment when the client was offered, also one that has reached
+    /// no listener, and is over for good with the first `setPaused(false)`.
+    pub claim: Option<Duration>,
+    /// A connection on which nothing was received or sent for this long ends: what
+    /// waits to be sent fails, which resets it, or what was sent still arrives, as
+    /// after `disconnect`, and `onReceiveError` tells
+    /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
+    /// handled. It does not run while the socket is paused, as the app wants to
+    /// hear nothing then, and begins anew when it is resumed. Nothing is ended
+    /// that has sent something which the app is too slow to take.
+    pub idle: Option<Duration>,
+    /// While something waits to be sent, a connection whose peer acknowledges no
+    /// byte for this long is reset. The sends that wait fail with
+    /// [`TIMED_OUT`](NetError::TIMED_OUT), as later ones do, and `onReceiveError`
+    /// tells it when the socket is not paused and all that came before was
+    /// handled. It runs while the socket is paused too. What a closed socket has
+    /// left to send is given 30 seconds instead.
+    ///
+    /// On Linux the kernel tells what the peer acknowledges (`sock_diag`), so a
+    /// slow but steady reader is not cut off. On other systems, and in a sandbox
+    /// without it, only what the own kernel takes is progress: choose a time in
+    /// which the slowest peer frees a good part of the kernel's send buffer.
+    pub send: Option<Duration>,
+}
+
+impl Timeouts {
+    /// # Errors
+    /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) if one of them is zero.
+    pub(crate) fn checked(self) -> Result<Self, Error> {
+        let all = [self.claim, self.idle, self.send];
+        match all.contains(&Some(Duration::ZERO)) {
+            true => Err(NetError::INVALID_ARGUMENT.into()),
+            false => Ok(self),
+        }
+    }
+}
+
+impl From<Timeouts> for TimeoutsRecord {
+    fn from(Timeouts { claim, idle, send }: Timeouts) -> Self {
+        TimeoutsRecord { claim, idle, send }
+    }
+}
+
+impl From<TimeoutsRecord> for Timeouts {
+    fn from(TimeoutsRecord { claim, idle, send }: TimeoutsRecord) -> Self {
+        Timeouts { claim, idle, send }
     }
 }
 

@@ -1,5 +1,6 @@
 //! One server socket: what the app set, its listener, and its accept loop.
 
+use crate::handover_state::HandoverOutcome;
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ use super::{
     RefusedInfo, SetAcceptPolicy, SetLimits, SetPaused, SetReusePort, SetTimeouts, SocketInfo,
     SocketProperties, Update,
 };
-use crate::answer::{Ask, Reply};
+use crate::answer::{Reply, Request};
 use crate::connections::ConnectionCounter;
 use crate::draining::DrainInfo;
 use crate::error::Error;
@@ -26,12 +27,10 @@ use crate::name::checked_name;
 use crate::net_error::{self, NetError};
 use crate::os::{self, Network};
 use crate::pending_pauses::PendingPauses;
-use crate::supervision::{Child, RestartCounter, Restarter, Supervised};
+use crate::supervision::{ActorKind, RestartCounter, Restarter, SupervisedActor};
 use crate::tcp::{AppShards, IdTable};
-use crate::tcp_server::accept::accept_loop::AcceptLoop;
 use crate::tcp_server::accept::errors::AcceptErrors;
 use crate::tcp_server::accept::escalation::EscalationTarget;
-use crate::tcp_server::handover::Held;
 use crate::tcp_server::limits::admission::Admission;
 use crate::tcp_server::limits::limiter::Limiter;
 use crate::tcp_server::tls::handshake_errors::HandshakeErrorInfo;
@@ -100,7 +99,7 @@ pub(crate) struct ServerSocket {
     /// By `setPaused(true)`.
     pub(super) paused_by_app: bool,
     /// Nothing is raised until this handover is over.
-    pub(super) held: Option<Held>,
+    pub(super) transfer: Option<Transfer>,
     pub(super) listener: Option<Bound>,
     pub(super) app_listeners: Arc<AppListeners>,
     pub(super) network: Arc<dyn Network>,
@@ -129,6 +128,14 @@ pub(crate) struct ServerSocket {
     /// As far as this actor counts itself.
     pub(super) counts: AcceptCounts,
     pub(super) restarter: Weak<Restarter<ServerSocket>>,
+}
+
+/// How far a handover has come.
+#[derive(Clone)]
+pub(super) struct Transfer {
+    pub(super) outcome: HandoverOutcome,
+    /// Whether it stands still.
+    pub(super) is_frozen: bool,
 }
 
 /// What a server socket finds around it.
@@ -174,7 +181,7 @@ impl ServerSocket {
         properties: SocketProperties,
         listener: Option<Bound>,
         deps: ServerDeps,
-    ) -> Result<Child<Self>, Error> {
+    ) -> Result<SupervisedActor<Self>, Error> {
         let mut socket = Self::new(id, deps);
         socket.update(properties)?;
         socket.listener = listener;
@@ -194,7 +201,7 @@ impl ServerSocket {
             name: None,
             reuse_port: false,
             paused_by_app: false,
-            held: None,
+            transfer: None,
             in_hand: None,
             listener: None,
             network,
@@ -216,11 +223,11 @@ impl ServerSocket {
         }
     }
 
-    pub(super) fn run(mut self) -> Child<Self> {
-        let actor = Supervised::ServerSocket(self.id);
+    pub(super) fn run(mut self) -> SupervisedActor<Self> {
+        let actor = ActorKind::ServerSocket(self.id);
         let registry_link = self.app_shards.activity.registry_link().clone();
         let restart_counter = RestartCounter::new(actor, Some(self.app().clone()), registry_link);
-        Child::start(restart_counter, |restarter| {
+        SupervisedActor::start(restart_counter, None, |restarter| {
             self.restarter = restarter;
             self
         })
@@ -282,18 +289,18 @@ impl ServerSocket {
         // What they wait for may still come.
         let handled = self.accepts_in_flight.count() == 0;
         let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        self.pausing.answer(answer);
+        self.pausing.answer_all(answer);
         self.handshakes = None;
         for pending_accept in self.undelivered.drain(..) {
-            pending_accept.end();
+            pending_accept.discard();
         }
         self.accepts_in_flight.close();
     }
 
     /// Closes it without a call of the app: the registry forgets it.
-    pub(super) fn end(&mut self) {
+    pub(super) fn close_and_forget(&mut self) {
         self.close();
-        self.app_shards.activity.server_ended(self.id);
+        self.app_shards.activity.report_server_closed(self.id);
     }
 
     fn set_paused(&mut self, paused: bool, reply: Reply<()>, ctx: &mut Context<Self>) {
@@ -302,7 +309,7 @@ impl ServerSocket {
             self.when_handled(reply, ctx);
         } else {
             self.errors.resumed();
-            self.pausing.answer(Ok(()));
+            self.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
         }
     }
@@ -324,8 +331,8 @@ impl ServerSocket {
     pub(super) fn time_pauses(&mut self, ctx: &mut Context<Self>) {
         if let Some(delay) = self.pausing.needs_timer() {
             ctx.run_later(delay, |this, ctx| {
-                this.pausing.answer_late();
-                this.pausing.forget_timer();
+                this.pausing.answer_overdue();
+                this.pausing.timer_ended();
                 this.time_pauses(ctx);
             });
         }
@@ -343,17 +350,17 @@ impl Actor for ServerSocket {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(AcceptLoop);
+        Self::start_accept_loop(ctx);
         self.resume_waiting(ctx);
     }
 }
 
 macro_rules! answers {
     ($($message:ident -> $answer:ty: |$this:ident, $call:ident| $body:expr;)*) => {$(
-        impl Handler<Ask<$message, $answer>> for ServerSocket {
+        impl Handler<Request<$message, $answer>> for ServerSocket {
             type Result = ();
 
-            fn handle(&mut self, ask: Ask<$message, $answer>, _: &mut Self::Context) {
+            fn handle(&mut self, ask: Request<$message, $answer>, _: &mut Self::Context) {
                 let ($this, $call) = (self, ask.message);
                 ask.reply.send(match $this.ended {
                     true => Err(Error::SocketNotFound),
@@ -383,10 +390,10 @@ answers! {
     };
 }
 
-impl Handler<Ask<SetPaused, ()>> for ServerSocket {
+impl Handler<Request<SetPaused, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask<SetPaused, ()>, ctx: &mut Self::Context) {
+    fn handle(&mut self, ask: Request<SetPaused, ()>, ctx: &mut Self::Context) {
         if self.ended {
             return ask.reply.send(Err(Error::SocketNotFound));
         }
@@ -394,10 +401,10 @@ impl Handler<Ask<SetPaused, ()>> for ServerSocket {
     }
 }
 
-impl Handler<Ask<Close, ()>> for ServerSocket {
+impl Handler<Request<Close, ()>> for ServerSocket {
     type Result = ();
 
-    fn handle(&mut self, ask: Ask<Close, ()>, ctx: &mut Self::Context) {
+    fn handle(&mut self, ask: Request<Close, ()>, ctx: &mut Self::Context) {
         if self.ended {
             // The registry has forgotten it, or is about to.
             return ask.reply.send(Err(Error::SocketNotFound));

@@ -1,5 +1,6 @@
 //! A server socket that nobody new is to come to.
 
+use crate::tcp_server::tls::handshakes::EndedHandshakes;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -7,8 +8,8 @@ use actix::prelude::*;
 
 use super::actor::ServerSocket;
 use crate::answer::Answer;
-use crate::connections::{ConnectionCounter, Draining};
-use crate::draining::NEVER_ACCEPTED;
+use crate::connections::{ConnectionCounter, DrainGuard};
+use crate::draining::MAX_NEVER_ACCEPTED;
 
 /// Stops listening, and lets nobody listen while this drain goes on.
 #[derive(Clone, Message)]
@@ -17,7 +18,7 @@ pub(crate) struct StopListening;
 
 pub(crate) struct Stopped {
     pub(crate) never_accepted: usize,
-    pub(crate) draining: Draining,
+    pub(crate) draining: DrainGuard,
     /// When no handshake goes on any more.
     pub(crate) settled: Answer<()>,
 }
@@ -27,15 +28,6 @@ pub(crate) struct Stopped {
 #[derive(Clone, Message)]
 #[rtype(result = "EndedHandshakes")]
 pub(crate) struct EndHandshakes;
-
-/// What a drain's deadline has ended before `onAccept`.
-#[derive(Default)]
-pub(crate) struct EndedHandshakes {
-    /// Handshakes.
-    pub(crate) unfinished: usize,
-    /// Connections whose handshake was done.
-    pub(crate) undelivered: usize,
-}
 
 impl ServerSocket {
     pub(super) fn counter(&self) -> &Arc<ConnectionCounter> {
@@ -51,7 +43,7 @@ impl ServerSocket {
         let mut count = 0;
         // An error of a single connection is one that has gone by itself; any
         // other leaves the rest to the OS.
-        while count < NEVER_ACCEPTED
+        while count < MAX_NEVER_ACCEPTED
             && let Poll::Ready(Ok(_)) = match bound.accepted_in {
                 None => bound.listener.poll_accept(&mut cx),
                 // Those of other threads too, whatever those know of.
@@ -78,7 +70,7 @@ impl Handler<StopListening> for ServerSocket {
         }
         MessageResult(Some(Stopped {
             never_accepted: self.close_backlog(),
-            draining: Draining::new(self.counter().clone()),
+            draining: DrainGuard::new(self.counter().clone()),
             settled,
         }))
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::AcceptAction;
 use crate::events::redelivery;
 use crate::events::redelivery::InFlightEvent;
-use crate::tcp_server::accept::errors::Failure;
+use crate::tcp_server::accept::failure::Failure;
 use actix::Message;
 use parking_lot::{Mutex, MutexGuard};
 
@@ -88,7 +88,7 @@ impl Event for AcceptErrorInfo {}
 
 /// The most `onAcceptError` events of one server socket that listeners have
 /// not handled, and as many that wait; beyond it errors are only counted.
-pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::UNHANDLED;
+pub const UNHANDLED_ACCEPT_ERRORS: usize = redelivery::MAX_UNHANDLED;
 
 /// The most `onAccept` events of one server socket that listeners have not
 /// handled; beyond it connections wait in the kernel's backlog.
@@ -166,7 +166,7 @@ impl AcceptsInFlight {
     pub(super) fn close(&self) {
         self.closed.store(true, SeqCst);
         for pending_accept in self.take_returned() {
-            pending_accept.end();
+            pending_accept.discard();
         }
     }
 }
@@ -211,7 +211,7 @@ impl PendingAccept {
     ) {
         self.settled.store(false, SeqCst);
         self.accepts_in_flight.in_flight.add();
-        self.client.app_shard().activity.raised();
+        self.client.app_shard().activity.event_raised();
         self.copies.fetch_add(1, SeqCst);
         let is_remote = self.client.app_shard().shard.is_remote;
         let dispatch_lock = is_remote.then(|| self.dispatch_lock());
@@ -242,11 +242,11 @@ impl PendingAccept {
             self.client.id()
         );
         self.accepts_in_flight.dropped.fetch_add(1, SeqCst);
-        self.end();
+        self.discard();
     }
 
     /// Closes a client that nobody has heard of.
-    pub(super) fn end(&self) {
+    pub(super) fn discard(&self) {
         if self.is_open() {
             log::debug!(
                 "client socket {}: closed, nobody heard of it",
@@ -291,7 +291,7 @@ impl PendingAccept {
             }
         }
         way.in_flight.remove();
-        self.client.app_shard().activity.handled();
+        self.client.app_shard().activity.event_handled();
         if lost {
             way.nudge();
         }

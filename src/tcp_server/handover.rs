@@ -1,5 +1,6 @@
 //! A server socket on its way to another process.
 
+use crate::tcp_server::actor::Transfer;
 use std::io;
 use std::net::SocketAddr;
 
@@ -9,15 +10,18 @@ use actix_rt::time::timeout;
 use crate::answer::Answer;
 use crate::error::Error;
 use crate::handover_state;
-use crate::handover_state::{HandoverOutcome, NotTransferred, ServerRecord, SocketName, check_app};
+use crate::handover_state::{
+    AnySocketId, HandoverOutcome, NotTransferred, ServerRecord, check_app_id,
+};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::pending_pauses::PAUSE_GRACE;
-use crate::supervision::Child;
+use crate::supervision::SupervisedActor;
 use crate::tcp::{AcceptNotifier, ClientSocket, ConnectionMeta};
 use crate::tcp_server::SocketProperties;
-use crate::tcp_server::accept::errors::{AfterError, Unheard};
+use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::failure::Unreported;
 use crate::tcp_server::actor::{Bound, ServerDeps, ServerSocket, Stop};
 use crate::tcp_server::settings_record::{Settings, unless_default};
 use crate::tcp_server::tls::handshakes::Handshakes;
@@ -37,7 +41,7 @@ pub(crate) struct Export(pub(crate) HandoverOutcome);
 
 pub(crate) enum Exported {
     /// With the clients that nobody has heard of.
-    Server(handover_state::Server, Vec<ClientSocket>),
+    Server(handover_state::TransferredServer, Vec<ClientSocket>),
     NotTransferred(NotTransferred),
 }
 
@@ -56,17 +60,12 @@ pub(crate) struct Accepted {
     pub(crate) connection: (Box<dyn Stream>, SocketAddr),
 }
 
-/// How far a handover has come.
-#[derive(Clone)]
-pub(super) struct Held {
-    outcome: HandoverOutcome,
-    /// Whether it stands still.
-    taken: bool,
-}
-
 impl ServerSocket {
     /// Starts what another process has left.
-    pub(crate) fn inherit(inherited: Inherited, deps: ServerDeps) -> Result<Child<Self>, Error> {
+    pub(crate) fn inherit(
+        inherited: Inherited,
+        deps: ServerDeps,
+    ) -> Result<SupervisedActor<Self>, Error> {
         let Inherited {
             record,
             listener,
@@ -88,7 +87,7 @@ impl ServerSocket {
         }
         if let Some(result_code) = record.unreported_error.and_then(NetError::from_code) {
             let errno = record.unreported_errno;
-            socket.errors.inherit(Unheard { result_code, errno });
+            socket.errors.inherit(Unreported { result_code, errno });
         }
         socket.listener = listener;
         if record.encrypts {
@@ -106,10 +105,10 @@ impl ServerSocket {
     }
 
     fn take(&mut self) -> io::Result<Exported> {
-        check_app(self.app())?;
+        check_app_id(self.app())?;
         let bound = self.listener.as_ref();
         let listener = bound.map(|bound| bound.listener.duplicate()).transpose()?;
-        let unreported = self.errors.unheard();
+        let unreported = self.errors.unreported();
         let record = ServerRecord {
             app: self.app().as_str().to_owned(),
             id: self.id.get(),
@@ -136,25 +135,25 @@ impl ServerSocket {
             .map(|pending_accept| pending_accept.client.clone())
             .collect();
         Ok(Exported::Server(
-            handover_state::Server { record, listener },
+            handover_state::TransferredServer { record, listener },
             unheard,
         ))
     }
 
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
-        let Some(Held { outcome, taken }) = self.held.clone() else {
+        let Some(Transfer { outcome, is_frozen }) = self.transfer.clone() else {
             return;
         };
-        let over = outcome.gone().into_actor(self);
+        let over = outcome.is_transferred().into_actor(self);
         let over = over.map(move |gone, this, ctx| {
-            this.held = None;
+            this.transfer = None;
             this.accepts_in_flight.nudge();
-            if gone && taken {
+            if gone && is_frozen {
                 this.forget(ctx);
             }
         });
-        match taken {
+        match is_frozen {
             true => ctx.wait(over),
             false => {
                 ctx.spawn(over);
@@ -171,8 +170,8 @@ impl ServerSocket {
         // Those that could not go along: nobody will hear of them here.
         self.undelivered
             .drain(..)
-            .for_each(|pending_accept| pending_accept.end());
-        self.pausing.answer(Ok(()));
+            .for_each(|pending_accept| pending_accept.discard());
+        self.pausing.answer_all(Ok(()));
         ctx.address().do_send(Stop);
     }
 }
@@ -184,8 +183,8 @@ impl Handler<Quiesce> for ServerSocket {
         if !self.persistent {
             return Box::pin(actix::fut::ready(()));
         }
-        let taken = false;
-        self.held = Some(Held { outcome, taken });
+        let is_frozen = false;
+        self.transfer = Some(Transfer { outcome, is_frozen });
         self.wait_for_verdict(ctx);
         // What was encrypted cannot go along: it is heard of here, if it is so
         // far in time.
@@ -209,24 +208,24 @@ impl Handler<Export> for ServerSocket {
 
     fn handle(&mut self, Export(outcome): Export, ctx: &mut Self::Context) -> Self::Result {
         if !self.persistent || self.ended {
-            self.held = None;
+            self.transfer = None;
             return None;
         }
         match self.take() {
-            Ok(taken) => {
+            Ok(exported) => {
                 // Nobody is to wait for its turn.
                 self.admission.leave_lines();
-                self.held = Some(Held {
+                self.transfer = Some(Transfer {
                     outcome,
-                    taken: true,
+                    is_frozen: true,
                 });
                 self.wait_for_verdict(ctx);
-                Some(taken)
+                Some(exported)
             }
             Err(error) => {
-                self.held = None;
+                self.transfer = None;
                 Some(Exported::NotTransferred(NotTransferred {
-                    socket: SocketName::Server(self.app().clone(), self.id),
+                    socket: AnySocketId::Server(self.app().clone(), self.id),
                     reason: error.to_string(),
                 }))
             }

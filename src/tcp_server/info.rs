@@ -34,7 +34,7 @@ impl ServerSocket {
     fn blocked_by(&self) -> Vec<BlockReason> {
         let when = |holds: bool, reason| holds.then_some(reason);
         let unhandled = self.recovering || self.accepts_in_flight.count() >= UNHANDLED_ACCEPTS;
-        let nobody = !self.app_listeners.on_accept.has(None);
+        let nobody = !self.app_listeners.on_accept.contains(None);
         let limits = self.admission.full().into_iter().map(BlockReason::Limit);
         [
             when(self.paused_by_app, BlockReason::App),
@@ -53,7 +53,7 @@ impl ServerSocket {
                     BlockReason::Suspended,
                 ),
                 when(self.counter().is_draining(), BlockReason::Draining),
-                when(self.held.is_some(), BlockReason::Handover),
+                when(self.transfer.is_some(), BlockReason::Handover),
                 when(self.is_undecided(), BlockReason::TlsNotSet),
             ]
             .into_iter()

@@ -39,10 +39,11 @@ pub(crate) use crate::tcp_server::accept::escalation::EscalationTarget;
 pub(crate) use crate::tcp_server::handover::{Accepted, Export, Exported, Inherited, Quiesce};
 pub(crate) use crate::tcp_server::limits::limiter::Limiter;
 pub(crate) use crate::tcp_server::settings_record::{Settings, unless_default};
+pub(crate) use crate::tcp_server::tls::handshakes::EndedHandshakes;
 pub(crate) use actor::{
     AppListeners, Bound, EndUnlessPersistent, ListenersChanged, ServerDeps, ServerSocket, Stop,
 };
-pub(crate) use draining::{EndHandshakes, EndedHandshakes, StopListening};
+pub(crate) use draining::{EndHandshakes, StopListening};
 
 /// At the limit of its handshakes a server socket gives up the oldest for a
 /// newer one, but none that has gone on for less than this: an honest client

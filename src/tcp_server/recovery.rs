@@ -6,13 +6,14 @@ use actix::prelude::*;
 
 use crate::net_error;
 use crate::supervision::{Recoverable, Terminate};
-use crate::tcp_server::accept::errors::{AfterError, Unheard};
+use crate::tcp_server::accept::errors::AfterError;
+use crate::tcp_server::accept::failure::Unreported;
 use crate::tcp_server::actor::{ServerDeps, ServerSocket};
 
 impl Recoverable for ServerSocket {
     fn thread_changed(&mut self) {
         self.errors.forget_clock();
-        self.held_back.forget_clock();
+        self.held_back.reset();
         self.admission.forget_clock();
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.reregister();
@@ -26,19 +27,19 @@ impl Recoverable for ServerSocket {
             self.errors.set_after(AfterError::Paused(result_code));
             self.counts.failed += 1;
             let errno = error.raw_os_error();
-            self.errors.inherit(Unheard { result_code, errno });
+            self.errors.inherit(Unreported { result_code, errno });
         }
     }
 
-    fn lost(&mut self) {
-        self.end();
+    fn abandon(&mut self) {
+        self.close_and_forget();
     }
 }
 
 impl ServerSocket {
     /// Takes up again what it was waiting for.
     pub(super) fn resume_waiting(&mut self, ctx: &mut Context<Self>) {
-        self.pausing.forget_timer();
+        self.pausing.timer_ended();
         self.time_pauses(ctx);
         if self.recovering {
             self.recover_later(ctx);
@@ -53,7 +54,7 @@ impl Handler<Terminate> for ServerSocket {
     type Result = ();
 
     fn handle(&mut self, _: Terminate, ctx: &mut Self::Context) {
-        self.end();
+        self.close_and_forget();
         ctx.stop();
     }
 }
@@ -74,7 +75,7 @@ impl Drop for ServerSocket {
                 },
             );
             husk.ended = true;
-            restarter.leave(mem::replace(self, husk));
+            restarter.salvage(mem::replace(self, husk));
         }
     }
 }

@@ -155,7 +155,7 @@ mod tests {
     /// The record of a server socket with this besides.
     fn read(settings: &str) -> Result<Settings, Error> {
         let record = format!(
-            r#"{{"app":"a","id":1,"name":null,"paused":false,"accept_error":null,"untold":null,
+            r#"{{"app":"a","id":1,"name":null,"paused":false,"accept_error":null,"unreported_error":null,
             "unreported_errno":null,"encrypts":false,"suspended":false{settings}}}"#
         );
         Settings::read(&serde_json::from_str(&record).expect("a record"))
@@ -178,7 +178,7 @@ mod tests {
             r#","limits":{"connections":{"most":0,"then":"Queue"}}"#,
             r#","limits":{"per_peer":{"most":1,"then":"Queue"}}"#,
             &format!(r#","limits":{{"rate":{{"most":1,"per":{zero},"then":"Close"}}}}"#),
-            &format!(r#","time_outs":{{"claim":{zero}}}"#),
+            &format!(r#","timeouts":{{"claim":{zero}}}"#),
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }

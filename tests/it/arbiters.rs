@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use actix::prelude::*;
 use chrome_sockets::tcp::{ClientSocket, ReceiveInfo};
-use chrome_sockets::{Local, Registry};
+use chrome_sockets::{LocalArbiter, Registry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -96,7 +96,7 @@ impl Echo {
         (Echo(sender), received)
     }
 
-    fn start(&self, local: &Local) {
+    fn start(&self, local: &LocalArbiter) {
         let (arbiter, sender) = (local.index(), self.0.clone());
         let echo = LocalEcho { arbiter, sender }.start();
         local.add_listener::<ReceiveInfo>(echo.recipient());

@@ -28,7 +28,7 @@ impl Limit {
     /// As the drop of a `ConnectionGuard`, in any thread.
     fn free(&self) {
         self.accepted.fetch_sub(1, AcqRel);
-        self.line.call();
+        self.line.wake_first();
     }
 }
 
@@ -60,9 +60,9 @@ impl Comer {
         }
         self.waker.register(cx.waker());
         if !std::mem::replace(&mut self.stands, true) {
-            line.join(&self.waker);
+            line.enqueue(&self.waker);
         }
-        if line.is_first(&self.waker) && line.look(|| self.limit.has_room()) {
+        if line.is_first(&self.waker) && line.recheck(|| self.limit.has_room()) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -70,9 +70,9 @@ impl Comer {
 
     fn leave(&mut self) {
         if std::mem::take(&mut self.stands) {
-            self.limit.line.leave(&self.waker);
+            self.limit.line.remove(&self.waker);
             if self.limit.has_room() {
-                self.limit.line.call();
+                self.limit.line.wake_first();
             }
         }
     }

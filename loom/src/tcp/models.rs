@@ -10,8 +10,7 @@ use loom::thread;
 
 use super::credits::{AppWindow, EVENT, SocketWindow, Starving};
 use super::ending::{CallsAhead, Ending};
-use super::fast_path::SharedWriter;
-use crate::sync::{ReadyFlag, WorkQueue};
+use crate::sync::{ReadyFlag, SharedWriter, WorkQueue};
 
 /// What a row, its credits and its handles share, as `ClientSocket` does.
 struct Shared {

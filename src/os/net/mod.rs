@@ -175,6 +175,12 @@ fn has_defaults(socket: &SockRef<'_>) -> bool {
     socket.tcp_nodelay().unwrap_or(false) && socket.keepalive().unwrap_or(false)
 }
 
+/// The peer of a connected socket.
+#[cfg(feature = "testing")]
+pub(crate) fn peer_of(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).peer_addr().ok()?.as_socket()
+}
+
 /// How many of those that a listener accepts have not inherited its options.
 const BARE: u32 = if cfg!(target_os = "linux") {
     0

@@ -1,4 +1,4 @@
-//! Listeners of the client sockets of one arbiter, which live there too.
+//! Listeners that live in one arbiter and get only the events of its client sockets.
 
 use std::sync::Arc;
 
@@ -9,22 +9,19 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::events::Event;
 use crate::ids::AppId;
-use crate::registry::Registry;
-use crate::registry::apps::AppState;
-use crate::registry::lifecycle::IsSuspended;
-use crate::registry::listeners::Heard;
+use crate::registry::listeners::AppEvent;
+use crate::registry::state::{AppState, ArbiterInit, Registry};
+use crate::supervision::{MailboxBarrier, RegistryMessage};
 use crate::tcp::{ReceiveErrorInfo, ReceiveInfo, Shard};
 
-/// Starts an app's listeners in an arbiter: the one with this number.
-pub(crate) type ArbiterInit = Arc<dyn Fn(&AppId, &Addr<Registry>, usize) + Send + Sync>;
-
-/// Runs this in every arbiter that client sockets live in, now, and in each
-/// that takes the place of one.
+/// Calls `init` in every arbiter that client sockets live in: now, and in each
+/// arbiter that replaces one. The answer means that all have run, and that the
+/// listeners that they added are registered.
 #[derive(Message)]
 #[rtype(result = "Result<(), Error>")]
 pub(crate) struct OnEachArbiter {
     pub(crate) app: AppId,
-    pub(crate) setup: ArbiterInit,
+    pub(crate) init: ArbiterInit,
 }
 
 /// `addListener` for the client sockets of one arbiter.
@@ -37,35 +34,35 @@ pub struct AddLocalListener<E: Event> {
 }
 
 fn run(
-    setup: &ArbiterInit,
+    init: &ArbiterInit,
     app: &AppId,
     registry: &Addr<Registry>,
     shard: &Shard,
 ) -> oneshot::Receiver<()> {
-    let (done, is_done) = oneshot::channel();
-    let (setup, app, registry, index) = (setup.clone(), app.clone(), registry.clone(), shard.index);
-    // If it has ended, the one that takes its place has it run.
+    let (sender, done) = oneshot::channel();
+    let (init, app, registry, index) = (init.clone(), app.clone(), registry.clone(), shard.index);
+    // If the arbiter has ended, `init` runs in the one that replaces it.
     shard.arbiter().spawn_fn(move || {
-        setup(&app, &registry, index);
-        let _ = done.send(());
+        init(&app, &registry, index);
+        let _ = sender.send(());
     });
-    is_done
+    done
 }
 
 impl AppState {
-    /// Has its listeners start again in these arbiters, which are new. An event
-    /// page does that itself.
-    pub(in crate::registry) fn start_locals(
+    /// Starts the app's local listeners again in these arbiters, which are new.
+    pub(in crate::registry) fn start_local_listeners(
         &self,
-        sites: &[Arc<Shard>],
+        shards: &[Arc<Shard>],
         registry: &Addr<Registry>,
     ) {
-        if self.lifecycle.has_page() {
+        // The event page starts them itself when it is loaded.
+        if self.lifecycle.event_page.is_some() {
             return;
         }
-        for shard in sites {
-            for setup in &self.setups {
-                run(setup, &self.app_shards.app_context.app, registry, shard);
+        for shard in shards {
+            for init in &self.arbiter_inits {
+                run(init, &self.app_shards.app_context.app, registry, shard);
             }
         }
     }
@@ -75,24 +72,24 @@ impl Handler<OnEachArbiter> for Registry {
     type Result = ResponseFuture<Result<(), Error>>;
 
     fn handle(&mut self, call: OnEachArbiter, ctx: &mut Self::Context) -> Self::Result {
-        let OnEachArbiter { app, setup } = call;
+        let OnEachArbiter { app, init } = call;
         let registry = ctx.address();
         let state = self.app(&app);
-        let sites = state.app_shards.each().map(|app_shard| &*app_shard.shard);
-        let running: Vec<_> = sites
-            .map(|shard| run(&setup, &app, &registry, shard))
+        let shards = state.app_shards.each().map(|app_shard| &*app_shard.shard);
+        let running: Vec<_> = shards
+            .map(|shard| run(&init, &app, &registry, shard))
             .collect();
-        state.setups.push(setup);
+        state.arbiter_inits.push(init);
         Box::pin(async move {
             join_all(running).await;
-            // Behind the listeners that were added.
-            let behind = registry.send(IsSuspended { app }).await;
-            behind.map(drop).map_err(|_| Error::Stopped)
+            // The listeners were added by messages, which this one follows.
+            let barrier = RegistryMessage::Barrier(MailboxBarrier::default());
+            registry.send(barrier).await.map_err(|_| Error::Stopped)
         })
     }
 }
 
-macro_rules! local {
+macro_rules! local_events {
     ($($event:ty)*) => {$(
         impl Handler<AddLocalListener<$event>> for Registry {
             type Result = Result<(), Error>;
@@ -103,14 +100,14 @@ macro_rules! local {
                 _: &mut Self::Context,
             ) -> Self::Result {
                 let app = self.app(&call.app);
-                if let Some(them) = <$event>::listeners(app).nth(call.arbiter) {
-                    them.add(call.recipient);
+                if let Some(listeners) = <$event>::listeners(app).nth(call.arbiter) {
+                    listeners.add(call.recipient);
                 }
-                <$event>::changed(app);
+                app.listeners_changed(<$event>::RAISED_BY);
                 Ok(())
             }
         }
     )*};
 }
 
-local! { ReceiveInfo ReceiveErrorInfo }
+local_events! { ReceiveInfo ReceiveErrorInfo }

@@ -1,30 +1,31 @@
-//! A registry's side of taking over what another process has left.
+//! The registry's part of a handover from another process: its sockets are imported.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 
 use actix::prelude::*;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use derive_more::{Display, From};
 
 use crate::error::Error;
-use crate::handover_state::{Client, ConnectionRecord, HandoverState, Server};
+use crate::handover_state::{
+    ConnectionRecord, HandoverState, TransferredClient, TransferredServer,
+};
 use crate::ids::{AppId, ClientSocketId, MAX_ID, ServerSocketId};
 use crate::name::checked_name;
 use crate::os::Stream;
-use crate::registry::Registry;
-use crate::registry::apps::AppState;
-use crate::registry::handover::outgoing::Token;
+use crate::registry::handover::types::{HandoverToken, PreparedImport};
 use crate::registry::limits::AppLimits;
+use crate::registry::state::{AppState, Registry};
 use crate::tcp::{self, ClientSocket, Command, InheritedConnection};
 use crate::tcp_server::{Accepted, Bound, Inherited, ServerSocket, Settings, SocketProperties};
 use crate::tls;
 
-/// Why an estate cannot be taken over; nothing has changed.
+/// Why sockets cannot be imported. The registry is unchanged.
 #[derive(Debug, Display, From, derive_more::Error)]
-pub(crate) enum Refusal {
-    #[display("another one is being taken over")]
+pub(crate) enum ImportError {
+    #[display("another handover is being imported")]
     Busy,
     #[display("server socket {_0} is in use here")]
     ServerInUse(#[error(not(source))] ServerSocketId),
@@ -34,33 +35,33 @@ pub(crate) enum Refusal {
         "server socket {_0} is encrypted, and this program is built without the feature `tls`"
     )]
     NoTls(#[error(not(source))] ServerSocketId),
-    #[display("what is left contradicts itself: {_0}")]
-    Contradiction(#[error(not(source))] &'static str),
+    #[display("the handed-over sockets are inconsistent: {_0}")]
+    Inconsistent(#[error(not(source))] &'static str),
     #[display("{_0}")]
     #[from]
     Os(io::Error),
 }
 
-/// Checks an estate and opens its sockets; nothing of it shows before
-/// [`CommitImport`].
+/// Checks the sockets of another process, and opens them. They are invisible
+/// until [`CommitImport`].
 #[derive(Message)]
-#[rtype(result = "Result<(), Refusal>")]
+#[rtype(result = "Result<(), ImportError>")]
 pub(crate) struct PrepareImport {
-    pub(crate) token: Token,
+    pub(crate) token: HandoverToken,
     pub(crate) handover_state: HandoverState,
 }
 
-/// The end of a takeover.
+/// Ends an import.
 #[derive(Message)]
 #[rtype(result = "Result<(), Error>")]
 pub(crate) struct CommitImport {
-    pub(crate) token: Token,
-    /// Whether the sockets are this process's now; or else they are closed
+    pub(crate) token: HandoverToken,
+    /// Whether the sockets belong to this process now. If not, they are closed
     /// here.
     pub(crate) ours: bool,
 }
 
-/// Takes a listening socket from outside in as a server socket.
+/// Makes a server socket of a listening descriptor.
 #[derive(Message)]
 #[rtype(result = "io::Result<Result<ServerSocketId, Error>>")]
 pub(crate) struct AdoptListener {
@@ -69,95 +70,123 @@ pub(crate) struct AdoptListener {
     pub(crate) listener: OwnedFd,
 }
 
-/// What is ours if the other process lets go.
-pub(in crate::registry) struct Prepared {
-    token: Token,
-    last_server: u64,
-    last_client: u64,
-    servers: Vec<(AppId, Inherited)>,
-    clients: Vec<(AppId, tcp::Inherited)>,
-    app_limits: Vec<(AppId, AppLimits)>,
-}
+/// Accepted clients that were not delivered to a listener, with the id of their
+/// app, by the id of their server socket.
+type UndeliveredClients = BTreeMap<u64, (String, Vec<Accepted>)>;
 
 impl Registry {
-    fn prepare(&self, token: Token, handover_state: HandoverState) -> Result<Prepared, Refusal> {
-        check_numbers(&handover_state)?;
-        let mut prepared = Prepared {
+    fn prepare_import(
+        &self,
+        token: HandoverToken,
+        handover_state: HandoverState,
+    ) -> Result<PreparedImport, ImportError> {
+        check_ids(&handover_state)?;
+        let mut import = PreparedImport {
             token,
             last_server: handover_state.last_server,
             last_client: handover_state.last_client,
-            servers: Vec::new(),
-            clients: Vec::new(),
-            app_limits: Vec::new(),
+            ..PreparedImport::default()
         };
-        let mut offers: BTreeMap<u64, (String, Vec<Accepted>)> = BTreeMap::new();
+        // Clients are first: a server socket is imported with its undelivered
+        // clients.
+        let undelivered = self.prepare_clients(handover_state.clients, &mut import)?;
+        self.prepare_servers(handover_state.servers, undelivered, &mut import)?;
+        Ok(import)
+    }
+
+    fn prepare_clients(
+        &self,
+        clients: Vec<TransferredClient>,
+        import: &mut PreparedImport,
+    ) -> Result<UndeliveredClients, ImportError> {
+        let mut undelivered = UndeliveredClients::new();
         let mut seen = HashSet::new();
-        for client in handover_state.clients {
+        for client in clients {
             let id = ClientSocketId::new(client.record.id);
-            if self.table.has(id) {
-                return Err(Refusal::ClientInUse(id));
+            if self.id_table.has(id) {
+                return Err(ImportError::ClientInUse(id));
             }
             if !seen.insert(id) {
-                return Err(Refusal::Contradiction("a client socket comes twice"));
+                return Err(ImportError::Inconsistent("a client socket occurs twice"));
             }
-            prepared.last_client = prepared.last_client.max(id.get());
+            import.last_client = import.last_client.max(id.get());
             let app = client.record.app.clone();
             let offered_by = client.record.offered_by;
-            let inherited = self.prepare_client(client)?;
-            match (offered_by, inherited.connection) {
-                (None, connection) => prepared.clients.push((
-                    app.into(),
-                    tcp::Inherited {
-                        connection,
-                        ..inherited
-                    },
-                )),
-                (Some(server), Some(connection)) => {
-                    let of = offers
-                        .entry(server)
-                        .or_insert_with(|| (app.clone(), vec![]));
-                    if of.0 != app {
-                        return Err(Refusal::Contradiction("a client is another app's"));
-                    }
-                    of.1.push(Accepted {
-                        id,
-                        connection: (connection.stream, connection.record.peer),
-                    });
-                }
-                (Some(_), None) => {
-                    return Err(Refusal::Contradiction(
-                        "an accepted client has no connection",
-                    ));
-                }
+            let client = self.prepare_client(client)?;
+            let Some(server) = offered_by else {
+                import.clients.push((app.into(), client));
+                continue;
+            };
+            let no_connection = ImportError::Inconsistent("an accepted client has no connection");
+            let connection = client.connection.ok_or(no_connection)?;
+            let (owner, accepted) = undelivered
+                .entry(server)
+                .or_insert_with(|| (app.clone(), Vec::new()));
+            if *owner != app {
+                return Err(ImportError::Inconsistent("a client is another app's"));
             }
+            accepted.push(Accepted {
+                id,
+                connection: (connection.stream, connection.record.peer),
+            });
         }
+        Ok(undelivered)
+    }
+
+    fn prepare_client(&self, client: TransferredClient) -> Result<tcp::Inherited, ImportError> {
+        let (record, unsent) = (client.record, client.unsent);
+        check_name(record.name.as_ref())?;
+        let no_descriptor = ImportError::Inconsistent("a connection has no descriptor");
+        let connection = match (client.stream, record.connection.clone()) {
+            (None, None) => None,
+            (Some(stream), Some(record)) => {
+                let stream = self.network.adopt_stream(stream)?;
+                Some(inherited_connection(stream, record, unsent))
+            }
+            // The peer was gone and no input was unread, so the descriptor was
+            // closed before the handover. The end is not reported yet.
+            (None, Some(record)) if record.end.is_some() => Some(InheritedConnection {
+                is_let_go: true,
+                ..inherited_connection(tcp::nowhere(), record, unsent)
+            }),
+            _ => return Err(no_descriptor),
+        };
+        Ok(tcp::Inherited { record, connection })
+    }
+
+    fn prepare_servers(
+        &self,
+        servers: Vec<TransferredServer>,
+        mut undelivered: UndeliveredClients,
+        import: &mut PreparedImport,
+    ) -> Result<(), ImportError> {
         let mut seen = HashSet::new();
-        for Server { record, listener } in handover_state.servers {
+        for TransferredServer { record, listener } in servers {
             let id = ServerSocketId::new(record.id);
-            if self.apps.has_server(id) {
-                return Err(Refusal::ServerInUse(id));
+            if self.apps.values().any(|it| it.servers.contains_key(&id)) {
+                return Err(ImportError::ServerInUse(id));
             }
             if !seen.insert(id) {
-                return Err(Refusal::Contradiction("a server socket comes twice"));
+                return Err(ImportError::Inconsistent("a server socket occurs twice"));
             }
-            prepared.last_server = prepared.last_server.max(id.get());
+            import.last_server = import.last_server.max(id.get());
             check_name(record.name.as_ref())?;
             if record.encrypts && !tls::Client::IS_BUILT {
-                return Err(Refusal::NoTls(id));
+                return Err(ImportError::NoTls(id));
             }
-            let undelivered = match offers.remove(&id.get()) {
+            let undelivered = match undelivered.remove(&id.get()) {
                 Some((app, _)) if app != record.app => {
-                    return Err(Refusal::Contradiction("a client is another app's"));
+                    return Err(ImportError::Inconsistent("a client is another app's"));
                 }
-                offered => offered.map_or_else(Vec::new, |(_, clients)| clients),
+                clients => clients.map_or_else(Vec::new, |(_, clients)| clients),
             };
-            let senseless = || Refusal::Contradiction("a setting means nothing");
-            let settings = Settings::read(&record).map_err(|_| senseless())?;
+            let invalid = || ImportError::Inconsistent("a setting is invalid");
+            let settings = Settings::read(&record).map_err(|_| invalid())?;
             let app = AppId::from(record.app.clone());
             if let Some(limits) = &record.app_limits {
-                let limits = AppLimits::from(**limits);
-                limits.accepted.check().map_err(|_| senseless())?;
-                prepared.app_limits.push((app.clone(), limits));
+                let accepted = AppLimits::from(**limits).accepted;
+                accepted.check().map_err(|_| invalid())?;
+                import.app_limits.push((app.clone(), **limits));
             }
             let bind = |fd| -> io::Result<Bound> {
                 let mut bound = Bound::new(self.network.adopt_listener(fd)?)?;
@@ -170,132 +199,96 @@ impl Registry {
                 settings,
                 record,
             };
-            prepared.servers.push((app, inherited));
+            import.servers.push((app, inherited));
         }
-        if !offers.is_empty() {
-            return Err(Refusal::Contradiction(
-                "a client's server socket is missing",
-            ));
-        }
-        Ok(prepared)
+        let missing = ImportError::Inconsistent("a client's server socket is missing");
+        undelivered.is_empty().then_some(()).ok_or(missing)
     }
 
-    fn prepare_client(&self, client: Client) -> Result<tcp::Inherited, Refusal> {
-        let Client {
-            record,
-            stream,
-            unsent,
-        } = client;
-        check_name(record.name.as_ref())?;
-        let connection = match (stream, record.connection.clone()) {
-            (None, None) => None,
-            (Some(stream), Some(record)) => {
-                let stream = self.network.adopt_stream(stream)?;
-                Some(inherited_connection(stream, record, unsent))
-            }
-            // Its peer was gone, and nothing of it is unread.
-            (None, Some(record)) if record.end.is_some() => {
-                let connection = inherited_connection(tcp::nowhere(), record, unsent);
-                Some(InheritedConnection {
-                    is_let_go: true,
-                    ..connection
-                })
-            }
-            _ => return Err(Refusal::Contradiction("a connection has no descriptor")),
-        };
-        Ok(tcp::Inherited { record, connection })
-    }
-
-    /// Gives none of its numbers out meanwhile. The counters move when it is
-    /// taken over, and not before: it may be refused.
-    fn reserve(&self, prepared: &Prepared) {
-        let servers = prepared.servers.iter();
+    /// Keeps the ids of an import from being allocated. The counters move only
+    /// when it is committed, since it may be discarded.
+    fn reserve_ids(&self, import: &PreparedImport) {
+        let servers = import.servers.iter();
         let servers = servers.map(|(_, server)| (server.record.id, &server.undelivered));
-        let (ids, offered): (HashSet<_>, Vec<_>) = servers.unzip();
+        let (ids, undelivered): (HashSet<_>, Vec<_>) = servers.unzip();
         self.server_ids.reserve(ids);
-        let clients = prepared.clients.iter().map(|(_, client)| client.record.id);
-        let offered = offered.into_iter().flatten().map(|client| client.id.get());
-        self.table.ids().reserve(clients.chain(offered).collect());
+        let clients = import.clients.iter().map(|(_, client)| client.record.id);
+        let undelivered = undelivered.into_iter().flatten();
+        let undelivered = undelivered.map(|client| client.id.get());
+        let ids = clients.chain(undelivered).collect();
+        self.id_table.ids().reserve(ids);
     }
 
-    /// What was prepared, if there is something, is not ours.
-    pub(in crate::registry) fn forget_prepared(&mut self) {
-        self.prepared = None;
+    /// Drops a prepared import, if there is one, and releases its ids.
+    pub(in crate::registry) fn discard_import(&mut self) {
+        self.incoming = None;
         self.server_ids.release();
-        self.table.ids().release();
+        self.id_table.ids().release();
     }
 
-    fn enter(&mut self, prepared: Prepared) -> Result<(), Error> {
-        self.forget_prepared();
-        self.server_ids.go_on_after(prepared.last_server);
-        self.table.ids().go_on_after(prepared.last_client);
-        for (app, limits) in prepared.app_limits {
+    fn commit_import(&mut self, import: PreparedImport) -> Result<(), Error> {
+        self.discard_import();
+        self.server_ids.skip_to(import.last_server);
+        self.id_table.ids().skip_to(import.last_client);
+        for (app, limits) in import.app_limits {
             let app = self.app(&app);
-            // What was set here holds.
+            // Limits that were set in this process take precedence.
             if app.limits() == AppLimits::default() {
-                app.set_limits(limits)?;
+                app.set_limits(limits.into())?;
             }
         }
-        for (app, mut inherited) in prepared.clients {
-            let app_shard = self
-                .heir(&app, inherited.record.suspended)
-                .app_shards
-                .least_loaded();
+        for (app, mut inherited) in import.clients {
+            let state = self.inheriting_app(&app, inherited.record.suspended);
+            let app_shard = state.app_shards.least_loaded();
             inherited.arrive(&app_shard.counter);
             let client = ClientSocket::new(ClientSocketId::new(inherited.record.id), app_shard);
             let connection = inherited.record.connection.as_ref();
             let was_accepted = connection.is_some_and(|it| it.dialled.is_none());
-            // The row comes first, so that every call for it finds it.
+            // Queued before the id is known, so that every call finds the socket's
+            // state.
             client.do_send(Command::Inherit(Box::new(inherited)));
             match was_accepted {
-                true => self.table.insert(client),
-                false => self.table.insert_made(client),
+                true => self.id_table.insert(client),
+                false => self.id_table.insert_made(client),
             }
         }
-        for (app, inherited) in prepared.servers {
+        for (app, inherited) in import.servers {
             let id = ServerSocketId::new(inherited.record.id);
-            self.heir(&app, inherited.record.suspended);
-            let server = ServerSocket::inherit(inherited, self.deps(&app))?;
-            self.app(&app).insert_server(id, server);
+            self.inheriting_app(&app, inherited.record.suspended);
+            let server = ServerSocket::inherit(inherited, self.server_deps(&app))?;
+            self.app(&app).servers.insert(id, server);
         }
         Ok(())
     }
-}
 
-impl Registry {
-    /// The app. If nobody here listens for it, it is suspended as it was; so
-    /// is one that has an event page, to be loaded when it is wanted.
-    fn heir(&mut self, app: &AppId, suspended: bool) -> &AppState {
+    /// The app of an imported socket. Without a listener in this process it is
+    /// suspended if it was suspended in the other process, or if it has an event
+    /// page, which then loads it when a socket has something to report.
+    fn inheriting_app(&mut self, app: &AppId, was_suspended: bool) -> &AppState {
         let state = self.app(app);
-        if (suspended || state.lifecycle.has_page()) && !state.has_listeners() {
+        let has_page = state.lifecycle.event_page.is_some();
+        if (was_suspended || has_page) && !state.has_listeners() {
             state.app_shards.activity.suspend();
         }
         state
     }
 }
 
-/// Whether every number in it may be a socket's here.
-fn check_numbers(handover_state: &HandoverState) -> Result<(), Refusal> {
+/// Checks that every id is one that a socket of this process may have.
+fn check_ids(handover_state: &HandoverState) -> Result<(), ImportError> {
     let servers = handover_state.servers.iter().map(|server| server.record.id);
-    let clients = handover_state.clients.iter().map(|client| client.record.id);
-    let offers = handover_state
-        .clients
-        .iter()
-        .filter_map(|it| it.record.offered_by);
+    let clients = handover_state.clients.iter();
+    let clients = clients.flat_map(|it| [Some(it.record.id), it.record.offered_by]);
     let lasts = [handover_state.last_server, handover_state.last_client];
-    match (servers.chain(clients).chain(offers).chain(lasts)).all(|id| id <= MAX_ID) {
-        true => Ok(()),
-        false => Err(Refusal::Contradiction(
-            "the number of a socket is above 2^53",
-        )),
-    }
+    let mut ids = servers.chain(clients.flatten()).chain(lasts);
+    let too_high = ImportError::Inconsistent("the number of a socket is above 2^53");
+    ids.all(|id| id <= MAX_ID).then_some(()).ok_or(too_high)
 }
 
-fn check_name(name: Option<&String>) -> Result<(), Refusal> {
-    match checked_name(name.cloned().unwrap_or_default()) {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Refusal::Contradiction("a name is too long")),
-    }
+fn check_name(name: Option<&String>) -> Result<(), ImportError> {
+    let name = name.cloned().unwrap_or_default();
+    let checked = checked_name(name).map(drop);
+    checked.map_err(|_| ImportError::Inconsistent("a name is too long"))
 }
 
 fn inherited_connection(
@@ -303,29 +296,25 @@ fn inherited_connection(
     record: ConnectionRecord,
     unsent: Vec<Bytes>,
 ) -> InheritedConnection {
-    let mut together = BytesMut::with_capacity(unsent.iter().map(Bytes::len).sum());
-    unsent
-        .iter()
-        .for_each(|part| together.extend_from_slice(part));
     InheritedConnection {
         stream,
         record,
-        unsent: together.freeze(),
+        unsent: unsent.concat().into(),
         is_let_go: false,
         connection_guard: None,
     }
 }
 
 impl Handler<PrepareImport> for Registry {
-    type Result = Result<(), Refusal>;
+    type Result = Result<(), ImportError>;
 
     fn handle(&mut self, call: PrepareImport, _: &mut Self::Context) -> Self::Result {
-        if self.prepared.is_some() {
-            return Err(Refusal::Busy);
+        if self.incoming.is_some() {
+            return Err(ImportError::Busy);
         }
-        let prepared = self.prepare(call.token, call.handover_state)?;
-        self.reserve(&prepared);
-        self.prepared = Some(prepared);
+        let import = self.prepare_import(call.token, call.handover_state)?;
+        self.reserve_ids(&import);
+        self.incoming = Some(import);
         Ok(())
     }
 }
@@ -333,17 +322,15 @@ impl Handler<PrepareImport> for Registry {
 impl Handler<CommitImport> for Registry {
     type Result = Result<(), Error>;
 
-    fn handle(
-        &mut self,
-        CommitImport { token, ours }: CommitImport,
-        _: &mut Self::Context,
-    ) -> Self::Result {
-        match self.prepared.take_if(|prepared| prepared.token == token) {
-            Some(prepared) if ours => self.enter(prepared),
+    fn handle(&mut self, call: CommitImport, _: &mut Self::Context) -> Self::Result {
+        let CommitImport { token, ours } = call;
+        match self.incoming.take_if(|import| import.token == token) {
+            Some(import) if ours => self.commit_import(import),
             Some(_) => {
-                self.forget_prepared();
+                self.discard_import();
                 Ok(())
             }
+            // The registry was restarted meanwhile, which discards an import.
             None if ours => Err(Error::Stopped),
             None => Ok(()),
         }
@@ -354,12 +341,8 @@ impl Handler<AdoptListener> for Registry {
     type Result = MessageResult<AdoptListener>;
 
     fn handle(&mut self, call: AdoptListener, _: &mut Self::Context) -> Self::Result {
-        let AdoptListener {
-            app,
-            properties,
-            listener,
-        } = call;
-        let bound = self.network.adopt_listener(listener).and_then(Bound::new);
-        MessageResult(bound.map(|bound| self.insert_server(app, properties, Some(bound))))
+        let listener = self.network.adopt_listener(call.listener);
+        let bound = listener.and_then(Bound::new);
+        MessageResult(bound.map(|bound| self.insert_server(call.app, call.properties, Some(bound))))
     }
 }

@@ -1,4 +1,5 @@
-//! Both ends of a handover.
+//! The registry's part of a handover, on both sides.
 
 pub(super) mod incoming;
 pub(super) mod outgoing;
+pub(super) mod types;

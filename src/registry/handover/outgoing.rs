@@ -1,4 +1,4 @@
-//! A registry's side of leaving its persistent sockets to another process.
+//! The registry's part of a handover to another process: its persistent sockets are exported.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,90 +6,70 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures::future::join_all;
-use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::handover_state::{AppLimitsRecord, HandoverOutcome, HandoverState};
 use crate::ids::{AppId, ServerSocketId};
-use crate::registry::Registry;
+use crate::registry::handover::types::{HandoverToken, OutgoingHandover};
+use crate::registry::state::Registry;
+use crate::supervision::ask_all;
 use crate::tcp;
 use crate::tcp_server::{self, Exported, unless_default};
 
-/// Which handover a message belongs to.
-#[derive(Clone, Default)]
-pub(crate) struct Token(Arc<()>);
-
-impl PartialEq for Token {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// Persistent sockets raise nothing any more until [`FinishExport`]; answered when
-/// what was raised before is handled. `false`: another handover is going on.
+/// Begins a handover: persistent sockets raise no event until [`FinishExport`].
+/// Answered when all earlier events are handled; `false` if another handover is
+/// running.
 #[derive(Message)]
 #[rtype(result = "Result<bool, Error>")]
-pub(crate) struct Quiesce(pub(crate) Token);
+pub(crate) struct Quiesce(pub(crate) HandoverToken);
 
-/// What they leave; they stand still until [`FinishExport`].
+/// Exports the persistent sockets, which are frozen until [`FinishExport`].
 #[derive(Message)]
 #[rtype(result = "Result<HandoverState, Error>")]
-pub(crate) struct Export(pub(crate) Token);
+pub(crate) struct Export(pub(crate) HandoverToken);
 
-/// The end of a handover.
+/// Ends a handover.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct FinishExport {
-    pub(crate) token: Token,
-    /// The server sockets that are another process's now, and with them all
-    /// that was taken; `None`: everything stays here.
-    pub(crate) gone: Option<Vec<(AppId, ServerSocketId)>>,
+    pub(crate) token: HandoverToken,
+    /// The server sockets that belong to the other process now, and with them all
+    /// other exported sockets; `None` if everything stays here.
+    pub(crate) transferred: Option<Vec<(AppId, ServerSocketId)>>,
 }
 
-/// Waits until the peers of connections that have ended here have what was
-/// sent, but no longer than this: the process may end then.
+/// Waits until the peers of connections that have ended here have acknowledged
+/// what was sent, for at most this time. Then the process may end.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Deliver(pub(crate) Duration);
-
-pub(in crate::registry) struct Leaving {
-    token: Token,
-    outcome: HandoverOutcome,
-    end: oneshot::Sender<()>,
-}
-
-impl Registry {
-    fn leaving(&self, token: &Token) -> Option<&Leaving> {
-        self.leaving.as_ref().filter(|it| it.token == *token)
-    }
-}
 
 impl Handler<Quiesce> for Registry {
     type Result = ResponseFuture<Result<bool, Error>>;
 
     fn handle(&mut self, Quiesce(token): Quiesce, _: &mut Self::Context) -> Self::Result {
-        if self.leaving.is_some() {
+        if self.outgoing.is_some() {
             return Box::pin(std::future::ready(Ok(false)));
         }
-        let (end, outcome) = HandoverOutcome::pair();
-        let servers = self.apps.servers();
+        let (decision, outcome) = HandoverOutcome::pair();
+        let servers = self.servers();
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Quiesce(outcome.clone())))
             .collect();
-        let rows: Vec<_> = self
-            .rows()
-            .map(|rows| rows.address().send(tcp::Quiesce(outcome.clone())))
+        let tables = self.socket_tables().into_iter();
+        let clients: Vec<_> = tables
+            .map(|table| table.address().send(tcp::Quiesce(outcome.clone())))
             .collect();
-        self.leaving = Some(Leaving {
+        self.outgoing = Some(OutgoingHandover {
             token,
             outcome,
-            end,
+            decision,
         });
         Box::pin(async move {
-            // One that has ended raises nothing either.
+            // A server socket that has ended raises no event either.
             join_all(servers).await;
-            for held in join_all(rows).await {
-                held.map_err(|_| Error::Stopped)?;
+            for quiesced in join_all(clients).await {
+                quiesced.map_err(|_| Error::Stopped)?;
             }
             Ok(true)
         })
@@ -99,61 +79,62 @@ impl Handler<Quiesce> for Registry {
 impl Handler<Export> for Registry {
     type Result = ResponseFuture<Result<HandoverState, Error>>;
 
-    /// What was called before the last event was handled has passed here.
+    /// Calls that handlers made before the last event was handled were routed
+    /// before this message, so the export has their effects.
     fn handle(&mut self, Export(token): Export, _: &mut Self::Context) -> Self::Result {
-        let Some(leaving) = self.leaving(&token) else {
+        let Some(outgoing) = self.outgoing.as_ref().filter(|it| it.token == token) else {
             return Box::pin(std::future::ready(Err(Error::Stopped)));
         };
-        let outcome = leaving.outcome.clone();
-        let servers = self.apps.servers();
+        let outcome = outgoing.outcome.clone();
+        let servers = self.servers();
         let servers: Vec<_> = servers
             .map(|server| server.address().send(tcp_server::Export(outcome.clone())))
             .collect();
-        let rows: Vec<_> = self.rows().map(|rows| rows.address()).collect();
-        let limits = self.apps.states().filter_map(|state| {
+        let tables = self.socket_tables().into_iter();
+        let tables: Vec<_> = tables.map(|table| table.address()).collect();
+        let limits = self.apps.values().filter_map(|state| {
             let app = state.app_shards.app_context.app.as_str().to_owned();
             unless_default(state.limits()).map(|limits| (app, limits))
         });
         let limits: HashMap<String, AppLimitsRecord> = limits.collect();
-        let table = self.table.clone();
-        let last_server = self.server_ids.last();
+        let id_table = self.id_table.clone();
+        let last_server = self.server_ids.last_allocated();
         Box::pin(async move {
             let mut handover_state = HandoverState {
                 last_server,
                 ..HandoverState::default()
             };
             let mut offered = HashMap::new();
-            for taken in join_all(servers).await {
-                // One that has ended leaves nothing.
-                match taken.ok().flatten() {
+            for exported in join_all(servers).await {
+                // A server socket that has ended exports nothing.
+                match exported.ok().flatten() {
                     Some(Exported::Server(mut server, clients)) => {
-                        server.record.app_limits =
-                            limits.get(&server.record.app).copied().map(Box::new);
+                        let limits = limits.get(&server.record.app).copied();
+                        server.record.app_limits = limits.map(Box::new);
                         let id = ServerSocketId::new(server.record.id);
                         offered.extend(clients.iter().map(|client| (client.id(), id)));
                         handover_state.servers.push(server);
                     }
-                    Some(Exported::NotTransferred(left)) => handover_state.left.push(left),
+                    Some(Exported::NotTransferred(server)) => {
+                        handover_state.not_transferred.push(server);
+                    }
                     None => {}
                 }
             }
             let offered = Arc::new(offered);
-            let taken = rows.iter().map(|rows| {
+            let clients = tables.iter().map(|table| {
                 let (offered, outcome) = (offered.clone(), outcome.clone());
-                rows.send(tcp::Export { offered, outcome })
+                table.send(tcp::Export { offered, outcome })
             });
-            for taken in join_all(taken.collect::<Vec<_>>()).await {
-                let taken = taken.map_err(|_| Error::Stopped)?;
-                handover_state.clients.extend(taken.clients);
-                handover_state.left.extend(taken.left);
+            for exported in join_all(clients.collect::<Vec<_>>()).await {
+                let exported = exported.map_err(|_| Error::Stopped)?;
+                handover_state.clients.extend(exported.clients);
+                handover_state.not_transferred.extend(exported.left);
             }
-            handover_state
-                .servers
-                .sort_by_key(|server| server.record.id);
-            handover_state
-                .clients
-                .sort_by_key(|client| client.record.id);
-            handover_state.last_client = table.ids().last();
+            handover_state.servers.sort_by_key(|it| it.record.id);
+            handover_state.clients.sort_by_key(|it| it.record.id);
+            // Read last: connections may have been accepted meanwhile.
+            handover_state.last_client = id_table.ids().last_allocated();
             Ok(handover_state)
         })
     }
@@ -163,8 +144,7 @@ impl Handler<Deliver> for Registry {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {
-        let rows = self.rows().map(|rows| rows.ask(tcp::Deliver(limit)));
-        let delivered = join_all(rows.collect::<Vec<_>>());
+        let delivered = ask_all(&self.socket_tables(), &tcp::Deliver(limit));
         Box::pin(async move {
             delivered.await;
         })
@@ -174,22 +154,20 @@ impl Handler<Deliver> for Registry {
 impl Handler<FinishExport> for Registry {
     type Result = ();
 
-    fn handle(&mut self, FinishExport { token, gone }: FinishExport, _: &mut Self::Context) {
-        if self.leaving(&token).is_none() {
-            return;
-        }
-        let Some(leaving) = self.leaving.take() else {
+    fn handle(&mut self, call: FinishExport, _: &mut Self::Context) {
+        let FinishExport { token, transferred } = call;
+        let Some(outgoing) = self.outgoing.take_if(|it| it.token == token) else {
             return;
         };
-        let Some(servers) = gone else {
-            // Dropping the sender says that everything stays.
+        let Some(servers) = transferred else {
+            // Dropping the sender means that everything stays.
             return;
         };
         for (app, id) in servers {
-            // One that was closed meanwhile has left before.
-            let _ = self.apps.remove_server(&app, id);
+            // Fails for a server socket that was closed meanwhile.
+            let _ = self.remove_server(&app, id);
         }
-        // Nobody listening means that all of them have ended.
-        let _ = leaving.end.send(());
+        // Fails if all sockets that wait for the outcome have ended.
+        let _ = outgoing.decision.send(());
     }
 }

@@ -1,66 +1,53 @@
-//! Apps whose listeners have died: they are loaded again, no faster than they
-//! die.
+//! Delays between loads of an app whose listeners keep dying.
 
 use std::time::Duration;
 
 use actix_rt::time::Instant;
 
-use crate::registry::apps::AppState;
-use crate::registry::lifecycle::{FIRST_REST, LAST_REST};
+use crate::registry::lifecycle::timer::{MAX_BACKOFF, MIN_BACKOFF};
 
-/// Listeners that have lived for this many rests have not died at once.
-const RESTS_LIVED: u32 = 10;
+/// Listeners that have lived for this many delays did not die because of their
+/// start, so the next load is not delayed.
+const STABLE_AFTER_DELAYS: u32 = 10;
 
-/// How an app fares whose listeners die.
+/// The state of an app whose listeners have died.
 #[derive(Default)]
 pub(in crate::registry) struct OrphanBackoff {
-    is_on: bool,
-    /// When its event page has started last.
-    started: Option<Instant>,
-    /// How long was waited before that.
-    rest: Duration,
-}
-
-impl AppState {
-    /// Its listeners have died: it hears nothing until it has been loaded
-    /// again. How long to wait before that.
-    pub(in crate::registry) fn desert(&mut self) -> Duration {
-        // The page adds all of them.
-        self.clear_listeners();
-        self.app_shards.activity.suspend_for_reload();
-        let rest = self.lifecycle.desertion.begin();
-        let app = &self.app_shards.app_context.app;
-        log::warn!("app {app}: its listeners have died; loaded again in {rest:?}");
-        rest
-    }
+    is_active: bool,
+    /// When the event page has last started.
+    last_start: Option<Instant>,
+    /// The delay before that start.
+    delay: Duration,
 }
 
 impl OrphanBackoff {
-    /// How long to wait before it is loaded.
-    fn begin(&mut self) -> Duration {
-        let long = self.rest.max(FIRST_REST) * RESTS_LIVED;
-        let at_once = self.started.is_some_and(|it| it.elapsed() < long);
-        self.rest = match at_once {
-            true => (self.rest * 2).clamp(FIRST_REST, LAST_REST),
+    /// The listeners have died: returns the delay before the app is loaded.
+    pub(in crate::registry) fn next_delay(&mut self) -> Duration {
+        let stable_after = self.delay.max(MIN_BACKOFF) * STABLE_AFTER_DELAYS;
+        let died_early = self
+            .last_start
+            .is_some_and(|it| it.elapsed() < stable_after);
+        self.delay = match died_early {
+            true => (self.delay * 2).clamp(MIN_BACKOFF, MAX_BACKOFF),
             false => Duration::ZERO,
         };
-        self.is_on = true;
-        self.rest
+        self.is_active = true;
+        self.delay
     }
 
-    /// Whether it is loaded because of that: it is not suspended, though it
-    /// hears as little.
-    pub(in crate::registry) fn is_on(&self) -> bool {
-        self.is_on
+    /// Whether the app is to be loaded because its listeners have died. It
+    /// counts as not suspended, though it gets no event.
+    pub(in crate::registry) fn is_active(&self) -> bool {
+        self.is_active
     }
 
-    /// It is not to be loaded because of that any more; whether it was.
-    pub(in crate::registry) fn end(&mut self) -> bool {
-        std::mem::take(&mut self.is_on)
+    /// Cancels the load. Returns whether there was one.
+    pub(in crate::registry) fn cancel(&mut self) -> bool {
+        std::mem::take(&mut self.is_active)
     }
 
-    pub(in crate::registry) fn page_has_started(&mut self) {
-        self.is_on = false;
-        self.started = Some(Instant::now());
+    pub(in crate::registry) fn page_started(&mut self) {
+        self.is_active = false;
+        self.last_start = Some(Instant::now());
     }
 }

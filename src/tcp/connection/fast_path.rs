@@ -13,9 +13,10 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 
 use crate::os::Writer;
+use crate::sync::SharedWriterGuard;
 use crate::tcp::actor::SocketTable;
-use crate::tcp::connection::shared_writer::SharedWriterGuard;
-use crate::tcp::connection::state::{Connection, Link, SocketState, Transfer};
+use crate::tcp::connection::state::{Claim, SocketState, Transfer};
+use crate::tcp::connection::{Connection, Link, WriteSide};
 use crate::tcp::socket::ClientSocket;
 
 /// A call on its way: while one is, later sends go behind it.
@@ -104,7 +105,8 @@ impl SocketState {
     /// Opens or shuts the short way, as the row is now. It is never wrong to
     /// leave it shut.
     pub(in crate::tcp) fn settle(&mut self) {
-        let is_clear = self.hold == Transfer::None && self.offer.is_none() && self.timing.is_none();
+        let is_claimed = !matches!(self.claim, Claim::Offered(_));
+        let is_clear = self.transfer == Transfer::None && is_claimed && self.timing.is_none();
         if let Link::Connected(connection) = &mut self.link {
             connection.settle(is_clear, &self.socket);
         }
@@ -113,13 +115,15 @@ impl SocketState {
 
 impl Connection {
     fn settle(&mut self, is_clear: bool, socket: &ClientSocket) {
-        if !is_clear || self.write_error.is_some() {
-            self.shortcut = None;
-        } else if self.shortcut.is_none() {
-            let writer = self.stream.writer();
-            self.shortcut = writer.map(|writer| FastPath::open(socket, writer));
-            // It is not told of what goes this way.
-            self.is_used |= self.shortcut.is_some();
+        if !is_clear {
+            self.close_fast_path();
+        } else if matches!(self.write_side, WriteSide::Queued)
+            && let Some(writer) = self.stream.writer()
+        {
+            let _guard = FastPath::open(socket, writer);
+            self.write_side = WriteSide::Fast { _guard };
+            // The actor does not see what is written this way.
+            self.is_used = true;
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
 use crate::os::{Stream, end_now, retry_if_spurious};
 use crate::tcp::actor::{Entry, SocketTable};
-use crate::tcp::connection::state::Connection;
+use crate::tcp::connection::Connection;
 use crate::tcp::connection::timeouts::Alarm;
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::shards::shard::AppShard;
@@ -151,7 +151,7 @@ impl Lingering {
             ..
         }) = &mut self.undelivered
         {
-            connection_guard.leave_limits();
+            connection_guard.release_limits();
         }
     }
 
@@ -218,11 +218,11 @@ impl Lingering {
             .as_ref()
             .and_then(|it| it.connection_guard.as_ref());
         let Some(connection_guard) =
-            connection_guard.filter(|connection_guard| connection_guard.is_of(counter))
+            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))
         else {
             return false;
         };
-        connection_guard.force(self.socket.id());
+        connection_guard.record_forced(self.socket.id());
         if self.queue.is_empty() {
             // The drain is over for it, and what the app was told to be sent
             // still arrives.
@@ -281,7 +281,7 @@ impl Default for LingerCount {
     fn default() -> Self {
         let all = Arc::default();
         LingerCount {
-            new: Arc::new(ConnectionCounter::of(&all)),
+            new: Arc::new(ConnectionCounter::with_parent(&all)),
             all,
         }
     }
@@ -289,7 +289,7 @@ impl Default for LingerCount {
 
 impl LingerCount {
     fn count(&self) -> ConnectionGuard {
-        ConnectionGuard::arrived(self.new.clone(), false)
+        ConnectionGuard::opened(self.new.clone(), false)
     }
 
     /// All of them, for a wait after which no more begin.
@@ -300,7 +300,7 @@ impl LingerCount {
     /// Those until now. Others may begin while these are waited for: a wait for
     /// all might never end.
     pub(in crate::tcp) fn until_now(&mut self) -> Arc<ConnectionCounter> {
-        let next = Arc::new(ConnectionCounter::of(&self.all));
+        let next = Arc::new(ConnectionCounter::with_parent(&self.all));
         std::mem::replace(&mut self.new, next)
     }
 }

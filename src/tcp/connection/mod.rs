@@ -1,4 +1,4 @@
-//! One client socket, and its connection.
+//! The connection of one client socket: how it is made, its read side and its write side.
 
 pub(super) mod buffer_pool;
 pub(super) mod connect;
@@ -8,7 +8,279 @@ pub(super) mod linger;
 pub(super) mod read;
 pub(super) mod redelivery;
 pub(super) mod secure;
-pub(super) mod shared_writer;
 pub(super) mod state;
 pub(super) mod timeouts;
 pub(super) mod write;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use actix_rt::task::JoinHandle;
+
+use crate::answer::Reply;
+use crate::app_activity::PendingCall;
+use crate::connections::{ConnectionCounter, ConnectionGuard};
+use crate::net_error::{self, NetError};
+use crate::os::{Stream, retry_if_spurious};
+use crate::tcp::connection::connect::Connected;
+use crate::tcp::connection::fast_path::FastPath;
+use crate::tcp::connection::secure::Securing;
+use crate::tcp::connection::timeouts::TimeoutState;
+use crate::tcp::connection::write::{PendingSend, WriteQueue};
+use crate::tcp::socket::ClientSocket;
+
+pub(in crate::tcp) enum Link {
+    None,
+    Connecting(Box<Connecting>),
+    Connected(Connection),
+    Securing(Box<Securing>),
+}
+
+pub(in crate::tcp) struct Connecting {
+    pub(in crate::tcp) attempt: u64,
+    pub(in crate::tcp) task: JoinHandle<()>,
+    pub(in crate::tcp) reply: Reply<()>,
+    pub(in crate::tcp) _pending: PendingCall,
+}
+
+pub(in crate::tcp) struct Connection {
+    /// It comes before the stream, as the fast path must be closed before that is.
+    pub(in crate::tcp) write_side: WriteSide,
+    pub(in crate::tcp) read_side: ReadSide,
+    pub(in crate::tcp) stream: Box<dyn Stream>,
+    pub(in crate::tcp) queue: WriteQueue,
+    /// Only `getInfo` asks for them, so they stand apart from what every
+    /// event touches.
+    pub(in crate::tcp) ends: Box<ConnectionMeta>,
+    /// Whether anything may have been written.
+    pub(in crate::tcp) is_used: bool,
+}
+
+/// How sends leave.
+pub(in crate::tcp) enum WriteSide {
+    /// By the write queue, which the actor flushes.
+    Queued,
+    /// In the caller's thread, while the write queue is empty and no call is in flight.
+    Fast {
+        /// Closes the fast path when it is dropped.
+        _guard: FastPath,
+    },
+    /// Not any more: each send fails with this error. The write queue is empty. Something may still be read.
+    Failed(NetError, FailureReport),
+}
+
+/// How the app learns that the write side has failed, besides the answers of its sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum FailureReport {
+    /// Reading meets the same end of the connection, and `onReceiveError` reports that.
+    ByReading,
+    /// Reading reports nothing, but each failed send has been answered.
+    ByAnswers,
+    /// A fire-and-forget send failed: the app learns of it only from `onReceiveError`.
+    ByEnd,
+}
+
+/// Whether something may still be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::tcp) enum ReadSide {
+    Open,
+    /// Nothing more comes, for this reason, which `onReceiveError` has not reported yet.
+    Ended(NetError),
+    /// As `Ended`, and the descriptor is closed.
+    Released(NetError),
+}
+
+/// What is to be read next.
+pub(in crate::tcp) enum Peeked {
+    Nothing,
+    Data,
+    End(NetError),
+}
+
+pub(crate) struct ConnectionMeta {
+    pub(in crate::tcp) peer: SocketAddr,
+    /// Only of what `connect` made: an accepted socket keeps no room for it.
+    pub(in crate::tcp) dialled: Option<Box<Outbound>>,
+    /// It counts as open until this is dropped.
+    pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
+    /// In which arbiter it was accepted, if it is to stay there.
+    pub(in crate::tcp) pinned_shard: Option<u16>,
+}
+
+impl ConnectionMeta {
+    pub(crate) fn stays_in(&mut self, arbiter: Option<usize>) {
+        self.pinned_shard = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
+    }
+
+    pub(in crate::tcp) fn at_home(&self) -> Option<usize> {
+        self.pinned_shard.map(usize::from)
+    }
+
+    pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
+        Box::new(ConnectionMeta {
+            peer,
+            dialled: None,
+            connection_guard: Some(connection_guard),
+            pinned_shard: None,
+        })
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+pub(in crate::tcp) struct Outbound {
+    pub(in crate::tcp) local: Option<SocketAddr>,
+    /// What `connect` was given; the certificate has to have this name.
+    pub(in crate::tcp) host: Box<str>,
+    pub(in crate::tcp) is_secured: bool,
+}
+
+impl Connection {
+    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, ends: Box<ConnectionMeta>) -> Self {
+        Connection::encrypted(stream, ends, WriteQueue::default())
+    }
+
+    /// The same connection on another stream, and what is to be sent on it.
+    pub(in crate::tcp) fn encrypted(
+        stream: Box<dyn Stream>,
+        ends: Box<ConnectionMeta>,
+        queue: WriteQueue,
+    ) -> Self {
+        Connection {
+            write_side: WriteSide::Queued,
+            read_side: ReadSide::Open,
+            stream,
+            queue,
+            ends,
+            is_used: true,
+        }
+    }
+
+    /// Why nothing more comes.
+    pub(in crate::tcp) fn end(&self) -> Option<NetError> {
+        match self.read_side {
+            ReadSide::Open => None,
+            ReadSide::Ended(end) | ReadSide::Released(end) => Some(end),
+        }
+    }
+
+    /// Why nothing more can be sent.
+    pub(in crate::tcp) fn write_error(&self) -> Option<NetError> {
+        match self.write_side {
+            WriteSide::Failed(error, _) => Some(error),
+            WriteSide::Queued | WriteSide::Fast { .. } => None,
+        }
+    }
+
+    /// Later sends go through the command queue. A failed side stays failed.
+    pub(in crate::tcp) fn close_fast_path(&mut self) {
+        if let WriteSide::Fast { .. } = self.write_side {
+            self.write_side = WriteSide::Queued;
+        }
+    }
+
+    fn send(&mut self, outgoing: PendingSend, socket: &ClientSocket) {
+        if let WriteSide::Failed(error, report) = &mut self.write_side {
+            if *report == FailureReport::ByAnswers && outgoing.is_unasked() {
+                *report = FailureReport::ByEnd;
+                socket.make_ready();
+            }
+            return outgoing.fail((*error).into());
+        }
+        self.is_used = true;
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
+            self.write_failed(&error);
+            if !matches!(
+                self.write_side,
+                WriteSide::Failed(_, FailureReport::ByAnswers)
+            ) {
+                socket.make_ready();
+            }
+        }
+    }
+
+    /// Writes what the OS takes of what waits.
+    pub(in crate::tcp) fn flush(
+        &mut self,
+        socket: &ClientSocket,
+        timing: Option<&mut TimeoutState>,
+    ) {
+        let waker = socket.waker();
+        let before = timing.is_some().then(|| self.queue.mark());
+        let mut cx = Context::from_waker(&waker);
+        if let Poll::Ready(Err(error)) = self.queue.poll_flush(&mut *self.stream, &mut cx) {
+            self.write_failed(&error);
+        }
+        if let Some(timing) = timing
+            && before != Some(self.queue.mark())
+        {
+            timing.sent();
+        }
+    }
+
+    /// What is to be read next; if that is nothing, the row is made ready by
+    /// what comes.
+    pub(in crate::tcp) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
+        let waker = socket.waker();
+        let mut cx = Context::from_waker(&waker);
+        match retry_if_spurious(self.stream.poll_peek(&mut cx), &mut cx) {
+            Poll::Pending => Peeked::Nothing,
+            Poll::Ready(Ok(true)) => Peeked::Data,
+            Poll::Ready(Ok(false)) => Peeked::End(NetError::CONNECTION_CLOSED),
+            Poll::Ready(Err(error)) => Peeked::End(net_error::read(&error)),
+        }
+    }
+
+    /// Whether a write has met the end of the connection.
+    pub(in crate::tcp) fn has_lost_peer(&self) -> bool {
+        matches!(
+            self.write_side,
+            WriteSide::Failed(_, FailureReport::ByReading)
+        )
+    }
+
+    /// Fails everything that waits, and what comes; what is still to be read
+    /// can be read.
+    fn write_failed(&mut self, error: &io::Error) {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
+        let report = match error.kind() {
+            BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => FailureReport::ByReading,
+            _ if self.queue.has_unasked() => FailureReport::ByEnd,
+            _ => FailureReport::ByAnswers,
+        };
+        self.fail_writes(net_error::write(error), report);
+    }
+
+    pub(in crate::tcp) fn fail_writes(&mut self, error: NetError, report: FailureReport) {
+        self.write_side = WriteSide::Failed(error, report);
+        self.queue.fail(error.into());
+    }
+}
+
+impl Connection {
+    pub(in crate::tcp) fn dialled(made: Connected, counter: &Arc<ConnectionCounter>) -> Self {
+        let dialled = Outbound {
+            local: made.local,
+            host: made.host,
+            is_secured: false,
+        };
+        let ends = ConnectionMeta {
+            peer: made.peer,
+            dialled: Some(Box::new(dialled)),
+            connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
+            pinned_shard: None,
+        };
+        let mut connection = Connection::new(made.stream, Box::new(ends));
+        connection.is_used = false;
+        connection
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
-use crate::events::{Delivery, FanOut, Snapshot, dispatch};
+use crate::events::{EventCopy, FanOut, Snapshot, dispatch};
 use crate::net_error::{self, NetError};
 use crate::os::retry_if_spurious;
 use crate::tcp::connection::buffer_pool::Pool;
 use crate::tcp::connection::redelivery::{Data, Undelivered};
-use crate::tcp::connection::state::{Connection, Link, Peeked, SocketState, Transfer};
+use crate::tcp::connection::state::{SocketState, Transfer};
+use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide, WriteSide};
 use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
@@ -30,8 +31,9 @@ impl SocketState {
     /// ready again when it is over: the OS's waker, a credit,
     /// `setPaused(false)` or a new listener.
     pub(in crate::tcp) fn read(&mut self, pool: &mut Pool, audible: &mut ListenerCache) {
-        let is_open = matches!(&self.link, Link::Connected(connection) if connection.end.is_none());
-        if !is_open || self.paused || self.hold != Transfer::None || self.recovery.is_some() {
+        let is_open = self.connection().is_some_and(|it| it.end().is_none());
+        let is_held = self.transfer != Transfer::None || self.recovery.is_some();
+        if !is_open || self.paused || is_held {
             return self.watch();
         }
         let Some(heard) = audible.on(self.socket.app_shard()) else {
@@ -60,7 +62,7 @@ impl SocketState {
             match retry_if_spurious(read, &mut cx) {
                 Poll::Pending => return connection.nothing_more_comes(),
                 Poll::Ready(Ok(0)) => {
-                    connection.end = Some(NetError::CONNECTION_CLOSED);
+                    connection.read_side = ReadSide::Ended(NetError::CONNECTION_CLOSED);
                     return;
                 }
                 Poll::Ready(Ok(count)) => {
@@ -77,7 +79,7 @@ impl SocketState {
                     }
                 }
                 Poll::Ready(Err(error)) => {
-                    connection.end = Some(net_error::read(&error));
+                    connection.read_side = ReadSide::Ended(net_error::read(&error));
                     return;
                 }
             }
@@ -108,7 +110,7 @@ impl SocketState {
                 }
                 self.watch();
             }
-            Peeked::End(why) => connection.end = Some(why),
+            Peeked::End(why) => connection.read_side = ReadSide::Ended(why),
         }
     }
 
@@ -119,7 +121,8 @@ impl SocketState {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
-        if connection.is_let_go {
+        let is_released = matches!(connection.read_side, ReadSide::Released(_));
+        if is_released || self.transfer == Transfer::Frozen {
             return;
         }
         let waker = self.socket.waker();
@@ -127,7 +130,7 @@ impl SocketState {
         if !connection.has_lost_peer() && connection.stream.poll_gone(&mut cx).is_pending() {
             return;
         }
-        let end = match (connection.end, connection.peek(&self.socket)) {
+        let end = match (connection.end(), connection.peek(&self.socket)) {
             (Some(end), _) | (None, Peeked::End(end)) => Some(end),
             (None, Peeked::Data) => None,
             // It is not gone for reading.
@@ -139,7 +142,7 @@ impl SocketState {
                 NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
                 end => end,
             };
-            connection.let_go(end, connection.write_error.unwrap_or(sends));
+            connection.let_go(end, connection.write_error().unwrap_or(sends));
         }
     }
 }
@@ -148,8 +151,8 @@ impl Connection {
     /// All that came was read: if a send has failed of which the app hears only
     /// by the end, this is it.
     fn nothing_more_comes(&mut self) {
-        if self.has_unreported_failure {
-            self.end = self.write_error;
+        if let WriteSide::Failed(error, FailureReport::ByEnd) = self.write_side {
+            self.read_side = ReadSide::Ended(error);
         }
     }
 }
@@ -194,7 +197,7 @@ impl SocketState {
         let takes = data.len().max(MIN_EVENT);
         self.raised += 1;
         let sequence = self.raised;
-        let copies = FanOut::among(listeners.len());
+        let copies = FanOut::for_listeners(listeners.len());
         let sent = dispatch(listeners, |ear| ReceiveInfo {
             socket_id: socket.id(),
             data: match copies {
@@ -203,11 +206,11 @@ impl SocketState {
             },
             credit: Credit::take(socket, takes),
             sequence,
-            delivery: Delivery::new(ear, copies.as_ref()),
+            delivery: EventCopy::new(ear, copies.as_ref()),
         });
         let lost = match copies {
             None => (sent == 0).then_some(0),
-            Some(copies) => copies.drop_one(),
+            Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
             self.keep(data, panics);

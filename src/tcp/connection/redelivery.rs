@@ -10,10 +10,12 @@ use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::ReceiveInfo;
-use crate::tcp::actor::{Command, SocketTable, later};
+use crate::tcp::actor::{SocketTable, later};
+use crate::tcp::command::Command;
+use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
 use crate::tcp::connection::read::ListenerCache;
-use crate::tcp::connection::state::{Link, SocketState, Transfer};
+use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::{ClientSocket, Credit};
 
@@ -105,8 +107,8 @@ impl SocketTable {
 
     pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
         if let Some(row) = self.row(socket) {
-            row.pausing.answer_late();
-            row.pausing.forget_timer();
+            row.pausing.answer_overdue();
+            row.pausing.timer_ended();
             row.time_pauses();
         }
     }
@@ -292,7 +294,7 @@ impl SocketState {
         let recovery = self.recovery.as_mut()?;
         let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
         recovery.kept.set(if self.paused { 0 } else { bytes });
-        if self.hold != Transfer::None {
+        if self.transfer != Transfer::None {
             return None;
         }
         let panics = self.panics.as_ref();
@@ -397,7 +399,7 @@ impl SocketState {
     fn tell_end_again(&mut self, end: NetError) -> bool {
         let app_shard = self.socket.app_shard().clone();
         let on_receive_error = &app_shard.on_receive_error;
-        if app_shard.activity.is_suspended() || !on_receive_error.has(None) {
+        if app_shard.activity.is_suspended() || !on_receive_error.contains(None) {
             self.want_listeners(on_receive_error);
             return false;
         }

@@ -3,13 +3,15 @@
 use actix_rt::task::JoinHandle;
 
 use crate::answer::Reply;
-use crate::app_activity::Pending;
+use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::actor::{Command, SocketTable};
-use crate::tcp::connection::state::{Connection, ConnectionMeta, Link, SocketState};
+use crate::tcp::actor::SocketTable;
+use crate::tcp::command::Command;
+use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::write::{PendingSend, WriteQueue};
+use crate::tcp::connection::{Connection, ConnectionMeta, Link};
 use crate::tcp::recovery::CompletionGuard;
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
@@ -31,7 +33,7 @@ pub(in crate::tcp) struct Securing {
     /// What the app sends meanwhile: it must not leave unencrypted.
     waiting: WriteQueue,
     timer: JoinHandle<()>,
-    _pending: Pending,
+    _pending: PendingCall,
 }
 
 enum Stage {
@@ -131,7 +133,7 @@ impl SocketState {
         self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(mut connection) => {
-                connection.shortcut = None;
+                connection.close_fast_path();
                 let mut securing = Securing {
                     attempt,
                     reply,
@@ -140,7 +142,7 @@ impl SocketState {
                     stage: Stage::Plain(connection),
                     waiting: WriteQueue::default(),
                     timer: time_out(&self.socket, attempt),
-                    _pending: Pending::new(&self.socket.app_shard().activity),
+                    _pending: PendingCall::new(&self.socket.app_shard().activity),
                 };
                 securing.go_on(&self.socket);
                 self.link = Link::Securing(Box::new(securing));
@@ -157,7 +159,7 @@ impl Securing {
             return;
         };
         connection.flush(socket, None);
-        if let Some(error) = connection.write_error {
+        if let Some(error) = connection.write_error() {
             return tell(socket, self.attempt, Err(error));
         }
         if !connection.queue.is_empty() {
@@ -236,7 +238,7 @@ impl Securing {
     }
 
     fn answer(&mut self, answer: Result<(), Error>) {
-        std::mem::replace(&mut self.reply, Reply::nobody()).send(answer);
+        std::mem::replace(&mut self.reply, Reply::discard()).send(answer);
     }
 }
 

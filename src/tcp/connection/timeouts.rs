@@ -5,6 +5,7 @@
 //! first. What moves bytes only writes down when; a look that comes too early
 //! finds that out, and puts the row back for later.
 
+use crate::tcp::Timeouts;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -18,74 +19,13 @@ use std::time::Duration;
 use actix_rt::time::{Instant, Sleep, sleep_until};
 use parking_lot::Mutex;
 
-use crate::error::Error;
-use crate::handover_state::TimeoutsRecord;
 use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::actor::{Entry, ROWS_A_TURN, SocketTable};
 use crate::tcp::connection::linger::Ended;
-use crate::tcp::connection::state::{Connection, Link, Peeked, SocketState, Transfer};
+use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
-
-/// How long nothing may happen on a connection (beyond Chrome): what is `None`,
-/// as all is by default, may last for good.
-///
-/// They are kept to a few milliseconds, and never end anything early. While the
-/// app is suspended, `claim` and `idle` do not run, and neither does any while
-/// the socket is on its way to another process; they begin anew afterwards.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Timeouts {
-    /// An accepted client that nobody un-pauses, disconnects or closes within
-    /// this time is closed, as by `close`, and `onReceiveError` tells it
-    /// ([`TIMED_OUT`](NetError::TIMED_OUT)): its id is gone by then. It counts
-    /// from the moment when the client was offered, also one that has reached
-    /// no listener, and is over for good with the first `setPaused(false)`.
-    pub claim: Option<Duration>,
-    /// A connection on which nothing was received or sent for this long ends: what
-    /// waits to be sent fails, which resets it, or what was sent still arrives, as
-    /// after `disconnect`, and `onReceiveError` tells
-    /// [`TIMED_OUT`](NetError::TIMED_OUT) when all that came before was
-    /// handled. It does not run while the socket is paused, as the app wants to
-    /// hear nothing then, and begins anew when it is resumed. Nothing is ended
-    /// that has sent something which the app is too slow to take.
-    pub idle: Option<Duration>,
-    /// While something waits to be sent, a connection whose peer acknowledges no
-    /// byte for this long is reset. The sends that wait fail with
-    /// [`TIMED_OUT`](NetError::TIMED_OUT), as later ones do, and `onReceiveError`
-    /// tells it when the socket is not paused and all that came before was
-    /// handled. It runs while the socket is paused too. What a closed socket has
-    /// left to send is given 30 seconds instead.
-    ///
-    /// On Linux the kernel tells what the peer acknowledges (`sock_diag`), so a
-    /// slow but steady reader is not cut off. On other systems, and in a sandbox
-    /// without it, only what the own kernel takes is progress: choose a time in
-    /// which the slowest peer frees a good part of the kernel's send buffer.
-    pub send: Option<Duration>,
-}
-
-impl Timeouts {
-    /// # Errors
-    /// [`INVALID_ARGUMENT`](NetError::INVALID_ARGUMENT) if one of them is zero.
-    pub(crate) fn checked(self) -> Result<Self, Error> {
-        let all = [self.claim, self.idle, self.send];
-        match all.contains(&Some(Duration::ZERO)) {
-            true => Err(NetError::INVALID_ARGUMENT.into()),
-            false => Ok(self),
-        }
-    }
-}
-
-impl From<Timeouts> for TimeoutsRecord {
-    fn from(Timeouts { claim, idle, send }: Timeouts) -> Self {
-        TimeoutsRecord { claim, idle, send }
-    }
-}
-
-impl From<TimeoutsRecord> for Timeouts {
-    fn from(TimeoutsRecord { claim, idle, send }: TimeoutsRecord) -> Self {
-        Timeouts { claim, idle, send }
-    }
-}
+use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide};
 
 /// The rows of one actor that are to be looked at, and when.
 pub(in crate::tcp) struct TimerQueue {
@@ -292,6 +232,10 @@ impl SocketState {
         }
     }
 
+    fn is_unclaimed(&self) -> bool {
+        !matches!(self.claim, Claim::Resumed)
+    }
+
     /// Has the row looked at when the next of its time-outs may be over.
     fn arm(&mut self) {
         let next = self.next_time_out();
@@ -317,7 +261,7 @@ impl SocketState {
                 .and_then(|limit| since.checked_add(limit))
         };
         let connection = match &self.link {
-            Link::Connected(connection) if connection.end.is_none() => Some(connection),
+            Link::Connected(connection) if connection.end().is_none() => Some(connection),
             _ => None,
         };
         let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
@@ -326,7 +270,7 @@ impl SocketState {
             Some(_) => send,
         };
         let times = [
-            after(timing.offered, claim, self.never_resumed),
+            after(timing.offered, claim, self.is_unclaimed()),
             after(timing.active, idle, connection.is_some() && !self.paused),
             after(timing.sent, send, waits),
         ];
@@ -335,24 +279,31 @@ impl SocketState {
 
     /// The row's time may be over: says what is, or has it looked at again.
     fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
-        let timing = self.timing.as_mut()?;
-        timing.alarm.is_over();
-        let stands_still = self.hold != Transfer::None;
+        let is_moving = self.transfer != Transfer::None;
+        let is_unclaimed = self.is_unclaimed();
+        let Some(timing) = &mut self.timing else {
+            return None;
+        };
         let over = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
         let Timeouts { claim, idle, send } = timing.settings;
-        if stands_still || self.socket.app_shard().activity.is_suspended() {
+        timing.alarm.is_over();
+        if is_moving {
+            // Else a time that is over would have it looked at without end.
+            timing.sent = now;
+        }
+        if is_moving || self.socket.app_shard().activity.is_suspended() {
             timing.offered = now;
             timing.active = now;
         }
-        if self.never_resumed && over(timing.offered, claim) {
+        if is_unclaimed && over(timing.offered, claim) {
             // Else the app's own `close` is on its way.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
         if let Link::Connected(connection) = &mut self.link
-            && connection.end.is_none()
-            && !stands_still
+            && connection.end().is_none()
+            && !is_moving
         {
             let waits = !connection.queue.is_empty();
             let is_idle = !self.paused && over(timing.active, idle);
@@ -384,7 +335,7 @@ impl SocketState {
                     match connection.peek(&self.socket) {
                         Peeked::Nothing => return Some(Expired::Connection),
                         Peeked::Data => {}
-                        Peeked::End(why) => connection.end = Some(why),
+                        Peeked::End(why) => connection.read_side = ReadSide::Ended(why),
                     }
                     self.socket.make_ready();
                 }
@@ -403,13 +354,12 @@ impl Connection {
     /// What was read before is still handled before the end is told.
     #[must_use = "what was sent is delivered only if it lingers"]
     pub(in crate::tcp) fn give_up(&mut self, why: NetError) -> Option<Ended> {
-        self.end = Some(why);
-        self.write_error = Some(why);
-        self.shortcut = None;
-        self.is_let_go = true;
+        self.read_side = ReadSide::Released(why);
+        let is_flushed = self.queue.is_empty();
+        self.fail_writes(why, FailureReport::ByReading);
         let stream = std::mem::replace(&mut self.stream, nowhere());
         let connection_guard = self.ends.connection_guard.take();
-        if self.queue.is_empty() {
+        if is_flushed {
             return Some(Ended {
                 stream,
                 queue: WriteQueue::default(),
@@ -417,7 +367,6 @@ impl Connection {
                 is_unused: !self.is_used,
             });
         }
-        self.queue.fail(why.into());
         stream.reset();
         None
     }
@@ -425,12 +374,9 @@ impl Connection {
     /// The peer is gone: lets go of the stream. `end` is told when all that came
     /// before was handled; sends fail with a code of their own.
     pub(in crate::tcp) fn let_go(&mut self, end: NetError, sends: NetError) {
-        self.end = Some(end);
-        self.write_error = Some(sends);
-        self.queue.fail(sends.into());
-        self.shortcut = None;
+        self.read_side = ReadSide::Released(end);
+        self.fail_writes(sends, FailureReport::ByReading);
         self.stream = nowhere();
-        self.is_let_go = true;
         self.ends.connection_guard = None;
     }
 }
@@ -522,6 +468,7 @@ mod tests {
     use std::task::Waker;
 
     use super::*;
+    use crate::error::Error;
 
     #[test]
     fn zero_is_no_time_out() {

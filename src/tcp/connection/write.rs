@@ -10,7 +10,7 @@ use crate::answer::Reply;
 use crate::error::Error;
 use crate::os::{Stream, retry_if_spurious};
 use crate::tcp::SendInfo;
-use crate::tcp::command_queue::QueuedCall;
+use crate::tcp::command::QueuedCall;
 use crate::tcp::connection::fast_path::InFlightCall;
 use crate::tcp::socket::{ClientSocket, Credit};
 
@@ -66,16 +66,16 @@ impl PendingSend {
 
     /// Whether its end is told to nobody.
     pub(in crate::tcp) fn is_unasked(&self) -> bool {
-        !self.reply.is_asked_for()
+        !self.reply.has_caller()
     }
 
     pub(in crate::tcp) fn fail(mut self, error: Error) {
-        std::mem::replace(&mut self.reply, Reply::nobody()).send(Err(error));
+        std::mem::replace(&mut self.reply, Reply::discard()).send(Err(error));
     }
 
     fn succeed(mut self) {
         let bytes_sent = self.bytes;
-        std::mem::replace(&mut self.reply, Reply::nobody()).send(Ok(SendInfo { bytes_sent }));
+        std::mem::replace(&mut self.reply, Reply::discard()).send(Ok(SendInfo { bytes_sent }));
     }
 
     /// Writes what the OS takes of it.
@@ -106,7 +106,7 @@ impl Drop for PendingSend {
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
                 charge: std::mem::take(&mut self.charge),
-                reply: std::mem::replace(&mut self.reply, Reply::nobody()),
+                reply: std::mem::replace(&mut self.reply, Reply::discard()),
                 credit: self.credit.take(),
                 error: self.error.take(),
             }));
@@ -156,7 +156,7 @@ impl WriteQueue {
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
             let charge = socket.app_shard().app_context.charge_late(data.len());
-            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::nobody());
+            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
             self.0.push_back(outgoing);
         }
     }
@@ -263,152 +263,4 @@ impl WriteQueue {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Arc;
-    use std::task::Waker;
-    use std::time::Duration;
-
-    use actix_rt::Arbiter;
-
-    use super::*;
-    use crate::app_activity::AppActivity;
-    use crate::ids::ClientSocketId;
-    use crate::manifest::Permissions;
-    use crate::os::TokioNetwork;
-    use crate::supervision::{Child, RegistryLink};
-    use crate::tcp::command_queue::{CommandQueue, QueuedCall};
-    use crate::tcp::shards::shard::AppShard;
-    use crate::tcp::{AppContext, Shard, SocketTable};
-    use crate::tls;
-
-    const QUOTA: usize = 10_000;
-
-    /// Takes all that it is given, or nothing.
-    struct Sink {
-        takes: bool,
-    }
-
-    impl Stream for Sink {
-        fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
-            Poll::Pending
-        }
-
-        fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
-            Poll::Pending
-        }
-
-        fn poll_write(
-            &mut self,
-            _: &mut Context<'_>,
-            data: &[IoSlice<'_>],
-        ) -> Poll<io::Result<usize>> {
-            match self.takes {
-                true => Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum())),
-                false => Poll::Pending,
-            }
-        }
-
-        fn local_addr(&self) -> io::Result<SocketAddr> {
-            Err(io::ErrorKind::NotConnected.into())
-        }
-
-        fn set_nodelay(&self, _: bool) -> io::Result<()> {
-            Ok(())
-        }
-
-        fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// A socket whose actor lives as long as what comes with it, and has no row
-    /// for it.
-    fn socket() -> (ClientSocket, Arc<CommandQueue>, Child<SocketTable>) {
-        let app = crate::ids::AppId::from("a");
-        let command_queue = Arc::<CommandQueue>::default();
-        let network = Arc::new(TokioNetwork);
-        let rows = SocketTable::start(
-            network,
-            tls::Client::default(),
-            command_queue.clone(),
-            RegistryLink::default(),
-            None,
-        );
-        let here = Arbiter::current();
-        let shard = Shard::new(0, false, rows.place.clone(), command_queue.clone(), here);
-        let permissions = Arc::new(Permissions::all());
-        let app_context = AppContext::new(app.clone(), QUOTA, permissions, Arc::default());
-        let app_shard = AppShard::new(
-            Arc::new(app_context),
-            Arc::new(AppActivity::new(app, RegistryLink::default())),
-            Arc::new(shard),
-            Arc::default(),
-            Arc::default(),
-        );
-        let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(app_shard));
-        (socket, command_queue, rows)
-    }
-
-    fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
-        let data = Bytes::from(vec![7; length]);
-        PendingSend::new(socket.clone(), data, 0, credit, Reply::nobody())
-    }
-
-    #[actix_rt::test]
-    async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
-        let (socket, _inbox, _rows) = socket();
-        let app_context = &socket.app_shard().app_context;
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut queue = WriteQueue::default();
-        let mut sink = Sink { takes: false };
-        let credit = Credit::take(&socket, QUOTA / 2);
-        let forwarded = outgoing(&socket, QUOTA / 2, Some(credit));
-        queue
-            .write(forwarded, &mut sink, &mut cx)
-            .expect("it waits");
-        assert!(app_context.is_sending());
-        let refused = app_context.charge(QUOTA / 2 + 1);
-        assert_eq!(refused, Err(Error::WriteQuotaExceeded));
-        sink.takes = true;
-        assert!(queue.poll_flush(&mut sink, &mut cx).is_ready());
-        assert!(!app_context.is_sending());
-    }
-
-    #[actix_rt::test]
-    async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
-        let (socket, _inbox, _rows) = socket();
-        let mut cx = Context::from_waker(Waker::noop());
-        let mut queue = WriteQueue::default();
-        for _ in 0..100 {
-            queue.push(outgoing(&socket, 10, None));
-        }
-        assert!(queue.0.capacity() >= 100);
-        let flushed = queue.poll_flush(&mut Sink { takes: true }, &mut cx);
-        assert!(matches!(flushed, Poll::Ready(Ok(()))));
-        assert_eq!(queue.0.capacity(), 0);
-    }
-
-    #[actix_rt::test]
-    async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
-        let (socket, command_queue, _rows) = socket();
-        let error = io::Error::from_raw_os_error(105);
-        let send = outgoing(&socket, 10, None).rest_of(20, Some(error));
-        let turn = AssertUnwindSafe(|| {
-            let _in_hand = send;
-            panic!("a turn that is not well");
-        });
-        assert!(catch_unwind(turn).is_err());
-        let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_in_hand() else {
-            panic!("it is not there any more");
-        };
-        assert_eq!((again.data.len(), again.bytes), (10, 20));
-        let mut cx = Context::from_waker(Waker::noop());
-        let written = again.write(&mut Sink { takes: true }, &mut cx);
-        let Poll::Ready(Err(error)) = written else {
-            panic!("its error was forgotten");
-        };
-        assert_eq!(error.raw_os_error(), Some(105));
-    }
-}
+pub(super) mod tests;

@@ -15,7 +15,8 @@ use crate::supervision::StableAddr;
 use crate::tcp::actor::SocketTable;
 use crate::tcp::bulk::CloseSockets;
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::state::{ConnectionMeta, Link, SocketState};
+use crate::tcp::connection::state::SocketState;
+use crate::tcp::connection::{ConnectionMeta, Link};
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::shard::{AppContext, AppShard};
 
@@ -155,12 +156,12 @@ impl AppShards {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiet()
+        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiescent()
     }
 
     /// Ready when the app has handled every event.
     pub(crate) fn poll_quiet(&self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.activity.wake_when_quiet(cx);
+        self.activity.register_quiescence(cx);
         match self.is_quiet() {
             true => Poll::Ready(()),
             false => Poll::Pending,

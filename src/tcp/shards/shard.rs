@@ -14,8 +14,8 @@ use crate::supervision::StableAddr;
 use crate::tcp::actor::SocketTable;
 use crate::tcp::command_queue::CommandQueue;
 use crate::tcp::connection::linger::LingerList;
-use crate::tcp::credits::AppWindow;
 use crate::tcp::events::{ReceiveErrorInfo, ReceiveInfo};
+use crate::tcp::shards::credits::AppWindow;
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
@@ -204,7 +204,7 @@ impl AppShard {
     pub(in crate::tcp) fn give_back(&self, bytes: usize) {
         if self.window.give_back(bytes) {
             self.activity.mark_active();
-            self.activity.wake_quiet();
+            self.activity.wake_quiescence();
         }
     }
 

@@ -1,5 +1,11 @@
 //! From the listener to the app's listeners, as far as they may be told.
 
+use crate::connections::ConnectionGuard;
+use crate::os::{self, end_now};
+use crate::tcp_server::AtLimit;
+use crate::tcp_server::LimitKind;
+use crate::tcp_server::RefusedInfo;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -53,13 +59,17 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
             socket.recover_later(ctx);
         }
         if !socket.pausing.is_empty() && socket.accepts_in_flight.are_handled() {
-            socket.pausing.answer(Ok(()));
+            socket.pausing.answer_all(Ok(()));
         }
         Poll::Pending
     }
 }
 
 impl ServerSocket {
+    pub(in crate::tcp_server) fn start_accept_loop(ctx: &mut Context<Self>) {
+        ctx.spawn(AcceptLoop);
+    }
+
     /// Whether one more `onAccept` may be raised. If events on their way are
     /// why it may not, the actor is woken when they have been handled: the
     /// same reading decides both.
@@ -112,7 +122,7 @@ impl ServerSocket {
         let next = self.undelivered.front()?;
         if next.is_suspect() && next.is_open() {
             let (_, deaths) = self.app_listeners.on_accept.liveness();
-            if !self.held_back.is_over(deaths, cx) {
+            if !self.held_back.is_elapsed(deaths, cx) {
                 return None;
             }
         }
@@ -121,19 +131,19 @@ impl ServerSocket {
 
     /// Accepts and raises what may be raised.
     fn turn(&mut self, cx: &mut TaskContext<'_>) {
-        self.tell_lost();
+        self.report_lost();
         self.take_returned();
         self.poll_decision(cx);
         if let Some(handshakes) = &mut self.handshakes {
             handshakes.settle(cx);
         }
         if self.app_shards.activity.is_suspended() {
-            if self.held.is_none() {
+            if self.transfer.is_none() {
                 self.accept_one_for_suspended_app(cx);
             }
             return;
         }
-        self.tell_accept_errors(cx);
+        self.raise_accept_errors(cx);
         let is_paused = self.is_paused();
         if let Some(handshakes) = &mut self.handshakes
             && !is_paused
@@ -142,15 +152,15 @@ impl ServerSocket {
         }
         for _ in 0..ACCEPTS_A_TURN {
             if !self.is_paused() {
-                self.tell_refusals(cx);
+                self.raise_refusals(cx);
             }
             if !self.may_raise() {
-                if self.is_missed() && self.held.is_none() {
+                if self.is_missed() && self.transfer.is_none() {
                     self.accept_one_for_suspended_app(cx);
                 }
                 return;
             }
-            if (self.held.is_none() || self.encrypts())
+            if (self.transfer.is_none() || self.encrypts())
                 && let Some(pending_accept) = self.next_undelivered(cx)
             {
                 if pending_accept.is_open() {
@@ -168,7 +178,7 @@ impl ServerSocket {
                     return;
                 }
             }
-            if self.held.is_some() || self.is_undecided() {
+            if self.transfer.is_some() || self.is_undecided() {
                 return;
             }
             match self.poll_accept(cx) {
@@ -215,7 +225,7 @@ impl ServerSocket {
         }
         let handshakes = self.handshakes.as_ref();
         let has_clients = handshakes.is_some_and(|h| h.wants_app()) || !self.undelivered.is_empty();
-        if self.errors.has_untold() || (!self.is_paused() && has_clients) {
+        if !self.errors.event_queue.is_empty() || (!self.is_paused() && has_clients) {
             self.app_shards.activity.request_load();
         }
     }
@@ -240,7 +250,7 @@ impl ServerSocket {
             Ok((stream, peer)) => {
                 let accepted_in = bound.accepted_in.as_ref().map(|it| it.load(SeqCst));
                 self.in_hand = Some(peer);
-                self.errors.are_over();
+                self.errors.accepted_one();
                 self.counts.accepted += 1;
                 let Some((stream, connection_guard)) = self.admit(stream, peer) else {
                     self.in_hand = None;
@@ -250,7 +260,7 @@ impl ServerSocket {
                 ends.stays_in(accepted_in);
                 Poll::Ready(self.arrived((stream, ends), cx))
             }
-            Err(error) => self.failed(&error, cx).map(|()| None),
+            Err(error) => self.accept_failed(&error, cx).map(|()| None),
         }
     }
 
@@ -305,5 +315,47 @@ impl ServerSocket {
         client.do_send(Command::Adopt(stream, ends, pending_accept.clone()));
         self.table.insert(client);
         pending_accept
+    }
+
+    /// A connection that was accepted, unless it is refused.
+    pub(in crate::tcp_server) fn admit(
+        &mut self,
+        mut stream: Box<dyn os::Stream>,
+        peer: SocketAddr,
+    ) -> Option<(Box<dyn os::Stream>, ConnectionGuard)> {
+        match self.admission.refuses(peer.ip()) {
+            None => Some((stream, self.admission.admit(peer.ip()))),
+            Some((limit, then)) => {
+                match then {
+                    AtLimit::Reset => stream.reset(),
+                    _ => {
+                        end_now(&mut *stream);
+                    }
+                }
+                self.refused(peer, limit);
+                None
+            }
+        }
+    }
+
+    pub(in crate::tcp_server) fn refused(&mut self, peer: SocketAddr, limit: LimitKind) {
+        log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
+        self.counts.refused += 1;
+        self.admission.event_queue.push((peer, limit));
+    }
+
+    /// Tells of the refusals that may be told now.
+    pub(in crate::tcp_server) fn raise_refusals(&mut self, cx: &mut TaskContext<'_>) {
+        let socket_id = self.id;
+        let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
+            socket_id,
+            peer_address: peer.ip(),
+            peer_port: peer.port(),
+            limit,
+            missed,
+            _unhandled,
+        };
+        let to = &self.app_listeners.on_refused;
+        self.admission.event_queue.raise(to, cx, event);
     }
 }

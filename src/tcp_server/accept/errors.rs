@@ -1,35 +1,27 @@
 //! Accept errors: what is done about them, and who is told.
 
+use crate::tcp_server::accept::failure::Failure;
+use crate::tcp_server::accept::failure::Unreported;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::Context as TaskContext;
 use std::time::Duration;
 
-use actix_rt::time::{Sleep, sleep};
+use actix_rt::time::Sleep;
 
-use crate::error::Error;
 use crate::events::redelivery::EventQueue;
 use crate::net_error::{self, AcceptErrorClass, NetError};
 use crate::tcp_server::accept::escalation::PendingDecision;
-use crate::tcp_server::accept::policy::back_off;
-use crate::tcp_server::actor::ServerSocket;
-use crate::tcp_server::events::AcceptErrorInfo;
-use crate::tcp_server::{AcceptAction, AcceptPolicy, LimitKind};
-
-/// How long is rested when nothing can be shed.
-const SHED_REST: AcceptAction = AcceptAction::BackOff {
-    first: Duration::from_millis(10),
-    last: Duration::from_secs(1),
-};
+use crate::tcp_server::{AcceptAction, AcceptPolicy};
 
 #[derive(Default)]
 pub(in crate::tcp_server) struct AcceptErrors {
-    policy: AcceptPolicy,
+    pub(in crate::tcp_server) policy: AcceptPolicy,
     /// How many there were since a connection was accepted.
-    attempt: u32,
+    pub(in crate::tcp_server) attempt: u32,
     pub(in crate::tcp_server) after: AfterError,
-    event_queue: EventQueue<Failure>,
+    pub(in crate::tcp_server) event_queue: EventQueue<Failure>,
 }
 
 /// What a server socket does since its last accept error.
@@ -59,23 +51,6 @@ impl AfterError {
             AfterError::Closing { paused_by } => *paused_by,
         }
     }
-}
-
-/// An accept error, and what was done about it.
-#[derive(Clone, Copy)]
-pub(in crate::tcp_server) struct Failure {
-    pub(in crate::tcp_server) result_code: NetError,
-    pub(in crate::tcp_server) errno: Option<i32>,
-    pub(in crate::tcp_server) class: AcceptErrorClass,
-    action: AcceptAction,
-    pub(in crate::tcp_server) attempt: u32,
-    next_try: Option<Duration>,
-}
-
-/// An error that the app has not heard of, for another process.
-pub(in crate::tcp_server) struct Unheard {
-    pub(in crate::tcp_server) result_code: NetError,
-    pub(in crate::tcp_server) errno: Option<i32>,
 }
 
 impl AcceptErrors {
@@ -110,7 +85,7 @@ impl AcceptErrors {
     /// What it waited for was by the clock of another thread.
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
         self.end_back_off();
-        self.event_queue.forget_clock();
+        self.event_queue.reset_hold_back();
     }
 
     /// How many events were dropped, as too many listeners had panicked.
@@ -128,7 +103,7 @@ impl AcceptErrors {
     }
 
     /// A connection was accepted.
-    pub(in crate::tcp_server) fn are_over(&mut self) {
+    pub(in crate::tcp_server) fn accepted_one(&mut self) {
         self.attempt = 0;
     }
 
@@ -144,26 +119,22 @@ impl AcceptErrors {
         is_pending
     }
 
-    pub(in crate::tcp_server) fn has_untold(&self) -> bool {
-        !self.event_queue.is_empty()
-    }
-
     /// The last one that was not told.
-    pub(in crate::tcp_server) fn unheard(&self) -> Option<Unheard> {
-        self.event_queue.last().map(|failure| Unheard {
+    pub(in crate::tcp_server) fn unreported(&self) -> Option<Unreported> {
+        self.event_queue.last().map(|failure| Unreported {
             result_code: failure.result_code,
             errno: failure.errno,
         })
     }
 
     /// Another process has met it and not told.
-    pub(in crate::tcp_server) fn inherit(&mut self, unheard: Unheard) {
-        let Unheard { result_code, errno } = unheard;
+    pub(in crate::tcp_server) fn inherit(&mut self, unheard: Unreported) {
+        let Unreported { result_code, errno } = unheard;
         let error = errno.map(io::Error::from_raw_os_error);
         let known = error.as_ref().and_then(net_error::accept);
         let class = known.map_or(AcceptErrorClass::Listener, |(class, _)| class);
         self.attempt = 1;
-        self.event_queue.add(Failure {
+        self.event_queue.push(Failure {
             result_code,
             errno,
             class,
@@ -172,12 +143,10 @@ impl AcceptErrors {
             next_try: None,
         });
     }
-}
 
-impl AcceptErrors {
     /// A connection was accepted, and could not be kept.
-    fn lost(&mut self) {
-        self.event_queue.add(Failure {
+    pub(in crate::tcp_server) fn connection_lost(&mut self) {
+        self.event_queue.push(Failure {
             result_code: NetError::FAILED,
             errno: None,
             class: AcceptErrorClass::Connection,
@@ -185,148 +154,5 @@ impl AcceptErrors {
             attempt: self.attempt,
             next_try: Some(Duration::ZERO),
         });
-    }
-}
-
-impl ServerSocket {
-    /// Tells of the connection that was in hand when a turn panicked.
-    pub(in crate::tcp_server) fn tell_lost(&mut self) {
-        if let Some(peer) = self.in_hand.take() {
-            log::error!(
-                "server socket {}: the connection of {peer} is lost",
-                self.id
-            );
-            self.counts.failed += 1;
-            self.errors.lost();
-        }
-    }
-
-    pub(in crate::tcp_server) fn set_accept_policy(
-        &mut self,
-        policy: AcceptPolicy,
-    ) -> Result<(), Error> {
-        policy.check()?;
-        if let Some(bound) = &mut self.listener {
-            let set = bound.listener.set_reserve(policy.sheds());
-            set.map_err(|error| net_error::listen(&error))?;
-        }
-        self.errors.policy = policy;
-        self.errors.end_back_off();
-        Ok(())
-    }
-
-    /// `accept` has answered this. `Pending` if nobody was there to be shed.
-    pub(in crate::tcp_server) fn failed(
-        &mut self,
-        error: &io::Error,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        let Some((class, result_code)) = net_error::accept(error) else {
-            return Poll::Ready(());
-        };
-        let mut action = self.errors.policy.action(class, self.errors.attempt);
-        if action == AcceptAction::Shed
-            && let Some(bound) = &mut self.listener
-        {
-            match bound.listener.poll_shed(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(peer)) => {
-                    self.counts.accepted += 1;
-                    self.was_refused(peer, LimitKind::Descriptors);
-                }
-                Poll::Ready(Err(_)) => action = SHED_REST,
-            }
-        }
-        if action == AcceptAction::Escalate && !self.is_overseen() {
-            action = AcceptAction::Pause;
-        }
-        self.counts.failed += 1;
-        self.errors.attempt = self.errors.attempt.saturating_add(1);
-        // Those that do not stop it may be many.
-        let level = match action {
-            AcceptAction::Shed => log::Level::Debug,
-            _ => log::Level::Warn,
-        };
-        log::log!(
-            level,
-            "server socket {}: {action:?}, accept failed: {error}",
-            self.id
-        );
-        if action == AcceptAction::GoOn {
-            return Poll::Ready(());
-        }
-        let failure = Failure {
-            result_code,
-            errno: error.raw_os_error(),
-            class,
-            action,
-            attempt: self.errors.attempt,
-            next_try: None,
-        };
-        self.act(failure, action, cx);
-        if action == AcceptAction::Escalate {
-            self.escalate(failure);
-            // Its answer is looked for in the next turn.
-            cx.waker().wake_by_ref();
-        }
-        Poll::Ready(())
-    }
-
-    /// Does this about an accept error, and tells it.
-    pub(in crate::tcp_server) fn act(
-        &mut self,
-        failure: Failure,
-        action: AcceptAction,
-        cx: &mut TaskContext<'_>,
-    ) {
-        let result_code = failure.result_code;
-        let (after, next_try) = match action {
-            AcceptAction::Pause | AcceptAction::Escalate => (AfterError::Paused(result_code), None),
-            AcceptAction::BackOff { first, last } => {
-                let delay = back_off(first, last, failure.attempt);
-                let over = Box::pin(sleep(delay));
-                let error = result_code;
-                (AfterError::BackingOff { error, over }, Some(delay))
-            }
-            AcceptAction::Shed | AcceptAction::GoOn => (AfterError::None, Some(Duration::ZERO)),
-            AcceptAction::Close => {
-                let paused_by = Some(result_code);
-                (AfterError::Closing { paused_by }, None)
-            }
-        };
-        self.errors.set_after(after);
-        self.errors.event_queue.add(Failure {
-            action,
-            next_try,
-            ..failure
-        });
-        if !self.app_shards.activity.is_suspended() {
-            self.tell_accept_errors(cx);
-        }
-    }
-
-    /// Tells what may be told now, and closes the socket if that was awaited.
-    pub(in crate::tcp_server) fn tell_accept_errors(&mut self, cx: &mut TaskContext<'_>) {
-        let socket_id = self.id;
-        let listeners = &self.app_listeners.on_accept_error;
-        if self.errors.has_untold() && self.app_shards.activity.needs_reload(listeners) {
-            return self.app_shards.activity.request_load();
-        }
-        let event = |failure: Failure, missed, _unhandled| AcceptErrorInfo {
-            socket_id,
-            result_code: failure.result_code,
-            errno: failure.errno,
-            class: failure.class,
-            action: failure.action,
-            attempt: failure.attempt,
-            next_try: failure.next_try,
-            missed,
-            _unhandled,
-        };
-        self.errors.event_queue.tell(listeners, cx, event);
-        let is_closing = matches!(self.errors.after, AfterError::Closing { .. });
-        if is_closing && !self.ended && self.errors.event_queue.is_empty() {
-            self.end();
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
 use actix::{MailboxError, Message, Recipient};
@@ -11,8 +11,7 @@ use parking_lot::RwLock;
 use crate::ids::{AppId, ServerSocketId};
 use crate::net_error::{AcceptErrorClass, NetError};
 use crate::tcp_server::AcceptAction;
-use crate::tcp_server::accept::errors::{AfterError, Failure};
-use crate::tcp_server::actor::ServerSocket;
+use crate::tcp_server::accept::failure::Failure;
 
 /// An accept error to be decided on (beyond Chrome): it is sent to whom the
 /// registry names ([`Registry::escalate_to`](crate::Registry::escalate_to)), for
@@ -58,15 +57,33 @@ impl EscalationTarget {
         drop(before);
     }
 
-    /// Who is there to decide.
-    fn get(&self) -> Option<Recipient<Escalation>> {
-        let escalation_target = self.0.read();
-        escalation_target.clone().filter(Recipient::connected)
+    /// Asks the actor above the apps what to do about an error; `None` if there is no such actor.
+    pub(in crate::tcp_server) fn ask(
+        &self,
+        app: &AppId,
+        socket_id: ServerSocketId,
+        failure: Failure,
+    ) -> Option<PendingDecision> {
+        let target = self.0.read().clone().filter(Recipient::connected)?;
+        let answer = target.send(Escalation {
+            app: app.clone(),
+            socket_id,
+            result_code: failure.result_code,
+            errno: failure.errno,
+            class: failure.class,
+            attempt: failure.attempt,
+        });
+        Some(PendingDecision {
+            socket_id,
+            failure,
+            answer: Box::pin(answer),
+        })
     }
 }
 
-/// A decision that is waited for.
+/// A decision that the actor above the apps has not made yet.
 pub(in crate::tcp_server) struct PendingDecision {
+    socket_id: ServerSocketId,
     failure: Failure,
     answer: Pin<Box<dyn Future<Output = Result<AcceptAction, MailboxError>> + Send>>,
 }
@@ -75,55 +92,21 @@ impl PendingDecision {
     pub(in crate::tcp_server) fn result_code(&self) -> NetError {
         self.failure.result_code
     }
-}
 
-impl ServerSocket {
-    /// Whether anybody is there to decide.
-    pub(in crate::tcp_server) fn is_overseen(&self) -> bool {
-        self.app_listeners.escalation_target.get().is_some()
-    }
-
-    /// Asks above what is to be done about this.
-    pub(in crate::tcp_server) fn escalate(&mut self, failure: Failure) {
-        let Some(escalation_target) = self.app_listeners.escalation_target.get() else {
-            return;
-        };
-        let answer = escalation_target.send(Escalation {
-            app: self.app().clone(),
-            socket_id: self.id,
-            result_code: failure.result_code,
-            errno: failure.errno,
-            class: failure.class,
-            attempt: failure.attempt,
-        });
-        self.errors
-            .set_after(AfterError::AwaitingDecision(PendingDecision {
-                failure,
-                answer: Box::pin(answer),
-            }));
-    }
-
-    /// Does what was decided above, if that has come.
-    pub(in crate::tcp_server) fn poll_decision(&mut self, cx: &mut TaskContext<'_>) {
-        let AfterError::AwaitingDecision(asked) = &mut self.errors.after else {
-            return;
-        };
-        let Poll::Ready(answer) = asked.answer.as_mut().poll(cx) else {
-            return;
-        };
-        let failure = asked.failure;
-        self.errors.after = AfterError::Paused(failure.result_code);
+    /// The error, with the action that was decided on: `Pause` if the answer cannot be carried out.
+    pub(in crate::tcp_server) fn poll(&mut self, cx: &mut TaskContext<'_>) -> Poll<Failure> {
+        let answer = ready!(self.answer.as_mut().poll(cx));
         let action = match answer {
             Ok(action) if action.is_decision() => action,
             other => {
-                log::warn!("server socket {}: it stays paused, {other:?}", self.id);
+                log::warn!("server socket {}: stays paused: {other:?}", self.socket_id);
                 AcceptAction::Pause
             }
         };
-        if action != AcceptAction::Pause && !self.ended {
-            self.errors.after = AfterError::None;
-            self.act(failure, action, cx);
-        }
+        Poll::Ready(Failure {
+            action,
+            ..self.failure
+        })
     }
 }
 

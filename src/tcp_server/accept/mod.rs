@@ -2,7 +2,9 @@
 
 pub(super) mod accept_loop;
 pub(super) mod accepted_ahead;
+pub(super) mod error_actions;
 pub(super) mod errors;
 pub(super) mod escalation;
+pub(super) mod failure;
 pub(super) mod policy;
 pub(super) mod shared_port;

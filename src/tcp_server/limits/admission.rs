@@ -12,11 +12,9 @@ use actix_rt::time::{Instant, Sleep, sleep_until};
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::events::redelivery::EventQueue;
 use crate::net_error::NetError;
-use crate::os::{Stream, end_now};
 use crate::sync::AtomicWaker;
-use crate::tcp_server::actor::ServerSocket;
 use crate::tcp_server::limits::limiter::{Limiter, Reached};
-use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits, RefusedInfo};
+use crate::tcp_server::{AtLimit, LimitKind, LimitScope, Limits};
 
 /// A server socket's way in.
 pub(in crate::tcp_server) struct Admission {
@@ -29,12 +27,12 @@ pub(in crate::tcp_server) struct Admission {
     /// Which one has held it up in this turn.
     held_up_at: Option<usize>,
     opens: Option<Pin<Box<Sleep>>>,
-    event_queue: EventQueue<(SocketAddr, LimitKind)>,
+    pub(in crate::tcp_server) event_queue: EventQueue<(SocketAddr, LimitKind)>,
 }
 
 impl Admission {
     pub(in crate::tcp_server) fn new([app, registry]: [Arc<Limiter>; 2]) -> Self {
-        let counter = Arc::new(ConnectionCounter::of(app.counter()));
+        let counter = Arc::new(ConnectionCounter::with_parent(app.counter()));
         let own = Arc::new(Limiter::new(LimitScope::Socket, counter));
         Admission {
             turnstiles: [own, app, registry],
@@ -87,7 +85,7 @@ impl Admission {
             let limiter = &self.turnstiles[at];
             match limiter.reached().next() {
                 Some(Reached { then, .. }) if then != AtLimit::Queue => return false,
-                None if !limiter.queues() || limiter.counter.line.is_first(&self.waker) => {}
+                None if !limiter.queues() || limiter.counter.wait_queue.is_first(&self.waker) => {}
                 _ => {
                     self.enqueue(at, cx);
                     return true;
@@ -103,15 +101,15 @@ impl Admission {
         self.held_up_at = Some(at);
         self.waker.register(cx.waker());
         let limiter = &self.turnstiles[at];
-        let line = &limiter.counter.line;
+        let line = &limiter.counter.wait_queue;
         if !std::mem::replace(&mut self.stands[at], true) {
-            line.join(&self.waker);
+            line.enqueue(&self.waker);
         }
         if !line.is_first(&self.waker) {
             return;
         }
         // There may be room since just before: another turn.
-        let opens = match line.look(|| limiter.reached().next()) {
+        let opens = match line.recheck(|| limiter.reached().next()) {
             None => Some(Instant::now()),
             Some(reached) => reached.opens,
         };
@@ -127,7 +125,7 @@ impl Admission {
     /// The clock that it slept by is gone with its thread.
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
         self.opens = None;
-        self.event_queue.forget_clock();
+        self.event_queue.reset_hold_back();
     }
 
     /// How many events were dropped, as too many listeners had panicked.
@@ -148,7 +146,7 @@ impl Admission {
 
     fn yield_turn(&mut self, but_for: Option<usize>) {
         for at in 0..self.turnstiles.len() {
-            let line = &self.turnstiles[at].counter.line;
+            let line = &self.turnstiles[at].counter.wait_queue;
             if self.stands[at] && but_for != Some(at) && line.is_first(&self.waker) {
                 self.leave_line(at);
             }
@@ -158,11 +156,11 @@ impl Admission {
     fn leave_line(&mut self, at: usize) {
         self.stands[at] = false;
         let limiter = &self.turnstiles[at];
-        limiter.counter.line.leave(&self.waker);
+        limiter.counter.wait_queue.remove(&self.waker);
         let is_full = |it: Reached| it.then == AtLimit::Queue && it.opens.is_none();
         // At a rate the next one waits for the time.
         if !limiter.reached().next().is_some_and(is_full) {
-            limiter.counter.line.call();
+            limiter.counter.wait_queue.wake_first();
         }
     }
 
@@ -176,7 +174,7 @@ impl Admission {
     }
 
     /// Why this connection, which has been accepted, is refused.
-    fn refuses(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
+    pub(in crate::tcp_server) fn refuses(&self, peer: IpAddr) -> Option<(LimitKind, AtLimit)> {
         let reached = self.first_reached().map(|it| (it.limit, it.then));
         reached
             // It has been accepted, so it cannot wait.
@@ -197,50 +195,6 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.leave_lines();
-    }
-}
-
-impl ServerSocket {
-    /// A connection that was accepted, unless it is refused.
-    pub(in crate::tcp_server) fn admit(
-        &mut self,
-        mut stream: Box<dyn Stream>,
-        peer: SocketAddr,
-    ) -> Option<(Box<dyn Stream>, ConnectionGuard)> {
-        match self.admission.refuses(peer.ip()) {
-            None => Some((stream, self.admission.admit(peer.ip()))),
-            Some((limit, then)) => {
-                match then {
-                    AtLimit::Reset => stream.reset(),
-                    _ => {
-                        end_now(&mut *stream);
-                    }
-                }
-                self.was_refused(peer, limit);
-                None
-            }
-        }
-    }
-
-    pub(in crate::tcp_server) fn was_refused(&mut self, peer: SocketAddr, limit: LimitKind) {
-        log::debug!("server socket {}: {peer} was refused: {limit:?}", self.id);
-        self.counts.refused += 1;
-        self.admission.event_queue.add((peer, limit));
-    }
-
-    /// Tells of the refusals that may be told now.
-    pub(in crate::tcp_server) fn tell_refusals(&mut self, cx: &mut TaskContext<'_>) {
-        let socket_id = self.id;
-        let event = |(peer, limit): (SocketAddr, _), missed, _unhandled| RefusedInfo {
-            socket_id,
-            peer_address: peer.ip(),
-            peer_port: peer.port(),
-            limit,
-            missed,
-            _unhandled,
-        };
-        let to = &self.app_listeners.on_refused;
-        self.admission.event_queue.tell(to, cx, event);
     }
 }
 
@@ -303,7 +257,7 @@ mod tests {
     fn comers(limits: Limits, count: usize) -> (Arc<Limiter>, Vec<Comer>) {
         let registry = Arc::new(Limiter::new(LimitScope::Registry, Arc::default()));
         registry.set(limits).expect("limits that mean something");
-        let of_app = Arc::new(ConnectionCounter::of(registry.counter()));
+        let of_app = Arc::new(ConnectionCounter::with_parent(registry.counter()));
         let app = Arc::new(Limiter::new(LimitScope::App, of_app));
         let comer = || Comer {
             admission: Admission::new([app.clone(), registry.clone()]),

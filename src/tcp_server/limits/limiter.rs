@@ -67,7 +67,7 @@ impl Limiter {
         self.is_limited.store(limits != Limits::default(), SeqCst);
         drop(state);
         // Those that wait look again, one after the other.
-        self.counter.line.call();
+        self.counter.wait_queue.wake_first();
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl Limiter {
             return None;
         }
         let limit = self.limits().per_peer?;
-        let reached = self.counter.of_peer(peer) >= limit.most;
+        let reached = self.counter.accepted_from(peer) >= limit.most;
         reached.then_some((LimitKind::PerPeer(self.of), limit.then))
     }
 

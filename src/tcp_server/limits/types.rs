@@ -135,7 +135,7 @@ impl Event for RefusedInfo {}
 
 /// The most `onRefused` events of one server socket that listeners have not
 /// handled, and as many that wait; beyond it refusals are only counted.
-pub const UNHANDLED_REFUSALS: usize = redelivery::UNHANDLED;
+pub const UNHANDLED_REFUSALS: usize = redelivery::MAX_UNHANDLED;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

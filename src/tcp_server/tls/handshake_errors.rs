@@ -13,7 +13,7 @@ use crate::net_error::NetError;
 
 /// The most `onHandshakeError` events of one server socket that listeners have
 /// not handled, and as many that wait; beyond it failures are only counted.
-pub const UNHANDLED_HANDSHAKE_ERRORS: usize = redelivery::UNHANDLED;
+pub const UNHANDLED_HANDSHAKE_ERRORS: usize = redelivery::MAX_UNHANDLED;
 
 /// `onHandshakeError` (beyond Chrome): an accepted connection could not be
 /// encrypted, and is closed. The server socket goes on.
@@ -73,12 +73,12 @@ impl Failures {
     }
 
     pub(in crate::tcp_server) fn forget_clock(&mut self) {
-        self.event_queue.forget_clock();
+        self.event_queue.reset_hold_back();
     }
 
     pub(in crate::tcp_server) fn add(&mut self, peer: SocketAddr, error: NetError) {
         self.count += 1;
-        self.event_queue.add((peer, error));
+        self.event_queue.push((peer, error));
     }
 
     /// Tells what may be told now, and has `cx` woken for the rest.
@@ -99,7 +99,7 @@ impl Failures {
                 _unhandled,
             }
         };
-        self.event_queue.tell(to, cx, event);
+        self.event_queue.raise(to, cx, event);
     }
 }
 

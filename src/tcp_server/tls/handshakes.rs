@@ -17,7 +17,6 @@ use crate::net_error::NetError;
 use crate::os::Stream;
 use crate::tcp::ConnectionMeta;
 use crate::tcp_server::HANDSHAKE_GRACE;
-use crate::tcp_server::draining::EndedHandshakes;
 use crate::tcp_server::tls::handshake_errors::{Failures, HandshakeErrorInfo};
 use crate::tls::Server;
 
@@ -55,6 +54,15 @@ struct Going {
     since: Instant,
     peer: SocketAddr,
     task: AbortHandle,
+}
+
+/// What a drain's deadline has ended before `onAccept`.
+#[derive(Default)]
+pub(crate) struct EndedHandshakes {
+    /// Handshakes.
+    pub(crate) unfinished: usize,
+    /// Connections whose handshake was done.
+    pub(crate) undelivered: usize,
 }
 
 impl Handshakes {

@@ -30,9 +30,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use socket2::SockRef;
 
-use crate::os::{Checkpoint, Listener, Network, Stream};
+use crate::os::{self, Checkpoint, Listener, Network, Stream};
 use crate::testing::faulty::listener::FaultyListener;
 use crate::testing::faulty::plan::{Asked, Effect, Plan};
 use crate::testing::faulty::rule::Call;
@@ -257,8 +256,7 @@ impl Network for FaultyNetwork {
     }
 
     fn adopt_stream(&self, stream: OwnedFd) -> io::Result<Box<dyn Stream>> {
-        let peer = SockRef::from(&stream).peer_addr().ok();
-        let peer = peer.and_then(|peer| peer.as_socket());
+        let peer = os::peer_of(&stream);
         let stream = self.network.adopt_stream(stream)?;
         let stream = FaultyStream::new(stream, self.plan.clone(), None, peer);
         Ok(Box::new(stream))

@@ -1,7 +1,7 @@
 //! Client-socket actors that panic or stop in one of several arbiters.
 
 use chrome_sockets::os::TokioNetwork;
-use chrome_sockets::supervision::{Cause, RestartInfo, Supervised};
+use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo};
 use chrome_sockets::testing::FaultyNetwork;
 use support::EventSender;
 
@@ -69,7 +69,7 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
     let info = within("onRestart", restarts.recv())
         .await
         .expect("the listener runs");
-    assert_eq!(info.actor, Supervised::ClientSockets);
+    assert_eq!(info.actor, ActorKind::ClientSockets);
     assert_eq!((info.cause, info.gave_up), (Cause::ArbiterEnded, false));
     for (_, peer) in &mut peers {
         assert_eq!(read(peer, 9).await, b"meanwhile");
@@ -138,7 +138,7 @@ async fn an_actor_that_panics_or_stops_continues_where_it_was() {
         let info = within("onRestart", restarts.recv())
             .await
             .expect("the listener runs");
-        assert_eq!(info.actor, Supervised::ClientSockets);
+        assert_eq!(info.actor, ActorKind::ClientSockets);
         echoes(&mut peers, b"after").await;
     }
     while let Ok(received) = received.try_recv() {

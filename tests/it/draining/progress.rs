@@ -1,7 +1,7 @@
 //! `onDrain`.
 
 use actix::prelude::*;
-use chrome_sockets::draining::PROGRESS;
+use chrome_sockets::draining::PROGRESS_INTERVAL;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
@@ -52,6 +52,6 @@ async fn progress_is_reported_first_and_last_but_not_for_every_connection() {
     while reported.try_recv().is_ok() {
         events += 1;
     }
-    let most = 2 + from.elapsed().div_duration_f64(PROGRESS) as usize;
+    let most = 2 + from.elapsed().div_duration_f64(PROGRESS_INTERVAL) as usize;
     assert!((1..=most).contains(&events), "{events} of {most}");
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use chrome_sockets::handover::{Error, LIMIT, SocketName, Successor, hand_over};
+use chrome_sockets::handover::{AnySocketId, Error, LIMIT, Successor, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
@@ -207,8 +207,8 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     assert_eq!(
         left,
         [
-            SocketName::Server(app.clone(), id),
-            SocketName::Client(app, client.id())
+            AnySocketId::Server(app.clone(), id),
+            AnySocketId::Client(app, client.id())
         ]
     );
     assert!(

@@ -13,7 +13,7 @@ use super::{expect_service, port_is_free};
 use support::{TestApp, within};
 
 const HELLO: &str = r#"{"Hello":{"protocol":"chrome-sockets handover","version":1,"servers":S,"clients":C,"last_server":9,"last_client":9}}"#;
-const SERVER: &str = r#"{"Server":{"app":"test","id":3,"name":null,"paused":false,"untold":null,"encrypts":false,"suspended":false}}"#;
+const SERVER: &str = r#"{"Server":{"app":"test","id":3,"name":null,"paused":false,"unreported_error":null,"encrypts":false,"suspended":false}}"#;
 const CLIENT: &str = r#"{"Client":{"app":"test","id":3,"name":null,"buffer_size":null,"paused":true,"suspended":false,"offered_by":null,"connection":{"peer":"127.0.0.1:1","dialled":null,"write_error":null,"end":null}}}"#;
 
 pub fn frame(descriptors: usize, data: usize, record: &str) -> Vec<u8> {
@@ -106,7 +106,7 @@ async fn bytes_that_are_not_a_handover_are_refused() {
         (cut, "given up"),
         (&hello(1, 0), "given up"),
         (&second, "out of place"),
-        (&twice, "comes twice"),
+        (&twice, "occurs twice"),
         (
             &[hello(0, 1), frame(0, 0, CLIENT)].concat(),
             "no descriptor",

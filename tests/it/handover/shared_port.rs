@@ -1,7 +1,7 @@
 //! Handover of server sockets that share their port.
 
 use chrome_sockets::Registry;
-use chrome_sockets::handover::SocketName;
+use chrome_sockets::handover::AnySocketId;
 
 use super::*;
 
@@ -47,7 +47,7 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
     let [left] = &receipt.left[..] else {
         panic!("one is left: {receipt:?}");
     };
-    assert_eq!(left.socket, SocketName::Server("test".into(), stays));
+    assert_eq!(left.socket, AnySocketId::Server("test".into(), stays));
     assert!(left.reason.contains("several arbiters"), "{left:?}");
 
     let there = new.app.tcp_server.get_sockets().await.expect("it runs");

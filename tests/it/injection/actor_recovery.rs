@@ -5,7 +5,7 @@ use support::EventSender;
 
 use actix::prelude::*;
 use chrome_sockets::App;
-use chrome_sockets::supervision::{Cause, RestartInfo, RestartLimit, Supervised};
+use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo, RestartLimit};
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::testing::ScriptedNetwork;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -31,7 +31,7 @@ impl RestartEvents {
     }
 
     /// Expects the next events to be panics of this actor.
-    pub(super) async fn panics(&mut self, actor: Supervised, count: u64) {
+    pub(super) async fn panics(&mut self, actor: ActorKind, count: u64) {
         for nth in 1..=count {
             let info = self.next().await;
             assert_eq!((info.actor, info.restarts), (actor, nth));
@@ -69,7 +69,7 @@ async fn a_server_socket_that_panics_keeps_its_clients_its_state_and_its_address
     let rule = fixture.inject("panic=server,times=3");
     let during = vec![dial(fixture.at).await, dial(fixture.at).await];
     restarts
-        .panics(Supervised::ServerSocket(fixture.server), 3)
+        .panics(ActorKind::ServerSocket(fixture.server), 3)
         .await;
     assert_eq!(fixture.network.struck(rule), 3);
     fixture.assert_alive(during).await;
@@ -97,7 +97,7 @@ async fn a_paused_server_socket_that_panics_stays_paused() {
         server.get_info(fixture.server).await.expect("it exists");
     }
     restarts
-        .panics(Supervised::ServerSocket(fixture.server), 2)
+        .panics(ActorKind::ServerSocket(fixture.server), 2)
         .await;
     fixture.test.expect_no_event().await;
     fixture.assert_paused(true).await;
@@ -180,7 +180,7 @@ async fn a_call_in_progress_when_the_registry_or_a_server_socket_panics_answers_
     let [first, second] = answers;
     assert_eq!(first.await.err(), Some(Error::Panicked));
     second.await.expect("it is carried out");
-    restarts.panics(Supervised::Registry, 1).await;
+    restarts.panics(ActorKind::Registry, 1).await;
     fixture.inject("listen=panic,times=1");
     let server = fixture.test.app.tcp_server.clone();
     let id = server.create(Default::default()).await.expect("create");
@@ -189,7 +189,7 @@ async fn a_call_in_progress_when_the_registry_or_a_server_socket_panics_answers_
     assert_eq!(first.await, Err(Error::Panicked));
     assert_eq!(second.await, Ok(()));
     restarts
-        .panics(Supervised::ServerSocket(id.socket_id), 1)
+        .panics(ActorKind::ServerSocket(id.socket_id), 1)
         .await;
     fixture.assert_alive(vec![]).await;
 }
@@ -213,7 +213,7 @@ async fn a_registry_that_panics_continues_with_the_same_address() {
     })
     .await;
     assert_eq!(made, 10, "every other one");
-    restarts.panics(Supervised::Registry, 10).await;
+    restarts.panics(ActorKind::Registry, 10).await;
     let registry = fixture.test.registry.clone();
     assert!(registry.connected());
     assert_eq!(registry, fixture.test.app.registry());
@@ -237,7 +237,7 @@ async fn a_resolve_or_connect_that_panics_fails_and_the_next_one_works() {
         let failed = tcp.connect(id, host, port, DnsQueryType::Ipv4);
         assert_eq!(code(text, failed).await, NetError::FAILED.code());
         let info = restarts.next().await;
-        assert_eq!(info.actor, Supervised::Connecting(id), "{text}");
+        assert_eq!(info.actor, ActorKind::Connecting(id), "{text}");
         let again = tcp.connect(id, host, port, DnsQueryType::Ipv4);
         within("the connect", again).await.expect("it connects");
         fixture.test.accepted().await;
@@ -257,7 +257,7 @@ async fn a_connection_at_which_the_actor_always_panics_ends_and_is_reported() {
     client.set_paused(false);
     write(&mut peer, b"x").await;
     assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
-    restarts.panics(Supervised::ClientSockets, 3).await;
+    restarts.panics(ActorKind::ClientSockets, 3).await;
     end(&mut peer).await.expect_err("what it sent was not read");
     fixture.assert_alive(vec![]).await;
     restarts.none();
@@ -274,7 +274,7 @@ async fn a_send_at_which_the_actor_always_panics_fails_and_is_reported() {
     let sent = client.send(&b"never"[..]);
     assert_eq!(code("send", sent).await, NetError::FAILED.code());
     assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
-    restarts.panics(Supervised::ClientSockets, 3).await;
+    restarts.panics(ActorKind::ClientSockets, 3).await;
     fixture.assert_alive(vec![]).await;
 }
 
@@ -282,11 +282,11 @@ async fn a_send_at_which_the_actor_always_panics_fails_and_is_reported() {
 async fn stopped_actors_are_replaced_with_all_their_state() {
     for (text, actor) in [
         ("stop=server,times=1", None),
-        ("stop=clients,times=1", Some(Supervised::ClientSockets)),
-        ("stop=registry,times=1", Some(Supervised::Registry)),
+        ("stop=clients,times=1", Some(ActorKind::ClientSockets)),
+        ("stop=registry,times=1", Some(ActorKind::Registry)),
     ] {
         let mut fixture = Fixture::new().await;
-        let actor = actor.unwrap_or(Supervised::ServerSocket(fixture.server));
+        let actor = actor.unwrap_or(ActorKind::ServerSocket(fixture.server));
         let mut restarts = RestartEvents::of(&fixture.test.app).await;
         let (client, mut peer) = fixture.accepted().await;
         client.set_paused(false).await.expect("resume");
@@ -299,7 +299,7 @@ async fn stopped_actors_are_replaced_with_all_their_state() {
         let during = vec![dial(fixture.at).await];
         fixture.assert_alive(during).await;
         assert_talks(&mut fixture.test, &client, &mut peer).await;
-        if actor == Supervised::Registry {
+        if actor == ActorKind::Registry {
             assert_ne!(fixture.test.registry, fixture.test.app.registry());
         }
     }

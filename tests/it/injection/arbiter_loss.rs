@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use actix::prelude::*;
-use chrome_sockets::supervision::{Cause, Supervised};
+use chrome_sockets::supervision::{ActorKind, Cause};
 use chrome_sockets::tcp::Timeouts;
 use chrome_sockets::tcp_server::SocketProperties;
 
@@ -77,7 +77,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     wait_until_running(&fixture).await;
     assert!(!old_address.connected());
     let mut fallen = Vec::new();
-    while !fallen.contains(&Supervised::Registry) {
+    while !fallen.contains(&ActorKind::Registry) {
         let info = restarts.next().await;
         assert_eq!(info.cause, Cause::ArbiterEnded, "{info:?}");
         fallen.push(info.actor);

@@ -1,10 +1,10 @@
 //! Actors that fail too often.
 
 use std::time::Duration;
-use support::EventSender;
 
 use actix::prelude::*;
-use chrome_sockets::supervision::{RestartLimit, Supervised, UNHANDLED_RESTARTS};
+use chrome_sockets::supervision::{ActorKind, RestartLimit, UNHANDLED_RESTARTS};
+use support::EventSender;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::actor_recovery::RestartEvents;
@@ -23,10 +23,10 @@ async fn an_actor_that_fails_too_often_is_terminated_and_the_others_continue() {
     fixture.inject("panic=server,times=4");
     // A turn of this actor, which panics again.
     let _ = server.get_info(other).await;
-    restarts.panics(Supervised::ServerSocket(other), 3).await;
+    restarts.panics(ActorKind::ServerSocket(other), 3).await;
     let last = restarts.next().await;
     assert!(last.gave_up && last.restarts == 4, "{last:?}");
-    assert_eq!(last.actor, Supervised::ServerSocket(other));
+    assert_eq!(last.actor, ActorKind::ServerSocket(other));
     until_gone(&server, other).await;
     TcpStream::connect(other_at)
         .await
@@ -56,7 +56,7 @@ async fn client_sockets_that_fail_too_often_lose_their_connections_and_report_it
     for _ in 0..4 {
         let _ = client.get_info().await;
     }
-    restarts.panics(Supervised::ClientSockets, 3).await;
+    restarts.panics(ActorKind::ClientSockets, 3).await;
     assert!(restarts.next().await.gave_up);
     assert_eq!(fixture.test.ended(client.id()).await, NetError::FAILED);
     // A terminated actor sends nothing more: its peers see a reset.

@@ -45,7 +45,7 @@ async fn test_app() -> (TestApp, ScriptedNetwork, mpsc::UnboundedReceiver<Instan
     let network = ScriptedNetwork::new();
     let test = TestApp::with_network(network.clone()).await;
     let (page, _) = page(&test);
-    let set = test.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    let set = test.app.set_event_page(Some(page.idle_timeout(IDLE)));
     set.await.expect("it runs");
     let (sender, reported) = mpsc::unbounded_channel();
     let listener = SuspendListener(sender).start();
@@ -137,7 +137,7 @@ async fn a_new_event_page_has_its_own_idle_timeout_or_none() {
 async fn an_idle_timeout_does_not_keep_a_registry_without_addresses_alive() {
     let test = TestApp::new().await;
     let (page, _) = page(&test);
-    let set = test.app.set_event_page(Some(page.idle_time_out(IDLE)));
+    let set = test.app.set_event_page(Some(page.idle_timeout(IDLE)));
     set.await.expect("it runs");
     let (_, at) = persistent_server(&test).await;
     drop(test);

@@ -1,7 +1,7 @@
 //! Handover of encrypted sockets to another process.
 
 use actix::Actor;
-use chrome_sockets::handover::{Inheritance, SocketName};
+use chrome_sockets::handover::{AnySocketId, Inheritance};
 use chrome_sockets::lifecycle::EventPage;
 use chrome_sockets::{ServerSocketId, tcp, tcp_server, tls};
 use tokio::net::TcpStream;
@@ -159,6 +159,6 @@ async fn an_encrypted_connection_stays_and_is_reported() {
     let receipt = expect_handover(&old.test, &new).await;
     assert_eq!(receipt.clients, []);
     let left: Vec<_> = receipt.left.into_iter().map(|left| left.socket).collect();
-    assert_eq!(left, [SocketName::Client("test".into(), client.id())]);
+    assert_eq!(left, [AnySocketId::Client("test".into(), client.id())]);
     assert_talks(&mut old.test, &client, &mut peer).await;
 }

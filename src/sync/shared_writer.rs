@@ -3,7 +3,7 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
-use crate::sync::{AtomicUsize, Mutex, MutexGuard};
+use super::{AtomicUsize, Mutex, MutexGuard};
 
 /// The fast path of a socket's sends: straight to the OS, where they are called.
 ///
@@ -11,17 +11,17 @@ use crate::sync::{AtomicUsize, Mutex, MutexGuard};
 /// socket is under way: in the inbox, being carried out, or in the write queue.
 /// A caller holds the guard while it writes, and until what the OS has not taken
 /// is in the inbox, so nothing overtakes that.
-pub(in crate::tcp) struct SharedWriter<W> {
+pub(crate) struct SharedWriter<W> {
     under_way: AtomicUsize,
     writer: Mutex<Option<W>>,
 }
 
 /// Held by the one that writes.
-pub(in crate::tcp) type SharedWriterGuard<'a, W> = MutexGuard<'a, Option<W>>;
+pub(crate) type SharedWriterGuard<'a, W> = MutexGuard<'a, Option<W>>;
 
 impl<W> SharedWriter<W> {
     /// Shut.
-    pub(in crate::tcp) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         SharedWriter {
             under_way: AtomicUsize::new(0),
             writer: Mutex::new(None),
@@ -29,32 +29,32 @@ impl<W> SharedWriter<W> {
     }
 
     /// A call is under way, before it is in the inbox: later sends go behind it.
-    pub(in crate::tcp) fn enter(&self) {
+    pub(crate) fn enter(&self) {
         self.under_way.fetch_add(1, AcqRel);
     }
 
     /// A call was carried out, and its bytes have left.
-    pub(in crate::tcp) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         self.under_way.fetch_sub(1, AcqRel);
     }
 
-    pub(in crate::tcp) fn guard(&self) -> SharedWriterGuard<'_, W> {
+    pub(crate) fn guard(&self) -> SharedWriterGuard<'_, W> {
         self.writer.lock()
     }
 
     /// Where to write, if the path is open and free.
     #[inline]
-    pub(in crate::tcp) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
+    pub(crate) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
         let writer = guard.as_ref()?;
         (self.under_way.load(Acquire) == 0).then_some(writer)
     }
 
-    pub(in crate::tcp) fn open(&self, writer: W) {
+    pub(crate) fn open(&self, writer: W) {
         *self.guard() = Some(writer);
     }
 
     /// Nothing is written past the queue any more when this returns.
-    pub(in crate::tcp) fn shut(&self) -> Option<W> {
+    pub(crate) fn shut(&self) -> Option<W> {
         self.guard().take()
     }
 }

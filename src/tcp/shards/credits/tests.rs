@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::tcp::credits::{AppWindow, EVENT, Starving, SocketWindow};
+use super::{AppWindow, EVENT, Starving, SocketWindow};
 use crate::tcp::{RESUME_BELOW, WINDOW};
 
 #[derive(Clone, Default)]

@@ -3,11 +3,11 @@
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
 
-use super::{RESUME_BELOW, WINDOW};
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
+use crate::tcp::{RESUME_BELOW, WINDOW};
 
 /// One event, in [`SocketWindow`]'s word.
-pub(super) const EVENT: u64 = 1 << 32;
+pub(in crate::tcp) const EVENT: u64 = 1 << 32;
 
 /// The events of one socket that listeners have not handled.
 ///
@@ -16,7 +16,7 @@ pub(super) const EVENT: u64 = 1 << 32;
 /// one says no, the release that changes it says that the row is to be
 /// looked at again.
 #[derive(Default)]
-pub(super) struct SocketWindow {
+pub(in crate::tcp) struct SocketWindow {
     /// Events in the upper half, bytes in the lower. One word, so that both
     /// change at once.
     word: AtomicU64,
@@ -24,19 +24,19 @@ pub(super) struct SocketWindow {
 }
 
 impl SocketWindow {
-    pub(super) fn take(&self, amount: u64) {
+    pub(in crate::tcp) fn take(&self, amount: u64) {
         self.word.fetch_add(amount, AcqRel);
     }
 
     /// Gives back events, bytes or both; `true` if the row waits for that.
     #[inline]
-    pub(super) fn release(&self, amount: u64) -> bool {
+    pub(in crate::tcp) fn release(&self, amount: u64) -> bool {
         let left = self.word.fetch_sub(amount, AcqRel) - amount;
         (left / EVENT == 0 || left % EVENT <= RESUME_BELOW as u64) && self.awaited.is_set()
     }
 
     /// How many events; for information.
-    pub(super) fn events(&self) -> u64 {
+    pub(in crate::tcp) fn events(&self) -> u64 {
         self.word.load(Acquire) / EVENT
     }
 
@@ -46,25 +46,25 @@ impl SocketWindow {
 
     /// The row is looked at: it does not wait until it says so again.
     #[inline]
-    pub(super) fn begin_look(&self) {
+    pub(in crate::tcp) fn begin_look(&self) {
         self.awaited.clear();
     }
 
     /// Whether every event was handled; if not, the row waits for that.
-    pub(super) fn are_handled(&self) -> bool {
+    pub(in crate::tcp) fn are_handled(&self) -> bool {
         self.events() == 0 || self.awaited.wait_unless(|| self.events() == 0)
     }
 
     /// Whether listeners hold less than a window; if not, the row waits until
     /// they hold a good deal less.
     #[inline]
-    pub(super) fn has_window(&self) -> bool {
+    pub(in crate::tcp) fn has_window(&self) -> bool {
         self.bytes() < WINDOW || self.awaited.wait_unless(|| self.bytes() <= RESUME_BELOW)
     }
 }
 
 /// A socket that may have to wait for its app's window.
-pub(super) trait Starving: Clone {
+pub(in crate::tcp) trait Starving: Clone {
     /// `true` if it does not stand in the list of starved sockets yet.
     fn mark_starved(&self) -> bool;
 
@@ -76,7 +76,7 @@ pub(super) trait Starving: Clone {
 
 /// The bytes of one app in one rows actor that listeners have not handled, and
 /// the sockets that wait for room.
-pub(super) struct AppWindow<S> {
+pub(in crate::tcp) struct AppWindow<S> {
     limit: usize,
     unhandled: AtomicUsize,
     /// Bytes that have come back from dead listeners and wait to be raised
@@ -88,7 +88,7 @@ pub(super) struct AppWindow<S> {
 }
 
 impl<S: Starving> AppWindow<S> {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(in crate::tcp) fn new(limit: usize) -> Self {
         AppWindow {
             limit,
             unhandled: AtomicUsize::new(0),
@@ -100,7 +100,7 @@ impl<S: Starving> AppWindow<S> {
 
     /// Whether a socket may be read; if not, it is made ready again when
     /// listeners have caught up.
-    pub(super) fn may_read(&self, socket: &S) -> bool {
+    pub(in crate::tcp) fn may_read(&self, socket: &S) -> bool {
         if self.held() < self.limit {
             return true;
         }
@@ -114,29 +114,29 @@ impl<S: Starving> AppWindow<S> {
     }
 
     /// Whether every event of the sockets here is handled.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub(in crate::tcp) fn is_quiet(&self) -> bool {
         self.unhandled.load(SeqCst) == 0
     }
 
     #[inline]
-    pub(super) fn take(&self, bytes: usize) {
+    pub(in crate::tcp) fn take(&self, bytes: usize) {
         self.unhandled.fetch_add(bytes, SeqCst);
     }
 
     /// Gives bytes back; `true` if none are left. `SeqCst`, because who waits for
     /// a suspended app to be quiet relies on it ([`crate::app_activity`]).
     #[inline]
-    pub(super) fn give_back(&self, bytes: usize) -> bool {
+    pub(in crate::tcp) fn give_back(&self, bytes: usize) -> bool {
         let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
         self.wake_starved();
         is_quiet
     }
 
-    pub(super) fn keep(&self, bytes: usize) {
+    pub(in crate::tcp) fn keep(&self, bytes: usize) {
         self.kept.fetch_add(bytes, AcqRel);
     }
 
-    pub(super) fn let_go(&self, bytes: usize) {
+    pub(in crate::tcp) fn let_go(&self, bytes: usize) {
         self.kept.fetch_sub(bytes, AcqRel);
         self.wake_starved();
     }

@@ -1,0 +1,169 @@
+//! Follows the copies of an event: which were handled, and which were dropped unread.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Weak};
+use std::thread::panicking;
+
+use actix::{Recipient, WeakRecipient};
+
+use crate::events::types::Event;
+
+/// Tells what became of a listener's copy of an event. It holds no address: an
+/// event that a listener keeps must not keep the listener alive.
+pub(crate) struct DeliveryProbe<E: Event> {
+    /// Valid while the recipient is registered as a listener, and cheaper to
+    /// ask than `actor`.
+    registered: Weak<Recipient<E>>,
+    actor: Arc<WeakRecipient<E>>,
+    /// Whether a panic has dropped a copy since the last copy was sent.
+    has_panicked: Arc<AtomicBool>,
+    /// `None` if the event has a single listener.
+    fan_out: Option<Arc<FanOut>>,
+}
+
+/// What became of a dropped copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Handled,
+    /// The listener panicked while it handled this copy.
+    Panicked,
+    /// The listener died before it handled this copy.
+    Unread,
+}
+
+impl<E: Event> DeliveryProbe<E> {
+    pub(super) fn new(recipient: &Arc<Recipient<E>>) -> Self {
+        DeliveryProbe {
+            registered: Arc::downgrade(recipient),
+            actor: Arc::new(recipient.downgrade()),
+            has_panicked: Arc::default(),
+            fan_out: None,
+        }
+    }
+
+    /// The fate of a copy that is being dropped. A mailbox closes before it
+    /// drops its messages. A handler that panics drops its event first, while
+    /// the mailbox is still open; then the actor drops the events that it has
+    /// kept, and then the mailbox drops its messages.
+    pub(crate) fn fate(&self) -> Fate {
+        let is_alive = || match self.registered.upgrade() {
+            Some(recipient) => recipient.connected(),
+            None => self.actor.upgrade().is_some_and(|it| it.connected()),
+        };
+        if !is_alive() {
+            return Fate::Unread;
+        }
+        match panicking() {
+            false => Fate::Handled,
+            // Only the first copy that a panic drops was being handled; the
+            // others were kept by the actor.
+            true if self.has_panicked.swap(true, SeqCst) => Fate::Unread,
+            true => Fate::Panicked,
+        }
+    }
+
+    /// Called before a copy is sent: its panic is distinct from earlier ones.
+    #[inline]
+    pub(super) fn clear_panic(&self) {
+        // Every event passes here, and a load is cheaper than a store.
+        if self.has_panicked.load(SeqCst) {
+            self.has_panicked.store(false, SeqCst);
+        }
+    }
+
+    fn finish_copy(&self, taken: bool) -> Option<u32> {
+        let fate = self.fate();
+        let handled = taken || fate == Fate::Handled;
+        let panics = u32::from(fate == Fate::Panicked);
+        match &self.fan_out {
+            None => (!handled).then_some(panics),
+            Some(fan_out) => {
+                if handled {
+                    fan_out.is_handled.store(true, SeqCst);
+                }
+                fan_out.panics.fetch_add(panics, SeqCst);
+                fan_out.finish_copy()
+            }
+        }
+    }
+}
+
+/// Part of an event that is raised again if no listener has handled it: this
+/// listener's copy. A clone is made by the listener and does not count.
+pub(crate) struct EventCopy<E: Event>(Option<Arc<DeliveryProbe<E>>>);
+
+impl<E: Event> EventCopy<E> {
+    #[inline]
+    pub(crate) fn new(probe: &Arc<DeliveryProbe<E>>, fan_out: Option<&Arc<FanOut>>) -> Self {
+        EventCopy(Some(match fan_out {
+            None => probe.clone(),
+            Some(fan_out) => fan_out.add_copy(probe),
+        }))
+    }
+
+    /// Called when the copy is dropped. If it was the last one, and no
+    /// listener has handled the event: how many listeners panicked at it. A
+    /// copy whose content was `taken` counts as handled.
+    #[inline]
+    pub(crate) fn finish(&self, taken: bool) -> Option<u32> {
+        match &self.0 {
+            None => None,
+            Some(probe) if taken && probe.fan_out.is_none() => None,
+            Some(probe) => probe.finish_copy(taken),
+        }
+    }
+
+    /// Whether the only listener panicked after it took everything out of the
+    /// copy.
+    #[cold]
+    pub(crate) fn panicked_after_take(&self) -> bool {
+        let probe = self.0.as_ref().filter(|probe| probe.fan_out.is_none());
+        probe.is_some_and(|probe| probe.fate() == Fate::Panicked)
+    }
+}
+
+impl<E: Event> Clone for EventCopy<E> {
+    fn clone(&self) -> Self {
+        EventCopy(None)
+    }
+}
+
+/// Counts the copies of one event that goes to several listeners.
+pub(crate) struct FanOut {
+    /// Copies that are not dropped yet, and one more until all are sent.
+    count: AtomicUsize,
+    is_handled: AtomicBool,
+    /// How many listeners panicked at their copies.
+    panics: AtomicU32,
+}
+
+impl FanOut {
+    /// `None` for a single listener, whose copy needs no counting.
+    #[inline]
+    pub(crate) fn for_listeners(listeners: usize) -> Option<Arc<Self>> {
+        (listeners > 1).then(|| {
+            Arc::new(FanOut {
+                count: AtomicUsize::new(1),
+                is_handled: AtomicBool::new(false),
+                panics: AtomicU32::new(0),
+            })
+        })
+    }
+
+    fn add_copy<E: Event>(self: &Arc<Self>, probe: &DeliveryProbe<E>) -> Arc<DeliveryProbe<E>> {
+        self.count.fetch_add(1, SeqCst);
+        Arc::new(DeliveryProbe {
+            registered: probe.registered.clone(),
+            actor: probe.actor.clone(),
+            has_panicked: probe.has_panicked.clone(),
+            fan_out: Some(self.clone()),
+        })
+    }
+
+    /// Called when a copy is dropped, and when all are sent. If nothing is left
+    /// and no listener has handled the event: how many listeners panicked at it.
+    pub(crate) fn finish_copy(&self) -> Option<u32> {
+        let is_undelivered = self.count.fetch_sub(1, SeqCst) == 1 && !self.is_handled.load(SeqCst);
+        is_undelivered.then(|| self.panics.load(SeqCst))
+    }
+}

@@ -1,0 +1,242 @@
+//! The listeners of an event, and how events are sent to them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+
+use actix::Recipient;
+use parking_lot::{RwLock, RwLockWriteGuard};
+
+use crate::events::delivery::DeliveryProbe;
+use crate::events::types::Event;
+
+/// The listeners at one moment.
+pub(crate) type Snapshot<E> = Arc<Vec<EventListener<E>>>;
+
+/// One listener of an event.
+pub(crate) struct EventListener<E: Event> {
+    recipient: Arc<Recipient<E>>,
+    probe: Arc<DeliveryProbe<E>>,
+}
+
+impl<E: Event> EventListener<E> {
+    fn new(recipient: Recipient<E>) -> Self {
+        let recipient = Arc::new(recipient);
+        let probe = Arc::new(DeliveryProbe::new(&recipient));
+        EventListener { recipient, probe }
+    }
+
+    pub(crate) fn connected(&self) -> bool {
+        self.recipient.connected()
+    }
+}
+
+impl<E: Event> Clone for EventListener<E> {
+    fn clone(&self) -> Self {
+        EventListener {
+            recipient: self.recipient.clone(),
+            probe: self.probe.clone(),
+        }
+    }
+}
+
+/// Sends each live listener its copy; see [`Listeners::dispatch`].
+pub(crate) fn dispatch<E: Event>(
+    list: &[EventListener<E>],
+    mut copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E,
+) -> usize {
+    let mut sent = 0;
+    for listener in list {
+        if listener.connected() {
+            listener.probe.clear_panic();
+            listener.recipient.do_send(copy(&listener.probe));
+            sent += 1;
+        }
+    }
+    sent
+}
+
+/// The listeners of one event of one app, shared by everything that raises it.
+pub(crate) struct Listeners<E: Event> {
+    list: RwLock<Snapshot<E>>,
+    /// How many listeners were found dead.
+    deaths: AtomicU64,
+    /// Whether there are no listeners because the last one has died.
+    orphaned: AtomicBool,
+}
+
+/// The listeners of an event, and whether it waits if it reaches none. Both are
+/// read at once, because a listener may be added between two reads.
+pub(crate) struct Recipients<E: Event> {
+    pub(crate) listeners: Snapshot<E>,
+    /// Whether there are no listeners because the last one has died.
+    pub(crate) is_orphaned: bool,
+}
+
+impl<E: Event> Recipients<E> {
+    /// Whether an event that was sent to `sent` of these listeners waits for the
+    /// next listener: no listener got it, because all of them have died. An app
+    /// that never had a listener, or removed its own, misses the event instead.
+    pub(crate) fn is_undelivered(&self, sent: usize) -> bool {
+        sent == 0 && (self.is_orphaned || !self.listeners.is_empty())
+    }
+}
+
+impl<E: Event> Default for Listeners<E> {
+    fn default() -> Self {
+        Listeners {
+            list: RwLock::default(),
+            deaths: AtomicU64::new(0),
+            orphaned: AtomicBool::new(false),
+        }
+    }
+}
+
+impl<E: Event> Listeners<E> {
+    pub(crate) fn add(&self, recipient: Recipient<E>) {
+        let mut list = self.prune_dead();
+        if !list.iter().any(|it| *it.recipient == recipient) {
+            Arc::make_mut(&mut list).push(EventListener::new(recipient));
+        }
+        self.orphaned.store(false, SeqCst);
+    }
+
+    pub(crate) fn remove(&self, recipient: &Recipient<E>) {
+        let mut list = self.prune_dead();
+        Arc::make_mut(&mut list).retain(|it| *it.recipient != *recipient);
+        if list.is_empty() {
+            // The app manages its listeners itself, so it is not loaded again.
+            self.orphaned.store(false, SeqCst);
+        }
+    }
+
+    /// Removes all listeners.
+    pub(crate) fn clear(&self) {
+        let mut guard = self.prune_dead();
+        let list = std::mem::take(&mut *guard);
+        self.orphaned.store(false, SeqCst);
+        drop(guard);
+        // This may drop an actor's last address and run its `Drop`, which must
+        // not happen under the lock.
+        drop(list);
+    }
+
+    /// Whether this recipient, or any if `None`, is a live listener.
+    pub(crate) fn contains(&self, recipient: Option<&Recipient<E>>) -> bool {
+        self.list
+            .read()
+            .iter()
+            .any(|it| it.connected() && recipient.is_none_or(|wanted| *it.recipient == *wanted))
+    }
+
+    /// Whether there is a live listener, and how many have died so far.
+    pub(crate) fn liveness(&self) -> (bool, u64) {
+        let (list, deaths) = self.snapshot();
+        (!list.is_empty(), deaths)
+    }
+
+    /// Whether there is no listener because the last one died, and was not
+    /// removed.
+    pub(crate) fn is_orphaned(&self) -> bool {
+        let (has_listener, _) = self.liveness();
+        !has_listener && self.orphaned.load(SeqCst)
+    }
+
+    /// Sends each live listener the copy that `copy` makes for it, in the order
+    /// in which they were added. Returns how many copies were sent.
+    pub(crate) fn dispatch(&self, copy: impl FnMut(&Arc<DeliveryProbe<E>>) -> E) -> usize {
+        dispatch(&self.snapshot().0, copy)
+    }
+
+    /// The live listeners of this moment, for many events at once, and how many
+    /// have died before.
+    pub(crate) fn snapshot(&self) -> (Snapshot<E>, u64) {
+        let mut list = self.list.read().clone();
+        if !list.iter().all(EventListener::connected) {
+            list = self.prune_dead().clone();
+        }
+        (list, self.deaths.load(SeqCst))
+    }
+
+    /// The live listeners of this moment, for one event.
+    pub(crate) fn recipients(&self) -> Recipients<E> {
+        let list = self.list.read();
+        if list.iter().all(EventListener::connected) {
+            return self.recipients_of(&list);
+        }
+        drop(list);
+        let list = self.prune_dead();
+        self.recipients_of(&list)
+    }
+
+    /// Called under the lock of the list, so that both values are of one
+    /// moment.
+    fn recipients_of(&self, list: &Snapshot<E>) -> Recipients<E> {
+        Recipients {
+            listeners: list.clone(),
+            is_orphaned: list.is_empty() && self.orphaned.load(SeqCst),
+        }
+    }
+
+    /// Removes dead listeners, and returns the list for a change.
+    fn prune_dead(&self) -> RwLockWriteGuard<'_, Snapshot<E>> {
+        let mut list = self.list.write();
+        let dead = list.iter().filter(|it| !it.connected()).count();
+        if dead > 0 {
+            Arc::make_mut(&mut list).retain(EventListener::connected);
+            self.deaths.fetch_add(dead as u64, SeqCst);
+            self.orphaned.store(list.is_empty(), SeqCst);
+        }
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Actor, ActorContext, Context, Handler, Message};
+
+    use super::{Event, Listeners, dispatch};
+
+    #[derive(Clone, Message)]
+    #[rtype(result = "()")]
+    struct TestEvent;
+
+    impl Event for TestEvent {}
+
+    /// Stops at its first event.
+    struct StoppingListener;
+
+    impl Actor for StoppingListener {
+        type Context = Context<Self>;
+    }
+
+    impl Handler<TestEvent> for StoppingListener {
+        type Result = ();
+
+        fn handle(&mut self, _: TestEvent, ctx: &mut Self::Context) {
+            ctx.stop();
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_event_that_reached_no_listener_waits_even_if_one_is_added_meanwhile() {
+        let listeners = Listeners::<TestEvent>::default();
+        let none = listeners.recipients();
+        assert!(!none.is_undelivered(0), "no listener has died");
+        let first = StoppingListener.start();
+        listeners.add(first.clone().recipient());
+        let before = listeners.recipients();
+        first.send(TestEvent).await.expect("it runs");
+        while first.connected() {
+            actix_rt::task::yield_now().await;
+        }
+        let after = listeners.recipients();
+        listeners.add(StoppingListener.start().recipient());
+        for recipients in [before, after] {
+            let sent = dispatch(&recipients.listeners, |_| TestEvent);
+            assert!(
+                recipients.is_undelivered(sent),
+                "it is for the next listener"
+            );
+        }
+    }
+}

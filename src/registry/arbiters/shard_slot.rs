@@ -1,0 +1,112 @@
+//! An arbiter that client sockets live in, and their actor.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use crate::os::Network;
+use crate::supervision::{RegistryLink, SupervisedActor};
+use crate::tcp::{self, CommandQueue, Shard, SocketTable};
+use crate::tls;
+
+/// The actor of the client sockets of one arbiter, and the arbiter's thread.
+pub(in crate::registry) struct ShardSlot {
+    pub(in crate::registry) shard: Arc<Shard>,
+    pub(in crate::registry) table: SupervisedActor<SocketTable>,
+    /// `None` for the registry's own arbiter.
+    thread: Option<ArbiterThread>,
+}
+
+impl ShardSlot {
+    /// Starts the actor. Each shard but the first has a thread of its own.
+    pub(in crate::registry) fn start(
+        index: usize,
+        network: &Arc<dyn Network>,
+        tls: &tls::Client,
+        registry_link: &RegistryLink,
+    ) -> Self {
+        let thread = (index > 0).then(ArbiterThread::start).flatten();
+        let arbiter = thread.as_ref().map(|thread| &thread.0);
+        let command_queue = Arc::new(CommandQueue::default());
+        let table = SocketTable::start(
+            network.clone(),
+            tls.clone(),
+            command_queue.clone(),
+            registry_link.clone(),
+            arbiter,
+        );
+        let arbiter = arbiter.cloned().unwrap_or_else(Arbiter::current);
+        let stable_addr = table.stable_addr.clone();
+        let shard = Shard::new(index, index > 0, stable_addr, command_queue, arbiter);
+        ShardSlot {
+            shard: Arc::new(shard),
+            table,
+            thread,
+        }
+    }
+
+    /// Restarts the actor if it was dropped: in the same arbiter, or in a new one
+    /// if that has ended. Returns the shard if it has a new arbiter.
+    pub(in crate::registry) fn restart_if_dropped(&mut self) -> Option<Arc<Shard>> {
+        let (shard, thread) = (&self.shard, &mut self.thread);
+        let mut has_moved = false;
+        self.table.restart_if_dropped(|| {
+            if !shard.arbiter().alive() {
+                has_moved = true;
+                *thread = shard.is_remote.then(ArbiterThread::start).flatten();
+                let arbiter = thread.as_ref().map(|thread| thread.0.clone());
+                shard.is_now_in(arbiter.unwrap_or_else(Arbiter::current));
+            }
+            thread.as_ref().map(|thread| thread.0.clone())
+        });
+        has_moved.then(|| shard.clone())
+    }
+
+    /// Closes every socket, and then ends the actor and its thread.
+    pub(in crate::registry) fn stop(self) -> impl Future<Output = ()> {
+        let stopped = self.table.stable_addr.ask(tcp::Stop);
+        async move {
+            stopped.await;
+            drop(self);
+        }
+    }
+
+    /// As [`stop`](Self::stop), without waiting.
+    pub(in crate::registry) fn stop_detached(self) {
+        let arbiter = self.shard.arbiter();
+        let address = self.table.address();
+        match self.thread {
+            None => address.do_send(tcp::Stop),
+            Some(thread) => {
+                // The thread has to live until the actor has ended.
+                arbiter.spawn(async move {
+                    // Fails if the actor has ended, which has closed its sockets.
+                    let _ = address.send(tcp::Stop).await;
+                    drop(thread);
+                });
+            }
+        }
+    }
+}
+
+/// A thread with an arbiter. It ends when this is dropped.
+struct ArbiterThread(ArbiterHandle);
+
+impl ArbiterThread {
+    fn start() -> Option<Self> {
+        match Arbiter::try_new() {
+            Ok(arbiter) => Some(ArbiterThread(arbiter.handle())),
+            Err(error) => {
+                log::error!("no thread for client sockets: {error}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for ArbiterThread {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}

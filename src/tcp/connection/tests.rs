@@ -1,0 +1,335 @@
+//! Every order in which calls, the network and a handover can meet one connection.
+
+use std::io::IoSlice;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use parking_lot::Mutex;
+use tokio::task::unconstrained;
+
+use super::state::{Claim, SocketState, Transfer};
+use super::write::tests::socket;
+use super::*;
+use crate::answer::Answer;
+use crate::os::Writer;
+use crate::tcp::SendInfo;
+use crate::tcp::connection::buffer_pool::Pool;
+use crate::tcp::connection::read::ListenerCache;
+
+/// What meets the connection in one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step {
+    /// `tcp.send`, when the OS takes everything, takes nothing, or fails.
+    Send(Network),
+    /// A send whose caller wants no answer.
+    TrySend(Network),
+    /// The socket is writable again, or a write fails.
+    Flush(Network),
+    /// The peer has closed its side, or is gone, and the actor reads.
+    PeerEnds,
+    PeerIsGone,
+    /// The app has called something; it pauses and resumes the socket.
+    Acknowledge,
+    SetPaused(bool),
+    /// A handover begins, takes the socket, and fails.
+    Transfer(Transfer),
+    /// The actor ends the connection, by a timeout for instance.
+    GiveUp,
+    Disconnect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Network {
+    TakesAll,
+    TakesNothing,
+    /// `ENOBUFS`, after which reading goes on.
+    IsShort,
+    /// `EPIPE`.
+    IsBroken,
+}
+
+const STEPS: [Step; 19] = [
+    Step::Send(Network::TakesAll),
+    Step::Send(Network::TakesNothing),
+    Step::Send(Network::IsShort),
+    Step::Send(Network::IsBroken),
+    Step::TrySend(Network::TakesNothing),
+    Step::TrySend(Network::IsShort),
+    Step::Flush(Network::TakesAll),
+    Step::Flush(Network::IsShort),
+    Step::Flush(Network::IsBroken),
+    Step::PeerEnds,
+    Step::PeerIsGone,
+    Step::Acknowledge,
+    Step::SetPaused(false),
+    Step::SetPaused(true),
+    Step::Transfer(Transfer::None),
+    Step::Transfer(Transfer::Quiescing),
+    Step::Transfer(Transfer::Frozen),
+    Step::GiveUp,
+    Step::Disconnect,
+];
+
+/// How many steps each order has.
+const LENGTH: u32 = 4;
+
+/// What the scripted stream answers, and how often it was written to.
+struct Script {
+    network: Network,
+    has_ended: bool,
+    is_gone: bool,
+    writes: usize,
+}
+
+/// Its clones count the streams that are still there.
+#[derive(Clone)]
+struct Scripted(Arc<Mutex<Script>>);
+
+impl Stream for Scripted {
+    fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.0.lock().has_ended {
+            true => Poll::Ready(Ok(0)),
+            false => Poll::Pending,
+        }
+    }
+
+    fn poll_peek(&mut self, _: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        match self.0.lock().has_ended {
+            true => Poll::Ready(Ok(false)),
+            false => Poll::Pending,
+        }
+    }
+
+    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        match self.0.lock().is_gone {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, data: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let mut script = self.0.lock();
+        script.writes += 1;
+        match script.network {
+            Network::TakesAll => Poll::Ready(Ok(data.iter().map(|slice| slice.len()).sum())),
+            Network::TakesNothing => Poll::Pending,
+            Network::IsShort => Poll::Ready(Err(io::Error::from_raw_os_error(105))),
+            Network::IsBroken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn writer(&self) -> Option<Arc<dyn Writer>> {
+        Some(Arc::new(NoWriter))
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Err(io::ErrorKind::NotConnected.into())
+    }
+
+    fn set_nodelay(&self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_keepalive(&self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// It stands for the fast path, which the test does not write to.
+struct NoWriter;
+
+impl Writer for NoWriter {
+    fn try_write(&self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// A socket, the script of its stream, and the answers of its sends.
+struct World {
+    state: SocketState,
+    script: Arc<Mutex<Script>>,
+    pool: Pool,
+    answers: Vec<Answer<SendInfo>>,
+    answered: usize,
+}
+
+impl World {
+    fn new(socket: &ClientSocket) -> Self {
+        let script = Arc::new(Mutex::new(Script {
+            network: Network::TakesAll,
+            has_ended: false,
+            is_gone: false,
+            writes: 0,
+        }));
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let guard = ConnectionGuard::opened(Arc::default(), true);
+        let stream = Box::new(Scripted(script.clone()));
+        let mut state = SocketState::new(socket.clone());
+        let meta = ConnectionMeta::accepted(peer, guard);
+        state.link = Link::Connected(Connection::new(stream, meta));
+        state.claim = Claim::Offered(Arc::new(NoAccept));
+        World {
+            state,
+            script,
+            pool: Pool::new(),
+            answers: Vec::new(),
+            answered: 0,
+        }
+    }
+
+    fn carry_out(&mut self, step: Step) {
+        let state = &mut self.state;
+        let is_frozen = state.transfer == Transfer::Frozen;
+        match step {
+            // The calls of a frozen socket wait elsewhere.
+            Step::Send(_) | Step::TrySend(_) | Step::Acknowledge | Step::SetPaused(_)
+                if is_frozen => {}
+            Step::Send(network) => {
+                self.script.lock().network = network;
+                let (answer, reply) = Answer::pair();
+                self.answers.push(answer);
+                send(state, reply);
+            }
+            Step::TrySend(network) => {
+                self.script.lock().network = network;
+                send(state, Reply::discard());
+            }
+            Step::Flush(network) => {
+                self.script.lock().network = network;
+                state.flush();
+            }
+            Step::PeerEnds => self.script.lock().has_ended = true,
+            Step::PeerIsGone => {
+                let mut script = self.script.lock();
+                (script.has_ended, script.is_gone) = (true, true);
+            }
+            Step::Acknowledge => state.acknowledge(),
+            Step::SetPaused(paused) => {
+                state.acknowledge();
+                state.paused = paused;
+                if !paused {
+                    state.claimed();
+                }
+            }
+            Step::Transfer(transfer) => {
+                if let Link::Connected(connection) = &mut state.link {
+                    connection.close_fast_path();
+                }
+                state.transfer = transfer;
+            }
+            Step::GiveUp if is_frozen => {}
+            Step::GiveUp => {
+                if let Link::Connected(connection) = &mut state.link {
+                    drop(connection.give_up(NetError::TIMED_OUT));
+                }
+            }
+            Step::Disconnect => {
+                if let Some(mut left) = state.disconnect() {
+                    left.queue.fail(NetError::ABORTED.into());
+                }
+            }
+        }
+        self.state
+            .read(&mut self.pool, &mut ListenerCache::default());
+        self.state.watch();
+        self.state.settle();
+    }
+
+    /// What must hold, however the connection came to be as it is.
+    fn check(&mut self, before: &Seen) -> Seen {
+        let pending = self.answers.len();
+        // Tokio would say that nothing is ready after 128 looks.
+        self.answers
+            .retain_mut(|answer| unconstrained(answer).now_or_never().is_none());
+        self.answered += pending - self.answers.len();
+        let state = &self.state;
+        let is_open = state.socket.fast_path().guard().is_some();
+        let (mut queued, mut end, mut error) = (0, None, None);
+        let mut is_fast = false;
+        if let Link::Connected(connection) = &state.link {
+            queued = connection.queue.bytes();
+            (end, error) = (connection.end(), connection.write_error());
+            match &connection.write_side {
+                WriteSide::Fast { .. } => {
+                    is_fast = true;
+                    assert!(!matches!(state.claim, Claim::Offered(_)), "not claimed yet");
+                    assert!(state.transfer == Transfer::None, "a handover goes on");
+                }
+                WriteSide::Failed(..) => assert_eq!(queued, 0, "a failed side has nothing to send"),
+                WriteSide::Queued => {}
+            }
+            if matches!(connection.read_side, ReadSide::Released(_)) {
+                assert!(error.is_some(), "what is released takes no sends");
+                assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
+            }
+            if before.end.is_some() {
+                assert!(end.is_some(), "what has ended stays so");
+            }
+            if before.error.is_some() {
+                assert!(error.is_some(), "what has failed stays so");
+            }
+        } else {
+            assert_eq!(Arc::strong_count(&self.script), 1, "its stream is closed");
+        }
+        assert_eq!(is_fast, is_open, "callers see what the actor sees");
+        assert!(
+            self.answers.len() <= queued,
+            "each send was answered or waits"
+        );
+        let writes = self.script.lock().writes;
+        if before.error.is_some() || state.transfer == Transfer::Frozen {
+            assert_eq!(writes, before.writes, "nothing may be written");
+        }
+        Seen { end, error, writes }
+    }
+}
+
+#[derive(Default)]
+struct Seen {
+    end: Option<NetError>,
+    error: Option<NetError>,
+    writes: usize,
+}
+
+fn send(state: &mut SocketState, reply: Reply<SendInfo>) {
+    let data = Bytes::from_static(b"x");
+    state.send(PendingSend::new(state.socket.clone(), data, 0, None, reply));
+}
+
+/// The server socket that wants to know when the client is claimed.
+struct NoAccept;
+
+impl crate::tcp::AcceptNotifier for NoAccept {
+    fn claimed(self: Arc<Self>) {}
+
+    fn is_open(&self) -> bool {
+        true
+    }
+
+    fn timeouts(&self) -> crate::tcp::Timeouts {
+        crate::tcp::Timeouts::default()
+    }
+}
+
+#[actix_rt::test]
+async fn no_order_of_steps_leads_to_a_state_that_means_nothing() {
+    let (socket, _command_queue, _actor) = socket();
+    let count = STEPS.len();
+    let mut answered = 0;
+    for order in 0..count.pow(LENGTH) {
+        let steps = (0..LENGTH).map(|at| STEPS[order / count.pow(at) % count]);
+        let steps: Vec<Step> = steps.collect();
+        let mut world = World::new(&socket);
+        let mut seen = Seen::default();
+        let run = std::panic::AssertUnwindSafe(|| {
+            for step in &steps {
+                world.carry_out(*step);
+                seen = world.check(&seen);
+            }
+            answered += world.answered;
+        });
+        assert!(std::panic::catch_unwind(run).is_ok(), "after {steps:?}");
+    }
+    assert!(answered > count.pow(LENGTH - 1), "sends were answered");
+}
