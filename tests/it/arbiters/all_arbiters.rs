@@ -9,8 +9,7 @@ use chrome_sockets::{PAUSE_GRACE, Shutdown};
 
 use super::recording_network::RecordingNetwork;
 use super::*;
-use support::EventSender;
-use support::{ListenerEvent, QUIET};
+use support::{EventSender, ListenerEvent, QUIET};
 
 async fn ends(peer: &mut TcpStream) {
     let mut rest = Vec::new();

@@ -2,10 +2,10 @@
 
 use actix::prelude::*;
 use chrome_sockets::draining::PROGRESS_INTERVAL;
+use support::EventSender;
 use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
-use support::EventSender;
 
 #[actix_rt::test]
 async fn progress_is_reported_first_and_last_but_not_for_every_connection() {

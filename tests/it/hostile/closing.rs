@@ -1,7 +1,8 @@
 //! Closing more than once, and calls after `close`.
 
-use super::*;
 use support::EventSender;
+
+use super::*;
 
 #[actix_rt::test]
 async fn of_many_closes_at_once_one_succeeds_and_the_others_find_no_socket() {

@@ -1,13 +1,13 @@
 //! The crate's own actors panic and stop, and recover with their state.
 
 use std::io;
-use support::EventSender;
 
 use actix::prelude::*;
 use chrome_sockets::App;
 use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo, RestartLimit};
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::testing::ScriptedNetwork;
+use support::EventSender;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;

@@ -167,7 +167,7 @@ async fn disconnect_of_an_unconnected_socket_succeeds_and_raises_nothing() {
     for _ in 0..2 {
         assert_eq!(tcp.disconnect(id).await, Ok(()));
     }
-    assert_eq!(tcp.get_info(id).await, before, "it stays un-paused");
+    assert_eq!(tcp.get_info(id).await, before, "it stays resumed");
     assert_eq!(tcp.close(id).await, Ok(()));
     test.expect_no_event().await;
 }
