@@ -29,8 +29,8 @@ async fn expect_accept_error(test: &mut TestApp, id: ServerSocketId) {
     }
 }
 
-/// A paused server socket with this many clients, of which the arbiters have accepted as many as
-/// allowed.
+/// A paused server socket with this many clients, of which the arbiters have accepted their
+/// maximum ahead.
 async fn paused_with(
     test: &TestApp,
     network_log: &RecordingNetwork,
