@@ -105,11 +105,11 @@ impl Echo {
 
 /// A test app on these arbiters. Local listeners echo data; the app's own listener has no
 /// `onReceive`.
-async fn echoing(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
-    echoing_in(TestApp::on(registry).await).await
+async fn with_local_echo(registry: Registry) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+    with_local_echo_in(TestApp::on(registry).await).await
 }
 
-async fn echoing_in(test: TestApp) -> (TestApp, UnboundedReceiver<HandlerRun>) {
+async fn with_local_echo_in(test: TestApp) -> (TestApp, UnboundedReceiver<HandlerRun>) {
     let tcp = &test.app.tcp;
     let removed = tcp
         .on_receive

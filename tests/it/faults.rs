@@ -34,7 +34,7 @@ impl Fixture {
         let mut test = TestApp::with_network(network.clone()).await;
         let (server, at) = test.listen().await;
         let peer = network.client(at).expect("it listens");
-        let client = accepts(&mut test, &peer).await;
+        let client = expect_accept(&mut test, &peer).await;
         Fixture {
             old: (client, peer),
             test,
@@ -52,7 +52,7 @@ impl Fixture {
     /// A new connection.
     async fn accepted(&mut self) -> (ClientSocket, Peer) {
         let peer = self.dial();
-        let client = accepts(&mut self.test, &peer).await;
+        let client = expect_accept(&mut self.test, &peer).await;
         (client, peer)
     }
 
@@ -70,7 +70,7 @@ impl Fixture {
     async fn assert_alive(&mut self, during: Vec<Peer>) {
         let mut came = Vec::new();
         for peer in during {
-            came.push((accepts(&mut self.test, &peer).await, peer));
+            came.push((expect_accept(&mut self.test, &peer).await, peer));
         }
         let (client, peer) = &self.old;
         assert_talks(&mut self.test, client, peer).await;
@@ -89,7 +89,7 @@ fn connect(test: &TestApp, id: ClientSocketId, host: &str, port: u16) -> Answer<
 }
 
 /// Expects `onAccept` of the connection of `peer`.
-async fn accepts(test: &mut TestApp, peer: &Peer) -> ClientSocket {
+async fn expect_accept(test: &mut TestApp, peer: &Peer) -> ClientSocket {
     let client = test.accepted().await;
     let info = client.get_info().await.expect("it exists");
     assert_eq!(

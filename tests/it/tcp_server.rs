@@ -61,7 +61,7 @@ async fn peer_port(test: &TestApp, client: ClientSocketId) -> u16 {
 }
 
 /// Expects `onAccept` of the connection of `peer`.
-pub async fn accepts(test: &mut TestApp, peer: &TcpStream) -> ClientSocketId {
+pub async fn expect_accept(test: &mut TestApp, peer: &TcpStream) -> ClientSocketId {
     let client = test.accepted().await.id();
     let port = peer.local_addr().expect("its address").port();
     assert_eq!(peer_port(test, client).await, port, "another connection");

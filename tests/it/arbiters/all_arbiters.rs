@@ -11,7 +11,7 @@ use super::recording_network::RecordingNetwork;
 use super::*;
 use support::{EventSender, ListenerEvent, QUIET};
 
-async fn ends(peer: &mut TcpStream) {
+async fn expect_end(peer: &mut TcpStream) {
     let mut rest = Vec::new();
     let _ = within("the end", peer.read_to_end(&mut rest)).await;
     assert_eq!(rest, b"");
@@ -31,11 +31,11 @@ async fn clients(test: &mut TestApp, count: usize) -> Vec<(ClientSocket, TcpStre
 
 #[actix_rt::test]
 async fn a_suspension_closes_connections_in_every_arbiter() {
-    let (mut test, _received) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
     let mut clients = clients(&mut test, 6).await;
     test.app.suspend().await.expect("suspend");
     for (_, peer) in &mut clients {
-        ends(peer).await;
+        expect_end(peer).await;
     }
 }
 
@@ -73,13 +73,13 @@ async fn a_suspension_waits_for_events_in_every_arbiter() {
 
 #[actix_rt::test]
 async fn a_drain_ends_and_counts_connections_of_every_arbiter() {
-    let (mut test, _received) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
     let mut clients = clients(&mut test, 6).await;
     let drained = test.app.drain(QUIET);
     let drained = within("the drain", drained).await.expect("it runs");
     assert_eq!(drained.forced.len(), 6, "{drained:?}");
     for (_, peer) in &mut clients {
-        ends(peer).await;
+        expect_end(peer).await;
     }
 }
 
@@ -166,7 +166,7 @@ async fn an_event_page_is_restarted_and_receives_every_event_once() {
     }
     for (client, peer) in &mut clients {
         client.close().await.expect("close");
-        ends(peer).await;
+        expect_end(peer).await;
     }
     let more = actix_rt::time::timeout(QUIET, arbiters.recv()).await;
     assert!(more.is_err(), "each was started again once");
@@ -198,12 +198,12 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
 
 #[actix_rt::test]
 async fn dropping_the_last_registry_address_ends_connections_in_every_arbiter() {
-    let (mut test, _received) = echoing(Registry::new().arbiters(3)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(3)).await;
     let clients = clients(&mut test, 6).await;
     let peers: Vec<_> = clients.into_iter().map(|(_, peer)| peer).collect();
     drop(test);
     for mut peer in peers {
-        ends(&mut peer).await;
+        expect_end(&mut peer).await;
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 async fn data_never_leaves_the_thread_of_its_connection() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(3);
-    let (mut test, mut received) = echoing(registry).await;
+    let (mut test, mut received) = with_local_echo(registry).await;
     let (_, at) = test.listen().await;
     let mut peers = Vec::new();
     for _ in 0..12 {
@@ -45,7 +45,7 @@ async fn data_never_leaves_the_thread_of_its_connection() {
 
 #[actix_rt::test]
 async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
-    let (mut test, mut local) = echoing(Registry::new().arbiters(2)).await;
+    let (mut test, mut local) = with_local_echo(Registry::new().arbiters(2)).await;
     let tcp = &test.app.tcp;
     let all = test.listener.clone().recipient();
     tcp.on_receive
@@ -75,7 +75,7 @@ async fn an_ordinary_listener_also_receives_events_of_every_arbiter() {
 
 #[actix_rt::test]
 async fn a_suspension_removes_local_listeners() {
-    let (test, mut local) = echoing(Registry::new().arbiters(2)).await;
+    let (test, mut local) = with_local_echo(Registry::new().arbiters(2)).await;
     test.app.suspend().await.expect("suspend");
     test.app.resume().await.expect("resume");
     let tcp = &test.app.tcp;

@@ -7,7 +7,7 @@ use support::EventSender;
 
 use super::*;
 
-async fn restarts(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
+async fn restart_events(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
     let (sender, received) = unbounded_channel();
     let listener = EventSender(sender).start();
     let added = test.app.on_restart.add_listener(listener.recipient());
@@ -15,7 +15,7 @@ async fn restarts(test: &TestApp) -> UnboundedReceiver<RestartInfo> {
     received
 }
 
-async fn echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
+async fn expect_echoes(peers: &mut [(ClientSocket, TcpStream)], data: &[u8]) {
     for (_, peer) in peers {
         write(peer, data).await;
         assert_eq!(read(peer, data.len()).await, data);
@@ -35,7 +35,7 @@ async fn four_clients(test: &mut TestApp) -> Vec<(ClientSocket, TcpStream)> {
 
 #[actix_rt::test]
 async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
-    let (mut test, mut received) = echoing(Registry::new().arbiters(2)).await;
+    let (mut test, mut received) = with_local_echo(Registry::new().arbiters(2)).await;
     let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         let _ = sender.send((
@@ -45,9 +45,9 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
         ));
     });
     set_up.await.expect("it runs");
-    let mut restarts = restarts(&test).await;
+    let mut restarts = restart_events(&test).await;
     let mut peers = four_clients(&mut test).await;
-    echoes(&mut peers, b"before").await;
+    expect_echoes(&mut peers, b"before").await;
     let mut first = Vec::new();
     for _ in 0..2 {
         let started = within("an arbiter", arbiters.recv()).await;
@@ -75,7 +75,7 @@ async fn an_arbiter_that_ends_is_replaced_and_its_listeners_are_restarted() {
         assert_eq!(read(peer, 9).await, b"meanwhile");
     }
     while received.try_recv().is_ok() {}
-    echoes(&mut peers, b"after").await;
+    expect_echoes(&mut peers, b"after").await;
     let mut threads = std::collections::HashMap::<_, std::collections::HashSet<_>>::new();
     while let Ok(received) = received.try_recv() {
         threads
@@ -95,9 +95,9 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
         let _ = sender.send(Registry::new().arbiters(2).start());
     });
     let registry = registry.recv().await.expect("it starts");
-    let (mut test, mut received) = echoing_in(TestApp::at(registry).await).await;
+    let (mut test, mut received) = with_local_echo_in(TestApp::at(registry).await).await;
     let mut peers = four_clients(&mut test).await;
-    echoes(&mut peers, b"before").await;
+    expect_echoes(&mut peers, b"before").await;
     while received.try_recv().is_ok() {}
     elsewhere.stop();
     for (_, peer) in &mut peers {
@@ -107,7 +107,7 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
         assert_eq!(read(peer, 9).await, b"meanwhile");
     }
     peers.extend(four_clients(&mut test).await);
-    echoes(&mut peers, b"after").await;
+    expect_echoes(&mut peers, b"after").await;
     let mut arbiters = std::collections::HashSet::new();
     while let Ok(received) = received.try_recv() {
         arbiters.insert(received.arbiter);
@@ -119,10 +119,10 @@ async fn when_the_registrys_arbiter_ends_everything_continues_in_another() {
 async fn an_actor_that_panics_or_stops_continues_where_it_was() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(2);
-    let (mut test, mut received) = echoing(registry).await;
-    let mut restarts = restarts(&test).await;
+    let (mut test, mut received) = with_local_echo(registry).await;
+    let mut restarts = restart_events(&test).await;
     let mut peers = four_clients(&mut test).await;
-    echoes(&mut peers, b"before").await;
+    expect_echoes(&mut peers, b"before").await;
     let mut threads = std::collections::HashSet::new();
     for fault in ["panic=clients,times=1", "stop=clients,times=1"] {
         while let Ok(received) = received.try_recv() {
@@ -139,7 +139,7 @@ async fn an_actor_that_panics_or_stops_continues_where_it_was() {
             .await
             .expect("the listener runs");
         assert_eq!(info.actor, ActorKind::ClientSockets);
-        echoes(&mut peers, b"after").await;
+        expect_echoes(&mut peers, b"after").await;
     }
     while let Ok(received) = received.try_recv() {
         let here = (received.from.id(), received.thread);

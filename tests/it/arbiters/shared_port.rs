@@ -48,7 +48,7 @@ pub async fn echo_all(test: &mut TestApp, peers: &mut [TcpStream]) {
 async fn a_connection_stays_in_the_thread_that_accepts_it() {
     let network_log = RecordingNetwork::default();
     let registry = Registry::with_network(network_log.clone()).arbiters(3);
-    let (mut test, mut received) = echoing(registry).await;
+    let (mut test, mut received) = with_local_echo(registry).await;
     let (_, at) = listen(&test).await;
     let mut peers = dial_many(at, 60).await;
     echo_all(&mut test, &mut peers).await;
@@ -109,7 +109,7 @@ async fn a_pause_stops_all_listeners_and_loses_no_client() {
 async fn an_accept_error_of_one_listener_pauses_all_listeners_once() {
     let network = FaultyNetwork::new(TokioNetwork, 7);
     let registry = Registry::with_network(network.clone()).arbiters(3);
-    let (mut test, _received) = echoing(registry).await;
+    let (mut test, _received) = with_local_echo(registry).await;
     let (id, at) = listen(&test).await;
     let mut before = dial_many(at, 9).await;
     echo_all(&mut test, &mut before).await;
@@ -173,7 +173,7 @@ async fn limits_of_a_shared_port_are_exact() {
 
 #[actix_rt::test]
 async fn a_listener_whose_arbiter_ends_moves_to_another_arbiter() {
-    let (mut test, _received) = echoing(Registry::new().arbiters(2)).await;
+    let (mut test, _received) = with_local_echo(Registry::new().arbiters(2)).await;
     let (sender, mut arbiters) = unbounded_channel();
     let set_up = test.app.on_each_arbiter(move |local| {
         // The other arbiter is the test's own.

@@ -8,7 +8,7 @@ use super::{MIB, dial, echo_all, echo_line, expect_end};
 use support::process::{Ended, Example, Program, binary};
 
 /// Runs it until it ends by itself.
-fn refused(args: &[&str]) -> Ended {
+fn run_to_end(args: &[&str]) -> Ended {
     let ended = Program::start(Command::new(binary("echo_server")).args(args)).ended();
     assert!(!ended.status.success(), "{args:?} must not report success");
     assert!(
@@ -55,7 +55,7 @@ fn an_invalid_address_is_an_error_that_names_it() {
         "localhost:80",
         "",
     ] {
-        let stderr = refused(&[address]).stderr;
+        let stderr = run_to_end(&[address]).stderr;
         assert!(stderr.contains(address), "{address:?}: {stderr}");
         assert!(stderr.contains("127.0.0.1:7007"), "an example: {stderr}");
         assert!(!stderr.contains("panicked"), "{address:?}: {stderr}");
@@ -68,7 +68,7 @@ fn an_address_in_use_is_an_error_that_names_it() {
     let client = dial(server.address);
     let address = server.address.to_string();
 
-    let stderr = refused(&[&address]).stderr;
+    let stderr = run_to_end(&[&address]).stderr;
     assert!(stderr.contains(&address), "{stderr}");
     assert!(stderr.contains("ADDRESS_IN_USE"), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");

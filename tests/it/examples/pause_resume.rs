@@ -8,12 +8,12 @@ use super::{dial, echo_line, expect};
 use support::process::{Example, Program, binary};
 use support::{LIMIT, QUIET};
 
-fn welcome(client: &TcpStream, number: usize) {
+fn expect_welcome(client: &TcpStream, number: usize) {
     let words = format!("you are client {number}\n");
     expect(client, words.as_bytes(), &words);
 }
 
-fn hears_nothing(client: &TcpStream) {
+fn expect_nothing(client: &TcpStream) {
     client.set_read_timeout(Some(QUIET)).expect("a limit");
     let received = client.peek(&mut [0; 1]).map_err(|error| error.kind());
     assert!(
@@ -27,19 +27,19 @@ fn hears_nothing(client: &TcpStream) {
 fn the_third_client_waits_until_one_of_two_leaves() {
     let mut server = Example::start("pause_resume", &["127.0.0.1:0", "2"]);
     let first = dial(server.address);
-    welcome(&first, 1);
+    expect_welcome(&first, 1);
     let second = dial(server.address);
-    welcome(&second, 2);
+    expect_welcome(&second, 2);
     server.program.stdout.line("2 of 2 clients served, paused");
 
     // The printed pause is in force after this echo.
     echo_line(&first, "served");
 
     let third = dial(server.address);
-    hears_nothing(&third);
+    expect_nothing(&third);
     echo_line(&first, "still served");
     echo_line(&second, "served too");
-    hears_nothing(&third);
+    expect_nothing(&third);
     let said = server.program.stdout.so_far();
     let reported = said.matches("2 of 2 clients served").count();
     assert_eq!(
@@ -48,7 +48,7 @@ fn the_third_client_waits_until_one_of_two_leaves() {
     );
 
     drop(first);
-    welcome(&third, 3);
+    expect_welcome(&third, 3);
     echo_line(&third, "let in");
     echo_line(&second, "not disturbed");
     server.expect_success();
@@ -62,7 +62,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
         .program
         .while_stopped(|| (0..CLIENTS).map(|_| dial(server.address)).collect());
     for (i, client) in waiting.iter().enumerate() {
-        welcome(client, i + 1);
+        expect_welcome(client, i + 1);
         echo_line(client, "my turn");
         for outside in waiting.iter().skip(i + 2) {
             outside.set_nonblocking(true).expect("a mode");
@@ -79,7 +79,7 @@ fn many_clients_at_once_are_served_two_at_a_time() {
     }
     // All have left, so new clients are accepted.
     let last = dial(server.address);
-    welcome(&last, CLIENTS + 1);
+    expect_welcome(&last, CLIENTS + 1);
     server.expect_success();
 }
 
@@ -87,9 +87,9 @@ fn many_clients_at_once_are_served_two_at_a_time() {
 fn ctrl_c_ends_it_cleanly_with_served_and_waiting_clients() {
     let server = Example::start("pause_resume", &["127.0.0.1:0", "1"]);
     let served = dial(server.address);
-    welcome(&served, 1);
+    expect_welcome(&served, 1);
     let outside = dial(server.address);
-    hears_nothing(&outside);
+    expect_nothing(&outside);
     server.expect_success();
     super::expect_end(&served, "the served client");
 }

@@ -98,7 +98,7 @@ async fn unhandled_events_of_a_dead_listener_precede_later_clients() {
         until("its death", || !dying.connected()).await;
         let resuming = server.set_paused(fixture.server, false);
         for peer in &peers[1..] {
-            accepts(&mut fixture.test, peer).await;
+            expect_accept(&mut fixture.test, peer).await;
         }
         for answer in [pausing, resuming] {
             within("the answer", answer).await.expect("alive");
@@ -130,7 +130,7 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
     let mut sockets = Vec::new();
     for peer in &peers {
         // The other listener receives the event at once.
-        sockets.push(accepts(&mut fixture.test, peer).await);
+        sockets.push(expect_accept(&mut fixture.test, peer).await);
     }
     die.send(()).expect("it waits");
     until("its death", || !dying.connected()).await;
@@ -176,7 +176,7 @@ async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_die
 
     // Fewer kept events than a server socket may have in flight.
     let first = fixture.dial();
-    let client = accepts(&mut fixture.test, &first).await;
+    let client = expect_accept(&mut fixture.test, &first).await;
     within("its first event", handled.recv()).await;
     die.send(()).expect("it waits");
     until("its death", || !dying.connected()).await;

@@ -20,7 +20,7 @@ async fn in_own_arbiter() -> (Fixture, Arbiter) {
     let mut test = TestApp::at(started.await.expect("it starts")).await;
     let (server, at) = test.listen().await;
     let peer = dial(at).await;
-    let client = accepts(&mut test, &peer).await;
+    let client = expect_accept(&mut test, &peer).await;
     let fixture = Fixture {
         old: (client, peer),
         test,
@@ -95,7 +95,7 @@ async fn everything_of_an_app_survives_the_end_of_its_arbiter() {
     full.set_paused(false).await.expect("resume");
     assert_eq!(fixture.test.received(full.id(), 6).await, b"unread");
     tcp_server.set_paused(paused, false).await.expect("resume");
-    accepts(&mut fixture.test, &waits).await;
+    expect_accept(&mut fixture.test, &waits).await;
 }
 
 #[actix_rt::test]
@@ -173,7 +173,7 @@ async fn a_suspended_app_is_loaded_after_the_end_of_the_arbiter() {
     wait_until_running(&fixture).await;
     assert_eq!(app.is_suspended().await, Ok(true));
     let peer = dial(fixture.at).await;
-    let client = accepts(&mut fixture.test, &peer).await;
+    let client = expect_accept(&mut fixture.test, &peer).await;
     fixture.old = (client, peer);
     fixture.assert_alive(vec![]).await;
 }

@@ -82,7 +82,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
     .await;
     fixture.test.expect_no_event().await;
     let during = dial(fixture.at).await;
-    let came = accepts(&mut fixture.test, &during).await;
+    let came = expect_accept(&mut fixture.test, &during).await;
 
     fixture.network.remove(read_rule);
     assert_eq!(fixture.test.received(client.id(), 2).await, b"in");

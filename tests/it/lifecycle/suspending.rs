@@ -15,8 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::slow_listener::SlowListener;
 use super::{
-    client_sockets, connect, ends, persistent_client, persistent_server, resume, server_sockets,
-    suspend,
+    client_sockets, connect, expect_end, persistent_client, persistent_server, resume,
+    server_sockets, suspend,
 };
 use crate::tcp_server::dial;
 use support::{ListenerEvent, TestApp, within};
@@ -31,8 +31,8 @@ async fn sockets_that_are_not_persistent_are_closed_in_both_namespaces() {
     let connected = connect(&test.app, made).await;
     suspend(&test.app).await;
 
-    ends(accepted).await;
-    ends(connected).await;
+    expect_end(accepted).await;
+    expect_end(connected).await;
     assert!(
         tokio::net::TcpStream::connect(at).await.is_err(),
         "its port is free"
@@ -217,7 +217,7 @@ async fn a_suspension_waits_for_an_on_accept_in_flight() {
     let info = app.tcp_server.get_info(server).await.expect("it exists");
     let peer = dial(info.local_addr().expect("it listens")).await;
     expect_waiting_suspension(&app, &mut began, release, &done).await;
-    ends(peer).await;
+    expect_end(peer).await;
 }
 
 #[actix_rt::test]
@@ -235,7 +235,7 @@ async fn a_suspension_waits_for_an_on_receive_in_flight() {
     let mut peer = connect(&app, client).await;
     peer.write_all(b"x").await.expect("it is open");
     expect_waiting_suspension(&app, &mut began, release, &done).await;
-    ends(peer).await;
+    expect_end(peer).await;
 }
 
 #[actix_rt::test]

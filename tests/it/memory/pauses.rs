@@ -55,9 +55,9 @@ async fn growth(set_paused: impl Fn(bool) -> Answer<()>) -> usize {
 
 #[test]
 fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
-    if part().is_some() {
+    if role().is_some() {
         return run_child(async {
-            let child_app = ChildApp::set(Registry::new()).await;
+            let child_app = ChildApp::start(Registry::new()).await;
             let (sender, mut received) = unbounded_channel();
             let keeping_listener = KeepingListener {
                 received: Some(sender),
@@ -75,14 +75,14 @@ fn a_hundred_thousand_pauses_and_resumes_do_not_grow_the_process() {
             let server = growth(|paused| tcp_server.set_paused(child_app.server, paused)).await;
             let client = growth(|paused| client.set_paused(paused)).await;
             for grown in [server, client] {
-                assert!(grown <= 4 * MIB, "grown by {}", kib(grown));
+                assert!(grown <= 4 * MIB, "grown by {}", format_kib(grown));
             }
             let said = format!(
                 "{} server socket, {} client socket",
-                kib(server),
-                kib(client)
+                format_kib(server),
+                format_kib(client)
             );
-            child_app.done(&said).await;
+            child_app.report_success(&said).await;
         });
     }
     let process = MeasuredProcess::start(

@@ -15,7 +15,7 @@ use super::app::{AppChange, AppState, Kind, LISTENERS, ListenerMap};
 use super::event_log::{Answer, CallId, ObservedEvent};
 
 /// More states than any batch leads to.
-const MOST: usize = 20_000;
+const MAX_STATES: usize = 20_000;
 
 /// How far a state has come in the batch.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -170,7 +170,7 @@ impl<S: Socket> Possible<S> {
     }
 
     /// A state for what all states have in common.
-    pub fn one(&self) -> &S {
+    pub fn representative(&self) -> &S {
         &self.states[0]
     }
 
@@ -181,7 +181,7 @@ impl<S: Socket> Possible<S> {
             state.begin();
         }
         let (mut calls, mut changes) = (Vec::new(), Vec::new());
-        close(&mut states, &calls, &changes, seen)?;
+        close_over_steps(&mut states, &calls, &changes, seen)?;
         for step in steps {
             match step {
                 Step::Call(id, call) => calls.push((*id, call)),
@@ -191,7 +191,7 @@ impl<S: Socket> Possible<S> {
                     states = happened.collect();
                 }
             }
-            close(&mut states, &calls, &changes, seen)?;
+            close_over_steps(&mut states, &calls, &changes, seen)?;
         }
         Ok(states)
     }
@@ -272,7 +272,7 @@ impl<S: Socket> Possible<S> {
 }
 
 /// Adds every state that can be reached without outside events.
-fn close<S: Socket>(
+fn close_over_steps<S: Socket>(
     states: &mut Vec<S>,
     calls: &[(CallId, &S::Call)],
     changes: &[AppChange],
@@ -300,8 +300,8 @@ fn close<S: Socket>(
                 states.push(state);
             }
         }
-        if states.len() > MOST {
-            return Err(format!("more than {MOST} possible states"));
+        if states.len() > MAX_STATES {
+            return Err(format!("more than {MAX_STATES} possible states"));
         }
     }
     Ok(())

@@ -386,7 +386,7 @@ impl Server {
         self.unreported.push_back((code, self.attempt));
     }
 
-    fn tell(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
+    fn report_client(mut self, (conn, from): (usize, SocketAddr), seen: &Seen) -> Option<Self> {
         let listeners = self.app.listeners(Kind::Accept);
         let Some(ObservedEvent::Accept(id)) = seen.next(&self.progress, listeners) else {
             return None;

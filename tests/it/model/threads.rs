@@ -58,7 +58,7 @@ impl Threads {
     }
 
     /// Does this in the other threads, one after the other.
-    async fn elsewhere<F>(&self, work: impl Fn() -> F)
+    async fn in_other_threads<F>(&self, work: impl Fn() -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -80,7 +80,7 @@ impl Threads {
         while rounds < ROUNDS {
             let before = log.borrow().length();
             take_turns().await;
-            self.elsewhere(take_turns).await;
+            self.in_other_threads(take_turns).await;
             let is_calm = log.borrow().length() == before;
             rounds = if is_calm { rounds + 1 } else { 0 };
         }
@@ -90,14 +90,15 @@ impl Threads {
     pub async fn pass(&self, time: Duration, log: &SharedLog) {
         let part = time / PARTS;
         for _ in 0..PARTS {
-            self.elsewhere(move || tokio::time::advance(part)).await;
+            self.in_other_threads(move || tokio::time::advance(part))
+                .await;
             tokio::time::advance(part).await;
             self.rest(log).await;
         }
     }
 
     /// From now on the clocks advance by themselves.
-    pub fn let_go(&mut self) {
+    pub fn unfreeze(&mut self) {
         self.clocks.clear();
     }
 }

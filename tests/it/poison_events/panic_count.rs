@@ -139,7 +139,7 @@ impl Fixture {
         until("its death", move || !listener.connected()).await;
     }
 
-    async fn handles(&self, texts: &[&str]) {
+    async fn expect_handled(&self, texts: &[&str]) {
         until("the events", || self.handled().len() >= texts.len()).await;
         assert_eq!(self.handled(), texts);
     }
@@ -187,7 +187,7 @@ async fn an_event_that_is_handled_between_two_panics_resets_the_count() {
         }
         let listener = fixture.start().await;
         handled.push(text);
-        fixture.handles(&handled).await;
+        fixture.expect_handled(&handled).await;
         listener.do_send(support::Stop);
         until("its death", || !listener.connected()).await;
     }
@@ -236,7 +236,7 @@ async fn a_kept_event_does_not_count_when_the_listener_panics_at_another() {
         // Only the poisonous event counts.
     }
     fixture.fails().await;
-    fixture.handles(&["kept"]).await;
+    fixture.expect_handled(&["kept"]).await;
 }
 
 /// Whether the poisonous client has not sent yet.
@@ -288,6 +288,6 @@ async fn data_that_one_of_two_listeners_handles_does_not_count() {
         peer.send(text);
         until("its death", move || !listener.connected()).await;
     }
-    calm.handles(&["a", "b", "c", "d"]).await;
+    calm.expect_handled(&["a", "b", "c", "d"]).await;
     assert!(fixture.ends().is_empty() && calm.ends().is_empty());
 }

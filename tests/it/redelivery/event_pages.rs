@@ -46,7 +46,10 @@ panics!(AcceptInfo, AcceptErrorInfo, ReceiveInfo, ReceiveErrorInfo);
 
 support::stoppable!(DyingListener);
 
-async fn expect_data(app: &App, dying_listener: &Addr<DyingListener>) -> Result<(), Error> {
+async fn subscribe_dying_listener(
+    app: &App,
+    dying_listener: &Addr<DyingListener>,
+) -> Result<(), Error> {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
@@ -61,7 +64,7 @@ async fn expect_data(app: &App, dying_listener: &Addr<DyingListener>) -> Result<
         .await
 }
 
-async fn leaves(app: &App, dying_listener: &Addr<DyingListener>) {
+async fn unsubscribe(app: &App, dying_listener: &Addr<DyingListener>) {
     let (tcp, server) = (&app.tcp, &app.tcp_server);
     server
         .on_accept
@@ -104,7 +107,7 @@ impl EventPageFixture {
             async move {
                 match listener {
                     Some(listener) => subscribe(&app, &listener.start()).await,
-                    None => expect_data(&app, &DyingListener { stops }.start()).await,
+                    None => subscribe_dying_listener(&app, &DyingListener { stops }.start()).await,
                 }
             }
         });
@@ -115,7 +118,7 @@ impl EventPageFixture {
             stops: stops.clone(),
         }
         .start();
-        expect_data(&test.app, &dying_listener)
+        subscribe_dying_listener(&test.app, &dying_listener)
             .await
             .expect("the registry runs");
         EventPageFixture {
@@ -319,7 +322,7 @@ async fn is_not_loaded_without_listeners(are_dead: bool) {
         fixture.expect_no_start(Duration::from_secs(1)).await;
         assert!(!fixture.dying_listener.connected());
     }
-    leaves(&fixture.test.app, &fixture.dying_listener).await;
+    unsubscribe(&fixture.test.app, &fixture.dying_listener).await;
     peer.send("data");
     let _accepted = fixture.network.client(at).expect("it listens");
     fixture.expect_no_start(Duration::from_secs(60)).await;

@@ -89,7 +89,7 @@ impl Actor for RecordingActor {
 }
 
 impl RecordingActor {
-    fn tell(&self, received: ListenerEvent) {
+    fn notify(&self, received: ListenerEvent) {
         // The `RecordingListener` may be dropped before its actor.
         let _ = self.0.send(received);
     }
@@ -99,7 +99,7 @@ impl Handler<AcceptInfo> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.tell(ListenerEvent::Accept(info.socket_id, info.client().clone()));
+        self.notify(ListenerEvent::Accept(info.socket_id, info.client().clone()));
     }
 }
 
@@ -107,7 +107,7 @@ impl Handler<ReceiveInfo> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.tell(ListenerEvent::Receive(info.socket_id, info.into_data()));
+        self.notify(ListenerEvent::Receive(info.socket_id, info.into_data()));
     }
 }
 
@@ -115,7 +115,7 @@ impl Handler<ReceiveErrorInfo> for RecordingActor {
     type Result = ();
 
     fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.tell(ListenerEvent::ReceiveError(
+        self.notify(ListenerEvent::ReceiveError(
             info.socket_id,
             info.result_code,
         ));

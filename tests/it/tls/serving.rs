@@ -35,7 +35,7 @@ impl HandshakeErrors {
             .expect("the listener runs")
     }
 
-    pub fn none(&mut self) {
+    pub fn expect_none(&mut self) {
         if let Ok(info) = self.0.try_recv() {
             panic!("expected no failure, not {info:?}");
         }
@@ -137,7 +137,7 @@ async fn each_handshake_failure_is_reported_with_its_code_and_the_socket_continu
         drop(kept);
     }
     t.test.expect_no_event().await;
-    failures.none();
+    failures.expect_none();
     let mut peer = connect(at, &t.authority).await.expect("the handshake");
     let client = t.test.accepted().await;
     assert_talks(&mut t.test, &client, &mut peer).await;
@@ -173,7 +173,7 @@ async fn a_paused_server_socket_raises_no_event_and_loses_no_client() {
     let config = t.authority.config(&[&TLS13]);
     let mut peer = connect_as(silent, config).await.expect("it continues");
     t.test.expect_no_event().await;
-    failures.none();
+    failures.expect_none();
     server.set_paused(id, false).await.expect("resume");
     let client = t.test.accepted().await;
     assert_talks(&mut t.test, &client, &mut peer).await;
@@ -198,7 +198,7 @@ async fn disconnect_keeps_pending_handshakes_and_close_ends_them() {
     server.close(id).await.expect("close");
     expect_clean_end(&mut ends).await;
     assert_talks(&mut t.test, &client, &mut peer).await;
-    failures.none();
+    failures.expect_none();
 }
 
 #[actix_rt::test]

@@ -155,7 +155,7 @@ impl Harness {
             let loads = self.apps[model.app].page.is_some();
             settle(model, id, loads, &seen(id))?;
             model.possible.prefer(|state| state.at().is_some());
-            let state = model.possible.one();
+            let state = model.possible.representative();
             for (conn, id) in &state.accepted {
                 accepted.push((model.app, *conn, *id));
             }
@@ -323,7 +323,7 @@ impl Harness {
         let listening = self
             .servers
             .iter()
-            .filter_map(|model| model.possible.one().at());
+            .filter_map(|model| model.possible.representative().at());
         let mut expected: Vec<SocketAddr> = listening.collect();
         expected.sort_unstable();
         match found == expected {
