@@ -94,6 +94,17 @@ impl Handler<ReceiveErrorInfo> for Listener {
     }
 }
 
+/// Answered by a [`Listener`] after it has handled all earlier events.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Flush;
+
+impl Handler<Flush> for Listener {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
+}
+
 /// Passes its events to the test unhandled.
 pub struct EventSender<E>(pub UnboundedSender<E>);
 
@@ -128,6 +139,8 @@ macro_rules! stoppable {
         }
     };
 }
+
+stoppable!(Listener);
 
 /// Adds a listener to every event of an app.
 pub fn subscribe(app: &App, listener: &Addr<Listener>) -> Answer<()> {

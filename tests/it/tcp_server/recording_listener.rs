@@ -1,16 +1,14 @@
 //! A listener besides the test's own, which records its events.
 
 use actix::prelude::*;
-use chrome_sockets::tcp::{ReceiveErrorInfo, ReceiveInfo};
-use chrome_sockets::tcp_server::AcceptInfo;
 use chrome_sockets::{App, ClientSocketId};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use support::{ListenerEvent, within};
+use support::{Flush, Listener, ListenerEvent, Stop, within};
 
 /// Records the events to which it is added.
 pub struct RecordingListener {
-    pub addr: Addr<RecordingActor>,
+    pub addr: Addr<Listener>,
     received: UnboundedReceiver<ListenerEvent>,
 }
 
@@ -18,7 +16,7 @@ impl RecordingListener {
     /// Without events yet.
     pub fn new() -> Self {
         let (sender, received) = unbounded_channel();
-        let addr = RecordingActor(sender).start();
+        let addr = Listener::new(sender).start();
         RecordingListener { addr, received }
     }
 
@@ -37,7 +35,7 @@ impl RecordingListener {
     /// The argument of `addListener` and `removeListener`.
     pub fn recipient<E>(&self) -> Recipient<E>
     where
-        RecordingActor: Handler<E>,
+        Listener: Handler<E>,
         E: Message<Result = ()> + Send + 'static,
     {
         self.addr.clone().recipient()
@@ -71,7 +69,7 @@ impl RecordingListener {
 
     /// Stops the actor, and waits until it is dead.
     pub async fn stop(self) {
-        self.addr.do_send(support::Stop);
+        self.addr.do_send(Stop);
         within("the end of the listener", async {
             while self.addr.connected() {
                 actix_rt::task::yield_now().await;
@@ -80,56 +78,3 @@ impl RecordingListener {
         .await;
     }
 }
-
-/// The actor behind a [`RecordingListener`].
-pub struct RecordingActor(UnboundedSender<ListenerEvent>);
-
-impl Actor for RecordingActor {
-    type Context = Context<Self>;
-}
-
-impl RecordingActor {
-    fn notify(&self, received: ListenerEvent) {
-        // The `RecordingListener` may be dropped before its actor.
-        let _ = self.0.send(received);
-    }
-}
-
-impl Handler<AcceptInfo> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.notify(ListenerEvent::Accept(info.socket_id, info.client().clone()));
-    }
-}
-
-impl Handler<ReceiveInfo> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveInfo, _: &mut Self::Context) {
-        self.notify(ListenerEvent::Receive(info.socket_id, info.into_data()));
-    }
-}
-
-impl Handler<ReceiveErrorInfo> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, info: ReceiveErrorInfo, _: &mut Self::Context) {
-        self.notify(ListenerEvent::ReceiveError(
-            info.socket_id,
-            info.result_code,
-        ));
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Flush;
-
-impl Handler<Flush> for RecordingActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) {}
-}
-
-support::stoppable!(RecordingActor);
