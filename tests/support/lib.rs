@@ -121,6 +121,29 @@ impl<E: Event> Handler<E> for EventSender<E> {
     }
 }
 
+/// Keeps every event as long as it lives, so that none is handled.
+pub struct KeepingListener<E>(Vec<E>);
+
+impl<E> Default for KeepingListener<E> {
+    fn default() -> Self {
+        KeepingListener(Vec::new())
+    }
+}
+
+impl<E> Unpin for KeepingListener<E> {}
+
+impl<E: Event> Actor for KeepingListener<E> {
+    type Context = Context<Self>;
+}
+
+impl<E: Event> Handler<E> for KeepingListener<E> {
+    type Result = ();
+
+    fn handle(&mut self, event: E, _: &mut Self::Context) {
+        self.0.push(event);
+    }
+}
+
 /// Stops a listener that is [`stoppable!`].
 #[derive(Message)]
 #[rtype(result = "()")]

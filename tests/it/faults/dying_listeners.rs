@@ -1,6 +1,7 @@
 //! Listeners that die with events in their mailbox.
 
 use super::*;
+use support::KeepingListener;
 
 /// Panics in the handler of its first event when told to, with whatever its mailbox holds then.
 struct DyingListener {
@@ -142,27 +143,12 @@ async fn unhandled_events_of_a_dead_listener_are_not_raised_again_if_another_lis
     arbiter.stop();
 }
 
-/// Keeps every event.
-struct KeepingListener(Vec<AcceptInfo>);
-
-impl Actor for KeepingListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<AcceptInfo> for KeepingListener {
-    type Result = ();
-
-    fn handle(&mut self, info: AcceptInfo, _: &mut Self::Context) {
-        self.0.push(info);
-    }
-}
-
 #[actix_rt::test]
 async fn a_listener_that_keeps_its_events_does_not_block_the_others_when_one_dies() {
     let mut fixture = Fixture::new().await;
     let arbiter = Arbiter::new();
     let on_accept = fixture.test.app.tcp_server.on_accept.clone();
-    let keeping = KeepingListener(Vec::new()).start();
+    let keeping = KeepingListener::<AcceptInfo>::default().start();
     let added = on_accept.add_listener(keeping.clone().recipient()).await;
     added.expect("added");
     let (handling, mut handled) = unbounded_channel();

@@ -12,7 +12,7 @@ use super::{
     with_page,
 };
 use crate::tcp_server::{dial, expect_accept};
-use support::{TestApp, subscribe, within};
+use support::{KeepingListener, TestApp, subscribe, within};
 
 #[actix_rt::test]
 async fn unload_closes_all_sockets_and_frees_their_ports() {
@@ -86,27 +86,12 @@ async fn unload_does_not_affect_other_apps_and_accepts_unknown_ones() {
     expect_accept(&mut test, &peer).await;
 }
 
-/// Never drops an event.
-struct KeepingListener(Vec<SuspendInfo>);
-
-impl Actor for KeepingListener {
-    type Context = Context<Self>;
-}
-
-impl Handler<SuspendInfo> for KeepingListener {
-    type Result = ();
-
-    fn handle(&mut self, info: SuspendInfo, _: &mut Self::Context) {
-        self.0.push(info);
-    }
-}
-
 #[actix_rt::test]
 async fn pending_calls_are_answered_by_an_unload() {
     let test = TestApp::new().await;
     let app = &test.app;
     // An app that is being suspended, with two pending calls.
-    let keeping_listener = KeepingListener(Vec::new()).start();
+    let keeping_listener = KeepingListener::<SuspendInfo>::default().start();
     app.on_suspend.add_listener(keeping_listener.recipient());
     let waiting = [app.suspend(), app.resume(), app.suspend()];
     assert_eq!(app.unload().await, Ok(()));
