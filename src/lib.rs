@@ -114,6 +114,7 @@
 //!
 //! The program `chrome-sockets` is the crate `chrome-sockets-host`.
 //! `ARCHITECTURE.md` in the repository describes the implementation.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod sync;
 
