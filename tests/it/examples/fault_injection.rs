@@ -37,7 +37,7 @@ fn clients_do_not_notice_panics_of_any_actor() {
     let first = dial(server.address);
     echo_line(&first, "the first one");
     for _ in 0..500 {
-        assert!(ten_lines(dial(server.address)), "no client loses data");
+        assert!(echo_ten_lines(dial(server.address)), "no client loses data");
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
@@ -58,7 +58,7 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
     let first = dial(server.address);
     echo_line(&first, "the first one");
     for _ in 0..100 {
-        assert!(ten_lines(dial(server.address)), "no client loses data");
+        assert!(echo_ten_lines(dial(server.address)), "no client loses data");
     }
     echo_all(&dial(server.address), 4 * MIB);
     echo_line(&first, "is served still");
@@ -77,7 +77,7 @@ fn injected_count(line: &str) -> u32 {
 }
 
 /// Sends ten lines and expects their echo. `false`: the connection ended.
-fn ten_lines(mut client: TcpStream) -> bool {
+fn echo_ten_lines(mut client: TcpStream) -> bool {
     for i in 0..10 {
         let line = format!("line {i}\n");
         let mut echo = vec![0; line.len()];
@@ -100,7 +100,7 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let server = echo(&["read=ECONNRESET,p=0.01"]);
     let clients = 300;
     let whole = (0..clients)
-        .filter(|_| ten_lines(dial(server.address)))
+        .filter(|_| echo_ten_lines(dial(server.address)))
         .count();
     let said = server.stop_with_ctrl_c();
     let counts = said
@@ -132,7 +132,7 @@ fn short_and_stalled_transfers_echo_every_byte() {
     assert!(!said.contains("triggered 0"), "{said}");
 }
 
-fn refused(args: &[&str]) -> Ended {
+fn run_to_end(args: &[&str]) -> Ended {
     let ended = Program::start(Command::new(binary("echo_server")).args(args)).ended();
     assert!(!ended.status.success(), "{args:?} must not report success");
     assert!(ended.stdout.is_empty(), "{args:?}: nothing listens");
@@ -153,12 +153,12 @@ fn an_invalid_rule_or_seed_is_an_error_with_the_expected_syntax() {
         ),
         (["--seed", "lucky"], "\"lucky\""),
     ] {
-        let stderr = refused(&args).stderr;
+        let stderr = run_to_end(&args).stderr;
         assert!(stderr.contains(words), "{args:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{args:?}: {stderr}");
     }
     for args in [&["--inject"][..], &["--explode"], &["127.0.0.1:0", "twice"]] {
-        assert!(!refused(args).stderr.contains("panicked"), "{args:?}");
+        assert!(!run_to_end(args).stderr.contains("panicked"), "{args:?}");
     }
 }
 

@@ -137,7 +137,7 @@ fn partly_stored_sockets_are_removed_before_the_next_start() {
     manager.limit_descriptors(3);
     manager.stop();
     let stderr = &mut manager.program.stderr;
-    let line = stderr.line("the sockets are not kept");
+    let line = stderr.line("the sockets are not stored");
     assert!(line.contains("giving descriptors to systemd"), "{line}");
     manager.command("taken");
     let taken = manager.program.stdout.line("taken");

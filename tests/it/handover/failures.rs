@@ -9,7 +9,9 @@ use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
 use super::concurrent_calls::{send_greeting, wait_until_quiesced};
-use super::{accept_persistent, begin, ends, expect_service, hand_over_to, persistent};
+use super::{
+    accept_persistent, begin_handover, expect_service, hand_over_to, persistent_server, socket_pair,
+};
 use support::{TestApp, within};
 
 /// Checks that the old process has everything and serves.
@@ -25,8 +27,8 @@ async fn expect_unchanged(old: &mut TestApp, address: std::net::SocketAddr) {
 #[actix_rt::test]
 async fn a_successor_that_dies_at_once_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
-    let (here, there) = ends();
+    let (_, address) = persistent_server(&old, "").await;
+    let (here, there) = socket_pair();
     drop(there);
     let given = hand_over(&old.registry, Successor::from_socket(here)).await;
     assert!(matches!(given, Err(Error::Closed)), "{given:?}");
@@ -36,7 +38,7 @@ async fn a_successor_that_dies_at_once_changes_nothing() {
 #[actix_rt::test]
 async fn a_program_that_is_not_a_successor_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (client, mut peer) = accept_persistent(&mut old, address).await;
     for program in [&["true"][..], &["sh", "-c", "echo nonsense >&0; cat"]] {
         let mut command = Command::new(program[0]);
@@ -66,7 +68,7 @@ async fn a_missing_program_is_an_error_that_names_the_cause() {
 async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     let (theirs, _) = new.listen().await;
     assert_eq!(id, theirs);
     let (given, taken) = hand_over_to(&old, &new).await;
@@ -83,7 +85,7 @@ async fn an_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (_client, _peer) = accept_persistent(&mut old, address).await;
     assert_eq!(new.create().await, ClientSocketId::new(1));
     let (given, _) = hand_over_to(&old, &new).await;
@@ -98,7 +100,7 @@ async fn a_client_id_in_use_in_the_successor_is_refused_and_changes_nothing() {
 async fn a_successor_that_has_stopped_is_refused() {
     let mut old = TestApp::new().await;
     let new = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let stopped = new.registry.send(chrome_sockets::Shutdown).await;
     stopped.expect("it runs").expect("stopped");
     let (given, taken) = hand_over_to(&old, &new).await;
@@ -110,7 +112,7 @@ async fn a_successor_that_has_stopped_is_refused() {
 #[actix_rt::test]
 async fn a_successor_of_another_version_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     for (here, reason) in [
         (
             r#"{"protocol":"chrome-sockets handover","version":2}"#,
@@ -127,7 +129,7 @@ async fn a_successor_of_another_version_changes_nothing() {
         (&there)
             .write_all(&super::hostile_records::frame(0, 0, &record))
             .expect("there is room");
-        let given = within("the failure", begin(&old, here_end)).await;
+        let given = within("the failure", begin_handover(&old, here_end)).await;
         let error = given.expect("it ran").expect_err("refused").to_string();
         assert!(error.contains(reason), "{error}");
     }
@@ -137,9 +139,9 @@ async fn a_successor_of_another_version_changes_nothing() {
 #[actix_rt::test]
 async fn a_successor_that_starts_slowly_delays_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
-    let (here, there) = ends();
-    let given = begin(&old, here);
+    let (_, address) = persistent_server(&old, "").await;
+    let (here, there) = socket_pair();
+    let given = begin_handover(&old, here);
     old.expect_no_event().await;
     expect_service(&mut old, address).await;
     drop(there);
@@ -149,9 +151,9 @@ async fn a_successor_that_starts_slowly_delays_nothing() {
 #[actix_rt::test]
 async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let given = begin(&old, here);
+    let given = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     tokio::time::pause();
     tokio::time::advance(TIMEOUT).await;
@@ -165,13 +167,13 @@ async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
 #[actix_rt::test]
 async fn a_second_handover_at_the_same_time_is_refused() {
     let mut old = TestApp::new().await;
-    let (_, address) = persistent(&old, "").await;
+    let (_, address) = persistent_server(&old, "").await;
     let (here, there) = UnixStream::pair().expect("a pair");
-    let first = begin(&old, here);
+    let first = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     let (here, other) = UnixStream::pair().expect("a pair");
     send_greeting(&other);
-    let second = within("the second", begin(&old, here))
+    let second = within("the second", begin_handover(&old, here))
         .await
         .expect("it ran");
     assert!(matches!(second, Err(Error::Busy)), "{second:?}");
@@ -186,7 +188,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
     let net = ScriptedNetwork::new();
     let mut old = TestApp::with_network(net.clone()).await;
     let new = TestApp::new().await;
-    let (id, address) = persistent(&old, "").await;
+    let (id, address) = persistent_server(&old, "").await;
     let peer = net.client(address).expect("it listens");
     let client = old.accepted().await;
     let properties = tcp::SocketProperties {

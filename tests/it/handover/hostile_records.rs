@@ -58,9 +58,9 @@ async fn expect_refused(test: &TestApp, say: impl FnOnce(&UnixStream)) -> String
         ),
         "{error:?}"
     );
-    let mut told = String::new();
+    let mut reported = String::new();
     // It may have closed with unread input, which resets the connection.
-    let _ = old.read_to_string(&mut told);
+    let _ = old.read_to_string(&mut reported);
     let sockets = test.app.tcp_server.get_sockets().await;
     assert_eq!(sockets, Ok(Vec::new()), "nothing of it came");
     error.to_string()

@@ -6,7 +6,7 @@ use chrome_sockets::handover::AnySocketId;
 use super::*;
 
 /// A persistent server socket with a shared port that does not listen yet.
-async fn sharing(test: &TestApp) -> ServerSocketId {
+async fn shared_port_server(test: &TestApp) -> ServerSocketId {
     let server = &test.app.tcp_server;
     let properties = SocketProperties {
         persistent: Some(true),
@@ -34,9 +34,9 @@ async fn on(arbiters: usize) -> TestApp {
 async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_why() {
     let mut old = on(2).await;
     let new = on(2).await;
-    let stays = sharing(&old).await;
+    let stays = shared_port_server(&old).await;
     let at = listen(&old, stays).await;
-    let goes = sharing(&old).await;
+    let goes = shared_port_server(&old).await;
     // Some connections are accepted ahead.
     let server = old.app.tcp_server.clone();
     server.set_paused(stays, true).await.expect("paused");
@@ -67,7 +67,7 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
 async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting() {
     let old = on(1).await;
     let mut new = on(2).await;
-    let id = sharing(&old).await;
+    let id = shared_port_server(&old).await;
     let at = listen(&old, id).await;
     let receipt = expect_handover(&old, &new).await;
     assert_eq!(

@@ -7,6 +7,7 @@ use chrome_sockets::App;
 use chrome_sockets::supervision::{ActorKind, Cause, RestartInfo, RestartLimit};
 use chrome_sockets::tcp_server::SocketProperties;
 use chrome_sockets::testing::ScriptedNetwork;
+use support::EventSender;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
@@ -14,27 +15,13 @@ use super::*;
 /// The restart events of a registry.
 pub(super) struct RestartEvents(UnboundedReceiver<RestartInfo>);
 
-struct RestartListener(tokio::sync::mpsc::UnboundedSender<RestartInfo>);
-
-impl Actor for RestartListener {
-    type Context = actix::Context<Self>;
-}
-
-impl Handler<RestartInfo> for RestartListener {
-    type Result = ();
-
-    fn handle(&mut self, info: RestartInfo, _: &mut Self::Context) {
-        let _ = self.0.send(info);
-    }
-}
-
 impl RestartEvents {
     pub(super) async fn of(app: &App) -> Self {
-        let (tell, heard) = unbounded_channel();
-        let hearing = RestartListener(tell).start();
-        let added = app.on_restart.add_listener(hearing.recipient());
+        let (sender, events) = unbounded_channel();
+        let listener = EventSender(sender).start();
+        let added = app.on_restart.add_listener(listener.recipient());
         added.await.expect("the registry runs");
-        RestartEvents(heard)
+        RestartEvents(events)
     }
 
     pub(super) async fn next(&mut self) -> RestartInfo {

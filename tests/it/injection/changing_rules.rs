@@ -40,7 +40,7 @@ async fn rules_can_be_sent_from_another_arbiter() {
     until("the stall", || fixture.network.stalled(stall) == 1).await;
     assert_eq!(actor.send(Release(stall)).await, Ok(true));
     // It has passed both rules; the next one fails.
-    let came = accepts(&mut fixture.test, &during).await;
+    let came = expect_accept(&mut fixture.test, &during).await;
     assert_eq!(fixture.accept_error().await.code(), -12);
     let removed = actor.send(Remove(error)).await.expect("it runs");
     assert_eq!(removed.map(|report| report.triggered), Some(1));

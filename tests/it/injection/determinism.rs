@@ -43,13 +43,13 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
     ] {
         network.inject(rule(text));
     }
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for _ in 0..100 {
         let mut peer = dial(at).await;
         let client = loop {
             match test.next().await {
                 ListenerEvent::Accept(_, client) => break client,
-                ListenerEvent::AcceptError(_, code) => told.push(code.to_string()),
+                ListenerEvent::AcceptError(_, code) => reported.push(code.to_string()),
                 other => panic!("expected onAccept, not {other:?}"),
             }
             let resumed = test.app.tcp_server.set_paused(server, false);
@@ -57,7 +57,7 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
         };
         for _ in 0..3 {
             let sent = within("a send", client.send(Bytes::from_static(&[7; 9]))).await;
-            told.push(format!("{sent:?}"));
+            reported.push(format!("{sent:?}"));
             if sent.is_ok() {
                 assert_eq!(read(&mut peer, 9).await, [7; 9]);
             }
@@ -74,18 +74,18 @@ async fn run(seed: u64) -> (Vec<(u64, String)>, Vec<String>) {
         })
         .map(|fault| what(&fault))
         .collect();
-    (faults, told)
+    (faults, reported)
 }
 
 #[actix_rt::test]
 async fn one_seed_gives_the_same_faults_and_the_same_events() {
-    let (faults, told) = run(SEED).await;
+    let (faults, reported) = run(SEED).await;
     assert!(faults.len() > 100, "{faults:?}");
     for kind in ["EMFILE", "ENOBUFS", "short", "EPIPE"] {
         let of_it = |(_, text): &(u64, String)| text.contains(kind);
         assert!(faults.iter().any(of_it), "no {kind}");
     }
-    assert_eq!(run(SEED).await, (faults.clone(), told));
+    assert_eq!(run(SEED).await, (faults.clone(), reported));
     assert_ne!(run(SEED + 1).await.0, faults);
 }
 
@@ -93,7 +93,7 @@ async fn one_seed_gives_the_same_faults_and_the_same_events() {
 async fn the_injected_faults_are_those_reported_to_the_app() {
     let mut fixture = Fixture::new().await;
     fixture.inject("accept=EMFILE,p=0.3");
-    let mut told = 0;
+    let mut reported = 0;
     for _ in 0..100 {
         let mut peer = dial(fixture.at).await;
         let client = loop {
@@ -102,7 +102,7 @@ async fn the_injected_faults_are_those_reported_to_the_app() {
                 ListenerEvent::AcceptError(_, code) => assert_eq!(code.code(), -12),
                 other => panic!("expected onAccept, not {other:?}"),
             }
-            told += 1;
+            reported += 1;
             fixture.resume().await;
         };
         within("a send", client.send(&b"x"[..]))
@@ -118,11 +118,11 @@ async fn the_injected_faults_are_those_reported_to_the_app() {
             .all(|fault| fault.listener == Some(fixture.at))
     );
     // The last accept may have failed since, without a client.
-    while told < faults.len() {
+    while reported < faults.len() {
         assert_eq!(fixture.accept_error().await.code(), -12);
-        told += 1;
+        reported += 1;
         fixture.resume().await;
     }
     fixture.assert_alive(vec![]).await;
-    assert_eq!(fixture.network.injected_faults().len(), told);
+    assert_eq!(fixture.network.injected_faults().len(), reported);
 }

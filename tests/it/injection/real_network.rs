@@ -82,7 +82,7 @@ async fn a_stalled_read_and_write_continue_when_released() {
     .await;
     fixture.test.expect_no_event().await;
     let during = dial(fixture.at).await;
-    let came = accepts(&mut fixture.test, &during).await;
+    let came = expect_accept(&mut fixture.test, &during).await;
 
     fixture.network.remove(read_rule);
     assert_eq!(fixture.test.received(client.id(), 2).await, b"in");
@@ -218,9 +218,9 @@ async fn a_forward_that_fails_ends_its_connection_and_is_reported() {
         client
             .try_send(&b"nobody waits for its answer"[..])
             .expect("it is accepted");
-        let told = fixture.test.ended(client.id()).await;
+        let reported = fixture.test.ended(client.id()).await;
         let expected = code_of(errno);
-        assert_eq!(told.code(), expected, "{errno}");
+        assert_eq!(reported.code(), expected, "{errno}");
         end(&mut peer).await.expect("it is closed");
     }
     fixture.assert_alive(vec![]).await;

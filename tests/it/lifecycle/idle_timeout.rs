@@ -47,11 +47,11 @@ async fn test_app() -> (TestApp, ScriptedNetwork, mpsc::UnboundedReceiver<Instan
     let (page, _) = page(&test);
     let set = test.app.set_event_page(Some(page.idle_timeout(IDLE)));
     set.await.expect("it runs");
-    let (tell, told) = mpsc::unbounded_channel();
-    let listener = SuspendListener(tell).start();
+    let (sender, reported) = mpsc::unbounded_channel();
+    let listener = SuspendListener(sender).start();
     let added = test.app.on_suspend.add_listener(listener.recipient());
     added.await.expect("it runs");
-    (test, network, told)
+    (test, network, reported)
 }
 
 #[actix_rt::test]

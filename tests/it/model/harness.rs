@@ -199,7 +199,7 @@ impl Harness {
             Op::Dial(pick) => self.dial(*pick)?,
             Op::AcceptError(pick, errno) => self.accept_error(*pick, *errno),
             Op::Peer(pick, act) => self.peer_op(*pick, act),
-            Op::Release(pick) => self.let_go(*pick),
+            Op::Release(pick) => self.release_hold(*pick),
             Op::App(app, op) => self.app_op(app.0, op).await?,
             Op::Turns(turns) => {
                 for _ in 0..*turns {
@@ -328,7 +328,7 @@ impl Harness {
 
     /// Ends the registry, and with it everything.
     async fn end(mut self) -> Result<(), String> {
-        self.threads.let_go();
+        self.threads.unfreeze();
         let stopped = self.registry.send(Shutdown).await;
         if !matches!(stopped, Ok(Ok(()))) {
             return Err(format!("Shutdown: {stopped:?}"));

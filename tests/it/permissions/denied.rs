@@ -5,8 +5,7 @@ use chrome_sockets::testing::{Call, ScriptedNetwork};
 use chrome_sockets::{App, ClientSocketId, Error, Permissions, Registry, ServerSocketId};
 use chrome_sockets::{os::Network, tcp_server};
 
-use crate::tcp_server::code;
-use support::{TestApp, within};
+use support::{TestApp, code, within};
 
 const DENIED: Result<(), Error> = Err(Error::PermissionDenied);
 

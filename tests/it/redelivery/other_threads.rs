@@ -251,13 +251,13 @@ async fn data_for_redelivery_counts_as_unhandled_data_of_the_app() {
         peer.send(vec![7; 2 * WINDOW]);
     }
     dying_listener.wait_for_death().await;
-    let mut keeper = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
+    let mut keeping_listener = fixture.start_listener(&[Keep; 4 * WINDOWS]).await;
     fixture.test.expect_no_event().await;
     // There is room for the others now, but they have to wait.
     dying_listener.drain_mailbox();
     fixture.test.expect_no_event().await;
     let mut held = 0;
-    while let Ok(HandledEvent::Data(data)) = keeper.handled.try_recv() {
+    while let Ok(HandledEvent::Data(data)) = keeping_listener.handled.try_recv() {
         held += data.len();
     }
     assert!(held > (WINDOWS - 2) * WINDOW, "only {held} bytes came back");

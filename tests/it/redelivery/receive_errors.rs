@@ -45,8 +45,8 @@ async fn an_end_is_reported_as_soon_as_a_listener_is_added() {
     let ends = &fixture.test.app.tcp.on_receive_error;
     let added = ends.add_listener(listener.recipient());
     added.await.expect("the registry runs");
-    let told = fixture.test.next_before(Duration::from_secs(1)).await;
-    assert!(matches!(told, ListenerEvent::ReceiveError(id, _) if id == fixture.client.id()));
+    let reported = fixture.test.next_before(Duration::from_secs(1)).await;
+    assert!(matches!(reported, ListenerEvent::ReceiveError(id, _) if id == fixture.client.id()));
 }
 
 #[actix_rt::test]

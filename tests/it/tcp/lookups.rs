@@ -129,7 +129,7 @@ async fn a_thousand_pending_lookups_of_one_app_delay_no_other_app() {
         gate.going.load(SeqCst) == LOOKUPS_OF_APP
     })
     .await;
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     for host in ["quick.example", "localhost", "a.localhost."] {
         let (_, answer) = dial_name(&modest, host, at.port()).await;
         assert_eq!(within(host, answer).await, Ok(()));
@@ -159,7 +159,7 @@ async fn a_lookup_that_outlives_its_socket_keeps_its_place() {
         app.tcp.close(id).await.expect("it is open");
         assert!(within("the answer", answer).await.is_err());
     }
-    let (listener, at) = remote().await;
+    let (listener, at) = foreign_listener().await;
     let (_, waits) = dial_name(&app, "quick.example", at.port()).await;
     network.0.open();
     assert_eq!(within("the answer", waits).await, Ok(()));

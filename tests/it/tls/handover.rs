@@ -7,7 +7,7 @@ use chrome_sockets::{ServerSocketId, tcp, tcp_server, tls};
 use tokio::net::TcpStream;
 
 use super::{TlsFixture, assert_talks, connect, connect_as, expect_any_end};
-use crate::handover::{begin, ends, expect_handover};
+use crate::handover::{begin_handover, expect_handover, socket_pair};
 use crate::tcp_server::dial;
 use support::{TestApp, subscribe, within};
 
@@ -86,8 +86,8 @@ async fn a_pending_handshake_finishes_in_the_old_process() {
     let _first = connect(at, &old.authority).await.expect("the handshake");
     old.test.accepted().await;
 
-    let (here, there) = ends();
-    let given = begin(&old.test, here);
+    let (here, there) = socket_pair();
+    let given = begin_handover(&old.test, here);
     let registry = new.registry.clone();
     let taken = actix_rt::spawn(async move {
         let left = Inheritance::from_socket(there);

@@ -131,7 +131,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     fixture.settle().await;
     // One is accepted and waits; the other waits in the backlog.
     assert_eq!(fixture.network.waiting(fixture.at), 1);
-    fixture.failures.none();
+    fixture.failures.expect_none();
     assert!(!first.is_closed());
 
     tokio::time::advance(Duration::from_millis(501)).await;
@@ -140,7 +140,7 @@ async fn at_the_limit_the_oldest_handshake_is_dropped_after_a_second() {
     assert_eq!(info.peer_addr(), first.addr());
     fixture.settle().await;
     assert!(first.is_closed() && !second.is_closed());
-    fixture.failures.none();
+    fixture.failures.expect_none();
 
     tokio::time::advance(Duration::from_millis(500)).await;
     assert_eq!(fixture.failures.next().await.peer_addr(), second.addr());

@@ -10,8 +10,7 @@ use futures::FutureExt;
 
 use super::certificates::Authority;
 use super::dialled;
-use crate::tcp_server::code;
-use support::TestApp;
+use support::{TestApp, code};
 
 /// The peer's side of TLS, driven by the test.
 struct TlsPeer {
