@@ -98,7 +98,7 @@ mod tcp {
 
 mod tcp_server {
     #[path = "../../../src/tcp_server/accept/accepted_ahead.rs"]
-    pub(crate) mod ahead;
+    pub(crate) mod ahead_queue;
     mod models;
 }
 
