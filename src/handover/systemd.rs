@@ -356,7 +356,7 @@ mod tests {
             suspended: false,
             timeouts: None,
             policy: Some(Box::new(PolicyRecord {
-                connection: ActionRecord::GoOn,
+                connection: ActionRecord::Continue,
                 resources: ActionRecord::BackOff {
                     first: Duration::from_millis(1),
                     last: Duration::MAX,

@@ -23,7 +23,6 @@ use crate::supervision::{ActorKind, Child, RestartCounter, Restarter};
 use crate::tcp::{AppShards, IdTable};
 #[cfg(feature = "tls")]
 use crate::tcp_server::SetTls;
-use crate::tcp_server::accept::accept_loop::AcceptLoop;
 use crate::tcp_server::accept::errors::{AcceptErrors, AfterError};
 use crate::tcp_server::accept::escalation::EscalationTarget;
 use crate::tcp_server::events::{AcceptErrorInfo, AcceptInfo, AcceptsInFlight, PendingAccept};
@@ -348,7 +347,7 @@ impl Actor for ServerSocket {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.spawn(AcceptLoop);
+        Self::start_accept_loop(ctx);
         self.restart_waiting(ctx);
     }
 }

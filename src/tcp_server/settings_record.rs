@@ -74,7 +74,7 @@ same_as_record!(struct Limit = LimitRecord { most, then });
 same_as_record!(struct RateLimit = RateRecord { most, per, then });
 same_as_record!(enum AtLimit = AtLimitRecord { Queue, Close, Reset });
 same_as_record!(
-    enum AcceptAction = ActionRecord { Pause, BackOff(first, last), Shed, GoOn, Escalate, Close }
+    enum AcceptAction = ActionRecord { Pause, BackOff(first, last), Shed, Continue, Escalate, Close }
 );
 
 impl From<Limits> for LimitsRecord {

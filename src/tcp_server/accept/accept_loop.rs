@@ -29,7 +29,7 @@ const RETURN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The future of a server socket. It is polled after every message and
 /// wake-up: a call, a readable listener, an event that was handled or returned.
-pub(in crate::tcp_server) struct AcceptLoop;
+struct AcceptLoop;
 
 impl ActorFuture<ServerSocket> for AcceptLoop {
     type Output = ();
@@ -63,6 +63,10 @@ impl ActorFuture<ServerSocket> for AcceptLoop {
 }
 
 impl ServerSocket {
+    pub(in crate::tcp_server) fn start_accept_loop(ctx: &mut Context<Self>) {
+        ctx.spawn(AcceptLoop);
+    }
+
     /// Whether one more `onAccept` may be raised. If not, because events are in
     /// flight, the actor is woken when one of them is handled.
     fn may_raise(&mut self) -> bool {

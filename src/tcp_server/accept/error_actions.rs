@@ -101,7 +101,7 @@ impl ServerSocket {
             level,
             "server socket {id}: accept failed ({error}): {action:?}"
         );
-        if action == AcceptAction::GoOn {
+        if action == AcceptAction::Continue {
             return Poll::Ready(());
         }
         self.carry_out(failure, cx);
@@ -125,7 +125,7 @@ impl ServerSocket {
                 let delay = Box::pin(sleep(delay));
                 AfterError::BackingOff { error, delay }
             }
-            AcceptAction::Shed | AcceptAction::GoOn => {
+            AcceptAction::Shed | AcceptAction::Continue => {
                 failure.next_try = Some(Duration::ZERO);
                 AfterError::None
             }

@@ -124,7 +124,7 @@ impl AcceptErrors {
             result_code: NetError::FAILED,
             errno: None,
             class: AcceptErrorClass::Connection,
-            action: AcceptAction::GoOn,
+            action: AcceptAction::Continue,
             attempt: self.attempt,
             next_try: Some(Duration::ZERO),
         });

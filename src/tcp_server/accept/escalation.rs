@@ -17,7 +17,7 @@ use crate::tcp_server::accept::failure::Failure;
 /// the actor that [`Registry::escalate_to`](crate::Registry::escalate_to) has set.
 ///
 /// The server socket carries out the answer as if its policy had said it:
-/// `Pause`, `BackOff`, `GoOn` (it tries again at once) or `Close`. It stays paused
+/// `Pause`, `BackOff`, `Continue` (it tries again at once) or `Close`. It stays paused
 /// until the answer arrives; there is no timeout. `setPaused(false)` and a
 /// [handover](crate::handover) discard the answer. An answer that is not allowed
 /// (`Escalate`, `Shed`, a `BackOff` of zero or with `last` below `first`) counts as
@@ -113,7 +113,7 @@ impl PendingDecision {
 impl AcceptAction {
     fn is_decision(self) -> bool {
         match self {
-            AcceptAction::Pause | AcceptAction::GoOn | AcceptAction::Close => true,
+            AcceptAction::Pause | AcceptAction::Continue | AcceptAction::Close => true,
             AcceptAction::BackOff { first, last } => first > Duration::ZERO && first <= last,
             AcceptAction::Shed | AcceptAction::Escalate => false,
         }

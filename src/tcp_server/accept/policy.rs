@@ -24,7 +24,7 @@ pub struct AcceptPolicy {
 /// What is done about an accept error. Every error is counted
 /// ([`AcceptCounts::failed`](crate::tcp_server::AcceptCounts::failed)), and reported
 /// ([`AcceptErrorInfo`](crate::tcp_server::AcceptErrorInfo)) unless the action is
-/// [`GoOn`](Self::GoOn).
+/// [`Continue`](Self::Continue).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum AcceptAction {
@@ -52,7 +52,7 @@ pub enum AcceptAction {
     /// nothing for the app to do. Allowed for `connection` only: any other error
     /// would recur forever. After [`MAX_CONNECTION_ERRORS`] in a row the connections
     /// are not the cause, and the action of `listener` is carried out.
-    GoOn,
+    Continue,
     /// The socket is paused, and the actor of
     /// [`Registry::escalate_to`](crate::Registry::escalate_to) decides: see
     /// [`Escalation`](crate::tcp_server::Escalation). A second `onAcceptError` of the
@@ -64,13 +64,13 @@ pub enum AcceptAction {
 }
 
 /// How many errors of single connections in a row are ignored by
-/// [`AcceptAction::GoOn`]: 64.
+/// [`AcceptAction::Continue`]: 64.
 pub const MAX_CONNECTION_ERRORS: u32 = 64;
 
 impl Default for AcceptPolicy {
     fn default() -> Self {
         AcceptPolicy {
-            connection: AcceptAction::GoOn,
+            connection: AcceptAction::Continue,
             resources: AcceptAction::Pause,
             listener: AcceptAction::Pause,
         }
@@ -79,11 +79,11 @@ impl Default for AcceptPolicy {
 
 impl AcceptPolicy {
     pub(in crate::tcp_server) fn check(&self) -> Result<(), NetError> {
-        let is_allowed = |action: AcceptAction, may_shed: bool, may_go_on: bool| match action {
+        let is_allowed = |action: AcceptAction, may_shed: bool, may_continue: bool| match action {
             AcceptAction::Pause | AcceptAction::Close | AcceptAction::Escalate => true,
             AcceptAction::BackOff { first, last } => !first.is_zero() && first <= last,
             AcceptAction::Shed => may_shed,
-            AcceptAction::GoOn => may_go_on,
+            AcceptAction::Continue => may_continue,
         };
         let is_valid = is_allowed(self.connection, false, true)
             && is_allowed(self.resources, true, false)
@@ -99,7 +99,7 @@ impl AcceptPolicy {
     ) -> AcceptAction {
         match class {
             AcceptErrorClass::Connection
-                if self.connection == AcceptAction::GoOn
+                if self.connection == AcceptAction::Continue
                     && errors_before >= MAX_CONNECTION_ERRORS =>
             {
                 self.listener
@@ -147,11 +147,11 @@ mod tests {
             resources,
             listener,
         };
-        use AcceptAction::{Close, Escalate, GoOn, Pause, Shed};
+        use AcceptAction::{Close, Continue, Escalate, Pause, Shed};
         let retry = back_off(SECOND, SECOND);
         for good in [
             AcceptPolicy::default(),
-            policy(GoOn, Shed, Close),
+            policy(Continue, Shed, Close),
             policy(retry, retry, retry),
             policy(Escalate, Escalate, Escalate),
         ] {
@@ -160,8 +160,8 @@ mod tests {
         for bad in [
             policy(Shed, Pause, Pause),
             policy(Pause, Pause, Shed),
-            policy(Pause, GoOn, Pause),
-            policy(Pause, Pause, GoOn),
+            policy(Pause, Continue, Pause),
+            policy(Pause, Pause, Continue),
             policy(back_off(Duration::ZERO, SECOND), Pause, Pause),
             policy(Pause, back_off(2 * SECOND, SECOND), Pause),
         ] {

@@ -47,11 +47,10 @@ struct ArbiterListener {
 impl SharedPort {
     fn listen(
         network: &dyn Network,
-        address: SocketAddr,
+        mut address: SocketAddr,
         backlog: u32,
         app_shards: &AppShards,
     ) -> io::Result<Self> {
-        let mut address = address;
         let mut listeners = Vec::new();
         for app_shard in app_shards.each() {
             let listener = network.listen_shared(address, backlog)?;

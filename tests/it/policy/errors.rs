@@ -349,7 +349,7 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
 #[actix_rt::test]
 async fn a_policy_that_would_retry_forever_is_refused_and_the_old_one_stays() {
     let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
-    let refused = fixture.set_policy(resources(AcceptAction::GoOn)).await;
+    let refused = fixture.set_policy(resources(AcceptAction::Continue)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
     fixture.fail(libc::EMFILE);
     let _shed = fixture.dial();
