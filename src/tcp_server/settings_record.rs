@@ -18,20 +18,20 @@ impl Settings {
     /// # Errors
     /// Those of `setAcceptPolicy`, `setLimits` and `setTimeouts`.
     pub(crate) fn read(record: &ServerRecord) -> Result<Self, Error> {
-        let policy: AcceptPolicy = or_default(record.policy.as_deref().copied());
-        let limits: Limits = or_default(record.limits.as_deref().copied());
+        let policy = or_default(record.policy.as_deref().copied(), AcceptPolicy::from);
+        let limits = or_default(record.limits.as_deref().copied(), Limits::from);
         policy.check()?;
         limits.check()?;
         Ok(Settings {
             policy,
             limits,
-            timeouts: or_default::<_, Timeouts>(record.timeouts).checked()?,
+            timeouts: or_default(record.timeouts, Timeouts::from).checked()?,
         })
     }
 }
 
-fn or_default<R, T: From<R> + Default>(record: Option<R>) -> T {
-    record.map(T::from).unwrap_or_default()
+fn or_default<R, T: Default>(record: Option<R>, from: impl FnOnce(R) -> T) -> T {
+    record.map(from).unwrap_or_default()
 }
 
 /// The record of a setting; `None` if it has its default.
@@ -44,25 +44,31 @@ pub(crate) fn unless_default<T: Default + PartialEq + Into<R>, R>(value: T) -> O
 /// type does not change what processes of other versions read.
 macro_rules! same_as_record {
     (struct $type:ident = $record:ident { $($field:ident),* }) => {
-        same_as_record!(one_way $type { $($field),* } => $record);
-        same_as_record!(one_way $record { $($field),* } => $type);
-    };
-    (one_way $from:ident { $($field:ident),* } => $to:ident) => {
-        impl From<$from> for $to {
-            fn from(from: $from) -> Self {
-                $to { $($field: from.$field.into()),* }
+        impl From<$type> for $record {
+            fn from(it: $type) -> Self {
+                $record { $($field: it.$field.into()),* }
+            }
+        }
+
+        impl From<$record> for $type {
+            fn from(it: $record) -> Self {
+                $type { $($field: it.$field.into()),* }
             }
         }
     };
-    (enum $type:ident = $record:ident { $($variant:ident $(($($field:ident),*))?),* }) => {
-        same_as_record!(each $type { $($variant $(($($field),*))?),* } => $record);
-        same_as_record!(each $record { $($variant $(($($field),*))?),* } => $type);
-    };
-    (each $from:ident { $($variant:ident $(($($field:ident),*))?),* } => $to:ident) => {
-        impl From<$from> for $to {
-            fn from(from: $from) -> Self {
-                match from {
-                    $($from::$variant $({ $($field),* })? => $to::$variant $({ $($field),* })?),*
+    (enum $type:ident = $record:ident { $($variant:ident $({ $($field:ident),* })?),* }) => {
+        impl From<$type> for $record {
+            fn from(it: $type) -> Self {
+                match it {
+                    $($type::$variant $({ $($field),* })? => $record::$variant $({ $($field),* })?),*
+                }
+            }
+        }
+
+        impl From<$record> for $type {
+            fn from(it: $record) -> Self {
+                match it {
+                    $($record::$variant $({ $($field),* })? => $type::$variant $({ $($field),* })?),*
                 }
             }
         }
@@ -74,7 +80,7 @@ same_as_record!(struct Limit = LimitRecord { most, then });
 same_as_record!(struct RateLimit = RateRecord { most, per, then });
 same_as_record!(enum AtLimit = AtLimitRecord { Queue, Close, Reset });
 same_as_record!(
-    enum AcceptAction = ActionRecord { Pause, BackOff(first, last), Shed, Continue, Escalate, Close }
+    enum AcceptAction = ActionRecord { Pause, BackOff { first, last }, Shed, Continue, Escalate, Close }
 );
 
 impl From<Limits> for LimitsRecord {
