@@ -282,7 +282,8 @@ impl ServerSocket {
     pub(super) fn close(&mut self) {
         self.is_closed = true;
         self.disconnect();
-        // The accept loop no longer answers pauses: they end with what is true now.
+        // The actor may stop before the other events are handled, so pauses cannot
+        // wait for them.
         let are_handled = self.accepts_in_flight.count() == 0;
         let answer = are_handled.then_some(()).ok_or(Error::EventsInFlight);
         self.pending_pauses.answer_all(answer);
