@@ -161,7 +161,7 @@ async fn run_server(policy: &str, backlog: i32) {
     let resources = match policy {
         "back-off" => BACK_OFF,
         "shed" | "shed-shared" => AcceptAction::Shed,
-        "go-on" => AcceptAction::GoOn,
+        "go-on" => AcceptAction::Continue,
         "close" => AcceptAction::Close,
         "escalate" => AcceptAction::Escalate,
         // The default.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use chrome_sockets::tcp_server::{
-    AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, BlockReason, SocketProperties,
-    UNHANDLED_ACCEPT_ERRORS, UNLUCKY_ACCEPTS,
+    AcceptAction, AcceptErrorClass, AcceptErrorInfo, AcceptPolicy, BlockReason,
+    MAX_CONNECTION_ERRORS, SocketProperties, UNHANDLED_ACCEPT_ERRORS,
 };
 use chrome_sockets::{Error, NetError};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -208,13 +208,13 @@ async fn without_a_connection_to_shed_the_socket_backs_off() {
 #[actix_rt::test]
 async fn an_error_of_one_connection_is_counted_but_not_reported() {
     let (mut fixture, mut errors) = Fixture::with(AcceptPolicy::default()).await;
-    for _ in 0..UNLUCKY_ACCEPTS {
+    for _ in 0..MAX_CONNECTION_ERRORS {
         fixture.fail(libc::EPROTO);
     }
     let _peer = fixture.dial();
     fixture.test.accepted().await;
     let info = fixture.info().await;
-    assert_eq!(info.counts.failed, u64::from(UNLUCKY_ACCEPTS));
+    assert_eq!(info.counts.failed, u64::from(MAX_CONNECTION_ERRORS));
     assert!(!info.paused);
     assert!(errors.try_recv().is_err());
 }
@@ -334,7 +334,7 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
 #[actix_rt::test]
 async fn a_policy_that_would_retry_forever_is_refused_and_the_old_one_stays() {
     let (mut fixture, mut errors) = Fixture::with(resources(AcceptAction::Shed)).await;
-    let refused = fixture.set_policy(resources(AcceptAction::GoOn)).await;
+    let refused = fixture.set_policy(resources(AcceptAction::Continue)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
     fixture.fail(libc::EMFILE);
     let _shed = fixture.dial();
