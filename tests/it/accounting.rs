@@ -348,7 +348,11 @@ async fn on_real_sockets(setup: Setup, least: u32) {
     let mut running = tokio::task::JoinSet::new();
     for number in 0..connections {
         if running.len() == AT_ONCE {
-            let (number, it) = running.join_next().await.expect("some").expect("it runs");
+            let (number, it) = running
+                .join_next()
+                .await
+                .expect("a running task")
+                .expect("it runs");
             received[number as usize] = it;
         }
         // Each peer binds its own loopback address, so ports in TIME_WAIT do not run out.
@@ -373,7 +377,7 @@ async fn peer(behaviours: Behaviours, number: u32, at: (Ipv4Addr, u16)) -> PeerR
     match behaviours.of(number) {
         Behaviour::PeerResets => {
             let _ = peer.write_all(&input).await;
-            peer.set_zero_linger().expect("an option");
+            peer.set_zero_linger().expect("the option is set");
             return PeerResult::default();
         }
         Behaviour::Echo => {

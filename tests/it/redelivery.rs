@@ -148,7 +148,7 @@ impl ScriptedListenerHandle {
 
     /// Waits for its death, and returns what it has handled.
     async fn wait_for_death(mut self) -> Vec<HandledEvent> {
-        within("its death", async {
+        within("the death of the listener", async {
             while self.actor.connected() {
                 actix_rt::task::yield_now().await;
             }

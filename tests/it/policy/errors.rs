@@ -149,7 +149,7 @@ async fn set_paused_or_another_policy_ends_a_back_off() {
     fixture
         .set_policy(AcceptPolicy::default())
         .await
-        .expect("set");
+        .expect("it is set");
     fixture.test.accepted().await;
     assert!(!first.is_closed() && !second.is_closed());
 }
@@ -288,8 +288,8 @@ async fn a_socket_that_closes_by_policy_reports_it_and_is_not_found() {
     })
     .await;
     let server = fixture.test.app.tcp_server.clone();
-    let gone = server.get_info(fixture.id).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
     assert_eq!(server.get_sockets().await, Ok(vec![]));
     assert_eq!(server.close(fixture.id).await, Err(Error::SocketNotFound));
 
@@ -327,8 +327,8 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
     let mut errors = fixture.add_error_listener().await;
     within("resume", app.resume()).await.expect("resume");
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
-    let gone = app.tcp_server.get_info(fixture.id).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = app.tcp_server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
 }
 
 #[actix_rt::test]

@@ -280,7 +280,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     // The app's limit is reached too, and applies where the socket's own is not reached.
     let _second = apps.dial(other_at);
     apps.accepted().await;
-    let waits = apps.dial(other_at);
+    let waiting_peer = apps.dial(other_at);
     apps.test.expect_no_event().await;
     assert_eq!(
         apps.blocked_by(&app, other_id).await,
@@ -290,7 +290,7 @@ async fn the_narrowest_limit_applies_and_is_named() {
     let refused = apps.dial(at);
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Socket));
-    assert!(refused.is_closed() && !waits.is_closed());
+    assert!(refused.is_closed() && !waiting_peer.is_closed());
 
     // And so on.
     let (third_id, third_at) = apps.listen(&apps.other).await;
@@ -299,8 +299,8 @@ async fn the_narrowest_limit_applies_and_is_named() {
     apps.limit_app(Limits::default()).await;
     let info = next_refusal(&mut refusals).await;
     assert_eq!(info.limit, LimitKind::Connections(LimitScope::Registry));
-    assert_eq!(info.peer_addr(), waits.addr());
-    assert!(waits.is_closed());
+    assert_eq!(info.peer_addr(), waiting_peer.addr());
+    assert!(waiting_peer.is_closed());
     let info = app.tcp_server.get_info(other_id).await;
     assert_eq!(info.expect("it is open").counts.refused, 1);
 }

@@ -27,7 +27,7 @@ async fn a_connection_outlives_the_thread_of_its_handshake() {
         clients.push((client, peer));
     }
     arbiter.stop();
-    arbiter.join().expect("it ends in order");
+    arbiter.join().expect("a clean end");
     for (client, peer) in &mut clients {
         assert_talks(&mut t.test, client, peer).await;
     }

@@ -11,8 +11,8 @@ use support::{TestApp, code, within};
 
 /// Asserts that a socket is not found, by handle and by id.
 async fn assert_gone(test: &TestApp, id: ClientSocketId) {
-    let gone = Err(Error::SocketNotFound);
-    assert_eq!(test.app.tcp.get_info(id).await, gone);
+    let closed = Err(Error::SocketNotFound);
+    assert_eq!(test.app.tcp.get_info(id).await, closed);
     let open = test.app.tcp.get_sockets().await.expect("alive");
     assert!(open.iter().all(|info| info.socket_id != id));
 }
@@ -115,7 +115,7 @@ async fn a_peer_that_aborts_the_handshake_has_closed_or_reset_the_connection() {
         if reset {
             socket2::SockRef::from(&peer)
                 .set_linger(Some(std::time::Duration::ZERO))
-                .expect("an option");
+                .expect("the option is set");
         }
         drop(peer);
         assert_eq!(code("secure", answer).await, number);

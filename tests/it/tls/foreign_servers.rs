@@ -172,8 +172,8 @@ async fn a_file_of_megabytes_arrives_completely_and_its_end_is_reported() {
             .send(&b"GET /file HTTP/1.0\r\n\r\n"[..])
             .await
             .expect("send");
-        let came = t.test.received(client.id(), LENGTH).await;
-        assert!(came == data, "{version}: other bytes came");
+        let arrived = t.test.received(client.id(), LENGTH).await;
+        assert!(arrived == data, "{version}: other bytes came");
         assert_eq!(t.test.ended(client.id()).await.code(), -100);
     }
 }

@@ -164,7 +164,7 @@ async fn get_info_reports_the_same_addresses_before_and_after_secure() {
     let _peer = accept(peer, &issued).await.expect("the handshake");
     answer.await.expect("secure");
     assert_eq!(client.get_info().await, Ok(before));
-    client.set_no_delay(true).await.expect("an option");
+    client.set_no_delay(true).await.expect("the option is set");
     client
         .set_keep_alive(true, Some(60))
         .await

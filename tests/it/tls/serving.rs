@@ -212,13 +212,13 @@ async fn tls_can_be_switched_on_and_off_and_survives_disconnect() {
         let mut plain = dial(at).await;
         let client = t.test.accepted().await;
         assert_talks(&mut t.test, &client, &mut plain).await;
-        server.set_tls(id, Some(tls.clone())).await.expect("on");
+        server.set_tls(id, Some(tls.clone())).await.expect("TLS on");
         let mut peer = connect(at, &t.authority).await.expect("the handshake");
         let client = t.test.accepted().await;
         assert_talks(&mut t.test, &client, &mut peer).await;
-        server.set_tls(id, None).await.expect("off");
+        server.set_tls(id, None).await.expect("TLS off");
     }
-    server.set_tls(id, Some(tls)).await.expect("on");
+    server.set_tls(id, Some(tls)).await.expect("TLS on");
     server.disconnect(id).await.expect("disconnect");
     let again = server.listen(id, "127.0.0.1", 0, None);
     again.await.expect("listen");

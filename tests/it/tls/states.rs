@@ -34,7 +34,7 @@ async fn a_socket_that_is_connecting_cannot_be_secured_and_continues() {
     let tcp = &test.app.tcp;
     tcp.set_paused(id, true).await.expect("pause");
     let connecting = tcp.connect(id, "127.0.0.1", 1, Default::default());
-    within("the attempt", attempts.recv()).await;
+    within("the connect", attempts.recv()).await;
     assert_eq!(code("secure", tcp.secure(id, default())).await, -4);
     assert!(attempts.try_recv().is_err(), "it continues");
     tcp.disconnect(id).await.expect("disconnect");

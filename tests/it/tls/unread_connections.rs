@@ -21,7 +21,11 @@ async fn an_end_is_reported_without_an_on_receive_listener_and_data_before_it_is
         client.set_paused(false).await.expect("resume");
         write(&mut peer, data.as_bytes()).await;
         match resets {
-            true => peer.get_ref().0.set_zero_linger().expect("an option"),
+            true => peer
+                .get_ref()
+                .0
+                .set_zero_linger()
+                .expect("the option is set"),
             false => peer.shutdown().await.expect("close_notify"),
         }
         drop(peer);
@@ -55,11 +59,15 @@ async fn a_paused_socket_whose_peer_reset_frees_its_place_and_keeps_received_dat
         let mut peer = connect(at, &t.authority).await.expect("the handshake");
         let client = t.test.accepted().await;
         write(&mut peer, data.as_bytes()).await;
-        let waits = dial(at).await;
-        peer.get_ref().0.set_zero_linger().expect("an option");
+        let waiting = dial(at).await;
+        peer.get_ref()
+            .0
+            .set_zero_linger()
+            .expect("the option is set");
         drop(peer);
         let authority = &t.authority;
-        let second = super::connect_as(waits, authority.config(&[&super::rustls::version::TLS13]));
+        let second =
+            super::connect_as(waiting, authority.config(&[&super::rustls::version::TLS13]));
         let second_peer = second.await.expect("its turn has come");
         let second = t.test.accepted().await;
         client.set_paused(false).await.expect("resume");
