@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
-use super::{PAYLOAD, RECEIVED, Received, listen, not_compared};
+use super::{MibCounter, PAYLOAD, RECEIVED, listen, not_compared};
 use crate::Result;
 use crate::plan::Mode;
 
@@ -65,7 +65,7 @@ pub async fn serve(mut stream: TcpStream, mode: Mode) -> Result<()> {
         return subscribers(stream).await;
     }
     let mut buffer = vec![0; BUFFER];
-    let mut received = Received::default();
+    let mut received = MibCounter::default();
     loop {
         let count = stream.read(&mut buffer).await?;
         if count == 0 {
