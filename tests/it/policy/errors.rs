@@ -106,8 +106,8 @@ async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
         assert_eq!((info.attempt, info.action), (attempt, BACK_OFF));
         assert_eq!(info.next_try, Some(Duration::from_millis(rest)));
         let info = fixture.info().await;
-        let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-        assert_eq!(info.blocked_by, [resting]);
+        let backing_off = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+        assert_eq!(info.blocked_by, [backing_off]);
         assert!(!info.paused, "in Chrome's sense");
         assert_eq!(fixture.network.waiting(fixture.at), 1, "it waits");
     }
@@ -161,8 +161,11 @@ async fn a_pause_during_a_back_off_holds_and_both_are_reported() {
     fixture.fail(libc::EMFILE);
     next_error(&mut errors).await;
     fixture.set_paused(true).await;
-    let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-    assert_eq!(fixture.info().await.blocked_by, [BlockReason::App, resting]);
+    let backing_off = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+    assert_eq!(
+        fixture.info().await.blocked_by,
+        [BlockReason::App, backing_off]
+    );
     let _peer = fixture.dial();
     tokio::time::sleep(10 * LAST).await;
     assert!(fixture.test.try_next().is_none(), "it is paused");

@@ -126,9 +126,9 @@ async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     apps.accepted().await;
     let (_, client) = apps.accepted().await;
     apps.test.expect_no_event().await;
-    let held_up = [full(LimitScope::Registry)];
-    assert_eq!(apps.blocked_by(&app, one).await, held_up);
-    assert_eq!(apps.blocked_by(&apps.other, two).await, held_up);
+    let blocked = [full(LimitScope::Registry)];
+    assert_eq!(apps.blocked_by(&app, one).await, blocked);
+    assert_eq!(apps.blocked_by(&apps.other, two).await, blocked);
     client.close().await.expect("it is open");
     apps.accepted().await;
     apps.test.expect_no_event().await;
@@ -139,7 +139,7 @@ async fn all_apps_share_the_registrys_limit_which_can_change_at_any_time() {
     apps.test.expect_no_event().await;
     let refused = apps.limit_registry(connections(0, AtLimit::Close)).await;
     assert_eq!(refused, Err(NetError::INVALID_ARGUMENT.into()));
-    assert_eq!(apps.blocked_by(&app, one).await, held_up, "as before");
+    assert_eq!(apps.blocked_by(&app, one).await, blocked, "as before");
     let none = apps.limit_registry(Limits::default()).await;
     none.expect("valid limits");
     apps.accepted().await;
