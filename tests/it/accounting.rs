@@ -239,9 +239,9 @@ impl Fixture {
         assert_eq!(
             info.counts.accepted,
             info.counts.delivered + totals.lost_before,
-            "delivered, or told lost"
+            "delivered, or reported lost"
         );
-        assert_eq!(info.counts.delivered, totals.whole + totals.lost);
+        assert_eq!(info.counts.delivered, totals.complete + totals.lost);
 
         let (mut sent, mut back, mut resets, mut resetters) = (0, 0, 0, 0);
         for (number, (received, outcome)) in (0..).zip(received.iter().zip(&totals.outcome)) {
@@ -265,7 +265,7 @@ impl Fixture {
                     "{number}, {behaviours:?}: got, and sent"
                 ),
             }
-            if outcome.whole {
+            if outcome.complete {
                 let all = self.behaviours.output(number).len();
                 assert_eq!(bytes as usize, all, "{number}, {behaviours:?}: all of it");
             }
@@ -284,7 +284,7 @@ impl Fixture {
         );
         let few = report.len().saturating_sub(1) as u64;
         assert!(
-            totals.lost >= few && totals.whole > dialled / 2 && resetters > few,
+            totals.lost >= few && totals.complete > dialled / 2 && resetters > few,
             "it proves little"
         );
     }

@@ -2,7 +2,7 @@
 //!
 //! Each server is a process of its own. It must stay up with bounded memory, serve an honest
 //! client within a second throughout, and in the end have as many descriptors as at the start.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod backlog;
 mod child_processes;

@@ -3,7 +3,7 @@
 //! Each scenario runs in a child process, whose resident memory is only the app's: the peers run
 //! in the parent. A test starts its own binary again with its own name and, in an environment
 //! variable, the role of the child. Parent and child exchange lines.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod connections;
 mod handshakes;

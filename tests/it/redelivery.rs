@@ -1,6 +1,6 @@
 //! What a dead listener has not handled goes to the next one: data in order and once, and the
 //! end after it.
-#![expect(clippy::panic, reason = "this is what listeners do here")]
+#![expect(clippy::panic, reason = "listeners of these tests panic")]
 
 mod data;
 mod event_pages;

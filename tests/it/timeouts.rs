@@ -1,5 +1,5 @@
 //! Timeouts of connections, on a clock that advances only when everything is idle.
-#![expect(clippy::panic, reason = "this is how a test fails")]
+#![expect(clippy::panic, reason = "tests fail by panics")]
 
 mod unhandled_events;
 

@@ -186,14 +186,14 @@ async fn a_shutdown_is_answered_when_the_slowest_arbiter_has_ended() {
     let slow = within("an arbiter", arbiters.recv())
         .await
         .expect("one entry");
-    let (go_on, stands_still) = channel::<()>();
+    let (release, blocked) = channel::<()>();
     slow.spawn_fn(move || {
-        let _ = stands_still.recv();
+        let _ = blocked.recv();
     });
     let mut answer = Box::pin(test.registry.send(Shutdown));
     let early = actix_rt::time::timeout(QUIET, &mut answer).await;
     assert!(early.is_err(), "one of them has not ended");
-    drop(go_on);
+    drop(release);
     let ended = within("the answer", answer).await;
     ended.expect("it runs").expect("it ends");
 }

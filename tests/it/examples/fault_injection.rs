@@ -99,7 +99,7 @@ fn echo_ten_lines(mut client: TcpStream) -> bool {
 fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let server = echo(&["read=ECONNRESET,p=0.01"]);
     let clients = 300;
-    let whole = (0..clients)
+    let complete = (0..clients)
         .filter(|_| echo_ten_lines(dial(server.address)))
         .count();
     let output = server.stop_with_ctrl_c();
@@ -108,7 +108,7 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
         .strip_prefix("read=ECONNRESET,p=0.01: struck ");
     let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
     let struck = struck.unwrap_or_else(|| panic!("{output:?}"));
-    let ended = clients - whole;
+    let ended = clients - complete;
     // A connection that breaks after its last line was echoed completely.
     assert!(
         0 < ended && ended <= struck && struck < clients,

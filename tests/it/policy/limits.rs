@@ -181,9 +181,9 @@ async fn a_rate_limit_admits_a_burst_and_then_one_connection_per_interval() {
         fixture.test.next_before(LIMIT).await;
         arrived.push(started.elapsed().as_millis());
         if arrived.len() == 4 {
-            let held_up = fixture.info().await.blocked_by;
+            let blocked_by = fixture.info().await.blocked_by;
             assert_eq!(
-                held_up,
+                blocked_by,
                 [BlockReason::Limit(LimitKind::Rate(LimitScope::Socket))]
             );
         }

@@ -244,8 +244,8 @@ async fn close_during_connect_aborts_it_and_removes_the_socket() {
     assert_eq!(tcp.close(id).await, Ok(()));
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(tcp.get_info(id).await, Err(Error::SocketNotFound));
-    let given_up = within("the end of the connect", attempts.recv()).await;
-    assert_eq!(given_up, Some(Attempt::Aborted));
+    let aborted = within("the end of the connect", attempts.recv()).await;
+    assert_eq!(aborted, Some(Attempt::Aborted));
     test.expect_no_event().await;
 }
 
@@ -260,8 +260,8 @@ async fn disconnect_during_connect_aborts_it_and_the_socket_can_connect_again() 
     assert_eq!(tcp.disconnect(id).await, Ok(()));
     assert_eq!(code("connect", connecting).await, -3);
     assert_eq!(tcp.get_info(id).await, before, "nothing was connected");
-    let given_up = within("the end of the connect", attempts.recv()).await;
-    assert_eq!(given_up, Some(Attempt::Aborted));
+    let aborted = within("the end of the connect", attempts.recv()).await;
+    assert_eq!(aborted, Some(Attempt::Aborted));
     test.expect_no_event().await;
     assert_connects(&mut test, id).await;
 }

@@ -118,8 +118,8 @@ async fn s_client_is_refused_renegotiation_at_once() {
         .serve(fixture.authority.issue("localhost").server())
         .await;
     // For a socket that is read, and for one without listeners.
-    for is_heard in [true, false] {
-        if !is_heard {
+    for has_listener in [true, false] {
+        if !has_listener {
             let listener = fixture.test.listener.clone().recipient();
             let removed = fixture
                 .test
@@ -139,7 +139,11 @@ async fn s_client_is_refused_renegotiation_at_once() {
         let ended = tokio::task::spawn_blocking(|| program.ended());
         let ended = within("its end", ended).await.expect("no panic");
         let reported = ended.stderr.contains("no renegotiation");
-        assert!(reported, "heard: {is_heard}: {}", ended.stderr);
+        assert!(
+            reported,
+            "with a listener: {has_listener}: {}",
+            ended.stderr
+        );
         fixture.test.ended(client.id()).await;
     }
 }
