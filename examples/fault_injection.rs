@@ -82,7 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("{rule}");
     }
     println!("{greeted} of 200 clients got the greeting, {ended} a broken connection");
-    assert_eq!(ended, network.struck(broken));
+    assert_eq!(ended, network.triggered(broken));
     registry.send(Shutdown).await??;
     Ok(())
 }

@@ -1,60 +1,59 @@
-//! Keeps a socket's sends in the order of its calls, though some go past the
-//! queue.
+//! Keeps the sends of a socket in the order of its calls, though some are written past the queue.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::{AtomicUsize, Mutex, MutexGuard};
 
-/// The fast path of a socket's sends: straight to the OS, where they are called.
+/// The fast path of a socket: a send is written to the OS in the thread of its caller.
 ///
-/// It is open while a writer stands in it, and free while no call of the
-/// socket is under way: in the inbox, being carried out, or in the write queue.
-/// A caller holds the guard while it writes, and until what the OS has not taken
-/// is in the inbox, so nothing overtakes that.
+/// A send may use it while it has a writer and no call of the socket is in flight: in the queue,
+/// being carried out, or in the write queue. A caller holds the guard while it writes, and until the
+/// part that the OS has not accepted is in the queue, so no other send comes between.
 pub(crate) struct SharedWriter<W> {
-    under_way: AtomicUsize,
+    /// Calls in flight.
+    calls: AtomicUsize,
     writer: Mutex<Option<W>>,
 }
 
-/// Held by the one that writes.
+/// Held by the caller that writes.
 pub(crate) type SharedWriterGuard<'a, W> = MutexGuard<'a, Option<W>>;
 
 impl<W> SharedWriter<W> {
-    /// Shut.
+    /// Without a writer: every send is queued.
     pub(crate) fn new() -> Self {
         SharedWriter {
-            under_way: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
             writer: Mutex::new(None),
         }
     }
 
-    /// A call is under way, before it is in the inbox: later sends go behind it.
-    pub(crate) fn enter(&self) {
-        self.under_way.fetch_add(1, AcqRel);
+    /// Called before a call is queued: later sends are queued behind it.
+    pub(crate) fn begin_call(&self) {
+        self.calls.fetch_add(1, AcqRel);
     }
 
-    /// A call was carried out, and its bytes have left.
-    pub(crate) fn leave(&self) {
-        self.under_way.fetch_sub(1, AcqRel);
+    /// Called when a call was carried out and its bytes were written.
+    pub(crate) fn finish_call(&self) {
+        self.calls.fetch_sub(1, AcqRel);
     }
 
-    pub(crate) fn guard(&self) -> SharedWriterGuard<'_, W> {
+    pub(crate) fn lock(&self) -> SharedWriterGuard<'_, W> {
         self.writer.lock()
     }
 
-    /// Where to write, if the path is open and free.
+    /// The writer, if there is one and no call is in flight.
     #[inline]
     pub(crate) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
         let writer = guard.as_ref()?;
-        (self.under_way.load(Acquire) == 0).then_some(writer)
+        (self.calls.load(Acquire) == 0).then_some(writer)
     }
 
     pub(crate) fn open(&self, writer: W) {
-        *self.guard() = Some(writer);
+        *self.lock() = Some(writer);
     }
 
-    /// Nothing is written past the queue any more when this returns.
-    pub(crate) fn shut(&self) -> Option<W> {
-        self.guard().take()
+    /// Removes the writer. When this returns, no send is written past the queue any more.
+    pub(crate) fn close(&self) -> Option<W> {
+        self.lock().take()
     }
 }

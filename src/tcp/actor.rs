@@ -407,7 +407,7 @@ impl ActorFuture<SocketTable> for Turn {
         if rows.calls.is_empty() {
             rows.command_queue
                 .queue
-                .take(&mut rows.calls, &mut rows.batch, cx);
+                .drain_into(&mut rows.calls, &mut rows.batch, cx);
             rows.takes += 1;
         } else {
             // They came before what is in the inbox.

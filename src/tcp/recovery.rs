@@ -87,7 +87,7 @@ impl SocketTable {
         let Some(slot) = self.fall.at.take() else {
             return;
         };
-        if let Some(call) = self.command_queue.queue.take_in_hand() {
+        if let Some(call) = self.command_queue.queue.take_interrupted() {
             self.calls.push_front(call);
         }
         let times = match self.fall.suspect {

@@ -241,7 +241,7 @@ impl ClientSocket {
     ) {
         self.0.app_shard.activity.mark_active();
         let bytes = data.len();
-        let door = self.fast_path().guard();
+        let door = self.fast_path().lock();
         match try_write(&door, self, &mut data) {
             WriteAttempt::Complete => {
                 drop(door);
@@ -252,7 +252,7 @@ impl ClientSocket {
             WriteAttempt::Partial(error) => {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
                 let rest = QueuedCall::Send(rest.rest_of(bytes, error));
-                let refused = self.0.app_shard.command_queue.queue.call(rest);
+                let refused = self.0.app_shard.command_queue.queue.push_call(rest);
                 // What drops here may call: not under the lock.
                 drop(door);
                 drop(refused);
@@ -283,7 +283,7 @@ impl ClientSocket {
             .app_shard
             .command_queue
             .queue
-            .call(QueuedCall::Command(InFlightCall::new(self.clone()), op));
+            .push_call(QueuedCall::Command(InFlightCall::new(self.clone()), op));
     }
 
     pub(super) fn fast_path(&self) -> &SharedWriter<Arc<dyn Writer>> {
@@ -314,7 +314,7 @@ impl ClientSocket {
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
         if self.0.queued.set() {
-            self.0.app_shard.command_queue.queue.look_at(self.slot());
+            self.0.app_shard.command_queue.queue.push_ready(self.slot());
         }
     }
 
@@ -373,7 +373,7 @@ impl ArcWake for Shared {
             this.app_shard
                 .command_queue
                 .queue
-                .look_at(this.slot.load(SeqCst));
+                .push_ready(this.slot.load(SeqCst));
         }
     }
 }

@@ -169,7 +169,7 @@ impl Bound {
     /// There is no descriptor left to be held in reserve.
     pub(crate) fn prepare_for(&mut self, policy: &AcceptPolicy) -> io::Result<()> {
         match policy.sheds() {
-            true => self.listener.set_reserve(true),
+            true => self.listener.set_reserve_fd(true),
             false => Ok(()),
         }
     }

@@ -233,7 +233,7 @@ impl Fixture {
         }
         println!("{:?}; {totals}", info.counts);
         let aborted = report.iter().find(|rule| Some(rule.id) == self.aborted);
-        let aborted = aborted.map_or(0, |rule| rule.struck);
+        let aborted = aborted.map_or(0, |rule| rule.triggered);
         let dialled = received.len() as u64;
         assert_eq!(dialled, info.counts.accepted + aborted, "no client waits");
         assert_eq!(
@@ -272,7 +272,7 @@ impl Fixture {
             sent += u64::from(outcome.sent);
             back += u64::from(bytes);
         }
-        let struck: u64 = report.iter().map(|rule| rule.struck).sum();
+        let struck: u64 = report.iter().map(|rule| rule.triggered).sum();
         let struck = struck - aborted;
         println!(
             "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {struck} faults"
@@ -305,7 +305,7 @@ async fn on_scripted_network(setup: Setup, least: u32) {
             peer.send(behaviours.input(next));
             match behaviours.of(next) {
                 Behaviour::PeerResets => peer.reset(),
-                Behaviour::Echo | Behaviour::CloseOnUnread => peer.end(),
+                Behaviour::Echo | Behaviour::CloseOnUnread => peer.shutdown(),
             }
             open.push_back((next, peer));
             next += 1;

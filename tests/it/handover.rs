@@ -38,7 +38,7 @@ async fn hand_over_to(
     new: &TestApp,
 ) -> (Result<Receipt, Error>, Result<Receipt, Error>) {
     let (here, there) = socket_pair();
-    let outgoing = hand_over(&old.registry, Successor::over(here));
+    let outgoing = hand_over(&old.registry, Successor::from_socket(here));
     let incoming = Inheritance::from_socket(there).adopt(&new.registry);
     within("the handover", futures::future::join(outgoing, incoming)).await
 }
@@ -49,7 +49,7 @@ pub fn begin_handover(
     here: impl Into<OwnedFd>,
 ) -> JoinHandle<Result<Receipt, Error>> {
     let (registry, here) = (old.registry.clone(), here.into());
-    actix_rt::spawn(async move { hand_over(&registry, Successor::over(here)).await })
+    actix_rt::spawn(async move { hand_over(&registry, Successor::from_socket(here)).await })
 }
 
 /// [`hand_over_to`], which must succeed.
@@ -61,7 +61,7 @@ pub async fn expect_handover(old: &TestApp, new: &TestApp) -> Receipt {
     );
     assert_eq!(outgoing.servers, incoming.servers);
     assert_eq!(outgoing.clients, incoming.clients);
-    assert_eq!(outgoing.unheard, incoming.unheard);
+    assert_eq!(outgoing.unreported_clients, incoming.unreported_clients);
     outgoing
 }
 
@@ -138,7 +138,10 @@ async fn a_server_socket_is_transferred_with_all_its_properties() {
 
     let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), id)]);
-    assert_eq!((receipt.unheard, receipt.left), (0, Vec::new()));
+    assert_eq!(
+        (receipt.unreported_clients, receipt.not_transferred),
+        (0, Vec::new())
+    );
 
     assert_eq!(new.app.tcp_server.get_info(id).await, before);
     assert_eq!(
@@ -419,7 +422,7 @@ async fn accepted_clients_without_delivered_on_accept_are_transferred() {
     .await;
 
     let receipt = expect_handover(&old, &new).await;
-    assert_eq!(receipt.unheard, 1);
+    assert_eq!(receipt.unreported_clients, 1);
     assert_eq!(receipt.clients, [], "it was not reported yet");
     for (i, peer) in peers.iter_mut().enumerate() {
         match new.next().await {
@@ -475,7 +478,7 @@ async fn a_suspended_app_stays_suspended_in_the_successor_until_it_is_loaded() {
     old.app.suspend().await.expect("suspended");
     let registry = chrome_sockets::Registry::new().start();
     let (here, there) = socket_pair();
-    let outgoing = hand_over(&old.registry, Successor::over(here));
+    let outgoing = hand_over(&old.registry, Successor::from_socket(here));
     let incoming = Inheritance::from_socket(there).adopt(&registry);
     let (outgoing, incoming) =
         within("the handover", futures::future::join(outgoing, incoming)).await;

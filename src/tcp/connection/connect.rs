@@ -101,7 +101,7 @@ async fn resolve(
     let app_context = &socket.app_shard().app_context;
     let lookup = app_context.lookups.begin(&app_context.app).await;
     let lookup = lookup.ok_or(NetError::FAILED)?;
-    Ok(network.resolve_in(name, Box::new(lookup)).await)
+    Ok(network.resolve_with_permit(name, Box::new(lookup)).await)
 }
 
 /// Whether a resolver should be asked for what has no form.

@@ -24,7 +24,7 @@ pub(in crate::tcp) struct InFlightCall(ClientSocket);
 
 impl InFlightCall {
     pub(in crate::tcp) fn new(socket: ClientSocket) -> Self {
-        socket.fast_path().enter();
+        socket.fast_path().begin_call();
         InFlightCall(socket)
     }
 
@@ -35,7 +35,7 @@ impl InFlightCall {
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        self.0.fast_path().leave();
+        self.0.fast_path().finish_call();
     }
 }
 
@@ -87,7 +87,7 @@ impl FastPath {
 
 impl Drop for FastPath {
     fn drop(&mut self) {
-        let writer = self.0.fast_path().shut();
+        let writer = self.0.fast_path().close();
         // It may close the connection: not under the lock.
         drop(writer);
     }

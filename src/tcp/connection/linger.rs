@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::connections::{ConnectionCounter, ConnectionGuard};
 use crate::net_error::{self, NetError};
-use crate::os::{Stream, end_now, retry_if_spurious};
+use crate::os::{Stream, retry_if_spurious, try_close_gracefully};
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::Connection;
 use crate::tcp::connection::timeouts::Alarm;
@@ -83,7 +83,7 @@ impl Ended {
     /// Whether closing it at once loses nothing: the peer has ended its side
     /// too, so no input can come that would make the close a reset.
     fn may_be_closed(&self) -> bool {
-        self.queue.is_empty() && self.stream.has_ended()
+        self.queue.is_empty() && self.stream.reached_eof()
     }
 }
 
@@ -126,7 +126,7 @@ impl Lingering {
         if !self.poll_capacity {
             match self.queue.poll_flush(&mut *self.stream, &mut cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(())) if self.stream.has_ended() => return true,
+                Poll::Ready(Ok(())) if self.stream.reached_eof() => return true,
                 Poll::Ready(Ok(())) => match self.stream.poll_shutdown(&mut cx) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => self.is_now_shut(),
@@ -184,7 +184,7 @@ impl Lingering {
     /// What waits fails, and closing resets the connection.
     fn cut_off(&mut self, why: NetError) {
         self.queue.fail(why.into());
-        self.stream.reset_when_dropped();
+        self.stream.set_reset_on_drop();
     }
 
     /// Its bound is reached: it is closed by whoever calls this. The peer sees a
@@ -375,7 +375,7 @@ impl SocketTable {
         else {
             return;
         };
-        if is_unused && queue.is_empty() && end_now(&mut *stream) {
+        if is_unused && queue.is_empty() && try_close_gracefully(&mut *stream) {
             return;
         }
         let app_shard = of.app_shard().clone();

@@ -101,7 +101,7 @@ impl Stream for Scripted {
         }
     }
 
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         match self.0.lock().is_gone {
             true => Poll::Ready(()),
             false => Poll::Pending,
@@ -244,7 +244,7 @@ impl World {
             .retain_mut(|answer| unconstrained(answer).now_or_never().is_none());
         self.answered += pending - self.answers.len();
         let state = &self.state;
-        let is_open = state.socket.fast_path().guard().is_some();
+        let is_open = state.socket.fast_path().lock().is_some();
         let (mut queued, mut end, mut error) = (0, None, None);
         let mut is_fast = false;
         if let Link::Connected(connection) = &state.link {

@@ -438,7 +438,7 @@ impl Stream for GivenUp {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+    fn poll_error_ready(&mut self, _: &mut Context<'_>) -> Poll<()> {
         Poll::Ready(())
     }
 
@@ -446,7 +446,7 @@ impl Stream for GivenUp {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
 
-    fn has_ended(&self) -> bool {
+    fn reached_eof(&self) -> bool {
         true
     }
 

@@ -101,15 +101,17 @@ impl Drop for PendingSend {
         if std::thread::panicking() && !self.data.is_empty() && command_queue.queue.is_open() {
             // What comes after it must not leave before it.
             let command_queue = command_queue.clone();
-            return command_queue.queue.put_back(QueuedCall::Send(PendingSend {
-                ticket: InFlightCall::new(self.socket().clone()),
-                data: std::mem::take(&mut self.data),
-                bytes: self.bytes,
-                charge: std::mem::take(&mut self.charge),
-                reply: std::mem::replace(&mut self.reply, Reply::discard()),
-                credit: self.credit.take(),
-                error: self.error.take(),
-            }));
+            return command_queue
+                .queue
+                .set_interrupted(QueuedCall::Send(PendingSend {
+                    ticket: InFlightCall::new(self.socket().clone()),
+                    data: std::mem::take(&mut self.data),
+                    bytes: self.bytes,
+                    charge: std::mem::take(&mut self.charge),
+                    reply: std::mem::replace(&mut self.reply, Reply::discard()),
+                    credit: self.credit.take(),
+                    error: self.error.take(),
+                }));
         }
         if self.charge > 0 {
             let app_shard = self.socket().app_shard();

@@ -52,14 +52,14 @@ impl SocketWindow {
 
     /// Whether every event was handled; if not, the row waits for that.
     pub(in crate::tcp) fn are_handled(&self) -> bool {
-        self.events() == 0 || self.awaited.wait_unless(|| self.events() == 0)
+        self.events() == 0 || self.awaited.set_and_check(|| self.events() == 0)
     }
 
     /// Whether listeners hold less than a window; if not, the row waits until
     /// they hold a good deal less.
     #[inline]
     pub(in crate::tcp) fn has_window(&self) -> bool {
-        self.bytes() < WINDOW || self.awaited.wait_unless(|| self.bytes() <= RESUME_BELOW)
+        self.bytes() < WINDOW || self.awaited.set_and_check(|| self.bytes() <= RESUME_BELOW)
     }
 }
 
@@ -107,7 +107,7 @@ impl<S: Starving> AppWindow<S> {
         if socket.mark_starved() {
             self.starved.lock().push(socket.clone());
         }
-        if self.has_starved.wait_unless(|| self.has_room_again()) {
+        if self.has_starved.set_and_check(|| self.has_room_again()) {
             self.wake_starved();
         }
         false

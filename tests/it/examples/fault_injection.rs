@@ -24,7 +24,7 @@ fn out_of_descriptors_at_every_50th_accept_loses_none_of_1000_clients() {
     echo_line(&first, "is served still");
     // 1000 accepts, and one that is pending.
     let output = server.stop_with_ctrl_c();
-    assert_eq!(output, "accept=EMFILE,every=50: struck 20 of 1021\n");
+    assert_eq!(output, "accept=EMFILE,every=50: triggered 20 of 1021\n");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
 
 /// The number of injected faults in a line of the report.
 fn injected_count(line: &str) -> u32 {
-    let struck = line.split(": struck ").nth(1);
+    let struck = line.split(": triggered ").nth(1);
     let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
     struck.expect(line)
 }
@@ -105,7 +105,7 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let output = server.stop_with_ctrl_c();
     let counts = output
         .trim()
-        .strip_prefix("read=ECONNRESET,p=0.01: struck ");
+        .strip_prefix("read=ECONNRESET,p=0.01: triggered ");
     let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
     let struck = struck.unwrap_or_else(|| panic!("{output:?}"));
     let ended = clients - complete;
@@ -129,7 +129,7 @@ fn short_and_stalled_transfers_echo_every_byte() {
     echo_line(&dial(server.address), "and it goes on");
     let output = server.stop_with_ctrl_c();
     assert_eq!(output.lines().count(), 5, "{output}");
-    assert!(!output.contains("struck 0"), "{output}");
+    assert!(!output.contains("triggered 0"), "{output}");
 }
 
 fn run_to_end(args: &[&str]) -> Ended {
@@ -170,7 +170,7 @@ fn fault_injection_greets_or_ends_every_client_with_any_seed() {
         assert!(ended.status.success(), "seed {seed}: {}", ended.stderr);
         let output = String::from_utf8_lossy(&ended.stdout).into_owned();
         assert!(
-            output.contains("accept=EMFILE,every=10: struck 22 of"),
+            output.contains("accept=EMFILE,every=10: triggered 22 of"),
             "{output}"
         );
         assert!(output.contains("of 200 clients"), "{output}");

@@ -81,7 +81,7 @@ fn enobufs_for_every_third_accept_loses_no_client() {
     baseline.assert_growth(SLACK, amid);
     let output = server.stop_with_ctrl_c();
     assert!(
-        output.starts_with("accept=ENOBUFS,every=3: struck "),
+        output.starts_with("accept=ENOBUFS,every=3: triggered "),
         "{output}"
     );
 }

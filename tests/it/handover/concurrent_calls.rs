@@ -22,8 +22,8 @@ use support::{LIMIT, QUIET, TestApp, within};
 
 /// Sends the greeting of a successor.
 pub fn send_greeting(mut there: &UnixStream) {
-    const HERE: &str = r#"{"Here":{"protocol":"chrome-sockets handover","version":1}}"#;
-    let output = there.write_all(&frame(0, 0, HERE));
+    const GREETING: &str = r#"{"Greeting":{"protocol":"chrome-sockets handover","version":1}}"#;
+    let output = there.write_all(&frame(0, 0, GREETING));
     output.expect("there is room");
 }
 
@@ -62,7 +62,7 @@ async fn calls_wait_and_are_carried_out_if_the_handover_fails() {
 
     drop(there);
     let outgoing = within("the failure", outgoing).await.expect("the task ran");
-    assert!(matches!(outgoing, Err(Error::Gone)), "{outgoing:?}");
+    assert!(matches!(outgoing, Err(Error::Closed)), "{outgoing:?}");
     updated.await.expect("carried out");
     sent.await.expect("carried out");
     let info = old

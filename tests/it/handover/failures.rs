@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use chrome_sockets::handover::{AnySocketId, Error, LIMIT, Successor, hand_over};
+use chrome_sockets::handover::{AnySocketId, Error, Successor, TIMEOUT, hand_over};
 use chrome_sockets::testing::ScriptedNetwork;
 use chrome_sockets::{ClientSocketId, tcp};
 
@@ -30,8 +30,8 @@ async fn a_successor_that_dies_at_once_changes_nothing() {
     let (_, address) = persistent_server(&old, "").await;
     let (here, there) = socket_pair();
     drop(there);
-    let outgoing = hand_over(&old.registry, Successor::over(here)).await;
-    assert!(matches!(outgoing, Err(Error::Gone)), "{outgoing:?}");
+    let outgoing = hand_over(&old.registry, Successor::from_socket(here)).await;
+    assert!(matches!(outgoing, Err(Error::Closed)), "{outgoing:?}");
     expect_unchanged(&mut old, address).await;
 }
 
@@ -48,7 +48,7 @@ async fn a_program_that_is_not_a_successor_changes_nothing() {
         let successor = Successor::spawn(command).expect("it starts");
         let outgoing = within("the failure", hand_over(&old.registry, successor)).await;
         assert!(
-            matches!(outgoing, Err(Error::Gone | Error::Malformed(_))),
+            matches!(outgoing, Err(Error::Closed | Error::Malformed(_))),
             "{program:?}: {outgoing:?}"
         );
     }
@@ -125,7 +125,7 @@ async fn a_successor_of_another_version_changes_nothing() {
         (r#"{"news":[1,2,3]}"#, "of version 0"),
     ] {
         let (here_end, there) = UnixStream::pair().expect("a pair");
-        let record = format!(r#"{{"Here":{here}}}"#);
+        let record = format!(r#"{{"Greeting":{here}}}"#);
         (&there)
             .write_all(&super::hostile_records::frame(0, 0, &record))
             .expect("there is room");
@@ -150,7 +150,7 @@ async fn a_successor_that_starts_slowly_delays_nothing() {
     drop(there);
     assert!(matches!(
         outgoing.await.expect("the task ran"),
-        Err(Error::Gone)
+        Err(Error::Closed)
     ));
 }
 
@@ -162,7 +162,7 @@ async fn a_successor_that_does_not_answer_in_time_changes_nothing() {
     let outgoing = begin_handover(&old, here);
     let there = wait_until_quiesced(there).await;
     tokio::time::pause();
-    tokio::time::advance(LIMIT).await;
+    tokio::time::advance(TIMEOUT).await;
     tokio::time::resume();
     let outgoing = within("the failure", outgoing).await.expect("the task ran");
     assert!(matches!(outgoing, Err(Error::TimedOut)), "{outgoing:?}");
@@ -185,7 +185,7 @@ async fn a_second_handover_at_the_same_time_is_refused() {
     assert!(matches!(second, Err(Error::Busy)), "{second:?}");
     drop(there);
     let first = within("the first", first).await.expect("the task ran");
-    assert!(matches!(first, Err(Error::Gone)), "{first:?}");
+    assert!(matches!(first, Err(Error::Closed)), "{first:?}");
     expect_unchanged(&mut old, address).await;
 }
 
@@ -210,7 +210,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
         Default::default()
     );
     let left: Vec<_> = receipt
-        .left
+        .not_transferred
         .iter()
         .map(|left| left.socket.clone())
         .collect();
@@ -223,7 +223,7 @@ async fn sockets_that_cannot_be_transferred_are_reported_and_stay() {
         ]
     );
     assert!(
-        receipt.left[0].reason.contains("cannot leave"),
+        receipt.not_transferred[0].reason.contains("cannot leave"),
         "{receipt:?}"
     );
     client.set_paused(false).await.expect("it has arrived");

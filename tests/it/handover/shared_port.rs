@@ -44,7 +44,7 @@ async fn a_socket_with_listeners_in_several_arbiters_stays_and_the_receipt_says_
 
     let receipt = expect_handover(&old, &new).await;
     assert_eq!(receipt.servers, [("test".into(), goes)]);
-    let [left] = &receipt.left[..] else {
+    let [left] = &receipt.not_transferred[..] else {
         panic!("one is left: {receipt:?}");
     };
     assert_eq!(left.socket, AnySocketId::Server("test".into(), stays));
@@ -70,7 +70,10 @@ async fn a_socket_with_a_listener_in_one_arbiter_is_transferred_with_the_setting
     let id = shared_port_server(&old).await;
     let at = listen(&old, id).await;
     let receipt = expect_handover(&old, &new).await;
-    assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
+    assert_eq!(
+        (receipt.servers.len(), receipt.not_transferred),
+        (1, Vec::new())
+    );
     let info = new
         .app
         .tcp_server

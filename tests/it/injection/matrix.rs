@@ -198,7 +198,7 @@ impl<'a> OneShotRule<'a> {
     fn assert_applied(self) {
         let OneShotRule(network, id, text) = self;
         let report = network.remove(id).expect("it was injected");
-        assert_eq!(report.struck, 1, "{text}");
+        assert_eq!(report.triggered, 1, "{text}");
     }
 }
 

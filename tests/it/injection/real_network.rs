@@ -54,7 +54,7 @@ async fn a_stalled_accept_leaves_its_clients_in_the_backlog() {
     fixture.assert_paused(false).await;
     assert!(fixture.network.release(id));
     fixture.assert_alive(during).await;
-    assert_eq!(fixture.network.struck(id), 1);
+    assert_eq!(fixture.network.triggered(id), 1);
 }
 
 #[actix_rt::test]
@@ -64,7 +64,7 @@ async fn a_stalled_accept_continues_after_its_time() {
     let during = vec![dial(fixture.at).await, dial(fixture.at).await];
     fixture.assert_alive(during).await;
     // Three accepts, and one that is pending.
-    assert!(fixture.network.struck(id) >= 1);
+    assert!(fixture.network.triggered(id) >= 1);
 }
 
 #[actix_rt::test]
@@ -179,7 +179,7 @@ async fn short_reads_and_writes_lose_and_reorder_nothing() {
     assert!(echoed == large, "sent in another order");
     within("the send", sending).await.expect("it was sent");
     for rule in rules {
-        assert!(fixture.network.struck(rule) > 1000);
+        assert!(fixture.network.triggered(rule) > 1000);
         fixture.network.remove(rule);
     }
     assert_talks(&mut fixture.test, &client, &mut peer).await;

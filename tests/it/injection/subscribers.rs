@@ -70,7 +70,7 @@ impl SubscriberFixture {
 
     async fn wait_for_fault(&self, rule: RuleId, times: u64) {
         let network = self.network.clone();
-        until("the fault", move || network.struck(rule) == times).await;
+        until("the fault", move || network.triggered(rule) == times).await;
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_slow_subscriber_keeps_its_events_in_order_and_their_credit() {
     assert!(fixture.test.try_next().is_none());
     assert_eq!(fixture.network.stalled(slow), 1);
     // A window of events of 4096 bytes; the next read may not begin.
-    assert!(fixture.network.asked(reads) <= 17);
+    assert!(fixture.network.evaluated(reads) <= 17);
     assert!(fixture.network.release(slow));
     let received = fixture.test.received(client.id(), data.len()).await;
     assert!(received == data, "in order");
@@ -144,7 +144,7 @@ async fn check_dying_subscriber(text: &str) {
     fixture.network.clear();
     let text = text.split(',').next().expect("a rule");
     let fault = fixture.inject(&format!("{text},times=1"));
-    peer.end();
+    peer.shutdown();
     fixture.wait_for_fault(fault, 1).await;
     fixture.test.expect_no_event().await;
     fixture.subscribe(&app.tcp.on_receive_error).await;
@@ -213,7 +213,9 @@ async fn the_next_listener_receives_an_accept_error_that_a_dying_one_has_not_han
             fixture.wait_for_fault(fault, 1).await;
             until("the error", || {
                 let reports = fixture.network.report();
-                reports.iter().any(|it| it.struck == times && it.id > fault)
+                reports
+                    .iter()
+                    .any(|it| it.triggered == times && it.id > fault)
             })
             .await;
         }

@@ -103,7 +103,7 @@ async fn a_pending_send_or_connect_keeps_an_app_loaded() {
     let (test, network, mut suspensions) = test_app().await;
     let target = "192.0.2.1:7".parse().expect("an address");
     let peer = network.server(target);
-    let hold = network.hold_connect(target);
+    let hold = network.block_connect(target);
     let client = test.create().await;
     let any = DnsQueryType::Any;
     let connected = test.app.tcp.connect(client, "192.0.2.1", 7, any);

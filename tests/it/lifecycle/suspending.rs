@@ -389,7 +389,7 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     resume(&test.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;
-    let struck = rule.map(|rule| faulty.struck(rule));
+    let struck = rule.map(|rule| faulty.triggered(rule));
     (test, struck.unwrap_or(0))
 }
 

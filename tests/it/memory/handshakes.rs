@@ -45,7 +45,7 @@ async fn run_stalled_handshakes(most: usize) {
     let adding = server.on_handshake_error.add_listener(counter.recipient());
     adding.await.expect("added");
     let tls = Authority::new().issue("localhost").server();
-    let tls = tls.time_out(Duration::from_secs(5));
+    let tls = tls.timeout(Duration::from_secs(5));
     let set = server.set_tls(child_app.server, Some(tls));
     set.await.expect("alive");
     let before = resident();

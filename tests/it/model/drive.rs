@@ -374,7 +374,7 @@ impl Harness {
             }
             Act::End => {
                 conn.shut = true;
-                peer.end();
+                peer.shutdown();
             }
             Act::Reset => {
                 conn.shut = true;

@@ -244,7 +244,7 @@ impl Harness {
             );
         if held {
             self.holds
-                .push((place, number, self.network.hold_connect(at)));
+                .push((place, number, self.network.block_connect(at)));
         }
         // The port is used up, whatever the outcome.
         let peer = end.is_ok().then(|| self.network.server(at));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use chrome_sockets::supervision::RestartLimit;
 use chrome_sockets::tcp::ClientSocket;
-use chrome_sockets::testing::{FaultyNetwork, Hold, Peer, RuleId, ScriptedNetwork};
+use chrome_sockets::testing::{BlockGuard, FaultyNetwork, Peer, RuleId, ScriptedNetwork};
 use chrome_sockets::{App, Error, Registry, Shutdown};
 
 use super::app::{AppChange, AppState, LISTENERS, ListenerMap};
@@ -42,7 +42,7 @@ pub struct Harness {
     /// Connections that were closed before they were reported.
     dropped: Vec<usize>,
     /// Client socket, number of the connect, and its hold.
-    pub holds: Vec<(usize, usize, Hold)>,
+    pub holds: Vec<(usize, usize, BlockGuard)>,
     calls: CallId,
     /// Expected answers of calls that no socket model checks.
     expected: BTreeMap<CallId, Answer>,

@@ -80,7 +80,7 @@ async fn at_the_limit_connections_wait_and_each_end_admits_one() {
     clients.push(fixture.test.accepted().await);
     let ending = clients.remove(0);
     ending.set_paused(false).await.expect("it is open");
-    peers.remove(2).end();
+    peers.remove(2).shutdown();
     let end = fixture.test.ended(ending.id()).await;
     assert_eq!(end, NetError::CONNECTION_CLOSED);
     clients.push(fixture.test.accepted().await);

@@ -232,7 +232,7 @@ async fn the_end_of_a_connection_whose_listeners_died_loads_the_app() {
     let mut fixture = EventPageFixture::new().await;
     let (client, peer) = connected(&fixture.test, &fixture.network, 100).await;
     fixture.healthy.store(true, SeqCst);
-    peer.end();
+    peer.shutdown();
     fixture.expect_start_after(Duration::ZERO).await;
     match fixture.next().await {
         ListenerEvent::ReceiveError(id, code) => {

@@ -127,7 +127,7 @@ async fn data_for_redelivery_loads_a_suspended_app() {
     make_persistent(&fixture.client).await;
     let listener = fixture.start_listener(&[Panic]).await;
     fixture.peer.send("abc");
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
@@ -149,7 +149,7 @@ async fn an_unreported_end_loads_a_suspended_app() {
     let mut fixture = Fixture::new().await;
     make_persistent(&fixture.client).await;
     let listener = fixture.start_listener(&[Panic]).await;
-    fixture.peer.end();
+    fixture.peer.shutdown();
     assert_eq!(listener.wait_for_death().await, []);
     fixture
         .test
@@ -205,7 +205,7 @@ async fn a_socket_with_data_for_redelivery_stays_when_others_are_handed_over() {
     let receipt = handover::expect_handover(&old, &new).await;
     let (goes, _) = &sockets[0];
     assert_eq!(receipt.clients, [("test".into(), goes.id())]);
-    assert_eq!(receipt.left.len(), 1);
+    assert_eq!(receipt.not_transferred.len(), 1);
     new.expect_no_event().await;
     // The successor reports it to its listener.
     let listener = old.listener.clone();

@@ -115,8 +115,8 @@ impl Stream for OptionRecordingStream {
         self.real.poll_peek(cx)
     }
 
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.real.poll_gone(cx)
+    fn poll_error_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.real.poll_error_ready(cx)
     }
 
     fn poll_write(

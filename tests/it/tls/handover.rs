@@ -42,7 +42,10 @@ async fn a_server_socket_accepts_nothing_in_the_clear_before_its_app_has_set_tls
     let mut new = TestApp::new().await;
     let (id, at) = old.serve_persistent().await;
     let receipt = expect_handover(&old.test, &new).await;
-    assert_eq!((receipt.servers.len(), receipt.left), (1, Vec::new()));
+    assert_eq!(
+        (receipt.servers.len(), receipt.not_transferred),
+        (1, Vec::new())
+    );
 
     let waiting = dial(at).await;
     new.expect_no_event().await;
@@ -161,7 +164,11 @@ async fn an_encrypted_connection_stays_and_is_reported() {
     client.update(persistent).await.expect("update");
     let receipt = expect_handover(&old.test, &new).await;
     assert_eq!(receipt.clients, []);
-    let left: Vec<_> = receipt.left.into_iter().map(|left| left.socket).collect();
+    let left: Vec<_> = receipt
+        .not_transferred
+        .into_iter()
+        .map(|left| left.socket)
+        .collect();
     assert_eq!(left, [AnySocketId::Client("test".into(), client.id())]);
     assert_talks(&mut old.test, &client, &mut peer).await;
 }

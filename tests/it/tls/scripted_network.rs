@@ -130,6 +130,6 @@ async fn a_write_error_fails_waiting_sends_and_received_data_is_still_read() {
     assert_eq!(code("send", client.send(&b"more"[..])).await, -101);
     client.set_paused(false).await.expect("resume");
     assert_eq!(test.received(client.id(), 11).await, b"said before");
-    tls_peer.peer.end();
+    tls_peer.peer.shutdown();
     assert_eq!(test.ended(client.id()).await.code(), -100);
 }

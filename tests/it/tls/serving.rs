@@ -160,7 +160,7 @@ async fn a_handshake_that_takes_too_long_is_dropped_and_reported() {
     let mut fixture = TlsFixture::new().await;
     let mut failures = HandshakeErrors::of(&fixture.test).await;
     let issued = fixture.authority.issue("localhost");
-    let server = issued.server().time_out(Duration::from_millis(50));
+    let server = issued.server().timeout(Duration::from_millis(50));
     let (_, at) = fixture.serve(server).await;
     let mut silent = dial(at).await;
     assert_eq!(failures.next().await.result_code.code(), -7);

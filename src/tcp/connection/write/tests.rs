@@ -143,7 +143,7 @@ async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
         panic!("a turn that is not well");
     });
     assert!(catch_unwind(turn).is_err());
-    let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_in_hand() else {
+    let Some(QueuedCall::Send(mut again)) = command_queue.queue.take_interrupted() else {
         panic!("it is not there any more");
     };
     assert_eq!((again.data.len(), again.bytes), (10, 20));

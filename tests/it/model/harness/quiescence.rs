@@ -263,7 +263,7 @@ impl Harness {
     fn drop_panics(&mut self) {
         for rules in &mut self.panics {
             rules.retain(|rule| {
-                let has_come = self.faults.struck(*rule) > 0;
+                let has_come = self.faults.triggered(*rule) > 0;
                 if has_come {
                     self.faults.remove(*rule);
                 }
