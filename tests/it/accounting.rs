@@ -272,14 +272,14 @@ impl Fixture {
             sent += u64::from(outcome.sent);
             back += u64::from(bytes);
         }
-        let struck: u64 = report.iter().map(|rule| rule.triggered).sum();
-        let struck = struck - aborted;
+        let triggered: u64 = report.iter().map(|rule| rule.triggered).sum();
+        let triggered = triggered - aborted;
         println!(
-            "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {struck} faults"
+            "{sent} bytes sent, {back} bytes got, {resets} resets, {resetters} by peers, {triggered} faults"
         );
-        assert!(resets <= struck + aborted, "no reset without a fault");
+        assert!(resets <= triggered + aborted, "no reset without a fault");
         assert!(
-            totals.lost + totals.lost_before <= struck + resetters,
+            totals.lost + totals.lost_before <= triggered + resetters,
             "each loss has its fault, or its peer that has reset"
         );
         let few = report.len().saturating_sub(1) as u64;

@@ -71,9 +71,9 @@ fn clients_do_not_notice_listeners_that_panic_stop_or_are_slow() {
 
 /// The number of injected faults in a line of the report.
 fn injected_count(line: &str) -> u32 {
-    let struck = line.split(": triggered ").nth(1);
-    let struck = struck.and_then(|it| it.split(' ').next()?.parse().ok());
-    struck.expect(line)
+    let triggered = line.split(": triggered ").nth(1);
+    let triggered = triggered.and_then(|it| it.split(' ').next()?.parse().ok());
+    triggered.expect(line)
 }
 
 /// Sends ten lines and expects their echo. `false`: the connection ended.
@@ -106,12 +106,12 @@ fn a_connection_with_read_errors_echoes_everything_or_ends() {
     let counts = output
         .trim()
         .strip_prefix("read=ECONNRESET,p=0.01: triggered ");
-    let struck = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
-    let struck = struck.unwrap_or_else(|| panic!("{output:?}"));
+    let triggered = counts.and_then(|counts| counts.split(' ').next()?.parse::<usize>().ok());
+    let triggered = triggered.unwrap_or_else(|| panic!("{output:?}"));
     let ended = clients - complete;
     // A connection that breaks after its last line was echoed completely.
     assert!(
-        0 < ended && ended <= struck && struck < clients,
+        0 < ended && ended <= triggered && triggered < clients,
         "{ended}; {output}"
     );
 }

@@ -389,8 +389,8 @@ async fn suspend_with_undelivered_error(fault: Option<&str>) -> (TestApp, u64) {
     resume(&test.app).await;
     let rule = fault.map(|fault| faulty.inject(fault.parse().expect("it is right")));
     tokio::time::sleep(REST * 2).await;
-    let struck = rule.map(|rule| faulty.triggered(rule));
-    (test, struck.unwrap_or(0))
+    let triggered = rule.map(|rule| faulty.triggered(rule));
+    (test, triggered.unwrap_or(0))
 }
 
 #[actix_rt::test]
