@@ -106,8 +106,8 @@ async fn a_socket_that_backs_off_retries_by_itself_and_is_not_paused() {
         assert_eq!((info.attempt, info.action), (attempt, BACK_OFF));
         assert_eq!(info.next_try, Some(Duration::from_millis(rest)));
         let info = fixture.info().await;
-        let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-        assert_eq!(info.blocked_by, [resting]);
+        let backing_off = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+        assert_eq!(info.blocked_by, [backing_off]);
         assert!(!info.paused, "in Chrome's sense");
         assert_eq!(fixture.network.waiting(fixture.at), 1, "it waits");
     }
@@ -149,7 +149,7 @@ async fn set_paused_or_another_policy_ends_a_back_off() {
     fixture
         .set_policy(AcceptPolicy::default())
         .await
-        .expect("set");
+        .expect("it is set");
     fixture.test.accepted().await;
     assert!(!first.is_closed() && !second.is_closed());
 }
@@ -161,8 +161,11 @@ async fn a_pause_during_a_back_off_holds_and_both_are_reported() {
     fixture.fail(libc::EMFILE);
     next_error(&mut errors).await;
     fixture.set_paused(true).await;
-    let resting = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
-    assert_eq!(fixture.info().await.blocked_by, [BlockReason::App, resting]);
+    let backing_off = BlockReason::BackingOff(NetError::INSUFFICIENT_RESOURCES);
+    assert_eq!(
+        fixture.info().await.blocked_by,
+        [BlockReason::App, backing_off]
+    );
     let _peer = fixture.dial();
     tokio::time::sleep(10 * LAST).await;
     assert!(fixture.test.try_next().is_none(), "it is paused");
@@ -288,8 +291,8 @@ async fn a_socket_that_closes_by_policy_reports_it_and_is_not_found() {
     })
     .await;
     let server = fixture.test.app.tcp_server.clone();
-    let gone = server.get_info(fixture.id).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
     assert_eq!(server.get_sockets().await, Ok(vec![]));
     assert_eq!(server.close(fixture.id).await, Err(Error::SocketNotFound));
 
@@ -327,8 +330,8 @@ async fn a_socket_of_a_suspended_app_is_closed_by_policy_after_loading() {
     let mut errors = fixture.add_error_listener().await;
     within("resume", app.resume()).await.expect("resume");
     assert_eq!(next_error(&mut errors).await.action, AcceptAction::Close);
-    let gone = app.tcp_server.get_info(fixture.id).await;
-    assert_eq!(gone, Err(Error::SocketNotFound));
+    let closed = app.tcp_server.get_info(fixture.id).await;
+    assert_eq!(closed, Err(Error::SocketNotFound));
 }
 
 #[actix_rt::test]
