@@ -241,7 +241,7 @@ impl SocketTable {
     /// Goes on when the handover is over, if there is one.
     pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
         if let Some(Waiting { outcome, .. }) = &self.waiting {
-            let over = outcome.clone().is_transferred().into_actor(self);
+            let over = outcome.clone().transferred().into_actor(self);
             ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
         }
     }
