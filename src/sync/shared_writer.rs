@@ -12,7 +12,7 @@ use super::{AtomicUsize, Mutex, MutexGuard};
 /// A caller holds the guard while it writes, and until what the OS has not taken
 /// is in the inbox, so nothing overtakes that.
 pub(crate) struct SharedWriter<W> {
-    under_way: AtomicUsize,
+    calls_in_flight: AtomicUsize,
     writer: Mutex<Option<W>>,
 }
 
@@ -23,22 +23,22 @@ impl<W> SharedWriter<W> {
     /// Shut.
     pub(crate) fn new() -> Self {
         SharedWriter {
-            under_way: AtomicUsize::new(0),
+            calls_in_flight: AtomicUsize::new(0),
             writer: Mutex::new(None),
         }
     }
 
     /// A call is under way, before it is in the inbox: later sends go behind it.
-    pub(crate) fn enter(&self) {
-        self.under_way.fetch_add(1, AcqRel);
+    pub(crate) fn begin_call(&self) {
+        self.calls_in_flight.fetch_add(1, AcqRel);
     }
 
     /// A call was carried out, and its bytes have left.
-    pub(crate) fn leave(&self) {
-        self.under_way.fetch_sub(1, AcqRel);
+    pub(crate) fn end_call(&self) {
+        self.calls_in_flight.fetch_sub(1, AcqRel);
     }
 
-    pub(crate) fn guard(&self) -> SharedWriterGuard<'_, W> {
+    pub(crate) fn lock(&self) -> SharedWriterGuard<'_, W> {
         self.writer.lock()
     }
 
@@ -46,15 +46,15 @@ impl<W> SharedWriter<W> {
     #[inline]
     pub(crate) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
         let writer = guard.as_ref()?;
-        (self.under_way.load(Acquire) == 0).then_some(writer)
+        (self.calls_in_flight.load(Acquire) == 0).then_some(writer)
     }
 
     pub(crate) fn open(&self, writer: W) {
-        *self.guard() = Some(writer);
+        *self.lock() = Some(writer);
     }
 
     /// Nothing is written past the queue any more when this returns.
-    pub(crate) fn shut(&self) -> Option<W> {
-        self.guard().take()
+    pub(crate) fn close(&self) -> Option<W> {
+        self.lock().take()
     }
 }

@@ -3,7 +3,6 @@
 //! Its inbox moves it, which handles fill with calls, and the wakers and
 //! credits of the rows with rows to look at.
 
-use crate::tcp::command::Command;
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,19 +10,18 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures::FutureExt;
 use slab::Slab;
 use tokio::task::unconstrained;
 
-use super::socket::ClientSocket;
-use super::{CreateInfo, Timeouts};
 use crate::answer::Reply;
 use crate::app_activity::PendingCall;
 use crate::error::Error;
 use crate::net_error::NetError;
 use crate::os::Network;
-use crate::tcp::command::QueuedCall;
+use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::command_queue::CommandQueue;
-use crate::tcp::connection::buffer_pool::Pool;
+use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::connect::{Connected, Target, connect};
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::linger::{LingerCount, Lingering};
@@ -32,15 +30,17 @@ use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::timeouts::TimerQueue;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::connection::{Connecting, Connection, Link};
-use crate::tcp::handover::Waiting;
+use crate::tcp::handover::PendingHandover;
 use crate::tcp::recovery::{CompletionGuard, RecoveryState};
+use crate::tcp::socket::ClientSocket;
+use crate::tcp::{CreateInfo, Timeouts};
 use crate::tls;
 
 /// How many rows are looked at before listeners and sends have their turn.
 /// With all of a thousand at once, what a row and the kernel keep of a
 /// connection has left the processor's cache before the answer is sent:
 /// measured, an echo costs a fifth more.
-pub(super) const ROWS_A_TURN: usize = 32;
+pub(super) const SOCKETS_PER_TURN: usize = 32;
 
 pub(crate) struct SocketTable {
     pub(super) entries: Slab<Entry>,
@@ -48,10 +48,10 @@ pub(crate) struct SocketTable {
     /// The calls of the turn.
     pub(super) calls: VecDeque<QueuedCall>,
     /// How often the calls were taken out of the inbox.
-    takes: u64,
+    dequeues: u64,
     /// The slots that are to be looked at.
-    batch: VecDeque<u32>,
-    pub(super) pool: Pool,
+    ready_slots: VecDeque<u32>,
+    pub(super) pool: BufferPool,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
@@ -59,8 +59,8 @@ pub(crate) struct SocketTable {
     /// The connections here whose peers do not have what was sent.
     pub(super) lingering: LingerCount,
     /// What waits for the end of a handover, while there is one.
-    pub(super) waiting: Option<Waiting>,
-    pub(super) fall: RecoveryState,
+    pub(super) handover: Option<PendingHandover>,
+    pub(super) recovery: RecoveryState,
 }
 
 pub(super) enum Entry {
@@ -79,176 +79,176 @@ impl SocketTable {
             entries: Slab::new(),
             command_queue,
             calls: VecDeque::new(),
-            takes: 0,
-            batch: VecDeque::new(),
-            pool: Pool::new(),
+            dequeues: 0,
+            ready_slots: VecDeque::new(),
+            pool: BufferPool::new(),
             network,
             tls,
             attempts: 0,
             timers: Arc::default(),
             lingering: LingerCount::default(),
-            waiting: None,
-            fall: RecoveryState::default(),
+            handover: None,
+            recovery: RecoveryState::default(),
         }
     }
 
     /// Carries out the calls, in order.
-    pub(super) fn answer(&mut self) {
+    pub(super) fn run_calls(&mut self) {
         while let Some(call) = self.calls.front() {
             let slot = call.socket().slot();
-            self.begin(slot);
+            self.begin_slot(slot);
             let call = self.calls.pop_front();
-            match call.and_then(|call| self.unless_taken(call)) {
-                Some(QueuedCall::Send(outgoing)) => self.send(outgoing),
-                Some(QueuedCall::Command(ticket, op)) => {
-                    self.carry_out(ticket.socket().clone(), op);
-                    self.settle(ticket.socket());
+            match call.and_then(|call| self.defer_if_frozen(call)) {
+                Some(QueuedCall::Send(pending)) => self.send(pending),
+                Some(QueuedCall::Command(in_flight, command)) => {
+                    self.execute(in_flight.socket().clone(), command);
+                    self.update_fast_path(in_flight.socket());
                 }
                 None => {}
             }
-            self.is_sound(slot);
+            self.clear_suspect(slot);
         }
-        self.fall.at = None;
+        self.recovery.slot = None;
     }
 
     /// Carries out every call that has come, for what is to see it.
-    pub(super) fn catch_up(&mut self) {
+    pub(super) fn flush_calls(&mut self) {
         self.recover_after_panic();
         self.calls
             .append(&mut self.command_queue.queue.take_calls());
-        self.takes += 1;
-        freely(|| self.answer());
+        self.dequeues += 1;
+        without_budget(|| self.run_calls());
     }
 
-    fn send(&mut self, outgoing: PendingSend) {
-        match self.entries.get_mut(outgoing.socket().slot() as usize) {
-            Some(Entry::Socket(row)) if row.socket == *outgoing.socket() => {
-                row.acknowledge();
-                row.send(outgoing);
+    fn send(&mut self, pending: PendingSend) {
+        match self.entries.get_mut(pending.socket().slot() as usize) {
+            Some(Entry::Socket(state)) if state.socket == *pending.socket() => {
+                state.acknowledge();
+                state.send(pending);
             }
-            _ => outgoing.fail(Error::SocketNotFound),
+            _ => pending.fail(Error::SocketNotFound),
         }
     }
 
-    fn carry_out(&mut self, socket: ClientSocket, op: Command) {
-        match op {
+    fn execute(&mut self, socket: ClientSocket, command: Command) {
+        match command {
             Command::Create(properties, reply) => {
-                let mut row = SocketState::new(socket.clone());
-                match row.update(*properties) {
+                let mut state = SocketState::new(socket.clone());
+                match state.update(*properties) {
                     Ok(()) => {
                         let socket_id = socket.id();
-                        self.insert(&socket, Entry::Socket(row));
+                        self.insert(&socket, Entry::Socket(state));
                         reply.send(Ok(CreateInfo { socket_id }));
                     }
                     Err(error) => {
-                        socket.app_shard().table.remove(socket.id());
+                        socket.app_shard().id_table.remove(socket.id());
                         reply.send(Err(error));
                     }
                 }
             }
-            Command::Adopt(stream, ends, offer) => {
+            Command::Adopt(stream, meta, offer) => {
                 let timeouts = offer.timeouts();
-                let row = SocketState::accepted(socket.clone(), stream, ends, offer);
-                self.insert(&socket, Entry::Socket(row));
+                let state = SocketState::accepted(socket.clone(), stream, meta, offer);
+                self.insert(&socket, Entry::Socket(state));
                 self.set_timeouts(&socket, timeouts);
                 // It is paused: its peer may be gone before it is resumed.
-                self.look_at(socket.slot(), &mut ListenerCache::default());
+                self.poll_slot(socket.slot(), &mut ListenerCache::default());
             }
             Command::Inherit(inherited) => {
                 let timeouts = inherited.timeouts();
-                let row = SocketState::inherited(socket.clone(), *inherited);
-                self.insert(&socket, Entry::Socket(row));
+                let state = SocketState::inherited(socket.clone(), *inherited);
+                self.insert(&socket, Entry::Socket(state));
                 self.set_timeouts(&socket, timeouts);
                 socket.make_ready();
             }
             Command::Connect(target, reply) => self.connect(&socket, *target, reply),
-            Command::Connected(attempt, made) => self.connected(&socket, attempt, *made),
+            Command::Connected(attempt, result) => self.connect_finished(&socket, attempt, *result),
             Command::Secure(step) => self.secure(&socket, *step),
             Command::Close(reply) => {
-                self.fall.closing = true;
+                self.recovery.is_closing = true;
                 let closed = self.close(&socket);
-                self.fall.closing = false;
+                self.recovery.is_closing = false;
                 reply.send(closed);
             }
             Command::GetInfo(reply) => {
                 reply.send(
-                    self.row(&socket)
-                        .map(|row| row.info())
+                    self.socket_state(&socket)
+                        .map(|state| state.info())
                         .ok_or(Error::SocketNotFound),
                 );
             }
             Command::Update(properties, reply) => {
-                self.change(&socket, reply, |row| {
+                self.modify(&socket, reply, |state| {
                     // Persistent now, it may have a suspended app loaded.
-                    row.socket.make_ready();
-                    row.update(*properties)
+                    state.socket.make_ready();
+                    state.update(*properties)
                 });
             }
             Command::SetPaused(paused, reply) => self.set_paused(&socket, paused, reply),
             Command::SetKeepAlive(enable, delay, reply) => {
-                self.change(&socket, reply, |row| row.set_keep_alive(enable, delay));
+                self.modify(&socket, reply, |state| state.set_keep_alive(enable, delay));
             }
             Command::SetNoDelay(no_delay, reply) => {
-                self.change(&socket, reply, |row| row.set_no_delay(no_delay));
+                self.modify(&socket, reply, |state| state.set_no_delay(no_delay));
             }
             Command::SetTimeouts(timeouts, reply) => {
                 let timers = self.timers.clone();
-                self.change(&socket, reply, |row| {
-                    row.set_timeouts(timeouts.checked()?, &timers);
+                self.modify(&socket, reply, |state| {
+                    state.set_timeouts(timeouts.checked()?, &timers);
                     Ok(())
                 });
             }
             Command::Disconnect(reply) => {
                 let mut ended = None;
-                self.change(&socket, reply, |row| {
-                    ended = row.disconnect();
+                self.modify(&socket, reply, |state| {
+                    ended = state.disconnect();
                     Ok(())
                 });
                 self.linger(ended, &socket);
             }
             Command::Undelivered(returned) => self.requeue(&socket, *returned),
-            Command::CallsPassed(last) => {
-                if let Some(row) = self.row(&socket) {
-                    row.ending.answered(last);
+            Command::CallsForwarded(last) => {
+                if let Some(state) = self.socket_state(&socket) {
+                    state.ending.forwarding_done(last);
                     socket.make_ready();
                 }
             }
-            Command::PauseGraceIsOver => self.grace_is_over(&socket),
-            Command::LookAgain => self.look_again(&socket),
+            Command::PauseGraceElapsed => self.pause_grace_elapsed(&socket),
+            Command::Recheck => self.recheck(&socket),
         }
     }
 
     /// One look at a slot: writes, reads, tells.
-    fn look_at(&mut self, slot: u32, audible: &mut ListenerCache) {
-        self.begin(slot);
+    fn poll_slot(&mut self, slot: u32, listeners: &mut ListenerCache) {
+        self.begin_slot(slot);
         let key = slot as usize;
         match self.entries.get_mut(key) {
             None => {}
-            Some(Entry::Lingering(_)) => self.look_at_lingering(slot),
-            Some(Entry::Socket(row)) => {
-                row.socket.looked_at();
-                row.socket.unhandled().begin_look();
-                row.flush();
-                let given_up = row.redeliver(audible);
-                let given_up = given_up.map(|ended| (ended, row.socket.clone()));
-                row.read(&mut self.pool, audible);
-                row.settle();
-                if row.waits_for_listeners() {
+            Some(Entry::Lingering(_)) => self.poll_lingering(slot),
+            Some(Entry::Socket(state)) => {
+                state.socket.clear_ready();
+                state.socket.unhandled().begin_poll();
+                state.flush();
+                let terminated = state.redeliver(listeners);
+                let terminated = terminated.map(|ended| (ended, state.socket.clone()));
+                state.read(&mut self.pool, listeners);
+                state.update_fast_path();
+                if state.waits_for_listeners() {
                     let mut ended = None;
-                    if row.socket.unhandled().are_handled() {
-                        row.pausing.answer_all(Ok(()));
-                        ended = row.finish(CallsAhead {
-                            takes: self.takes,
-                            in_hand: !self.calls.is_empty(),
-                            in_inbox: self.command_queue.queue.has_calls(),
+                    if state.socket.unhandled().are_handled() {
+                        state.pausing.answer_all(Ok(()));
+                        ended = state.report_end_if_handled(CallsAhead {
+                            dequeues: self.dequeues,
+                            has_unexecuted: !self.calls.is_empty(),
+                            has_queued: self.command_queue.queue.has_calls(),
                         });
                     }
                     // The end may not be told yet.
-                    row.watch();
-                    let socket = row.socket.clone();
+                    state.release_if_gone();
+                    let socket = state.socket.clone();
                     self.linger(ended, &socket);
                 }
-                if let Some((ended, socket)) = given_up {
+                if let Some((ended, socket)) = terminated {
                     self.linger(Some(ended), &socket);
                 }
             }
@@ -262,14 +262,14 @@ impl SocketTable {
 
     fn set_timeouts(&mut self, socket: &ClientSocket, timeouts: Timeouts) {
         let timers = self.timers.clone();
-        if let Some(row) = self.row(socket) {
-            row.set_timeouts(timeouts, &timers);
+        if let Some(state) = self.socket_state(socket) {
+            state.set_timeouts(timeouts, &timers);
         }
     }
 
-    pub(super) fn row(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
+    pub(super) fn socket_state(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
         match self.entries.get_mut(socket.slot() as usize) {
-            Some(Entry::Socket(row)) if row.socket == *socket => Some(row),
+            Some(Entry::Socket(state)) if state.socket == *socket => Some(state),
             _ => None,
         }
     }
@@ -278,100 +278,102 @@ impl SocketTable {
         self.attempts += 1;
         let attempt = self.attempts;
         let network = self.network.clone();
-        let Some(row) = self.row(socket) else {
+        let Some(state) = self.socket_state(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         if !target.is_permitted(&socket.app_shard().app_context.permissions()) {
             return reply.send(Err(Error::PermissionDenied));
         }
-        match row.link {
+        match state.link {
             Link::Connected(_) | Link::Securing(_) => {
                 reply.send(Err(NetError::SOCKET_IS_CONNECTED.into()));
             }
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
-                row.forget_end();
-                let over = CompletionGuard::new(socket, move |made| {
-                    Command::Connected(attempt, Box::new(made))
-                });
-                let task = actix_rt::spawn(over.with(connect(network, target, socket.clone())));
-                row.link = Link::Connecting(Box::new(Connecting {
+                state.discard_end();
+                let report = move |result| Command::Connected(attempt, Box::new(result));
+                let guard = CompletionGuard::new(socket, report(Err(NetError::FAILED)));
+                let work = connect(network, target, socket.clone()).map(report);
+                let task = actix_rt::spawn(guard.run(work));
+                state.link = Link::Connecting(Box::new(Connecting {
                     attempt,
                     task,
                     reply,
-                    _pending: PendingCall::new(&row.socket.app_shard().activity),
+                    _pending: PendingCall::new(&state.socket.app_shard().activity),
                 }));
             }
         }
     }
 
-    fn connected(
+    fn connect_finished(
         &mut self,
         socket: &ClientSocket,
         attempt: u64,
-        made: Result<Connected, NetError>,
+        result: Result<Connected, NetError>,
     ) {
-        let Some(row) = self.row(socket) else { return };
-        match std::mem::replace(&mut row.link, Link::None) {
-            Link::Connecting(connecting) if connecting.attempt == attempt => match made {
-                Ok(made) => {
-                    row.link =
-                        Link::Connected(Connection::dialled(made, &socket.app_shard().counter));
-                    row.restart_time_outs();
+        let Some(state) = self.socket_state(socket) else {
+            return;
+        };
+        match std::mem::replace(&mut state.link, Link::None) {
+            Link::Connecting(connecting) if connecting.attempt == attempt => match result {
+                Ok(result) => {
+                    state.link =
+                        Link::Connected(Connection::outbound(result, &socket.app_shard().counter));
+                    state.restart_timeouts();
                     connecting.reply.send(Ok(()));
                     socket.make_ready();
                 }
                 Err(error) => connecting.reply.send(Err(error.into())),
             },
             // The attempt was given up just before it was over.
-            other => row.link = other,
+            other => state.link = other,
         }
     }
 
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
-        let row = self.row(socket).ok_or(Error::SocketNotFound)?;
-        row.acknowledge();
+        let state = self.socket_state(socket).ok_or(Error::SocketNotFound)?;
+        state.acknowledge();
         // What they wait for may still come.
-        let handled = socket.unhandled_events() == 0;
-        let answer = handled.then_some(()).ok_or(Error::EventsInFlight);
-        row.pausing.answer_all(answer);
-        let ended = row.disconnect();
+        let is_handled = socket.unhandled_events() == 0;
+        let answer = is_handled.then_some(()).ok_or(Error::EventsInFlight);
+        state.pausing.answer_all(answer);
+        let ended = state.disconnect();
         self.entries.remove(socket.slot() as usize);
         self.linger(ended, socket);
         Ok(())
     }
 
     fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
-        let Some(row) = self.row(socket) else {
+        let Some(state) = self.socket_state(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
-        row.acknowledge();
-        let resumed = row.paused && !paused;
-        row.paused = paused;
-        if resumed {
-            row.claimed();
-            row.restart_time_outs();
+        state.acknowledge();
+        let is_resumed = state.paused && !paused;
+        state.paused = paused;
+        if is_resumed {
+            state.mark_claimed();
+            state.restart_timeouts();
         }
         if paused && socket.unhandled_events() > 0 {
-            row.when_handled(reply);
+            state.answer_when_handled(reply);
         } else {
-            row.pausing.answer_all(Ok(()));
+            state.pausing.answer_all(Ok(()));
             reply.send(Ok(()));
-            self.look_at(socket.slot(), &mut ListenerCache::default());
+            self.poll_slot(socket.slot(), &mut ListenerCache::default());
         }
     }
 
-    fn change(
+    fn modify(
         &mut self,
         socket: &ClientSocket,
         reply: Reply<()>,
-        change: impl FnOnce(&mut SocketState) -> Result<(), Error>,
+        modify: impl FnOnce(&mut SocketState) -> Result<(), Error>,
     ) {
-        let answer = match self.row(socket) {
-            Some(row) => {
-                row.acknowledge();
-                change(row)
+        let answer = match self.socket_state(socket) {
+            Some(state) => {
+                state.acknowledge();
+                modify(state)
             }
             None => Err(Error::SocketNotFound),
         };
@@ -383,9 +385,9 @@ impl Actor for SocketTable {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.command_queue.now_in_this_thread();
+        self.command_queue.set_current_thread();
         ctx.spawn(Turn);
-        self.wait_for_verdict(ctx);
+        self.await_outcome(ctx);
     }
 }
 
@@ -398,40 +400,41 @@ impl ActorFuture<SocketTable> for Turn {
 
     fn poll(
         self: Pin<&mut Self>,
-        rows: &mut SocketTable,
+        table: &mut SocketTable,
         ctx: &mut Context<SocketTable>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        rows.timers.turn();
-        rows.recover_after_panic();
-        if rows.calls.is_empty() {
-            rows.command_queue
+        table.timers.clear_now();
+        table.recover_after_panic();
+        if table.calls.is_empty() {
+            table
+                .command_queue
                 .queue
-                .take(&mut rows.calls, &mut rows.batch, cx);
-            rows.takes += 1;
+                .take(&mut table.calls, &mut table.ready_slots, cx);
+            table.dequeues += 1;
         } else {
             // They came before what is in the inbox.
             cx.waker().wake_by_ref();
         }
-        freely(|| {
-            rows.answer();
-            let mut audible = ListenerCache::default();
-            for _ in 0..ROWS_A_TURN {
-                let Some(slot) = rows.batch.pop_front() else {
+        without_budget(|| {
+            table.run_calls();
+            let mut listeners = ListenerCache::default();
+            for _ in 0..SOCKETS_PER_TURN {
+                let Some(slot) = table.ready_slots.pop_front() else {
                     return;
                 };
-                rows.look_at(slot, &mut audible);
-                rows.is_sound(slot);
+                table.poll_slot(slot, &mut listeners);
+                table.clear_suspect(slot);
             }
         });
-        rows.fall.at = None;
-        if rows.fall.stops {
+        table.recovery.slot = None;
+        if table.recovery.stop_requested {
             ctx.stop();
             return Poll::Pending;
         }
-        rows.look_at_clock(cx);
-        rows.timers.turn();
-        if !rows.batch.is_empty() {
+        table.poll_timeouts(cx);
+        table.timers.clear_now();
+        if !table.ready_slots.is_empty() {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -441,7 +444,7 @@ impl ActorFuture<SocketTable> for Turn {
 /// Runs `turn` outside tokio's budget of 128 operations a task: it would make
 /// this task, which has the work of all connections, put most of them off.
 /// Each row has a bound of its own.
-fn freely(turn: impl FnOnce()) {
+fn without_budget(turn: impl FnOnce()) {
     let mut turn = Some(turn);
     let once = unconstrained(std::future::poll_fn(|_| {
         if let Some(turn) = turn.take() {
@@ -453,9 +456,9 @@ fn freely(turn: impl FnOnce()) {
     let _ = pin!(once).poll(&mut cx);
 }
 
-pub(super) fn later(delay: Duration, socket: ClientSocket, op: Command) {
+pub(super) fn send_later(delay: Duration, socket: ClientSocket, command: Command) {
     actix_rt::spawn(async move {
         actix_rt::time::sleep(delay).await;
-        socket.do_send(op);
+        socket.do_send(command);
     });
 }

@@ -35,7 +35,7 @@ pub(crate) struct CloseSockets {
 /// no longer than this.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Deliver(pub(crate) Duration);
+pub(crate) struct AwaitDelivery(pub(crate) Duration);
 
 /// Closes every socket and ends the actor, when the peers have what was sent, or
 /// after [`SHUTDOWN_TIMEOUT`].
@@ -48,12 +48,12 @@ impl Handler<GetInfos> for SocketTable {
 
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
         // What was called before shows.
-        self.catch_up();
-        let rows = self.entries.iter().filter_map(|(_, entry)| match entry {
-            Entry::Socket(row) if *row.socket.app() == app => Some(row.info()),
+        self.flush_calls();
+        let infos = self.entries.iter().filter_map(|(_, entry)| match entry {
+            Entry::Socket(state) if *state.socket.app() == app => Some(state.info()),
             _ => None,
         });
-        MessageResult(rows.collect())
+        MessageResult(infos.collect())
     }
 }
 
@@ -62,10 +62,10 @@ impl Handler<ListenersChanged> for SocketTable {
 
     fn handle(&mut self, ListenersChanged(app): ListenersChanged, _: &mut Self::Context) {
         for (_, entry) in &self.entries {
-            if let Entry::Socket(row) = entry
-                && *row.socket.app() == app
+            if let Entry::Socket(state) = entry
+                && *state.socket.app() == app
             {
-                row.socket.make_ready();
+                state.socket.make_ready();
             }
         }
     }
@@ -76,20 +76,22 @@ impl Handler<CloseSockets> for SocketTable {
 
     fn handle(&mut self, CloseSockets { app_shard, all }: CloseSockets, _: &mut Self::Context) {
         // What was called before is done before.
-        self.catch_up();
-        let ending: Vec<_> = self
+        self.flush_calls();
+        let closing: Vec<_> = self
             .entries
             .iter()
             .filter_map(|(_, entry)| match entry {
-                Entry::Socket(row) if Arc::ptr_eq(row.socket.app_shard(), &app_shard) => Some(row),
+                Entry::Socket(state) if Arc::ptr_eq(state.socket.app_shard(), &app_shard) => {
+                    Some(state)
+                }
                 _ => None,
             })
-            .filter(|row| all || row.ends_by_suspension())
-            .map(|row| row.socket.clone())
+            .filter(|state| all || state.closes_on_suspend())
+            .map(|state| state.socket.clone())
             .collect();
-        for socket in ending {
+        for socket in closing {
             if socket.mark_closed() {
-                socket.app_shard().table.remove(socket.id());
+                socket.app_shard().id_table.remove(socket.id());
             }
             // One whose own `close` has come by now is closed by this.
             let _ = self.close(&socket);
@@ -102,22 +104,22 @@ impl Handler<Stop> for SocketTable {
 
     fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
         // Whatever happens now, it ends.
-        self.fall.ended = true;
-        self.catch_up();
+        self.recovery.has_ended = true;
+        self.flush_calls();
         self.command_queue.queue.refuse_calls();
         let sockets = self.entries.iter().filter_map(|(slot, entry)| match entry {
             Entry::Socket(_) => Some(slot),
             Entry::Lingering(_) => None,
         });
         for slot in sockets.collect::<Vec<_>>() {
-            if let Some(Entry::Socket(mut row)) = self.entries.try_remove(slot) {
-                let ended = row.disconnect();
-                self.linger(ended, &row.socket);
+            if let Some(Entry::Socket(mut state)) = self.entries.try_remove(slot) {
+                let ended = state.disconnect();
+                self.linger(ended, &state.socket);
             }
         }
-        let delivered = delivered(self.lingering.all(), SHUTDOWN_TIMEOUT);
-        Box::pin(delivered.into_actor(self).map(|(), rows, ctx| {
-            rows.give_up_lingering(NetError::ABORTED);
+        let await_delivery = await_delivery(self.lingering.all(), SHUTDOWN_TIMEOUT);
+        Box::pin(await_delivery.into_actor(self).map(|(), table, ctx| {
+            table.abort_all_lingering(NetError::ABORTED);
             ctx.stop();
         }))
     }
@@ -125,15 +127,19 @@ impl Handler<Stop> for SocketTable {
 
 /// Waits until the peers of all these have what was sent, but no longer than
 /// this.
-async fn delivered(lingering: Arc<ConnectionCounter>, limit: Duration) {
+async fn await_delivery(lingering: Arc<ConnectionCounter>, limit: Duration) {
     let _ = timeout(limit, lingering.wait_until_none()).await;
 }
 
-impl Handler<Deliver> for SocketTable {
+impl Handler<AwaitDelivery> for SocketTable {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, Deliver(limit): Deliver, _: &mut Self::Context) -> Self::Result {
-        self.catch_up();
-        Box::pin(delivered(self.lingering.until_now(), limit))
+    fn handle(
+        &mut self,
+        AwaitDelivery(limit): AwaitDelivery,
+        _: &mut Self::Context,
+    ) -> Self::Result {
+        self.flush_calls();
+        Box::pin(await_delivery(self.lingering.take_current(), limit))
     }
 }

@@ -17,7 +17,7 @@ use crate::tcp::{CreateInfo, SocketInfo, SocketProperties, Timeouts};
 
 /// Who accepted a socket, and wants to know that the app has taken it.
 pub(crate) trait AcceptNotifier: Send + Sync {
-    fn claimed(self: Arc<Self>);
+    fn acknowledged(self: Arc<Self>);
 
     /// Whether anyone is still to hear of it.
     fn is_open(&self) -> bool;
@@ -49,10 +49,10 @@ pub(crate) enum Command {
     Undelivered(Box<Undelivered>),
     /// The registry has passed on what was called by id before the end of a
     /// connection, after this event.
-    CallsPassed(u64),
-    PauseGraceIsOver,
+    CallsForwarded(u64),
+    PauseGraceElapsed,
     /// What was waited for may be over.
-    LookAgain,
+    Recheck,
 }
 
 /// A call on one socket.
@@ -64,8 +64,8 @@ pub(super) enum QueuedCall {
 impl QueuedCall {
     pub(super) fn socket(&self) -> &ClientSocket {
         match self {
-            QueuedCall::Send(outgoing) => outgoing.socket(),
-            QueuedCall::Command(ticket, _) => ticket.socket(),
+            QueuedCall::Send(pending) => pending.socket(),
+            QueuedCall::Command(in_flight, _) => in_flight.socket(),
         }
     }
 }

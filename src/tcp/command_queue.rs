@@ -1,10 +1,11 @@
 //! What waits for the rows actor: calls on its sockets, and rows to look at.
 
-use crate::tcp::command::QueuedCall;
 use std::thread::{self, ThreadId};
 
-use crate::sync::WorkQueue;
 use parking_lot::RwLock;
+
+use crate::sync::WorkQueue;
+use crate::tcp::command::QueuedCall;
 
 /// The queue from every handle and waker to the rows actor. It is not the
 /// actor's mailbox, because a mailbox costs two allocations a message and a
@@ -20,14 +21,14 @@ pub(crate) struct CommandQueue {
 
 impl CommandQueue {
     /// The actor is in the current thread.
-    pub(super) fn now_in_this_thread(&self) {
+    pub(super) fn set_current_thread(&self) {
         let mut thread = self.thread.write();
         *thread = Some(thread::current().id());
     }
 
     /// Whether the actor is in the current thread, so that its next turn comes
     /// after what this thread is doing.
-    pub(super) fn is_here(&self) -> bool {
+    pub(super) fn runs_in_this_thread(&self) -> bool {
         let thread = self.thread.read();
         *thread == Some(thread::current().id())
     }

@@ -15,17 +15,17 @@ use crate::tcp::connection::state::{SocketState, Transfer};
 /// One that stands still for a handover is left: its verdict comes.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct Force(pub(crate) Arc<ConnectionCounter>);
+pub(crate) struct ForceClose(pub(crate) Arc<ConnectionCounter>);
 
 /// Carries out what was called before.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
-pub(crate) struct CatchUp;
+pub(crate) struct FlushCalls;
 
 impl SocketState {
     /// What is left of its connection, if it is ended: it counts no more.
-    fn force(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
-        let connection_guard = self.ends().and_then(|ends| ends.connection_guard.as_ref());
+    fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
+        let connection_guard = self.meta().and_then(|meta| meta.connection_guard.as_ref());
         let connection_guard =
             connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))?;
         if self.transfer == Transfer::Frozen {
@@ -37,9 +37,9 @@ impl SocketState {
                 // An end that is known already is told as it is.
                 let end = connection.end().unwrap_or(NetError::ABORTED);
                 self.socket.make_ready();
-                connection.give_up(end)
+                connection.terminate(end)
             }
-            _ => self.end(NetError::ABORTED).and_then(Ended::cut_short),
+            _ => self.end(NetError::ABORTED).and_then(Ended::reset_if_unsent),
         };
         if let Some(ended) = &mut ended {
             ended.connection_guard = None;
@@ -48,28 +48,28 @@ impl SocketState {
     }
 }
 
-impl Handler<CatchUp> for SocketTable {
+impl Handler<FlushCalls> for SocketTable {
     type Result = ();
 
-    fn handle(&mut self, _: CatchUp, _: &mut Self::Context) {
-        self.catch_up();
+    fn handle(&mut self, _: FlushCalls, _: &mut Self::Context) {
+        self.flush_calls();
     }
 }
 
-impl Handler<Force> for SocketTable {
+impl Handler<ForceClose> for SocketTable {
     type Result = ();
 
-    fn handle(&mut self, Force(counter): Force, _: &mut Self::Context) {
+    fn handle(&mut self, ForceClose(counter): ForceClose, _: &mut Self::Context) {
         // What was called before is done before.
-        self.catch_up();
+        self.flush_calls();
         let mut ended = Vec::new();
         self.entries.retain(|_, entry| match entry {
-            Entry::Socket(row) => {
-                let left = row.force(&counter);
-                ended.extend(left.map(|left| (row.socket.clone(), left)));
+            Entry::Socket(state) => {
+                let left = state.force_close(&counter);
+                ended.extend(left.map(|left| (state.socket.clone(), left)));
                 true
             }
-            Entry::Lingering(lingering) => !lingering.force(&counter),
+            Entry::Lingering(lingering) => !lingering.force_close(&counter),
         });
         for (socket, left) in ended {
             self.linger(Some(left), &socket);

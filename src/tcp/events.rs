@@ -3,12 +3,12 @@
 use actix::Message;
 use bytes::Bytes;
 
-use super::socket::{ClientSocket, Credit};
 use crate::events::{Event, EventCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tcp::command::Command;
-use crate::tcp::connection::redelivery::{Data, Undelivered};
+use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
+use crate::tcp::socket::{ClientSocket, Credit};
 
 /// `tcp.onReceive`: data came in on an un-paused socket.
 ///
@@ -71,31 +71,36 @@ impl ReceiveInfo {
     /// told, wherever it runs.
     pub fn into_data(mut self) -> Bytes {
         let data = std::mem::take(&mut self.data);
-        if !self.client().app_shard().command_queue.is_here() {
-            self.credit.pass_on().give_back_later();
+        if !self
+            .client()
+            .app_shard()
+            .command_queue
+            .runs_in_this_thread()
+        {
+            self.credit.take().release_after_handler();
         }
         data
     }
 
     #[cold]
-    fn go_back(&mut self, panics: u32) {
-        let returned = Undelivered::Data(Data {
+    fn return_data(&mut self, panics: u32) {
+        let undelivered = Undelivered::Data(UndeliveredData {
             sequence: self.sequence,
             bytes: std::mem::take(&mut self.data),
-            credit: self.credit.pass_on(),
+            credit: self.credit.take(),
             panics,
         });
         self.client()
-            .do_send(Command::Undelivered(Box::new(returned)));
+            .do_send(Command::Undelivered(Box::new(undelivered)));
     }
 
     /// Dropped by a panic, and nothing of it comes back.
     #[cold]
-    fn was_used_up(&self) {
+    fn report_consumed(&self) {
         if self.delivery.panicked_after_take() {
-            let returned = Undelivered::UsedUp(self.sequence);
+            let undelivered = Undelivered::Consumed(self.sequence);
             self.client()
-                .do_send(Command::Undelivered(Box::new(returned)));
+                .do_send(Command::Undelivered(Box::new(undelivered)));
         }
     }
 }
@@ -105,9 +110,9 @@ impl Drop for ReceiveInfo {
     fn drop(&mut self) {
         let taken = self.data.is_empty();
         if let Some(panics) = self.delivery.finish(taken) {
-            self.go_back(panics);
+            self.return_data(panics);
         } else if taken && std::thread::panicking() {
-            self.was_used_up();
+            self.report_consumed();
         }
     }
 }
@@ -150,9 +155,9 @@ impl ReceiveErrorInfo {
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
         if let Some(panics) = self.delivery.finish(false) {
-            let returned = Undelivered::End(self.result_code, self.connects, panics);
+            let undelivered = Undelivered::End(self.result_code, self.connects, panics);
             self.client
-                .do_send(Command::Undelivered(Box::new(returned)));
+                .do_send(Command::Undelivered(Box::new(undelivered)));
         }
     }
 }

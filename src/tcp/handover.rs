@@ -44,7 +44,7 @@ pub(crate) struct Export {
 }
 
 /// A handover that goes on, and the calls that wait for its end.
-pub(super) struct Waiting {
+pub(super) struct PendingHandover {
     outcome: HandoverOutcome,
     calls: Vec<QueuedCall>,
 }
@@ -52,7 +52,7 @@ pub(super) struct Waiting {
 #[derive(Default)]
 pub(crate) struct Exported {
     pub(crate) clients: Vec<Client>,
-    pub(crate) left: Vec<NotTransferred>,
+    pub(crate) not_transferred: Vec<NotTransferred>,
 }
 
 /// What another process has left.
@@ -66,16 +66,16 @@ pub(crate) struct InheritedConnection {
     pub(crate) record: ConnectionRecord,
     pub(crate) unsent: Bytes,
     /// Only its end is left of it.
-    pub(crate) is_let_go: bool,
+    pub(crate) is_released: bool,
     /// It is one of those that are open, from when it is taken over.
     pub(crate) connection_guard: Option<ConnectionGuard>,
 }
 
 impl Inherited {
     /// It is taken over, and counts before anybody else comes.
-    pub(crate) fn arrive(&mut self, counter: &Arc<ConnectionCounter>) {
+    pub(crate) fn count_connection(&mut self, counter: &Arc<ConnectionCounter>) {
         if let Some(connection) = &mut self.connection
-            && !connection.is_let_go
+            && !connection.is_released
         {
             let was_accepted = connection.record.dialled.is_none();
             // Which server socket accepted it is not known here.
@@ -96,15 +96,15 @@ impl Inherited {
 impl SocketState {
     pub(super) fn inherited(socket: ClientSocket, inherited: Inherited) -> Self {
         let Inherited { record, connection } = inherited;
-        let mut row = SocketState::new(socket);
+        let mut state = SocketState::new(socket);
         // The name has been checked before.
-        let _ = row.update(SocketProperties {
+        let _ = state.update(SocketProperties {
             persistent: Some(true),
             name: record.name,
             buffer_size: record.buffer_size,
         });
-        row.paused = record.paused;
-        row.claim = match record.never_resumed {
+        state.paused = record.paused;
+        state.claim = match record.never_resumed {
             true => Claim::Paused,
             false => Claim::Resumed,
         };
@@ -115,20 +115,22 @@ impl SocketState {
                 write_error,
                 end,
             } = from.record;
-            let dialled = dialled.map(|dialled| Outbound {
-                local: dialled.local,
-                host: dialled.host.into(),
-                is_secured: false,
+            let outbound = dialled.map(|record| {
+                Box::new(Outbound {
+                    local: record.local,
+                    host: record.host.into(),
+                    is_secured: false,
+                })
             });
-            let ends = ConnectionMeta {
+            let meta = ConnectionMeta {
                 peer,
-                dialled: dialled.map(Box::new),
+                outbound,
                 connection_guard: from.connection_guard,
                 pinned_shard: None,
             };
-            let mut connection = Connection::new(from.stream, Box::new(ends));
+            let mut connection = Connection::new(from.stream, Box::new(meta));
             if let Some(end) = end.and_then(NetError::from_code) {
-                connection.read_side = match from.is_let_go {
+                connection.read_side = match from.is_released {
                     true => ReadSide::Released(end),
                     false => ReadSide::Ended(end),
                 };
@@ -138,14 +140,14 @@ impl SocketState {
                     let report = FailureReport::ByReading;
                     connection.write_side = WriteSide::Failed(error, report);
                 }
-                None => connection.queue.inherit(&row.socket, from.unsent),
+                None => connection.queue.inherit(&state.socket, from.unsent),
             }
-            row.link = Link::Connected(connection);
+            state.link = Link::Connected(connection);
         }
-        row.arrived()
+        state.register_with_arbiter()
     }
 
-    fn take(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
+    fn export(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
         }
@@ -175,12 +177,12 @@ impl SocketState {
                 buffer_size: self.buffer_size,
                 paused: self.paused,
                 never_resumed: !matches!(self.claim, Claim::Resumed),
-                timeouts: self.timing.as_ref().map(|it| it.settings.into()),
+                timeouts: self.timeout_state.as_ref().map(|it| it.settings.into()),
                 suspended: self.socket.app_shard().activity.is_suspended(),
                 offered_by: offered_by.map(ServerSocketId::get),
                 connection: connection.map(|connection| ConnectionRecord {
-                    peer: connection.ends.peer,
-                    dialled: connection.ends.dialled.as_ref().map(|it| OutboundRecord {
+                    peer: connection.meta.peer,
+                    dialled: connection.meta.outbound.as_ref().map(|it| OutboundRecord {
                         local: it.local,
                         host: it.host.to_string(),
                     }),
@@ -193,10 +195,10 @@ impl SocketState {
         Ok(client)
     }
 
-    fn release(&mut self) {
+    fn end_transfer(&mut self) {
         self.transfer = Transfer::None;
-        self.settle();
-        self.restart_time_outs();
+        self.update_fast_path();
+        self.restart_timeouts();
         self.socket.make_ready();
     }
 }
@@ -204,16 +206,16 @@ impl SocketState {
 impl SocketTable {
     /// The call, unless its row stands still: then it waits.
     #[inline]
-    pub(super) fn unless_taken(&mut self, call: QueuedCall) -> Option<QueuedCall> {
-        if self.waiting.is_none() {
+    pub(super) fn defer_if_frozen(&mut self, call: QueuedCall) -> Option<QueuedCall> {
+        if self.handover.is_none() {
             return Some(call);
         }
         let socket = call.socket();
-        let row = self.entries.get(socket.slot() as usize);
-        let taken = matches!(row, Some(Entry::Socket(row))
-            if row.socket == *socket && row.transfer == Transfer::Frozen);
-        match &mut self.waiting {
-            Some(waiting) if taken => {
+        let state = self.entries.get(socket.slot() as usize);
+        let is_frozen = matches!(state, Some(Entry::Socket(state))
+            if state.socket == *socket && state.transfer == Transfer::Frozen);
+        match &mut self.handover {
+            Some(waiting) if is_frozen => {
                 waiting.calls.push(call);
                 None
             }
@@ -221,63 +223,68 @@ impl SocketTable {
         }
     }
 
-    pub(super) fn rows(&mut self) -> impl Iterator<Item = &mut SocketState> {
+    pub(super) fn socket_states(&mut self) -> impl Iterator<Item = &mut SocketState> {
         self.entries
             .iter_mut()
             .filter_map(|(_, entry)| match entry {
-                Entry::Socket(row) => Some(row),
+                Entry::Socket(state) => Some(state),
                 Entry::Lingering(_) => None,
             })
     }
 
-    fn wait_for(&mut self, outcome: HandoverOutcome, ctx: &mut Context<Self>) {
-        if self.waiting.is_none() {
+    fn begin_handover(&mut self, outcome: HandoverOutcome, ctx: &mut Context<Self>) {
+        if self.handover.is_none() {
             let calls = Vec::new();
-            self.waiting = Some(Waiting { outcome, calls });
-            self.wait_for_verdict(ctx);
+            self.handover = Some(PendingHandover { outcome, calls });
+            self.await_outcome(ctx);
         }
     }
 
     /// Goes on when the handover is over, if there is one.
-    pub(super) fn wait_for_verdict(&self, ctx: &mut Context<Self>) {
-        if let Some(Waiting { outcome, .. }) = &self.waiting {
-            let over = outcome.clone().is_transferred().into_actor(self);
-            ctx.spawn(over.map(|gone, rows, _| rows.conclude(gone)));
+    pub(super) fn await_outcome(&self, ctx: &mut Context<Self>) {
+        if let Some(PendingHandover { outcome, .. }) = &self.handover {
+            let outcome = outcome.clone().is_transferred().into_actor(self);
+            ctx.spawn(
+                outcome.map(|is_transferred, table, _| table.finish_handover(is_transferred)),
+            );
         }
     }
 
     /// The end of a handover: what was taken is forgotten or goes on, and then
     /// come the calls that have waited.
-    fn conclude(&mut self, gone: bool) {
-        let waiting = self.waiting.take();
+    fn finish_handover(&mut self, is_transferred: bool) {
+        let waiting = self.handover.take();
         let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
-        if gone {
+        if is_transferred {
             self.entries.retain(|_, entry| match entry {
-                Entry::Socket(row) if row.transfer == Transfer::Frozen => {
-                    row.leave();
+                Entry::Socket(state) if state.transfer == Transfer::Frozen => {
+                    state.finish_transfer();
                     false
                 }
                 _ => true,
             });
         }
-        for row in self.rows().filter(|row| row.transfer != Transfer::None) {
-            row.release();
+        for state in self
+            .socket_states()
+            .filter(|state| state.transfer != Transfer::None)
+        {
+            state.end_transfer();
         }
         waiting.append(&mut self.calls);
         self.calls = waiting;
-        self.answer();
+        self.run_calls();
     }
 }
 
 impl SocketState {
     /// Another process has it now.
-    fn leave(&mut self) {
+    fn finish_transfer(&mut self) {
         if self.socket.mark_closed() {
-            self.socket.app_shard().table.remove(self.socket.id());
+            self.socket.app_shard().id_table.remove(self.socket.id());
         }
         self.pausing.answer_all(Ok(()));
         if let Link::Connected(connection) = &mut self.link {
-            connection.queue.leave();
+            connection.queue.complete_all();
         }
     }
 }
@@ -287,24 +294,24 @@ impl Handler<Quiesce> for SocketTable {
 
     fn handle(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Self::Context) -> Self::Result {
         // What was called before is done before.
-        self.catch_up();
-        self.wait_for(outcome, ctx);
-        let quiet: Vec<_> = self
-            .rows()
-            .filter(|row| row.persistent)
-            .map(|row| {
-                row.transfer = Transfer::Quiescing;
-                let (quiet, reply) = Answer::pair();
-                match row.socket.unhandled_events() {
+        self.flush_calls();
+        self.begin_handover(outcome, ctx);
+        let answers: Vec<_> = self
+            .socket_states()
+            .filter(|state| state.persistent)
+            .map(|state| {
+                state.transfer = Transfer::Quiescing;
+                let (handled, reply) = Answer::pair();
+                match state.socket.unhandled_events() {
                     0 => reply.send(Ok(())),
-                    _ => row.when_handled(reply),
+                    _ => state.answer_when_handled(reply),
                 }
-                quiet
+                handled
             })
             .collect();
         Box::pin(async move {
             // After the grace it goes all the same: the events were raised.
-            join_all(quiet).await;
+            join_all(answers).await;
         })
     }
 }
@@ -314,31 +321,31 @@ impl Handler<Export> for SocketTable {
 
     fn handle(&mut self, call: Export, ctx: &mut Self::Context) -> Self::Result {
         let Export { offered, outcome } = call;
-        self.catch_up();
-        self.wait_for(outcome, ctx);
-        let mut taken = Exported::default();
-        for row in self.rows() {
-            let offer = match row.claim {
-                Claim::Offered(_) => offered.get(&row.socket.id()).copied(),
+        self.flush_calls();
+        self.begin_handover(outcome, ctx);
+        let mut exported = Exported::default();
+        for state in self.socket_states() {
+            let offered_by = match state.claim {
+                Claim::Offered(_) => offered.get(&state.socket.id()).copied(),
                 Claim::Paused | Claim::Resumed => None,
             };
-            if !row.persistent && offer.is_none() {
-                if row.transfer != Transfer::None {
-                    row.release();
+            if !state.persistent && offered_by.is_none() {
+                if state.transfer != Transfer::None {
+                    state.end_transfer();
                 }
                 continue;
             }
-            match row.take(offer) {
-                Ok(client) => taken.clients.push(client),
+            match state.export(offered_by) {
+                Ok(client) => exported.clients.push(client),
                 Err(error) => {
-                    row.release();
-                    taken.left.push(NotTransferred {
-                        socket: SocketName::Client(row.socket.app().clone(), row.socket.id()),
+                    state.end_transfer();
+                    exported.not_transferred.push(NotTransferred {
+                        socket: SocketName::Client(state.socket.app().clone(), state.socket.id()),
                         reason: error.to_string(),
                     });
                 }
             }
         }
-        MessageResult(taken)
+        MessageResult(exported)
     }
 }

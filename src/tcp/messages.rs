@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 
-use super::{
+use crate::answer::messages;
+use crate::ids::ClientSocketId;
+use crate::tcp::{
     ClientSocket, CreateInfo, DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties,
     Timeouts,
 };
-use crate::answer::messages;
-use crate::ids::ClientSocketId;
 
 messages! {
     /// `tcp.create`.

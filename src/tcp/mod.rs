@@ -28,13 +28,13 @@ pub use types::{
     SocketProperties, Timeouts, TlsVersion, TlsVersionConstraints,
 };
 
-pub(crate) use crate::tcp::bulk::{Deliver, GetInfos, ListenersChanged, Stop};
+pub(crate) use crate::tcp::bulk::{AwaitDelivery, GetInfos, ListenersChanged, Stop};
 pub(crate) use crate::tcp::command_queue::CommandQueue;
 pub(crate) use crate::tcp::connection::ConnectionMeta;
 pub(crate) use crate::tcp::connection::connect::Target;
 pub(crate) use crate::tcp::connection::secure::Secure as SecureStep;
-pub(crate) use crate::tcp::connection::timeouts::nowhere;
-pub(crate) use crate::tcp::draining::{CatchUp, Force};
+pub(crate) use crate::tcp::connection::timeouts::closed_stream;
+pub(crate) use crate::tcp::draining::{FlushCalls, ForceClose};
 pub(crate) use crate::tcp::handover::{Export, Inherited, InheritedConnection, Quiesce};
 pub(crate) use crate::tcp::shards::id_table::IdTable;
 pub(crate) use crate::tcp::shards::lookups::Lookups;

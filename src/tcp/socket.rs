@@ -8,21 +8,20 @@ use actix_rt::Arbiter;
 use bytes::Bytes;
 use futures::task::{ArcWake, WakerRef, waker_ref};
 
-use super::events::ReceiveInfo;
-use super::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 use crate::answer::{Answer, Reply};
 use crate::error::Error;
 use crate::ids::{AppId, ClientSocketId};
 use crate::os::Writer;
 use crate::sync::{ReadyFlag, SharedWriter};
-use crate::tcp::command::Command;
-use crate::tcp::command::QueuedCall;
+use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
+use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::credits::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
+use crate::tcp::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 
 /// A client socket, addressed without the [`Registry`](crate::Registry).
 ///
@@ -43,7 +42,7 @@ struct Shared {
     /// Where the row is; set by the rows actor before any command is handled.
     slot: AtomicU32,
     /// Whether the row stands in the ready queue.
-    queued: ReadyFlag,
+    ready: ReadyFlag,
     /// Whether the row stands in its lane's list of starved ones.
     starved: ReadyFlag,
     /// Whether the id is gone.
@@ -59,7 +58,7 @@ impl ClientSocket {
         ClientSocket(Arc::new(Shared {
             id,
             slot: AtomicU32::new(u32::MAX),
-            queued: ReadyFlag::default(),
+            ready: ReadyFlag::default(),
             starved: ReadyFlag::default(),
             closed: AtomicBool::new(false),
             unhandled: SocketWindow::default(),
@@ -138,8 +137,8 @@ impl ClientSocket {
             charge,
             || None,
             || {
-                let (later, reply) = Answer::pair();
-                answer = later;
+                let (send_later, reply) = Answer::pair();
+                answer = send_later;
                 reply
             },
         );
@@ -173,16 +172,16 @@ impl ClientSocket {
     /// As [`try_send`](Self::try_send).
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
-        self.check()?;
+        self.check_open()?;
         self.0.app_shard.app_context.may_send()?;
-        self.write(data, 0, || Some(info.credit.pass_on()), Reply::discard);
+        self.write(data, 0, || Some(info.credit.take()), Reply::discard);
         Ok(())
     }
 
     /// `tcp.close`.
     pub fn close(&self) -> Answer<()> {
         let (answer, reply) = Answer::pair();
-        self.close_to(reply);
+        self.close_with_reply(reply);
         answer
     }
 
@@ -191,26 +190,26 @@ impl ClientSocket {
         self.call(Command::GetInfo)
     }
 
-    fn call<T>(&self, op: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
+    fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Answer<T> {
         if self.is_closed() {
             return Answer::ready(Err(Error::SocketNotFound));
         }
         let (answer, reply) = Answer::pair();
         self.0.app_shard.activity.mark_active();
-        self.do_send(op(reply));
+        self.do_send(command(reply));
         answer
     }
 
-    pub(crate) fn close_to(&self, reply: Reply<()>) {
+    pub(crate) fn close_with_reply(&self, reply: Reply<()>) {
         if self.mark_closed() {
-            self.0.app_shard.table.remove(self.0.id);
+            self.0.app_shard.id_table.remove(self.0.id);
             self.do_send(Command::Close(reply));
         } else {
             reply.send(Err(Error::SocketNotFound));
         }
     }
 
-    pub(crate) fn send_to(&self, data: Bytes, reply: Reply<SendInfo>) {
+    pub(crate) fn send_with_reply(&self, data: Bytes, reply: Reply<SendInfo>) {
         match self.charge(data.len()) {
             Ok(charge) => {
                 let bytes_sent = data.len();
@@ -241,31 +240,31 @@ impl ClientSocket {
     ) {
         self.0.app_shard.activity.mark_active();
         let bytes = data.len();
-        let door = self.fast_path().guard();
-        match try_write(&door, self, &mut data) {
+        let guard = self.fast_path().lock();
+        match try_write(&guard, self, &mut data) {
             WriteAttempt::Complete => {
-                drop(door);
+                drop(guard);
                 if charge > 0 {
                     self.0.app_shard.app_context.refund(charge);
                 }
             }
             WriteAttempt::Partial(error) => {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
-                let rest = QueuedCall::Send(rest.rest_of(bytes, error));
+                let rest = QueuedCall::Send(rest.with_progress(bytes, error));
                 let refused = self.0.app_shard.command_queue.queue.call(rest);
                 // What drops here may call: not under the lock.
-                drop(door);
+                drop(guard);
                 drop(refused);
             }
         }
     }
 
     fn charge(&self, bytes: usize) -> Result<usize, Error> {
-        self.check()?;
+        self.check_open()?;
         self.0.app_shard.app_context.charge(bytes)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() {
             return Err(Error::SocketNotFound);
         }
@@ -278,12 +277,15 @@ impl ClientSocket {
 
 /// What the row, its waker and its credits do with a socket.
 impl ClientSocket {
-    pub(crate) fn do_send(&self, op: Command) {
+    pub(crate) fn do_send(&self, command: Command) {
         self.0
             .app_shard
             .command_queue
             .queue
-            .call(QueuedCall::Command(InFlightCall::new(self.clone()), op));
+            .call(QueuedCall::Command(
+                InFlightCall::new(self.clone()),
+                command,
+            ));
     }
 
     pub(super) fn fast_path(&self) -> &SharedWriter<Arc<dyn Writer>> {
@@ -313,15 +315,15 @@ impl ClientSocket {
 
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
-        if self.0.queued.set() {
+        if self.0.ready.set() {
             self.0.app_shard.command_queue.queue.look_at(self.slot());
         }
     }
 
     /// The actor looks at the row now; what happens from here on makes it
     /// ready again.
-    pub(super) fn looked_at(&self) {
-        self.0.queued.clear();
+    pub(super) fn clear_ready(&self) {
+        self.0.ready.clear();
     }
 
     pub(super) fn waker(&self) -> WakerRef<'_> {
@@ -369,7 +371,7 @@ impl std::fmt::Debug for ClientSocket {
 
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
-        if this.queued.set() {
+        if this.ready.set() {
             this.app_shard
                 .command_queue
                 .queue
@@ -387,10 +389,10 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    pub(super) fn take(socket: &ClientSocket, bytes: usize) -> Self {
+    pub(super) fn acquire(socket: &ClientSocket, bytes: usize) -> Self {
         let amount = EVENT + bytes as u64;
-        socket.0.unhandled.take(amount);
-        socket.0.app_shard.take(bytes);
+        socket.0.unhandled.acquire(amount);
+        socket.0.app_shard.acquire(bytes);
         Credit {
             socket: socket.clone(),
             amount,
@@ -402,7 +404,7 @@ impl Credit {
     }
 
     /// The part that it takes; what is left takes none.
-    pub(super) fn pass_on(&mut self) -> Credit {
+    pub(super) fn take(&mut self) -> Credit {
         Credit {
             socket: self.socket.clone(),
             amount: std::mem::take(&mut self.amount),
@@ -412,17 +414,17 @@ impl Credit {
     /// The event is handled; its bytes are not gone yet. They hold back their
     /// own socket alone from now on: a peer that reads nothing must not stop
     /// the app's others.
-    pub(super) fn handled(&mut self) {
+    pub(super) fn mark_handled(&mut self) {
         if self.amount >= EVENT {
             self.amount -= EVENT;
             self.release(EVENT);
-            self.socket.0.app_shard.give_back(self.amount as usize);
+            self.socket.0.app_shard.release(self.amount as usize);
         }
     }
 
     /// Gives it back when the current handler is done, if this is an arbiter's
     /// thread.
-    pub(super) fn give_back_later(self) {
+    pub(super) fn release_after_handler(self) {
         if let Some(arbiter) = Arbiter::try_current() {
             // If it has ended, so has the handler.
             arbiter.spawn(async move { drop(self) });
@@ -441,7 +443,7 @@ impl Credit {
             self.socket
                 .0
                 .app_shard
-                .give_back((self.amount % EVENT) as usize);
+                .release((self.amount % EVENT) as usize);
         }
     }
 }
@@ -449,9 +451,9 @@ impl Credit {
 impl Clone for Credit {
     fn clone(&self) -> Self {
         let shared = &self.socket.0;
-        shared.unhandled.take(self.amount);
+        shared.unhandled.acquire(self.amount);
         if self.amount >= EVENT {
-            shared.app_shard.take((self.amount % EVENT) as usize);
+            shared.app_shard.acquire((self.amount % EVENT) as usize);
         }
         Credit {
             socket: self.socket.clone(),

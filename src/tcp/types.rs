@@ -1,10 +1,10 @@
 //! What `chrome.sockets.tcp` passes in and out.
 
-use crate::error::Error;
-use crate::handover_state::TimeoutsRecord;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::error::Error;
+use crate::handover_state::TimeoutsRecord;
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
 use crate::tls::Versions;

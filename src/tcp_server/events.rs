@@ -299,7 +299,7 @@ impl PendingAccept {
 }
 
 impl AcceptNotifier for PendingAccept {
-    fn claimed(self: Arc<Self>) {
+    fn acknowledged(self: Arc<Self>) {
         if self.client.app_shard().shard.is_remote {
             drop(self.dispatch_lock());
         }

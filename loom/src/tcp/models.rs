@@ -89,7 +89,7 @@ fn run(
         for slot in slots.drain(..) {
             let socket = &sockets[slot as usize];
             socket.0.queued.clear();
-            socket.0.unhandled.begin_look();
+            socket.0.unhandled.begin_poll();
             if look(socket, takes).is_ready() {
                 open -= 1;
             }
@@ -108,7 +108,7 @@ fn a_row_that_waits_for_its_window_and_then_for_all_credits_is_looked_at() {
         let socket = Socket::new(0, &queue);
         let handlers = [1, 2].map(|_| {
             // Two events are a full window here.
-            socket.0.unhandled.take(EVENT + 1);
+            socket.0.unhandled.acquire(EVENT + 1);
             socket.clone()
         });
         let handlers = handlers.map(|socket| thread::spawn(move || socket.release()));
@@ -132,8 +132,8 @@ fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + C
     crate::every_interleaving(move || {
         let queue = Arc::default();
         let window = Arc::new(AppWindow::new(2));
-        window.take(1);
-        window.keep(1);
+        window.acquire(1);
+        window.add_returned(1);
         let sockets: Vec<_> = (0..sockets).map(|slot| Socket::new(slot, &queue)).collect();
         let listener = {
             let window = window.clone();
@@ -151,13 +151,13 @@ fn starve(sockets: u32, make_room: impl Fn(&AppWindow<Socket>) + Send + Sync + C
 #[test]
 fn a_row_that_is_starved_is_looked_at_when_an_event_is_handled() {
     starve(1, |window| {
-        window.give_back(1);
+        window.release(1);
     });
 }
 
 #[test]
 fn rows_that_are_starved_are_looked_at_when_what_was_kept_is_raised() {
-    starve(2, |window| window.let_go(1));
+    starve(2, |window| window.remove_returned(1));
 }
 
 /// What the OS gets, and what the row has done, in order.
@@ -166,7 +166,7 @@ type Log = Arc<Mutex<Vec<Call>>>;
 /// As `ClientSocket::write`; of a send that goes the fast path, the OS takes a
 /// part.
 fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
-    let guard = path.guard();
+    let guard = path.lock();
     let call = match path.writer(&guard) {
         Some(log) => {
             log.lock().expect("nobody panics").push(Call::Send(number));
@@ -174,13 +174,13 @@ fn send(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, number: u8) {
         }
         None => Call::Send(number),
     };
-    path.enter();
+    path.begin_call();
     assert!(queue.call(call).is_none());
     drop(guard);
 }
 
 fn call(path: &SharedWriter<Log>, queue: &WorkQueue<Call>, call: Call) {
-    path.enter();
+    path.begin_call();
     assert!(queue.call(call).is_none());
 }
 
@@ -201,7 +201,7 @@ fn carry_out(
                 Call::Done => done += 1,
                 call => log.lock().expect("nobody panics").push(call),
             }
-            path.leave();
+            path.end_call();
         }
         match done == callers {
             true => Poll::Ready(()),
@@ -261,7 +261,7 @@ fn nothing_is_written_past_the_queue_after_the_path_was_shut() {
                 call(&path, &queue, Call::Done);
             })
         };
-        drop(path.shut());
+        drop(path.close());
         log.lock().expect("nobody panics").push(Call::Op);
         let log = carry_out(&path, &queue, &log, 1, |_| {});
         let shut = log.iter().position(|it| *it == Call::Op);
@@ -277,7 +277,7 @@ fn the_end_is_told_after_the_calls_that_handlers_made_before() {
     crate::every_interleaving(|| {
         let queue = Arc::default();
         let socket = Socket::new(0, &queue);
-        socket.0.unhandled.take(EVENT + 1);
+        socket.0.unhandled.acquire(EVENT + 1);
         let handler = {
             let (socket, queue) = (socket.clone(), queue.clone());
             thread::spawn(move || {
@@ -297,11 +297,11 @@ fn the_end_is_told_after_the_calls_that_handlers_made_before() {
                 return Poll::Pending;
             }
             let ahead = CallsAhead {
-                takes,
-                in_hand: false,
-                in_inbox: queue.has_calls(),
+                dequeues: takes,
+                has_unexecuted: false,
+                has_queued: queue.has_calls(),
             };
-            if !ending.is_due(ahead) {
+            if !ending.calls_are_done(ahead) {
                 socket.make_ready();
                 return Poll::Pending;
             }

@@ -16,17 +16,17 @@ const SPARE: usize = 16;
 /// its own bytes. A buffer that a single event fills at least half is given
 /// away instead: copying 64 KiB, and having the allocator fetch and return
 /// them at every event, took half of the time of a bulk echo.
-pub(in crate::tcp) struct Pool {
+pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
 }
 
 type Spare = Arc<Mutex<Vec<Box<[u8]>>>>;
 
-impl Pool {
+impl BufferPool {
     pub(in crate::tcp) fn new() -> Self {
-        Pool {
-            buffer: fresh(),
+        BufferPool {
+            buffer: new_buffer(),
             spare: Spare::default(),
         }
     }
@@ -44,24 +44,24 @@ impl Pool {
         count: usize,
         chunk: usize,
     ) -> impl Iterator<Item = Bytes> + use<'_> {
-        let whole = (count <= chunk && count * 2 >= self.buffer.len()).then(|| self.give(count));
+        let whole = (count <= chunk && count * 2 >= self.buffer.len()).then(|| self.lend(count));
         let copied = if whole.is_some() { 0 } else { count };
         let copies = self.buffer[..copied].chunks(chunk);
         whole.into_iter().chain(copies.map(Bytes::copy_from_slice))
     }
 
-    fn give(&mut self, count: usize) -> Bytes {
+    fn lend(&mut self, count: usize) -> Bytes {
         let spare = lock(&self.spare).pop();
-        let buffer = std::mem::replace(&mut self.buffer, spare.unwrap_or_else(fresh));
-        Bytes::from_owner(Given {
+        let buffer = std::mem::replace(&mut self.buffer, spare.unwrap_or_else(new_buffer));
+        Bytes::from_owner(LentBuffer {
             buffer,
             count,
-            registry_link: self.spare.clone(),
+            spare: self.spare.clone(),
         })
     }
 }
 
-fn fresh() -> Box<[u8]> {
+fn new_buffer() -> Box<[u8]> {
     vec![0; WINDOW].into_boxed_slice()
 }
 
@@ -70,23 +70,23 @@ fn lock(spare: &Spare) -> parking_lot::MutexGuard<'_, Vec<Box<[u8]>>> {
 }
 
 /// A buffer that an event has; it comes back when the last of it is dropped.
-struct Given {
+struct LentBuffer {
     buffer: Box<[u8]>,
     count: usize,
-    registry_link: Spare,
+    spare: Spare,
 }
 
-impl AsRef<[u8]> for Given {
+impl AsRef<[u8]> for LentBuffer {
     fn as_ref(&self) -> &[u8] {
         &self.buffer[..self.count]
     }
 }
 
-impl Drop for Given {
+impl Drop for LentBuffer {
     fn drop(&mut self) {
-        let mut registry_link = lock(&self.registry_link);
-        if registry_link.len() < SPARE {
-            registry_link.push(std::mem::take(&mut self.buffer));
+        let mut spare = lock(&self.spare);
+        if spare.len() < SPARE {
+            spare.push(std::mem::take(&mut self.buffer));
         }
     }
 }
@@ -95,7 +95,7 @@ impl Drop for Given {
 mod tests {
     use super::*;
 
-    fn filled(pool: &mut Pool, count: usize, chunk: usize) -> Vec<Bytes> {
+    fn filled(pool: &mut BufferPool, count: usize, chunk: usize) -> Vec<Bytes> {
         for (i, byte) in pool.buffer(count).iter_mut().enumerate() {
             *byte = (i % 251) as u8;
         }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn pieces_are_no_larger_than_asked_for_and_lose_nothing() {
-        let mut pool = Pool::new();
+        let mut pool = BufferPool::new();
         for (count, chunk) in [
             (1, 1),
             (10, 3),
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_given_buffer_keeps_its_bytes_and_comes_back() {
-        let mut pool = Pool::new();
+        let mut pool = BufferPool::new();
         let given = filled(&mut pool, WINDOW, WINDOW).remove(0);
         pool.buffer(WINDOW).fill(0xff);
         assert_eq!(given[1], 1);
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn small_reads_are_copied_and_spare_buffers_are_few() {
-        let mut pool = Pool::new();
+        let mut pool = BufferPool::new();
         let small = filled(&mut pool, WINDOW / 2 - 1, WINDOW);
         drop(small);
         assert_eq!(lock(&pool.spare).len(), 0, "a copy has no buffer");

@@ -68,21 +68,21 @@ impl Target {
         socket: &ClientSocket,
     ) -> Result<Vec<IpAddr>, NetError> {
         let name = match &self.host {
-            Ok(Host::Address(literal)) => return self.kind_asked_for(vec![*literal]),
+            Ok(Host::Address(literal)) => return self.filter_family(vec![*literal]),
             // RFC 6761, 6.3: whatever a resolver or the hosts file says.
             Ok(Host::Name(name)) if name.is_localhost() => {
                 let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-                return self.kind_asked_for(loopback.into());
+                return self.filter_family(loopback.into());
             }
             Ok(Host::Name(name)) => name.as_str(),
-            Err(text) if may_be_a_name(text) => text,
+            Err(text) if is_resolvable(text) => text,
             Err(_) => return Err(NetError::NAME_NOT_RESOLVED),
         };
         let resolved = resolve(network, name, socket).await?;
-        self.kind_asked_for(resolved.map_err(|error| net_error::resolve(&error))?)
+        self.filter_family(resolved.map_err(|error| net_error::resolve(&error))?)
     }
 
-    fn kind_asked_for(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
+    fn filter_family(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
         addresses.retain(|address| self.allows(address));
         if addresses.is_empty() {
             return Err(NetError::NAME_NOT_RESOLVED);
@@ -99,13 +99,13 @@ async fn resolve(
     socket: &ClientSocket,
 ) -> Result<io::Result<Vec<IpAddr>>, NetError> {
     let app_context = &socket.app_shard().app_context;
-    let lookup = app_context.lookups.begin(&app_context.app).await;
-    let lookup = lookup.ok_or(NetError::FAILED)?;
-    Ok(network.resolve_in(name, Box::new(lookup)).await)
+    let permit = app_context.lookups.acquire(&app_context.app).await;
+    let permit = permit.ok_or(NetError::FAILED)?;
+    Ok(network.resolve_in(name, Box::new(permit)).await)
 }
 
 /// Whether a resolver should be asked for what has no form.
-fn may_be_a_name(text: &str) -> bool {
+fn is_resolvable(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= MAX_HOST
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())
@@ -169,10 +169,10 @@ mod tests {
     #[test]
     fn what_cannot_be_a_name_is_not_asked_for() {
         for host in ["", " ", "a b", "a\0b", "a\n"] {
-            assert!(!may_be_a_name(host), "{host:?}");
+            assert!(!is_resolvable(host), "{host:?}");
         }
-        assert!(!may_be_a_name(&"a".repeat(254)));
-        assert!(may_be_a_name(&"a".repeat(253)));
+        assert!(!is_resolvable(&"a".repeat(254)));
+        assert!(is_resolvable(&"a".repeat(253)));
         let long = target(&"a".repeat(1 << 20), 1);
         assert!(long.host.is_err_and(|text| text.len() == 254));
     }

@@ -15,63 +15,63 @@ pub(in crate::tcp) struct Ending {
     /// How often the inbox had been emptied when everything was seen handled.
     handled_at: Option<u64>,
     /// After which event the registry was asked, and whether it has answered.
-    passed: Option<(u64, bool)>,
+    forwarding: Option<(u64, bool)>,
 }
 
 /// Whether the registry has passed on the calls by id.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::tcp) enum Passed {
+pub(in crate::tcp) enum Forwarding {
     /// It has not been asked.
-    Unasked,
-    Asked,
-    Yes,
+    NotRequested,
+    Requested,
+    Done,
 }
 
 /// What may stand between a handler's end and the end of its connection.
 #[derive(Clone, Copy)]
 pub(in crate::tcp) struct CallsAhead {
     /// How often the inbox has been emptied.
-    pub(in crate::tcp) takes: u64,
+    pub(in crate::tcp) dequeues: u64,
     /// Whether the actor has taken calls that it has not carried out.
-    pub(in crate::tcp) in_hand: bool,
+    pub(in crate::tcp) has_unexecuted: bool,
     /// Whether there are calls in the inbox.
-    pub(in crate::tcp) in_inbox: bool,
+    pub(in crate::tcp) has_queued: bool,
 }
 
 impl Ending {
     /// Every event is handled: whether the calls before that were carried out.
     /// If not, the row is to be looked at again.
-    pub(in crate::tcp) fn is_due(&mut self, ahead: CallsAhead) -> bool {
-        if !ahead.in_hand && !ahead.in_inbox {
+    pub(in crate::tcp) fn calls_are_done(&mut self, ahead: CallsAhead) -> bool {
+        if !ahead.has_unexecuted && !ahead.has_queued {
             return true;
         }
-        let handled_at = *self.handled_at.get_or_insert(ahead.takes);
-        !ahead.in_hand && handled_at < ahead.takes
+        let handled_at = *self.handled_at.get_or_insert(ahead.dequeues);
+        !ahead.has_unexecuted && handled_at < ahead.dequeues
     }
 
     /// As far as the calls of handlers are concerned that have heard this event,
     /// which is the last.
-    pub(in crate::tcp) fn passed(&self, last: u64) -> Passed {
-        match self.passed {
-            Some((asked, true)) if asked == last => Passed::Yes,
-            Some((asked, false)) if asked == last => Passed::Asked,
-            _ => Passed::Unasked,
+    pub(in crate::tcp) fn forwarding(&self, last: u64) -> Forwarding {
+        match self.forwarding {
+            Some((asked, true)) if asked == last => Forwarding::Done,
+            Some((asked, false)) if asked == last => Forwarding::Requested,
+            _ => Forwarding::NotRequested,
         }
     }
 
-    pub(in crate::tcp) fn ask(&mut self, last: u64) {
-        self.passed = Some((last, false));
+    pub(in crate::tcp) fn forwarding_requested(&mut self, last: u64) {
+        self.forwarding = Some((last, false));
     }
 
     /// The registry answers what it was asked after this event.
-    pub(in crate::tcp) fn answered(&mut self, last: u64) {
-        if self.passed(last) == Passed::Asked {
-            self.passed = Some((last, true));
+    pub(in crate::tcp) fn forwarding_done(&mut self, last: u64) {
+        if self.forwarding(last) == Forwarding::Requested {
+            self.forwarding = Some((last, true));
         }
     }
 
     /// An event was raised: handlers may call again.
-    pub(in crate::tcp) fn next_epoch(&mut self) {
+    pub(in crate::tcp) fn reset(&mut self) {
         *self = Ending::default();
     }
 }

@@ -24,7 +24,7 @@ pub(in crate::tcp) struct InFlightCall(ClientSocket);
 
 impl InFlightCall {
     pub(in crate::tcp) fn new(socket: ClientSocket) -> Self {
-        socket.fast_path().enter();
+        socket.fast_path().begin_call();
         InFlightCall(socket)
     }
 
@@ -35,7 +35,7 @@ impl InFlightCall {
 
 impl Drop for InFlightCall {
     fn drop(&mut self) {
-        self.0.fast_path().leave();
+        self.0.fast_path().end_call();
     }
 }
 
@@ -87,16 +87,16 @@ impl FastPath {
 
 impl Drop for FastPath {
     fn drop(&mut self) {
-        let writer = self.0.fast_path().shut();
+        let writer = self.0.fast_path().close();
         // It may close the connection: not under the lock.
         drop(writer);
     }
 }
 
 impl SocketTable {
-    pub(in crate::tcp) fn settle(&mut self, socket: &ClientSocket) {
-        if let Some(row) = self.row(socket) {
-            row.settle();
+    pub(in crate::tcp) fn update_fast_path(&mut self, socket: &ClientSocket) {
+        if let Some(state) = self.socket_state(socket) {
+            state.update_fast_path();
         }
     }
 }
@@ -104,17 +104,18 @@ impl SocketTable {
 impl SocketState {
     /// Opens or shuts the short way, as the row is now. It is never wrong to
     /// leave it shut.
-    pub(in crate::tcp) fn settle(&mut self) {
+    pub(in crate::tcp) fn update_fast_path(&mut self) {
         let is_claimed = !matches!(self.claim, Claim::Offered(_));
-        let is_clear = self.transfer == Transfer::None && is_claimed && self.timing.is_none();
+        let is_clear =
+            self.transfer == Transfer::None && is_claimed && self.timeout_state.is_none();
         if let Link::Connected(connection) = &mut self.link {
-            connection.settle(is_clear, &self.socket);
+            connection.update_fast_path(is_clear, &self.socket);
         }
     }
 }
 
 impl Connection {
-    fn settle(&mut self, is_clear: bool, socket: &ClientSocket) {
+    fn update_fast_path(&mut self, is_clear: bool, socket: &ClientSocket) {
         if !is_clear {
             self.close_fast_path();
         } else if matches!(self.write_side, WriteSide::Queued)
@@ -123,7 +124,7 @@ impl Connection {
             let _guard = FastPath::open(socket, writer);
             self.write_side = WriteSide::Fast { _guard };
             // The actor does not see what is written this way.
-            self.is_used = true;
+            self.maybe_written = true;
         }
     }
 }

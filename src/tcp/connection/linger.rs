@@ -32,12 +32,12 @@ pub(in crate::tcp) const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_DISCARDED: usize = 1024 * 1024;
 
 /// How often a connection is read before the others have their turn.
-const READS_A_TURN: usize = 2;
+const READS_PER_TURN: usize = 2;
 
 /// When Linux is first asked what the peer has acknowledged: after a round trip
 /// to most peers, and after the 40 ms by which Linux delays an acknowledgement.
 /// Each later look comes after twice the time.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
+const FIRST_CHECK: Duration = Duration::from_millis(100);
 
 /// How many connections of one app linger, an equal part of them in each
 /// arbiter: enough for 2,500 closes a second with peers 100 ms away, and a
@@ -53,7 +53,7 @@ pub(in crate::tcp) struct Ended {
     pub(in crate::tcp) queue: WriteQueue,
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
     /// Whether nothing was ever written that the peer could lose.
-    pub(in crate::tcp) is_unused: bool,
+    pub(in crate::tcp) never_written: bool,
 }
 
 impl From<Connection> for Ended {
@@ -61,8 +61,8 @@ impl From<Connection> for Ended {
         Ended {
             stream: connection.stream,
             queue: connection.queue,
-            connection_guard: connection.ends.connection_guard,
-            is_unused: !connection.is_used,
+            connection_guard: connection.meta.connection_guard,
+            never_written: !connection.maybe_written,
         }
     }
 }
@@ -70,7 +70,7 @@ impl From<Connection> for Ended {
 impl Ended {
     /// It has to end now. If that cuts off what was to be sent, it is reset, and
     /// nothing is left.
-    pub(in crate::tcp) fn cut_short(connection: Connection) -> Option<Self> {
+    pub(in crate::tcp) fn reset_if_unsent(connection: Connection) -> Option<Self> {
         let mut ended = Ended::from(connection);
         if ended.queue.is_empty() {
             return Some(ended);
@@ -82,7 +82,7 @@ impl Ended {
 
     /// Whether closing it at once loses nothing: the peer has ended its side
     /// too, so no input can come that would make the close a reset.
-    fn may_be_closed(&self) -> bool {
+    fn can_close_now(&self) -> bool {
         self.queue.is_empty() && self.stream.has_ended()
     }
 }
@@ -95,18 +95,18 @@ pub(in crate::tcp) struct Lingering {
     /// Until the peer has acknowledged everything, the end included.
     undelivered: Option<UndeliveredGuard>,
     /// Whether the writing side is shut.
-    poll_capacity: bool,
+    is_write_shut: bool,
     /// Whether nothing more is read: the peer has ended its side, or reading
     /// has failed.
-    is_read: bool,
+    is_read_ended: bool,
     discarded: usize,
     /// Since when the peer has acknowledged nothing.
-    since: Instant,
-    next_look: Duration,
+    progress_at: Instant,
+    check_interval: Duration,
     /// What the peer had not acknowledged at the last look.
-    left: Option<usize>,
+    last_unacknowledged: Option<usize>,
     alarm: Alarm,
-    _place: Place,
+    _list_entry: LingerListEntry,
 }
 
 /// Where a connection counts while the peer does not have everything.
@@ -118,23 +118,23 @@ struct UndeliveredGuard {
 
 impl Lingering {
     /// Writes what waits, and reads what comes; `true` when it can be closed.
-    pub(in crate::tcp) fn is_done(&mut self, buffer: &mut [u8]) -> bool {
+    pub(in crate::tcp) fn write_and_discard(&mut self, buffer: &mut [u8]) -> bool {
         let socket = self.socket.clone();
-        socket.looked_at();
+        socket.clear_ready();
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        if !self.poll_capacity {
+        if !self.is_write_shut {
             match self.queue.poll_flush(&mut *self.stream, &mut cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) if self.stream.has_ended() => return true,
                 Poll::Ready(Ok(())) => match self.stream.poll_shutdown(&mut cx) {
                     Poll::Pending => {}
-                    Poll::Ready(Ok(())) => self.is_now_shut(),
+                    Poll::Ready(Ok(())) => self.mark_write_shut(),
                     // It is broken already, or cannot be shut.
                     Poll::Ready(Err(_)) => return true,
                 },
                 Poll::Ready(Err(error)) => {
-                    self.cut_off(net_error::write(&error));
+                    self.reset(net_error::write(&error));
                     return true;
                 }
             }
@@ -144,8 +144,8 @@ impl Lingering {
 
     /// All of it has left: from here on another connection may take its place
     /// in limits. Those that linger have a bound of their own.
-    fn is_now_shut(&mut self) {
-        self.poll_capacity = true;
+    fn mark_write_shut(&mut self) {
+        self.is_write_shut = true;
         if let Some(UndeliveredGuard {
             connection_guard: Some(connection_guard),
             ..
@@ -157,49 +157,49 @@ impl Lingering {
 
     /// Reads what is there; `true` when the connection can be closed.
     fn discard(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> bool {
-        for _ in 0..READS_A_TURN {
-            if self.is_read {
+        for _ in 0..READS_PER_TURN {
+            if self.is_read_ended {
                 break;
             }
             match retry_if_spurious(self.stream.poll_discard(cx, buffer), cx) {
                 Poll::Pending => return false,
                 // What waits may still be written: the peer reads on, or the
                 // next write says what has happened.
-                Poll::Ready(Ok(0) | Err(_)) => self.is_read = true,
+                Poll::Ready(Ok(0) | Err(_)) => self.is_read_ended = true,
                 Poll::Ready(Ok(count)) => self.discarded += count,
             }
             if self.discarded > MAX_DISCARDED {
                 log::debug!("the peer of a closed connection goes on sending: reset");
-                self.cut_off(NetError::ABORTED);
+                self.reset(NetError::ABORTED);
                 return true;
             }
         }
-        if !self.is_read {
+        if !self.is_read_ended {
             // There may be more: after the others.
             self.socket.make_ready();
         }
-        self.is_read && self.poll_capacity
+        self.is_read_ended && self.is_write_shut
     }
 
     /// What waits fails, and closing resets the connection.
-    fn cut_off(&mut self, why: NetError) {
+    fn reset(&mut self, why: NetError) {
         self.queue.fail(why.into());
         self.stream.reset_when_dropped();
     }
 
     /// Its bound is reached: it is closed by whoever calls this. The peer sees a
     /// reset if it does not get everything.
-    pub(in crate::tcp) fn give_up(&mut self, why: NetError) {
+    pub(in crate::tcp) fn abort_unless_delivered(&mut self, why: NetError) {
         if !self.queue.is_empty() || self.unacknowledged() > 0 {
-            self.cut_off(why);
+            self.reset(why);
         }
     }
 
     /// Another connection takes its place, or a drain does not wait any longer.
     /// What the kernel has taken it goes on to deliver by itself.
-    fn release(&mut self, why: NetError) {
+    fn close_now(&mut self, why: NetError) {
         if !self.queue.is_empty() {
-            self.cut_off(why);
+            self.reset(why);
         }
     }
 
@@ -212,7 +212,7 @@ impl Lingering {
     }
 
     /// Whether it is one of those, and a drain ends it.
-    pub(in crate::tcp) fn force(&mut self, counter: &Arc<ConnectionCounter>) -> bool {
+    pub(in crate::tcp) fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> bool {
         let connection_guard = self
             .undelivered
             .as_ref()
@@ -229,7 +229,7 @@ impl Lingering {
             self.undelivered = None;
             return false;
         }
-        self.release(NetError::ABORTED);
+        self.close_now(NetError::ABORTED);
         true
     }
 
@@ -242,28 +242,31 @@ impl Lingering {
     }
 
     /// A look at the clock; `true` when the peer has had its time.
-    pub(in crate::tcp) fn is_overdue(&mut self, now: Instant) -> bool {
-        self.alarm.is_over();
+    pub(in crate::tcp) fn check_timeout(&mut self, now: Instant) -> bool {
+        self.alarm.mark_fired();
         if self.undelivered.is_some() {
-            let told = self.stream.unacknowledged();
-            let left = self.queue.bytes() + told.unwrap_or(0);
-            if self.left.is_some_and(|before| left < before) {
-                self.since = now;
+            let reported = self.stream.unacknowledged();
+            let unacknowledged = self.queue.bytes() + reported.unwrap_or(0);
+            if self
+                .last_unacknowledged
+                .is_some_and(|before| unacknowledged < before)
+            {
+                self.progress_at = now;
             }
-            self.left = Some(left);
-            if self.poll_capacity && told == Some(0) {
+            self.last_unacknowledged = Some(unacknowledged);
+            if self.is_write_shut && reported == Some(0) {
                 self.undelivered = None;
             }
         }
-        let end = self.since + LINGER_TIMEOUT;
+        let end = self.progress_at + LINGER_TIMEOUT;
         if end <= now {
             return true;
         }
         let next = match self.undelivered {
-            Some(_) => end.min(now + self.next_look),
+            Some(_) => end.min(now + self.check_interval),
             None => end,
         };
-        self.next_look *= 2;
+        self.check_interval *= 2;
         self.alarm.set(Some(next));
         false
     }
@@ -272,7 +275,7 @@ impl Lingering {
 /// How many lingering connections of one actor have peers that do not have
 /// everything.
 pub(in crate::tcp) struct LingerCount {
-    all: Arc<ConnectionCounter>,
+    pub(in crate::tcp) all: Arc<ConnectionCounter>,
     /// Those that began after the last wait.
     new: Arc<ConnectionCounter>,
 }
@@ -288,7 +291,7 @@ impl Default for LingerCount {
 }
 
 impl LingerCount {
-    fn count(&self) -> ConnectionGuard {
+    fn guard(&self) -> ConnectionGuard {
         ConnectionGuard::opened(self.new.clone(), false)
     }
 
@@ -299,7 +302,7 @@ impl LingerCount {
 
     /// Those until now. Others may begin while these are waited for: a wait for
     /// all might never end.
-    pub(in crate::tcp) fn until_now(&mut self) -> Arc<ConnectionCounter> {
+    pub(in crate::tcp) fn take_current(&mut self) -> Arc<ConnectionCounter> {
         let next = Arc::new(ConnectionCounter::with_parent(&self.all));
         std::mem::replace(&mut self.new, next)
     }
@@ -307,7 +310,7 @@ impl LingerCount {
 
 /// Which connections of an app linger in one arbiter, by age.
 pub(in crate::tcp) struct LingerList {
-    most: usize,
+    limit: usize,
     state: Mutex<ListState>,
 }
 
@@ -319,17 +322,17 @@ struct ListState {
 
 impl LingerList {
     /// Of so many arbiters one.
-    pub(in crate::tcp) fn one_of(arbiters: usize) -> Self {
+    pub(in crate::tcp) fn for_shards(arbiters: usize) -> Self {
         LingerList {
-            most: (MAX_LINGERING / arbiters.max(1)).max(MIN_LINGERING),
+            limit: (MAX_LINGERING / arbiters.max(1)).max(MIN_LINGERING),
             state: Mutex::default(),
         }
     }
 
     /// The oldest, if there is no room for another one.
-    fn oldest_of_too_many(&self) -> Option<u32> {
+    fn evict_oldest(&self) -> Option<u32> {
         let mut state = self.state.lock();
-        if state.slots.len() < self.most {
+        if state.slots.len() < self.limit {
             return None;
         }
         state.slots.pop_first().map(|(_, slot)| slot)
@@ -345,12 +348,12 @@ impl LingerList {
 }
 
 /// One of those that linger, until this is dropped.
-struct Place {
+struct LingerListEntry {
     app_shard: Arc<AppShard>,
     age: u64,
 }
 
-impl Drop for Place {
+impl Drop for LingerListEntry {
     fn drop(&mut self) {
         self.app_shard
             .lingering
@@ -364,77 +367,77 @@ impl Drop for Place {
 impl SocketTable {
     /// Closes a connection that the app is done with, when the peer has what
     /// was sent.
-    pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, of: &ClientSocket) {
-        let ended = ended.map(Into::into).filter(|ended| !ended.may_be_closed());
+    pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, owner: &ClientSocket) {
+        let ended = ended.map(Into::into).filter(|ended| !ended.can_close_now());
         let Some(Ended {
             mut stream,
             queue,
             connection_guard,
-            is_unused,
+            never_written,
         }) = ended
         else {
             return;
         };
-        if is_unused && queue.is_empty() && end_now(&mut *stream) {
+        if never_written && queue.is_empty() && end_now(&mut *stream) {
             return;
         }
-        let app_shard = of.app_shard().clone();
-        while let Some(oldest) = app_shard.lingering.oldest_of_too_many() {
+        let app_shard = owner.app_shard().clone();
+        while let Some(oldest) = app_shard.lingering.evict_oldest() {
             log::debug!("too many closed connections linger: the oldest is closed");
             if let Some(Entry::Lingering(oldest)) = self.entries.get_mut(oldest as usize) {
-                oldest.release(NetError::ABORTED);
+                oldest.close_now(NetError::ABORTED);
             }
             self.stop_lingering(oldest);
         }
         let entry = self.entries.vacant_entry();
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
-        let socket = ClientSocket::new(of.id(), app_shard.clone());
+        let socket = ClientSocket::new(owner.id(), app_shard.clone());
         socket.set_slot(slot);
         let now = self.timers.now();
         let mut alarm = Alarm::new(&self.timers, slot);
-        alarm.set(Some(now + FIRST_LOOK));
+        alarm.set(Some(now + FIRST_CHECK));
         entry.insert(Entry::Lingering(Lingering {
             socket,
             stream,
             queue,
             undelivered: Some(UndeliveredGuard {
                 connection_guard,
-                _counted: self.lingering.count(),
+                _counted: self.lingering.guard(),
             }),
-            poll_capacity: false,
-            is_read: false,
+            is_write_shut: false,
+            is_read_ended: false,
             discarded: 0,
-            since: now,
-            next_look: FIRST_LOOK,
-            left: None,
+            progress_at: now,
+            check_interval: FIRST_CHECK,
+            last_unacknowledged: None,
             alarm,
-            _place: Place {
+            _list_entry: LingerListEntry {
                 age: app_shard.lingering.add(slot),
                 app_shard,
             },
         }));
         // If that panics, it is this one's fault.
-        let at = self.fall.at.replace(slot);
-        self.look_at_lingering(slot);
-        self.fall.at = at;
+        let previous = self.recovery.slot.replace(slot);
+        self.poll_lingering(slot);
+        self.recovery.slot = previous;
     }
 
     /// One look: writes and reads.
-    pub(in crate::tcp) fn look_at_lingering(&mut self, slot: u32) {
+    pub(in crate::tcp) fn poll_lingering(&mut self, slot: u32) {
         if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(slot as usize)
-            && lingering.is_done(self.pool.buffer(usize::MAX))
+            && lingering.write_and_discard(self.pool.buffer(usize::MAX))
         {
             self.stop_lingering(slot);
         }
     }
 
     /// The clock says that this one is to be looked at.
-    pub(in crate::tcp) fn lingering_is_due(&mut self, slot: u32, now: Instant) {
+    pub(in crate::tcp) fn check_lingering(&mut self, slot: u32, now: Instant) {
         if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(slot as usize)
-            && lingering.is_overdue(now)
+            && lingering.check_timeout(now)
         {
             log::debug!("the peer of a closed connection has had its time");
-            lingering.give_up(NetError::TIMED_OUT);
+            lingering.abort_unless_delivered(NetError::TIMED_OUT);
             self.stop_lingering(slot);
         }
     }
@@ -447,10 +450,10 @@ impl SocketTable {
     }
 
     /// Gives up all that linger.
-    pub(in crate::tcp) fn give_up_lingering(&mut self, why: NetError) {
+    pub(in crate::tcp) fn abort_all_lingering(&mut self, why: NetError) {
         self.entries.retain(|_, entry| match entry {
             Entry::Lingering(lingering) => {
-                lingering.give_up(why);
+                lingering.abort_unless_delivered(why);
                 false
             }
             Entry::Socket(_) => true,

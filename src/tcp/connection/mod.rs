@@ -53,9 +53,9 @@ pub(in crate::tcp) struct Connection {
     pub(in crate::tcp) queue: WriteQueue,
     /// Only `getInfo` asks for them, so they stand apart from what every
     /// event touches.
-    pub(in crate::tcp) ends: Box<ConnectionMeta>,
+    pub(in crate::tcp) meta: Box<ConnectionMeta>,
     /// Whether anything may have been written.
-    pub(in crate::tcp) is_used: bool,
+    pub(in crate::tcp) maybe_written: bool,
 }
 
 /// How sends leave.
@@ -102,7 +102,7 @@ pub(in crate::tcp) enum Peeked {
 pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) peer: SocketAddr,
     /// Only of what `connect` made: an accepted socket keeps no room for it.
-    pub(in crate::tcp) dialled: Option<Box<Outbound>>,
+    pub(in crate::tcp) outbound: Option<Box<Outbound>>,
     /// It counts as open until this is dropped.
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
     /// In which arbiter it was accepted, if it is to stay there.
@@ -110,18 +110,18 @@ pub(crate) struct ConnectionMeta {
 }
 
 impl ConnectionMeta {
-    pub(crate) fn stays_in(&mut self, arbiter: Option<usize>) {
+    pub(crate) fn pin_to(&mut self, arbiter: Option<usize>) {
         self.pinned_shard = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
     }
 
-    pub(in crate::tcp) fn at_home(&self) -> Option<usize> {
+    pub(in crate::tcp) fn pinned_shard(&self) -> Option<usize> {
         self.pinned_shard.map(usize::from)
     }
 
     pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
         Box::new(ConnectionMeta {
             peer,
-            dialled: None,
+            outbound: None,
             connection_guard: Some(connection_guard),
             pinned_shard: None,
         })
@@ -140,14 +140,14 @@ pub(in crate::tcp) struct Outbound {
 }
 
 impl Connection {
-    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, ends: Box<ConnectionMeta>) -> Self {
-        Connection::encrypted(stream, ends, WriteQueue::default())
+    pub(in crate::tcp) fn new(stream: Box<dyn Stream>, meta: Box<ConnectionMeta>) -> Self {
+        Connection::encrypted(stream, meta, WriteQueue::default())
     }
 
     /// The same connection on another stream, and what is to be sent on it.
     pub(in crate::tcp) fn encrypted(
         stream: Box<dyn Stream>,
-        ends: Box<ConnectionMeta>,
+        meta: Box<ConnectionMeta>,
         queue: WriteQueue,
     ) -> Self {
         Connection {
@@ -155,8 +155,8 @@ impl Connection {
             read_side: ReadSide::Open,
             stream,
             queue,
-            ends,
-            is_used: true,
+            meta,
+            maybe_written: true,
         }
     }
 
@@ -183,18 +183,18 @@ impl Connection {
         }
     }
 
-    fn send(&mut self, outgoing: PendingSend, socket: &ClientSocket) {
+    fn send(&mut self, pending: PendingSend, socket: &ClientSocket) {
         if let WriteSide::Failed(error, report) = &mut self.write_side {
-            if *report == FailureReport::ByAnswers && outgoing.is_unasked() {
+            if *report == FailureReport::ByAnswers && pending.is_fire_and_forget() {
                 *report = FailureReport::ByEnd;
                 socket.make_ready();
             }
-            return outgoing.fail((*error).into());
+            return pending.fail((*error).into());
         }
-        self.is_used = true;
+        self.maybe_written = true;
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
-        if let Err(error) = self.queue.write(outgoing, &mut *self.stream, &mut cx) {
+        if let Err(error) = self.queue.write(pending, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
             if !matches!(
                 self.write_side,
@@ -209,18 +209,18 @@ impl Connection {
     pub(in crate::tcp) fn flush(
         &mut self,
         socket: &ClientSocket,
-        timing: Option<&mut TimeoutState>,
+        timeout_state: Option<&mut TimeoutState>,
     ) {
         let waker = socket.waker();
-        let before = timing.is_some().then(|| self.queue.mark());
+        let before = timeout_state.is_some().then(|| self.queue.progress());
         let mut cx = Context::from_waker(&waker);
         if let Poll::Ready(Err(error)) = self.queue.poll_flush(&mut *self.stream, &mut cx) {
             self.write_failed(&error);
         }
-        if let Some(timing) = timing
-            && before != Some(self.queue.mark())
+        if let Some(timeout_state) = timeout_state
+            && before != Some(self.queue.progress())
         {
-            timing.sent();
+            timeout_state.record_sent();
         }
     }
 
@@ -251,7 +251,7 @@ impl Connection {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
         let report = match error.kind() {
             BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => FailureReport::ByReading,
-            _ if self.queue.has_unasked() => FailureReport::ByEnd,
+            _ if self.queue.has_fire_and_forget() => FailureReport::ByEnd,
             _ => FailureReport::ByAnswers,
         };
         self.fail_writes(net_error::write(error), report);
@@ -264,20 +264,20 @@ impl Connection {
 }
 
 impl Connection {
-    pub(in crate::tcp) fn dialled(made: Connected, counter: &Arc<ConnectionCounter>) -> Self {
-        let dialled = Outbound {
-            local: made.local,
-            host: made.host,
+    pub(in crate::tcp) fn outbound(connected: Connected, counter: &Arc<ConnectionCounter>) -> Self {
+        let outbound = Outbound {
+            local: connected.local,
+            host: connected.host,
             is_secured: false,
         };
-        let ends = ConnectionMeta {
-            peer: made.peer,
-            dialled: Some(Box::new(dialled)),
+        let meta = ConnectionMeta {
+            peer: connected.peer,
+            outbound: Some(Box::new(outbound)),
             connection_guard: Some(ConnectionGuard::opened(counter.clone(), false)),
             pinned_shard: None,
         };
-        let mut connection = Connection::new(made.stream, Box::new(ends));
-        connection.is_used = false;
+        let mut connection = Connection::new(connected.stream, Box::new(meta));
+        connection.maybe_written = false;
         connection
     }
 }

@@ -10,7 +10,7 @@ use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::ReceiveInfo;
-use crate::tcp::actor::{SocketTable, later};
+use crate::tcp::actor::{SocketTable, send_later};
 use crate::tcp::command::Command;
 use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
@@ -21,19 +21,19 @@ use crate::tcp::socket::{ClientSocket, Credit};
 
 /// What the events of one connection are numbered below: a returned one of an
 /// earlier connection is known by what it has above.
-const CONNECTION: u64 = 1 << 48;
+const EPOCH_SIZE: u64 = 1 << 48;
 
 /// An event that has reached nobody.
 pub(crate) enum Undelivered {
-    Data(Data),
+    Data(UndeliveredData),
     /// With the number of `connect` calls before, and of listeners that have
     /// panicked at it.
     End(NetError, u32, u32),
     /// The data of this event was taken out by a listener that then panicked.
-    UsedUp(u64),
+    Consumed(u64),
 }
 
-pub(crate) struct Data {
+pub(crate) struct UndeliveredData {
     /// The number of its event.
     pub(in crate::tcp) sequence: u64,
     pub(in crate::tcp) bytes: Bytes,
@@ -49,7 +49,7 @@ pub(in crate::tcp) struct Panics {
     /// How many listeners in a row have panicked while they handled data.
     data: u32,
     /// The event whose handling, and no other's, goes on with that row.
-    next: u64,
+    next_sequence: u64,
     /// How many have panicked at the end of this connection.
     end: u32,
     /// How many ends were dropped because of that.
@@ -58,7 +58,7 @@ pub(in crate::tcp) struct Panics {
 
 /// What has come back of one socket, and is waited for.
 pub(in crate::tcp) struct Redelivery {
-    data: Vec<Data>,
+    data: Vec<UndeliveredData>,
     /// An end that was told to nobody.
     end: Option<NetError>,
     /// How long is waited for what may still come back.
@@ -66,59 +66,59 @@ pub(in crate::tcp) struct Redelivery {
     /// Until when it is held back as listeners have panicked at it, and how
     /// many listeners had died then.
     held_back: Option<(Instant, u64)>,
-    kept: Kept,
+    returned_bytes: ReturnedBytes,
 }
 
 /// Bytes that hold back the other sockets of their app, as they are to be
 /// raised again.
-struct Kept {
+struct ReturnedBytes {
     app_shard: Arc<AppShard>,
     bytes: usize,
 }
 
-impl Kept {
+impl ReturnedBytes {
     fn set(&mut self, bytes: usize) {
         if self.bytes != bytes {
-            self.app_shard.keep(bytes);
+            self.app_shard.add_returned(bytes);
             self.app_shard
-                .let_go(std::mem::replace(&mut self.bytes, bytes));
+                .remove_returned(std::mem::replace(&mut self.bytes, bytes));
         }
     }
 }
 
-impl Drop for Kept {
+impl Drop for ReturnedBytes {
     fn drop(&mut self) {
         self.set(0);
     }
 }
 
 impl SocketTable {
-    pub(in crate::tcp) fn requeue(&mut self, socket: &ClientSocket, returned: Undelivered) {
-        if let Some(row) = self.row(socket) {
-            row.requeue(returned);
+    pub(in crate::tcp) fn requeue(&mut self, socket: &ClientSocket, undelivered: Undelivered) {
+        if let Some(state) = self.socket_state(socket) {
+            state.requeue(undelivered);
         }
     }
 
-    pub(in crate::tcp) fn look_again(&mut self, socket: &ClientSocket) {
-        if self.row(socket).is_some() {
+    pub(in crate::tcp) fn recheck(&mut self, socket: &ClientSocket) {
+        if self.socket_state(socket).is_some() {
             socket.make_ready();
         }
     }
 
-    pub(in crate::tcp) fn grace_is_over(&mut self, socket: &ClientSocket) {
-        if let Some(row) = self.row(socket) {
-            row.pausing.answer_overdue();
-            row.pausing.timer_ended();
-            row.time_pauses();
+    pub(in crate::tcp) fn pause_grace_elapsed(&mut self, socket: &ClientSocket) {
+        if let Some(state) = self.socket_state(socket) {
+            state.pausing.answer_overdue();
+            state.pausing.timer_ended();
+            state.arm_pause_timer();
         }
     }
 }
 
 impl SocketState {
     /// Takes back what has reached nobody.
-    pub(in crate::tcp) fn requeue(&mut self, returned: Undelivered) {
-        match returned {
-            Undelivered::Data(data) if data.sequence / CONNECTION != self.raised / CONNECTION => {
+    pub(in crate::tcp) fn requeue(&mut self, undelivered: Undelivered) {
+        match undelivered {
+            Undelivered::Data(data) if data.sequence / EPOCH_SIZE != self.raised / EPOCH_SIZE => {
                 log::debug!(
                     "client socket {}: {} bytes of a connection that was ended reached nobody",
                     self.socket.id(),
@@ -127,15 +127,15 @@ impl SocketState {
             }
             Undelivered::Data(mut data) => {
                 let paused = self.paused;
-                let recovery = self.recover();
+                let redelivery = self.start_redelivery();
                 if !paused {
                     // Before the app has its room again: others would take it.
-                    let bytes = recovery.kept.bytes + data.bytes.len();
-                    recovery.kept.set(bytes);
+                    let bytes = redelivery.returned_bytes.bytes + data.bytes.len();
+                    redelivery.returned_bytes.set(bytes);
                 }
-                data.credit.handled();
+                data.credit.mark_handled();
                 let (sequence, panics) = (data.sequence, data.panics);
-                recovery.data.push(data);
+                redelivery.data.push(data);
                 self.count_panics(sequence, sequence, panics);
             }
             Undelivered::End(end, connects, _) if connects != self.connects => {
@@ -144,10 +144,10 @@ impl SocketState {
                     self.socket.id()
                 );
             }
-            Undelivered::End(end, _, panics) => self.take_end_back(end, panics),
-            Undelivered::UsedUp(sequence) => {
-                if sequence / CONNECTION == self.raised / CONNECTION {
-                    self.recover();
+            Undelivered::End(end, _, panics) => self.requeue_end(end, panics),
+            Undelivered::Consumed(sequence) => {
+                if sequence / EPOCH_SIZE == self.raised / EPOCH_SIZE {
+                    self.start_redelivery();
                     self.count_panics(sequence, sequence + 1, 1);
                 }
             }
@@ -160,7 +160,7 @@ impl SocketState {
     pub(in crate::tcp) fn count_deaths(&mut self, deaths: u64) {
         self.deaths = deaths;
         if self.socket.unhandled_events() > 0 {
-            self.recover();
+            self.start_redelivery();
             self.socket.make_ready();
         }
     }
@@ -170,15 +170,15 @@ impl SocketState {
     fn count_panics(&mut self, sequence: u64, next: u64, panics: u32) {
         if panics > 0 {
             let counted = self.panics.get_or_insert_default();
-            if counted.next != sequence {
+            if counted.next_sequence != sequence {
                 counted.data = 0;
             }
             counted.data = counted.data.saturating_add(panics);
-            counted.next = next;
+            counted.next_sequence = next;
         }
     }
 
-    fn take_end_back(&mut self, end: NetError, panics: u32) {
+    fn requeue_end(&mut self, end: NetError, panics: u32) {
         if panics > 0 {
             let counted = self.panics.get_or_insert_default();
             counted.end = counted.end.saturating_add(panics);
@@ -192,7 +192,7 @@ impl SocketState {
                 return;
             }
         }
-        self.recover().end = Some(end);
+        self.start_redelivery().end = Some(end);
     }
 
     pub(in crate::tcp) fn dropped_events(&self) -> u64 {
@@ -207,38 +207,38 @@ impl SocketState {
             return false;
         }
         let now = Instant::now();
-        let Some(recovery) = &mut self.recovery else {
+        let Some(redelivery) = &mut self.redelivery else {
             return false;
         };
-        match recovery.held_back {
+        match redelivery.held_back {
             Some((until, before)) if before == deaths => until > now,
             _ => {
-                recovery.held_back = Some((now + HOLD_BACK, deaths));
-                later(HOLD_BACK, self.socket.clone(), Command::LookAgain);
+                redelivery.held_back = Some((now + HOLD_BACK, deaths));
+                send_later(HOLD_BACK, self.socket.clone(), Command::Recheck);
                 true
             }
         }
     }
 
     /// Its thread is another one, and the timers of the last one are gone.
-    pub(in crate::tcp) fn recover_anew(&mut self) {
-        if let Some(recovery) = &mut self.recovery {
-            recovery.until = Instant::now() + PAUSE_GRACE;
-            recovery.held_back = None;
-            later(PAUSE_GRACE, self.socket.clone(), Command::LookAgain);
+    pub(in crate::tcp) fn restart_redelivery_timers(&mut self) {
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.until = Instant::now() + PAUSE_GRACE;
+            redelivery.held_back = None;
+            send_later(PAUSE_GRACE, self.socket.clone(), Command::Recheck);
         }
     }
 
-    fn recover(&mut self) -> &mut Redelivery {
+    fn start_redelivery(&mut self) -> &mut Redelivery {
         let socket = &self.socket;
-        self.recovery.get_or_insert_with(|| {
-            later(PAUSE_GRACE, socket.clone(), Command::LookAgain);
+        self.redelivery.get_or_insert_with(|| {
+            send_later(PAUSE_GRACE, socket.clone(), Command::Recheck);
             Box::new(Redelivery {
                 data: Vec::new(),
                 end: None,
                 until: Instant::now() + PAUSE_GRACE,
                 held_back: None,
-                kept: Kept {
+                returned_bytes: ReturnedBytes {
                     app_shard: socket.app_shard().clone(),
                     bytes: 0,
                 },
@@ -248,21 +248,21 @@ impl SocketState {
 
     /// Whether something has come back that nobody has heard yet.
     pub(in crate::tcp) fn has_returned(&self) -> bool {
-        let recovery = self.recovery.as_ref();
-        recovery.is_some_and(|it| !it.data.is_empty() || it.end.is_some())
+        let redelivery = self.redelivery.as_ref();
+        redelivery.is_some_and(|it| !it.data.is_empty() || it.end.is_some())
     }
 
     pub(in crate::tcp) fn has_returned_data(&self) -> bool {
-        let recovery = self.recovery.as_ref();
-        recovery.is_some_and(|it| !it.data.is_empty())
+        let redelivery = self.redelivery.as_ref();
+        redelivery.is_some_and(|it| !it.data.is_empty())
     }
 
     /// What was raised before is of another connection: if it comes back, it
     /// is raised no more.
     pub(in crate::tcp) fn next_epoch(&mut self) {
-        self.raised = (self.raised | (CONNECTION - 1)).wrapping_add(1);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.data.clear();
+        self.raised = (self.raised | (EPOCH_SIZE - 1)).wrapping_add(1);
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.data.clear();
         }
         if let Some(panics) = &mut self.panics {
             (panics.data, panics.end) = (0, 0);
@@ -271,10 +271,10 @@ impl SocketState {
 
     /// `connect` is called: the end of the connection before is no news, even
     /// if it comes back only now.
-    pub(in crate::tcp) fn forget_end(&mut self) {
+    pub(in crate::tcp) fn discard_end(&mut self) {
         self.connects = self.connects.wrapping_add(1);
-        if let Some(recovery) = &mut self.recovery {
-            recovery.end = None;
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.end = None;
         }
         if let Some(panics) = &mut self.panics {
             panics.end = 0;
@@ -285,15 +285,17 @@ impl SocketState {
     /// listens. Returns what is left of the connection if this ends it.
     #[inline]
     #[must_use]
-    pub(in crate::tcp) fn redeliver(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
-        self.recovery.as_ref()?;
-        self.go_on_recovering(audible)
+    pub(in crate::tcp) fn redeliver(&mut self, listeners: &mut ListenerCache) -> Option<Ended> {
+        self.redelivery.as_ref()?;
+        self.redeliver_pending(listeners)
     }
 
-    fn go_on_recovering(&mut self, audible: &mut ListenerCache) -> Option<Ended> {
-        let recovery = self.recovery.as_mut()?;
-        let bytes = recovery.data.iter().map(|data| data.bytes.len()).sum();
-        recovery.kept.set(if self.paused { 0 } else { bytes });
+    fn redeliver_pending(&mut self, listeners: &mut ListenerCache) -> Option<Ended> {
+        let redelivery = self.redelivery.as_mut()?;
+        let bytes = redelivery.data.iter().map(|data| data.bytes.len()).sum();
+        redelivery
+            .returned_bytes
+            .set(if self.paused { 0 } else { bytes });
         if self.transfer != Transfer::None {
             return None;
         }
@@ -301,43 +303,43 @@ impl SocketState {
         if panics.is_some_and(|panics| panics.data >= MAX_PANICS) {
             return self.end_poisoned();
         }
-        let recovery = self.recovery.as_ref()?;
-        if let Some(end) = recovery.end
-            && !self.tell_end_again(end)
+        let redelivery = self.redelivery.as_ref()?;
+        if let Some(end) = redelivery.end
+            && !self.redeliver_end(end)
         {
             return None;
         }
-        if !self.is_all_back() {
+        if !self.has_all_returned() {
             return None;
         }
         if !self.has_returned() {
-            self.recovery = None;
+            self.redelivery = None;
             return None;
         }
         if self.paused {
             return None;
         }
         let app_shard = self.socket.app_shard().clone();
-        let Some(heard) = audible.on(&app_shard) else {
+        let Some(cached) = listeners.get(&app_shard) else {
             self.want_listeners(&app_shard.on_receive);
             return None;
         };
-        if self.is_held_back(heard.deaths) {
+        if self.is_held_back(cached.deaths) {
             return None;
         }
-        let recovery = self.recovery.take()?;
-        self.raise_data_again(recovery.data, &heard.listeners)
+        let redelivery = self.redelivery.take()?;
+        self.redeliver_data(redelivery.data, &cached.listeners)
     }
 
     /// Whether all is back that may come back.
-    fn is_all_back(&self) -> bool {
-        let until = self.recovery.as_ref().map(|recovery| recovery.until);
+    fn has_all_returned(&self) -> bool {
+        let until = self.redelivery.as_ref().map(|redelivery| redelivery.until);
         self.socket.unhandled().are_handled() || until.is_none_or(|until| until <= Instant::now())
     }
 
-    fn raise_data_again(
+    fn redeliver_data(
         &mut self,
-        mut data: Vec<Data>,
+        mut data: Vec<UndeliveredData>,
         listeners: &Snapshot<ReceiveInfo>,
     ) -> Option<Ended> {
         data.sort_by_key(|data| data.sequence);
@@ -347,13 +349,13 @@ impl SocketState {
         if !in_order {
             return self.abort_on_gap(data.len());
         }
-        self.ending.next_epoch();
+        self.ending.reset();
         let chunk = self.chunk();
         for mut data in data {
             if let Some(panics) = &mut self.panics
-                && panics.next == data.sequence
+                && panics.next_sequence == data.sequence
             {
-                panics.next = self.raised + 1;
+                panics.next_sequence = self.raised + 1;
             }
             // It may be less than when they were read.
             while !data.bytes.is_empty() {
@@ -368,7 +370,7 @@ impl SocketState {
     /// ends, and what has come back of it is raised no more.
     fn end_poisoned(&mut self) -> Option<Ended> {
         log::error!(
-            "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
+            "client socket {}: ended, {MAX_PANICS} listeners in~a~state panicked at its data",
             self.socket.id()
         );
         self.next_epoch();
@@ -379,7 +381,7 @@ impl SocketState {
     /// in what the app receives, or come in the wrong place.
     fn abort_on_gap(&mut self, events: usize) -> Option<Ended> {
         log::warn!(
-            "client socket {}: ended, {events} events reached nobody and later ones did",
+            "client socket {}: ended, {events} events reached nobody and send_later ones did",
             self.socket.id()
         );
         self.end_connection(NetError::CONNECTION_ABORTED)
@@ -389,14 +391,14 @@ impl SocketState {
     fn end_connection(&mut self, why: NetError) -> Option<Ended> {
         self.socket.make_ready();
         match &mut self.link {
-            Link::Connected(connection) => connection.give_up(why),
+            Link::Connected(connection) => connection.terminate(why),
             _ => None,
         }
     }
 
     /// Whether nothing of that is left to do. The socket stays as it is: the
     /// app may have resumed it since its end was told first.
-    fn tell_end_again(&mut self, end: NetError) -> bool {
+    fn redeliver_end(&mut self, end: NetError) -> bool {
         let app_shard = self.socket.app_shard().clone();
         let on_receive_error = &app_shard.on_receive_error;
         if app_shard.activity.is_suspended() || !on_receive_error.contains(None) {
@@ -406,10 +408,10 @@ impl SocketState {
         if self.is_held_back(on_receive_error.liveness().1) {
             return false;
         }
-        if let Some(recovery) = &mut self.recovery {
-            recovery.end = None;
+        if let Some(redelivery) = &mut self.redelivery {
+            redelivery.end = None;
         }
-        self.raise_end(end);
+        self.raise_receive_error(end);
         !self.has_returned()
     }
 

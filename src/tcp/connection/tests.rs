@@ -14,7 +14,7 @@ use super::*;
 use crate::answer::Answer;
 use crate::os::Writer;
 use crate::tcp::SendInfo;
-use crate::tcp::connection::buffer_pool::Pool;
+use crate::tcp::connection::buffer_pool::BufferPool;
 use crate::tcp::connection::read::ListenerCache;
 
 /// What meets the connection in one step.
@@ -35,7 +35,7 @@ enum Step {
     /// A handover begins, takes the socket, and fails.
     Transfer(Transfer),
     /// The actor ends the connection, by a timeout for instance.
-    GiveUp,
+    Terminate,
     Disconnect,
 }
 
@@ -67,7 +67,7 @@ const STEPS: [Step; 19] = [
     Step::Transfer(Transfer::None),
     Step::Transfer(Transfer::Quiescing),
     Step::Transfer(Transfer::Frozen),
-    Step::GiveUp,
+    Step::Terminate,
     Step::Disconnect,
 ];
 
@@ -149,7 +149,7 @@ impl Writer for NoWriter {
 struct World {
     state: SocketState,
     script: Arc<Mutex<Script>>,
-    pool: Pool,
+    pool: BufferPool,
     answers: Vec<Answer<SendInfo>>,
     answered: usize,
 }
@@ -172,7 +172,7 @@ impl World {
         World {
             state,
             script,
-            pool: Pool::new(),
+            pool: BufferPool::new(),
             answers: Vec::new(),
             answered: 0,
         }
@@ -209,7 +209,7 @@ impl World {
                 state.acknowledge();
                 state.paused = paused;
                 if !paused {
-                    state.claimed();
+                    state.mark_claimed();
                 }
             }
             Step::Transfer(transfer) => {
@@ -218,10 +218,10 @@ impl World {
                 }
                 state.transfer = transfer;
             }
-            Step::GiveUp if is_frozen => {}
-            Step::GiveUp => {
+            Step::Terminate if is_frozen => {}
+            Step::Terminate => {
                 if let Link::Connected(connection) = &mut state.link {
-                    drop(connection.give_up(NetError::TIMED_OUT));
+                    drop(connection.terminate(NetError::TIMED_OUT));
                 }
             }
             Step::Disconnect => {
@@ -232,8 +232,8 @@ impl World {
         }
         self.state
             .read(&mut self.pool, &mut ListenerCache::default());
-        self.state.watch();
-        self.state.settle();
+        self.state.release_if_gone();
+        self.state.update_fast_path();
     }
 
     /// What must hold, however the connection came to be as it is.
@@ -244,7 +244,7 @@ impl World {
             .retain_mut(|answer| unconstrained(answer).now_or_never().is_none());
         self.answered += pending - self.answers.len();
         let state = &self.state;
-        let is_open = state.socket.fast_path().guard().is_some();
+        let is_open = state.socket.fast_path().lock().is_some();
         let (mut queued, mut end, mut error) = (0, None, None);
         let mut is_fast = false;
         if let Link::Connected(connection) = &state.link {
@@ -301,7 +301,7 @@ fn send(state: &mut SocketState, reply: Reply<SendInfo>) {
 struct NoAccept;
 
 impl crate::tcp::AcceptNotifier for NoAccept {
-    fn claimed(self: Arc<Self>) {}
+    fn acknowledged(self: Arc<Self>) {}
 
     fn is_open(&self) -> bool {
         true

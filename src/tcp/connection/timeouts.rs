@@ -5,7 +5,6 @@
 //! first. What moves bytes only writes down when; a look that comes too early
 //! finds that out, and puts the row back for later.
 
-use crate::tcp::Timeouts;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::io::{self, IoSlice};
@@ -21,7 +20,8 @@ use parking_lot::Mutex;
 
 use crate::net_error::NetError;
 use crate::os::Stream;
-use crate::tcp::actor::{Entry, ROWS_A_TURN, SocketTable};
+use crate::tcp::Timeouts;
+use crate::tcp::actor::{Entry, SOCKETS_PER_TURN, SocketTable};
 use crate::tcp::connection::linger::Ended;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
@@ -39,7 +39,7 @@ pub(in crate::tcp) struct TimerQueue {
 #[derive(Default)]
 struct Due {
     /// With the slot of the row; no row stands here twice.
-    rows: BTreeSet<(Instant, u32)>,
+    slots: BTreeSet<(Instant, u32)>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -55,7 +55,7 @@ impl Default for TimerQueue {
 
 impl TimerQueue {
     /// A turn begins or ends.
-    pub(in crate::tcp) fn turn(&self) {
+    pub(in crate::tcp) fn clear_now(&self) {
         self.now.store(0, Relaxed);
     }
 
@@ -72,7 +72,7 @@ impl TimerQueue {
     }
 
     /// The clock that it slept by is gone with its thread.
-    pub(in crate::tcp) fn forget_clock(&self) {
+    pub(in crate::tcp) fn drop_sleep(&self) {
         self.due.lock().sleep = None;
     }
 
@@ -80,7 +80,7 @@ impl TimerQueue {
     /// called when there is one.
     fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
         let mut due = self.due.lock();
-        let Some(first) = due.rows.first().copied() else {
+        let Some(first) = due.slots.first().copied() else {
             due.sleep = None;
             return Poll::Pending;
         };
@@ -94,7 +94,7 @@ impl TimerQueue {
                 return Poll::Pending;
             }
         }
-        due.rows.remove(&first);
+        due.slots.remove(&first);
         Poll::Ready(first)
     }
 }
@@ -121,16 +121,16 @@ impl Alarm {
         }
         let mut due = self.timers.due.lock();
         if let Some(armed) = self.armed {
-            due.rows.remove(&(armed, self.slot));
+            due.slots.remove(&(armed, self.slot));
         }
         if let Some(when) = when {
-            due.rows.insert((when, self.slot));
+            due.slots.insert((when, self.slot));
         }
         self.armed = when;
     }
 
     /// It has rung.
-    pub(in crate::tcp) fn is_over(&mut self) {
+    pub(in crate::tcp) fn mark_fired(&mut self) {
         self.armed = None;
     }
 }
@@ -143,18 +143,18 @@ impl Drop for Alarm {
 
 /// A send time-out is divided by this for the first look at what the peer has
 /// acknowledged: what it acknowledges in the rest is progress.
-const LOOKS: u32 = 16;
+const SEND_CHECKS: u32 = 16;
 
 /// The time-outs of one socket.
 pub(in crate::tcp) struct TimeoutState {
     pub(in crate::tcp) settings: Timeouts,
     timers: Arc<TimerQueue>,
     alarm: Alarm,
-    offered: Instant,
+    offered_at: Instant,
     /// When bytes came or went, or the idle time began.
-    active: Instant,
+    active_at: Instant,
     /// Since when the peer takes nothing, if something waits.
-    sent: Instant,
+    progress_at: Instant,
     /// What the peer had not acknowledged at the last look since then; `None`
     /// in it where the OS does not tell.
     unacknowledged: Option<Option<usize>>,
@@ -162,14 +162,14 @@ pub(in crate::tcp) struct TimeoutState {
 
 impl TimeoutState {
     /// Bytes came.
-    pub(in crate::tcp) fn received(&mut self) {
-        self.active = self.timers.now();
+    pub(in crate::tcp) fn record_received(&mut self) {
+        self.active_at = self.timers.now();
     }
 
     /// Bytes went, or the first that wait have come.
-    pub(in crate::tcp) fn sent(&mut self) {
-        self.active = self.timers.now();
-        self.sent = self.active;
+    pub(in crate::tcp) fn record_sent(&mut self) {
+        self.active_at = self.timers.now();
+        self.progress_at = self.active_at;
         self.unacknowledged = None;
     }
 
@@ -191,43 +191,43 @@ impl SocketState {
     /// Sets the time-outs, which begin now. The row has its slot.
     pub(in crate::tcp) fn set_timeouts(&mut self, settings: Timeouts, timers: &Arc<TimerQueue>) {
         if settings == Timeouts::default() {
-            self.timing = None;
+            self.timeout_state = None;
             return;
         }
         let now = timers.now();
         // The old one leaves the set before the new one stands in it.
-        self.timing = None;
-        self.timing = Some(Box::new(TimeoutState {
+        self.timeout_state = None;
+        self.timeout_state = Some(Box::new(TimeoutState {
             settings,
             timers: timers.clone(),
             alarm: Alarm::new(timers, self.socket.slot()),
-            offered: now,
-            active: now,
-            sent: now,
+            offered_at: now,
+            active_at: now,
+            progress_at: now,
             unacknowledged: None,
         }));
         self.arm();
     }
 
     pub(in crate::tcp) fn timeouts(&self) -> Timeouts {
-        self.timing
+        self.timeout_state
             .as_ref()
             .map_or_else(Timeouts::default, |it| it.settings)
     }
 
     /// The socket is resumed, connected, or back from where it stood still:
     /// time begins anew.
-    pub(in crate::tcp) fn restart_time_outs(&mut self) {
-        if let Some(timing) = &mut self.timing {
-            timing.sent();
-            timing.offered = timing.active;
+    pub(in crate::tcp) fn restart_timeouts(&mut self) {
+        if let Some(timeout_state) = &mut self.timeout_state {
+            timeout_state.record_sent();
+            timeout_state.offered_at = timeout_state.active_at;
             self.arm();
         }
     }
 
     /// Something has begun to wait for the peer.
-    pub(in crate::tcp) fn waits_to_send(&mut self) {
-        if self.timing.is_some() {
+    pub(in crate::tcp) fn arm_send_timeout(&mut self) {
+        if self.timeout_state.is_some() {
             self.arm();
         }
     }
@@ -238,22 +238,22 @@ impl SocketState {
 
     /// Has the row looked at when the next of its time-outs may be over.
     fn arm(&mut self) {
-        let next = self.next_time_out();
-        if let Some(timing) = &mut self.timing {
+        let next = self.next_timeout();
+        if let Some(timeout_state) = &mut self.timeout_state {
             // A look that comes too early costs less than moving it each time.
-            let is_early_enough = match (timing.alarm.armed, next) {
+            let is_early_enough = match (timeout_state.alarm.armed, next) {
                 (Some(armed), Some(next)) => armed <= next,
                 (armed, next) => armed == next,
             };
             if !is_early_enough {
-                timing.alarm.set(next);
+                timeout_state.alarm.set(next);
             }
         }
     }
 
-    fn next_time_out(&self) -> Option<Instant> {
-        let timing = self.timing.as_ref()?;
-        let Timeouts { claim, idle, send } = timing.settings;
+    fn next_timeout(&self) -> Option<Instant> {
+        let timeout_state = self.timeout_state.as_ref()?;
+        let Timeouts { claim, idle, send } = timeout_state.settings;
         let after = |since: Instant, limit: Option<Duration>, runs: bool| {
             // What is beyond the clock's end never comes.
             limit
@@ -265,39 +265,43 @@ impl SocketState {
             _ => None,
         };
         let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
-        let send = match timing.unacknowledged {
-            None => send.map(|send| send / LOOKS),
+        let send = match timeout_state.unacknowledged {
+            None => send.map(|send| send / SEND_CHECKS),
             Some(_) => send,
         };
         let times = [
-            after(timing.offered, claim, self.is_unclaimed()),
-            after(timing.active, idle, connection.is_some() && !self.paused),
-            after(timing.sent, send, waits),
+            after(timeout_state.offered_at, claim, self.is_unclaimed()),
+            after(
+                timeout_state.active_at,
+                idle,
+                connection.is_some() && !self.paused,
+            ),
+            after(timeout_state.progress_at, send, waits),
         ];
         times.into_iter().flatten().min()
     }
 
     /// The row's time may be over: says what is, or has it looked at again.
-    fn look_at_clock(&mut self, now: Instant) -> Option<Expired> {
+    fn check_timeouts(&mut self, now: Instant) -> Option<Expired> {
         let is_moving = self.transfer != Transfer::None;
         let is_unclaimed = self.is_unclaimed();
-        let Some(timing) = &mut self.timing else {
+        let Some(timeout_state) = &mut self.timeout_state else {
             return None;
         };
         let over = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
-        let Timeouts { claim, idle, send } = timing.settings;
-        timing.alarm.is_over();
+        let Timeouts { claim, idle, send } = timeout_state.settings;
+        timeout_state.alarm.mark_fired();
         if is_moving {
             // Else a time that is over would have it looked at without end.
-            timing.sent = now;
+            timeout_state.progress_at = now;
         }
         if is_moving || self.socket.app_shard().activity.is_suspended() {
-            timing.offered = now;
-            timing.active = now;
+            timeout_state.offered_at = now;
+            timeout_state.active_at = now;
         }
-        if is_unclaimed && over(timing.offered, claim) {
+        if is_unclaimed && over(timeout_state.offered_at, claim) {
             // Else the app's own `close` is on its way.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
@@ -306,31 +310,31 @@ impl SocketState {
             && !is_moving
         {
             let waits = !connection.queue.is_empty();
-            let is_idle = !self.paused && over(timing.active, idle);
-            if waits && timing.unacknowledged.is_none() {
-                timing.has_acknowledged(&*connection.stream);
-                if timing.unacknowledged.flatten().is_some() {
+            let is_idle = !self.paused && over(timeout_state.active_at, idle);
+            if waits && timeout_state.unacknowledged.is_none() {
+                timeout_state.has_acknowledged(&*connection.stream);
+                if timeout_state.unacknowledged.flatten().is_some() {
                     // It is known only from here on what the peer acknowledges,
                     // and this look may come late.
-                    if over(timing.sent, send) {
-                        timing.sent = now;
+                    if over(timeout_state.progress_at, send) {
+                        timeout_state.progress_at = now;
                     }
                     if is_idle {
-                        timing.active = now;
+                        timeout_state.active_at = now;
                     }
                 }
             } else if waits
-                && (is_idle || over(timing.sent, send))
-                && timing.has_acknowledged(&*connection.stream)
+                && (is_idle || over(timeout_state.progress_at, send))
+                && timeout_state.has_acknowledged(&*connection.stream)
             {
-                timing.sent = now;
-                timing.active = now;
+                timeout_state.progress_at = now;
+                timeout_state.active_at = now;
             }
-            if waits && over(timing.sent, send) {
+            if waits && over(timeout_state.progress_at, send) {
                 return Some(Expired::Connection);
             }
-            if !self.paused && over(timing.active, idle) {
-                let waits = self.recovery.is_some();
+            if !self.paused && over(timeout_state.active_at, idle) {
+                let waits = self.redelivery.is_some();
                 if !waits {
                     match connection.peek(&self.socket) {
                         Peeked::Nothing => return Some(Expired::Connection),
@@ -340,7 +344,7 @@ impl SocketState {
                     self.socket.make_ready();
                 }
                 // It is the app that takes its time.
-                timing.active = now;
+                timeout_state.active_at = now;
             }
         }
         self.arm();
@@ -353,18 +357,18 @@ impl Connection {
     /// of it. If something waits to be sent, it fails, and the stream is reset.
     /// What was read before is still handled before the end is told.
     #[must_use = "what was sent is delivered only if it lingers"]
-    pub(in crate::tcp) fn give_up(&mut self, why: NetError) -> Option<Ended> {
+    pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Ended> {
         self.read_side = ReadSide::Released(why);
         let is_flushed = self.queue.is_empty();
         self.fail_writes(why, FailureReport::ByReading);
-        let stream = std::mem::replace(&mut self.stream, nowhere());
-        let connection_guard = self.ends.connection_guard.take();
+        let stream = std::mem::replace(&mut self.stream, closed_stream());
+        let connection_guard = self.meta.connection_guard.take();
         if is_flushed {
             return Some(Ended {
                 stream,
                 queue: WriteQueue::default(),
                 connection_guard,
-                is_unused: !self.is_used,
+                never_written: !self.maybe_written,
             });
         }
         stream.reset();
@@ -373,46 +377,46 @@ impl Connection {
 
     /// The peer is gone: lets go of the stream. `end` is told when all that came
     /// before was handled; sends fail with a code of their own.
-    pub(in crate::tcp) fn let_go(&mut self, end: NetError, sends: NetError) {
+    pub(in crate::tcp) fn release(&mut self, end: NetError, send_error: NetError) {
         self.read_side = ReadSide::Released(end);
-        self.fail_writes(sends, FailureReport::ByReading);
-        self.stream = nowhere();
-        self.ends.connection_guard = None;
+        self.fail_writes(send_error, FailureReport::ByReading);
+        self.stream = closed_stream();
+        self.meta.connection_guard = None;
     }
 }
 
 impl SocketTable {
     /// Ends what has taken too long, and has the actor woken for what comes.
-    pub(in crate::tcp) fn look_at_clock(&mut self, cx: &mut Context<'_>) {
-        for _ in 0..ROWS_A_TURN {
+    pub(in crate::tcp) fn poll_timeouts(&mut self, cx: &mut Context<'_>) {
+        for _ in 0..SOCKETS_PER_TURN {
             let Poll::Ready((when, slot)) = self.timers.poll_due(cx) else {
                 return;
             };
             // The clock that woke the actor may have run ahead of this one.
             let now = self.timers.now().max(when);
-            let row = match self.entries.get_mut(slot as usize) {
-                Some(Entry::Socket(row)) => row,
+            let state = match self.entries.get_mut(slot as usize) {
+                Some(Entry::Socket(state)) => state,
                 Some(Entry::Lingering(_)) => {
-                    self.lingering_is_due(slot, now);
+                    self.check_lingering(slot, now);
                     continue;
                 }
                 None => continue,
             };
-            let socket = row.socket.clone();
-            match row.look_at_clock(now) {
+            let socket = state.socket.clone();
+            match state.check_timeouts(now) {
                 None => {}
                 Some(Expired::Claim) => {
                     log::warn!("client socket {}: closed, nobody wanted it", socket.id());
-                    socket.app_shard().table.remove(socket.id());
-                    row.tell_end(NetError::TIMED_OUT);
+                    socket.app_shard().id_table.remove(socket.id());
+                    state.end_receiving(NetError::TIMED_OUT);
                     let _ = self.close(&socket);
                 }
                 Some(Expired::Connection) => {
-                    let ended = match &mut row.link {
-                        Link::Connected(connection) => connection.give_up(NetError::TIMED_OUT),
+                    let ended = match &mut state.link {
+                        Link::Connected(connection) => connection.terminate(NetError::TIMED_OUT),
                         _ => None,
                     };
-                    row.arm();
+                    state.arm();
                     socket.make_ready();
                     self.linger(ended, &socket);
                 }
@@ -423,13 +427,13 @@ impl SocketTable {
 }
 
 /// In place of a stream that was given up: its end is known already.
-pub(crate) fn nowhere() -> Box<dyn Stream> {
-    Box::new(GivenUp)
+pub(crate) fn closed_stream() -> Box<dyn Stream> {
+    Box::new(ClosedStream)
 }
 
-struct GivenUp;
+struct ClosedStream;
 
-impl Stream for GivenUp {
+impl Stream for ClosedStream {
     fn poll_read(&mut self, _: &mut Context<'_>, _: &mut [u8]) -> Poll<io::Result<usize>> {
         Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
     }
@@ -497,12 +501,12 @@ mod tests {
         let now = timers.now();
         for seconds in [5, 3, 8] {
             one.set(Some(now + Duration::from_secs(seconds)));
-            assert_eq!(timers.due.lock().rows.len(), 1);
+            assert_eq!(timers.due.lock().slots.len(), 1);
         }
         drop(two);
-        assert_eq!(timers.due.lock().rows.len(), 1, "it never stood there");
+        assert_eq!(timers.due.lock().slots.len(), 1, "it never stood there");
         drop(one);
-        assert!(timers.due.lock().rows.is_empty());
+        assert!(timers.due.lock().slots.is_empty());
         let mut cx = Context::from_waker(Waker::noop());
         assert!(timers.poll_due(&mut cx).is_pending());
     }

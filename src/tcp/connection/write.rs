@@ -21,7 +21,7 @@ const SLICES: usize = 32;
 /// One send on its way: the call to the rows actor, and the entry of the
 /// connection's write queue. However it ends, its bytes leave the app's quota.
 pub(in crate::tcp) struct PendingSend {
-    ticket: InFlightCall,
+    in_flight: InFlightCall,
     /// What the OS has not taken yet.
     data: Bytes,
     bytes: usize,
@@ -43,7 +43,7 @@ impl PendingSend {
         reply: Reply<SendInfo>,
     ) -> Self {
         PendingSend {
-            ticket: InFlightCall::new(socket),
+            in_flight: InFlightCall::new(socket),
             bytes: data.len(),
             data,
             charge,
@@ -54,18 +54,18 @@ impl PendingSend {
     }
 
     /// Of that many bytes its data is the rest, and the OS has said this to it.
-    pub(in crate::tcp) fn rest_of(mut self, bytes: usize, error: Option<io::Error>) -> Self {
+    pub(in crate::tcp) fn with_progress(mut self, bytes: usize, error: Option<io::Error>) -> Self {
         self.bytes = bytes;
         self.error = error;
         self
     }
 
     pub(in crate::tcp) fn socket(&self) -> &ClientSocket {
-        self.ticket.socket()
+        self.in_flight.socket()
     }
 
     /// Whether its end is told to nobody.
-    pub(in crate::tcp) fn is_unasked(&self) -> bool {
+    pub(in crate::tcp) fn is_fire_and_forget(&self) -> bool {
         !self.reply.has_caller()
     }
 
@@ -102,7 +102,7 @@ impl Drop for PendingSend {
             // What comes after it must not leave before it.
             let command_queue = command_queue.clone();
             return command_queue.queue.put_back(QueuedCall::Send(PendingSend {
-                ticket: InFlightCall::new(self.socket().clone()),
+                in_flight: InFlightCall::new(self.socket().clone()),
                 data: std::mem::take(&mut self.data),
                 bytes: self.bytes,
                 charge: std::mem::take(&mut self.charge),
@@ -129,26 +129,26 @@ impl WriteQueue {
     }
 
     /// What changes whenever the OS takes something.
-    pub(in crate::tcp) fn mark(&self) -> (usize, usize) {
+    pub(in crate::tcp) fn progress(&self) -> (usize, usize) {
         let first = self.0.front().map_or(0, |first| first.data.len());
         (self.0.len(), first)
     }
 
     /// How many bytes wait.
     pub(in crate::tcp) fn bytes(&self) -> usize {
-        self.0.iter().map(|outgoing| outgoing.data.len()).sum()
+        self.0.iter().map(|pending| pending.data.len()).sum()
     }
 
     /// What waits, in order; empty sends carry nothing.
     pub(in crate::tcp) fn unsent(&self) -> Vec<Bytes> {
-        let data = self.0.iter().map(|outgoing| outgoing.data.clone());
+        let data = self.0.iter().map(|pending| pending.data.clone());
         data.filter(|data| !data.is_empty()).collect()
     }
 
     /// Another process sends what waits.
-    pub(in crate::tcp) fn leave(&mut self) {
-        for outgoing in self.0.drain(..) {
-            outgoing.succeed();
+    pub(in crate::tcp) fn complete_all(&mut self) {
+        for pending in self.0.drain(..) {
+            pending.succeed();
         }
     }
 
@@ -156,8 +156,8 @@ impl WriteQueue {
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
             let charge = socket.app_shard().app_context.charge_late(data.len());
-            let outgoing = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
-            self.0.push_back(outgoing);
+            let pending = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
+            self.0.push_back(pending);
         }
     }
 
@@ -165,19 +165,19 @@ impl WriteQueue {
     /// rest in line. After an error, everything that waits is to be failed.
     pub(in crate::tcp) fn write(
         &mut self,
-        mut outgoing: PendingSend,
+        mut pending: PendingSend,
         stream: &mut dyn Stream,
         cx: &mut Context<'_>,
     ) -> io::Result<()> {
         let written = match self.0.is_empty() {
-            true => outgoing.write(stream, cx),
+            true => pending.write(stream, cx),
             false => Poll::Pending,
         };
         if let Poll::Ready(Ok(())) = written {
-            outgoing.succeed();
+            pending.succeed();
             return Ok(());
         }
-        self.push(outgoing);
+        self.push(pending);
         match written {
             Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),
@@ -185,15 +185,15 @@ impl WriteQueue {
     }
 
     /// Puts it in line, to be written later.
-    pub(in crate::tcp) fn push(&mut self, mut outgoing: PendingSend) {
-        if let Some(credit) = &mut outgoing.credit {
+    pub(in crate::tcp) fn push(&mut self, mut pending: PendingSend) {
+        if let Some(credit) = &mut pending.credit {
             // What is forwarded has been handled, though it still takes room:
             // in its socket's window, and, as it waits now, in the quota.
-            credit.handled();
-            let waits = outgoing.data.len();
-            outgoing.charge = outgoing.socket().app_shard().app_context.charge_late(waits);
+            credit.mark_handled();
+            let waits = pending.data.len();
+            pending.charge = pending.socket().app_shard().app_context.charge_late(waits);
         }
-        self.0.push_back(outgoing);
+        self.0.push_back(pending);
     }
 
     /// Writes until nothing is left (`Ready`) or the OS takes no more
@@ -205,14 +205,14 @@ impl WriteQueue {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            self.answer_whole();
+            self.complete_written();
             if self.0.is_empty() {
                 return Poll::Ready(Ok(()));
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
-            for (slice, outgoing) in slices.iter_mut().zip(&self.0) {
-                *slice = IoSlice::new(&outgoing.data);
+            for (slice, pending) in slices.iter_mut().zip(&self.0) {
+                *slice = IoSlice::new(&pending.data);
                 count += 1;
             }
             match retry_if_spurious(stream.poll_write(cx, &slices[..count]), cx) {
@@ -227,18 +227,18 @@ impl WriteQueue {
     }
 
     /// Whether the end of something that waits is told to nobody.
-    pub(in crate::tcp) fn has_unasked(&self) -> bool {
-        self.0.iter().any(PendingSend::is_unasked)
+    pub(in crate::tcp) fn has_fire_and_forget(&self) -> bool {
+        self.0.iter().any(PendingSend::is_fire_and_forget)
     }
 
     /// Answers everything with the same failure.
     pub(in crate::tcp) fn fail(&mut self, error: Error) {
-        for outgoing in self.0.drain(..) {
-            outgoing.fail(error);
+        for pending in self.0.drain(..) {
+            pending.fail(error);
         }
     }
 
-    fn answer_whole(&mut self) {
+    fn complete_written(&mut self) {
         while self.0.front().is_some_and(|first| first.data.is_empty()) {
             if let Some(first) = self.0.pop_front() {
                 first.succeed();
@@ -251,9 +251,9 @@ impl WriteQueue {
     }
 
     fn advance(&mut self, mut written: usize) {
-        for outgoing in &mut self.0 {
-            let part = written.min(outgoing.data.len());
-            outgoing.data.advance(part);
+        for pending in &mut self.0 {
+            let part = written.min(pending.data.len());
+            pending.data.advance(part);
             written -= part;
             if written == 0 {
                 break;

@@ -1,7 +1,7 @@
 //! Counts what listeners have not handled, of one socket and of one app, and
 //! wakes the rows that wait for it.
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, SeqCst};
+use std::sync::atomic::{Ordering::AcqRel, Ordering::Acquire, Ordering::SeqCst};
 
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, WaitFlag};
 use crate::tcp::{RESUME_BELOW, WINDOW};
@@ -24,7 +24,7 @@ pub(in crate::tcp) struct SocketWindow {
 }
 
 impl SocketWindow {
-    pub(in crate::tcp) fn take(&self, amount: u64) {
+    pub(in crate::tcp) fn acquire(&self, amount: u64) {
         self.word.fetch_add(amount, AcqRel);
     }
 
@@ -46,7 +46,7 @@ impl SocketWindow {
 
     /// The row is looked at: it does not wait until it says so again.
     #[inline]
-    pub(in crate::tcp) fn begin_look(&self) {
+    pub(in crate::tcp) fn begin_poll(&self) {
         self.awaited.clear();
     }
 
@@ -81,7 +81,7 @@ pub(in crate::tcp) struct AppWindow<S> {
     unhandled: AtomicUsize,
     /// Bytes that have come back from dead listeners and wait to be raised
     /// again.
-    kept: AtomicUsize,
+    returned: AtomicUsize,
     /// Sockets that have something to read.
     starved: Mutex<Vec<S>>,
     has_starved: WaitFlag,
@@ -92,7 +92,7 @@ impl<S: Starving> AppWindow<S> {
         AppWindow {
             limit,
             unhandled: AtomicUsize::new(0),
-            kept: AtomicUsize::new(0),
+            returned: AtomicUsize::new(0),
             starved: Mutex::new(Vec::new()),
             has_starved: WaitFlag::default(),
         }
@@ -119,30 +119,30 @@ impl<S: Starving> AppWindow<S> {
     }
 
     #[inline]
-    pub(in crate::tcp) fn take(&self, bytes: usize) {
+    pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.unhandled.fetch_add(bytes, SeqCst);
     }
 
     /// Gives bytes back; `true` if none are left. `SeqCst`, because who waits for
     /// a suspended app to be quiet relies on it ([`crate::app_activity`]).
     #[inline]
-    pub(in crate::tcp) fn give_back(&self, bytes: usize) -> bool {
+    pub(in crate::tcp) fn release(&self, bytes: usize) -> bool {
         let is_quiet = self.unhandled.fetch_sub(bytes, SeqCst) == bytes;
         self.wake_starved();
         is_quiet
     }
 
-    pub(in crate::tcp) fn keep(&self, bytes: usize) {
-        self.kept.fetch_add(bytes, AcqRel);
+    pub(in crate::tcp) fn add_returned(&self, bytes: usize) {
+        self.returned.fetch_add(bytes, AcqRel);
     }
 
-    pub(in crate::tcp) fn let_go(&self, bytes: usize) {
-        self.kept.fetch_sub(bytes, AcqRel);
+    pub(in crate::tcp) fn remove_returned(&self, bytes: usize) {
+        self.returned.fetch_sub(bytes, AcqRel);
         self.wake_starved();
     }
 
     fn held(&self) -> usize {
-        self.unhandled.load(Acquire) + self.kept.load(Acquire)
+        self.unhandled.load(Acquire) + self.returned.load(Acquire)
     }
 
     fn has_room_again(&self) -> bool {

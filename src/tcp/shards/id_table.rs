@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::Ordering::SeqCst;
 
+use parking_lot::Mutex;
+
 use crate::ids::{AppId, ClientSocketId, IdAllocator};
 use crate::tcp::ClientSocket;
-use parking_lot::Mutex;
 
 /// The ids of one registry's client sockets. Shared with the actors that make
 /// and close them, so that an accepted connection costs no message to the
@@ -20,7 +21,7 @@ pub(crate) struct IdTable {
 struct Sockets {
     all: HashMap<ClientSocketId, ClientSocket>,
     /// Those of `create`, which count for their app.
-    made: HashSet<ClientSocketId>,
+    created: HashSet<ClientSocketId>,
 }
 
 impl IdTable {
@@ -37,16 +38,16 @@ impl IdTable {
     }
 
     pub(crate) fn insert(&self, socket: ClientSocket) {
-        socket.app_shard().shard.came();
+        socket.app_shard().shard.socket_added();
         self.sockets.lock().all.insert(socket.id(), socket);
     }
 
     /// One that was not accepted.
-    pub(crate) fn insert_made(&self, socket: ClientSocket) {
-        socket.app_shard().made.fetch_add(1, SeqCst);
-        socket.app_shard().shard.came();
+    pub(crate) fn insert_created(&self, socket: ClientSocket) {
+        socket.app_shard().created.fetch_add(1, SeqCst);
+        socket.app_shard().shard.socket_added();
         let mut sockets = self.sockets.lock();
-        sockets.made.insert(socket.id());
+        sockets.created.insert(socket.id());
         sockets.all.insert(socket.id(), socket);
     }
 
@@ -60,9 +61,9 @@ impl IdTable {
     pub(crate) fn remove(&self, id: ClientSocketId) {
         let mut sockets = self.sockets.lock();
         if let Some(socket) = sockets.all.remove(&id) {
-            socket.app_shard().shard.went();
-            if sockets.made.remove(&id) {
-                socket.app_shard().made.fetch_sub(1, SeqCst);
+            socket.app_shard().shard.socket_removed();
+            if sockets.created.remove(&id) {
+                socket.app_shard().created.fetch_sub(1, SeqCst);
             }
         }
     }

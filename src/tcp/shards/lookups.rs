@@ -14,12 +14,12 @@ use crate::tcp::{LOOKUPS, LOOKUPS_OF_APP};
 
 /// The look-ups of one registry.
 #[derive(Default)]
-pub(crate) struct Lookups(Mutex<State>);
+pub(crate) struct Lookups(Mutex<LookupState>);
 
 #[derive(Default)]
-struct State {
-    going: usize,
-    apps: HashMap<AppId, OfApp>,
+struct LookupState {
+    active: usize,
+    apps: HashMap<AppId, AppLookups>,
     /// Those that have a call waiting and may begin another one, each once.
     turns: VecDeque<AppId>,
     number: u64,
@@ -27,21 +27,21 @@ struct State {
 
 /// Those of one app; there is none of an app that has nothing here.
 #[derive(Default)]
-struct OfApp {
-    going: usize,
+struct AppLookups {
+    active: usize,
     /// In the order of their calls.
-    waiting: BTreeMap<u64, oneshot::Sender<Lookup>>,
+    waiting: BTreeMap<u64, oneshot::Sender<LookupPermit>>,
     has_turn: bool,
 }
 
 /// A look-up that goes on, until this is dropped.
-pub(in crate::tcp) struct Lookup {
+pub(in crate::tcp) struct LookupPermit {
     app: AppId,
     lookups: Arc<Lookups>,
 }
 
 /// A call that waits for its turn, until this is dropped.
-struct Waiting<'a> {
+struct QueuedLookup<'a> {
     app: &'a AppId,
     number: u64,
     lookups: &'a Arc<Lookups>,
@@ -49,70 +49,70 @@ struct Waiting<'a> {
 
 impl Lookups {
     /// Waits until this app may look up another name.
-    pub(in crate::tcp) async fn begin(self: &Arc<Self>, app: &AppId) -> Option<Lookup> {
+    pub(in crate::tcp) async fn acquire(self: &Arc<Self>, app: &AppId) -> Option<LookupPermit> {
         let (sender, turn) = oneshot::channel();
         let number = self.0.lock().wait(app, sender);
-        let _waiting = Waiting {
+        let _waiting = QueuedLookup {
             app,
             number,
             lookups: self,
         };
-        self.go_on();
+        self.grant_turns();
         turn.await.ok()
     }
 
     /// Begins what may begin.
-    fn go_on(self: &Arc<Self>) {
+    fn grant_turns(self: &Arc<Self>) {
         loop {
             let Some((app, sender)) = self.0.lock().next() else {
                 return;
             };
-            let lookup = Lookup {
+            let permit = LookupPermit {
                 app,
                 lookups: self.clone(),
             };
             // If the call was given up just now, this drops it, and goes on.
-            drop(sender.send(lookup));
+            drop(sender.send(permit));
         }
     }
 }
 
-impl State {
-    fn wait(&mut self, app: &AppId, sender: oneshot::Sender<Lookup>) -> u64 {
+impl LookupState {
+    fn wait(&mut self, app: &AppId, sender: oneshot::Sender<LookupPermit>) -> u64 {
         self.number += 1;
-        let of_app = self.apps.entry(app.clone()).or_default();
-        of_app.waiting.insert(self.number, sender);
-        self.look_at(app);
+        let app_lookups = self.apps.entry(app.clone()).or_default();
+        app_lookups.waiting.insert(self.number, sender);
+        self.update_turn(app);
         self.number
     }
 
     /// Gives the app a turn if it can use one, and forgets one that has
     /// nothing here.
-    fn look_at(&mut self, app: &AppId) {
-        let Some(of_app) = self.apps.get_mut(app) else {
+    fn update_turn(&mut self, app: &AppId) {
+        let Some(app_lookups) = self.apps.get_mut(app) else {
             return;
         };
-        let waits = !of_app.waiting.is_empty();
-        if waits && of_app.going < LOOKUPS_OF_APP && !of_app.has_turn {
-            of_app.has_turn = true;
+        let waits = !app_lookups.waiting.is_empty();
+        if waits && app_lookups.active < LOOKUPS_OF_APP && !app_lookups.has_turn {
+            app_lookups.has_turn = true;
             self.turns.push_back(app.clone());
-        } else if !waits && of_app.going == 0 && !of_app.has_turn {
+        } else if !waits && app_lookups.active == 0 && !app_lookups.has_turn {
             self.apps.remove(app);
         }
     }
 
     /// The call that may begin now.
-    fn next(&mut self) -> Option<(AppId, oneshot::Sender<Lookup>)> {
-        while self.going < LOOKUPS {
+    fn next(&mut self) -> Option<(AppId, oneshot::Sender<LookupPermit>)> {
+        while self.active < LOOKUPS {
             let app = self.turns.pop_front()?;
-            let of_app = self.apps.get_mut(&app)?;
-            of_app.has_turn = false;
-            let next = of_app.waiting.pop_first();
+            let app_lookups = self.apps.get_mut(&app)?;
+            app_lookups.has_turn = false;
+            let next = app_lookups.waiting.pop_first();
             if next.is_some() {
-                of_app.going += 1;
-                self.going += 1;
+                app_lookups.active += 1;
+                self.active += 1;
             }
-            self.look_at(&app);
+            self.update_turn(&app);
             if let Some((_, sender)) = next {
                 return Some((app, sender));
             }
@@ -121,25 +121,25 @@ impl State {
     }
 }
 
-impl Drop for Lookup {
+impl Drop for LookupPermit {
     fn drop(&mut self) {
         let mut state = self.lookups.0.lock();
-        state.going -= 1;
-        if let Some(of_app) = state.apps.get_mut(&self.app) {
-            of_app.going -= 1;
+        state.active -= 1;
+        if let Some(app_lookups) = state.apps.get_mut(&self.app) {
+            app_lookups.active -= 1;
         }
-        state.look_at(&self.app);
+        state.update_turn(&self.app);
         drop(state);
-        self.lookups.go_on();
+        self.lookups.grant_turns();
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedLookup<'_> {
     fn drop(&mut self) {
         let mut state = self.lookups.0.lock();
         let waiting = state.apps.get_mut(self.app);
-        let given_up = waiting.and_then(|of_app| of_app.waiting.remove(&self.number));
-        state.look_at(self.app);
+        let given_up = waiting.and_then(|app_lookups| app_lookups.waiting.remove(&self.number));
+        state.update_turn(self.app);
         drop(state);
         drop(given_up);
     }
@@ -153,26 +153,29 @@ mod tests {
 
     use super::*;
 
-    fn begin<'a>(lookups: &'a Arc<Lookups>, app: &'a AppId) -> BoxFuture<'a, Option<Lookup>> {
-        lookups.begin(app).boxed()
+    fn acquire<'a>(
+        lookups: &'a Arc<Lookups>,
+        app: &'a AppId,
+    ) -> BoxFuture<'a, Option<LookupPermit>> {
+        lookups.acquire(app).boxed()
     }
 
     #[actix_rt::test]
     async fn an_app_has_so_many_and_the_next_begins_when_one_ends() {
         let lookups = Arc::<Lookups>::default();
         let (one, other) = (AppId::from("one"), AppId::from("other"));
-        let mut going = join_all((0..LOOKUPS_OF_APP).map(|_| begin(&lookups, &one))).await;
-        let mut next = begin(&lookups, &one);
-        let mut last = begin(&lookups, &one);
+        let mut active = join_all((0..LOOKUPS_OF_APP).map(|_| acquire(&lookups, &one))).await;
+        let mut next = acquire(&lookups, &one);
+        let mut last = acquire(&lookups, &one);
         assert!((&mut next).now_or_never().is_none());
         assert!((&mut last).now_or_never().is_none());
         // Another app's goes past them.
-        assert!(begin(&lookups, &other).now_or_never().flatten().is_some());
-        drop(going.pop());
-        assert!((&mut last).now_or_never().is_none(), "it came later");
+        assert!(acquire(&lookups, &other).now_or_never().flatten().is_some());
+        drop(active.pop());
+        assert!((&mut last).now_or_never().is_none(), "it came send_later");
         let next = next.now_or_never().flatten();
         assert!(next.is_some());
-        drop((next, going));
+        drop((next, active));
         assert!(last.now_or_never().flatten().is_some());
         assert!(lookups.0.lock().apps.is_empty());
     }
@@ -185,21 +188,21 @@ mod tests {
             .collect();
         let of = |app| (0..LOOKUPS_OF_APP).map(move |_| app);
         let all = full.iter().flat_map(of);
-        let mut going = join_all(all.map(|app| begin(&lookups, app))).await;
+        let mut active = join_all(all.map(|app| acquire(&lookups, app))).await;
         // Tokio has had this task look at enough for one turn.
         yield_now().await;
         let (many, few) = (AppId::from("many"), AppId::from("few"));
-        let mut waiting: Vec<_> = (0..5).map(|_| begin(&lookups, &many)).collect();
+        let mut waiting: Vec<_> = (0..5).map(|_| acquire(&lookups, &many)).collect();
         for waits in &mut waiting {
             assert!(waits.now_or_never().is_none(), "all are taken");
         }
-        let mut late = begin(&lookups, &few);
+        let mut late = acquire(&lookups, &few);
         assert!((&mut late).now_or_never().is_none());
-        going.truncate(LOOKUPS - 1);
-        assert!((&mut late).now_or_never().is_none(), "it came later");
+        active.truncate(LOOKUPS - 1);
+        assert!((&mut late).now_or_never().is_none(), "it came send_later");
         let first = (&mut waiting[0]).now_or_never().flatten();
         assert!(first.is_some());
-        going.truncate(LOOKUPS - 2);
+        active.truncate(LOOKUPS - 2);
         assert!(
             late.now_or_never().flatten().is_some(),
             "it waited for one turn"
@@ -210,15 +213,15 @@ mod tests {
     async fn a_call_that_is_given_up_leaves_no_trace() {
         let lookups = Arc::<Lookups>::default();
         let app = AppId::from("app");
-        let going = join_all((0..LOOKUPS_OF_APP).map(|_| begin(&lookups, &app))).await;
+        let active = join_all((0..LOOKUPS_OF_APP).map(|_| acquire(&lookups, &app))).await;
         for _ in 0..1000 {
-            let mut waits = begin(&lookups, &app);
+            let mut waits = acquire(&lookups, &app);
             assert!((&mut waits).now_or_never().is_none());
         }
         assert!(lookups.0.lock().apps[&app].waiting.is_empty());
-        drop(going);
+        drop(active);
         assert!(lookups.0.lock().apps.is_empty());
-        assert_eq!(lookups.0.lock().going, 0);
-        assert!(begin(&lookups, &app).now_or_never().flatten().is_some());
+        assert_eq!(lookups.0.lock().active, 0);
+        assert!(acquire(&lookups, &app).now_or_never().flatten().is_some());
     }
 }

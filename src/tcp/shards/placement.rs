@@ -27,7 +27,7 @@ pub(crate) struct Shard {
     /// Whether it has an arbiter of its own, which is not the one that server
     /// sockets live in.
     pub(crate) is_remote: bool,
-    pub(crate) rows: Arc<StableAddr<SocketTable>>,
+    pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
     arbiter: RwLock<ArbiterHandle>,
     /// How many client sockets are there.
@@ -38,14 +38,14 @@ impl Shard {
     pub(crate) fn new(
         index: usize,
         is_remote: bool,
-        rows: Arc<StableAddr<SocketTable>>,
+        socket_table: Arc<StableAddr<SocketTable>>,
         command_queue: Arc<CommandQueue>,
         arbiter: ArbiterHandle,
     ) -> Self {
         Shard {
             index,
             is_remote,
-            rows,
+            socket_table,
             command_queue,
             arbiter: RwLock::new(arbiter),
             sockets: AtomicUsize::new(0),
@@ -57,15 +57,15 @@ impl Shard {
         self.arbiter.read().clone()
     }
 
-    pub(crate) fn is_now_in(&self, arbiter: ArbiterHandle) {
+    pub(crate) fn set_arbiter(&self, arbiter: ArbiterHandle) {
         *self.arbiter.write() = arbiter;
     }
 
-    pub(in crate::tcp) fn came(&self) {
+    pub(in crate::tcp) fn socket_added(&self) {
         self.sockets.fetch_add(1, SeqCst);
     }
 
-    pub(in crate::tcp) fn went(&self) {
+    pub(in crate::tcp) fn socket_removed(&self) {
         self.sockets.fetch_sub(1, SeqCst);
     }
 }
@@ -73,10 +73,10 @@ impl Shard {
 impl SocketState {
     /// It is here from now on: if that is another thread than the one that it
     /// comes from, so is its connection.
-    pub(in crate::tcp) fn arrived(mut self) -> Self {
+    pub(in crate::tcp) fn register_with_arbiter(mut self) -> Self {
         if self.socket.app_shard().shard.is_remote
             && let Link::Connected(connection) = &mut self.link
-            && connection.ends.at_home().is_none()
+            && connection.meta.pinned_shard().is_none()
         {
             connection.reregister();
         }
@@ -97,24 +97,24 @@ impl AppShards {
     pub(crate) fn new<'a>(
         app_context: Arc<AppContext>,
         activity: Arc<AppActivity>,
-        sites: impl ExactSizeIterator<Item = &'a Arc<Shard>>,
-        table: &Arc<IdTable>,
+        shards: impl ExactSizeIterator<Item = &'a Arc<Shard>>,
+        id_table: &Arc<IdTable>,
         counter: Arc<ConnectionCounter>,
     ) -> Self {
-        let count = sites.len();
+        let count = shards.len();
         let app_shard = |shard: &Arc<Shard>| {
             let (app_context, activity) = (app_context.clone(), activity.clone());
             let app_shard = AppShard::new(
                 app_context,
                 activity,
                 shard.clone(),
-                table.clone(),
+                id_table.clone(),
                 counter.clone(),
             );
-            Arc::new(app_shard.one_of(count))
+            Arc::new(app_shard.for_shards(count))
         };
         AppShards {
-            all: sites.map(app_shard).collect(),
+            all: shards.map(app_shard).collect(),
             app_context,
             activity,
             counter,
@@ -126,17 +126,15 @@ impl AppShards {
         self.all.len() > 1
     }
 
-    pub(crate) fn each(&self) -> impl ExactSizeIterator<Item = &Arc<AppShard>> {
+    pub(crate) fn shards(&self) -> impl ExactSizeIterator<Item = &Arc<AppShard>> {
         self.all.iter()
     }
 
     /// The one that leads to where this connection was accepted, or else to
     /// where the fewest sockets are.
-    pub(crate) fn pick_shard(&self, ends: &ConnectionMeta) -> Arc<AppShard> {
-        let registry_link = ends.at_home().and_then(|at| self.all.get(at));
-        registry_link
-            .cloned()
-            .unwrap_or_else(|| self.least_loaded())
+    pub(crate) fn pick_shard(&self, meta: &ConnectionMeta) -> Arc<AppShard> {
+        let pinned = meta.pinned_shard().and_then(|at| self.all.get(at));
+        pinned.cloned().unwrap_or_else(|| self.least_loaded())
     }
 
     /// The one that leads to where the fewest sockets are.
@@ -149,14 +147,14 @@ impl AppShards {
     }
 
     /// How many of the app's client sockets were made by `create`.
-    pub(crate) fn made(&self) -> usize {
-        self.each()
-            .map(|app_shard| app_shard.made.load(SeqCst))
+    pub(crate) fn created(&self) -> usize {
+        self.shards()
+            .map(|app_shard| app_shard.created.load(SeqCst))
             .sum()
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.each().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiescent()
+        self.shards().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiescent()
     }
 
     /// Ready when the app has handled every event.
@@ -176,20 +174,20 @@ impl AppShards {
         M::Result: Send,
     {
         let asked = self
-            .each()
-            .map(|app_shard| app_shard.rows.ask(message.clone()));
+            .shards()
+            .map(|app_shard| app_shard.socket_table.ask(message.clone()));
         let asked = join_all(asked.collect::<Vec<_>>());
         async move { asked.await.into_iter().flatten().collect() }
     }
 
     /// Closes the app's sockets: all, or those that its suspension ends.
     pub(crate) fn close(&self, all: bool) -> impl Future<Output = ()> + use<> {
-        let closed = self.each().map(|app_shard| {
+        let closed = self.shards().map(|app_shard| {
             let message = CloseSockets {
                 app_shard: app_shard.clone(),
                 all,
             };
-            app_shard.rows.ask(message)
+            app_shard.socket_table.ask(message)
         });
         let closed = join_all(closed.collect::<Vec<_>>());
         async move {

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use parking_lot::RwLock;
+
 use crate::app_activity::AppActivity;
 use crate::connections::ConnectionCounter;
 use crate::error::Error;
@@ -20,7 +22,6 @@ use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
 use crate::tcp::socket::ClientSocket;
-use parking_lot::RwLock;
 
 /// The received bytes of one app that listeners have not handled yet; beyond
 /// it no socket of the app is read. 64 sockets with a full window each: enough
@@ -30,11 +31,11 @@ use parking_lot::RwLock;
 const UNHANDLED_LIMIT: usize = 64 * crate::tcp::WINDOW;
 
 /// The least part: with more than 16 rows actors the whole is more.
-const LEAST_PART: usize = 4 * crate::tcp::WINDOW;
+const MIN_WINDOW_LIMIT: usize = 4 * crate::tcp::WINDOW;
 
 /// How much may be unhandled in each of so many.
-fn part_of(app_shards: usize) -> usize {
-    (UNHANDLED_LIMIT / app_shards.max(1)).max(LEAST_PART)
+fn window_limit(app_shards: usize) -> usize {
+    (UNHANDLED_LIMIT / app_shards.max(1)).max(MIN_WINDOW_LIMIT)
 }
 
 /// A send counts for at least this many bytes, so that a flood of empty ones
@@ -45,7 +46,7 @@ const MIN_CHARGE: usize = 64;
 pub(crate) struct AppContext {
     pub(crate) app: AppId,
     permissions: RwLock<Arc<Permissions>>,
-    sending: AtomicUsize,
+    bytes_in_flight: AtomicUsize,
     write_quota: usize,
     /// The registry's.
     pub(in crate::tcp) lookups: Arc<Lookups>,
@@ -61,7 +62,7 @@ impl AppContext {
         AppContext {
             app,
             permissions: RwLock::new(permissions),
-            sending: AtomicUsize::new(0),
+            bytes_in_flight: AtomicUsize::new(0),
             write_quota,
             lookups,
         }
@@ -80,9 +81,9 @@ impl AppContext {
     /// Takes a send's bytes out of the quota and says how many to give back.
     pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<usize, Error> {
         let charge = bytes.max(MIN_CHARGE);
-        self.sending
-            .fetch_update(SeqCst, SeqCst, |sending| {
-                sending
+        self.bytes_in_flight
+            .fetch_update(SeqCst, SeqCst, |bytes_in_flight| {
+                bytes_in_flight
                     .checked_add(charge)
                     .filter(|sum| *sum <= self.write_quota)
             })
@@ -92,7 +93,7 @@ impl AppContext {
 
     /// Whether a send is possible at all.
     pub(in crate::tcp) fn may_send(&self) -> Result<(), Error> {
-        match self.sending.load(SeqCst) < self.write_quota {
+        match self.bytes_in_flight.load(SeqCst) < self.write_quota {
             true => Ok(()),
             false => Err(Error::WriteQuotaExceeded),
         }
@@ -102,17 +103,17 @@ impl AppContext {
     /// how many to give back.
     pub(in crate::tcp) fn charge_late(&self, bytes: usize) -> usize {
         let charge = bytes.max(MIN_CHARGE);
-        self.sending.fetch_add(charge, SeqCst);
+        self.bytes_in_flight.fetch_add(charge, SeqCst);
         charge
     }
 
     /// Whether a send is in flight.
     pub(crate) fn is_sending(&self) -> bool {
-        self.sending.load(SeqCst) > 0
+        self.bytes_in_flight.load(SeqCst) > 0
     }
 
     pub(in crate::tcp) fn refund(&self, charge: usize) {
-        self.sending.fetch_sub(charge, SeqCst);
+        self.bytes_in_flight.fetch_sub(charge, SeqCst);
     }
 }
 
@@ -123,15 +124,15 @@ pub(crate) struct AppShard {
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
     pub(crate) activity: Arc<AppActivity>,
     pub(crate) shard: Arc<Shard>,
-    pub(crate) rows: Arc<StableAddr<SocketTable>>,
+    pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
-    pub(in crate::tcp) table: Arc<IdTable>,
+    pub(in crate::tcp) id_table: Arc<IdTable>,
     /// The app's connections that are open.
     pub(crate) counter: Arc<ConnectionCounter>,
     /// Connections of the app that are closed when the peer has what was sent.
     pub(in crate::tcp) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
-    pub(in crate::tcp) made: AtomicUsize,
+    pub(in crate::tcp) created: AtomicUsize,
     /// Whether the app calls its sockets here by id, so by way of the registry.
     is_called_by_id: AtomicBool,
     /// What its listeners have not handled here.
@@ -143,7 +144,7 @@ impl AppShard {
         app_context: Arc<AppContext>,
         activity: Arc<AppActivity>,
         shard: Arc<Shard>,
-        table: Arc<IdTable>,
+        id_table: Arc<IdTable>,
         counter: Arc<ConnectionCounter>,
     ) -> Self {
         AppShard {
@@ -151,22 +152,22 @@ impl AppShard {
             on_receive: Listeners::default(),
             on_receive_error: Listeners::default(),
             activity,
-            rows: shard.rows.clone(),
+            socket_table: shard.socket_table.clone(),
             command_queue: shard.command_queue.clone(),
             shard,
-            table,
+            id_table,
             counter,
-            lingering: LingerList::one_of(1),
-            made: AtomicUsize::new(0),
+            lingering: LingerList::for_shards(1),
+            created: AtomicUsize::new(0),
             is_called_by_id: AtomicBool::new(false),
             window: AppWindow::new(UNHANDLED_LIMIT),
         }
     }
 
     /// As one of so many of the app's.
-    pub(in crate::tcp) fn one_of(self, app_shards: usize) -> Self {
-        let window = AppWindow::new(part_of(app_shards));
-        let lingering = LingerList::one_of(app_shards);
+    pub(in crate::tcp) fn for_shards(self, app_shards: usize) -> Self {
+        let window = AppWindow::new(window_limit(app_shards));
+        let lingering = LingerList::for_shards(app_shards);
         AppShard {
             window,
             lingering,
@@ -175,7 +176,7 @@ impl AppShard {
     }
 
     /// The registry has had a call for a socket here.
-    pub(crate) fn called_by_id(&self) {
+    pub(crate) fn mark_called_by_id(&self) {
         if !self.is_called_by_id() {
             self.is_called_by_id.store(true, SeqCst);
         }
@@ -196,24 +197,24 @@ impl AppShard {
         self.window.is_quiet()
     }
 
-    pub(in crate::tcp) fn take(&self, bytes: usize) {
+    pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.activity.mark_active();
-        self.window.take(bytes);
+        self.window.acquire(bytes);
     }
 
-    pub(in crate::tcp) fn give_back(&self, bytes: usize) {
-        if self.window.give_back(bytes) {
+    pub(in crate::tcp) fn release(&self, bytes: usize) {
+        if self.window.release(bytes) {
             self.activity.mark_active();
             self.activity.wake_quiescence();
         }
     }
 
-    pub(in crate::tcp) fn keep(&self, bytes: usize) {
-        self.window.keep(bytes);
+    pub(in crate::tcp) fn add_returned(&self, bytes: usize) {
+        self.window.add_returned(bytes);
     }
 
-    pub(in crate::tcp) fn let_go(&self, bytes: usize) {
-        self.window.let_go(bytes);
+    pub(in crate::tcp) fn remove_returned(&self, bytes: usize) {
+        self.window.remove_returned(bytes);
     }
 }
 
@@ -224,7 +225,7 @@ mod tests {
     #[test]
     fn a_lane_has_an_equal_part_and_room_for_four_windows_at_least() {
         const KIB: usize = 1024;
-        let parts = [1, 2, 3, 16, 17, 1024].map(part_of);
+        let parts = [1, 2, 3, 16, 17, 1024].map(window_limit);
         let third = 4096 * KIB / 3;
         let least = 256 * KIB;
         assert_eq!(parts, [4096 * KIB, 2048 * KIB, third, least, least, least]);

@@ -257,7 +257,7 @@ impl ServerSocket {
                     return Poll::Ready(None);
                 };
                 let mut ends = ConnectionMeta::accepted(peer, connection_guard);
-                ends.stays_in(accepted_in);
+                ends.pin_to(accepted_in);
                 Poll::Ready(self.arrived((stream, ends), cx))
             }
             Err(error) => self.accept_failed(&error, cx).map(|()| None),

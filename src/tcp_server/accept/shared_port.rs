@@ -57,7 +57,7 @@ impl Ports {
     ) -> io::Result<Self> {
         let mut at = address;
         let mut all = Vec::new();
-        for app_shard in app_shards.each() {
+        for app_shard in app_shards.shards() {
             let listener = network.listen_shared(at, backlog)?;
             // The OS chooses for the first.
             at = listener.local_addr()?;

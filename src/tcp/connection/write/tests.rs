@@ -63,7 +63,7 @@ pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, 
     let app = crate::ids::AppId::from("a");
     let command_queue = Arc::<CommandQueue>::default();
     let network = Arc::new(TokioNetwork);
-    let rows = SocketTable::start(
+    let table = SocketTable::start(
         network,
         tls::Client::default(),
         command_queue.clone(),
@@ -74,7 +74,7 @@ pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, 
     let shard = Shard::new(
         0,
         false,
-        rows.stable_addr.clone(),
+        table.stable_addr.clone(),
         command_queue.clone(),
         here,
     );
@@ -88,23 +88,23 @@ pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, 
         Arc::default(),
     );
     let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(app_shard));
-    (socket, command_queue, rows)
+    (socket, command_queue, table)
 }
 
-fn outgoing(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
+fn pending(socket: &ClientSocket, length: usize, credit: Option<Credit>) -> PendingSend {
     let data = Bytes::from(vec![7; length]);
     PendingSend::new(socket.clone(), data, 0, credit, Reply::discard())
 }
 
 #[actix_rt::test]
 async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
-    let (socket, _inbox, _rows) = socket();
+    let (socket, _inbox, _table) = socket();
     let app_context = &socket.app_shard().app_context;
     let mut cx = Context::from_waker(Waker::noop());
     let mut queue = WriteQueue::default();
     let mut sink = Sink { takes: false };
-    let credit = Credit::take(&socket, QUOTA / 2);
-    let forwarded = outgoing(&socket, QUOTA / 2, Some(credit));
+    let credit = Credit::acquire(&socket, QUOTA / 2);
+    let forwarded = pending(&socket, QUOTA / 2, Some(credit));
     queue
         .write(forwarded, &mut sink, &mut cx)
         .expect("it waits");
@@ -118,11 +118,11 @@ async fn forwarded_bytes_that_wait_count_in_the_quota_until_they_have_left() {
 
 #[actix_rt::test]
 async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
-    let (socket, _inbox, _rows) = socket();
+    let (socket, _inbox, _table) = socket();
     let mut cx = Context::from_waker(Waker::noop());
     let mut queue = WriteQueue::default();
     for _ in 0..100 {
-        queue.push(outgoing(&socket, 10, None));
+        queue.push(pending(&socket, 10, None));
     }
     assert!(queue.0.capacity() >= 100);
     let flushed = queue.poll_flush(&mut Sink { takes: true }, &mut cx);
@@ -132,9 +132,9 @@ async fn an_idle_queue_keeps_no_memory_of_its_busy_times() {
 
 #[actix_rt::test]
 async fn what_the_os_has_said_to_a_send_is_not_forgotten_in_a_panic() {
-    let (socket, command_queue, _rows) = socket();
+    let (socket, command_queue, _table) = socket();
     let error = io::Error::from_raw_os_error(105);
-    let send = outgoing(&socket, 10, None).rest_of(20, Some(error));
+    let send = pending(&socket, 10, None).with_progress(20, Some(error));
     let turn = AssertUnwindSafe(|| {
         let _in_hand = send;
         panic!("a turn that is not well");
