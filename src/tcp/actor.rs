@@ -102,7 +102,7 @@ impl SocketTable {
                 Some(QueuedCall::Send(pending)) => self.send(pending),
                 Some(QueuedCall::Command(in_flight, command)) => {
                     self.execute(in_flight.socket().clone(), command);
-                    self.update_fast_path(in_flight.socket());
+                    self.with(in_flight.socket(), SocketState::update_fast_path);
                 }
                 None => {}
             }
@@ -137,7 +137,7 @@ impl SocketTable {
                 match state.update(*properties) {
                     Ok(()) => {
                         let socket_id = socket.id();
-                        self.insert(&socket, Entry::Socket(state));
+                        self.insert(state, Timeouts::default());
                         reply.send(Ok(CreateInfo { socket_id }));
                     }
                     Err(error) => {
@@ -146,19 +146,17 @@ impl SocketTable {
                     }
                 }
             }
-            Command::Adopt(stream, meta, offer) => {
-                let timeouts = offer.timeouts();
-                let state = SocketState::accepted(socket.clone(), stream, meta, offer);
-                self.insert(&socket, Entry::Socket(state));
-                self.set_timeouts(&socket, timeouts);
+            Command::Adopt(stream, meta, notifier) => {
+                let timeouts = notifier.timeouts();
+                let state = SocketState::accepted(socket.clone(), stream, meta, notifier);
+                self.insert(state, timeouts);
                 // It is paused: its peer may be gone before it is resumed.
                 self.poll_slot(socket.slot(), &mut ListenerCache::default());
             }
             Command::Inherit(inherited) => {
                 let timeouts = inherited.timeouts();
                 let state = SocketState::inherited(socket.clone(), *inherited);
-                self.insert(&socket, Entry::Socket(state));
-                self.set_timeouts(&socket, timeouts);
+                self.insert(state, timeouts);
                 socket.make_ready();
             }
             Command::Connect(target, reply) => self.connect(&socket, *target, reply),
@@ -171,11 +169,8 @@ impl SocketTable {
                 reply.send(closed);
             }
             Command::GetInfo(reply) => {
-                reply.send(
-                    self.socket_state(&socket)
-                        .map(|state| state.info())
-                        .ok_or(Error::SocketNotFound),
-                );
+                let info = self.get(&socket).map(|state| state.info());
+                reply.send(info.ok_or(Error::SocketNotFound));
             }
             Command::Update(properties, reply) => {
                 self.modify(&socket, reply, |state| {
@@ -201,20 +196,20 @@ impl SocketTable {
             Command::Disconnect(reply) => {
                 let mut ended = None;
                 self.modify(&socket, reply, |state| {
-                    ended = state.disconnect();
+                    ended = state.disconnect(NetError::ABORTED);
                     Ok(())
                 });
                 self.linger(ended, &socket);
             }
-            Command::Undelivered(returned) => self.requeue(&socket, *returned),
-            Command::CallsForwarded(last) => {
-                if let Some(state) = self.socket_state(&socket) {
-                    state.ending.forwarding_done(last);
-                    socket.make_ready();
-                }
+            Command::Undelivered(undelivered) => {
+                self.with(&socket, |state| state.requeue(*undelivered));
             }
-            Command::PauseGraceElapsed => self.pause_grace_elapsed(&socket),
-            Command::Recheck => self.recheck(&socket),
+            Command::CallsForwarded(last) => self.with(&socket, |state| {
+                state.ending.forwarding_done(last);
+                state.socket.make_ready();
+            }),
+            Command::PauseGraceElapsed => self.with(&socket, SocketState::pause_grace_elapsed),
+            Command::Recheck => self.with(&socket, |state| state.socket.make_ready()),
         }
     }
 
@@ -255,19 +250,38 @@ impl SocketTable {
         }
     }
 
-    fn insert(&mut self, socket: &ClientSocket, entry: Entry) {
-        let slot = self.entries.insert(entry);
-        socket.set_slot(u32::try_from(slot).unwrap_or(u32::MAX));
+    fn insert(&mut self, mut state: SocketState, timeouts: Timeouts) {
+        let entry = self.entries.vacant_entry();
+        let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
+        state.socket.set_slot(slot);
+        // After the slot is set: timeouts note it.
+        state.set_timeouts(timeouts, &self.timers);
+        entry.insert(Entry::Socket(state));
     }
 
-    fn set_timeouts(&mut self, socket: &ClientSocket, timeouts: Timeouts) {
-        let timers = self.timers.clone();
-        if let Some(state) = self.socket_state(socket) {
-            state.set_timeouts(timeouts, &timers);
+    pub(super) fn states(&self) -> impl Iterator<Item = &SocketState> {
+        self.entries.iter().filter_map(|(_, entry)| match entry {
+            Entry::Socket(state) => Some(state),
+            Entry::Lingering(_) => None,
+        })
+    }
+
+    pub(super) fn states_mut(&mut self) -> impl Iterator<Item = &mut SocketState> {
+        let entries = self.entries.iter_mut();
+        entries.filter_map(|(_, entry)| match entry {
+            Entry::Socket(state) => Some(state),
+            Entry::Lingering(_) => None,
+        })
+    }
+
+    /// Changes the state of a socket that is not closed yet.
+    fn with(&mut self, socket: &ClientSocket, change: impl FnOnce(&mut SocketState)) {
+        if let Some(state) = self.get(socket) {
+            change(state);
         }
     }
 
-    pub(super) fn socket_state(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
+    pub(super) fn get(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
         match self.entries.get_mut(socket.slot() as usize) {
             Some(Entry::Socket(state)) if state.socket == *socket => Some(state),
             _ => None,
@@ -278,7 +292,7 @@ impl SocketTable {
         self.attempts += 1;
         let attempt = self.attempts;
         let network = self.network.clone();
-        let Some(state) = self.socket_state(socket) else {
+        let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         if !target.is_permitted(&socket.app_shard().app_context.permissions()) {
@@ -312,7 +326,7 @@ impl SocketTable {
         attempt: u64,
         result: Result<Connected, NetError>,
     ) {
-        let Some(state) = self.socket_state(socket) else {
+        let Some(state) = self.get(socket) else {
             return;
         };
         match std::mem::replace(&mut state.link, Link::None) {
@@ -332,20 +346,20 @@ impl SocketTable {
     }
 
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
-        let state = self.socket_state(socket).ok_or(Error::SocketNotFound)?;
+        let state = self.get(socket).ok_or(Error::SocketNotFound)?;
         state.acknowledge();
         // What they wait for may still come.
-        let is_handled = socket.unhandled_events() == 0;
+        let is_handled = socket.unhandled().events() == 0;
         let answer = is_handled.then_some(()).ok_or(Error::EventsInFlight);
         state.pausing.answer_all(answer);
-        let ended = state.disconnect();
+        let ended = state.disconnect(NetError::ABORTED);
         self.entries.remove(socket.slot() as usize);
         self.linger(ended, socket);
         Ok(())
     }
 
     fn set_paused(&mut self, socket: &ClientSocket, paused: bool, reply: Reply<()>) {
-        let Some(state) = self.socket_state(socket) else {
+        let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         state.acknowledge();
@@ -355,7 +369,7 @@ impl SocketTable {
             state.mark_claimed();
             state.restart_timeouts();
         }
-        if paused && socket.unhandled_events() > 0 {
+        if paused && socket.unhandled().events() > 0 {
             state.answer_when_handled(reply);
         } else {
             state.pausing.answer_all(Ok(()));
@@ -370,7 +384,7 @@ impl SocketTable {
         reply: Reply<()>,
         modify: impl FnOnce(&mut SocketState) -> Result<(), Error>,
     ) {
-        let answer = match self.socket_state(socket) {
+        let answer = match self.get(socket) {
             Some(state) => {
                 state.acknowledge();
                 modify(state)

@@ -10,6 +10,7 @@ use crate::connections::ConnectionCounter;
 use crate::ids::AppId;
 use crate::net_error::NetError;
 use crate::tcp::actor::{Entry, SocketTable};
+use crate::tcp::connection::state::SocketState;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::{SHUTDOWN_TIMEOUT, SocketInfo};
 
@@ -49,11 +50,8 @@ impl Handler<GetInfos> for SocketTable {
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
         // What was called before shows.
         self.flush_calls();
-        let infos = self.entries.iter().filter_map(|(_, entry)| match entry {
-            Entry::Socket(state) if *state.socket.app() == app => Some(state.info()),
-            _ => None,
-        });
-        MessageResult(infos.collect())
+        let states = self.states().filter(|state| *state.socket.app() == app);
+        MessageResult(states.map(SocketState::info).collect())
     }
 }
 
@@ -61,12 +59,8 @@ impl Handler<ListenersChanged> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, ListenersChanged(app): ListenersChanged, _: &mut Self::Context) {
-        for (_, entry) in &self.entries {
-            if let Entry::Socket(state) = entry
-                && *state.socket.app() == app
-            {
-                state.socket.make_ready();
-            }
+        for state in self.states().filter(|state| *state.socket.app() == app) {
+            state.socket.make_ready();
         }
     }
 }
@@ -78,14 +72,8 @@ impl Handler<CloseSockets> for SocketTable {
         // What was called before is done before.
         self.flush_calls();
         let closing: Vec<_> = self
-            .entries
-            .iter()
-            .filter_map(|(_, entry)| match entry {
-                Entry::Socket(state) if Arc::ptr_eq(state.socket.app_shard(), &app_shard) => {
-                    Some(state)
-                }
-                _ => None,
-            })
+            .states()
+            .filter(|state| Arc::ptr_eq(state.socket.app_shard(), &app_shard))
             .filter(|state| all || state.closes_on_suspend())
             .map(|state| state.socket.clone())
             .collect();
@@ -107,18 +95,15 @@ impl Handler<Stop> for SocketTable {
         self.recovery.has_ended = true;
         self.flush_calls();
         self.command_queue.queue.refuse_calls();
-        let sockets = self.entries.iter().filter_map(|(slot, entry)| match entry {
-            Entry::Socket(_) => Some(slot),
-            Entry::Lingering(_) => None,
-        });
-        for slot in sockets.collect::<Vec<_>>() {
+        let slots = self.states().map(|state| state.socket.slot() as usize);
+        for slot in slots.collect::<Vec<_>>() {
             if let Some(Entry::Socket(mut state)) = self.entries.try_remove(slot) {
-                let ended = state.disconnect();
+                let ended = state.disconnect(NetError::ABORTED);
                 self.linger(ended, &state.socket);
             }
         }
-        let await_delivery = await_delivery(self.lingering.all(), SHUTDOWN_TIMEOUT);
-        Box::pin(await_delivery.into_actor(self).map(|(), table, ctx| {
+        let delivered = await_delivery(self.lingering.all.clone(), SHUTDOWN_TIMEOUT);
+        Box::pin(delivered.into_actor(self).map(|(), table, ctx| {
             table.abort_all_lingering(NetError::ABORTED);
             ctx.stop();
         }))

@@ -25,13 +25,14 @@ pub(crate) struct FlushCalls;
 impl SocketState {
     /// What is left of its connection, if it is ended: it counts no more.
     fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
-        let connection_guard = self.meta().and_then(|meta| meta.connection_guard.as_ref());
-        let connection_guard =
-            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))?;
+        let guard = self.meta()?.connection_guard.as_ref()?;
+        if !guard.belongs_to(counter) {
+            return None;
+        }
         if self.transfer == Transfer::Frozen {
             return None;
         }
-        connection_guard.record_forced(self.socket.id());
+        guard.record_forced(self.socket.id());
         let mut ended = match &mut self.link {
             Link::Connected(connection) => {
                 // An end that is known already is told as it is.
@@ -39,7 +40,9 @@ impl SocketState {
                 self.socket.make_ready();
                 connection.terminate(end)
             }
-            _ => self.end(NetError::ABORTED).and_then(Ended::reset_if_unsent),
+            _ => self
+                .disconnect(NetError::ABORTED)
+                .and_then(Ended::reset_if_unsent),
         };
         if let Some(ended) = &mut ended {
             ended.connection_guard = None;

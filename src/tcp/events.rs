@@ -6,7 +6,6 @@ use bytes::Bytes;
 use crate::events::{Event, EventCopy};
 use crate::ids::ClientSocketId;
 use crate::net_error::NetError;
-use crate::tcp::command::Command;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::socket::{ClientSocket, Credit};
 
@@ -84,23 +83,21 @@ impl ReceiveInfo {
 
     #[cold]
     fn return_data(&mut self, panics: u32) {
-        let undelivered = Undelivered::Data(UndeliveredData {
+        let data = UndeliveredData {
             sequence: self.sequence,
             bytes: std::mem::take(&mut self.data),
             credit: self.credit.take(),
             panics,
-        });
-        self.client()
-            .do_send(Command::Undelivered(Box::new(undelivered)));
+        };
+        self.client().return_event(Undelivered::Data(data));
     }
 
     /// Dropped by a panic, and nothing of it comes back.
     #[cold]
     fn report_consumed(&self) {
         if self.delivery.panicked_after_take() {
-            let undelivered = Undelivered::Consumed(self.sequence);
-            self.client()
-                .do_send(Command::Undelivered(Box::new(undelivered)));
+            let consumed = Undelivered::Consumed(self.sequence);
+            self.client().return_event(consumed);
         }
     }
 }
@@ -156,8 +153,7 @@ impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
         if let Some(panics) = self.delivery.finish(false) {
             let undelivered = Undelivered::End(self.result_code, self.connects, panics);
-            self.client
-                .do_send(Command::Undelivered(Box::new(undelivered)));
+            self.client.return_event(undelivered);
         }
     }
 }

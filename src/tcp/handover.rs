@@ -46,7 +46,7 @@ pub(crate) struct Export {
 /// A handover that goes on, and the calls that wait for its end.
 pub(super) struct PendingHandover {
     outcome: HandoverOutcome,
-    calls: Vec<QueuedCall>,
+    calls: VecDeque<QueuedCall>,
 }
 
 #[derive(Default)]
@@ -215,26 +215,17 @@ impl SocketTable {
         let is_frozen = matches!(state, Some(Entry::Socket(state))
             if state.socket == *socket && state.transfer == Transfer::Frozen);
         match &mut self.handover {
-            Some(waiting) if is_frozen => {
-                waiting.calls.push(call);
+            Some(handover) if is_frozen => {
+                handover.calls.push_back(call);
                 None
             }
             _ => Some(call),
         }
     }
 
-    pub(super) fn socket_states(&mut self) -> impl Iterator<Item = &mut SocketState> {
-        self.entries
-            .iter_mut()
-            .filter_map(|(_, entry)| match entry {
-                Entry::Socket(state) => Some(state),
-                Entry::Lingering(_) => None,
-            })
-    }
-
     fn begin_handover(&mut self, outcome: HandoverOutcome, ctx: &mut Context<Self>) {
         if self.handover.is_none() {
-            let calls = Vec::new();
+            let calls = VecDeque::new();
             self.handover = Some(PendingHandover { outcome, calls });
             self.await_outcome(ctx);
         }
@@ -253,8 +244,10 @@ impl SocketTable {
     /// The end of a handover: what was taken is forgotten or goes on, and then
     /// come the calls that have waited.
     fn finish_handover(&mut self, is_transferred: bool) {
-        let waiting = self.handover.take();
-        let mut waiting = VecDeque::from(waiting.map_or_else(Vec::new, |it| it.calls));
+        let mut calls = self
+            .handover
+            .take()
+            .map_or_else(VecDeque::new, |it| it.calls);
         if is_transferred {
             self.entries.retain(|_, entry| match entry {
                 Entry::Socket(state) if state.transfer == Transfer::Frozen => {
@@ -265,13 +258,13 @@ impl SocketTable {
             });
         }
         for state in self
-            .socket_states()
+            .states_mut()
             .filter(|state| state.transfer != Transfer::None)
         {
             state.end_transfer();
         }
-        waiting.append(&mut self.calls);
-        self.calls = waiting;
+        calls.append(&mut self.calls);
+        self.calls = calls;
         self.run_calls();
     }
 }
@@ -297,12 +290,12 @@ impl Handler<Quiesce> for SocketTable {
         self.flush_calls();
         self.begin_handover(outcome, ctx);
         let answers: Vec<_> = self
-            .socket_states()
+            .states_mut()
             .filter(|state| state.persistent)
             .map(|state| {
                 state.transfer = Transfer::Quiescing;
                 let (handled, reply) = Answer::pair();
-                match state.socket.unhandled_events() {
+                match state.socket.unhandled().events() {
                     0 => reply.send(Ok(())),
                     _ => state.answer_when_handled(reply),
                 }
@@ -324,7 +317,7 @@ impl Handler<Export> for SocketTable {
         self.flush_calls();
         self.begin_handover(outcome, ctx);
         let mut exported = Exported::default();
-        for state in self.socket_states() {
+        for state in self.states_mut() {
             let offered_by = match state.claim {
                 Claim::Offered(_) => offered.get(&state.socket.id()).copied(),
                 Claim::Paused | Claim::Resumed => None,

@@ -128,7 +128,7 @@ impl SocketTable {
     /// that came before is handled. One that may be what makes the actor panic is
     /// reset, as it must not be looked at again.
     fn lose_connection(&mut self, socket: &ClientSocket, is_suspect: bool) {
-        let Some(state) = self.socket_state(socket) else {
+        let Some(state) = self.get(socket) else {
             return;
         };
         match &mut state.link {
@@ -163,8 +163,8 @@ impl Recoverable for SocketTable {
 
     fn abandon(&mut self) {
         self.recovery.has_ended = true;
-        for state in self.socket_states() {
-            state.end(NetError::FAILED);
+        for state in self.states_mut() {
+            state.disconnect(NetError::FAILED);
         }
     }
 }
@@ -205,10 +205,7 @@ impl Handler<Terminate> for SocketTable {
     /// Every connection ends; the sockets can be used again.
     fn handle(&mut self, _: Terminate, _: &mut Self::Context) {
         self.abort_all_lingering(NetError::FAILED);
-        let sockets = self.entries.iter().filter_map(|(_, entry)| match entry {
-            Entry::Socket(state) => Some(state.socket.clone()),
-            Entry::Lingering(_) => None,
-        });
+        let sockets = self.states().map(|state| state.socket.clone());
         for socket in sockets.collect::<Vec<_>>() {
             self.lose_connection(&socket, true);
             socket.make_ready();

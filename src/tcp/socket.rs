@@ -16,6 +16,7 @@ use crate::sync::{ReadyFlag, SharedWriter};
 use crate::tcp::command::{Command, QueuedCall};
 use crate::tcp::connection::connect::Target;
 use crate::tcp::connection::fast_path::{InFlightCall, WriteAttempt, try_write};
+use crate::tcp::connection::redelivery::Undelivered;
 use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::write::PendingSend;
 use crate::tcp::events::ReceiveInfo;
@@ -288,6 +289,11 @@ impl ClientSocket {
             ));
     }
 
+    /// Returns an event that no listener has handled to its socket.
+    pub(super) fn return_event(&self, undelivered: Undelivered) {
+        self.do_send(Command::Undelivered(Box::new(undelivered)));
+    }
+
     pub(super) fn fast_path(&self) -> &SharedWriter<Arc<dyn Writer>> {
         &self.0.fast_path
     }
@@ -315,9 +321,7 @@ impl ClientSocket {
 
     /// Has the actor look at the row.
     pub(super) fn make_ready(&self) {
-        if self.0.ready.set() {
-            self.0.app_shard.command_queue.queue.look_at(self.slot());
-        }
+        self.0.make_ready();
     }
 
     /// The actor looks at the row now; what happens from here on makes it
@@ -328,11 +332,6 @@ impl ClientSocket {
 
     pub(super) fn waker(&self) -> WakerRef<'_> {
         waker_ref(&self.0)
-    }
-
-    /// How many events of this socket listeners have not handled.
-    pub(super) fn unhandled_events(&self) -> u64 {
-        self.0.unhandled.events()
     }
 
     /// What listeners have not handled, for the row to wait for.
@@ -369,14 +368,18 @@ impl std::fmt::Debug for ClientSocket {
     }
 }
 
+impl Shared {
+    fn make_ready(&self) {
+        if self.ready.set() {
+            let slot = self.slot.load(SeqCst);
+            self.app_shard.command_queue.queue.look_at(slot);
+        }
+    }
+}
+
 impl ArcWake for Shared {
     fn wake_by_ref(this: &Arc<Self>) {
-        if this.ready.set() {
-            this.app_shard
-                .command_queue
-                .queue
-                .look_at(this.slot.load(SeqCst));
-        }
+        this.make_ready();
     }
 }
 

@@ -51,7 +51,7 @@ impl BufferPool {
     }
 
     fn lend(&mut self, count: usize) -> Bytes {
-        let spare = lock(&self.spare).pop();
+        let spare = self.spare.lock().pop();
         let buffer = std::mem::replace(&mut self.buffer, spare.unwrap_or_else(new_buffer));
         Bytes::from_owner(LentBuffer {
             buffer,
@@ -63,10 +63,6 @@ impl BufferPool {
 
 fn new_buffer() -> Box<[u8]> {
     vec![0; WINDOW].into_boxed_slice()
-}
-
-fn lock(spare: &Spare) -> parking_lot::MutexGuard<'_, Vec<Box<[u8]>>> {
-    spare.lock()
 }
 
 /// A buffer that an event has; it comes back when the last of it is dropped.
@@ -84,7 +80,7 @@ impl AsRef<[u8]> for LentBuffer {
 
 impl Drop for LentBuffer {
     fn drop(&mut self) {
-        let mut spare = lock(&self.spare);
+        let mut spare = self.spare.lock();
         if spare.len() < SPARE {
             spare.push(std::mem::take(&mut self.buffer));
         }
@@ -134,9 +130,9 @@ mod tests {
         let given = filled(&mut pool, WINDOW, WINDOW).remove(0);
         pool.buffer(WINDOW).fill(0xff);
         assert_eq!(given[1], 1);
-        assert_eq!(lock(&pool.spare).len(), 0);
+        assert_eq!(pool.spare.lock().len(), 0);
         drop(given);
-        assert_eq!(lock(&pool.spare).len(), 1);
+        assert_eq!(pool.spare.lock().len(), 1);
     }
 
     #[test]
@@ -144,11 +140,11 @@ mod tests {
         let mut pool = BufferPool::new();
         let small = filled(&mut pool, WINDOW / 2 - 1, WINDOW);
         drop(small);
-        assert_eq!(lock(&pool.spare).len(), 0, "a copy has no buffer");
+        assert_eq!(pool.spare.lock().len(), 0, "a copy has no buffer");
         let many: Vec<_> = (0..2 * SPARE)
             .map(|_| filled(&mut pool, WINDOW, WINDOW))
             .collect();
         drop(many);
-        assert_eq!(lock(&pool.spare).len(), SPARE);
+        assert_eq!(pool.spare.lock().len(), SPARE);
     }
 }

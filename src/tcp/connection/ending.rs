@@ -18,15 +18,6 @@ pub(in crate::tcp) struct Ending {
     forwarding: Option<(u64, bool)>,
 }
 
-/// Whether the registry has passed on the calls by id.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::tcp) enum Forwarding {
-    /// It has not been asked.
-    NotRequested,
-    Requested,
-    Done,
-}
-
 /// What may stand between a handler's end and the end of its connection.
 #[derive(Clone, Copy)]
 pub(in crate::tcp) struct CallsAhead {
@@ -49,23 +40,24 @@ impl Ending {
         !ahead.has_unexecuted && handled_at < ahead.dequeues
     }
 
-    /// As far as the calls of handlers are concerned that have heard this event,
-    /// which is the last.
-    pub(in crate::tcp) fn forwarding(&self, last: u64) -> Forwarding {
-        match self.forwarding {
-            Some((asked, true)) if asked == last => Forwarding::Done,
-            Some((asked, false)) if asked == last => Forwarding::Requested,
-            _ => Forwarding::NotRequested,
+    /// Whether the registry has forwarded the calls by id that handlers of the event `last`, and
+    /// of those before it, made.
+    pub(in crate::tcp) fn are_calls_forwarded(&self, last: u64) -> bool {
+        self.forwarding == Some((last, true))
+    }
+
+    /// `true` if the caller has to ask the registry now; `false` if it was asked already.
+    pub(in crate::tcp) fn request_forwarding(&mut self, last: u64) -> bool {
+        let is_new = self.forwarding.is_none_or(|(asked, _)| asked != last);
+        if is_new {
+            self.forwarding = Some((last, false));
         }
+        is_new
     }
 
-    pub(in crate::tcp) fn forwarding_requested(&mut self, last: u64) {
-        self.forwarding = Some((last, false));
-    }
-
-    /// The registry answers what it was asked after this event.
+    /// The registry's answer to the question that was asked after the event `last`.
     pub(in crate::tcp) fn forwarding_done(&mut self, last: u64) {
-        if self.forwarding(last) == Forwarding::Requested {
+        if self.forwarding == Some((last, false)) {
             self.forwarding = Some((last, true));
         }
     }

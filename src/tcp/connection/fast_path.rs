@@ -14,9 +14,8 @@ use bytes::{Buf, Bytes};
 
 use crate::os::Writer;
 use crate::sync::SharedWriterGuard;
-use crate::tcp::actor::SocketTable;
 use crate::tcp::connection::state::{Claim, SocketState, Transfer};
-use crate::tcp::connection::{Connection, Link, WriteSide};
+use crate::tcp::connection::{Link, WriteSide};
 use crate::tcp::socket::ClientSocket;
 
 /// A call on its way: while one is, later sends go behind it.
@@ -65,13 +64,14 @@ pub(in crate::tcp) fn try_write(
             data.advance(written);
             WriteAttempt::Partial(None)
         }
-        Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => {
-            WriteAttempt::Partial(None)
+        Err(error) => {
+            let is_retried = matches!(error.kind(), Interrupted | WouldBlock);
+            // An error that is not the OS's comes from an event loop that has ended. The stream
+            // may move to another one.
+            let is_final = !is_retried && error.raw_os_error().is_some();
+            // The OS may report an error once only, so the queued rest carries it.
+            WriteAttempt::Partial(is_final.then_some(error))
         }
-        // The OS says it once.
-        Err(error) if error.raw_os_error().is_some() => WriteAttempt::Partial(Some(error)),
-        // The event loop that it belongs to has ended; it may go on elsewhere.
-        Err(_) => WriteAttempt::Partial(None),
     }
 }
 
@@ -93,14 +93,6 @@ impl Drop for FastPath {
     }
 }
 
-impl SocketTable {
-    pub(in crate::tcp) fn update_fast_path(&mut self, socket: &ClientSocket) {
-        if let Some(state) = self.socket_state(socket) {
-            state.update_fast_path();
-        }
-    }
-}
-
 impl SocketState {
     /// Opens or shuts the short way, as the row is now. It is never wrong to
     /// leave it shut.
@@ -108,23 +100,18 @@ impl SocketState {
         let is_claimed = !matches!(self.claim, Claim::Offered(_));
         let is_clear =
             self.transfer == Transfer::None && is_claimed && self.timeout_state.is_none();
-        if let Link::Connected(connection) = &mut self.link {
-            connection.update_fast_path(is_clear, &self.socket);
-        }
-    }
-}
-
-impl Connection {
-    fn update_fast_path(&mut self, is_clear: bool, socket: &ClientSocket) {
+        let Link::Connected(connection) = &mut self.link else {
+            return;
+        };
         if !is_clear {
-            self.close_fast_path();
-        } else if matches!(self.write_side, WriteSide::Queued)
-            && let Some(writer) = self.stream.writer()
+            connection.close_fast_path();
+        } else if matches!(connection.write_side, WriteSide::Queued)
+            && let Some(writer) = connection.stream.writer()
         {
-            let _guard = FastPath::open(socket, writer);
-            self.write_side = WriteSide::Fast { _guard };
+            let _guard = FastPath::open(&self.socket, writer);
+            connection.write_side = WriteSide::Fast { _guard };
             // The actor does not see what is written this way.
-            self.maybe_written = true;
+            connection.maybe_written = true;
         }
     }
 }

@@ -146,12 +146,9 @@ impl Lingering {
     /// in limits. Those that linger have a bound of their own.
     fn mark_write_shut(&mut self) {
         self.is_write_shut = true;
-        if let Some(UndeliveredGuard {
-            connection_guard: Some(connection_guard),
-            ..
-        }) = &mut self.undelivered
-        {
-            connection_guard.release_limits();
+        let undelivered = self.undelivered.as_mut();
+        if let Some(guard) = undelivered.and_then(|it| it.connection_guard.as_mut()) {
+            guard.release_limits();
         }
     }
 
@@ -213,16 +210,12 @@ impl Lingering {
 
     /// Whether it is one of those, and a drain ends it.
     pub(in crate::tcp) fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> bool {
-        let connection_guard = self
-            .undelivered
-            .as_ref()
-            .and_then(|it| it.connection_guard.as_ref());
-        let Some(connection_guard) =
-            connection_guard.filter(|connection_guard| connection_guard.belongs_to(counter))
-        else {
+        let undelivered = self.undelivered.as_ref();
+        let guard = undelivered.and_then(|it| it.connection_guard.as_ref());
+        let Some(guard) = guard.filter(|guard| guard.belongs_to(counter)) else {
             return false;
         };
-        connection_guard.record_forced(self.socket.id());
+        guard.record_forced(self.socket.id());
         if self.queue.is_empty() {
             // The drain is over for it, and what the app was told to be sent
             // still arrives.
@@ -295,11 +288,6 @@ impl LingerCount {
         ConnectionGuard::opened(self.new.clone(), false)
     }
 
-    /// All of them, for a wait after which no more begin.
-    pub(in crate::tcp) fn all(&self) -> Arc<ConnectionCounter> {
-        self.all.clone()
-    }
-
     /// Those until now. Others may begin while these are waited for: a wait for
     /// all might never end.
     pub(in crate::tcp) fn take_current(&mut self) -> Arc<ConnectionCounter> {
@@ -355,12 +343,8 @@ struct LingerListEntry {
 
 impl Drop for LingerListEntry {
     fn drop(&mut self) {
-        self.app_shard
-            .lingering
-            .state
-            .lock()
-            .slots
-            .remove(&self.age);
+        let mut state = self.app_shard.lingering.state.lock();
+        state.slots.remove(&self.age);
     }
 }
 
@@ -369,16 +353,8 @@ impl SocketTable {
     /// was sent.
     pub(in crate::tcp) fn linger(&mut self, ended: Option<impl Into<Ended>>, owner: &ClientSocket) {
         let ended = ended.map(Into::into).filter(|ended| !ended.can_close_now());
-        let Some(Ended {
-            mut stream,
-            queue,
-            connection_guard,
-            never_written,
-        }) = ended
-        else {
-            return;
-        };
-        if never_written && queue.is_empty() && end_now(&mut *stream) {
+        let Some(mut ended) = ended else { return };
+        if ended.never_written && ended.queue.is_empty() && end_now(&mut *ended.stream) {
             return;
         }
         let app_shard = owner.app_shard().clone();
@@ -398,10 +374,10 @@ impl SocketTable {
         alarm.set(Some(now + FIRST_CHECK));
         entry.insert(Entry::Lingering(Lingering {
             socket,
-            stream,
-            queue,
+            stream: ended.stream,
+            queue: ended.queue,
             undelivered: Some(UndeliveredGuard {
-                connection_guard,
+                connection_guard: ended.connection_guard,
                 _counted: self.lingering.guard(),
             }),
             is_write_shut: false,

@@ -261,9 +261,7 @@ impl Connection {
         self.write_side = WriteSide::Failed(error, report);
         self.queue.fail(error.into());
     }
-}
 
-impl Connection {
     pub(in crate::tcp) fn outbound(connected: Connected, counter: &Arc<ConnectionCounter>) -> Self {
         let outbound = Outbound {
             local: connected.local,

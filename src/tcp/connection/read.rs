@@ -53,7 +53,7 @@ impl SocketState {
                 return;
             };
             let socket = &self.socket;
-            if !socket.unhandled().has_window() || !socket.app_shard().may_read(socket) {
+            if !socket.unhandled().has_window() || !socket.app_shard().window.may_read(socket) {
                 return self.release_if_gone();
             }
             let waker = socket.waker();

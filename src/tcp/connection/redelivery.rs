@@ -10,14 +10,14 @@ use crate::events::{Event, HOLD_BACK, Listeners, MAX_PANICS, Snapshot};
 use crate::net_error::NetError;
 use crate::pending_pauses::PAUSE_GRACE;
 use crate::tcp::ReceiveInfo;
-use crate::tcp::actor::{SocketTable, send_later};
+use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
 use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
 use crate::tcp::connection::read::ListenerCache;
 use crate::tcp::connection::state::{SocketState, Transfer};
 use crate::tcp::shards::shard::AppShard;
-use crate::tcp::socket::{ClientSocket, Credit};
+use crate::tcp::socket::Credit;
 
 /// What the events of one connection are numbered below: a returned one of an
 /// earlier connection is known by what it has above.
@@ -79,9 +79,9 @@ struct ReturnedBytes {
 impl ReturnedBytes {
     fn set(&mut self, bytes: usize) {
         if self.bytes != bytes {
-            self.app_shard.add_returned(bytes);
-            self.app_shard
-                .remove_returned(std::mem::replace(&mut self.bytes, bytes));
+            self.app_shard.window.add_returned(bytes);
+            let before = std::mem::replace(&mut self.bytes, bytes);
+            self.app_shard.window.remove_returned(before);
         }
     }
 }
@@ -89,28 +89,6 @@ impl ReturnedBytes {
 impl Drop for ReturnedBytes {
     fn drop(&mut self) {
         self.set(0);
-    }
-}
-
-impl SocketTable {
-    pub(in crate::tcp) fn requeue(&mut self, socket: &ClientSocket, undelivered: Undelivered) {
-        if let Some(state) = self.socket_state(socket) {
-            state.requeue(undelivered);
-        }
-    }
-
-    pub(in crate::tcp) fn recheck(&mut self, socket: &ClientSocket) {
-        if self.socket_state(socket).is_some() {
-            socket.make_ready();
-        }
-    }
-
-    pub(in crate::tcp) fn pause_grace_elapsed(&mut self, socket: &ClientSocket) {
-        if let Some(state) = self.socket_state(socket) {
-            state.pausing.answer_overdue();
-            state.pausing.timer_ended();
-            state.arm_pause_timer();
-        }
     }
 }
 
@@ -159,7 +137,7 @@ impl SocketState {
     /// later is raised.
     pub(in crate::tcp) fn count_deaths(&mut self, deaths: u64) {
         self.deaths = deaths;
-        if self.socket.unhandled_events() > 0 {
+        if self.socket.unhandled().events() > 0 {
             self.start_redelivery();
             self.socket.make_ready();
         }
@@ -370,7 +348,7 @@ impl SocketState {
     /// ends, and what has come back of it is raised no more.
     fn end_poisoned(&mut self) -> Option<Ended> {
         log::error!(
-            "client socket {}: ended, {MAX_PANICS} listeners in~a~state panicked at its data",
+            "client socket {}: ended, {MAX_PANICS} listeners in a row panicked at its data",
             self.socket.id()
         );
         self.next_epoch();
@@ -381,7 +359,7 @@ impl SocketState {
     /// in what the app receives, or come in the wrong place.
     fn abort_on_gap(&mut self, events: usize) -> Option<Ended> {
         log::warn!(
-            "client socket {}: ended, {events} events reached nobody and send_later ones did",
+            "client socket {}: ended, {events} events reached nobody and later ones did",
             self.socket.id()
         );
         self.end_connection(NetError::CONNECTION_ABORTED)

@@ -57,7 +57,7 @@ impl SocketTable {
         self.attempts += 1;
         let attempt = self.attempts;
         let client = self.tls.clone();
-        let Some(state) = self.socket_state(socket) else {
+        let Some(state) = self.get(socket) else {
             return reply.send(Err(Error::SocketNotFound));
         };
         state.acknowledge();
@@ -83,7 +83,7 @@ impl SocketTable {
         attempt: u64,
         result: Result<Box<dyn Stream>, NetError>,
     ) {
-        let Some(state) = self.socket_state(socket) else {
+        let Some(state) = self.get(socket) else {
             return;
         };
         match std::mem::replace(&mut state.link, Link::None) {
@@ -109,7 +109,7 @@ impl SocketTable {
         if last {
             socket.app_shard().id_table.remove(socket.id());
         }
-        let ended = self.socket_state(socket).and_then(|state| state.end(error));
+        let ended = self.get(socket).and_then(|state| state.disconnect(error));
         self.linger(ended, socket);
         if last {
             // Else the app's own `close` is on its way.

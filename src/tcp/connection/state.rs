@@ -13,7 +13,7 @@ use crate::os::Stream;
 use crate::pending_pauses::PendingPauses;
 use crate::tcp::actor::send_later;
 use crate::tcp::command::Command;
-use crate::tcp::connection::ending::{CallsAhead, Ending, Forwarding};
+use crate::tcp::connection::ending::{CallsAhead, Ending};
 use crate::tcp::connection::redelivery::{Panics, Redelivery, Undelivered};
 use crate::tcp::connection::timeouts::TimeoutState;
 use crate::tcp::connection::write::PendingSend;
@@ -225,12 +225,7 @@ impl SocketState {
 
     /// Ends what is going on: an attempt to connect is given up, and a
     /// connection is returned, its end told if the app was receiving.
-    pub(in crate::tcp) fn disconnect(&mut self) -> Option<Connection> {
-        self.end(NetError::ABORTED)
-    }
-
-    /// As [`disconnect`](Self::disconnect); what is given up answers `why`.
-    pub(in crate::tcp) fn end(&mut self, why: NetError) -> Option<Connection> {
+    pub(in crate::tcp) fn disconnect(&mut self, why: NetError) -> Option<Connection> {
         self.mark_claimed();
         self.next_epoch();
         let mut link = std::mem::replace(&mut self.link, Link::None);
@@ -269,7 +264,7 @@ impl SocketState {
         if self.redelivery.is_some()
             || self.paused
             || self.transfer != Transfer::None
-            || self.socket.unhandled_events() > 0
+            || self.socket.unhandled().events() > 0
         {
             return None;
         }
@@ -279,20 +274,16 @@ impl SocketState {
             return None;
         }
         if app_shard.is_called_by_id() {
-            match self.ending.forwarding(self.raised) {
-                // The answer comes behind the calls, through the inbox.
-                Forwarding::Done => {}
-                Forwarding::Requested => return None,
-                Forwarding::NotRequested => {
-                    self.ending.forwarding_requested(self.raised);
+            // Handlers' calls by id are in the registry's mailbox first. Its answer comes behind
+            // them in the command queue.
+            if !self.ending.are_calls_forwarded(self.raised) {
+                if self.ending.request_forwarding(self.raised) {
                     let (socket, last) = (self.socket.clone(), self.raised);
-                    let notify = move || socket.do_send(Command::CallsForwarded(last));
-                    app_shard
-                        .activity
-                        .registry_link()
-                        .after_pending_calls(notify);
-                    return None;
+                    let registry_link = app_shard.activity.registry_link();
+                    registry_link
+                        .after_pending_calls(move || socket.do_send(Command::CallsForwarded(last)));
                 }
+                return None;
             }
         } else if !self.ending.calls_are_done(ahead) {
             self.socket.make_ready();
@@ -356,6 +347,12 @@ impl SocketState {
         self.pausing.add(reply);
         self.arm_pause_timer();
         self.socket.make_ready();
+    }
+
+    pub(in crate::tcp) fn pause_grace_elapsed(&mut self) {
+        self.pausing.answer_overdue();
+        self.pausing.timer_ended();
+        self.arm_pause_timer();
     }
 
     /// Starts the timer of pauses that wait, if they need one.

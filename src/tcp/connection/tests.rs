@@ -225,7 +225,7 @@ impl World {
                 }
             }
             Step::Disconnect => {
-                if let Some(mut left) = state.disconnect() {
+                if let Some(mut left) = state.disconnect(NetError::ABORTED) {
                     left.queue.fail(NetError::ABORTED.into());
                 }
             }

@@ -45,10 +45,8 @@ impl IdTable {
     /// One that was not accepted.
     pub(crate) fn insert_created(&self, socket: ClientSocket) {
         socket.app_shard().created.fetch_add(1, SeqCst);
-        socket.app_shard().shard.socket_added();
-        let mut sockets = self.sockets.lock();
-        sockets.created.insert(socket.id());
-        sockets.all.insert(socket.id(), socket);
+        self.sockets.lock().created.insert(socket.id());
+        self.insert(socket);
     }
 
     /// The socket, if it is `app`'s.

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context as TaskContext, Poll};
 
 use actix::prelude::*;
+use futures::FutureExt;
 use futures::future::join_all;
 use parking_lot::RwLock;
 
@@ -103,15 +104,14 @@ impl AppShards {
     ) -> Self {
         let count = shards.len();
         let app_shard = |shard: &Arc<Shard>| {
-            let (app_context, activity) = (app_context.clone(), activity.clone());
-            let app_shard = AppShard::new(
-                app_context,
-                activity,
+            Arc::new(AppShard::new(
+                app_context.clone(),
+                activity.clone(),
                 shard.clone(),
                 id_table.clone(),
                 counter.clone(),
-            );
-            Arc::new(app_shard.for_shards(count))
+                count,
+            ))
         };
         AppShards {
             all: shards.map(app_shard).collect(),
@@ -154,7 +154,7 @@ impl AppShards {
     }
 
     pub(crate) fn is_quiet(&self) -> bool {
-        self.shards().all(|app_shard| app_shard.is_quiet()) && self.activity.is_quiescent()
+        self.shards().all(|app_shard| app_shard.window.is_quiet()) && self.activity.is_quiescent()
     }
 
     /// Ready when the app has handled every event.
@@ -176,22 +176,15 @@ impl AppShards {
         let asked = self
             .shards()
             .map(|app_shard| app_shard.socket_table.ask(message.clone()));
-        let asked = join_all(asked.collect::<Vec<_>>());
-        async move { asked.await.into_iter().flatten().collect() }
+        join_all(asked.collect::<Vec<_>>()).map(|answers| answers.into_iter().flatten().collect())
     }
 
     /// Closes the app's sockets: all, or those that its suspension ends.
     pub(crate) fn close(&self, all: bool) -> impl Future<Output = ()> + use<> {
-        let closed = self.shards().map(|app_shard| {
-            let message = CloseSockets {
-                app_shard: app_shard.clone(),
-                all,
-            };
-            app_shard.socket_table.ask(message)
+        let closed = self.shards().cloned().map(|app_shard| {
+            let socket_table = app_shard.socket_table.clone();
+            socket_table.ask(CloseSockets { app_shard, all })
         });
-        let closed = join_all(closed.collect::<Vec<_>>());
-        async move {
-            closed.await;
-        }
+        join_all(closed.collect::<Vec<_>>()).map(drop)
     }
 }

@@ -136,7 +136,7 @@ pub(crate) struct AppShard {
     /// Whether the app calls its sockets here by id, so by way of the registry.
     is_called_by_id: AtomicBool,
     /// What its listeners have not handled here.
-    window: AppWindow<ClientSocket>,
+    pub(in crate::tcp) window: AppWindow<ClientSocket>,
 }
 
 impl AppShard {
@@ -146,6 +146,7 @@ impl AppShard {
         shard: Arc<Shard>,
         id_table: Arc<IdTable>,
         counter: Arc<ConnectionCounter>,
+        app_shards: usize,
     ) -> Self {
         AppShard {
             app_context,
@@ -157,21 +158,10 @@ impl AppShard {
             shard,
             id_table,
             counter,
-            lingering: LingerList::for_shards(1),
+            lingering: LingerList::for_shards(app_shards),
             created: AtomicUsize::new(0),
             is_called_by_id: AtomicBool::new(false),
-            window: AppWindow::new(UNHANDLED_LIMIT),
-        }
-    }
-
-    /// As one of so many of the app's.
-    pub(in crate::tcp) fn for_shards(self, app_shards: usize) -> Self {
-        let window = AppWindow::new(window_limit(app_shards));
-        let lingering = LingerList::for_shards(app_shards);
-        AppShard {
-            window,
-            lingering,
-            ..self
+            window: AppWindow::new(window_limit(app_shards)),
         }
     }
 
@@ -186,17 +176,6 @@ impl AppShard {
         self.is_called_by_id.load(SeqCst)
     }
 
-    /// Whether a socket may be read; if not, it is made ready again when
-    /// listeners have caught up.
-    pub(in crate::tcp) fn may_read(&self, socket: &ClientSocket) -> bool {
-        self.window.may_read(socket)
-    }
-
-    /// Whether every event of the sockets here is handled.
-    pub(in crate::tcp) fn is_quiet(&self) -> bool {
-        self.window.is_quiet()
-    }
-
     pub(in crate::tcp) fn acquire(&self, bytes: usize) {
         self.activity.mark_active();
         self.window.acquire(bytes);
@@ -207,14 +186,6 @@ impl AppShard {
             self.activity.mark_active();
             self.activity.wake_quiescence();
         }
-    }
-
-    pub(in crate::tcp) fn add_returned(&self, bytes: usize) {
-        self.window.add_returned(bytes);
-    }
-
-    pub(in crate::tcp) fn remove_returned(&self, bytes: usize) {
-        self.window.remove_returned(bytes);
     }
 }
 

@@ -86,6 +86,7 @@ pub(in crate::tcp::connection) fn socket() -> (ClientSocket, Arc<CommandQueue>, 
         Arc::new(shard),
         Arc::default(),
         Arc::default(),
+        1,
     );
     let socket = ClientSocket::new(ClientSocketId::new(1), Arc::new(app_shard));
     (socket, command_queue, table)
