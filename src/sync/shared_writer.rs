@@ -1,26 +1,24 @@
-//! Keeps a socket's sends in the order of its calls, though some go past the
-//! queue.
+//! Keeps the sends of a socket in the order of its calls, although some bypass the queue.
 
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 use super::{AtomicUsize, Mutex, MutexGuard};
 
-/// The fast path of a socket's sends: straight to the OS, where they are called.
+/// The fast path of a socket's sends, which writes in the caller's thread.
 ///
-/// It is open while a writer stands in it, and free while no call of the
-/// socket is under way: in the inbox, being carried out, or in the write queue.
-/// A caller holds the guard while it writes, and until what the OS has not taken
-/// is in the inbox, so nothing overtakes that.
+/// It is usable while it has a writer and no call of the socket is in flight: in the command queue,
+/// being carried out, or in the write queue. A caller holds the lock while it writes, and until the
+/// part that the OS has not taken is in the command queue. So no other send overtakes that part.
 pub(crate) struct SharedWriter<W> {
     calls_in_flight: AtomicUsize,
     writer: Mutex<Option<W>>,
 }
 
-/// Held by the one that writes.
+/// The lock, held by the thread that writes.
 pub(crate) type SharedWriterGuard<'a, W> = MutexGuard<'a, Option<W>>;
 
 impl<W> SharedWriter<W> {
-    /// Shut.
+    /// Closed.
     pub(crate) fn new() -> Self {
         SharedWriter {
             calls_in_flight: AtomicUsize::new(0),
@@ -28,12 +26,14 @@ impl<W> SharedWriter<W> {
         }
     }
 
-    /// A call is under way, before it is in the inbox: later sends go behind it.
+    /// A call begins, before it is in the command queue: later sends go behind it.
     pub(crate) fn begin_call(&self) {
+        // `AcqRel`, here and below, with the `Acquire` of `writer`: a thread that reads 0 also sees
+        // the effect of every finished call.
         self.calls_in_flight.fetch_add(1, AcqRel);
     }
 
-    /// A call was carried out, and its bytes have left.
+    /// A call is finished, and the OS has all its bytes.
     pub(crate) fn end_call(&self) {
         self.calls_in_flight.fetch_sub(1, AcqRel);
     }
@@ -42,9 +42,10 @@ impl<W> SharedWriter<W> {
         self.writer.lock()
     }
 
-    /// Where to write, if the path is open and free.
+    /// The writer, if the fast path is usable.
     #[inline]
     pub(crate) fn writer<'a>(&self, guard: &'a SharedWriterGuard<'_, W>) -> Option<&'a W> {
+        // The count is read under the lock. A thread that calls and then sends sees its own call.
         let writer = guard.as_ref()?;
         (self.calls_in_flight.load(Acquire) == 0).then_some(writer)
     }
@@ -53,7 +54,8 @@ impl<W> SharedWriter<W> {
         *self.lock() = Some(writer);
     }
 
-    /// Nothing is written past the queue any more when this returns.
+    /// Removes the writer. No thread writes past the queue when this returns, because a thread that
+    /// writes holds the lock.
     pub(crate) fn close(&self) -> Option<W> {
         self.lock().take()
     }

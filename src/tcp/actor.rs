@@ -1,7 +1,7 @@
-//! The actor of an arbiter's client sockets: each is a row, none is a task.
+//! The actor of all client sockets of an arbiter: each socket is an entry in a slab, not a task.
 //!
-//! Its inbox moves it, which handles fill with calls, and the wakers and
-//! credits of the rows with rows to look at.
+//! The actor's command queue wakes it. Handles put calls into the queue; wakers and credits put the
+//! slots of sockets into it that are ready.
 
 use std::collections::VecDeque;
 use std::pin::{Pin, pin};
@@ -36,36 +36,36 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::{CreateInfo, Timeouts};
 use crate::tls;
 
-/// How many rows are looked at before listeners and sends have their turn.
-/// With all of a thousand at once, what a row and the kernel keep of a
-/// connection has left the processor's cache before the answer is sent:
-/// measured, an echo costs a fifth more.
+/// How many sockets the actor polls before listeners and sends have their turn. With all of a
+/// thousand sockets in one turn, what the actor and the kernel keep of a connection has left the
+/// processor's cache before the answer is sent: by measurement an echo costs a fifth more.
 pub(super) const SOCKETS_PER_TURN: usize = 32;
 
+/// All client sockets of one arbiter.
 pub(crate) struct SocketTable {
     pub(super) entries: Slab<Entry>,
     pub(super) command_queue: Arc<CommandQueue>,
-    /// The calls of the turn.
+    /// The calls of this turn that are not carried out yet.
     pub(super) calls: VecDeque<QueuedCall>,
-    /// How often the calls were taken out of the inbox.
+    /// How often the calls were taken out of the command queue.
     dequeues: u64,
-    /// The slots that are to be looked at.
+    /// The slots of the sockets that are ready.
     ready_slots: VecDeque<u32>,
     pub(super) pool: BufferPool,
     pub(super) network: Arc<dyn Network>,
     pub(super) tls: tls::Client,
     pub(super) attempts: u64,
     pub(super) timers: Arc<TimerQueue>,
-    /// The connections here whose peers do not have what was sent.
+    /// The closed connections here whose peers have not acknowledged everything.
     pub(super) lingering: LingerCount,
-    /// What waits for the end of a handover, while there is one.
+    /// The handover that is in progress, and the calls that wait for its end.
     pub(super) handover: Option<PendingHandover>,
     pub(super) recovery: RecoveryState,
 }
 
 pub(super) enum Entry {
     Socket(SocketState),
-    /// A connection that its app is done with.
+    /// A connection that its app has closed, and that still delivers what was sent.
     Lingering(Lingering),
 }
 
@@ -92,7 +92,7 @@ impl SocketTable {
         }
     }
 
-    /// Carries out the calls, in order.
+    /// Carries out the calls of this turn, in order.
     pub(super) fn run_calls(&mut self) {
         while let Some(call) = self.calls.front() {
             let slot = call.socket().slot();
@@ -111,7 +111,8 @@ impl SocketTable {
         self.recovery.slot = None;
     }
 
-    /// Carries out every call that has come, for what is to see it.
+    /// Carries out every call that was queued before a message, so that the message sees their
+    /// effect.
     pub(super) fn flush_calls(&mut self) {
         self.recover_after_panic();
         self.calls
@@ -150,7 +151,8 @@ impl SocketTable {
                 let timeouts = notifier.timeouts();
                 let state = SocketState::accepted(socket.clone(), stream, meta, notifier);
                 self.insert(state, timeouts);
-                // It is paused: its peer may be gone before it is resumed.
+                // The app does not hear of a paused socket: if its peer is gone already, it must
+                // not count in limits.
                 self.poll_slot(socket.slot(), &mut ListenerCache::default());
             }
             Command::Inherit(inherited) => {
@@ -174,7 +176,7 @@ impl SocketTable {
             }
             Command::Update(properties, reply) => {
                 self.modify(&socket, reply, |state| {
-                    // Persistent now, it may have a suspended app loaded.
+                    // A socket that is persistent from now on may have its suspended app loaded.
                     state.socket.make_ready();
                     state.update(*properties)
                 });
@@ -213,7 +215,7 @@ impl SocketTable {
         }
     }
 
-    /// One look at a slot: writes, reads, tells.
+    /// Polls one slot: writes, reads, and reports the end of the connection.
     fn poll_slot(&mut self, slot: u32, listeners: &mut ListenerCache) {
         self.begin_slot(slot);
         let key = slot as usize;
@@ -224,6 +226,7 @@ impl SocketTable {
                 state.socket.clear_ready();
                 state.socket.unhandled().begin_poll();
                 state.flush();
+                // Before reading: returned events precede what is still unread.
                 let terminated = state.redeliver(listeners);
                 let terminated = terminated.map(|ended| (ended, state.socket.clone()));
                 state.read(&mut self.pool, listeners);
@@ -238,7 +241,8 @@ impl SocketTable {
                             has_queued: self.command_queue.queue.has_calls(),
                         });
                     }
-                    // The end may not be told yet.
+                    // The end may have to wait for listeners; the descriptor of a connection that
+                    // is gone need not.
                     state.release_if_gone();
                     let socket = state.socket.clone();
                     self.linger(ended, &socket);
@@ -254,7 +258,7 @@ impl SocketTable {
         let entry = self.entries.vacant_entry();
         let slot = u32::try_from(entry.key()).unwrap_or(u32::MAX);
         state.socket.set_slot(slot);
-        // After the slot is set: timeouts note it.
+        // The slot has to be set: timers find the socket by it.
         state.set_timeouts(timeouts, &self.timers);
         entry.insert(Entry::Socket(state));
     }
@@ -274,7 +278,7 @@ impl SocketTable {
         })
     }
 
-    /// Changes the state of a socket that is not closed yet.
+    /// Calls `change` with a socket's state, unless the socket is closed.
     fn with(&mut self, socket: &ClientSocket, change: impl FnOnce(&mut SocketState)) {
         if let Some(state) = self.get(socket) {
             change(state);
@@ -305,6 +309,7 @@ impl SocketTable {
             // Chromium's answer to a second attempt.
             Link::Connecting(_) => reply.send(Err(NetError::CONNECTION_FAILED.into())),
             Link::None => {
+                // The app knows that the earlier connection has ended, since it connects again.
                 state.discard_end();
                 let report = move |result| Command::Connected(attempt, Box::new(result));
                 let guard = CompletionGuard::new(socket, report(Err(NetError::FAILED)));
@@ -340,7 +345,7 @@ impl SocketTable {
                 }
                 Err(error) => connecting.reply.send(Err(error.into())),
             },
-            // The attempt was given up just before it was over.
+            // The attempt was cancelled just before it finished.
             other => state.link = other,
         }
     }
@@ -348,7 +353,7 @@ impl SocketTable {
     pub(super) fn close(&mut self, socket: &ClientSocket) -> Result<(), Error> {
         let state = self.get(socket).ok_or(Error::SocketNotFound)?;
         state.acknowledge();
-        // What they wait for may still come.
+        // The pauses wait for these events, which may still return from a dead listener.
         let is_handled = socket.unhandled().events() == 0;
         let answer = is_handled.then_some(()).ok_or(Error::EventsInFlight);
         state.pausing.answer_all(answer);
@@ -369,6 +374,7 @@ impl SocketTable {
             state.mark_claimed();
             state.restart_timeouts();
         }
+        // The answer means that no event of the socket is in flight any more.
         if paused && socket.unhandled().events() > 0 {
             state.answer_when_handled(reply);
         } else {
@@ -405,8 +411,9 @@ impl Actor for SocketTable {
     }
 }
 
-/// Carries out the calls, then looks at the rows that are ready; the rest has the next turn, after the
-/// listeners and the sends that this one gives rise to.
+/// The actor's only future: it carries out the calls, then polls the sockets that are ready. The
+/// sockets that are left have the next turn, after the listeners and the sends that this turn
+/// wakes.
 struct Turn;
 
 impl ActorFuture<SocketTable> for Turn {
@@ -427,7 +434,7 @@ impl ActorFuture<SocketTable> for Turn {
                 .take(&mut table.calls, &mut table.ready_slots, cx);
             table.dequeues += 1;
         } else {
-            // They came before what is in the inbox.
+            // These calls came before those in the command queue.
             cx.waker().wake_by_ref();
         }
         without_budget(|| {
@@ -442,6 +449,7 @@ impl ActorFuture<SocketTable> for Turn {
             }
         });
         table.recovery.slot = None;
+        // An injected fault: the actor stops, and its restarter starts another one.
         if table.recovery.stop_requested {
             ctx.stop();
             return Poll::Pending;
@@ -455,9 +463,8 @@ impl ActorFuture<SocketTable> for Turn {
     }
 }
 
-/// Runs `turn` outside tokio's budget of 128 operations a task: it would make
-/// this task, which has the work of all connections, put most of them off.
-/// Each row has a bound of its own.
+/// Runs `turn` outside tokio's budget of 128 operations a task. This task does the work of all
+/// connections, so the budget would put most of them off. Each socket has a bound of its own.
 fn without_budget(turn: impl FnOnce()) {
     let mut turn = Some(turn);
     let once = unconstrained(std::future::poll_fn(|_| {

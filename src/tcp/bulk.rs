@@ -14,17 +14,17 @@ use crate::tcp::connection::state::SocketState;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::{SHUTDOWN_TIMEOUT, SocketInfo};
 
-/// All of an app's sockets here.
+/// Returns the information of all sockets of an app here.
 #[derive(Clone, Message)]
 #[rtype(result = "Vec<SocketInfo>")]
 pub(crate) struct GetInfos(pub(crate) AppId);
 
-/// An app has a new listener: what waited for one can go on.
+/// An app has a new listener: sockets that waited for one go on.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ListenersChanged(pub(crate) AppId);
 
-/// Closes sockets of an app: all, or those that its suspension ends.
+/// Closes sockets of an app: all, or those that its suspension closes.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct CloseSockets {
@@ -32,14 +32,14 @@ pub(crate) struct CloseSockets {
     pub(crate) all: bool,
 }
 
-/// Waits until the peers of connections that have ended have what was sent, but
-/// no longer than this.
+/// Waits until the peers of the connections that are closed by now have acknowledged everything,
+/// but no longer than this.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct AwaitDelivery(pub(crate) Duration);
 
-/// Closes every socket and ends the actor, when the peers have what was sent, or
-/// after [`SHUTDOWN_TIMEOUT`].
+/// Closes every socket and stops the actor when the peers have acknowledged everything, or after
+/// [`SHUTDOWN_TIMEOUT`].
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Stop;
@@ -48,7 +48,7 @@ impl Handler<GetInfos> for SocketTable {
     type Result = MessageResult<GetInfos>;
 
     fn handle(&mut self, GetInfos(app): GetInfos, _: &mut Self::Context) -> Self::Result {
-        // What was called before shows.
+        // The answer shows the effect of earlier calls.
         self.flush_calls();
         let states = self.states().filter(|state| *state.socket.app() == app);
         MessageResult(states.map(SocketState::info).collect())
@@ -69,7 +69,7 @@ impl Handler<CloseSockets> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, CloseSockets { app_shard, all }: CloseSockets, _: &mut Self::Context) {
-        // What was called before is done before.
+        // Earlier calls may create sockets, or make them persistent.
         self.flush_calls();
         let closing: Vec<_> = self
             .states()
@@ -81,7 +81,8 @@ impl Handler<CloseSockets> for SocketTable {
             if socket.mark_closed() {
                 socket.app_shard().id_table.remove(socket.id());
             }
-            // One whose own `close` has come by now is closed by this.
+            // The app's own `close` may be in the queue; it answers that there is no such socket
+            // then.
             let _ = self.close(&socket);
         }
     }
@@ -91,9 +92,10 @@ impl Handler<Stop> for SocketTable {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, _: Stop, _: &mut Self::Context) -> Self::Result {
-        // Whatever happens now, it ends.
+        // If the actor panics from here on, no other one takes its sockets over.
         self.recovery.has_ended = true;
         self.flush_calls();
+        // No socket may be created behind this.
         self.command_queue.queue.refuse_calls();
         let slots = self.states().map(|state| state.socket.slot() as usize);
         for slot in slots.collect::<Vec<_>>() {
@@ -110,8 +112,8 @@ impl Handler<Stop> for SocketTable {
     }
 }
 
-/// Waits until the peers of all these have what was sent, but no longer than
-/// this.
+/// Waits until the peers of all these connections have acknowledged everything, but no longer than
+/// `limit`.
 async fn await_delivery(lingering: Arc<ConnectionCounter>, limit: Duration) {
     let _ = timeout(limit, lingering.wait_until_none()).await;
 }

@@ -1,4 +1,4 @@
-//! What a drain ends at its deadline.
+//! The deadline of a drain: connections are closed by force.
 
 use std::sync::Arc;
 
@@ -11,19 +11,20 @@ use crate::tcp::connection::Link;
 use crate::tcp::connection::linger::Ended;
 use crate::tcp::connection::state::{SocketState, Transfer};
 
-/// Ends every connection that is one of those, sends on their way included.
-/// One that stands still for a handover is left: its verdict comes.
+/// Closes every connection that `counter` counts, with its unsent data. A connection that a
+/// handover has frozen stays: the handover decides about it.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct ForceClose(pub(crate) Arc<ConnectionCounter>);
 
-/// Carries out what was called before.
+/// Carries out the calls that were queued before.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub(crate) struct FlushCalls;
 
 impl SocketState {
-    /// What is left of its connection, if it is ended: it counts no more.
+    /// Ends the socket's connection if `counter` counts it, which it does no more afterwards.
+    /// Returns what has to be delivered.
     fn force_close(&mut self, counter: &Arc<ConnectionCounter>) -> Option<Ended> {
         let guard = self.meta()?.connection_guard.as_ref()?;
         if !guard.belongs_to(counter) {
@@ -35,7 +36,7 @@ impl SocketState {
         guard.record_forced(self.socket.id());
         let mut ended = match &mut self.link {
             Link::Connected(connection) => {
-                // An end that is known already is told as it is.
+                // An end that is known already is reported as it is.
                 let end = connection.end().unwrap_or(NetError::ABORTED);
                 self.socket.make_ready();
                 connection.terminate(end)
@@ -63,7 +64,7 @@ impl Handler<ForceClose> for SocketTable {
     type Result = ();
 
     fn handle(&mut self, ForceClose(counter): ForceClose, _: &mut Self::Context) {
-        // What was called before is done before.
+        // Earlier calls may close connections in an orderly way.
         self.flush_calls();
         let mut ended = Vec::new();
         self.entries.retain(|_, entry| match entry {

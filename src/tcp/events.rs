@@ -1,4 +1,4 @@
-//! What `chrome.sockets.tcp` raises.
+//! The events of `chrome.sockets.tcp`.
 
 use actix::Message;
 use bytes::Bytes;
@@ -9,46 +9,39 @@ use crate::net_error::NetError;
 use crate::tcp::connection::redelivery::{Undelivered, UndeliveredData};
 use crate::tcp::socket::{ClientSocket, Credit};
 
-/// `tcp.onReceive`: data came in on an un-paused socket.
+/// `tcp.onReceive`: data was received on a socket that is not paused.
 ///
-/// The event holds a *credit* until it is dropped, which the end of its
-/// handler does by itself. While a socket's listeners hold more than
-/// [`WINDOW`](super::WINDOW) bytes of it, the socket is not read, and TCP
-/// slows its peer. So a listener that cannot take more keeps the event, and
-/// one that only wants the bytes takes them: [`into_data`](Self::into_data),
-/// or `std::mem::take(&mut info.data)`. A clone of the event holds a credit of
-/// its own.
+/// **Credit.** The event holds a *credit* until it is dropped, which happens by itself at the end
+/// of its handler. While the listeners of a socket hold [`WINDOW`](super::WINDOW) bytes or more,
+/// the socket is not read, and TCP slows its peer. A listener that cannot take more keeps the
+/// event. A listener that needs only the bytes takes them, by [`into_data`](Self::into_data) or
+/// `std::mem::take(&mut info.data)`. A clone of the event holds a credit of its own.
 ///
-/// Data that reached nobody is not lost. If the event is dropped by a panic,
-/// or when its listener is dead (it was in its mailbox, for instance), before
-/// anybody has taken the data out, and no other listener has handled it, its
-/// data is raised again: in order, before anything later is read, to the
-/// listeners of then. It waits for one if there is none, and while the socket
-/// is paused. So a handler that panics hears it again, unless it has taken
-/// the data out (or [forwarded](ClientSocket::forward) it), and a listener
-/// that keeps an event whose data it has used takes the data out first. A
-/// clone is the listener's own and never comes back. If a
-/// later event was handled already, so that it cannot come in order, the
-/// connection is ended:
-/// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) in `onReceiveError`.
+/// **Redelivery.** Data that no listener has handled is not lost. An event counts as unhandled if
+/// it is dropped by a panic, or after its listener's death (in its mailbox, for instance), before
+/// its data was taken out, and if no other listener has handled it. Its data is then raised again
+/// for the listeners of that time: in order, and before anything later is read. It waits while
+/// there is no listener, and while the socket is paused. So a handler that panics receives the data
+/// again, unless it has taken the data out or [forwarded](ClientSocket::forward) it. A listener
+/// that keeps an event after it has used the data should take the data out first. A clone never
+/// returns. If a later event was handled already, the data cannot come in order: the connection
+/// ends with [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) in `onReceiveError`.
 ///
-/// Data that makes listeners panic does not stop an app. When
-/// [`MAX_PANICS`](crate::MAX_PANICS) listeners in a row have panicked while
-/// they handled an event of one socket, and nothing of that socket was handled
-/// between, its connection is ended: [`FAILED`](NetError::FAILED) in
-/// `onReceiveError`. Events that wait in the mailbox of a listener that
-/// panics do not count. They are raised before the event at which it has
-/// panicked, which is held back for 100 ms when the next listener is there, so
-/// one socket delays the events of the others by one restart at most. That a
-/// listener panicked is not known of an event that was dropped before, by
-/// [`into_data`](Self::into_data) for instance.
+/// **Poison.** Data that makes listeners panic does not stop an app. If
+/// [`MAX_PANICS`](crate::MAX_PANICS) listeners in a row have panicked at events of one socket, and
+/// no event of that socket was handled between, its connection ends with
+/// [`FAILED`](NetError::FAILED) in `onReceiveError`. Events in the mailbox of a listener that
+/// panics do not count. They are raised before the event at which the listener panicked. That event
+/// is held back for 100 ms after the next listener has come, so one socket delays the events of
+/// others by one restart at most. A panic does not count for an event that was dropped before it,
+/// by [`into_data`](Self::into_data) for instance.
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ReceiveInfo {
     /// The socket.
     pub socket_id: ClientSocketId,
-    /// What came: 1 to `bufferSize` bytes.
+    /// The received data: 1 to `bufferSize` bytes.
     pub data: Bytes,
     #[debug(skip)]
     pub(super) credit: Credit,
@@ -59,15 +52,14 @@ pub struct ReceiveInfo {
 }
 
 impl ReceiveInfo {
-    /// The handle of the socket it came on.
+    /// The handle of the socket that received the data.
     pub fn client(&self) -> &ClientSocket {
         self.credit.socket()
     }
 
-    /// The data alone. The credit is given back: at once in the thread of the
-    /// socket's arbiter, in another one when the handler is done that calls
-    /// this. So what a handler sends is sent before the end of its connection is
-    /// told, wherever it runs.
+    /// Returns the data, and releases the credit: at once in the thread of the socket's arbiter, in
+    /// another thread when the current handler returns. So calls of the handler are carried out
+    /// before the end of the connection is reported, in whichever thread it runs.
     pub fn into_data(mut self) -> Bytes {
         let data = std::mem::take(&mut self.data);
         if !self
@@ -76,12 +68,15 @@ impl ReceiveInfo {
             .command_queue
             .runs_in_this_thread()
         {
+            // The socket's thread may see the credit before calls that this handler has still to
+            // make.
             self.credit.take().release_after_handler();
         }
         data
     }
 
     #[cold]
+    /// Returns the unhandled data to its socket.
     fn return_data(&mut self, panics: u32) {
         let data = UndeliveredData {
             sequence: self.sequence,
@@ -92,7 +87,7 @@ impl ReceiveInfo {
         self.client().return_event(Undelivered::Data(data));
     }
 
-    /// Dropped by a panic, and nothing of it comes back.
+    /// A panic has dropped the event after its data was taken out: only the panic is reported.
     #[cold]
     fn report_consumed(&self) {
         if self.delivery.panicked_after_take() {
@@ -116,26 +111,26 @@ impl Drop for ReceiveInfo {
 
 impl Event for ReceiveInfo {}
 
-/// `tcp.onReceiveError`: nothing more comes on this connection. The socket is
-/// not connected and paused; its id lives until `close`. It is told when all
-/// data that came before was handled. If it reached nobody because its
-/// listeners died, it is told again, unless
-/// [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it: then it is
-/// dropped, and counted in
-/// [`SocketInfo::dropped_events`](super::SocketInfo::dropped_events).
+/// `tcp.onReceiveError`: the connection has ended. The socket is paused and not connected. Its id
+/// stays valid until `close`.
+///
+/// It is raised when all earlier data was handled. If no listener handles it because its listeners
+/// died, it is raised again. After [`MAX_PANICS`](crate::MAX_PANICS) listeners have panicked at it,
+/// it is dropped, and counted in [`SocketInfo::dropped_events`](super::SocketInfo::dropped_events).
 #[derive(Clone, derive_more::Debug, Message)]
 #[rtype(result = "()")]
 #[non_exhaustive]
 pub struct ReceiveErrorInfo {
     /// The socket.
     pub socket_id: ClientSocketId,
-    /// [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED) when the peer
-    /// closed or reset the connection, or the app ended it while un-paused;
-    /// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED) when data of it is
-    /// lost, as [`ReceiveInfo`] says; else what the network said.
+    /// Why the connection has ended. [`CONNECTION_CLOSED`](NetError::CONNECTION_CLOSED): the peer
+    /// closed or reset it, or the app ended it while the socket was not paused.
+    /// [`CONNECTION_ABORTED`](NetError::CONNECTION_ABORTED): data of it is lost, see
+    /// [`ReceiveInfo`]. Other codes are the network's.
     pub result_code: NetError,
     pub(super) client: ClientSocket,
-    /// Of which connection: see [`SocketState`](crate::tcp::connection::state::SocketState).
+    /// The number of `connect` calls before, by which a returned event is matched with its
+    /// connection.
     #[debug(skip)]
     pub(super) connects: u32,
     #[debug(skip)]
@@ -143,7 +138,7 @@ pub struct ReceiveErrorInfo {
 }
 
 impl ReceiveErrorInfo {
-    /// The handle of the socket it happened to.
+    /// The handle of the socket whose connection has ended.
     pub fn client(&self) -> &ClientSocket {
         &self.client
     }

@@ -1,4 +1,4 @@
-//! Client sockets on their way to another process.
+//! Client sockets in a handover to another process: quiesced, exported, imported.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -26,24 +26,23 @@ use crate::tcp::connection::{
 use crate::tcp::socket::ClientSocket;
 use crate::tcp::{SocketProperties, Timeouts};
 
-/// Persistent sockets raise nothing any more until the verdict; answered when
-/// listeners have handled what was raised before, or after
-/// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+/// Persistent sockets raise no events until the handover's outcome is known. Answered when
+/// listeners have handled the events raised before, or after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Quiesce(pub(crate) HandoverOutcome);
 
-/// What persistent sockets leave, and clients that nobody has heard of. From
-/// here on they stand still: their calls wait for the verdict.
+/// Exports persistent sockets, and clients whose `onAccept` has reached no listener. They are
+/// frozen from here on: their calls wait for the outcome.
 #[derive(Message)]
 #[rtype(result = "Exported")]
 pub(crate) struct Export {
     pub(crate) offered: Arc<HashMap<ClientSocketId, ServerSocketId>>,
-    /// That of [`Quiesce`], which this actor may not have had: it may be younger.
+    /// That of [`Quiesce`]. This actor may not have received that message, if it was started later.
     pub(crate) outcome: HandoverOutcome,
 }
 
-/// A handover that goes on, and the calls that wait for its end.
+/// The handover in progress, and the calls that wait for its outcome.
 pub(super) struct PendingHandover {
     outcome: HandoverOutcome,
     calls: VecDeque<QueuedCall>,
@@ -55,7 +54,7 @@ pub(crate) struct Exported {
     pub(crate) not_transferred: Vec<NotTransferred>,
 }
 
-/// What another process has left.
+/// A socket that another process has exported.
 pub(crate) struct Inherited {
     pub(crate) record: ClientRecord,
     pub(crate) connection: Option<InheritedConnection>,
@@ -65,20 +64,20 @@ pub(crate) struct InheritedConnection {
     pub(crate) stream: Box<dyn Stream>,
     pub(crate) record: ConnectionRecord,
     pub(crate) unsent: Bytes,
-    /// Only its end is left of it.
+    /// Its peer was gone: it has no descriptor, and only its end is left to report.
     pub(crate) is_released: bool,
-    /// It is one of those that are open, from when it is taken over.
+    /// Counts the connection from the import on.
     pub(crate) connection_guard: Option<ConnectionGuard>,
 }
 
 impl Inherited {
-    /// It is taken over, and counts before anybody else comes.
+    /// Counts the connection before any limit is checked.
     pub(crate) fn count_connection(&mut self, counter: &Arc<ConnectionCounter>) {
         if let Some(connection) = &mut self.connection
             && !connection.is_released
         {
             let was_accepted = connection.record.dialled.is_none();
-            // Which server socket accepted it is not known here.
+            // The server socket that accepted it is not known here.
             connection.connection_guard =
                 Some(ConnectionGuard::opened(counter.clone(), was_accepted));
         }
@@ -86,7 +85,7 @@ impl Inherited {
 
     pub(super) fn timeouts(&self) -> Timeouts {
         let timeouts = self.record.timeouts.map(Timeouts::from);
-        // What another process says is as good as what the app says.
+        // A record of another process is checked like an argument of the app.
         timeouts
             .and_then(|it| it.checked().ok())
             .unwrap_or_default()
@@ -97,7 +96,7 @@ impl SocketState {
     pub(super) fn inherited(socket: ClientSocket, inherited: Inherited) -> Self {
         let Inherited { record, connection } = inherited;
         let mut state = SocketState::new(socket);
-        // The name has been checked before.
+        // The record's name was checked when it was read.
         let _ = state.update(SocketProperties {
             persistent: Some(true),
             name: record.name,
@@ -147,17 +146,21 @@ impl SocketState {
         state.register_with_arbiter()
     }
 
+    /// Freezes the socket, and returns it for another process. An error leaves it here.
     fn export(&mut self, offered_by: Option<ServerSocketId>) -> io::Result<Client> {
+        // An attempt to connect and a handshake belong to a task of this process.
         if let Link::Connecting(_) | Link::Securing(_) = self.link {
             return Err(io::Error::other("it is still connecting, or being secured"));
         }
+        // Returned events are not part of a record: the other process would lose them.
         if self.has_returned() {
             return Err(io::Error::other(
-                "its listener died, and it has data to tell again",
+                "its listener died, and its events have to be raised again",
             ));
         }
         check_app_id(self.socket.app())?;
         if let Link::Connected(connection) = &mut self.link {
+            // A send of another thread must not write once the unsent data is recorded.
             connection.close_fast_path();
         }
         let connection = self.connection();
@@ -195,6 +198,7 @@ impl SocketState {
         Ok(client)
     }
 
+    /// The socket stays in this process: it raises events again.
     fn end_transfer(&mut self) {
         self.transfer = Transfer::None;
         self.update_fast_path();
@@ -204,7 +208,8 @@ impl SocketState {
 }
 
 impl SocketTable {
-    /// The call, unless its row stands still: then it waits.
+    /// Returns the call, unless its socket is frozen: then the call waits for the handover's
+    /// outcome.
     #[inline]
     pub(super) fn defer_if_frozen(&mut self, call: QueuedCall) -> Option<QueuedCall> {
         if self.handover.is_none() {
@@ -231,7 +236,8 @@ impl SocketTable {
         }
     }
 
-    /// Goes on when the handover is over, if there is one.
+    /// Resumes or forgets frozen sockets when the outcome of the handover, if there is one, is
+    /// known.
     pub(super) fn await_outcome(&self, ctx: &mut Context<Self>) {
         if let Some(PendingHandover { outcome, .. }) = &self.handover {
             let outcome = outcome.clone().is_transferred().into_actor(self);
@@ -241,8 +247,8 @@ impl SocketTable {
         }
     }
 
-    /// The end of a handover: what was taken is forgotten or goes on, and then
-    /// come the calls that have waited.
+    /// The handover's outcome is known: exported sockets are forgotten, or resume. Then come the
+    /// calls that have waited.
     fn finish_handover(&mut self, is_transferred: bool) {
         let mut calls = self
             .handover
@@ -263,6 +269,7 @@ impl SocketTable {
         {
             state.end_transfer();
         }
+        // The calls that have waited are older than those in the turn.
         calls.append(&mut self.calls);
         self.calls = calls;
         self.run_calls();
@@ -270,13 +277,15 @@ impl SocketTable {
 }
 
 impl SocketState {
-    /// Another process has it now.
+    /// Another process owns the socket now.
     fn finish_transfer(&mut self) {
         if self.socket.mark_closed() {
             self.socket.app_shard().id_table.remove(self.socket.id());
         }
+        // The socket raises nothing here any more.
         self.pausing.answer_all(Ok(()));
         if let Link::Connected(connection) = &mut self.link {
+            // The other process sends what waits.
             connection.queue.complete_all();
         }
     }
@@ -286,7 +295,7 @@ impl Handler<Quiesce> for SocketTable {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, Quiesce(outcome): Quiesce, ctx: &mut Self::Context) -> Self::Result {
-        // What was called before is done before.
+        // Earlier calls may make sockets persistent.
         self.flush_calls();
         self.begin_handover(outcome, ctx);
         let answers: Vec<_> = self
@@ -303,7 +312,7 @@ impl Handler<Quiesce> for SocketTable {
             })
             .collect();
         Box::pin(async move {
-            // After the grace it goes all the same: the events were raised.
+            // Events that are unhandled after the grace do not stop the export: they were raised.
             join_all(answers).await;
         })
     }
@@ -322,6 +331,8 @@ impl Handler<Export> for SocketTable {
                 Claim::Offered(_) => offered.get(&state.socket.id()).copied(),
                 Claim::Paused | Claim::Resumed => None,
             };
+            // It is not exported. `Quiesce` may have found it persistent, and a later call changed
+            // that.
             if !state.persistent && offered_by.is_none() {
                 if state.transfer != Transfer::None {
                     state.end_transfer();

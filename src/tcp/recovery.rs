@@ -1,4 +1,4 @@
-//! The client sockets' actor when it has fallen, and goes on.
+//! Recovery of the client sockets' actor after a panic or the loss of its thread.
 
 use std::future::Future;
 use std::mem;
@@ -21,28 +21,28 @@ use crate::tcp::connection::{Connection, Link};
 use crate::tcp::socket::ClientSocket;
 use crate::tls;
 
-/// A socket that the actor panics at this often, one time after the other, is
-/// what makes it panic: its connection ends, so that the others go on.
+/// If the actor panics this often in a row while it works on one socket, that socket is taken for
+/// the cause. Its connection is closed, so that the others go on.
 const MAX_PANICS_PER_SOCKET: u32 = 3;
 
-/// Where the actor was, in case it falls.
+/// What the actor works on, for its recovery after a panic.
 #[derive(Default)]
 pub(super) struct RecoveryState {
-    /// The slot of the row that it works on.
+    /// The slot of the socket that it works on.
     pub(super) slot: Option<u32>,
-    /// The row that it fell at last, and how often it did so in a row.
+    /// The slot at which it panicked last, and how often it did so in a row.
     suspect: Option<(u32, u32)>,
-    /// Whether it is closing that row's socket, whose id is gone already.
+    /// Whether it was closing that socket, whose id is gone already.
     pub(super) is_closing: bool,
-    /// Whether it is to stop: a fault.
+    /// Whether an injected fault stops the actor.
     pub(super) stop_requested: bool,
-    /// Whether its end is meant.
+    /// Whether the actor ends for good: no other one takes its sockets over.
     pub(super) has_ended: bool,
     restarter: Weak<Restarter<SocketTable>>,
 }
 
 impl SocketTable {
-    /// Starts the actor behind this inbox, in this arbiter or the current one.
+    /// Starts the actor of this command queue, in `arbiter` or in the current one.
     pub(crate) fn start(
         network: Arc<dyn Network>,
         tls: tls::Client,
@@ -59,7 +59,7 @@ impl SocketTable {
         })
     }
 
-    /// Works on this row from here on.
+    /// The actor works on this slot from here on.
     #[inline]
     pub(super) fn begin_slot(&mut self, slot: u32) {
         self.recovery.slot = Some(slot);
@@ -69,7 +69,7 @@ impl SocketTable {
         }
     }
 
-    /// Nothing was wrong with this row.
+    /// The actor has worked on this slot without a panic.
     #[inline]
     pub(super) fn clear_suspect(&mut self, slot: u32) {
         if self
@@ -81,8 +81,8 @@ impl SocketTable {
         }
     }
 
-    /// If the last turn has panicked: takes up what it had in hand, and ends
-    /// what cannot be gone on with.
+    /// If the last turn has panicked: takes back the call in hand, and ends a connection that is in
+    /// an unknown state.
     pub(super) fn recover_after_panic(&mut self) {
         let Some(slot) = self.recovery.slot.take() else {
             return;
@@ -101,15 +101,17 @@ impl SocketTable {
             Some(Entry::Socket(state)) => {
                 let socket = state.socket.clone();
                 let was_raising = mem::take(&mut state.is_raising);
+                // `close` has removed the id, so no call can end the socket any more.
                 if is_closing {
                     self.entries.remove(slot as usize);
                     return;
                 }
+                // Bytes that were read and not raised are lost, so the stream has a gap.
                 if was_raising || is_enough {
                     log::error!("client socket {}: its connection is lost", socket.id());
                     self.lose_connection(&socket, is_enough);
                 }
-                // It may have been taken from the queue, and not looked at.
+                // The slot may have been taken from the queue and not polled.
                 socket.clear_ready();
                 socket.make_ready();
             }
@@ -124,20 +126,21 @@ impl SocketTable {
         }
     }
 
-    /// Ends a connection that cannot be gone on with; its app is told when all
-    /// that came before is handled. One that may be what makes the actor panic is
-    /// reset, as it must not be looked at again.
+    /// Ends a connection that is in an unknown state. The app is informed when all earlier events
+    /// are handled. If the connection is the suspected cause of panics, it is reset, because it
+    /// must not be polled again.
     fn lose_connection(&mut self, socket: &ClientSocket, is_suspect: bool) {
         let Some(state) = self.get(socket) else {
             return;
         };
         match &mut state.link {
             Link::Connected(connection) if state.transfer == Transfer::Frozen => {
-                // Another process may use this connection: only this process's descriptor is
+                // The other process may use this connection: only this process's descriptor is
                 // closed.
                 drop(connection.terminate(NetError::FAILED));
             }
             Link::Connected(connection) => match connection.terminate(NetError::FAILED) {
+                // Not by `linger`, which would poll it.
                 Some(ended) if is_suspect => ended.stream.reset(),
                 ended => self.linger(ended, socket),
             },
@@ -149,6 +152,7 @@ impl SocketTable {
 
 impl Recoverable for SocketTable {
     fn thread_changed(&mut self) {
+        // The timers of the old thread are gone.
         self.timers.drop_sleep();
         for (_, entry) in &mut self.entries {
             match entry {
@@ -170,14 +174,15 @@ impl Recoverable for SocketTable {
 }
 
 impl SocketState {
-    /// Its thread is another one.
+    /// The socket is in another thread now.
     fn reregister(&mut self) {
         match &mut self.link {
             Link::Connected(connection) => connection.reregister(),
             Link::Securing(securing) => securing.reregister(&self.socket),
-            // The task that connected says itself that it is over.
+            // The task that connects reports its own end.
             Link::Connecting(_) | Link::None => {}
         }
+        // `Connection::reregister` closes the fast path. Its writer belongs to the old event loop.
         self.update_fast_path();
         self.pausing.timer_ended();
         self.arm_pause_timer();
@@ -191,7 +196,7 @@ impl Connection {
         self.close_fast_path();
         if let Err(error) = self.stream.reregister() {
             log::error!("a connection is lost: {error}");
-            // No event loop has it: it cannot linger.
+            // It cannot linger, because no event loop has it.
             drop(self.terminate(NetError::FAILED));
         }
     }
@@ -202,7 +207,7 @@ impl actix::Supervised for SocketTable {}
 impl Handler<Terminate> for SocketTable {
     type Result = ();
 
-    /// Every connection ends; the sockets can be used again.
+    /// Ends every connection. The sockets can be used again.
     fn handle(&mut self, _: Terminate, _: &mut Self::Context) {
         self.abort_all_lingering(NetError::FAILED);
         let sockets = self.states().map(|state| state.socket.clone());
@@ -218,6 +223,7 @@ impl Drop for SocketTable {
         if !self.recovery.has_ended
             && let Some(restarter) = self.recovery.restarter.upgrade()
         {
+            // `Drop` cannot move the value out, so it leaves one without sockets behind.
             let mut placeholder =
                 SocketTable::new(self.network.clone(), self.tls.clone(), Arc::default());
             placeholder.recovery.has_ended = true;
@@ -228,10 +234,10 @@ impl Drop for SocketTable {
     }
 }
 
-/// Reports the result of a spawned task to its socket: also if the task panics, or its thread ends.
+/// Reports the result of a spawned task to its socket, also if the task panics or its thread ends.
 pub(super) struct CompletionGuard {
     socket: ClientSocket,
-    /// Reported if the task has no result.
+    /// The report of a task that has no result.
     failure: Option<Command>,
 }
 

@@ -1,5 +1,5 @@
-//! The handle of a client socket: what goes to its row, and what its row and
-//! its listeners share.
+//! The handle of a client socket, and what the handle shares with the socket's state and its
+//! events.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -24,31 +24,31 @@ use crate::tcp::shards::credits::{EVENT, SocketWindow, Starving};
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::{DnsQueryType, SecureOptions, SendInfo, SocketInfo, SocketProperties, Timeouts};
 
-/// A client socket, addressed without the [`Registry`](crate::Registry).
+/// The handle of a client socket: calls through it bypass the [`Registry`](crate::Registry).
 ///
-/// It comes with `onAccept`, `onReceive` and `onReceiveError`, or from
-/// [`Tcp::socket`](crate::Tcp::socket). Cloning it is one reference count.
-/// Calls through handles happen in the order in which they are made, whether
-/// or not their [`Answer`] is awaited; so do calls by id among themselves, but
-/// those take the longer way, and one that was made before may be overtaken by
-/// a handle's: await its answer first. What each call does is documented at
-/// the method of [`Tcp`](crate::Tcp) with its name. A handle
-/// does not keep its socket open, and outlives it: every call answers
-/// [`Error::SocketNotFound`] after `close`.
+/// The events `onAccept`, `onReceive` and `onReceiveError` carry it, and
+/// [`Tcp::socket`](crate::Tcp::socket) returns it. A clone costs one reference count.
+///
+/// Calls through handles are carried out in the order in which they are made, whether or not their
+/// [`Answer`] is awaited. Calls by id keep their order among themselves too. A call through a
+/// handle may overtake an earlier call by id: await the answer of that call first.
+///
+/// The method of [`Tcp`](crate::Tcp) with the same name documents each call. A handle does not keep
+/// its socket open. After `close` every call answers [`Error::SocketNotFound`].
 #[derive(Clone)]
 pub struct ClientSocket(Arc<Shared>);
 
 struct Shared {
     id: ClientSocketId,
-    /// Where the row is; set by the rows actor before any command is handled.
+    /// The slot of the socket's state. The actor sets it before it carries out any call.
     slot: AtomicU32,
-    /// Whether the row stands in the ready queue.
+    /// Whether the slot is in the queue of ready sockets.
     ready: ReadyFlag,
-    /// Whether the row stands in its lane's list of starved ones.
+    /// Whether the socket is in its app's list of starved sockets.
     starved: ReadyFlag,
     /// Whether the id is gone.
     closed: AtomicBool,
-    /// What listeners have not handled.
+    /// The events and bytes that listeners have not handled.
     unhandled: SocketWindow,
     fast_path: SharedWriter<Arc<dyn Writer>>,
     app_shard: Arc<AppShard>,
@@ -73,7 +73,7 @@ impl ClientSocket {
         self.0.id
     }
 
-    /// The app that owns it.
+    /// The app that owns the socket.
     pub fn app(&self) -> &AppId {
         &self.0.app_shard.app_context.app
     }
@@ -146,13 +146,12 @@ impl ClientSocket {
         answer
     }
 
-    /// `tcp.send` for those who do not wait for the answer: only what can be
-    /// known at once is told. The fate of the connection shows in
-    /// `onReceiveError`.
+    /// `tcp.send` without an answer: it reports only what is known at once. If the send fails
+    /// later, `onReceiveError` reports the end of the connection.
     ///
     /// # Errors
-    /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or
-    /// [`Error::Stopped`]; nothing of `data` is sent then.
+    /// [`Error::WriteQuotaExceeded`], [`Error::SocketNotFound`] or [`Error::Stopped`]. Nothing of
+    /// `data` is sent then.
     pub fn try_send(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         let data = data.into();
         let charge = self.charge(data.len())?;
@@ -160,20 +159,19 @@ impl ClientSocket {
         Ok(())
     }
 
-    /// Sends what was received, on this socket or another, and holds the
-    /// event's credit until the peer's TCP has it: a peer that does not read
-    /// stops the one that sends, and what lies between them stays bounded by
-    /// [`WINDOW`](super::WINDOW). The echo of `info` is
+    /// Sends received data, on this socket or another one, and keeps the event's credit until the
+    /// kernel has taken all of it. So a peer that does not read slows the sender down, and at most
+    /// [`WINDOW`](super::WINDOW) bytes lie between the two. The echo of `info` is
     /// `info.client().clone().forward(info)`.
     ///
-    /// What the peer's TCP does not take at once counts in the app's write
-    /// quota.
+    /// What the kernel does not take at once counts in the app's write quota.
     ///
     /// # Errors
     /// As [`try_send`](Self::try_send).
     pub fn forward(&self, mut info: ReceiveInfo) -> Result<(), Error> {
         let data = std::mem::take(&mut info.data);
         self.check_open()?;
+        // Forwarded data is charged only if it has to wait, so only a full quota refuses it.
         self.0.app_shard.app_context.may_send()?;
         self.write(data, 0, || Some(info.credit.take()), Reply::discard);
         Ok(())
@@ -201,7 +199,9 @@ impl ClientSocket {
         answer
     }
 
+    /// `tcp.close`, for a caller that has a reply already.
     pub(crate) fn close_with_reply(&self, reply: Reply<()>) {
+        // The first `close` frees the id at once, so later calls find no socket.
         if self.mark_closed() {
             self.0.app_shard.id_table.remove(self.0.id);
             self.do_send(Command::Close(reply));
@@ -210,6 +210,7 @@ impl ClientSocket {
         }
     }
 
+    /// `tcp.send`, for a caller that has a reply already.
     pub(crate) fn send_with_reply(&self, data: Bytes, reply: Reply<SendInfo>) {
         match self.charge(data.len()) {
             Ok(charge) => {
@@ -221,6 +222,7 @@ impl ClientSocket {
                     || None,
                     || reply.take().unwrap_or_else(Reply::discard),
                 );
+                // The fast path has sent everything, and taken no reply.
                 if let Some(reply) = reply {
                     reply.send(Ok(SendInfo { bytes_sent }));
                 }
@@ -229,8 +231,8 @@ impl ClientSocket {
         }
     }
 
-    /// Sends by the short way, if it is open, and what that leaves by the long
-    /// one, with its credit and whoever hears of its end.
+    /// Writes through the fast path, if it is open. The rest, with its credit and its reply, goes
+    /// through the command queue.
     #[inline]
     fn write(
         &self,
@@ -252,8 +254,9 @@ impl ClientSocket {
             WriteAttempt::Partial(error) => {
                 let rest = PendingSend::new(self.clone(), data, charge, credit(), reply());
                 let rest = QueuedCall::Send(rest.with_progress(bytes, error));
+                // Under the lock, so that no later send overtakes the rest.
                 let refused = self.0.app_shard.command_queue.queue.call(rest);
-                // What drops here may call: not under the lock.
+                // These drops may call the socket again, which takes the lock.
                 drop(guard);
                 drop(refused);
             }
@@ -276,7 +279,7 @@ impl ClientSocket {
     }
 }
 
-/// What the row, its waker and its credits do with a socket.
+/// For the actor, the wakers and the credits.
 impl ClientSocket {
     pub(crate) fn do_send(&self, command: Command) {
         self.0
@@ -289,7 +292,7 @@ impl ClientSocket {
             ));
     }
 
-    /// Returns an event that no listener has handled to its socket.
+    /// Returns an event to its socket that no listener has handled.
     pub(super) fn return_event(&self, undelivered: Undelivered) {
         self.do_send(Command::Undelivered(Box::new(undelivered)));
     }
@@ -314,18 +317,17 @@ impl ClientSocket {
         self.0.closed.load(SeqCst)
     }
 
-    /// Marks the id as gone; `false` if it was.
+    /// Marks the id as gone. `false` if it was gone already.
     pub(super) fn mark_closed(&self) -> bool {
         !self.0.closed.swap(true, SeqCst)
     }
 
-    /// Has the actor look at the row.
+    /// Has the actor poll the socket.
     pub(super) fn make_ready(&self) {
         self.0.make_ready();
     }
 
-    /// The actor looks at the row now; what happens from here on makes it
-    /// ready again.
+    /// The actor polls the socket now. A change from here on makes it ready again.
     pub(super) fn clear_ready(&self) {
         self.0.ready.clear();
     }
@@ -334,7 +336,7 @@ impl ClientSocket {
         waker_ref(&self.0)
     }
 
-    /// What listeners have not handled, for the row to wait for.
+    /// The window of what listeners have not handled; the socket's actor waits by it.
     pub(super) fn unhandled(&self) -> &SocketWindow {
         &self.0.unhandled
     }
@@ -383,11 +385,10 @@ impl ArcWake for Shared {
     }
 }
 
-/// The part of a socket's window that one event takes; dropping it gives it
-/// back.
+/// The part of a socket's window that one event takes. Dropping the credit releases it.
 pub(super) struct Credit {
     socket: ClientSocket,
-    /// As in the socket's count: bytes, and [`EVENT`] until it was handled.
+    /// Bytes, and one [`EVENT`] until the event is handled: as in [`SocketWindow`].
     amount: u64,
 }
 
@@ -406,7 +407,7 @@ impl Credit {
         &self.socket
     }
 
-    /// The part that it takes; what is left takes none.
+    /// Moves the amount into another credit.
     pub(super) fn take(&mut self) -> Credit {
         Credit {
             socket: self.socket.clone(),
@@ -414,9 +415,8 @@ impl Credit {
         }
     }
 
-    /// The event is handled; its bytes are not gone yet. They hold back their
-    /// own socket alone from now on: a peer that reads nothing must not stop
-    /// the app's others.
+    /// The event is handled, but its bytes are still in memory. From now on they count for their
+    /// own socket only: a peer that does not read must not stop the app's other sockets.
     pub(super) fn mark_handled(&mut self) {
         if self.amount >= EVENT {
             self.amount -= EVENT;
@@ -425,11 +425,10 @@ impl Credit {
         }
     }
 
-    /// Gives it back when the current handler is done, if this is an arbiter's
-    /// thread.
+    /// Releases the credit when the current handler returns, if this thread has an arbiter.
     pub(super) fn release_after_handler(self) {
         if let Some(arbiter) = Arbiter::try_current() {
-            // If it has ended, so has the handler.
+            // An arbiter that has ended runs no handler.
             arbiter.spawn(async move { drop(self) });
         }
     }

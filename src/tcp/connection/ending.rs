@@ -1,37 +1,36 @@
-//! When the end of a connection may be told, though its handlers' last calls
-//! come from another thread.
+//! Decides when the end of a connection may be reported, if handlers make their last calls in other
+//! threads.
 
-/// How far the row is with telling the end of its connection.
+/// The progress of reporting a connection's end.
 ///
-/// A handler may send, and give its credit back afterwards: then its send is
-/// in the inbox, or has left, before the row sees that everything was handled.
-/// The end disconnects the socket, so it is told after those calls were carried
-/// out. That is the case when the inbox has no call, or when it has been emptied
-/// since: the row is looked at behind all that was in it. Calls by id are in
-/// the registry's mailbox first: if the app makes such calls, the registry is
-/// asked to have passed them on, and says so by way of the inbox.
+/// A handler may send, and release its credit afterwards. When the actor sees that all events are
+/// handled, that send is in the command queue or has been carried out. The report disconnects the
+/// socket, so such calls have to be carried out first. They are if the command queue has no call,
+/// or if it was emptied since: the actor polls the socket behind the calls that it took out. Calls
+/// by id are in the registry's mailbox first. If the app makes such calls, the registry is asked to
+/// forward them, and its answer arrives in the command queue.
 #[derive(Default)]
 pub(in crate::tcp) struct Ending {
-    /// How often the inbox had been emptied when everything was seen handled.
+    /// How often the command queue had been emptied when all events were first seen handled.
     handled_at: Option<u64>,
-    /// After which event the registry was asked, and whether it has answered.
+    /// The last event when the registry was asked, and whether it has answered.
     forwarding: Option<(u64, bool)>,
 }
 
-/// What may stand between a handler's end and the end of its connection.
+/// The calls that may precede the report of the end.
 #[derive(Clone, Copy)]
 pub(in crate::tcp) struct CallsAhead {
-    /// How often the inbox has been emptied.
+    /// How often the command queue has been emptied.
     pub(in crate::tcp) dequeues: u64,
-    /// Whether the actor has taken calls that it has not carried out.
+    /// Whether the actor has calls that it has not carried out.
     pub(in crate::tcp) has_unexecuted: bool,
-    /// Whether there are calls in the inbox.
+    /// Whether the command queue has calls.
     pub(in crate::tcp) has_queued: bool,
 }
 
 impl Ending {
-    /// Every event is handled: whether the calls before that were carried out.
-    /// If not, the row is to be looked at again.
+    /// Whether the calls that handlers made are carried out, now that all events are handled. If
+    /// not, the socket has to be polled again.
     pub(in crate::tcp) fn calls_are_done(&mut self, ahead: CallsAhead) -> bool {
         if !ahead.has_unexecuted && !ahead.has_queued {
             return true;
@@ -40,13 +39,13 @@ impl Ending {
         !ahead.has_unexecuted && handled_at < ahead.dequeues
     }
 
-    /// Whether the registry has forwarded the calls by id that handlers of the event `last`, and
-    /// of those before it, made.
+    /// Whether the registry has forwarded the calls by id of the handlers of all events up to
+    /// `last`.
     pub(in crate::tcp) fn are_calls_forwarded(&self, last: u64) -> bool {
         self.forwarding == Some((last, true))
     }
 
-    /// `true` if the caller has to ask the registry now; `false` if it was asked already.
+    /// Notes that the registry is asked. `false` if it was asked already.
     pub(in crate::tcp) fn request_forwarding(&mut self, last: u64) -> bool {
         let is_new = self.forwarding.is_none_or(|(asked, _)| asked != last);
         if is_new {
@@ -55,14 +54,14 @@ impl Ending {
         is_new
     }
 
-    /// The registry's answer to the question that was asked after the event `last`.
+    /// The registry has forwarded the calls that it was asked about after the event `last`.
     pub(in crate::tcp) fn forwarding_done(&mut self, last: u64) {
         if self.forwarding == Some((last, false)) {
             self.forwarding = Some((last, true));
         }
     }
 
-    /// An event was raised: handlers may call again.
+    /// An event was raised, so handlers may call again.
     pub(in crate::tcp) fn reset(&mut self) {
         *self = Ending::default();
     }

@@ -1,4 +1,4 @@
-//! The connection of one client socket: how it is made, its read side and its write side.
+//! The connection of a client socket: its link, its read side and its write side.
 
 pub(super) mod buffer_pool;
 pub(super) mod connect;
@@ -46,53 +46,55 @@ pub(in crate::tcp) struct Connecting {
 }
 
 pub(in crate::tcp) struct Connection {
-    /// It comes before the stream, as the fast path must be closed before that is.
+    /// Declared before `stream`: dropping it closes the fast path, which must happen before the
+    /// stream is closed.
     pub(in crate::tcp) write_side: WriteSide,
     pub(in crate::tcp) read_side: ReadSide,
     pub(in crate::tcp) stream: Box<dyn Stream>,
     pub(in crate::tcp) queue: WriteQueue,
-    /// Only `getInfo` asks for them, so they stand apart from what every
-    /// event touches.
+    /// Boxed, because only `getInfo` and the end of the connection need it; what every event
+    /// touches stays together.
     pub(in crate::tcp) meta: Box<ConnectionMeta>,
-    /// Whether anything may have been written.
+    /// Whether anything may have been written that the peer could lose.
     pub(in crate::tcp) maybe_written: bool,
 }
 
-/// How sends leave.
+/// How sends reach the OS.
 pub(in crate::tcp) enum WriteSide {
-    /// By the write queue, which the actor flushes.
+    /// Through the write queue, which the actor flushes.
     Queued,
     /// In the caller's thread, while the write queue is empty and no call is in flight.
     Fast {
         /// Closes the fast path when it is dropped.
         _guard: FastPath,
     },
-    /// Not any more: each send fails with this error. The write queue is empty. Something may still be read.
+    /// Not any more: each send fails with this error. The write queue is empty. Data may still be
+    /// read.
     Failed(NetError, FailureReport),
 }
 
 /// How the app learns that the write side has failed, besides the answers of its sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum FailureReport {
-    /// Reading meets the same end of the connection, and `onReceiveError` reports that.
+    /// Reading meets the same end, and `onReceiveError` reports it.
     ByReading,
-    /// Reading reports nothing, but each failed send has been answered.
+    /// Reading does not show the failure. The answer of each failed send has reported it.
     ByAnswers,
     /// A fire-and-forget send failed: the app learns of it only from `onReceiveError`.
     ByEnd,
 }
 
-/// Whether something may still be read.
+/// Whether data may still be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum ReadSide {
     Open,
-    /// Nothing more comes, for this reason, which `onReceiveError` has not reported yet.
+    /// No more data comes, for this reason. `onReceiveError` has not reported it yet.
     Ended(NetError),
     /// As `Ended`, and the descriptor is closed.
     Released(NetError),
 }
 
-/// What is to be read next.
+/// What the next read would return.
 pub(in crate::tcp) enum Peeked {
     Nothing,
     Data,
@@ -101,15 +103,16 @@ pub(in crate::tcp) enum Peeked {
 
 pub(crate) struct ConnectionMeta {
     pub(in crate::tcp) peer: SocketAddr,
-    /// Only of what `connect` made: an accepted socket keeps no room for it.
+    /// Only if `connect` made the connection; boxed, so that accepted sockets need no room for it.
     pub(in crate::tcp) outbound: Option<Box<Outbound>>,
-    /// It counts as open until this is dropped.
+    /// Counts the connection as open until it is dropped.
     pub(in crate::tcp) connection_guard: Option<ConnectionGuard>,
-    /// In which arbiter it was accepted, if it is to stay there.
+    /// The arbiter that accepted it, if it has to stay there.
     pub(in crate::tcp) pinned_shard: Option<u16>,
 }
 
 impl ConnectionMeta {
+    /// Keeps the connection in this arbiter, where an event loop has it already.
     pub(crate) fn pin_to(&mut self, arbiter: Option<usize>) {
         self.pinned_shard = arbiter.and_then(|arbiter| u16::try_from(arbiter).ok());
     }
@@ -118,6 +121,7 @@ impl ConnectionMeta {
         self.pinned_shard.map(usize::from)
     }
 
+    /// Of an accepted connection.
     pub(crate) fn accepted(peer: SocketAddr, connection_guard: ConnectionGuard) -> Box<Self> {
         Box::new(ConnectionMeta {
             peer,
@@ -134,7 +138,7 @@ impl ConnectionMeta {
 
 pub(in crate::tcp) struct Outbound {
     pub(in crate::tcp) local: Option<SocketAddr>,
-    /// What `connect` was given; the certificate has to have this name.
+    /// The host that `connect` was given. The certificate must be valid for it.
     pub(in crate::tcp) host: Box<str>,
     pub(in crate::tcp) is_secured: bool,
 }
@@ -144,7 +148,7 @@ impl Connection {
         Connection::encrypted(stream, meta, WriteQueue::default())
     }
 
-    /// The same connection on another stream, and what is to be sent on it.
+    /// A connection on this stream, with sends that already wait for it.
     pub(in crate::tcp) fn encrypted(
         stream: Box<dyn Stream>,
         meta: Box<ConnectionMeta>,
@@ -160,7 +164,7 @@ impl Connection {
         }
     }
 
-    /// Why nothing more comes.
+    /// Why no more data comes.
     pub(in crate::tcp) fn end(&self) -> Option<NetError> {
         match self.read_side {
             ReadSide::Open => None,
@@ -168,7 +172,7 @@ impl Connection {
         }
     }
 
-    /// Why nothing more can be sent.
+    /// Why nothing can be sent any more.
     pub(in crate::tcp) fn write_error(&self) -> Option<NetError> {
         match self.write_side {
             WriteSide::Failed(error, _) => Some(error),
@@ -176,7 +180,7 @@ impl Connection {
         }
     }
 
-    /// Later sends go through the command queue. A failed side stays failed.
+    /// Sends after this go through the command queue. A failed write side stays failed.
     pub(in crate::tcp) fn close_fast_path(&mut self) {
         if let WriteSide::Fast { .. } = self.write_side {
             self.write_side = WriteSide::Queued;
@@ -185,6 +189,8 @@ impl Connection {
 
     fn send(&mut self, pending: PendingSend, socket: &ClientSocket) {
         if let WriteSide::Failed(error, report) = &mut self.write_side {
+            // The first send without an answer: from now on only `onReceiveError` can report the
+            // failure.
             if *report == FailureReport::ByAnswers && pending.is_fire_and_forget() {
                 *report = FailureReport::ByEnd;
                 socket.make_ready();
@@ -205,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// Writes what the OS takes of what waits.
+    /// Writes waiting data as far as the OS takes it.
     pub(in crate::tcp) fn flush(
         &mut self,
         socket: &ClientSocket,
@@ -220,12 +226,13 @@ impl Connection {
         if let Some(timeout_state) = timeout_state
             && before != Some(self.queue.progress())
         {
+            // The OS took something, so the peer makes progress.
             timeout_state.record_sent();
         }
     }
 
-    /// What is to be read next; if that is nothing, the row is made ready by
-    /// what comes.
+    /// Looks what a read would return. After `Nothing`, the socket becomes ready when something
+    /// comes.
     pub(in crate::tcp) fn peek(&mut self, socket: &ClientSocket) -> Peeked {
         let waker = socket.waker();
         let mut cx = Context::from_waker(&waker);
@@ -245,12 +252,13 @@ impl Connection {
         )
     }
 
-    /// Fails everything that waits, and what comes; what is still to be read
-    /// can be read.
+    /// Fails waiting and later sends. Received data can still be read.
     fn write_failed(&mut self, error: &io::Error) {
         use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, TimedOut};
         let report = match error.kind() {
+            // These mean that the peer is gone, which the next read meets too.
             BrokenPipe | ConnectionAborted | ConnectionReset | TimedOut => FailureReport::ByReading,
+            // Others, such as `ENOBUFS`, leave the read side intact.
             _ if self.queue.has_fire_and_forget() => FailureReport::ByEnd,
             _ => FailureReport::ByAnswers,
         };
@@ -262,6 +270,7 @@ impl Connection {
         self.queue.fail(error.into());
     }
 
+    /// A connection that `connect` made.
     pub(in crate::tcp) fn outbound(connected: Connected, counter: &Arc<ConnectionCounter>) -> Self {
         let outbound = Outbound {
             local: connected.local,

@@ -1,4 +1,4 @@
-//! From the OS to the listeners, no faster than they take it.
+//! Reads from the OS and raises `onReceive`, no faster than listeners handle it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,20 +16,20 @@ use crate::tcp::events::ReceiveInfo;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::Credit;
 
-/// An event takes at least this much of a window, whatever it carries: about
-/// what it costs in memory. So tiny events are bounded too.
+/// An event takes at least this many bytes of a window, about its size in memory. So tiny events
+/// are bounded too.
 const MIN_EVENT_CHARGE: usize = 256;
 
-/// One read gives at most this many events.
+/// One read makes at most this many events.
 const EVENTS_PER_READ: usize = 16;
 
-/// How often a row reads before the next one has its turn.
+/// How often one socket is read before the next socket has its turn.
 const READS_PER_TURN: usize = 2;
 
 impl SocketState {
-    /// Reads what is there and may be read. Whatever stops it makes the row
-    /// ready again when it is over: the OS's waker, a credit,
-    /// `setPaused(false)` or a new listener.
+    /// Reads and raises what has come, as far as that is allowed. If something prevents it, its end
+    /// makes the socket ready again: the OS's waker, a credit, `setPaused(false)` or a new
+    /// listener.
     pub(in crate::tcp) fn read(&mut self, pool: &mut BufferPool, listeners: &mut ListenerCache) {
         let is_open = self.connection().is_some_and(|it| it.end().is_none());
         let is_held = self.transfer != Transfer::None || self.redelivery.is_some();
@@ -39,6 +39,8 @@ impl SocketState {
         let Some(cached) = listeners.get(self.socket.app_shard()) else {
             return self.peek_without_listeners();
         };
+        // A listener has died. Its events may return, and later data must not be raised before
+        // them.
         if self.deaths != cached.deaths {
             self.count_deaths(cached.deaths);
             if self.redelivery.is_some() {
@@ -53,6 +55,7 @@ impl SocketState {
                 return;
             };
             let socket = &self.socket;
+            // Both checks register the socket, so that freed room makes it ready.
             if !socket.unhandled().has_window() || !socket.app_shard().window.may_read(socket) {
                 return self.release_if_gone();
             }
@@ -73,6 +76,7 @@ impl SocketState {
                     for piece in pool.pieces(count, chunk) {
                         self.raise(piece, &cached.listeners);
                     }
+                    // From here on a panic loses no bytes.
                     self.is_raising = false;
                     if self.redelivery.is_some() {
                         return;
@@ -84,18 +88,20 @@ impl SocketState {
                 }
             }
         }
-        // There may be more: after the others.
+        // There may be more, after the other sockets.
         self.socket.make_ready();
     }
 }
 
 impl SocketState {
-    /// Nobody can hear `onReceive` now. What has come stays where it is, and
-    /// has an app loaded that is suspended, or whose listeners have died; an
-    /// end with nothing before it is told to whoever hears of that.
+    /// No listener can receive `onReceive` now. Data stays in the kernel. It has the app loaded if
+    /// the app is suspended or its listeners have died. An end with no data before it needs no
+    /// `onReceive` listener, so it is noted.
     fn peek_without_listeners(&mut self) {
         let app_shard = self.socket.app_shard();
         let may_load = self.may_load(&app_shard.on_receive);
+        // A suspension has just begun, or the socket is not persistent: it waits for the app's next
+        // start.
         if app_shard.activity.is_suspended() && !may_load {
             return self.release_if_gone();
         }
@@ -114,14 +120,14 @@ impl SocketState {
         }
     }
 
-    /// It is not read now, and may not be for long. If the OS reports meanwhile
-    /// that the connection is gone, it is none of those that are open any more;
-    /// its descriptor is kept only for what is unread in it.
+    /// The socket is not read now, perhaps for long. If the OS reports that the connection is gone
+    /// both ways, it stops counting as open. Its descriptor is kept only if input is unread.
     pub(in crate::tcp) fn release_if_gone(&mut self) {
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
         let is_released = matches!(connection.read_side, ReadSide::Released(_));
+        // There is nothing to release, or another process may use the connection.
         if is_released || self.transfer == Transfer::Frozen {
             return;
         }
@@ -133,11 +139,13 @@ impl SocketState {
         let end = match (connection.end(), connection.peek(&self.socket)) {
             (Some(end), _) | (None, Peeked::End(end)) => Some(end),
             (None, Peeked::Data) => None,
-            // It is not gone for reading.
+            // A write has met the end, but a read has not.
             (None, Peeked::Nothing) => return,
         };
+        // The peer is gone, so another connection may take its place in limits.
         connection.meta.connection_guard = None;
         if let Some(end) = end {
+            // After an orderly end, the OS would answer a write by a reset.
             let send_error = match end {
                 NetError::CONNECTION_CLOSED => NetError::CONNECTION_RESET,
                 end => end,
@@ -148,8 +156,7 @@ impl SocketState {
 }
 
 impl Connection {
-    /// All that came was read: if a send has failed of which the app hears only
-    /// by the end, this is it.
+    /// All input was read. If a fire-and-forget send has failed, this reports it.
     fn end_if_write_failed(&mut self) {
         if let WriteSide::Failed(error, FailureReport::ByEnd) = self.write_side {
             self.read_side = ReadSide::Ended(error);
@@ -157,9 +164,9 @@ impl Connection {
     }
 }
 
-/// The listeners of a lane's `onReceive`, asked for once a turn: the rows of a
-/// turn are nearly always one app's. One that dies meanwhile is not sent to, and
-/// what would have reached nobody else is kept.
+/// The listeners of an app's `onReceive`, looked up once a turn: the sockets of one turn are nearly
+/// always one app's. A listener that dies during the turn receives nothing more; an event that
+/// reaches no other one returns to its socket.
 #[derive(Default)]
 pub(in crate::tcp) struct ListenerCache(Option<CachedListeners>);
 
@@ -170,7 +177,7 @@ pub(in crate::tcp) struct CachedListeners {
 }
 
 impl ListenerCache {
-    /// The listeners, if any lives and may hear something.
+    /// The listeners, if the app is not suspended and has one.
     pub(in crate::tcp) fn get(&mut self, app_shard: &Arc<AppShard>) -> Option<&CachedListeners> {
         let cached = self.0.as_ref();
         let is_cached = cached.is_some_and(|cached| Arc::ptr_eq(&cached.app_shard, app_shard));
@@ -219,7 +226,7 @@ impl SocketState {
         }
     }
 
-    /// Those who listened have died meanwhile.
+    /// All listeners died during the turn, so the event returns to its socket.
     #[cold]
     fn requeue_unsent(&mut self, bytes: Bytes, panics: u32) {
         let charge = bytes.len().max(MIN_EVENT_CHARGE);

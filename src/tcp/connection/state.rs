@@ -1,4 +1,4 @@
-//! One client socket: what the app set, and its connection.
+//! The state of one client socket: what the app set, and its connection.
 
 use std::io;
 use std::sync::Arc;
@@ -25,49 +25,51 @@ use crate::tcp::{AcceptNotifier, DEFAULT_BUFFER_SIZE, SocketInfo, SocketProperti
 pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) socket: ClientSocket,
     pub(in crate::tcp) paused: bool,
-    /// Whether bytes of it are between the stream and the listeners.
+    /// Whether the actor is raising bytes that it has read. A panic then loses them.
     pub(in crate::tcp) is_raising: bool,
     pub(in crate::tcp) claim: Claim,
     pub(in crate::tcp) transfer: Transfer,
     pub(in crate::tcp) link: Link,
-    /// Only of a socket with time-outs.
+    /// Only of a socket with timeouts.
     pub(in crate::tcp) timeout_state: Option<Box<TimeoutState>>,
-    /// The `setPaused(true)` calls that wait for listeners to catch up, and
-    /// until when.
+    /// The `setPaused(true)` calls that wait until events in flight are handled, and their
+    /// deadline.
     pub(in crate::tcp) pausing: PendingPauses,
     pub(in crate::tcp) persistent: bool,
     pub(in crate::tcp) name: Option<Box<str>>,
     pub(in crate::tcp) buffer_size: Option<i32>,
-    /// The number of the event that was raised last.
+    /// The number of the last raised event.
     pub(in crate::tcp) raised: u64,
-    /// How many listeners of the app had died when that was last looked at.
+    /// How many listeners of the app had died at the last read.
     pub(in crate::tcp) deaths: u64,
+    /// Events that have returned from dead listeners, or may still return.
     pub(in crate::tcp) redelivery: Option<Box<Redelivery>>,
-    /// How often `connect` was called. An end that is told late is of the
-    /// connection before the call, which says that the app knows of it.
+    /// How often `connect` was called. An `onReceiveError` event that returns from an earlier
+    /// connection is dropped: the app knew of that end when it connected again.
     pub(in crate::tcp) connects: u32,
+    /// The progress of reporting the connection's end.
     pub(in crate::tcp) ending: Ending,
-    /// Only of a socket at whose events listeners have panicked.
+    /// Only of a socket whose events have made listeners panic.
     pub(in crate::tcp) panics: Option<Box<Panics>>,
 }
 
 /// What the app has done with a socket that was accepted for it.
 pub(in crate::tcp) enum Claim {
-    /// Nothing yet: `onAccept` waits for a listener, or its handler has not called anything.
+    /// Nothing: `onAccept` waits for a listener, or its handler has not called the socket yet.
     Offered(Arc<dyn AcceptNotifier>),
-    /// It has called something, but never `setPaused(false)`.
+    /// The app has called the socket, but never `setPaused(false)`.
     Paused,
-    /// The app has resumed it, or made it by `create`.
+    /// The app has resumed the socket, or created it.
     Resumed,
 }
 
-/// How far a handover to another process has come.
+/// The progress of a handover to another process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::tcp) enum Transfer {
     None,
-    /// No new events are raised; calls are carried out.
+    /// No events are raised. Calls are carried out.
     Quiescing,
-    /// The connection is not touched, and calls wait: another process may have both already.
+    /// The connection is not touched, and calls wait: the other process may already use both.
     Frozen,
 }
 
@@ -94,7 +96,7 @@ impl SocketState {
         }
     }
 
-    /// An accepted connection: paused until the app wants it.
+    /// The state of an accepted connection, which is paused until the app resumes it.
     pub(in crate::tcp) fn accepted(
         socket: ClientSocket,
         stream: Box<dyn Stream>,
@@ -115,12 +117,13 @@ impl SocketState {
         .register_with_arbiter()
     }
 
-    /// Whether a suspension closes it. A client whose `onAccept` is not handled waits for the app's next start instead.
+    /// Whether a suspension closes the socket. A client whose `onAccept` is not handled waits for
+    /// the app's next start.
     pub(in crate::tcp) fn closes_on_suspend(&self) -> bool {
         !self.persistent && !matches!(&self.claim, Claim::Offered(notifier) if notifier.is_open())
     }
 
-    /// The app has called something: `onAccept` has reached it.
+    /// The app has called the socket, so `onAccept` has reached it.
     #[inline]
     pub(in crate::tcp) fn acknowledge(&mut self) {
         if matches!(self.claim, Claim::Offered(_))
@@ -130,7 +133,7 @@ impl SocketState {
         }
     }
 
-    /// The app has decided on the socket: the timeout for unclaimed clients no longer applies.
+    /// The app has resumed or disconnected the socket: the timeout for unclaimed clients ends.
     pub(in crate::tcp) fn mark_claimed(&mut self) {
         if matches!(self.claim, Claim::Paused) {
             self.claim = Claim::Resumed;
@@ -200,6 +203,7 @@ impl SocketState {
             Link::Connected(connection) => {
                 let nothing_waits = connection.queue.is_empty();
                 connection.send(pending, &self.socket);
+                // The first data that waits starts the send timeout.
                 if nothing_waits && let Some(timeout_state) = &mut self.timeout_state {
                     timeout_state.record_sent();
                     self.arm_send_timeout();
@@ -210,7 +214,7 @@ impl SocketState {
         }
     }
 
-    /// Writes what the OS takes of what waits, unless another process may be writing it.
+    /// Writes waiting data, unless another process may be writing it.
     pub(in crate::tcp) fn flush(&mut self) {
         match &mut self.link {
             Link::Connected(connection)
@@ -223,10 +227,11 @@ impl SocketState {
         }
     }
 
-    /// Ends what is going on: an attempt to connect is given up, and a
-    /// connection is returned, its end told if the app was receiving.
+    /// Ends the connection and returns it. If the socket was not paused, `onReceiveError` is
+    /// raised. An attempt to connect, or to secure, is cancelled and answers `why`.
     pub(in crate::tcp) fn disconnect(&mut self, why: NetError) -> Option<Connection> {
         self.mark_claimed();
+        // Returned events of this connection must not be raised on the next one.
         self.next_epoch();
         let mut link = std::mem::replace(&mut self.link, Link::None);
         if let Link::Connected(connection) = &mut link {
@@ -253,9 +258,9 @@ impl SocketState {
         }
     }
 
-    /// Tells that nothing more comes if that is so, the app is receiving, and
-    /// listeners have handled all that came before, and what they called then
-    /// was carried out.
+    /// Reports the end of the connection, if it has ended and the socket is not paused, and when
+    /// listeners have handled all earlier events and the calls that they made were carried out.
+    /// Returns the connection that has ended.
     pub(in crate::tcp) fn report_end_if_handled(
         &mut self,
         ahead: CallsAhead,
@@ -270,12 +275,13 @@ impl SocketState {
         }
         let app_shard = self.socket.app_shard();
         if app_shard.activity.is_suspended() {
+            // A persistent socket has its app loaded to report the end.
             self.want_listeners(&app_shard.on_receive_error);
             return None;
         }
         if app_shard.is_called_by_id() {
-            // Handlers' calls by id are in the registry's mailbox first. Its answer comes behind
-            // them in the command queue.
+            // The handlers' calls by id pass through the registry's mailbox. Its answer arrives in
+            // the command queue behind them.
             if !self.ending.are_calls_forwarded(self.raised) {
                 if self.ending.request_forwarding(self.raised) {
                     let (socket, last) = (self.socket.clone(), self.raised);
@@ -286,11 +292,12 @@ impl SocketState {
                 return None;
             }
         } else if !self.ending.calls_are_done(ahead) {
+            // Polled again behind the calls that are in the queue.
             self.socket.make_ready();
             return None;
         }
         if let Link::Connected(connection) = &mut self.link {
-            // The handler of the event finds the socket not connected.
+            // When the handler of the event runs, the socket is not connected.
             connection.close_fast_path();
         }
         self.end_receiving(end);
@@ -303,12 +310,13 @@ impl SocketState {
         }
     }
 
+    /// Pauses the socket and raises `onReceiveError`.
     pub(in crate::tcp) fn end_receiving(&mut self, result_code: NetError) {
         self.paused = true;
         self.raise_receive_error(result_code);
     }
 
-    /// Raises `onReceiveError`, and changes nothing.
+    /// Raises `onReceiveError` without a change of the state.
     pub(in crate::tcp) fn raise_receive_error(&mut self, result_code: NetError) {
         let connects = self.connects;
         let socket = &self.socket;
@@ -328,21 +336,17 @@ impl SocketState {
         if let Some(panics) = lost {
             self.requeue(Undelivered::End(result_code, connects, panics));
         } else if sent == 0 {
-            log::debug!(
-                "client socket {}: {result_code}, nobody listens",
-                socket.id()
-            );
+            log::debug!("client socket {}: {result_code}, no listener", socket.id());
         }
     }
 
-    /// Whether something waits for listeners to handle what they have.
+    /// Whether something waits until listeners have handled the events in flight.
     pub(in crate::tcp) fn waits_for_listeners(&self) -> bool {
         !self.pausing.is_empty() || self.connection().is_some_and(|it| it.end().is_some())
     }
 
-    /// Answers when listeners have handled what they have: it was raised
-    /// before, and the answer means that it has been handled. Not later than
-    /// after [`PAUSE_GRACE`](crate::PAUSE_GRACE).
+    /// Answers when the events in flight are handled, but not later than after
+    /// [`PAUSE_GRACE`](crate::PAUSE_GRACE).
     pub(in crate::tcp) fn answer_when_handled(&mut self, reply: Reply<()>) {
         self.pausing.add(reply);
         self.arm_pause_timer();
@@ -355,7 +359,7 @@ impl SocketState {
         self.arm_pause_timer();
     }
 
-    /// Starts the timer of pauses that wait, if they need one.
+    /// Starts the timer for waiting pauses, if they need one.
     pub(in crate::tcp) fn arm_pause_timer(&mut self) {
         if let Some(delay) = self.pausing.needs_timer() {
             send_later(delay, self.socket.clone(), Command::PauseGraceElapsed);
