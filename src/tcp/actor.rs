@@ -235,7 +235,7 @@ impl SocketTable {
                     let mut ended = None;
                     if state.socket.unhandled().are_handled() {
                         state.pausing.answer_all(Ok(()));
-                        ended = state.report_end_if_handled(CallsAhead {
+                        ended = state.report_end_if_due(CallsAhead {
                             dequeues: self.dequeues,
                             has_unexecuted: !self.calls.is_empty(),
                             has_queued: self.command_queue.queue.has_calls(),

@@ -121,12 +121,8 @@ async fn await_delivery(lingering: Arc<ConnectionCounter>, limit: Duration) {
 impl Handler<AwaitDelivery> for SocketTable {
     type Result = ResponseFuture<()>;
 
-    fn handle(
-        &mut self,
-        AwaitDelivery(limit): AwaitDelivery,
-        _: &mut Self::Context,
-    ) -> Self::Result {
+    fn handle(&mut self, wait: AwaitDelivery, _: &mut Self::Context) -> Self::Result {
         self.flush_calls();
-        Box::pin(await_delivery(self.lingering.take_current(), limit))
+        Box::pin(await_delivery(self.lingering.take_current(), wait.0))
     }
 }

@@ -27,7 +27,7 @@ impl CommandQueue {
 
     /// Whether the actor runs in the current thread. If so, its next turn comes after what this
     /// thread is doing.
-    pub(super) fn runs_in_this_thread(&self) -> bool {
+    pub(super) fn is_current_thread(&self) -> bool {
         let thread = self.thread.read();
         *thread == Some(thread::current().id())
     }

@@ -62,12 +62,7 @@ impl ReceiveInfo {
     /// before the end of the connection is reported, in whichever thread it runs.
     pub fn into_data(mut self) -> Bytes {
         let data = std::mem::take(&mut self.data);
-        if !self
-            .client()
-            .app_shard()
-            .command_queue
-            .runs_in_this_thread()
-        {
+        if !self.client().app_shard().command_queue.is_current_thread() {
             // The socket's thread may see the credit before calls that this handler has still to
             // make.
             self.credit.take().release_after_handler();

@@ -241,9 +241,8 @@ impl SocketTable {
     pub(super) fn await_outcome(&self, ctx: &mut Context<Self>) {
         if let Some(PendingHandover { outcome, .. }) = &self.handover {
             let outcome = outcome.clone().is_transferred().into_actor(self);
-            ctx.spawn(
-                outcome.map(|is_transferred, table, _| table.finish_handover(is_transferred)),
-            );
+            let finished = outcome.map(|transferred, table, _| table.finish_handover(transferred));
+            ctx.spawn(finished);
         }
     }
 
@@ -263,10 +262,8 @@ impl SocketTable {
                 _ => true,
             });
         }
-        for state in self
-            .states_mut()
-            .filter(|state| state.transfer != Transfer::None)
-        {
+        let states = self.states_mut();
+        for state in states.filter(|state| state.transfer != Transfer::None) {
             state.end_transfer();
         }
         // The calls that have waited are older than those in the turn.

@@ -72,11 +72,8 @@ impl SocketTable {
     /// The actor has worked on this slot without a panic.
     #[inline]
     pub(super) fn clear_suspect(&mut self, slot: u32) {
-        if self
-            .recovery
-            .suspect
-            .is_some_and(|(suspect, _)| suspect == slot)
-        {
+        let suspect = self.recovery.suspect;
+        if suspect.is_some_and(|(suspect, _)| suspect == slot) {
             self.recovery.suspect = None;
         }
     }

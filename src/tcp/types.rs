@@ -205,15 +205,10 @@ impl TlsVersionConstraints {
 impl SecureOptions {
     pub(super) fn versions(&self) -> Result<Versions, NetError> {
         let TlsVersionConstraints { min, max } = self.tls_version.unwrap_or_default();
-        let (min, max) = (
-            min.unwrap_or(TlsVersion::Tls1),
-            max.unwrap_or(TlsVersion::Tls1_3),
-        );
-        let is_allowed = |version| (min..=max).contains(&version);
-        match (
-            is_allowed(TlsVersion::Tls1_2),
-            is_allowed(TlsVersion::Tls1_3),
-        ) {
+        let min = min.unwrap_or(TlsVersion::Tls1);
+        let max = max.unwrap_or(TlsVersion::Tls1_3);
+        let allows = |version| (min..=max).contains(&version);
+        match (allows(TlsVersion::Tls1_2), allows(TlsVersion::Tls1_3)) {
             (true, true) => Ok(Versions::Both),
             (true, false) => Ok(Versions::Tls1_2),
             (false, true) => Ok(Versions::Tls1_3),

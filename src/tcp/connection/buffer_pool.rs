@@ -1,4 +1,4 @@
-//! The buffers that sockets are read into.
+//! The buffers for reading.
 
 use std::sync::Arc;
 
@@ -7,15 +7,14 @@ use parking_lot::Mutex;
 
 use crate::tcp::WINDOW;
 
-/// How many spare buffers are kept: 1 MiB of them.
+/// How many spare buffers are kept: 1 MiB in all.
 const SPARE: usize = 16;
 
-/// One buffer to read into, and spare ones for when it is given away.
+/// One buffer for reading, and spare ones.
 ///
-/// What is received is copied out of it, so that an event holds no more than
-/// its own bytes. A buffer that a single event fills at least half is given
-/// away instead: copying 64 KiB, and having the allocator fetch and return
-/// them at every event, took half of the time of a bulk echo.
+/// Received data is copied out of the buffer, so that an event holds only its own bytes. If one
+/// event fills at least half of the buffer, the event gets the buffer itself. Copying 64 KiB and
+/// allocating them for each event took half of the time of a bulk echo.
 pub(in crate::tcp) struct BufferPool {
     buffer: Box<[u8]>,
     spare: Spare,
@@ -31,14 +30,13 @@ impl BufferPool {
         }
     }
 
-    /// The first `most` bytes to read into.
+    /// The first `most` bytes of the buffer.
     pub(in crate::tcp) fn buffer(&mut self, most: usize) -> &mut [u8] {
         let most = most.min(self.buffer.len());
         &mut self.buffer[..most]
     }
 
-    /// The first `count` bytes, which have been read, in pieces of at most
-    /// `chunk`.
+    /// The first `count` bytes, which were read, in pieces of at most `chunk` bytes.
     pub(in crate::tcp) fn pieces(
         &mut self,
         count: usize,
@@ -65,7 +63,7 @@ fn new_buffer() -> Box<[u8]> {
     vec![0; WINDOW].into_boxed_slice()
 }
 
-/// A buffer that an event has; it comes back when the last of it is dropped.
+/// A buffer that an event owns. It returns to the pool when the last part of it is dropped.
 struct LentBuffer {
     buffer: Box<[u8]>,
     count: usize,

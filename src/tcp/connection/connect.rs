@@ -1,6 +1,5 @@
-//! `tcp.connect`: from a name to a connection, off the actor's thread.
+//! `tcp.connect`: resolves a name and connects, outside the actor.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -10,13 +9,13 @@ use crate::os::{Network, Stream};
 use crate::tcp::DnsQueryType;
 use crate::tcp::socket::ClientSocket;
 
-/// The longest host name there is (RFC 1035).
+/// The longest possible host name (RFC 1035).
 const MAX_HOST: usize = 253;
 
-/// Where a `connect` goes.
+/// The arguments of `connect`.
 pub(crate) struct Target {
-    /// In the form that permissions are checked by; else, as it was written,
-    /// what only the permission for any host covers.
+    /// The host in the form that permissions are checked against. If it has no such form: as it was
+    /// written, which only a permission for any host covers.
     host: Result<Host, String>,
     port: i32,
     dns: DnsQueryType,
@@ -25,7 +24,7 @@ pub(crate) struct Target {
 impl Target {
     pub(crate) fn new(host: &str, port: i32, dns: DnsQueryType) -> Self {
         Target {
-            // What is longer cannot be resolved, and need not be copied.
+            // A longer name cannot be resolved, so its rest is not kept.
             host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST + 1).collect()),
             port,
             dns,
@@ -44,21 +43,12 @@ impl Target {
         permissions.may_reach(self.host.as_ref().ok(), self.port)
     }
 
-    /// What was asked for, whichever address it has: what a certificate has to
-    /// be for.
+    /// The host as given, for which the certificate must be valid, whatever its address is.
     fn host(&self) -> Box<str> {
         match &self.host {
             Ok(Host::Address(address)) => address.to_string().into(),
             Ok(Host::Name(name)) => name.relative().into(),
             Err(text) => text.as_str().into(),
-        }
-    }
-
-    fn allows(&self, address: &IpAddr) -> bool {
-        match self.dns {
-            DnsQueryType::Any => true,
-            DnsQueryType::Ipv4 => address.is_ipv4(),
-            DnsQueryType::Ipv6 => address.is_ipv6(),
         }
     }
 
@@ -69,7 +59,7 @@ impl Target {
     ) -> Result<Vec<IpAddr>, NetError> {
         let name = match &self.host {
             Ok(Host::Address(literal)) => return self.filter_family(vec![*literal]),
-            // RFC 6761, 6.3: whatever a resolver or the hosts file says.
+            // RFC 6761, 6.3: without a look at a resolver or the hosts file.
             Ok(Host::Name(name)) if name.is_localhost() => {
                 let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
                 return self.filter_family(loopback.into());
@@ -78,30 +68,26 @@ impl Target {
             Err(text) if is_resolvable(text) => text,
             Err(_) => return Err(NetError::NAME_NOT_RESOLVED),
         };
-        let resolved = resolve(network, name, socket).await?;
+        let app_context = &socket.app_shard().app_context;
+        let permit = app_context.lookups.acquire(&app_context.app).await;
+        let permit = Box::new(permit.ok_or(NetError::FAILED)?);
+        // The look-up keeps its permit until the resolver answers, also if the attempt is
+        // cancelled: it takes a thread until then.
+        let resolved = network.resolve_in(name, permit).await;
         self.filter_family(resolved.map_err(|error| net_error::resolve(&error))?)
     }
 
     fn filter_family(&self, mut addresses: Vec<IpAddr>) -> Result<Vec<IpAddr>, NetError> {
-        addresses.retain(|address| self.allows(address));
+        addresses.retain(|address| match self.dns {
+            DnsQueryType::Any => true,
+            DnsQueryType::Ipv4 => address.is_ipv4(),
+            DnsQueryType::Ipv6 => address.is_ipv6(),
+        });
         if addresses.is_empty() {
             return Err(NetError::NAME_NOT_RESOLVED);
         }
         Ok(addresses)
     }
-}
-
-/// Asks the resolver, when it is this app's turn. The look-up may go on when
-/// the attempt has been given up, and keeps its place then.
-async fn resolve(
-    network: &Arc<dyn Network>,
-    name: &str,
-    socket: &ClientSocket,
-) -> Result<io::Result<Vec<IpAddr>>, NetError> {
-    let app_context = &socket.app_shard().app_context;
-    let permit = app_context.lookups.acquire(&app_context.app).await;
-    let permit = permit.ok_or(NetError::FAILED)?;
-    Ok(network.resolve_in(name, Box::new(permit)).await)
 }
 
 /// Whether a resolver should be asked for what has no form.

@@ -192,9 +192,8 @@ impl ListenerCache {
         if app_shard.activity.is_suspended() {
             return None;
         }
-        self.0
-            .as_ref()
-            .filter(|cached| !cached.listeners.is_empty())
+        let cached = self.0.as_ref();
+        cached.filter(|cached| !cached.listeners.is_empty())
     }
 }
 

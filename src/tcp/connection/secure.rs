@@ -1,4 +1,4 @@
-//! `tcp.secure`: the same connection, encrypted from here on.
+//! `tcp.secure`: starts TLS on an existing connection.
 
 use actix_rt::task::JoinHandle;
 
@@ -17,31 +17,31 @@ use crate::tcp::socket::ClientSocket;
 use crate::tcp::{HANDSHAKE_TIMEOUT, SecureOptions};
 use crate::tls::{Client, Versions};
 
-/// The call, and what comes of its handshake.
+/// The call, and the result of its handshake.
 pub(crate) enum Secure {
     Start(SecureOptions, Reply<()>),
     Done(u64, Result<Box<dyn Stream>, NetError>),
 }
 
-/// A connection that is being encrypted.
+/// A connection on which TLS starts.
 pub(in crate::tcp) struct Securing {
     attempt: u64,
     reply: Reply<()>,
     client: Client,
     versions: Versions,
     stage: Stage,
-    /// What the app sends meanwhile: it must not leave unencrypted.
+    /// Sends during the handshake. They must not leave unencrypted.
     waiting: WriteQueue,
     timer: JoinHandle<()>,
     _pending: PendingCall,
 }
 
 enum Stage {
-    /// What was sent before leaves as it is.
+    /// Earlier sends leave unencrypted first.
     Plain(Connection),
-    /// The stream is with a task, and comes back encrypted.
+    /// A task has the stream, and returns it encrypted.
     Handshake(Box<ConnectionMeta>, JoinHandle<()>),
-    /// Between the two, and after them.
+    /// Neither: while the stage changes, and at the end.
     Empty,
 }
 
@@ -68,8 +68,8 @@ impl SocketTable {
             Ok(_) if !Client::IS_BUILT => reply.send(Err(NetError::NOT_IMPLEMENTED.into())),
             Ok(versions) => state.secure(attempt, client, versions, reply),
             Err(NetError::FAILED) => {
-                // So does Chromium: who calls this in the wrong state may have
-                // lost what the peer said already.
+                // As Chromium does: a call in the wrong state may have lost data of the peer
+                // already.
                 self.fail_secure(socket, NetError::FAILED);
                 reply.send(Err(NetError::FAILED.into()));
             }
@@ -98,12 +98,12 @@ impl SocketTable {
                     self.fail_secure(socket, error);
                 }
             },
-            // The attempt was given up just before it was over.
+            // The attempt was cancelled just before it finished.
             other => state.link = other,
         }
     }
 
-    /// Closes a socket that could not be secured.
+    /// Closes a socket whose `secure` has failed.
     pub(in crate::tcp) fn fail_secure(&mut self, socket: &ClientSocket, error: NetError) {
         let last = socket.mark_closed();
         if last {
@@ -112,7 +112,7 @@ impl SocketTable {
         let ended = self.get(socket).and_then(|state| state.disconnect(error));
         self.linger(ended, socket);
         if last {
-            // Else the app's own `close` is on its way.
+            // Otherwise the app's own `close` is in the command queue.
             let _ = self.close(socket);
         }
     }
@@ -125,13 +125,14 @@ impl SocketState {
         };
         match &connection.meta.outbound {
             Some(outbound) if outbound.is_secured => Err(NetError::INVALID_ARGUMENT),
+            // Unencrypted data must not be read, or raised again, after the call.
             Some(_) if self.paused && !self.has_returned_data() => options.versions(),
             _ => Err(NetError::FAILED),
         }
     }
 
     fn secure(&mut self, attempt: u64, client: Client, versions: Versions, reply: Reply<()>) {
-        // What came unencrypted must not be taken for what comes encrypted.
+        // Unencrypted data that returns must not be raised as encrypted data.
         self.next_epoch();
         match std::mem::replace(&mut self.link, Link::None) {
             Link::Connected(mut connection) => {
@@ -155,7 +156,7 @@ impl SocketState {
 }
 
 impl Securing {
-    /// Lets what was sent before leave, then starts the handshake.
+    /// Waits until earlier sends have left, then starts the handshake.
     pub(in crate::tcp) fn flush_then_handshake(&mut self, socket: &ClientSocket) {
         let Stage::Plain(connection) = &mut self.stage else {
             return;
@@ -184,8 +185,8 @@ impl Securing {
         self.stage = Stage::Handshake(meta, task);
     }
 
-    /// Its thread is another one. A handshake that went on in the old one says
-    /// itself that it is over.
+    /// The connection is in another thread now. A handshake task of the old thread reports its own
+    /// end.
     pub(in crate::tcp) fn reregister(&mut self, socket: &ClientSocket) {
         self.timer = spawn_timeout(socket, self.attempt);
         if let Stage::Plain(connection) = &mut self.stage {
@@ -193,7 +194,7 @@ impl Securing {
         }
     }
 
-    /// Takes in what is to be sent when it is done.
+    /// Queues a send until the handshake is done.
     pub(in crate::tcp) fn send(&mut self, pending: PendingSend) {
         self.waiting.push(pending);
     }
@@ -206,8 +207,7 @@ impl Securing {
         }
     }
 
-    /// The connection as it is from now on. What waits is written when the row
-    /// is looked at.
+    /// The encrypted connection. The next poll writes the queued sends.
     fn into_connected(mut self, stream: Box<dyn Stream>) -> Link {
         let Stage::Handshake(mut meta, _) = std::mem::replace(&mut self.stage, Stage::Empty) else {
             return Link::None;
@@ -220,7 +220,8 @@ impl Securing {
         Link::Connected(Connection::encrypted(stream, meta, queue))
     }
 
-    /// Gives up. What was sent before and has not left is returned, and leaves.
+    /// Answers with an error. Before the handshake, returns the connection, whose earlier sends
+    /// still leave.
     pub(in crate::tcp) fn fail(mut self, error: NetError) -> Option<Connection> {
         self.waiting.fail(error.into());
         self.answer(Err(error.into()));
@@ -248,6 +249,7 @@ impl Drop for Securing {
     }
 }
 
+/// Fails the attempt after [`HANDSHAKE_TIMEOUT`].
 fn spawn_timeout(socket: &ClientSocket, attempt: u64) -> JoinHandle<()> {
     let socket = socket.clone();
     actix_rt::spawn(async move {

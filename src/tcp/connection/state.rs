@@ -261,10 +261,7 @@ impl SocketState {
     /// Reports the end of the connection, if it has ended and the socket is not paused, and when
     /// listeners have handled all earlier events and the calls that they made were carried out.
     /// Returns the connection that has ended.
-    pub(in crate::tcp) fn report_end_if_handled(
-        &mut self,
-        ahead: CallsAhead,
-    ) -> Option<Connection> {
+    pub(in crate::tcp) fn report_end_if_due(&mut self, ahead: CallsAhead) -> Option<Connection> {
         let end = self.connection()?.end()?;
         if self.redelivery.is_some()
             || self.paused

@@ -1,9 +1,8 @@
-//! What ends a connection that nothing happens on, if the app wants that.
+//! The timeouts of connections: claim, idle and send.
 //!
-//! No connection has a timer: those with time-outs stand in one set, by the
-//! time at which they are to be looked at, and the rows actor sleeps until the
-//! first. What moves bytes only writes down when; a look that comes too early
-//! finds that out, and puts the row back for later.
+//! A connection has no timer of its own. Sockets with timeouts are in one set per actor, ordered by
+//! the time of their next check, and the actor sleeps until the first. Moving bytes only notes the
+//! time. A check that comes too early finds that, and puts the socket back for later.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -27,18 +26,18 @@ use crate::tcp::connection::state::{Claim, SocketState, Transfer};
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide};
 
-/// The rows of one actor that are to be looked at, and when.
+/// The next check of each socket of one actor.
 pub(in crate::tcp) struct TimerQueue {
     began: Instant,
-    /// The time of this turn, once somebody has asked for it: nanoseconds since
-    /// the beginning, and one more; 0 until then.
+    /// The time of this turn as nanoseconds since `began`, plus 1. 0 until it is read for the first
+    /// time in the turn.
     now: AtomicU64,
     due: Mutex<Due>,
 }
 
 #[derive(Default)]
 struct Due {
-    /// With the slot of the row; no row stands here twice.
+    /// The time of the check and the slot. Each slot is in the set once at most.
     slots: BTreeSet<(Instant, u32)>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -54,7 +53,7 @@ impl Default for TimerQueue {
 }
 
 impl TimerQueue {
-    /// A turn begins or ends.
+    /// A turn begins or ends: the next reading asks the clock.
     pub(in crate::tcp) fn clear_now(&self) {
         self.now.store(0, Relaxed);
     }
@@ -71,13 +70,13 @@ impl TimerQueue {
         now
     }
 
-    /// The clock that it slept by is gone with its thread.
+    /// The timer belonged to a thread that has ended.
     pub(in crate::tcp) fn drop_sleep(&self) {
         self.due.lock().sleep = None;
     }
 
-    /// The next row that is due, and since when; on `Pending` the waker is
-    /// called when there is one.
+    /// The next slot that is due, and since when. After `Pending` the waker is called when one is
+    /// due.
     fn poll_due(&self, cx: &mut Context<'_>) -> Poll<(Instant, u32)> {
         let mut due = self.due.lock();
         let Some(first) = due.slots.first().copied() else {
@@ -99,7 +98,7 @@ impl TimerQueue {
     }
 }
 
-/// When one slot is looked at, if that is known.
+/// The next check of one slot.
 pub(in crate::tcp) struct Alarm {
     timers: Arc<TimerQueue>,
     slot: u32,
@@ -129,7 +128,7 @@ impl Alarm {
         self.armed = when;
     }
 
-    /// It has rung.
+    /// The check is due, and no longer in the set.
     pub(in crate::tcp) fn mark_fired(&mut self) {
         self.armed = None;
     }
@@ -141,39 +140,39 @@ impl Drop for Alarm {
     }
 }
 
-/// A send time-out is divided by this for the first look at what the peer has
-/// acknowledged: what it acknowledges in the rest is progress.
+/// The first check of what the peer has acknowledged comes after this part of the send timeout.
+/// Bytes acknowledged after it are progress.
 const SEND_CHECKS: u32 = 16;
 
-/// The time-outs of one socket.
+/// The timeouts of one socket.
 pub(in crate::tcp) struct TimeoutState {
     pub(in crate::tcp) settings: Timeouts,
     timers: Arc<TimerQueue>,
     alarm: Alarm,
     offered_at: Instant,
-    /// When bytes came or went, or the idle time began.
+    /// When bytes were last received or sent, or the idle time started.
     active_at: Instant,
-    /// Since when the peer takes nothing, if something waits.
+    /// Since when the peer has taken nothing, while data waits.
     progress_at: Instant,
-    /// What the peer had not acknowledged at the last look since then; `None`
-    /// in it where the OS does not tell.
+    /// How much the peer had not acknowledged at the last check since `progress_at`. The inner
+    /// value is `None` where the OS does not tell.
     unacknowledged: Option<Option<usize>>,
 }
 
 impl TimeoutState {
-    /// Bytes came.
+    /// Bytes were received.
     pub(in crate::tcp) fn record_received(&mut self) {
         self.active_at = self.timers.now();
     }
 
-    /// Bytes went, or the first that wait have come.
+    /// Bytes were sent, or data has started to wait.
     pub(in crate::tcp) fn record_sent(&mut self) {
         self.active_at = self.timers.now();
         self.progress_at = self.active_at;
         self.unacknowledged = None;
     }
 
-    /// Whether the peer has acknowledged something since the last look.
+    /// Whether the peer has acknowledged bytes since the last check.
     fn has_acknowledged(&mut self, stream: &dyn Stream) -> bool {
         let now = stream.unacknowledged();
         let before = self.unacknowledged.replace(now).flatten();
@@ -181,21 +180,21 @@ impl TimeoutState {
     }
 }
 
-/// What has lasted too long.
+/// What a timeout ends.
 enum Expired {
     Claim,
     Connection,
 }
 
 impl SocketState {
-    /// Sets the time-outs, which begin now. The row has its slot.
+    /// Sets the timeouts, which start now. The socket must have its slot.
     pub(in crate::tcp) fn set_timeouts(&mut self, settings: Timeouts, timers: &Arc<TimerQueue>) {
         if settings == Timeouts::default() {
             self.timeout_state = None;
             return;
         }
         let now = timers.now();
-        // The old one leaves the set before the new one stands in it.
+        // The old timer must leave the set before the new one enters it.
         self.timeout_state = None;
         self.timeout_state = Some(Box::new(TimeoutState {
             settings,
@@ -215,8 +214,7 @@ impl SocketState {
             .map_or_else(Timeouts::default, |it| it.settings)
     }
 
-    /// The socket is resumed, connected, or back from where it stood still:
-    /// time begins anew.
+    /// The socket was resumed, connected, or unfrozen: its timeouts start anew.
     pub(in crate::tcp) fn restart_timeouts(&mut self) {
         if let Some(timeout_state) = &mut self.timeout_state {
             timeout_state.record_sent();
@@ -225,7 +223,7 @@ impl SocketState {
         }
     }
 
-    /// Something has begun to wait for the peer.
+    /// Data has started to wait for the peer.
     pub(in crate::tcp) fn arm_send_timeout(&mut self) {
         if self.timeout_state.is_some() {
             self.arm();
@@ -236,11 +234,11 @@ impl SocketState {
         !matches!(self.claim, Claim::Resumed)
     }
 
-    /// Has the row looked at when the next of its time-outs may be over.
+    /// Plans the next check for the first timeout that may elapse.
     fn arm(&mut self) {
         let next = self.next_timeout();
         if let Some(timeout_state) = &mut self.timeout_state {
-            // A look that comes too early costs less than moving it each time.
+            // An early check costs less than moving the timer each time.
             let is_early_enough = match (timeout_state.alarm.armed, next) {
                 (Some(armed), Some(next)) => armed <= next,
                 (armed, next) => armed == next,
@@ -255,7 +253,7 @@ impl SocketState {
         let timeout_state = self.timeout_state.as_ref()?;
         let Timeouts { claim, idle, send } = timeout_state.settings;
         let after = |since: Instant, limit: Option<Duration>, runs: bool| {
-            // What is beyond the clock's end never comes.
+            // A time beyond the clock's range never comes.
             limit
                 .filter(|_| runs)
                 .and_then(|limit| since.checked_add(limit))
@@ -281,7 +279,7 @@ impl SocketState {
         times.into_iter().flatten().min()
     }
 
-    /// The row's time may be over: says what is, or has it looked at again.
+    /// A check is due. Returns what has timed out, or plans the next check.
     fn check_timeouts(&mut self, now: Instant) -> Option<Expired> {
         let is_moving = self.transfer != Transfer::None;
         let is_unclaimed = self.is_unclaimed();
@@ -294,15 +292,16 @@ impl SocketState {
         let Timeouts { claim, idle, send } = timeout_state.settings;
         timeout_state.alarm.mark_fired();
         if is_moving {
-            // Else a time that is over would have it looked at without end.
+            // Otherwise an elapsed send timeout would be due again at once, without end.
             timeout_state.progress_at = now;
         }
+        // The app cannot act now, so these times start anew.
         if is_moving || self.socket.app_shard().activity.is_suspended() {
             timeout_state.offered_at = now;
             timeout_state.active_at = now;
         }
         if is_unclaimed && over(timeout_state.offered_at, claim) {
-            // Else the app's own `close` is on its way.
+            // If the id is gone already, the app's own `close` is in the command queue.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
         if let Link::Connected(connection) = &mut self.link
@@ -311,11 +310,12 @@ impl SocketState {
         {
             let waits = !connection.queue.is_empty();
             let is_idle = !self.paused && over(timeout_state.active_at, idle);
+            // The first check only notes how much is unacknowledged.
             if waits && timeout_state.unacknowledged.is_none() {
                 timeout_state.has_acknowledged(&*connection.stream);
                 if timeout_state.unacknowledged.flatten().is_some() {
-                    // It is known only from here on what the peer acknowledges,
-                    // and this look may come late.
+                    // What the peer acknowledges is known only from here on, and this check may be
+                    // late.
                     if over(timeout_state.progress_at, send) {
                         timeout_state.progress_at = now;
                     }
@@ -330,20 +330,23 @@ impl SocketState {
                 timeout_state.progress_at = now;
                 timeout_state.active_at = now;
             }
+            // Neither the kernel nor the peer has taken anything.
             if waits && over(timeout_state.progress_at, send) {
                 return Some(Expired::Connection);
             }
             if !self.paused && over(timeout_state.active_at, idle) {
+                // Returned events wait for a listener; unread data waits for room in the window.
                 let waits = self.redelivery.is_some();
                 if !waits {
                     match connection.peek(&self.socket) {
+                        // Really idle: nothing is unread.
                         Peeked::Nothing => return Some(Expired::Connection),
                         Peeked::Data => {}
                         Peeked::End(why) => connection.read_side = ReadSide::Ended(why),
                     }
                     self.socket.make_ready();
                 }
-                // It is the app that takes its time.
+                // The app is slow, not the peer.
                 timeout_state.active_at = now;
             }
         }
@@ -353,9 +356,9 @@ impl SocketState {
 }
 
 impl Connection {
-    /// Nothing more comes or goes: gives the stream up, and returns what is left
-    /// of it. If something waits to be sent, it fails, and the stream is reset.
-    /// What was read before is still handled before the end is told.
+    /// Closes the stream for reading and writing, and returns what has to be delivered. If data
+    /// waits to be sent, it fails, and the stream is reset. Data that was received before is still
+    /// handled before the end is reported.
     #[must_use = "what was sent is delivered only if it lingers"]
     pub(in crate::tcp) fn terminate(&mut self, why: NetError) -> Option<Ended> {
         self.read_side = ReadSide::Released(why);
@@ -375,8 +378,8 @@ impl Connection {
         None
     }
 
-    /// The peer is gone: lets go of the stream. `end` is told when all that came
-    /// before was handled; sends fail with a code of their own.
+    /// The peer is gone: closes the stream. `end` is reported when all earlier data was handled.
+    /// Sends fail with `send_error`.
     pub(in crate::tcp) fn release(&mut self, end: NetError, send_error: NetError) {
         self.read_side = ReadSide::Released(end);
         self.fail_writes(send_error, FailureReport::ByReading);
@@ -386,13 +389,13 @@ impl Connection {
 }
 
 impl SocketTable {
-    /// Ends what has taken too long, and has the actor woken for what comes.
+    /// Ends what has timed out, and has the actor woken for the next check.
     pub(in crate::tcp) fn poll_timeouts(&mut self, cx: &mut Context<'_>) {
         for _ in 0..SOCKETS_PER_TURN {
             let Poll::Ready((when, slot)) = self.timers.poll_due(cx) else {
                 return;
             };
-            // The clock that woke the actor may have run ahead of this one.
+            // The timer's clock may be ahead of this turn's.
             let now = self.timers.now().max(when);
             let state = match self.entries.get_mut(slot as usize) {
                 Some(Entry::Socket(state)) => state,
@@ -406,7 +409,10 @@ impl SocketTable {
             match state.check_timeouts(now) {
                 None => {}
                 Some(Expired::Claim) => {
-                    log::warn!("client socket {}: closed, nobody wanted it", socket.id());
+                    log::warn!(
+                        "client socket {}: closed, the app did not claim it in time",
+                        socket.id()
+                    );
                     socket.app_shard().id_table.remove(socket.id());
                     state.end_receiving(NetError::TIMED_OUT);
                     let _ = self.close(&socket);
@@ -422,11 +428,12 @@ impl SocketTable {
                 }
             }
         }
+        // More may be due: after the sockets of the next turn.
         cx.waker().wake_by_ref();
     }
 }
 
-/// In place of a stream that was given up: its end is known already.
+/// Stands in for a stream that was closed. Its end is known already.
 pub(crate) fn closed_stream() -> Box<dyn Stream> {
     Box::new(ClosedStream)
 }
@@ -475,7 +482,7 @@ mod tests {
     use crate::error::Error;
 
     #[test]
-    fn zero_is_no_time_out() {
+    fn a_timeout_of_zero_is_invalid() {
         let zero = Some(Duration::ZERO);
         let ok = Timeouts {
             claim: Some(Duration::from_nanos(1)),
@@ -494,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_stands_in_the_set_once_and_leaves_it_with_its_socket() {
+    fn a_socket_is_in_the_set_once_and_leaves_it_when_dropped() {
         let timers = Arc::new(TimerQueue::default());
         let mut one = Alarm::new(&timers, 1);
         let two = Alarm::new(&timers, 2);
@@ -504,7 +511,7 @@ mod tests {
             assert_eq!(timers.due.lock().slots.len(), 1);
         }
         drop(two);
-        assert_eq!(timers.due.lock().slots.len(), 1, "it never stood there");
+        assert_eq!(timers.due.lock().slots.len(), 1, "it was never in the set");
         drop(one);
         assert!(timers.due.lock().slots.is_empty());
         let mut cx = Context::from_waker(Waker::noop());

@@ -1,7 +1,7 @@
-//! Bounds the name look-ups of each app and of a registry. The apps take turns.
+//! Bounds the concurrent name look-ups of each app and of a registry. Apps take turns.
 //!
-//! The system's resolver takes a thread for each name, of which there are few.
-//! A thread is taken until the resolver answers, even if nobody waits any more.
+//! The system's resolver occupies a thread until it answers, even if the caller has gone. There are
+//! few such threads.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,27 +20,27 @@ pub(crate) struct Lookups(Mutex<LookupState>);
 struct LookupState {
     active: usize,
     apps: HashMap<AppId, AppLookups>,
-    /// Those that have a call waiting and may begin another one, each once.
+    /// Apps that have a waiting call and may start a look-up, each once.
     turns: VecDeque<AppId>,
     number: u64,
 }
 
-/// Those of one app; there is none of an app that has nothing here.
+/// The look-ups of one app. An app without any has no entry.
 #[derive(Default)]
 struct AppLookups {
     active: usize,
-    /// In the order of their calls.
+    /// By the order of the calls.
     waiting: BTreeMap<u64, oneshot::Sender<LookupPermit>>,
     has_turn: bool,
 }
 
-/// A look-up that goes on, until this is dropped.
+/// The permit for one look-up, until it is dropped.
 pub(in crate::tcp) struct LookupPermit {
     app: AppId,
     lookups: Arc<Lookups>,
 }
 
-/// A call that waits for its turn, until this is dropped.
+/// A call that waits for a permit, until this is dropped.
 struct QueuedLookup<'a> {
     app: &'a AppId,
     number: u64,
@@ -48,7 +48,7 @@ struct QueuedLookup<'a> {
 }
 
 impl Lookups {
-    /// Waits until this app may look up another name.
+    /// Waits for a permit for one look-up of `app`.
     pub(in crate::tcp) async fn acquire(self: &Arc<Self>, app: &AppId) -> Option<LookupPermit> {
         let (sender, turn) = oneshot::channel();
         let number = self.0.lock().wait(app, sender);
@@ -61,7 +61,7 @@ impl Lookups {
         turn.await.ok()
     }
 
-    /// Begins what may begin.
+    /// Gives permits to waiting calls.
     fn grant_turns(self: &Arc<Self>) {
         loop {
             let Some((app, sender)) = self.0.lock().next() else {
@@ -71,7 +71,7 @@ impl Lookups {
                 app,
                 lookups: self.clone(),
             };
-            // If the call was given up just now, this drops it, and goes on.
+            // If the call was just cancelled, the permit is dropped and goes to the next one.
             drop(sender.send(permit));
         }
     }
@@ -86,8 +86,7 @@ impl LookupState {
         self.number
     }
 
-    /// Gives the app a turn if it can use one, and forgets one that has
-    /// nothing here.
+    /// Queues the app if it may start a look-up, and forgets it if it has none.
     fn update_turn(&mut self, app: &AppId) {
         let Some(app_lookups) = self.apps.get_mut(app) else {
             return;
@@ -101,7 +100,7 @@ impl LookupState {
         }
     }
 
-    /// The call that may begin now.
+    /// The next call that gets a permit.
     fn next(&mut self) -> Option<(AppId, oneshot::Sender<LookupPermit>)> {
         while self.active < LOOKUPS {
             let app = self.turns.pop_front()?;
@@ -169,7 +168,7 @@ mod tests {
         let mut last = acquire(&lookups, &one);
         assert!((&mut next).now_or_never().is_none());
         assert!((&mut last).now_or_never().is_none());
-        // Another app's goes past them.
+        // Another app does not wait for them.
         assert!(acquire(&lookups, &other).now_or_never().flatten().is_some());
         drop(active.pop());
         assert!((&mut last).now_or_never().is_none(), "it came send_later");
@@ -189,7 +188,7 @@ mod tests {
         let of = |app| (0..LOOKUPS_OF_APP).map(move |_| app);
         let all = full.iter().flat_map(of);
         let mut active = join_all(all.map(|app| acquire(&lookups, app))).await;
-        // Tokio has had this task look at enough for one turn.
+        // Tokio's budget for this turn is used up.
         yield_now().await;
         let (many, few) = (AppId::from("many"), AppId::from("few"));
         let mut waiting: Vec<_> = (0..5).map(|_| acquire(&lookups, &many)).collect();

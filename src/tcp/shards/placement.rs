@@ -1,4 +1,4 @@
-//! The lanes of one app, one an arbiter, and where they lead.
+//! The shards of an app, one per arbiter, and the choice of a shard for a new socket.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,18 +21,17 @@ use crate::tcp::connection::{ConnectionMeta, Link};
 use crate::tcp::shards::id_table::IdTable;
 use crate::tcp::shards::shard::{AppContext, AppShard};
 
-/// Where a rows actor lives, for the lanes of all apps that lead there.
+/// One arbiter's actor for client sockets; the shards of all apps there share it.
 pub(crate) struct Shard {
-    /// Which of the registry's it is.
+    /// The position among the registry's shards.
     pub(crate) index: usize,
-    /// Whether it has an arbiter of its own, which is not the one that server
-    /// sockets live in.
+    /// Whether it has an arbiter of its own. Server sockets live in another one then.
     pub(crate) is_remote: bool,
     pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
     arbiter: RwLock<ArbiterHandle>,
-    /// How many client sockets are there.
-    sockets: AtomicUsize,
+    /// How many client sockets it has.
+    pub(in crate::tcp) sockets: AtomicUsize,
 }
 
 impl Shard {
@@ -53,7 +52,7 @@ impl Shard {
         }
     }
 
-    /// Another one if its first has ended.
+    /// The current arbiter: a replacement, if the first one has ended.
     pub(crate) fn arbiter(&self) -> ArbiterHandle {
         self.arbiter.read().clone()
     }
@@ -61,19 +60,11 @@ impl Shard {
     pub(crate) fn set_arbiter(&self, arbiter: ArbiterHandle) {
         *self.arbiter.write() = arbiter;
     }
-
-    pub(in crate::tcp) fn socket_added(&self) {
-        self.sockets.fetch_add(1, SeqCst);
-    }
-
-    pub(in crate::tcp) fn socket_removed(&self) {
-        self.sockets.fetch_sub(1, SeqCst);
-    }
 }
 
 impl SocketState {
-    /// It is here from now on: if that is another thread than the one that it
-    /// comes from, so is its connection.
+    /// The socket now belongs to this shard. If the shard is in another thread, the connection
+    /// registers with that thread's event loop, unless it was accepted there.
     pub(in crate::tcp) fn register_with_arbiter(mut self) -> Self {
         if self.socket.app_shard().shard.is_remote
             && let Link::Connected(connection) = &mut self.link
@@ -85,11 +76,11 @@ impl SocketState {
     }
 }
 
-/// What one app's sockets have in common, and its lanes.
+/// What the sockets of one app share, and the app's shards.
 pub(crate) struct AppShards {
     pub(crate) app_context: Arc<AppContext>,
     pub(crate) activity: Arc<AppActivity>,
-    /// The app's connections that are open.
+    /// Counts the app's open connections.
     pub(crate) counter: Arc<ConnectionCounter>,
     all: Box<[Arc<AppShard>]>,
 }
@@ -121,7 +112,7 @@ impl AppShards {
         }
     }
 
-    /// Whether some live in other arbiters than their server sockets.
+    /// Whether sockets may live in other arbiters than their server sockets.
     pub(crate) fn is_remote(&self) -> bool {
         self.all.len() > 1
     }
@@ -130,17 +121,17 @@ impl AppShards {
         self.all.iter()
     }
 
-    /// The one that leads to where this connection was accepted, or else to
-    /// where the fewest sockets are.
+    /// The shard in which this connection was accepted, or the one with the fewest sockets.
     pub(crate) fn pick_shard(&self, meta: &ConnectionMeta) -> Arc<AppShard> {
         let pinned = meta.pinned_shard().and_then(|at| self.all.get(at));
         pinned.cloned().unwrap_or_else(|| self.least_loaded())
     }
 
-    /// The one that leads to where the fewest sockets are.
+    /// The shard with the fewest sockets.
     pub(crate) fn least_loaded(&self) -> Arc<AppShard> {
         let sockets = |app_shard: &&Arc<AppShard>| app_shard.shard.sockets.load(SeqCst);
         match &*self.all {
+            // Without reading the counter, which other threads write.
             [one] => one.clone(),
             all => all.iter().min_by_key(sockets).unwrap_or(&all[0]).clone(),
         }
@@ -166,7 +157,7 @@ impl AppShards {
         }
     }
 
-    /// Asks every rows actor, now; done when each has answered or ended.
+    /// Sends a message to every shard at once. Completes when each has answered or ended.
     pub(crate) fn ask<M>(&self, message: &M) -> impl Future<Output = Vec<M::Result>> + use<M>
     where
         SocketTable: Handler<M>,
@@ -179,7 +170,7 @@ impl AppShards {
         join_all(asked.collect::<Vec<_>>()).map(|answers| answers.into_iter().flatten().collect())
     }
 
-    /// Closes the app's sockets: all, or those that its suspension ends.
+    /// Closes the app's sockets: all, or those that its suspension closes.
     pub(crate) fn close(&self, all: bool) -> impl Future<Output = ()> + use<> {
         let closed = self.shards().cloned().map(|app_shard| {
             let socket_table = app_shard.socket_table.clone();

@@ -1,5 +1,5 @@
-//! What every socket of one app in one rows actor shares: the way to the
-//! actor, the app's listeners, what the app may do, and its bounds.
+//! What the sockets of one app share in one arbiter: their actor, the app's listeners, permissions
+//! and bounds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -23,32 +23,29 @@ use crate::tcp::shards::lookups::Lookups;
 use crate::tcp::shards::placement::Shard;
 use crate::tcp::socket::ClientSocket;
 
-/// The received bytes of one app that listeners have not handled yet; beyond
-/// it no socket of the app is read. 64 sockets with a full window each: enough
-/// that a single slow socket never stops the others, small enough that ten
-/// thousand fast peers cost megabytes. Each rows actor has an equal part of it,
-/// so that none has to ask another.
+/// The most unhandled bytes of one app; beyond it none of its sockets is read. 64 full windows:
+/// enough that one slow socket never stops the others, and so little that ten thousand fast peers
+/// cost megabytes. Each arbiter has an equal part, so that no arbiter has to ask another.
 const UNHANDLED_LIMIT: usize = 64 * crate::tcp::WINDOW;
 
-/// The least part: with more than 16 rows actors the whole is more.
+/// The smallest part of an arbiter. With more than 16 arbiters the parts exceed the whole.
 const MIN_WINDOW_LIMIT: usize = 4 * crate::tcp::WINDOW;
 
-/// How much may be unhandled in each of so many.
+/// The part of one of so many arbiters.
 fn window_limit(app_shards: usize) -> usize {
     (UNHANDLED_LIMIT / app_shards.max(1)).max(MIN_WINDOW_LIMIT)
 }
 
-/// A send counts for at least this many bytes, so that a flood of empty ones
-/// is bounded too.
+/// A send counts at least this many bytes, so that empty sends are bounded too.
 const MIN_CHARGE: usize = 64;
 
-/// What one app's sockets have in common, wherever they are.
+/// What the sockets of one app share in all arbiters.
 pub(crate) struct AppContext {
     pub(crate) app: AppId,
     permissions: RwLock<Arc<Permissions>>,
     bytes_in_flight: AtomicUsize,
     write_quota: usize,
-    /// The registry's.
+    /// Those of the registry.
     pub(in crate::tcp) lookups: Arc<Lookups>,
 }
 
@@ -68,7 +65,7 @@ impl AppContext {
         }
     }
 
-    /// What the app may do now.
+    /// The app's current permissions.
     pub(crate) fn permissions(&self) -> Arc<Permissions> {
         self.permissions.read().clone()
     }
@@ -78,7 +75,7 @@ impl AppContext {
         *current = Arc::new(permissions);
     }
 
-    /// Takes a send's bytes out of the quota and says how many to give back.
+    /// Charges a send to the quota. Returns the amount to refund.
     pub(in crate::tcp) fn charge(&self, bytes: usize) -> Result<usize, Error> {
         let charge = bytes.max(MIN_CHARGE);
         self.bytes_in_flight
@@ -91,7 +88,7 @@ impl AppContext {
             .map_err(|_| Error::WriteQuotaExceeded)
     }
 
-    /// Whether a send is possible at all.
+    /// Whether the quota has room for any send.
     pub(in crate::tcp) fn may_send(&self) -> Result<(), Error> {
         match self.bytes_in_flight.load(SeqCst) < self.write_quota {
             true => Ok(()),
@@ -99,8 +96,7 @@ impl AppContext {
         }
     }
 
-    /// Takes bytes out of the quota that are on their way already, and says
-    /// how many to give back.
+    /// Charges bytes that were sent already, even beyond the quota. Returns the amount to refund.
     pub(in crate::tcp) fn charge_late(&self, bytes: usize) -> usize {
         let charge = bytes.max(MIN_CHARGE);
         self.bytes_in_flight.fetch_add(charge, SeqCst);
@@ -119,7 +115,7 @@ impl AppContext {
 
 pub(crate) struct AppShard {
     pub(crate) app_context: Arc<AppContext>,
-    /// Those that hear of the sockets here.
+    /// The app's listeners for sockets here.
     pub(crate) on_receive: Listeners<ReceiveInfo>,
     pub(crate) on_receive_error: Listeners<ReceiveErrorInfo>,
     pub(crate) activity: Arc<AppActivity>,
@@ -127,15 +123,15 @@ pub(crate) struct AppShard {
     pub(crate) socket_table: Arc<StableAddr<SocketTable>>,
     pub(in crate::tcp) command_queue: Arc<CommandQueue>,
     pub(in crate::tcp) id_table: Arc<IdTable>,
-    /// The app's connections that are open.
+    /// Counts the app's open connections.
     pub(crate) counter: Arc<ConnectionCounter>,
-    /// Connections of the app that are closed when the peer has what was sent.
+    /// Closed connections that still deliver what was sent.
     pub(in crate::tcp) lingering: LingerList,
     /// How many of the app's sockets here were made by `create`.
     pub(in crate::tcp) created: AtomicUsize,
-    /// Whether the app calls its sockets here by id, so by way of the registry.
+    /// Whether the app calls its sockets here by id, through the registry.
     is_called_by_id: AtomicBool,
-    /// What its listeners have not handled here.
+    /// The bytes that its listeners have not handled here.
     pub(in crate::tcp) window: AppWindow<ClientSocket>,
 }
 
@@ -165,8 +161,9 @@ impl AppShard {
         }
     }
 
-    /// The registry has had a call for a socket here.
+    /// The registry has received a call by id for a socket here.
     pub(crate) fn mark_called_by_id(&self) {
+        // Reading is cheaper than writing for each call.
         if !self.is_called_by_id() {
             self.is_called_by_id.store(true, SeqCst);
         }
@@ -194,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lane_has_an_equal_part_and_room_for_four_windows_at_least() {
+    fn a_shard_has_an_equal_part_and_room_for_four_windows_at_least() {
         const KIB: usize = 1024;
         let parts = [1, 2, 3, 16, 17, 1024].map(window_limit);
         let third = 4096 * KIB / 3;
@@ -203,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quota_refuses_what_goes_over_and_takes_it_later() {
+    fn the_quota_refuses_what_exceeds_it_until_bytes_are_refunded() {
         let app_context = AppContext::new(
             "a".into(),
             1000,
