@@ -127,7 +127,7 @@ pub struct ReceiveErrorInfo {
     /// The number of `connect` calls before, by which a returned event is matched with its
     /// connection.
     #[debug(skip)]
-    pub(super) connects: u32,
+    pub(super) connect_count: u32,
     #[debug(skip)]
     pub(super) delivery: EventCopy<ReceiveErrorInfo>,
 }
@@ -142,7 +142,7 @@ impl ReceiveErrorInfo {
 impl Drop for ReceiveErrorInfo {
     fn drop(&mut self) {
         if let Some(panics) = self.delivery.finish(false) {
-            let undelivered = Undelivered::End(self.result_code, self.connects, panics);
+            let undelivered = Undelivered::End(self.result_code, self.connect_count, panics);
             self.client.return_event(undelivered);
         }
     }

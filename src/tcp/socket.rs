@@ -98,7 +98,7 @@ impl ClientSocket {
         self.call(|reply| Command::SetNoDelay(no_delay, reply))
     }
 
-    /// `setTimeOuts` (beyond Chrome).
+    /// `setTimeouts` (beyond Chrome).
     pub fn set_timeouts(&self, timeouts: Timeouts) -> Answer<()> {
         self.call(|reply| Command::SetTimeouts(Box::new(timeouts), reply))
     }

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_version_is_spoken_that_the_names_do_not_cover() {
+    fn versions_outside_the_named_range_are_not_allowed() {
         use Versions::*;
         let none = Err(NetError::NO_SSL_VERSIONS_ENABLED);
         for (min, max, versions) in [

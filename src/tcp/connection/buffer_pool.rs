@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::tcp::WINDOW;
 
 /// How many spare buffers are kept: 1 MiB in all.
-const SPARE: usize = 16;
+const MAX_SPARE: usize = 16;
 
 /// One buffer for reading, and spare ones.
 ///
@@ -79,7 +79,7 @@ impl AsRef<[u8]> for LentBuffer {
 impl Drop for LentBuffer {
     fn drop(&mut self) {
         let mut spare = self.spare.lock();
-        if spare.len() < SPARE {
+        if spare.len() < MAX_SPARE {
             spare.push(std::mem::take(&mut self.buffer));
         }
     }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_buffer_keeps_its_bytes_and_comes_back() {
+    fn a_lent_buffer_keeps_its_bytes_and_returns() {
         let mut pool = BufferPool::new();
         let given = filled(&mut pool, WINDOW, WINDOW).remove(0);
         pool.buffer(WINDOW).fill(0xff);
@@ -139,10 +139,10 @@ mod tests {
         let small = filled(&mut pool, WINDOW / 2 - 1, WINDOW);
         drop(small);
         assert_eq!(pool.spare.lock().len(), 0, "a copy has no buffer");
-        let many: Vec<_> = (0..2 * SPARE)
+        let many: Vec<_> = (0..2 * MAX_SPARE)
             .map(|_| filled(&mut pool, WINDOW, WINDOW))
             .collect();
         drop(many);
-        assert_eq!(pool.spare.lock().len(), SPARE);
+        assert_eq!(pool.spare.lock().len(), MAX_SPARE);
     }
 }

@@ -10,7 +10,7 @@ use crate::tcp::DnsQueryType;
 use crate::tcp::socket::ClientSocket;
 
 /// The longest possible host name (RFC 1035).
-const MAX_HOST: usize = 253;
+const MAX_HOST_LENGTH: usize = 253;
 
 /// The arguments of `connect`.
 pub(crate) struct Target {
@@ -25,7 +25,7 @@ impl Target {
     pub(crate) fn new(host: &str, port: i32, dns: DnsQueryType) -> Self {
         Target {
             // A longer name cannot be resolved, so its rest is not kept.
-            host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST + 1).collect()),
+            host: Host::parse(host).map_err(|_| host.chars().take(MAX_HOST_LENGTH + 1).collect()),
             port,
             dns,
         }
@@ -90,10 +90,10 @@ impl Target {
     }
 }
 
-/// Whether a resolver should be asked for what has no form.
+/// Whether to ask a resolver for a text that is not a valid host.
 fn is_resolvable(text: &str) -> bool {
     !text.is_empty()
-        && text.len() <= MAX_HOST
+        && text.len() <= MAX_HOST_LENGTH
         && !text.contains(|c: char| c.is_control() || c.is_whitespace())
 }
 
@@ -105,9 +105,8 @@ pub(crate) struct Connected {
     pub(in crate::tcp) host: Box<str>,
 }
 
-/// Tries the target's addresses one after the other. When none works, the last
-/// one's error is the answer, except that a denial is not hidden by the errors
-/// of others.
+/// Tries the target's addresses one after the other. If none works, returns the last error, or
+/// `NETWORK_ACCESS_DENIED` if any of them was that.
 pub(in crate::tcp) async fn connect(
     network: Arc<dyn Network>,
     target: Target,
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_name_is_not_asked_for() {
+    fn a_text_that_cannot_be_a_name_is_not_resolved() {
         for host in ["", " ", "a b", "a\0b", "a\n"] {
             assert!(!is_resolvable(host), "{host:?}");
         }

@@ -54,7 +54,6 @@ pub(in crate::tcp) fn try_write(
     let Some(writer) = socket.fast_path().writer(guard) else {
         return WriteAttempt::Partial(None);
     };
-    // An empty send is answered after the sends before it, which only the queue knows.
     if data.is_empty() {
         return WriteAttempt::Partial(None);
     }
@@ -97,16 +96,16 @@ impl SocketState {
     /// Opens or closes the fast path as the socket's state requires. A closed fast path is always
     /// correct.
     pub(in crate::tcp) fn update_fast_path(&mut self) {
-        // Closed before the app has called the socket, since a first call notifies the server
-        // socket; during a handover, since the connection may be written elsewhere; and with
-        // timeouts, since the actor has to see each write.
+        // The actor has to see the app's first call, which notifies the server socket. In a
+        // handover, the other process may write to the connection. With timeouts, the actor has to
+        // see each write.
         let is_claimed = !matches!(self.claim, Claim::Offered(_));
-        let is_clear =
-            self.transfer == Transfer::None && is_claimed && self.timeout_state.is_none();
+        let is_in_handover = self.transfer != Transfer::None;
+        let is_allowed = is_claimed && !is_in_handover && self.timeout_state.is_none();
         let Link::Connected(connection) = &mut self.link else {
             return;
         };
-        if !is_clear {
+        if !is_allowed {
             connection.close_fast_path();
         } else if matches!(connection.write_side, WriteSide::Queued)
             && let Some(writer) = connection.stream.writer()

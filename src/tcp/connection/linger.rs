@@ -18,7 +18,7 @@ use crate::net_error::{self, NetError};
 use crate::os::{Stream, end_now, retry_if_spurious};
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::connection::Connection;
-use crate::tcp::connection::timeouts::Alarm;
+use crate::tcp::connection::timeouts::Timer;
 use crate::tcp::connection::write::WriteQueue;
 use crate::tcp::shards::shard::AppShard;
 use crate::tcp::socket::ClientSocket;
@@ -101,7 +101,7 @@ pub(in crate::tcp) struct Lingering {
     check_interval: Duration,
     /// How much the peer had not acknowledged at the last check.
     last_unacknowledged: Option<usize>,
-    alarm: Alarm,
+    timer: Timer,
     _list_entry: LingerListEntry,
 }
 
@@ -234,7 +234,7 @@ impl Lingering {
 
     /// A check is due. `true` when the connection has used up its time.
     pub(in crate::tcp) fn check_timeout(&mut self, now: Instant) -> bool {
-        self.alarm.mark_fired();
+        self.timer.mark_fired();
         if self.undelivered.is_some() {
             // The OS may have taken bytes from the queue since: only the sum shows progress.
             let reported = self.stream.unacknowledged();
@@ -256,7 +256,7 @@ impl Lingering {
             None => end,
         };
         self.check_interval *= 2;
-        self.alarm.set(Some(next));
+        self.timer.set(Some(next));
         false
     }
 }
@@ -265,14 +265,14 @@ impl Lingering {
 pub(in crate::tcp) struct LingerCount {
     pub(in crate::tcp) all: Arc<ConnectionCounter>,
     /// Connections that were closed after the last wait.
-    new: Arc<ConnectionCounter>,
+    current: Arc<ConnectionCounter>,
 }
 
 impl Default for LingerCount {
     fn default() -> Self {
         let all = Arc::default();
         LingerCount {
-            new: Arc::new(ConnectionCounter::with_parent(&all)),
+            current: Arc::new(ConnectionCounter::with_parent(&all)),
             all,
         }
     }
@@ -280,13 +280,13 @@ impl Default for LingerCount {
 
 impl LingerCount {
     fn guard(&self) -> ConnectionGuard {
-        ConnectionGuard::opened(self.new.clone(), false)
+        ConnectionGuard::opened(self.current.clone(), false)
     }
 
     /// The connections that linger now. A wait for them ends, even if others are closed meanwhile.
     pub(in crate::tcp) fn take_current(&mut self) -> Arc<ConnectionCounter> {
         let next = Arc::new(ConnectionCounter::with_parent(&self.all));
-        std::mem::replace(&mut self.new, next)
+        std::mem::replace(&mut self.current, next)
     }
 }
 
@@ -364,8 +364,8 @@ impl SocketTable {
         let socket = ClientSocket::new(owner.id(), app_shard.clone());
         socket.set_slot(slot);
         let now = self.timers.now();
-        let mut alarm = Alarm::new(&self.timers, slot);
-        alarm.set(Some(now + FIRST_CHECK));
+        let mut timer = Timer::new(&self.timers, slot);
+        timer.set(Some(now + FIRST_CHECK));
         entry.insert(Entry::Lingering(Lingering {
             socket,
             stream: ended.stream,
@@ -380,7 +380,7 @@ impl SocketTable {
             progress_at: now,
             check_interval: FIRST_CHECK,
             last_unacknowledged: None,
-            alarm,
+            timer,
             _list_entry: LingerListEntry {
                 age: app_shard.lingering.add(slot),
                 app_shard,

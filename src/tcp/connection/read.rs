@@ -203,8 +203,8 @@ impl SocketState {
     pub(in crate::tcp) fn raise(&mut self, mut data: Bytes, listeners: &Snapshot<ReceiveInfo>) {
         let socket = &self.socket;
         let charge = data.len().max(MIN_EVENT_CHARGE);
-        self.raised += 1;
-        let sequence = self.raised;
+        self.last_raised += 1;
+        let sequence = self.last_raised;
         let copies = FanOut::for_listeners(listeners.len());
         let sent = dispatch(listeners, |probe| ReceiveInfo {
             socket_id: socket.id(),
@@ -230,7 +230,7 @@ impl SocketState {
     fn requeue_unsent(&mut self, bytes: Bytes, panics: u32) {
         let charge = bytes.len().max(MIN_EVENT_CHARGE);
         self.requeue(Undelivered::Data(UndeliveredData {
-            sequence: self.raised,
+            sequence: self.last_raised,
             credit: Credit::acquire(&self.socket, charge),
             bytes,
             panics,

@@ -96,7 +96,9 @@ impl SocketState {
     /// Takes an event back.
     pub(in crate::tcp) fn requeue(&mut self, undelivered: Undelivered) {
         match undelivered {
-            Undelivered::Data(data) if data.sequence / EPOCH_SIZE != self.raised / EPOCH_SIZE => {
+            Undelivered::Data(data)
+                if data.sequence / EPOCH_SIZE != self.last_raised / EPOCH_SIZE =>
+            {
                 log::debug!(
                     "client socket {}: {} unhandled bytes of an earlier connection are dropped",
                     self.socket.id(),
@@ -117,7 +119,7 @@ impl SocketState {
                 redelivery.data.push(data);
                 self.count_panics(sequence, sequence, panics);
             }
-            Undelivered::End(end, connects, _) if connects != self.connects => {
+            Undelivered::End(end, connect_count, _) if connect_count != self.connect_count => {
                 log::debug!(
                     "client socket {}: the unhandled end {end} of an earlier connection is dropped",
                     self.socket.id()
@@ -126,7 +128,7 @@ impl SocketState {
             Undelivered::End(end, _, panics) => self.requeue_end(end, panics),
             // The listener has used the data, so only its panic counts.
             Undelivered::Consumed(sequence) => {
-                if sequence / EPOCH_SIZE == self.raised / EPOCH_SIZE {
+                if sequence / EPOCH_SIZE == self.last_raised / EPOCH_SIZE {
                     self.start_redelivery();
                     self.count_panics(sequence, sequence + 1, 1);
                 }
@@ -239,7 +241,7 @@ impl SocketState {
 
     /// Events raised before this belong to an earlier connection. They are not raised again.
     pub(in crate::tcp) fn next_epoch(&mut self) {
-        self.raised = (self.raised | (EPOCH_SIZE - 1)).wrapping_add(1);
+        self.last_raised = (self.last_raised | (EPOCH_SIZE - 1)).wrapping_add(1);
         if let Some(redelivery) = &mut self.redelivery {
             redelivery.data.clear();
         }
@@ -250,7 +252,7 @@ impl SocketState {
 
     /// `connect` was called: the end of the earlier connection is not raised again.
     pub(in crate::tcp) fn discard_end(&mut self) {
-        self.connects = self.connects.wrapping_add(1);
+        self.connect_count = self.connect_count.wrapping_add(1);
         if let Some(redelivery) = &mut self.redelivery {
             redelivery.end = None;
         }
@@ -331,7 +333,7 @@ impl SocketState {
         listeners: &Snapshot<ReceiveInfo>,
     ) -> Option<Ended> {
         data.sort_by_key(|data| data.sequence);
-        let after = self.raised + 1;
+        let after = self.last_raised + 1;
         let first = after.saturating_sub(data.len() as u64);
         // The data can be raised again only if nothing later was handled, and nothing is missing.
         let in_order = (first..after).eq(data.iter().map(|data| data.sequence));
@@ -345,7 +347,7 @@ impl SocketState {
                 && panics.next_sequence == data.sequence
             {
                 // The event gets a new number, and a row of panics goes on with it.
-                panics.next_sequence = self.raised + 1;
+                panics.next_sequence = self.last_raised + 1;
             }
             // The app may have reduced `bufferSize` since the data was read.
             while !data.bytes.is_empty() {

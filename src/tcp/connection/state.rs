@@ -39,14 +39,14 @@ pub(in crate::tcp) struct SocketState {
     pub(in crate::tcp) name: Option<Box<str>>,
     pub(in crate::tcp) buffer_size: Option<i32>,
     /// The number of the last raised event.
-    pub(in crate::tcp) raised: u64,
+    pub(in crate::tcp) last_raised: u64,
     /// How many listeners of the app had died at the last read.
     pub(in crate::tcp) deaths: u64,
     /// Events that have returned from dead listeners, or may still return.
     pub(in crate::tcp) redelivery: Option<Box<Redelivery>>,
     /// How often `connect` was called. An `onReceiveError` event that returns from an earlier
     /// connection is dropped: the app knew of that end when it connected again.
-    pub(in crate::tcp) connects: u32,
+    pub(in crate::tcp) connect_count: u32,
     /// The progress of reporting the connection's end.
     pub(in crate::tcp) ending: Ending,
     /// Only of a socket whose events have made listeners panic.
@@ -87,10 +87,10 @@ impl SocketState {
             persistent: false,
             name: None,
             buffer_size: None,
-            raised: 0,
+            last_raised: 0,
             deaths: 0,
             redelivery: None,
-            connects: 0,
+            connect_count: 0,
             ending: Ending::default(),
             panics: None,
         }
@@ -279,9 +279,9 @@ impl SocketState {
         if app_shard.is_called_by_id() {
             // The handlers' calls by id pass through the registry's mailbox. Its answer arrives in
             // the command queue behind them.
-            if !self.ending.are_calls_forwarded(self.raised) {
-                if self.ending.request_forwarding(self.raised) {
-                    let (socket, last) = (self.socket.clone(), self.raised);
+            if !self.ending.are_calls_forwarded(self.last_raised) {
+                if self.ending.request_forwarding(self.last_raised) {
+                    let (socket, last) = (self.socket.clone(), self.last_raised);
                     let registry_link = app_shard.activity.registry_link();
                     registry_link
                         .after_pending_calls(move || socket.do_send(Command::CallsForwarded(last)));
@@ -315,7 +315,7 @@ impl SocketState {
 
     /// Raises `onReceiveError` without a change of the state.
     pub(in crate::tcp) fn raise_receive_error(&mut self, result_code: NetError) {
-        let connects = self.connects;
+        let connect_count = self.connect_count;
         let socket = &self.socket;
         let recipients = socket.app_shard().on_receive_error.recipients();
         let copies = FanOut::for_listeners(recipients.listeners.len());
@@ -323,7 +323,7 @@ impl SocketState {
             socket_id: socket.id(),
             result_code,
             client: socket.clone(),
-            connects,
+            connect_count,
             delivery: EventCopy::new(probe, copies.as_ref()),
         });
         let lost = match copies {
@@ -331,7 +331,7 @@ impl SocketState {
             Some(copies) => copies.finish_copy(),
         };
         if let Some(panics) = lost {
-            self.requeue(Undelivered::End(result_code, connects, panics));
+            self.requeue(Undelivered::End(result_code, connect_count, panics));
         } else if sent == 0 {
             log::debug!("client socket {}: {result_code}, no listener", socket.id());
         }

@@ -28,15 +28,15 @@ use crate::tcp::connection::{Connection, FailureReport, Link, Peeked, ReadSide};
 
 /// The next check of each socket of one actor.
 pub(in crate::tcp) struct TimerQueue {
-    began: Instant,
-    /// The time of this turn as nanoseconds since `began`, plus 1. 0 until it is read for the first
+    started_at: Instant,
+    /// The time of this turn as nanoseconds since `started_at`, plus 1. 0 until it is read for the first
     /// time in the turn.
     now: AtomicU64,
-    due: Mutex<Due>,
+    due: Mutex<TimerSet>,
 }
 
 #[derive(Default)]
-struct Due {
+struct TimerSet {
     /// The time of the check and the slot. Each slot is in the set once at most.
     slots: BTreeSet<(Instant, u32)>,
     sleep: Option<Pin<Box<Sleep>>>,
@@ -45,7 +45,7 @@ struct Due {
 impl Default for TimerQueue {
     fn default() -> Self {
         TimerQueue {
-            began: Instant::now(),
+            started_at: Instant::now(),
             now: AtomicU64::new(0),
             due: Mutex::default(),
         }
@@ -61,10 +61,10 @@ impl TimerQueue {
     pub(in crate::tcp) fn now(&self) -> Instant {
         let known = self.now.load(Relaxed);
         if known > 0 {
-            return self.began + Duration::from_nanos(known - 1);
+            return self.started_at + Duration::from_nanos(known - 1);
         }
         let now = Instant::now();
-        let since = now.saturating_duration_since(self.began).as_nanos();
+        let since = now.saturating_duration_since(self.started_at).as_nanos();
         self.now
             .store(u64::try_from(since).map_or(0, |it| it + 1), Relaxed);
         now
@@ -99,15 +99,15 @@ impl TimerQueue {
 }
 
 /// The next check of one slot.
-pub(in crate::tcp) struct Alarm {
+pub(in crate::tcp) struct Timer {
     timers: Arc<TimerQueue>,
     slot: u32,
     armed: Option<Instant>,
 }
 
-impl Alarm {
+impl Timer {
     pub(in crate::tcp) fn new(timers: &Arc<TimerQueue>, slot: u32) -> Self {
-        Alarm {
+        Timer {
             timers: timers.clone(),
             slot,
             armed: None,
@@ -134,7 +134,7 @@ impl Alarm {
     }
 }
 
-impl Drop for Alarm {
+impl Drop for Timer {
     fn drop(&mut self) {
         self.set(None);
     }
@@ -148,7 +148,7 @@ const SEND_CHECKS: u32 = 16;
 pub(in crate::tcp) struct TimeoutState {
     pub(in crate::tcp) settings: Timeouts,
     timers: Arc<TimerQueue>,
-    alarm: Alarm,
+    timer: Timer,
     offered_at: Instant,
     /// When bytes were last received or sent, or the idle time started.
     active_at: Instant,
@@ -199,7 +199,7 @@ impl SocketState {
         self.timeout_state = Some(Box::new(TimeoutState {
             settings,
             timers: timers.clone(),
-            alarm: Alarm::new(timers, self.socket.slot()),
+            timer: Timer::new(timers, self.socket.slot()),
             offered_at: now,
             active_at: now,
             progress_at: now,
@@ -239,12 +239,12 @@ impl SocketState {
         let next = self.next_timeout();
         if let Some(timeout_state) = &mut self.timeout_state {
             // An early check costs less than moving the timer each time.
-            let is_early_enough = match (timeout_state.alarm.armed, next) {
+            let is_early_enough = match (timeout_state.timer.armed, next) {
                 (Some(armed), Some(next)) => armed <= next,
                 (armed, next) => armed == next,
             };
             if !is_early_enough {
-                timeout_state.alarm.set(next);
+                timeout_state.timer.set(next);
             }
         }
     }
@@ -252,7 +252,7 @@ impl SocketState {
     fn next_timeout(&self) -> Option<Instant> {
         let timeout_state = self.timeout_state.as_ref()?;
         let Timeouts { claim, idle, send } = timeout_state.settings;
-        let after = |since: Instant, limit: Option<Duration>, runs: bool| {
+        let deadline = |since: Instant, limit: Option<Duration>, runs: bool| {
             // A time beyond the clock's range never comes.
             limit
                 .filter(|_| runs)
@@ -262,82 +262,82 @@ impl SocketState {
             Link::Connected(connection) if connection.end().is_none() => Some(connection),
             _ => None,
         };
-        let waits = connection.is_some_and(|connection| !connection.queue.is_empty());
+        let has_unsent = connection.is_some_and(|connection| !connection.queue.is_empty());
         let send = match timeout_state.unacknowledged {
             None => send.map(|send| send / SEND_CHECKS),
             Some(_) => send,
         };
         let times = [
-            after(timeout_state.offered_at, claim, self.is_unclaimed()),
-            after(
+            deadline(timeout_state.offered_at, claim, self.is_unclaimed()),
+            deadline(
                 timeout_state.active_at,
                 idle,
                 connection.is_some() && !self.paused,
             ),
-            after(timeout_state.progress_at, send, waits),
+            deadline(timeout_state.progress_at, send, has_unsent),
         ];
         times.into_iter().flatten().min()
     }
 
     /// A check is due. Returns what has timed out, or plans the next check.
     fn check_timeouts(&mut self, now: Instant) -> Option<Expired> {
-        let is_moving = self.transfer != Transfer::None;
+        let is_in_handover = self.transfer != Transfer::None;
         let is_unclaimed = self.is_unclaimed();
         let Some(timeout_state) = &mut self.timeout_state else {
             return None;
         };
-        let over = |since: Instant, limit: Option<Duration>| {
+        let is_elapsed = |since: Instant, limit: Option<Duration>| {
             limit.is_some_and(|limit| since.checked_add(limit).is_some_and(|end| end <= now))
         };
         let Timeouts { claim, idle, send } = timeout_state.settings;
-        timeout_state.alarm.mark_fired();
-        if is_moving {
+        timeout_state.timer.mark_fired();
+        if is_in_handover {
             // Otherwise an elapsed send timeout would be due again at once, without end.
             timeout_state.progress_at = now;
         }
         // The app cannot act now, so these times start anew.
-        if is_moving || self.socket.app_shard().activity.is_suspended() {
+        if is_in_handover || self.socket.app_shard().activity.is_suspended() {
             timeout_state.offered_at = now;
             timeout_state.active_at = now;
         }
-        if is_unclaimed && over(timeout_state.offered_at, claim) {
+        if is_unclaimed && is_elapsed(timeout_state.offered_at, claim) {
             // If the id is gone already, the app's own `close` is in the command queue.
             return self.socket.mark_closed().then_some(Expired::Claim);
         }
         if let Link::Connected(connection) = &mut self.link
             && connection.end().is_none()
-            && !is_moving
+            && !is_in_handover
         {
-            let waits = !connection.queue.is_empty();
-            let is_idle = !self.paused && over(timeout_state.active_at, idle);
+            let has_unsent = !connection.queue.is_empty();
+            let is_idle = !self.paused && is_elapsed(timeout_state.active_at, idle);
             // The first check only notes how much is unacknowledged.
-            if waits && timeout_state.unacknowledged.is_none() {
+            if has_unsent && timeout_state.unacknowledged.is_none() {
                 timeout_state.has_acknowledged(&*connection.stream);
                 if timeout_state.unacknowledged.flatten().is_some() {
                     // What the peer acknowledges is known only from here on, and this check may be
                     // late.
-                    if over(timeout_state.progress_at, send) {
+                    if is_elapsed(timeout_state.progress_at, send) {
                         timeout_state.progress_at = now;
                     }
                     if is_idle {
                         timeout_state.active_at = now;
                     }
                 }
-            } else if waits
-                && (is_idle || over(timeout_state.progress_at, send))
+            // From then on, bytes that the peer has acknowledged are progress for both timeouts.
+            } else if has_unsent
+                && (is_idle || is_elapsed(timeout_state.progress_at, send))
                 && timeout_state.has_acknowledged(&*connection.stream)
             {
                 timeout_state.progress_at = now;
                 timeout_state.active_at = now;
             }
             // Neither the kernel nor the peer has taken anything.
-            if waits && over(timeout_state.progress_at, send) {
+            if has_unsent && is_elapsed(timeout_state.progress_at, send) {
                 return Some(Expired::Connection);
             }
-            if !self.paused && over(timeout_state.active_at, idle) {
-                // Returned events wait for a listener; unread data waits for room in the window.
-                let waits = self.redelivery.is_some();
-                if !waits {
+            if !self.paused && is_elapsed(timeout_state.active_at, idle) {
+                // Returned events wait for a listener; unread data has_unsent for room in the window.
+                if self.redelivery.is_none() {
                     match connection.peek(&self.socket) {
                         // Really idle: nothing is unread.
                         Peeked::Nothing => return Some(Expired::Connection),
@@ -503,8 +503,8 @@ mod tests {
     #[test]
     fn a_socket_is_in_the_set_once_and_leaves_it_when_dropped() {
         let timers = Arc::new(TimerQueue::default());
-        let mut one = Alarm::new(&timers, 1);
-        let two = Alarm::new(&timers, 2);
+        let mut one = Timer::new(&timers, 1);
+        let two = Timer::new(&timers, 2);
         let now = timers.now();
         for seconds in [5, 3, 8] {
             one.set(Some(now + Duration::from_secs(seconds)));

@@ -16,7 +16,7 @@ use crate::tcp::socket::{ClientSocket, Credit};
 
 /// The most sends in one call to the OS. The OS copies no faster with more, and the slices are on
 /// the stack.
-const SLICES: usize = 32;
+const MAX_SLICES: usize = 32;
 
 /// A send that is not finished: a call to the actor, then an entry of the connection's write queue.
 /// When it is dropped, its bytes leave the app's quota.
@@ -157,7 +157,7 @@ impl WriteQueue {
     /// Adds data that another process left unsent.
     pub(in crate::tcp) fn inherit(&mut self, socket: &ClientSocket, data: Bytes) {
         if !data.is_empty() {
-            let charge = socket.app_shard().app_context.charge_late(data.len());
+            let charge = socket.app_shard().app_context.charge_unchecked(data.len());
             let pending = PendingSend::new(socket.clone(), data, charge, None, Reply::discard());
             self.0.push_back(pending);
         }
@@ -193,7 +193,11 @@ impl WriteQueue {
             // and from now on in the quota.
             credit.mark_handled();
             let waits = pending.data.len();
-            pending.charge = pending.socket().app_shard().app_context.charge_late(waits);
+            pending.charge = pending
+                .socket()
+                .app_shard()
+                .app_context
+                .charge_unchecked(waits);
         }
         self.0.push_back(pending);
     }
@@ -210,7 +214,7 @@ impl WriteQueue {
             if self.0.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut slices = [IoSlice::new(&[]); MAX_SLICES];
             let mut count = 0;
             for (slice, pending) in slices.iter_mut().zip(&self.0) {
                 *slice = IoSlice::new(&pending.data);

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn an_app_has_so_many_and_the_next_begins_when_one_ends() {
+    async fn an_app_has_a_limit_and_the_next_lookup_starts_when_one_ends() {
         let lookups = Arc::<Lookups>::default();
         let (one, other) = (AppId::from("one"), AppId::from("other"));
         let mut active = join_all((0..LOOKUPS_OF_APP).map(|_| acquire(&lookups, &one))).await;
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn apps_take_turns_where_all_wait() {
+    async fn apps_take_turns_when_the_registry_is_full() {
         let lookups = Arc::<Lookups>::default();
         let full: Vec<_> = (0..LOOKUPS / LOOKUPS_OF_APP)
             .map(|number| AppId::from(format!("app {number}")))
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn a_call_that_is_given_up_leaves_no_trace() {
+    async fn a_cancelled_call_leaves_no_trace() {
         let lookups = Arc::<Lookups>::default();
         let app = AppId::from("app");
         let active = join_all((0..LOOKUPS_OF_APP).map(|_| acquire(&lookups, &app))).await;

@@ -97,7 +97,7 @@ impl AppContext {
     }
 
     /// Charges bytes that were sent already, even beyond the quota. Returns the amount to refund.
-    pub(in crate::tcp) fn charge_late(&self, bytes: usize) -> usize {
+    pub(in crate::tcp) fn charge_unchecked(&self, bytes: usize) -> usize {
         let charge = bytes.max(MIN_CHARGE);
         self.bytes_in_flight.fetch_add(charge, SeqCst);
         charge

@@ -1,5 +1,5 @@
-//! Windows: when what was full is looked at again. They stand apart, since a
-//! model checker compiles `credits.rs` with primitives of its own.
+//! When full windows make sockets ready again. In a file of its own, because `loom/` compiles
+//! `credits.rs` with other primitives.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -33,25 +33,25 @@ fn sockets_of_an_app_are_read_again_when_half_is_handled() {
     window.acquire(99);
     assert!(window.may_read(&socket), "there is room");
     window.acquire(1);
-    assert!(!window.may_read(&socket), "there is none");
-    assert!(!window.may_read(&socket), "nor is it looked at twice");
+    assert!(!window.may_read(&socket), "there is no room");
+    assert!(!window.may_read(&socket), "the socket is in the list once");
     window.release(49);
     assert_eq!(socket.ready_count.get(), 0, "not for every event");
     window.release(1);
     assert_eq!(socket.ready_count.get(), 1);
     assert!(window.may_read(&socket));
     window.add_returned(50);
-    assert!(!window.may_read(&socket), "what has come back counts");
+    assert!(!window.may_read(&socket), "returned bytes count");
     window.remove_returned(50);
     assert_eq!(socket.ready_count.get(), 2);
 }
 
 #[test]
-fn a_socket_is_looked_at_again_when_half_a_window_is_handled() {
+fn a_socket_is_polled_again_when_half_a_window_is_handled() {
     let unhandled = SocketWindow::default();
     let half = (WINDOW - RESUME_BELOW) as u64;
     unhandled.acquire(2 * EVENT + WINDOW as u64);
-    assert!(!unhandled.release(1), "nobody waits");
+    assert!(!unhandled.release(1), "the socket does not wait");
     unhandled.acquire(1);
     unhandled.begin_poll();
     assert!(!unhandled.has_window());
