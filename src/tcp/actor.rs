@@ -26,6 +26,7 @@ use crate::tcp::connection::connect::{Connected, Target, connect};
 use crate::tcp::connection::ending::CallsAhead;
 use crate::tcp::connection::linger::{LingerCount, Lingering};
 use crate::tcp::connection::read::ListenerCache;
+use crate::tcp::connection::secure::Secure;
 use crate::tcp::connection::state::SocketState;
 use crate::tcp::connection::timeouts::TimerQueue;
 use crate::tcp::connection::write::PendingSend;
@@ -163,7 +164,10 @@ impl SocketTable {
             }
             Command::Connect(target, reply) => self.connect(&socket, *target, reply),
             Command::Connected(attempt, result) => self.connect_finished(&socket, attempt, *result),
-            Command::Secure(step) => self.secure(&socket, *step),
+            Command::Secure(step) => match *step {
+                Secure::Start(options, reply) => self.start_securing(&socket, &options, reply),
+                Secure::Done(attempt, result) => self.secure_finished(&socket, attempt, result),
+            },
             Command::Close(reply) => {
                 self.recovery.is_closing = true;
                 let closed = self.close(&socket);
@@ -285,6 +289,7 @@ impl SocketTable {
         }
     }
 
+    /// The state of a socket, unless it is closed.
     pub(super) fn get(&mut self, socket: &ClientSocket) -> Option<&mut SocketState> {
         match self.entries.get_mut(socket.slot() as usize) {
             Some(Entry::Socket(state)) if state.socket == *socket => Some(state),

@@ -249,10 +249,8 @@ impl SocketTable {
     /// The handover's outcome is known: exported sockets are forgotten, or resume. Then come the
     /// calls that have waited.
     fn finish_handover(&mut self, is_transferred: bool) {
-        let mut calls = self
-            .handover
-            .take()
-            .map_or_else(VecDeque::new, |it| it.calls);
+        let handover = self.handover.take();
+        let mut calls = handover.map_or_else(VecDeque::new, |it| it.calls);
         if is_transferred {
             self.entries.retain(|_, entry| match entry {
                 Entry::Socket(state) if state.transfer == Transfer::Frozen => {

@@ -11,7 +11,8 @@ use crate::net_error::NetError;
 use crate::os::Checkpoint;
 use crate::os::Network;
 use crate::supervision::{
-    self, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
+    ActorKind, Child, Recoverable, RegistryLink, RestartCounter, Restarter, Terminate,
+    catch_task_panic,
 };
 use crate::tcp::actor::{Entry, SocketTable};
 use crate::tcp::command::Command;
@@ -50,8 +51,7 @@ impl SocketTable {
         registry_link: RegistryLink,
         arbiter: Option<&ArbiterHandle>,
     ) -> Child<Self> {
-        let restart_counter =
-            RestartCounter::new(supervision::ActorKind::ClientSockets, None, registry_link);
+        let restart_counter = RestartCounter::new(ActorKind::ClientSockets, None, registry_link);
         Child::start(restart_counter, arbiter, |restarter| {
             let mut table = SocketTable::new(network, tls, command_queue);
             table.recovery.restarter = restarter;
@@ -247,10 +247,9 @@ impl CompletionGuard {
     }
 
     pub(super) async fn run(mut self, work: impl Future<Output = Command>) {
-        let actor = supervision::ActorKind::Connecting(self.socket.id());
+        let actor = ActorKind::Connecting(self.socket.id());
         let registry_link = self.socket.app_shard().activity.registry_link();
-        let result =
-            supervision::catch_task_panic(work, actor, self.socket.app(), registry_link).await;
+        let result = catch_task_panic(work, actor, self.socket.app(), registry_link).await;
         if let Some(failure) = self.failure.take() {
             self.socket.do_send(result.unwrap_or(failure));
         }

@@ -133,16 +133,12 @@ impl ClientSocket {
         };
         let bytes_sent = data.len();
         let mut answer = Answer::ready(Ok(SendInfo { bytes_sent }));
-        self.write(
-            data,
-            charge,
-            || None,
-            || {
-                let (send_later, reply) = Answer::pair();
-                answer = send_later;
-                reply
-            },
-        );
+        let make_reply = || {
+            let (pending, reply) = Answer::pair();
+            answer = pending;
+            reply
+        };
+        self.write(data, charge, || None, make_reply);
         answer
     }
 
@@ -216,12 +212,8 @@ impl ClientSocket {
             Ok(charge) => {
                 let bytes_sent = data.len();
                 let mut reply = Some(reply);
-                self.write(
-                    data,
-                    charge,
-                    || None,
-                    || reply.take().unwrap_or_else(Reply::discard),
-                );
+                let take_reply = || reply.take().unwrap_or_else(Reply::discard);
+                self.write(data, charge, || None, take_reply);
                 // The fast path has sent everything, and taken no reply.
                 if let Some(reply) = reply {
                     reply.send(Ok(SendInfo { bytes_sent }));
@@ -282,17 +274,11 @@ impl ClientSocket {
 /// For the actor, the wakers and the credits.
 impl ClientSocket {
     pub(crate) fn do_send(&self, command: Command) {
-        self.0
-            .app_shard
-            .command_queue
-            .queue
-            .call(QueuedCall::Command(
-                InFlightCall::new(self.clone()),
-                command,
-            ));
+        let call = QueuedCall::Command(InFlightCall::new(self.clone()), command);
+        self.0.app_shard.command_queue.queue.call(call);
     }
 
-    /// Returns an event to its socket that no listener has handled.
+    /// Returns an unhandled event to its socket.
     pub(super) fn return_event(&self, undelivered: Undelivered) {
         self.do_send(Command::Undelivered(Box::new(undelivered)));
     }

@@ -202,6 +202,7 @@ impl Connection {
         let mut cx = Context::from_waker(&waker);
         if let Err(error) = self.queue.write(pending, &mut *self.stream, &mut cx) {
             self.write_failed(&error);
+            // The next poll finds the end, and reports it.
             if !matches!(
                 self.write_side,
                 WriteSide::Failed(_, FailureReport::ByAnswers)

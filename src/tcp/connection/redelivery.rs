@@ -96,9 +96,7 @@ impl SocketState {
     /// Takes an event back.
     pub(in crate::tcp) fn requeue(&mut self, undelivered: Undelivered) {
         match undelivered {
-            Undelivered::Data(data)
-                if data.sequence / EPOCH_SIZE != self.last_raised / EPOCH_SIZE =>
-            {
+            Undelivered::Data(data) if !self.is_current(data.sequence) => {
                 log::debug!(
                     "client socket {}: {} unhandled bytes of an earlier connection are dropped",
                     self.socket.id(),
@@ -128,13 +126,18 @@ impl SocketState {
             Undelivered::End(end, _, panics) => self.requeue_end(end, panics),
             // The listener has used the data, so only its panic counts.
             Undelivered::Consumed(sequence) => {
-                if sequence / EPOCH_SIZE == self.last_raised / EPOCH_SIZE {
+                if self.is_current(sequence) {
                     self.start_redelivery();
                     self.count_panics(sequence, sequence + 1, 1);
                 }
             }
         }
         self.socket.make_ready();
+    }
+
+    /// Whether the event with this number is of the current connection.
+    fn is_current(&self, sequence: u64) -> bool {
+        sequence / EPOCH_SIZE == self.last_raised / EPOCH_SIZE
     }
 
     /// Listeners have died. Events in flight may return, so later data has to wait.

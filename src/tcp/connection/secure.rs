@@ -46,14 +46,12 @@ enum Stage {
 }
 
 impl SocketTable {
-    pub(in crate::tcp) fn secure(&mut self, socket: &ClientSocket, step: Secure) {
-        match step {
-            Secure::Start(options, reply) => self.start_securing(socket, &options, reply),
-            Secure::Done(attempt, result) => self.secure_finished(socket, attempt, result),
-        }
-    }
-
-    fn start_securing(&mut self, socket: &ClientSocket, options: &SecureOptions, reply: Reply<()>) {
+    pub(in crate::tcp) fn start_securing(
+        &mut self,
+        socket: &ClientSocket,
+        options: &SecureOptions,
+        reply: Reply<()>,
+    ) {
         self.attempts += 1;
         let attempt = self.attempts;
         let client = self.tls.clone();
@@ -77,7 +75,7 @@ impl SocketTable {
         }
     }
 
-    fn secure_finished(
+    pub(in crate::tcp) fn secure_finished(
         &mut self,
         socket: &ClientSocket,
         attempt: u64,
