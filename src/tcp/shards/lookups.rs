@@ -171,7 +171,7 @@ mod tests {
         // Another app does not wait for them.
         assert!(acquire(&lookups, &other).now_or_never().flatten().is_some());
         drop(active.pop());
-        assert!((&mut last).now_or_never().is_none(), "it came send_later");
+        assert!((&mut last).now_or_never().is_none(), "it came later");
         let next = next.now_or_never().flatten();
         assert!(next.is_some());
         drop((next, active));
@@ -198,7 +198,7 @@ mod tests {
         let mut late = acquire(&lookups, &few);
         assert!((&mut late).now_or_never().is_none());
         active.truncate(LOOKUPS - 1);
-        assert!((&mut late).now_or_never().is_none(), "it came send_later");
+        assert!((&mut late).now_or_never().is_none(), "it came later");
         let first = (&mut waiting[0]).now_or_never().flatten();
         assert!(first.is_some());
         active.truncate(LOOKUPS - 2);
